@@ -1,0 +1,290 @@
+"""The monitor: one YAML file per model that says what is expected of it.
+
+A monitor is read once, checked whole, and never changed. Wrong files are refused with every fault named by file, path,
+value and, where one is close, the valid name. ``monitor_schema()`` is the JSON Schema that editors complete from.
+"""
+
+import difflib
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from driftline.durations import parse_duration
+from driftline.errors import MonitorError
+
+Task = Literal["binary", "multiclass", "regression"]
+Severity = Literal["page", "ticket"]
+
+
+def _to_seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _above_zero(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be longer than zero")
+    return value
+
+
+#: Seconds, written as ``30s``, ``6h`` or ``1d``.
+Duration = Annotated[
+    float,
+    BeforeValidator(_to_seconds, json_schema_input_type=str | float),
+    AfterValidator(_above_zero),
+]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ColumnSpec(_Part):
+    """One input column: its name in the payload, its type, and what makes a value invalid."""
+
+    name: str = Field(min_length=1)
+    type: Literal["numeric", "categorical"]
+    required: bool = Field(False, description="A missing value fails validation.")
+    minimum: float | None = Field(None, description="Smallest valid number.")
+    maximum: float | None = Field(None, description="Largest valid number.")
+    allowed: tuple[str, ...] | None = Field(None, description="The only valid categories.")
+    drift: bool = Field(True, description="False keeps the column out of drift tests.")
+
+
+class PredictionSpec(_Part):
+    """Where the answer is in the response: output tensor names (or response keys)."""
+
+    column: str = Field("prediction", description="Output with the predicted class or number.")
+    score: str | None = Field(None, description="Output with the probability of the positive class (binary).")
+    positive: str = Field("1", description="The positive class (binary).")
+
+
+class ReferenceSpec(_Part):
+    """What is expected: a Parquet or CSV file with the monitor's columns, the prediction and, if known, the label."""
+
+    path: str = Field(description="Relative to the monitor file.")
+    label: str | None = Field(None, description="Column of the file with the true value.")
+
+
+class WindowSpec(_Part):
+    """How event time is cut."""
+
+    size: Duration = Field(86400.0, description="Length of a window, such as 1h or 1d; aligned to the epoch, UTC.")
+    lateness: Duration = Field(3600.0, description="How long after its end a window still waits for late events.")
+    minimum_rows: int = Field(100, ge=1, description="Windows with fewer rows are answered 'not enough evidence'.")
+
+
+class DetectorSpec(_Part):
+    """Which detectors look at the windows and how sure they must be."""
+
+    numeric: tuple[str, ...] = Field(("ks", "psi", "wasserstein"), description="Detectors for numeric columns.")
+    categorical: tuple[str, ...] = Field(
+        ("chi_square", "jensen_shannon"), description="Detectors for categorical columns."
+    )
+    false_alarm_rate: Share = Field(
+        0.01, description="Share of windows without drift that may be called drifted, over all columns of the window."
+    )
+    minimum_effect: Share = Field(
+        0.1,
+        description="Smallest change that matters: largest difference of the distribution functions (numeric) or total "
+        "variation distance (categorical). A smaller change, however significant, is at most a warning.",
+    )
+    drifted_columns: int = Field(1, ge=1, description="Drifted columns that make the whole window drifted.")
+    outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
+
+
+class LabelSpec(_Part):
+    """When labels come and when accuracy is final."""
+
+    expected_delay: Duration = Field(86400.0, description="By then most labels have arrived.")
+    maturity: Duration = Field(7 * 86400.0, description="From then on a window's accuracy counts as final.")
+    timeout: Duration = Field(30 * 86400.0, description="Labels without a prediction are kept this long.")
+
+
+class _Objective(_Part):
+    target: Share = Field(description="Share of good events over the period.")
+    severity: Severity = Field("page", description="'ticket' keeps even fast burn from paging.")
+
+
+class AvailabilitySlo(_Objective):
+    """Answers that are not server errors (5xx, no answer)."""
+
+    kind: Literal["availability"]
+
+
+class LatencySlo(_Objective):
+    """Answers within ``threshold``."""
+
+    kind: Literal["latency"]
+    threshold: Duration = Field(description="Must be a bound of the sidecar's latency histogram.")
+
+
+class CaptureSlo(_Objective):
+    """Inferences that were logged or sampled out on purpose, out of all."""
+
+    kind: Literal["capture"]
+    severity: Severity = "ticket"
+
+
+class QualitySlo(_Objective):
+    """Rows that pass the column rules."""
+
+    kind: Literal["data_quality"]
+    severity: Severity = "ticket"
+
+
+class DriftSlo(_Objective):
+    """Windows that are not drifted: drift time."""
+
+    kind: Literal["drift"]
+    severity: Severity = "ticket"
+
+
+class CorrectnessSlo(_Objective):
+    """Labelled predictions that were correct (classification) or within ``tolerance`` (regression)."""
+
+    kind: Literal["correctness"]
+    tolerance: float | None = Field(
+        None, gt=0, description="Largest absolute error that counts as correct (regression)."
+    )
+
+
+Slo = Annotated[
+    AvailabilitySlo | LatencySlo | CaptureSlo | QualitySlo | DriftSlo | CorrectnessSlo, Field(discriminator="kind")
+]
+
+
+class SloSet(_Part):
+    """The objectives of a model over one rolling period."""
+
+    period: Duration = Field(30 * 86400.0, description="30d or 28d.")
+    objectives: tuple[Slo, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "SloSet":
+        kinds = [slo.kind for slo in self.objectives]
+        repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        if repeated:
+            raise ValueError(f"objectives names {', '.join(repeated)} more than once")
+        return self
+
+
+class Monitor(_Part):
+    """What is expected of one model. See the module's docstring."""
+
+    model: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Name as in the request path.")
+    namespace: str = Field("default", pattern=r"^[a-z0-9-]+$")
+    task: Task
+    columns: tuple[ColumnSpec, ...] = Field(min_length=1)
+    prediction: PredictionSpec = PredictionSpec()
+    segments: tuple[str, ...] = Field((), description="Categorical columns whose every value is watched apart.")
+    maximum_segments: int = Field(
+        20, ge=1, description="Values watched apart per segment column; others count only in all rows."
+    )
+    reference: ReferenceSpec | None = None
+    windows: WindowSpec = WindowSpec()
+    detectors: DetectorSpec = DetectorSpec()
+    labels: LabelSpec = LabelSpec()
+    slos: SloSet = SloSet()
+    owner: str = Field("unowned", description="Who is paged; routes follow it.")
+    runbook: str | None = Field(None, description="Address of the team's own runbook.")
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Monitor":
+        names = [column.name for column in self.columns]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"columns names {', '.join(repeated)} more than once")
+        types = {column.name: column.type for column in self.columns}
+        for segment in self.segments:
+            if types.get(segment) != "categorical":
+                raise ValueError(f"segments names '{segment}', which is not a categorical column")
+        for slo in self.slos.objectives:
+            if slo.kind == "correctness" and self.task == "regression" and slo.tolerance is None:
+                raise ValueError("the correctness objective of a regression needs a tolerance")
+        return self
+
+    @property
+    def name(self) -> str:
+        """``namespace/model``, unique among the monitors of one installation."""
+        return f"{self.namespace}/{self.model}"
+
+    def column(self, name: str) -> ColumnSpec:
+        """The column of that name; raises KeyError."""
+        return {column.name: column for column in self.columns}[name]
+
+    def watched(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
+        """Every column that drift tests look at, with its type: inputs, then the prediction, then its score."""
+        kind: Literal["numeric", "categorical"] = "numeric" if self.task == "regression" else "categorical"
+        inputs = tuple((column.name, column.type) for column in self.columns if column.drift)
+        outputs: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ((self.prediction.column, kind),)
+        if self.prediction.score is not None:
+            outputs = (*outputs, (self.prediction.score, "numeric"))
+        return inputs + outputs
+
+
+def parse_monitor(text: str, file: str) -> Monitor:
+    r"""Read one monitor from YAML; raises MonitorError with every fault of the file.
+
+    >>> parse_monitor("model: iris\ntask: multiclass\ncolums: []", "iris.yaml")
+    Traceback (most recent call last):
+    driftline.errors.MonitorError: iris.yaml: columns: is required; colums: is not known here; did you mean 'columns'?
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise MonitorError(file, [f"is not YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(data, dict):
+        raise MonitorError(file, [f"holds {type(data).__name__}, not a mapping of fields"])
+    try:
+        return Monitor.model_validate(data)
+    except ValidationError as error:
+        raise MonitorError(file, [_fault(dict(fault)) for fault in error.errors()]) from error
+
+
+def dump_monitor(monitor: Monitor) -> str:
+    """The monitor as YAML that :func:`parse_monitor` reads back to an equal monitor; defaults left out."""
+    data = monitor.model_dump(mode="json", exclude_defaults=True)
+    for slo, dumped in zip(monitor.slos.objectives, data.get("slos", {}).get("objectives", ()), strict=False):
+        dumped["kind"] = slo.kind
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def monitor_schema() -> dict[str, Any]:
+    """The JSON Schema of a monitor file."""
+    schema = Monitor.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "driftline monitor", **schema}
+
+
+def _fault(error: dict[str, Any]) -> str:
+    location = [part for part in error["loc"] if part not in _SLO_KINDS]
+    path = ".".join(str(part) for part in location)
+    kind = error["type"]
+    if kind == "missing":
+        return f"{path}: is required"
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), sorted(_KNOWN_FIELDS), n=1)
+        return f"{path}: is not known here" + (f"; did you mean '{near[0]}'?" if near else "")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    value = error.get("input")
+    shown = f" (found {value!r})" if isinstance(value, str | int | float | bool) else ""
+    return f"{path}: {message}{shown}" if path else f"{message}{shown}"
+
+
+_PARTS: tuple[type[BaseModel], ...] = (
+    Monitor,
+    ColumnSpec,
+    PredictionSpec,
+    ReferenceSpec,
+    WindowSpec,
+    DetectorSpec,
+    LabelSpec,
+    SloSet,
+    AvailabilitySlo,
+    LatencySlo,
+    CorrectnessSlo,
+)
+_KNOWN_FIELDS = frozenset(field for part in _PARTS for field in part.model_fields)
+_SLO_KINDS = frozenset({"availability", "latency", "capture", "data_quality", "drift", "correctness"})

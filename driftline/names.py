@@ -1,0 +1,262 @@
+"""Every metric, label, topic, header and environment name of driftline, spelt once.
+
+Emitters, alert rules, boards and documents take their names from here, so that a renamed metric cannot leave an
+empty panel behind. ``Metric`` carries what an emitter needs to register the metric and what a rule needs to select it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ENV_PREFIX = "DRIFTLINE_"
+ANNOTATION_PREFIX = "driftline.io/"
+
+# --- Kafka topics -------------------------------------------------------------------------------------------------
+TOPIC_INFERENCE = "driftline.inference"
+TOPIC_LABELS = "driftline.labels"
+TOPIC_DEAD_LETTERS = "driftline.deadletters"
+
+# --- CloudEvents --------------------------------------------------------------------------------------------------
+CE_TYPE_INFERENCE = "io.driftline.inference.v1"
+CE_TYPE_LABEL = "io.driftline.label.v1"
+
+# --- HTTP headers -------------------------------------------------------------------------------------------------
+HEADER_REQUEST_ID = "x-request-id"
+#: Where a request id is looked for, most trusted first (DESIGN, "Inference event").
+REQUEST_ID_HEADERS = (HEADER_REQUEST_ID, "ce-id", "seldon-puid")
+HEADER_TRACEPARENT = "traceparent"
+HEADER_VARIANT = "x-driftline-variant"
+HEADER_BINARY_LENGTH = "inference-header-content-length"
+
+# --- label names --------------------------------------------------------------------------------------------------
+NAMESPACE = "namespace"
+MODEL = "model"
+VERSION = "version"
+VARIANT = "variant"
+SEGMENT = "segment"
+COLUMN = "column"
+DETECTOR = "detector"
+METRIC = "metric"
+OUTCOME = "outcome"
+REASON = "reason"
+CODE = "code"
+PROTOCOL = "protocol"
+PARTITION = "partition"
+SINK = "sink"
+DIRECTION = "direction"
+VERDICT = "verdict"
+OWNER = "owner"
+SEVERITY = "severity"
+SLO = "slo"
+WINDOW = "window"
+STREAM = (NAMESPACE, MODEL, VERSION, VARIANT)  #: what tells one stream of predictions from another
+
+# --- label values -------------------------------------------------------------------------------------------------
+SEVERITY_PAGE = "page"
+SEVERITY_TICKET = "ticket"
+OUTCOME_LOGGED = "logged"
+OUTCOME_SAMPLED_OUT = "sampled_out"
+OUTCOME_DROPPED = "dropped"
+OUTCOME_STORED = "stored"
+OUTCOME_DUPLICATE = "duplicate"
+OUTCOME_DEAD_LETTER = "dead_letter"
+OUTCOME_PASS = "pass"  # noqa: S105 - an outcome, not a password
+OUTCOME_FAIL = "fail"
+OUTCOME_CORRECT = "correct"
+OUTCOME_INCORRECT = "incorrect"
+OUTCOME_DELIVERED = "delivered"
+OUTCOME_FAILED = "failed"
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as it is written, scraped, ruled on and drawn."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    buckets_s: tuple[float, ...] = ()
+
+
+#: Upper bounds in seconds; the usual latency objectives (0.1, 0.2, 0.25, 0.5, 1) are bounds: an SLO reads one bucket.
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+DELAY_BUCKETS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
+
+# --- sidecar ------------------------------------------------------------------------------------------------------
+SIDECAR_REQUESTS = Metric(
+    "driftline_sidecar_requests_total",
+    "counter",
+    (*STREAM, PROTOCOL, CODE),
+    "Inference requests answered, by status code.",
+)
+SIDECAR_LATENCY = Metric(
+    "driftline_sidecar_request_duration_seconds",
+    "histogram",
+    STREAM,
+    "Time from the first byte of an inference request to the last byte of its answer, as the client sees it.",
+    LATENCY_BUCKETS_S,
+)
+SIDECAR_INFLIGHT = Metric(
+    "driftline_sidecar_inflight_requests", "gauge", (), "Requests now between client and model server."
+)
+SIDECAR_CONNECTIONS = Metric("driftline_sidecar_connections", "gauge", (), "Client connections now open.")
+SIDECAR_BYTES = Metric(
+    "driftline_sidecar_bytes_total", "counter", (DIRECTION,), "Body bytes passed through, in and out."
+)
+SIDECAR_UPSTREAM_ERRORS = Metric(
+    "driftline_sidecar_upstream_errors_total",
+    "counter",
+    (REASON,),
+    "Requests the model server did not answer, by reason.",
+)
+CAPTURE_EVENTS = Metric(
+    "driftline_capture_events_total",
+    "counter",
+    (*STREAM, OUTCOME, REASON),
+    "What became of each inference as an event: logged, sampled_out or dropped with its reason. They add up to all.",
+)
+SPOOL_BYTES = Metric("driftline_spool_bytes", "gauge", (), "Bytes now in the spool.")
+SPOOL_LIMIT_BYTES = Metric("driftline_spool_limit_bytes", "gauge", (), "Bytes the spool may hold.")
+SPOOL_OLDEST_AGE = Metric(
+    "driftline_spool_oldest_age_seconds", "gauge", (), "Age of the oldest segment still in the spool."
+)
+SHIPPER_EVENTS = Metric(
+    "driftline_shipper_events_total",
+    "counter",
+    (SINK, OUTCOME, REASON),
+    "Events a sink took (delivered) or lost (failed).",
+)
+SHIPPER_LAG_BYTES = Metric("driftline_shipper_lag_bytes", "gauge", (SINK,), "Spool bytes not yet delivered to a sink.")
+SHIPPER_DELIVERY = Metric(
+    "driftline_shipper_delivery_seconds",
+    "histogram",
+    (SINK,),
+    "Time from handing a batch to a sink to its acknowledgement.",
+    LATENCY_BUCKETS_S,
+)
+
+# --- collector ----------------------------------------------------------------------------------------------------
+COLLECTOR_EVENTS = Metric(
+    "driftline_collector_events_total",
+    "counter",
+    (*STREAM, OUTCOME, REASON),
+    "Events read: stored, duplicate, or dead_letter with its reason.",
+)
+COLLECTOR_ROWS = Metric(
+    "driftline_collector_rows_total",
+    "counter",
+    (*STREAM, OUTCOME),
+    "Prediction rows stored, by whether they pass validation.",
+)
+VALIDATION_FAILURES = Metric(
+    "driftline_validation_failures_total",
+    "counter",
+    (*STREAM, COLUMN, REASON),
+    "Values that break the monitor's column rules.",
+)
+COLLECTOR_LAG = Metric(
+    "driftline_collector_lag",
+    "gauge",
+    (PARTITION,),
+    "Distance to the end of a partition: records (Kafka) or bytes (spool).",
+)
+COLLECTOR_LAST_EVENT = Metric(
+    "driftline_collector_last_event_timestamp_seconds",
+    "gauge",
+    (NAMESPACE, MODEL),
+    "Event time of the newest stored event.",
+)
+COLLECTOR_COMMIT = Metric(
+    "driftline_collector_commit_seconds",
+    "histogram",
+    (),
+    "Time of one transaction: rows, counts, positions.",
+    LATENCY_BUCKETS_S,
+)
+LABELS = Metric(
+    "driftline_labels_total",
+    "counter",
+    (NAMESPACE, MODEL, OUTCOME),
+    "Labels received: joined, pending (no prediction yet), duplicate, corrected, withdrawn, expired, invalid.",
+)
+LABEL_DELAY = Metric(
+    "driftline_label_delay_seconds",
+    "histogram",
+    (NAMESPACE, MODEL),
+    "Time from prediction to its label.",
+    DELAY_BUCKETS_S,
+)
+JUDGED_PREDICTIONS = Metric(
+    "driftline_judged_predictions_total",
+    "counter",
+    (*STREAM, OUTCOME),
+    "Predictions whose first label arrived, correct or incorrect; counted when the label arrives, never revised.",
+)
+
+# --- detectors ----------------------------------------------------------------------------------------------------
+_DRIFT = (*STREAM, SEGMENT, COLUMN, DETECTOR)
+WINDOWS_EVALUATED = Metric(
+    "driftline_windows_evaluated_total",
+    "counter",
+    (*STREAM, VERDICT),
+    "Closed windows by their first verdict on drift.",
+)
+DRIFT_STATISTIC = Metric("driftline_drift_statistic", "gauge", _DRIFT, "Statistic of the newest evaluated window.")
+DRIFT_P_VALUE = Metric(
+    "driftline_drift_p_value", "gauge", _DRIFT, "P-value of the newest evaluated window, where there is one."
+)
+DRIFT_EFFECT = Metric("driftline_drift_effect_size", "gauge", _DRIFT, "Effect size of the newest evaluated window.")
+DRIFT_STATE = Metric(
+    "driftline_drift_state",
+    "gauge",
+    _DRIFT,
+    "Verdict of the newest window: 0 not enough evidence, 1 ok, 2 warning, 3 drifted.",
+)
+DRIFTED_COLUMNS = Metric(
+    "driftline_drifted_columns", "gauge", (*STREAM, SEGMENT), "Columns drifted in the newest window."
+)
+WINDOW_ROWS = Metric("driftline_window_rows", "gauge", (*STREAM, SEGMENT), "Rows in the newest evaluated window.")
+OUTLIER_RATIO = Metric(
+    "driftline_outlier_ratio", "gauge", (*STREAM, SEGMENT), "Share of outlier rows in the newest window."
+)
+PERFORMANCE = Metric(
+    "driftline_performance", "gauge", (*STREAM, SEGMENT, METRIC), "Metric on joined labels, newest window with labels."
+)
+PERFORMANCE_LOWER = Metric(
+    "driftline_performance_lower", "gauge", (*STREAM, SEGMENT, METRIC), "Lower end of its 95 % interval."
+)
+PERFORMANCE_UPPER = Metric(
+    "driftline_performance_upper", "gauge", (*STREAM, SEGMENT, METRIC), "Upper end of its 95 % interval."
+)
+LABEL_COVERAGE = Metric(
+    "driftline_label_coverage_ratio",
+    "gauge",
+    (*STREAM, SEGMENT),
+    "Share of the window's predictions that have a label.",
+)
+DETECTORS_LAST_RUN = Metric(
+    "driftline_detectors_last_run_timestamp_seconds",
+    "gauge",
+    (NAMESPACE, MODEL),
+    "When a model's windows were last looked at.",
+)
+DETECTORS_EVALUATION = Metric(
+    "driftline_detectors_evaluation_seconds",
+    "histogram",
+    (),
+    "Time to evaluate one window from its counts.",
+    LATENCY_BUCKETS_S,
+)
+
+# --- pages --------------------------------------------------------------------------------------------------------
+PAGES_RECEIVED = Metric(
+    "driftline_pages_received_total",
+    "counter",
+    (NAMESPACE, MODEL, SLO, SEVERITY),
+    "Alert notifications received by the page desk.",
+)
+
+#: Every metric above, for the manual and for the tests that hold manual, rules and boards to it.
+ALL_METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

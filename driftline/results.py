@@ -1,0 +1,152 @@
+"""What detectors conclude and what people are shown: frozen values shared by makers and showers."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Verdict(StrEnum):
+    """What a result means for the person who reads it."""
+
+    OK = "ok"
+    WARNING = "warning"
+    DRIFTED = "drifted"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+#: As ``driftline_drift_state`` exports it.
+VERDICT_STATE = {Verdict.NOT_ENOUGH_EVIDENCE: 0, Verdict.OK: 1, Verdict.WARNING: 2, Verdict.DRIFTED: 3}
+
+Kind = Literal["drift", "outliers", "quality", "performance"]
+Direction = Literal["larger_is_worse", "smaller_is_worse"]
+
+#: The column name of a result about the whole window.
+WHOLE_WINDOW = ""
+#: The segment of all rows; others are spelt ``column=value``.
+ALL_ROWS = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with the ends of its interval (95 % unless said)."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StreamKey:
+    """One stream of predictions: what is monitored apart from all others."""
+
+    namespace: str
+    model: str
+    version: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WindowKey:
+    """One window of one segment of a stream; start and end in seconds since the epoch, event time, end excluded."""
+
+    stream: StreamKey
+    segment: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One detector's conclusion about one column (or the whole) of one window.
+
+    ``statistic`` with its ``direction``; ``p_value`` where the detector has one; ``effect`` with its interval where it
+    has one; ``coverage``: share of the rows that have what the detector needs (labels, mostly). ``reason`` says the
+    verdict in a sentence for people. ``reference_value``: the same statistic on the reference, where that means
+    something.
+    """
+
+    window: WindowKey
+    column: str
+    detector: str
+    kind: Kind
+    statistic: float
+    direction: Direction
+    verdict: Verdict
+    reason: str
+    sample_size: int
+    reference_size: int = 0
+    p_value: float | None = None
+    effect: Interval | None = None
+    coverage: float | None = None
+    reference_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnShape:
+    """A column's distribution in a window beside the reference, ready to draw: shares per bin, each summing to one."""
+
+    column: str
+    bins: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePayload:
+    """One stored prediction shown as evidence."""
+
+    request_id: str
+    row: int
+    time_s: float
+    prediction: str
+    label: str | None
+    outlier_score: float | None
+    columns: dict[str, str | float | None] = field(default_factory=dict)
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert as Alertmanager's webhook sends it: labels, annotations and times in seconds since the epoch."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at_s: float
+    ends_at_s: float | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A delivered alert with its evidence, as the on-call person opens it."""
+
+    id: str
+    alert: Alert
+    received_at_s: float
+    summary: str
+    stream: StreamKey | None
+    drifted: tuple[Result, ...] = ()
+    performance: tuple[Result, ...] = ()
+    since_s: float | None = None
+    samples: tuple[SamplePayload, ...] = ()
+    runbook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """A stream at a glance, for the first page people see."""
+
+    stream: StreamKey
+    rows: int
+    labelled_rows: int
+    first_event_s: float
+    last_event_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DueWindow:
+    """A closed window whose statistics changed since it was last evaluated; ``change`` counts its changes."""
+
+    key: WindowKey
+    change: int

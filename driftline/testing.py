@@ -1,0 +1,91 @@
+"""Fakes that ship with the product: a clock moved by hand, a source over a list with crash marks, publishers that
+collect or fail. They pass the same checks as the real adapters (``tests/contracts``).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from driftline.errors import UnavailableError
+from driftline.events import KafkaMessage
+from driftline.records import Record
+
+
+@dataclass
+class ManualClock:
+    """A clock that moves only when told.
+
+    >>> clock = ManualClock(10.0)
+    >>> clock.advance(5.0); clock()
+    15.0
+    """
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        """The time it was moved to."""
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        """Move forward."""
+        self.now_s += seconds
+
+
+class Crash:
+    """A mark in a ``ListSource``: reading it raises, as a process that dies there would stop."""
+
+
+@dataclass
+class ListSource:
+    """A record source over a list, starting where ``start`` says, as the real ones do."""
+
+    items: Sequence[Record | Crash]
+    start: Callable[[str], int | None] = lambda _partition: None
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    _next: int = 0
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Up to ``max_records`` records; raises RuntimeError once at each crash mark."""
+        batch: list[Record] = []
+        while self._next < len(self.items) and len(batch) < max_records:
+            item = self.items[self._next]
+            if isinstance(item, Crash):
+                if batch:
+                    break
+                self._next += 1
+                raise RuntimeError("crash mark")
+            self._next += 1
+            if item.offset >= (self.start(item.partition) or 0):
+                batch.append(item)
+        return batch
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Remember how far the reader got."""
+        self.acknowledged[partition] = next_offset
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass
+class ListPublisher:
+    """A publisher that keeps what it is given."""
+
+    messages: list[tuple[str, KafkaMessage]] = field(default_factory=list)
+
+    def publish(self, topic: str, messages: Iterable[KafkaMessage]) -> None:
+        """Keep the messages."""
+        self.messages.extend((topic, message) for message in messages)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class FailingPublisher:
+    """A publisher whose broker is never there."""
+
+    def publish(self, topic: str, messages: Iterable[KafkaMessage]) -> None:
+        """Always raises UnavailableError."""
+        raise UnavailableError("kafka", "this publisher always fails")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
