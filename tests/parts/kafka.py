@@ -1,0 +1,125 @@
+"""A real Apache Kafka broker: one node in KRaft mode, on free ports, its data in a folder of the test session."""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.parts.missing import MissingPartError
+from tests.parts.processes import PartProcess, free_ports
+from tests.parts.programs import find_java
+
+VERSION = "4.1.0"
+_POM = Path(__file__).with_name("kafka-pom.xml")
+# Any fixed identity will do, but one that begins with "-" would be taken for a flag.
+_CLUSTER_ID = "driftlineTestsCluster1"
+_START_TIMEOUT_S = 120.0
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+def kafka_jars() -> Path:
+    """The folder with the broker's jars, fetched with Maven the first time; raises MissingPartError."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / f"kafka-{VERSION}"
+    if not cache.is_dir():
+        _fetch_jars(cache)
+    return cache
+
+
+def _fetch_jars(cache: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise MissingPartError("Apache Kafka", "apt-get install maven, which fetches the broker's jars once")
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+        jars = Path(scratch) / "jars"
+        command = [maven, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
+        command += ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=scratch)
+        if done.returncode != 0:
+            raise MissingPartError("Apache Kafka", f"Maven could not fetch its jars: {done.stdout[-500:].strip()}")
+        if not cache.is_dir():  # another session may have been faster
+            jars.rename(cache)
+
+
+class KafkaBroker:
+    """A broker that can be stopped, killed and started again on the same port with the same data.
+
+    ``bootstrap``: its address, ``127.0.0.1:PORT``. Topics are made on first use, with one partition.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._java = find_java()
+        self._classpath = f"{kafka_jars()}/*"
+        self._directory = directory
+        self._port, self._controller = free_ports(2)
+        self.bootstrap = f"127.0.0.1:{self._port}"
+        self._process: PartProcess | None = None
+        self._format()
+
+    def _format(self) -> None:
+        text = _PROPERTIES.format(port=self._port, controller=self._controller, data=self._directory / "data")
+        (self._directory / "server.properties").write_text(text)
+        tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
+        command = [*self._run_java("128m"), *tool, str(self._directory / "server.properties")]
+        subprocess.run(command, check=True, capture_output=True, timeout=_START_TIMEOUT_S, cwd=self._directory)
+
+    def _run_java(self, memory: str) -> list[str]:
+        # The serial collector and the first compiler only: a test broker lives for a minute on a small machine.
+        quick = [f"-Xmx{memory}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        return [str(self._java), *quick, "-cp", self._classpath]
+
+    def start(self) -> None:
+        """Start it and return once it answers; raises RuntimeError with its output when it does not."""
+        command = [*self._run_java("512m"), "kafka.Kafka", str(self._directory / "server.properties")]
+        self._process = PartProcess(command, self._directory / "kafka.log", cwd=self._directory)
+        self._process.wait_ready(self._answers, _START_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """An orderly end; what was acknowledged is there after the next ``start()``."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill(self) -> None:
+        """A sudden end."""
+        if self._process is not None:
+            self._process.kill()
+
+    def restart(self) -> None:
+        """Stop and start on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def _answers(self) -> bool:
+        # A listening port is not enough: a broker listens before it knows its metadata. A METADATA v1 request for all
+        # topics, written by hand so that the fixture leans on no client, must be answered with one live broker.
+        header = struct.pack(">hhih", 3, 1, 1, 5) + b"ready"
+        request = header + struct.pack(">i", 0)
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=5.0) as connection:
+                connection.sendall(struct.pack(">i", len(request)) + request)
+                connection.settimeout(5.0)
+                answer = connection.recv(12)
+        except OSError:
+            return False
+        return len(answer) == 12 and struct.unpack(">iii", answer)[2] >= 1

@@ -1,0 +1,104 @@
+"""Starting real parts as processes that surely end: with the test, with the session, or when pytest itself is killed."""
+
+import atexit
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that nothing listens on now, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05) -> None:
+    """Return once ``condition`` holds; raises TimeoutError naming ``what`` when it does not within ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come true within {timeout_s:g} s")
+        time.sleep(pause_s)
+
+
+class PartProcess:
+    """One program in a process group of its own, its output in a file."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = Path(command[0]).name
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                [*_end_with_parent(), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=dict(environ) if environ is not None else None,
+                start_new_session=True,
+            )
+        atexit.register(self.kill)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's id too."""
+        return self._popen.pid
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
+    def wait_ready(self, ready: Callable[[], bool], timeout_s: float) -> None:
+        """Return once ``ready``; raises RuntimeError with the end of its output when it ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not ready():
+            if not self.running() or time.monotonic() > deadline:
+                state = "still not ready" if self.running() else f"ended with {self._popen.returncode}"
+                self.kill()
+                raise RuntimeError(f"{self.name} {state}; the end of its output:\n{self.output()[-3000:]}")
+            time.sleep(0.05)
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+        """Ask it to end, kill it when it does not; returns the exit status."""
+        if self.running():
+            self._popen.send_signal(signum)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(timeout_s)
+        self.kill()
+        return self._popen.returncode
+
+    def kill(self) -> None:
+        """End the whole group at once."""
+        if self.running():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait(10.0)
+        atexit.unregister(self.kill)
+
+
+def _end_with_parent() -> list[str]:
+    # A killed pytest runs no clean-up; the kernel ends its parts all the same where util-linux's setpriv is there.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv is not None else []
