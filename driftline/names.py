@@ -258,5 +258,40 @@ PAGES_RECEIVED = Metric(
     "Alert notifications received by the page desk.",
 )
 
+# --- recorded by the generated rules ------------------------------------------------------------------------------
+#: Each carries ``namespace``, ``model`` and ``slo`` (the objective's kind). The names of windows end the names of the
+#: per-window series, as the monitor's clock counts them: ``driftline:slo_bad:increase1h``.
+RULE_BAD_INCREASE = "driftline:slo_bad:increase"
+RULE_TOTAL_INCREASE = "driftline:slo_total:increase"
+RULE_BAD_RATIO = "driftline:slo_bad:ratio"
+RULE_BAD_LOWER = "driftline:slo_bad:ratio_lower"  #: lower Wilson bound of the bad ratio
+RULE_OBJECTIVE = "driftline:slo_objective:ratio"
+RULE_ERROR_BUDGET = "driftline:slo_error_budget:ratio"
+RULE_PERIOD = "driftline:slo_period:seconds"
+RULE_BURN_RATE = "driftline:slo_burn:rate"  #: 1 spends the budget exactly over the period
+RULE_BUDGET_REMAINING = "driftline:slo_budget_remaining:ratio"  #: 1 untouched, 0 spent, below 0 overspent
+
+# --- alerts -------------------------------------------------------------------------------------------------------
+#: The burn-rate alert of each kind of objective.
+ALERT_OF_KIND = {
+    "availability": "DriftlineAvailabilityBurn",
+    "latency": "DriftlineLatencyBurn",
+    "capture": "DriftlineCaptureBurn",
+    "data_quality": "DriftlineDataQualityBurn",
+    "drift": "DriftlineDriftBurn",
+    "correctness": "DriftlineCorrectnessBurn",
+}
+ALERT_METRICS_ABSENT = "DriftlineMetricsAbsent"
+ALERT_DETECTORS_STALE = "DriftlineDetectorsStale"
+ALERT_COLLECTOR_STALLED = "DriftlineCollectorStalled"
+ALERT_COLLECTOR_LAGGING = "DriftlineCollectorLagging"
+ALERT_SPOOL_FILLING = "DriftlineSpoolFilling"
+ALERT_CAPTURE_DROPPING = "DriftlineCaptureDropping"
+ALERT_LABELS_LATE = "DriftlineLabelsLate"
+ALERT_DEADMAN = "DriftlineDeadman"
+SEVERITY_HEARTBEAT = "heartbeat"
+#: Where the page desk takes Alertmanager's webhook.
+PAGE_DESK_PATH = "/api/v1/alerts/webhook"
+
 #: Every metric above, for the manual and for the tests that hold manual, rules and boards to it.
 ALL_METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
