@@ -7,7 +7,7 @@ fail instead. The end of every run says which parts it used and which it lacked.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
 from tests.parts.postgres import PostgresServer
 from tests.parts.processes import free_ports
-from tests.parts.prometheus import Prometheus
+from tests.parts.prometheus import Prometheus, PrometheusFactory
 from tests.parts.roll import PartsRoll
 
 T = TypeVar("T")
@@ -132,23 +132,8 @@ def postgres(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(url)
 
 
-class PrometheusFactory(Protocol):
-    """Starts a Prometheus for this test."""
-
-    def __call__(
-        self,
-        config: Mapping[str, Any] | str,
-        rules: Mapping[str, Mapping[str, Any] | str] | None = None,
-        flags: Sequence[str] = (),
-    ) -> Prometheus:
-        """See :class:`tests.parts.prometheus.Prometheus`."""
-        ...
-
-
 @pytest.fixture
-def prometheus_server(
-    prometheus_binary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PrometheusFactory]:
+def prometheus_server(prometheus_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusFactory]:
     """``prometheus_server(config, rules)`` starts a Prometheus that ends with the test."""
     started: list[Prometheus] = []
 

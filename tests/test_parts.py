@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from tests.conftest import PrometheusFactory
 from tests.parts.alertmanager import Alertmanager
 from tests.parts.http import WebhookReceiver, post_json
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import PartProcess, wait_until
 from tests.parts.programs import find_program
+from tests.parts.prometheus import PrometheusFactory
 from tests.parts.roll import PartsRoll
 
 
@@ -41,7 +41,9 @@ def test_a_process_that_ends_early_shows_its_output(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_takes_its_children_along(tmp_path: Path) -> None:
-    process = PartProcess(["sh", "-c", "trap '' TERM; sleep 1000 & echo $! > child; wait"], tmp_path / "log", cwd=tmp_path)
+    process = PartProcess(
+        ["sh", "-c", "trap '' TERM; sleep 1000 & echo $! > child; wait"], tmp_path / "log", cwd=tmp_path
+    )
     wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", 30.0, "child")
     child = int((tmp_path / "child").read_text())
     process.stop(timeout_s=0.1)
@@ -94,7 +96,9 @@ def _produce(bootstrap: str, topic: str, value: bytes) -> None:
 
 
 def _consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=60_000)
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=60_000
+    )
     values = [next(consumer).value for _ in range(count)]
     consumer.close()
     return values

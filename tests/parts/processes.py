@@ -1,4 +1,4 @@
-"""Starting real parts as processes that surely end: with the test, with the session, or when pytest itself is killed."""
+"""Starting real parts as processes that surely end: with the test, the session, or when pytest itself is killed."""
 
 import atexit
 import contextlib
@@ -79,6 +79,10 @@ class PartProcess:
     def output(self) -> str:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Send a signal to the process itself."""
+        self._popen.send_signal(signum)
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         """Ask it to end, kill it when it does not; returns the exit status."""

@@ -4,7 +4,7 @@ import signal
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import yaml
 
@@ -19,7 +19,8 @@ class Prometheus:
     """A server with its own configuration, rules and data, all below ``directory``.
 
     ``config``: the configuration as a mapping or as YAML. ``rules``: rule files by name, their YAML as text or mapping;
-    they are written beside the configuration and entered into its ``rule_files``. ``flags``: further command-line flags.
+    they are written beside the configuration and entered into its ``rule_files``. ``flags``: further
+    command-line flags.
     ``url``: its address.
     """
 
@@ -58,6 +59,8 @@ class Prometheus:
             f"--storage.tsdb.path={self._directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--web.enable-lifecycle",
+            # The first alerts leave before Prometheus has found its Alertmanager; a minute is long in a test.
+            "--rules.alert.resend-delay=2s",
             "--log.level=warn",
             *self._flags,
         ]
@@ -68,7 +71,7 @@ class Prometheus:
     def reload(self, config: Mapping[str, Any] | str, rules: Mapping[str, Mapping[str, Any] | str]) -> None:
         """Take another configuration without a restart."""
         self._write(config, rules)
-        self._process._popen.send_signal(signal.SIGHUP)
+        self._process.send_signal(signal.SIGHUP)
 
     def query(self, expression: str, time_s: float | None = None) -> list[dict[str, Any]]:
         """The vector that an instant query is answered with: ``[{"metric": {...}, "value": [time, text]}, ...]``."""
@@ -119,3 +122,16 @@ class Prometheus:
 
     def _get(self, what: str, given: Mapping[str, str]) -> Any:
         return get_json(f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(given)}")["data"]
+
+
+class PrometheusFactory(Protocol):
+    """Starts a Prometheus for this test."""
+
+    def __call__(
+        self,
+        config: Mapping[str, Any] | str,
+        rules: Mapping[str, Mapping[str, Any] | str] | None = None,
+        flags: Sequence[str] = (),
+    ) -> Prometheus:
+        """See :class:`Prometheus`."""
+        ...
