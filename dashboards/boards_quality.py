@@ -1,0 +1,182 @@
+"""The model-quality board: drift, accuracy with its interval and coverage, outliers, labels."""
+
+from dashboards.board_options import ANNOTATIONS, DRIFT_STATES, STATE_STEPS, VARIABLES, BoardOptions
+from dashboards.panels import GREEN, GREY, ORANGE, RED, YELLOW, BoardSpec, PanelSpec, Query, RowSpec
+from dashboards.queries import age, increase, quantile, rate, select, share_of, top, total
+from driftline import names
+
+_ALL_ROWS = f'{names.SEGMENT}=""'
+_STREAM = "{{model}} {{version}} {{variant}}"
+
+
+def model_quality(options: BoardOptions) -> BoardSpec:
+    """Whether inputs, predictions and accuracy are what they were."""
+    return BoardSpec(
+        uid="driftline-model-quality",
+        title="driftline / Model quality",
+        description="Have inputs, predictions or accuracy moved?",
+        rows=(
+            RowSpec("Accuracy", _accuracy()),
+            RowSpec("Drift", _drift()),
+            RowSpec("Outliers and windows", _windows()),
+            RowSpec("Labels", _labels()),
+        ),
+        annotations=ANNOTATIONS,
+        variables=VARIABLES,
+        time_from="now-7d",
+        refresh="1m",
+        links=options.links(),
+    )
+
+
+def _accuracy() -> tuple[PanelSpec, ...]:
+    scopes = ((names.PERFORMANCE, "value"), (names.PERFORMANCE_LOWER, "lower"), (names.PERFORMANCE_UPPER, "upper"))
+    return (
+        PanelSpec(
+            "Accuracy with its 95 % interval",
+            "On predictions whose labels arrived, newest window. A wide interval means few labels; two intervals that "
+            "overlap are no proof of a change.",
+            "timeseries",
+            "short",
+            tuple(
+                Query(top(12, select(metric, _ALL_ROWS)), f"{_STREAM} {{{{metric}}}} {end}") for metric, end in scopes
+            ),
+            decimals=3,
+            width=16,
+            height=9,
+            no_value="no labels have arrived yet",
+        ),
+        PanelSpec(
+            "Label coverage",
+            "Share of the window's predictions that have a label. Below the expected coverage accuracy is provisional.",
+            "timeseries",
+            "percentunit",
+            (Query(select(names.LABEL_COVERAGE, _ALL_ROWS), _STREAM),),
+            ((None, RED), (0.2, YELLOW), (0.8, GREEN)),
+            minimum=0.0,
+            maximum=1.0,
+            height=9,
+        ),
+        PanelSpec(
+            "Correct predictions, as labels arrive",
+            "Share of predictions judged correct among the labels that arrived.",
+            "timeseries",
+            "percentunit",
+            (Query(share_of(names.JUDGED_PREDICTIONS, 'outcome="correct"', *names.STREAM), _STREAM),),
+            width=24,
+            height=6,
+            maximum=1.0,
+        ),
+    )
+
+
+def _drift() -> tuple[PanelSpec, ...]:
+    legend = "{{column}} ({{detector}}) " + _STREAM
+    return (
+        PanelSpec(
+            "Drift state per column",
+            "Verdict over time; the thirty columns that moved most.",
+            "state",
+            "none",
+            (Query(top(30, select(names.DRIFT_STATE, _ALL_ROWS)), legend),),
+            STATE_STEPS,
+            width=14,
+            height=11,
+            values=DRIFT_STATES,
+        ),
+        PanelSpec(
+            "Largest effects",
+            "How far columns moved, 0 to 1. The monitor's margin (0.1 unless set) is what counts as drift.",
+            "bargauge",
+            "percentunit",
+            (Query(top(20, select(names.DRIFT_EFFECT, _ALL_ROWS)), legend),),
+            ((None, GREEN), (0.1, ORANGE), (0.25, RED)),
+            minimum=0.0,
+            decimals=2,
+            width=10,
+            height=11,
+        ),
+        PanelSpec(
+            "Drifted columns",
+            "Number of columns drifted in the newest window.",
+            "timeseries",
+            "short",
+            (Query(top(20, select(names.DRIFTED_COLUMNS, _ALL_ROWS)), _STREAM),),
+            minimum=0.0,
+            decimals=0,
+            width=12,
+        ),
+        PanelSpec(
+            "Smallest p-values",
+            "Chance of such a difference without drift. Read beside the effect.",
+            "table",
+            "sci",
+            (Query(f"bottomk(20, {select(names.DRIFT_P_VALUE, _ALL_ROWS)})"),),
+            width=12,
+        ),
+    )
+
+
+def _windows() -> tuple[PanelSpec, ...]:
+    return (
+        PanelSpec(
+            "Outlier rows",
+            "Share of rows beyond the outlier threshold; about the monitor's outlier rate (1 %) is normal.",
+            "timeseries",
+            "percentunit",
+            (Query(select(names.OUTLIER_RATIO, _ALL_ROWS), _STREAM),),
+            ((None, GREEN), (0.03, YELLOW), (0.1, RED)),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Windows by verdict",
+            "Closed windows in the time shown by their first verdict.",
+            "bargauge",
+            "short",
+            (Query(total(increase(names.WINDOWS_EVALUATED), "verdict"), "{{verdict}}"),),
+            ((None, GREY),),
+            minimum=0.0,
+            decimals=0,
+        ),
+        PanelSpec(
+            "Detectors' last look",
+            "Age of each model's newest evaluation. Growing: the detectors do not run, and silence means nothing.",
+            "stat",
+            "s",
+            (Query(age(names.DETECTORS_LAST_RUN, "namespace", "model"), "{{namespace}}/{{model}}"),),
+            ((None, GREEN), (900.0, YELLOW), (3600.0, RED)),
+        ),
+    )
+
+
+def _labels() -> tuple[PanelSpec, ...]:
+    return (
+        PanelSpec(
+            "Labels by outcome",
+            "Labels per second: joined, pending (no prediction yet), duplicate, corrected, withdrawn, expired.",
+            "timeseries",
+            "cps",
+            (Query(total(rate(names.LABELS), "outcome"), "{{outcome}}"),),
+            stacked=True,
+        ),
+        PanelSpec(
+            "Label delay",
+            "From prediction to label, half and nineteen of twenty.",
+            "timeseries",
+            "s",
+            tuple(
+                Query(quantile(share, names.LABEL_DELAY, "model"), f"p{share * 100:.0f} {{{{model}}}}")
+                for share in (0.5, 0.95)
+            ),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Rows in the newest window",
+            "Windows below the monitor's minimum are answered 'not enough evidence'.",
+            "timeseries",
+            "short",
+            (Query(select(names.WINDOW_ROWS, _ALL_ROWS), _STREAM),),
+            minimum=0.0,
+            decimals=0,
+        ),
+    )
