@@ -5,7 +5,7 @@ empty panel behind. ``Metric`` carries what an emitter needs to register the met
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 ENV_PREFIX = "DRIFTLINE_"
 ANNOTATION_PREFIX = "driftline.io/"
@@ -41,6 +41,7 @@ REASON = "reason"
 CODE = "code"
 PROTOCOL = "protocol"
 PARTITION = "partition"
+PART = "part"
 SINK = "sink"
 DIRECTION = "direction"
 VERDICT = "verdict"
@@ -51,8 +52,8 @@ WINDOW = "window"
 STREAM = (NAMESPACE, MODEL, VERSION, VARIANT)  #: what tells one stream of predictions from another
 
 # --- label values -------------------------------------------------------------------------------------------------
-SEVERITY_PAGE = "page"
-SEVERITY_TICKET = "ticket"
+SEVERITY_PAGE: Final = "page"
+SEVERITY_TICKET: Final = "ticket"
 OUTCOME_LOGGED = "logged"
 OUTCOME_SAMPLED_OUT = "sampled_out"
 OUTCOME_DROPPED = "dropped"
@@ -174,6 +175,18 @@ COLLECTOR_COMMIT = Metric(
     (),
     "Time of one transaction: rows, counts, positions.",
     LATENCY_BUCKETS_S,
+)
+COLLECTOR_WAITS = Metric(
+    "driftline_collector_waits_total",
+    "counter",
+    (PART,),
+    "Batches that had to wait because a part (database, broker) did not take or give them.",
+)
+COLLECTOR_PAYLOAD_FAILURES = Metric(
+    "driftline_collector_payload_failures_total",
+    "counter",
+    (NAMESPACE, MODEL),
+    "Batches whose Parquet payload rows could not be written; their rows are stored all the same.",
 )
 LABELS = Metric(
     "driftline_labels_total",

@@ -1,0 +1,204 @@
+"""Alerts about the monitoring itself: silence must not look like health.
+
+Nothing here compares a metric with Prometheus's ``time()``: the parts may run on a scaled clock, which Prometheus does
+not know. "It has not moved for this long" asks the same question on any clock.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alerts.burn_rules import Group, Rule
+from alerts.options import RuleOptions
+from alerts.selectors import Matcher, Selector
+from alerts.texts import template_safe
+from driftline import names
+from driftline.durations import format_duration
+from driftline.monitors import Monitor, Severity
+
+MINUTE_S = 60.0
+HOUR_S = 3600.0
+ABSENT_AFTER_S = 15 * MINUTE_S
+STALE_AFTER_S = HOUR_S
+STALLED_AFTER_S = 15 * MINUTE_S
+LAG_GROWS_FOR_S = 30 * MINUTE_S
+SPOOL_FULL_SHARE = 0.8
+#: One inference in twenty lost: from here on what is left may be a skewed sample, so quality alerts are muted.
+DROPPING_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One alert about the monitoring: ``expr`` over real time, ``for_s`` on the monitors' clock."""
+
+    alert: str
+    expr: str
+    for_s: float
+    severity: Severity
+    summary: str
+    description: str
+
+
+def health_groups(monitors: Sequence[Monitor], options: RuleOptions) -> list[Group]:
+    """One group per model, one for the parts that serve all models, and the deadman."""
+    interval = format_duration(options.evaluation_interval_s)
+    groups: list[Group] = []
+    for monitor in monitors:
+        identity = {names.NAMESPACE: monitor.namespace, names.MODEL: monitor.model, names.OWNER: monitor.owner}
+        rules = [_rule(health, identity, options) for health in _of_model(monitor, options)]
+        name = f"driftline-health-{monitor.namespace}-{monitor.model}"
+        groups.append({"name": name, "interval": interval, "rules": rules})
+    platform = {names.NAMESPACE: "", names.MODEL: "", names.OWNER: options.platform_owner}
+    shared = [_rule(health, platform, options) for health in _of_platform(options)]
+    groups.append({"name": "driftline-health-platform", "interval": interval, "rules": [*shared, _deadman(options)]})
+    return groups
+
+
+def _of_model(monitor: Monitor, options: RuleOptions) -> Iterable[Health]:
+    yield _metrics_absent(monitor, options)
+    yield _detectors_stale(monitor, options)
+    yield _collector_stalled(monitor, options)
+    yield _capture_dropping(monitor, options)
+    if any(slo.kind == "correctness" for slo in monitor.slos.objectives):
+        yield _labels_late(monitor, options)
+
+
+def _of_platform(options: RuleOptions) -> Iterable[Health]:
+    yield _collector_lagging(options)
+    yield _spool_filling()
+
+
+# --- one model ----------------------------------------------------------------------------------------------------
+def _metrics_absent(monitor: Monitor, options: RuleOptions) -> Health:
+    span = options.real(ABSENT_AFTER_S)
+    return Health(
+        names.ALERT_METRICS_ABSENT,
+        f"absent_over_time({_selector(monitor, names.SIDECAR_REQUESTS).promql(span)})",
+        0.0,
+        "ticket",
+        f"{monitor.model}: no request metrics for {format_duration(ABSENT_AFTER_S)}",
+        "Nothing was scraped, the model label changed, or the model had no request since its sidecar started. "
+        "Until this is over, no objective of this model can fire.",
+    )
+
+
+def _detectors_stale(monitor: Monitor, options: RuleOptions) -> Health:
+    ran = _selector(monitor, names.DETECTORS_LAST_RUN).promql(options.real(STALE_AFTER_S))
+    return Health(
+        names.ALERT_DETECTORS_STALE,
+        f"max(changes({ran})) == 0\nor\nabsent_over_time({ran})",
+        STALE_AFTER_S / 4,  # a detector process that has just started has not had the time to look twice
+        "ticket",
+        f"{monitor.model}: its windows have not been looked at for {format_duration(STALE_AFTER_S)}",
+        "The detectors are not running, cannot reach the store, or are not scraped; drift goes unseen meanwhile.",
+    )
+
+
+def _collector_stalled(monitor: Monitor, options: RuleOptions) -> Health:
+    span = options.real(STALLED_AFTER_S)
+    logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
+    read = _selector(monitor, names.COLLECTOR_EVENTS).promql(span)
+    return Health(
+        names.ALERT_COLLECTOR_STALLED,
+        f"sum(increase({logged})) > 0\nunless\nsum(increase({read})) > 0",
+        STALLED_AFTER_S / 3,
+        "page" if any(slo.severity == "page" for slo in monitor.slos.objectives) else "ticket",
+        f"{monitor.model}: inferences are logged but none arrives in the store",
+        f"The sidecar logged inferences over the last {format_duration(STALLED_AFTER_S)} and the collector read none: "
+        "drift, quality and correctness are blind. Nothing is lost while the spool or the topic holds the events.",
+    )
+
+
+def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
+    span = options.real(STALLED_AFTER_S)
+    dropped = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_DROPPED)).promql(span)
+    everything = _selector(monitor, names.CAPTURE_EVENTS).promql(span)
+    return Health(
+        names.ALERT_CAPTURE_DROPPING,
+        f"sum(increase({dropped}))\n/\n(sum(increase({everything})) > 0)\n> {DROPPING_SHARE}",
+        0.0,
+        "ticket",
+        f"{monitor.model}: more than {DROPPING_SHARE:.0%} of the inferences are not logged".replace("%", " %"),
+        "The sidecar answers requests but drops their events; what is logged may be a skewed sample.",
+    )
+
+
+def _labels_late(monitor: Monitor, options: RuleOptions) -> Health:
+    delay_s = monitor.labels.expected_delay
+    span, earlier = options.real(delay_s), f"offset {options.real(delay_s)}"
+    rows = _selector(monitor, names.COLLECTOR_ROWS).promql(span)
+    labels = Selector(names.LABELS.name, _identity(monitor)).promql(span)
+    return Health(
+        names.ALERT_LABELS_LATE,
+        f"sum(increase({rows} {earlier})) > {monitor.windows.minimum_rows}\nunless\nsum(increase({labels})) > 0",
+        delay_s / 4,
+        "ticket",
+        f"{monitor.model}: no label has come for {format_duration(delay_s)}",
+        f"There were predictions, and their labels are expected within {format_duration(delay_s)}. Correctness is not "
+        "measured until labels come again.",
+    )
+
+
+# --- the parts that serve all models ------------------------------------------------------------------------------
+def _collector_lagging(options: RuleOptions) -> Health:
+    lag = f"{names.COLLECTOR_LAG.name}[{options.real(LAG_GROWS_FOR_S)}]"
+    return Health(
+        names.ALERT_COLLECTOR_LAGGING,
+        f"max by ({names.PARTITION}) (min_over_time({lag})) > 0\nand\nmax by ({names.PARTITION}) (deriv({lag})) > 0",
+        LAG_GROWS_FOR_S / 2,
+        "ticket",
+        "The collector falls behind on {{ $labels." + names.PARTITION + " }}",
+        f"Its distance to the end of the stream has not been zero and has grown over {format_duration(LAG_GROWS_FOR_S)}"
+        "; results and pages come later and later.",
+    )
+
+
+def _spool_filling() -> Health:
+    fill = f"{names.SPOOL_BYTES.name}\n/\n({names.SPOOL_LIMIT_BYTES.name} > 0)"
+    return Health(
+        names.ALERT_SPOOL_FILLING,
+        f"{fill}\n> {SPOOL_FULL_SHARE}",
+        5 * MINUTE_S,
+        "ticket",
+        "The spool of {{ $labels.instance }} is over " + f"{SPOOL_FULL_SHARE * 100:.0f} % full",
+        "Events are written faster than they are delivered. When it is full, the sidecar drops events (and counts "
+        "them); inference goes on as before.",
+    )
+
+
+def _deadman(options: RuleOptions) -> Rule:
+    health = Health(
+        names.ALERT_DEADMAN,
+        "vector(1)",
+        0.0,
+        "ticket",
+        "Always firing: whoever receives this must raise the alarm when it stops coming",
+        "It proves that Prometheus evaluates, Alertmanager routes and the network carries.",
+    )
+    platform = {names.NAMESPACE: "", names.MODEL: "", names.OWNER: options.platform_owner}
+    rule = _rule(health, platform, options)
+    rule["labels"][names.SEVERITY] = names.SEVERITY_HEARTBEAT
+    return rule
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------
+def _identity(monitor: Monitor) -> tuple[Matcher, ...]:
+    return (Matcher(names.NAMESPACE, "=", monitor.namespace), Matcher(names.MODEL, "=", monitor.model))
+
+
+def _selector(monitor: Monitor, metric: names.Metric, *more: Matcher) -> Selector:
+    return Selector(metric.name, (*_identity(monitor), *more))
+
+
+def _rule(health: Health, identity: dict[str, str], options: RuleOptions) -> Rule:
+    labels = {names.SEVERITY: health.severity, names.SLO: "monitoring"}
+    labels |= {label: template_safe(value) for label, value in identity.items() if value}
+    rule: Rule = {"alert": health.alert, "expr": health.expr}
+    if health.for_s > 0:
+        rule["for"] = options.real(health.for_s)
+    annotations = {
+        "summary": health.summary,
+        "description": health.description,
+        "dashboard_url": options.external_url,
+        "runbook_url": options.runbook_of(health.alert),
+    }
+    return {**rule, "labels": labels, "annotations": annotations}
