@@ -1,0 +1,69 @@
+# Everything a person or CI does here. Needs Python 3.11 or newer and make; real parts (Kafka, PostgreSQL, ...) are used
+# where they are installed. `make` alone prints what there is.
+
+PYTHON ?= python3
+PACKAGES := driftline logger_sidecar collector detectors serving alerts dashboards
+FAST := not real and not slow and not extras
+
+BIN := .venv/bin
+READY := .venv/.ready
+EXTRAS_BIN := .venv-extras/bin
+EXTRAS_READY := .venv-extras/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-extras check lint types unit test demo demo-full bench constraints clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv, with everything that running and testing needs
+
+setup-extras: $(EXTRAS_READY)  ## make .venv-extras, with alibi-detect and Evidently beside the rest
+
+# Made again only when what is to be installed has changed. pip takes minutes where uv takes seconds.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(EXTRAS_READY): $(READY) constraints-extras.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-extras
+	$(BIN)/uv pip install --quiet --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
+	@touch $@
+
+check: lint types unit  ## lint, types, house rules, examples and unit tests; under a minute
+
+lint: $(READY)  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy, strict
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+unit: $(READY)  ## house rules, examples in docstrings, unit tests
+	$(BIN)/pytest -q -m "$(FAST)" --doctest-modules $(PACKAGES) tests
+
+test: setup setup-extras check  ## everything, with the real parts that are installed; says which lack
+	$(BIN)/pytest -m "(real or slow) and not extras" tests
+	$(EXTRAS_BIN)/pytest -q -m "extras or ($(FAST))" tests
+
+demo: $(READY)  ## the whole path on this machine, in two minutes
+	$(BIN)/driftline demo
+
+demo-full: $(READY)  ## the same against real Kafka, PostgreSQL, Prometheus and Alertmanager
+	$(BIN)/python -m tests.parts.demo_full
+
+bench: $(READY)  ## run every benchmark, write benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run_all.py
+
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header --no-annotate --python-version 3.11
+
+constraints: $(READY)  ## newest versions into both constraints files
+	$(COMPILE) --extra all --extra dev pyproject.toml -o constraints.txt
+	$(COMPILE) --extra all --extra dev --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
+
+clean:  ## remove environments and caches
+	rm -rf .venv .venv-extras .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
