@@ -1,0 +1,5 @@
+"""``python -m driftline`` is the command ``driftline``."""
+
+from driftline.cli.app import main
+
+main()

@@ -1,0 +1,91 @@
+"""The command ``driftline``: its sub-commands, and one place where errors become a sentence and an exit code."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import typer
+
+from driftline import __version__
+from driftline.cli import build, check, demo, labels, run, up
+from driftline.errors import DriftlineError
+
+app = typer.Typer(
+    name="driftline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Log every inference without harm, turn the stream into calibrated evidence, and the evidence into error
+    budgets that page.
+
+    First steps: [bold]driftline demo[/bold] shows the whole path on one machine in two minutes;
+    [bold]driftline init[/bold] writes a monitor from your training data; [bold]driftline up[/bold] watches your model
+    server with it; [bold]driftline doctor[/bold] walks the chain and names the broken link.
+
+    Settings come from options, the environment (DRIFTLINE_*) and defaults, in this order.""",
+)
+alerts = typer.Typer(no_args_is_help=True, help="Burn-rate rules, Alertmanager configuration, embedded evaluation.")
+dashboards = typer.Typer(no_args_is_help=True, help="Grafana boards and the web pages.")
+labels_app = typer.Typer(no_args_is_help=True, help="Send what turned out to be true.")
+reference = typer.Typer(no_args_is_help=True, help="What is expected: build and inspect references.")
+app.add_typer(alerts, name="alerts")
+app.add_typer(dashboards, name="dashboards")
+app.add_typer(labels_app, name="labels")
+app.add_typer(reference, name="reference")
+
+_ONE_MACHINE = "On one machine"
+_PARTS = "Parts, one process each"
+_FILES = "Files and reports"
+app.command("demo", rich_help_panel=_ONE_MACHINE)(demo.demo)
+app.command("up", rich_help_panel=_ONE_MACHINE)(up.up)
+app.command("doctor", rich_help_panel=_ONE_MACHINE)(check.doctor)
+app.command("serve", rich_help_panel=_PARTS)(run.serve)
+app.command("sidecar", rich_help_panel=_PARTS)(run.sidecar)
+app.command("collector", rich_help_panel=_PARTS)(run.collector)
+app.command("detectors", rich_help_panel=_PARTS)(run.detectors)
+app.command("init", rich_help_panel=_FILES)(build.init)
+app.command("inject", rich_help_panel=_FILES)(build.inject)
+app.command("report", rich_help_panel=_FILES)(build.report)
+app.command("schema", rich_help_panel=_FILES)(build.schema)
+alerts.command("build")(build.alerts_build)
+alerts.command("check")(build.alerts_check)
+alerts.command("evaluate")(run.alerts_evaluate)
+dashboards.command("build")(build.dashboards_build)
+dashboards.command("serve")(run.dashboards_serve)
+labels_app.command("send")(labels.send)
+reference.command("build")(build.reference_build)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """Run the command line; DriftlineErrors end as one message on stderr and exit code 2."""
+    _end_with_parent(os.environ.get("DRIFTLINE_PARENT_PID"))
+    try:
+        app()
+    except DriftlineError as error:
+        typer.secho(f"driftline: {error}", fg="red", err=True)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _end_with_parent(parent_pid: str | None) -> None:
+    """Stop when the supervisor that started this process is gone, even if it was killed -9."""
+    if parent_pid is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent_pid):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

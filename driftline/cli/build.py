@@ -1,0 +1,174 @@
+"""The commands that read files and write files: init, inject, schema, report, rules, boards, references."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftline.cli import wiring
+from driftline.errors import MonitorError, SettingsError
+
+Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
+Output = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
+
+
+def init(
+    reference: Annotated[Path, typer.Option(help="Training or reference data, Parquet or CSV.")],
+    model: Annotated[str, typer.Option(help="Name of the model, as in the request path.")],
+    target: Annotated[str | None, typer.Option(help="Column with the true value.")] = None,
+    prediction: Annotated[str | None, typer.Option(help="Column with the model's prediction.")] = None,
+    score: Annotated[str | None, typer.Option(help="Column with the positive class's probability.")] = None,
+    namespace: Annotated[str, typer.Option(help="Namespace of the model.")] = "default",
+    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+) -> None:
+    """Write a monitor from the training data: columns, types, valid ranges, objectives. Then edit it."""
+    from detectors.outline import draft_monitor
+
+    from detectors.reference import load_frame
+    from driftline.monitors import dump_monitor
+
+    frame = load_frame(reference)
+    monitor = draft_monitor(
+        frame,
+        model=model,
+        reference_path=str(reference),
+        target=target,
+        prediction=prediction,
+        score=score,
+        namespace=namespace,
+    )
+    text = dump_monitor(monitor)
+    if out is None:
+        typer.echo(text)
+        return
+    if out.exists():
+        raise SettingsError("init", [f"--out {out} exists already; remove it or choose another name"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {out}; read it once, above all ranges, windows and objectives")
+
+
+def inject(
+    file: Annotated[Path | None, typer.Argument(help="Kubernetes manifests; standard input when left out.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also workloads without the annotation.")] = False,
+) -> None:
+    """Read Kubernetes manifests and write them with the sidecar added, to standard output.
+
+    Pods, Deployments, StatefulSets, KServe InferenceServices and SeldonDeployments that carry the annotation
+    driftline.io/inject: "true". Injecting twice changes nothing.
+    """
+    from logger_sidecar.inject import InjectOptions, inject_yaml
+
+    text = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
+    typer.echo(inject_yaml(text, InjectOptions(everything=everything)), nl=False)
+
+
+def schema() -> None:
+    """Print the JSON Schema of a monitor file, for editors and checks."""
+    from driftline.monitors import monitor_schema
+
+    typer.echo(json.dumps(monitor_schema(), indent=2))
+
+
+def reference_build(
+    monitors: Monitors = Path("monitors"),
+    data_dir: Annotated[Path, typer.Option(help="Where references are kept.")] = wiring.DEFAULT_DATA_DIR,
+) -> None:
+    """Build the reference of every monitor, as the parts would on their first start."""
+    for name, built in wiring.load_references(wiring.load_monitor_files(monitors), data_dir / "references").items():
+        typer.echo(f"{name}: {built.rows:,} rows, {len(built.columns)} columns, {built.fingerprint}")
+
+
+def report(
+    model: Annotated[str, typer.Argument(help="NAMESPACE/MODEL of the monitor.")],
+    monitors: Monitors = Path("monitors"),
+    database_url: Annotated[
+        str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
+    ] = "sqlite:///.driftline/driftline.db",
+    since: Annotated[datetime | None, typer.Option(help="First day, UTC; everything when left out.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Last moment, UTC.")] = None,
+    version: Annotated[str | None, typer.Option(help="Only this version; the busiest when left out.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
+    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+) -> None:
+    """Write the drift report of one model: one file, whatever the traffic."""
+    from dashboards.report import build_report, render_html, render_json, render_markdown
+
+    renderers = {"html": render_html, "json": render_json, "markdown": render_markdown}
+    if form not in renderers:
+        raise SettingsError("report", [f"--format is '{form}', not one of {', '.join(renderers)}"])
+    by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
+    if model not in by_name:
+        raise MonitorError(str(monitors), [f"has no monitor '{model}'; there are {', '.join(by_name)}"])
+    now = wiring.clock()
+    store = wiring.open_store(database_url, by_name, now)
+    found = [
+        each
+        for each in store.streams()
+        if f"{each.stream.namespace}/{each.stream.model}" == model and version in (None, each.stream.version)
+    ]
+    if not found:
+        raise SettingsError(
+            "report", [f"the store holds no predictions of {model}" + (f" {version}" if version else "")]
+        )
+    summary = max(found, key=lambda each: each.rows)
+    since_s = since.replace(tzinfo=UTC).timestamp() if since else summary.first_event_s
+    until_s = until.replace(tzinfo=UTC).timestamp() if until else summary.last_event_s
+    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, now))
+    if out is None:
+        typer.echo(text)
+        return
+    out.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {out}")
+
+
+def alerts_build(
+    monitors: Monitors = Path("monitors"),
+    out: Output = Path("generated"),
+    page_url: Annotated[str, typer.Option(help="Page desk that Alertmanager posts to.")] = (
+        "http://driftline-web:9086/api/v1/alerts/webhook"
+    ),
+    external_url: Annotated[str, typer.Option(help="Where people open the web pages.")] = "http://localhost:9086",
+    scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
+    clock_speed: Annotated[float, typer.Option(help="Divide all durations: rules for a sped-up clock.")] = 1.0,
+) -> None:
+    """Write the Prometheus rules and the Alertmanager configuration of all monitors."""
+    from alerts.alertmanager import AlertmanagerOptions, build_config_yaml
+
+    from alerts.rules import RuleOptions, build_rules_yaml
+
+    found = tuple(wiring.monitors_of(wiring.load_monitor_files(monitors)).values())
+    rules = RuleOptions(clock_speed=clock_speed, external_url=external_url, scrape_interval_s=scrape_interval_s)
+    routes = AlertmanagerOptions(page_url=page_url, clock_speed=clock_speed)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "driftline-rules.yaml", build_rules_yaml(found, rules))
+    _write(out / "alertmanager.yaml", build_config_yaml(found, routes))
+
+
+def alerts_check(monitors: Monitors = Path("monitors")) -> None:
+    """Check the objectives: can each alert fire at its target, and when would it?"""
+    from alerts.burn import burn_rows
+    from alerts.slo import objectives
+    from driftline.durations import format_duration
+
+    for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
+        for objective in objectives(monitor):
+            typer.echo(f"{objective.id}: {objective.target:.4%} good over {format_duration(objective.period_s)}")
+            for row in burn_rows(objective):
+                typer.echo(f"  {row.severity:<6} {row.describe()}")
+
+
+def dashboards_build(out: Output = Path("generated")) -> None:
+    """Write the Grafana boards with their provisioning files."""
+    from dashboards.boards import write_boards
+
+    for path in write_boards(out):
+        typer.echo(f"wrote {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {path}")

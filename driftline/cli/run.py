@@ -1,0 +1,171 @@
+"""The commands that run one part each: serve, sidecar, collector, detectors, dashboards serve, alerts evaluate.
+
+Every option is also an environment variable: ``--host`` of the collector is ``DRIFTLINE_COLLECTOR_HOST``. Options left
+out come from there, then from the defaults of the room's settings class.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from driftline import settings
+from driftline.cli import wiring
+
+T = TypeVar("T")
+Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
+DataDir = Annotated[Path, typer.Option(help="Where references are kept.", envvar="DRIFTLINE_DATA_DIR")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
+Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")]
+
+
+def serve(
+    models_dir: Annotated[Path | None, typer.Option(help="Model repository: NAME/VERSION/model.json.")] = None,
+    device: Annotated[str | None, typer.Option(help="For torch models: auto, cpu or cuda[:N].")] = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Run the model server (Open Inference Protocol v2 and V1)."""
+    from serving.server import run
+    from serving.settings import ServingSettings
+
+    given = {"models_dir": models_dir, "device": device, "host": host, "port": port}
+    sys.exit(run(_settings(ServingSettings, "SERVING", given), wiring.clock()))
+
+
+def sidecar(
+    upstream: Annotated[
+        str | None, typer.Option(help="Address of the model server, such as http://127.0.0.1:8000.")
+    ] = None,
+    host: Host = None,
+    port: Port = None,
+    admin_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
+    spool_dir: Annotated[Path | None, typer.Option(help="Directory of the spool.")] = None,
+    sink: Annotated[
+        str | None, typer.Option(help="kafka, or none: the spool is read by a collector beside it.")
+    ] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers.")] = None,
+) -> None:
+    """Run the payload-logging proxy in front of a model server, with its shipper to Kafka."""
+    from logger_sidecar.server import run
+    from logger_sidecar.settings import ShipperSettings, SidecarSettings
+
+    given = {
+        "upstream": upstream,
+        "host": host,
+        "port": port,
+        "admin_port": admin_port,
+        "spool_dir": spool_dir,
+        "sink": sink,
+    }
+    chosen = _settings(SidecarSettings, "SIDECAR", given)
+    shipper = None
+    if chosen.sink != "none":
+        shipper = _settings(ShipperSettings, "SHIPPER", {"bootstrap": bootstrap, "spool_dir": chosen.spool_dir})
+    sys.exit(run(chosen, shipper, wiring.clock()))
+
+
+def collector(
+    monitors: Monitors = Path("monitors"),
+    data_dir: DataDir = wiring.DEFAULT_DATA_DIR,
+    source: Annotated[str | None, typer.Option(help="kafka or spool.")] = None,
+    spool_dir: Annotated[Path | None, typer.Option(help="Directory of the spool (source spool).")] = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers (source kafka).")] = None,
+    database_url: Database = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Run the collector: events to rows, counts and positions; labels over HTTP."""
+    from collector.server import run
+    from collector.settings import CollectorSettings
+    from detectors.engine import StatisticsEngine
+    from serving.decoder import decode
+
+    given = {
+        "source": source,
+        "spool_dir": spool_dir,
+        "bootstrap": bootstrap,
+        "database_url": database_url,
+        "host": host,
+        "port": port,
+    }
+    chosen = _settings(CollectorSettings, "COLLECTOR", given)
+    files = wiring.load_monitor_files(monitors)
+    statistics = StatisticsEngine(wiring.load_references(files, data_dir / "references"))
+    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode, statistics, wiring.monitors_of(files)))
+
+
+def detectors(
+    monitors: Monitors = Path("monitors"),
+    data_dir: DataDir = wiring.DEFAULT_DATA_DIR,
+    database_url: Database = None,
+    host: Host = None,
+    port: Port = None,
+    interval_s: Annotated[float | None, typer.Option(help="Real seconds between two looks at the windows.")] = None,
+) -> None:
+    """Run the evaluation of closed windows."""
+    from detectors.server import run
+    from detectors.settings import DetectorsSettings
+
+    given = {"database_url": database_url, "host": host, "port": port, "interval_s": interval_s}
+    chosen = _settings(DetectorsSettings, "DETECTORS", given)
+    files = wiring.load_monitor_files(monitors)
+    by_name = wiring.monitors_of(files)
+    references = wiring.load_references(files, data_dir / "references")
+    now = wiring.clock()
+    store = wiring.open_store(chosen.database_url, by_name, now)
+    sys.exit(run(chosen, now, store, store, references, by_name))
+
+
+def dashboards_serve(
+    monitors: Monitors = Path("monitors"),
+    database_url: Database = None,
+    host: Host = None,
+    port: Port = None,
+) -> None:
+    """Serve the web pages and the page desk that takes Alertmanager's webhooks."""
+    from functools import partial
+
+    from alerts.evidence import build
+    from alerts.webhook import parse_webhook
+    from dashboards.server import run
+    from dashboards.settings import WebSettings
+    from dashboards.web import create_app
+
+    chosen = _settings(WebSettings, "WEB", {"database_url": database_url, "host": host, "port": port})
+    by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
+    now = wiring.clock()
+    store = wiring.open_store(chosen.database_url, by_name, now)
+    evidence = partial(build, reader=store, monitors=by_name, clock=now)
+    sys.exit(run(chosen, create_app(store, store, evidence, parse_webhook, by_name, now, chosen)))
+
+
+def alerts_evaluate(
+    monitors: Monitors = Path("monitors"),
+    scrape: Annotated[list[str] | None, typer.Option(help="A /metrics address; give it once per part.")] = None,
+    page_url: Annotated[str | None, typer.Option(help="Where alerts are posted.")] = None,
+) -> None:
+    """Evaluate the objectives without Prometheus: the same burn-rate rules over the same metrics, on one machine."""
+    from alerts.runner import run
+    from alerts.settings import EvaluatorSettings
+
+    given = {"scrape_urls": tuple(scrape) if scrape else None, "page_url": page_url}
+    chosen = _settings(EvaluatorSettings, "ALERTS", given)
+    sys.exit(run(chosen, wiring.monitors_of(wiring.load_monitor_files(monitors)), wiring.clock()))
+
+
+def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:
+    return settings.load(cls, prefix, environ=os.environ, arguments=given)
+
+
+def _source_factory(chosen: Any) -> Any:
+    from collector.kafka import KafkaSource
+    from logger_sidecar.spool import SpoolSource
+
+    if chosen.source == "kafka":
+        return lambda start: KafkaSource(chosen.kafka, start)
+    return lambda start: SpoolSource(chosen.spool_dir, "collector", start)

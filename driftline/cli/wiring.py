@@ -1,0 +1,101 @@
+"""What several commands wire in the same way: monitors from a directory, references, the clock, the store."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from driftline.clock import Clock, parse_clock
+from driftline.errors import MonitorError
+from driftline.monitors import Monitor, parse_monitor
+
+if TYPE_CHECKING:
+    from collector.store import Store
+    from detectors.reference import Reference
+
+ENV_CLOCK = "DRIFTLINE_CLOCK"
+DEFAULT_DATA_DIR = Path(".driftline")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorFile:
+    """A monitor and the file it was read from; paths inside a monitor are relative to that file."""
+
+    monitor: Monitor
+    path: Path
+
+    @property
+    def reference_path(self) -> Path | None:
+        """Where the reference data lie, if the monitor names any."""
+        reference = self.monitor.reference
+        return None if reference is None else self.path.parent / reference.path
+
+
+def clock() -> Clock:
+    """The clock of this installation, from ``DRIFTLINE_CLOCK``; the system's when unset."""
+    return parse_clock(os.environ.get(ENV_CLOCK, "system"))
+
+
+def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
+    """All ``*.yaml`` and ``*.yml`` monitors of a directory by name; raises MonitorError with the faults of all."""
+    if not directory.is_dir():
+        raise MonitorError(str(directory), ["is not a directory of monitor files"])
+    found: dict[str, MonitorFile] = {}
+    faults: list[str] = []
+    for path in sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")]):
+        try:
+            monitor = parse_monitor(path.read_text(encoding="utf-8"), str(path))
+        except MonitorError as error:
+            faults.append(str(error))
+            continue
+        if monitor.name in found:
+            faults.append(f"{path} and {found[monitor.name].path} are both a monitor of {monitor.name}")
+        found[monitor.name] = MonitorFile(monitor, path)
+    if faults:
+        raise MonitorError(str(directory), faults)
+    if not found:
+        raise MonitorError(str(directory), ["holds no *.yaml monitor; 'driftline init' writes one"])
+    return found
+
+
+def monitors_of(files: Mapping[str, MonitorFile]) -> dict[str, Monitor]:
+    """The monitors alone, by name."""
+    return {name: file.monitor for name, file in files.items()}
+
+
+def load_references(files: Mapping[str, MonitorFile], cache_dir: Path) -> dict[str, "Reference"]:
+    """The reference of every monitor that names one, built once per content and kept in ``cache_dir``."""
+    found = {}
+    for name, file in files.items():
+        if (source := file.reference_path) is not None:
+            found[name] = _reference(file.monitor, source, cache_dir)
+    return found
+
+
+def open_store(database_url: str, monitors: Mapping[str, Monitor], now: Clock) -> "Store":
+    """The store, migrated to this version's schema."""
+    from collector.migrate import migrate
+
+    from collector.store import Store
+
+    migrate(database_url)
+    return Store(database_url, monitors, now)
+
+
+def _reference(monitor: Monitor, source: Path, cache_dir: Path) -> "Reference":
+    from detectors.reference import build_reference, load_frame, load_reference
+
+    if not source.is_file():
+        raise MonitorError(monitor.name, [f"reference.path: {source} is not a file"])
+    digest = hashlib.sha256(source.read_bytes() + monitor.model_dump_json().encode()).hexdigest()[:16]
+    artefact = cache_dir / f"{monitor.namespace}-{monitor.model}-{digest}.reference"
+    if not artefact.exists():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        built = build_reference(load_frame(source), monitor)
+        # Several processes may build at once: each writes its own file and moves it into place whole.
+        unfinished = artefact.with_suffix(f".{os.getpid()}")
+        built.save(unfinished)
+        unfinished.replace(artefact)
+    return load_reference(artefact)
