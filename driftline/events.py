@@ -119,6 +119,8 @@ def decode_frame(data: bytes) -> InferenceEvent:
         event = _frame_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise EventError("spool frame", [str(error)]) from error
+    if faults := _nul_faults(event):
+        raise EventError("spool frame", faults)
     return event
 
 
@@ -164,8 +166,8 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
         namespace=fields.text("namespace", "default"),
         variant=fields.text("variant", "stable"),
         protocol=fields.text("protocol", ""),
-        status_code=int(fields.number("statuscode")),
-        grpc_status=int(fields.number("grpcstatus")) if fields.has("grpcstatus") else None,
+        status_code=fields.whole("statuscode", 0, 999),
+        grpc_status=fields.whole("grpcstatus", 0, 999) if fields.has("grpcstatus") else None,
         duration_ms=fields.number("durationms", 0.0),
         ttfb_ms=fields.number("ttfbms", 0.0),
         sample_rate=fields.number("samplerate", 1.0),
@@ -176,6 +178,7 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
     )
     if not 0.0 < event.sample_rate <= 1.0:
         fields.faults.append(f"ce_samplerate '{event.sample_rate}' is outside (0, 1]")
+    fields.faults.extend(_nul_faults(event))
     fields.raise_if_faulty(f"inference event '{event.id}'")
     return event
 
@@ -218,13 +221,25 @@ def label_faults(label: Label) -> list[str]:
         faults.append("request_id is empty")
     if not label.model:
         faults.append("model is empty")
-    if label.row < 0:
-        faults.append(f"row {label.row} is below 0")
+    if not 0 <= label.row < 2**31:
+        faults.append(f"row {label.row} is {'below 0' if label.row < 0 else 'above 2147483647'}")
+    faults.extend(_nul_faults(label))
     if isinstance(label.value, float) and not abs(label.value) < float("inf"):
         faults.append(f"value {label.value} is not a finite number")
     if not 0 <= label.observed_at_s < 253402300800.0:
         faults.append(f"observed_at_s {label.observed_at_s} is not a time in seconds since 1970")
     return faults
+
+
+# No database column of text can hold a NUL, and no name needs one.
+_EVENT_TEXTS = ("id", "source", "model", "model_version", "request_id", "protocol", "variant", "namespace")
+_LABEL_TEXTS = ("request_id", "model", "namespace", "value")
+
+
+def _nul_faults(thing: InferenceEvent | Label) -> list[str]:
+    texts = _EVENT_TEXTS if isinstance(thing, InferenceEvent) else _LABEL_TEXTS
+    values = ((name, getattr(thing, name)) for name in texts)
+    return [f"{name} {value!r} holds a NUL" for name, value in values if isinstance(value, str) and "\0" in value]
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------
@@ -349,6 +364,13 @@ class _Fields:
             self.faults.append(f"ce_{name} {text!r} is not a finite number")
             return 1.0
         return number
+
+    def whole(self, name: str, lowest: int, highest: int) -> int:
+        text = self._values.get(name, "")
+        if not (text.isascii() and text.isdigit() and lowest <= int(text[:20]) <= highest):
+            self.faults.append(f"ce_{name} {text!r} is not a whole number from {lowest} to {highest}")
+            return lowest
+        return int(text)
 
     def time_ns(self, name: str) -> int:
         text = self._values.get(name, "")
