@@ -1,0 +1,242 @@
+"""Writing one batch: what it holds is counted in memory, then stored in a single transaction."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from collector.intake import Arrival, Intake, LabelArrival
+from collector.labels import LabelBook, LabelEffects
+from collector.payloads import PayloadWriter
+from collector.ports import WindowStatistics
+from collector.rows import MonitorRows, gather, merge_columns, prediction_rows
+from collector.states import StateBook
+from collector.store import Store
+from collector.store_labels import LabelKey
+from collector.transaction import PayloadFile, PositionMove, Span, StateKey, TotalKey, Transaction, total
+from collector.windows import new_segment_values
+from driftline import names
+from driftline.columns import ColumnBatch
+from driftline.errors import UnavailableError
+from driftline.monitors import Monitor
+from driftline.results import StreamKey
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be committed, with the states it is counted into."""
+
+    moves: Sequence[PositionMove]
+    intake: Intake
+    states: StateBook
+    now_s: float
+    monitors: Mapping[str, Monitor]
+
+
+@dataclass(slots=True)
+class _Writes:
+    """Everything of a batch that is ready to be stored."""
+
+    predictions: list[tuple[Any, ...]] = field(default_factory=list)
+    rowless: list[tuple[str, int, float, int]] = field(default_factory=list)
+    files: list[PayloadFile] = field(default_factory=list)
+    arrived: list[tuple[str, LabelKey]] = field(default_factory=list)  # partition and key of each new row
+    totals: dict[str, Counter[TotalKey]] = field(default_factory=dict)
+    spans: dict[str, dict[int, Span]] = field(default_factory=dict)
+
+    def count(self, partition: str, key: TotalKey, number: int = 1) -> None:
+        self.totals.setdefault(partition, Counter())[key] += number
+
+
+class BatchWriter:
+    """Turns batches into transactions. Remembers only which segments are watched."""
+
+    def __init__(
+        self,
+        store: Store,
+        statistics: WindowStatistics,
+        labels: LabelBook,
+        payloads: PayloadWriter | None,
+        *,
+        keep_columns: bool,
+    ) -> None:
+        self._store = store
+        self._statistics = statistics
+        self._labels = labels
+        self._payloads = payloads
+        self._keep_columns = keep_columns
+        self._watched: dict[str, dict[str, set[str]]] = {}
+
+    def forget(self) -> None:
+        """Read the watched segments anew."""
+        self._watched.clear()
+
+    def write(self, batch: Batch) -> LabelEffects:
+        """Commit; raises TransientError or PermanentError, and then nothing was written."""
+        writes = self._prepare(batch)
+        effects: dict[str, LabelEffects] = {}
+        with self._store.transaction() as transaction:
+            transaction.move_positions(batch.moves)
+            early, late = _by_arrival(batch.intake)
+            self._apply_labels(transaction, batch, early, effects)
+            transaction.insert_predictions(writes.predictions)
+            self._join_waiting(transaction, batch, writes.arrived, effects)
+            self._apply_labels(transaction, batch, late, effects)
+            transaction.insert_rowless(writes.rowless)
+            transaction.insert_dead_letters([letter for letter, _ in batch.intake.dead])
+            transaction.save_window_states(batch.states.changed())
+            transaction.add_payload_files(writes.files)
+            self._add_counts(transaction, writes, effects)
+        merged = LabelEffects()
+        for found in effects.values():
+            merged.delays_s.extend(found.delays_s)
+        return merged
+
+    # --- before the transaction -----------------------------------------------------------------------------------
+    def _prepare(self, batch: Batch) -> _Writes:
+        intake = batch.intake
+        writes = _Writes()
+        stream_ids = self._store.stream_ids(arrival.stream for arrival in intake.arrivals)
+        by_monitor: dict[str, list[Arrival]] = {}
+        for arrival in intake.arrivals:
+            if arrival.rows.rows:
+                by_monitor.setdefault(arrival.monitor.name, []).append(arrival)
+            else:
+                event = arrival.event
+                writes.rowless.append((event.id, stream_ids[arrival.stream], event.time_s, event.status_code))
+            _count_event(writes, arrival.record.partition, arrival.stream, names.OUTCOME_STORED)
+            _add_to_span(writes, arrival, stream_ids)
+        for partition, stream in intake.duplicates:
+            _count_event(writes, partition, stream, names.OUTCOME_DUPLICATE)
+        for letter, stream in intake.dead:
+            _count_event(writes, letter.partition, stream, names.OUTCOME_DEAD_LETTER, letter.reason)
+        for arrivals in by_monitor.values():
+            self._prepare_rows(batch, arrivals, stream_ids, writes)
+        return writes
+
+    def _prepare_rows(
+        self, batch: Batch, arrivals: Sequence[Arrival], stream_ids: Mapping[StreamKey, int], writes: _Writes
+    ) -> None:
+        monitor = arrivals[0].monitor
+        columns = merge_columns(arrivals)
+        rows = gather(monitor, arrivals, columns, stream_ids, self._watch(monitor, columns))
+        self._observe(batch.states, rows)
+        scores = self._statistics.outlier_scores(monitor, columns)
+        predictions = prediction_rows(rows, stream_ids, scores, keep_columns=self._keep_columns)
+        writes.predictions.extend(predictions)
+        owners = rows.owners.tolist()
+        writes.arrived.extend(
+            (arrivals[owner].record.partition, LabelKey(monitor.namespace, monitor.model, values[3], values[1]))
+            for owner, values in zip(owners, predictions, strict=True)
+        )
+        for partition, counts in rows.totals().items():
+            writes.totals.setdefault(partition, Counter()).update(counts)
+        self._write_payloads(rows, predictions, writes)
+
+    def _watch(self, monitor: Monitor, columns: ColumnBatch) -> Mapping[str, set[str]]:
+        if not monitor.segments:
+            return {}
+        watched = self._watched.get(monitor.name)
+        if watched is None:
+            watched = self._watched[monitor.name] = self._store.segment_values(monitor)
+        if new := new_segment_values(monitor, watched, columns):
+            self._store.add_segment_values(monitor, new)
+            for column, value in new:
+                watched[column].add(value)
+        return watched
+
+    def _observe(self, states: StateBook, rows: MonitorRows) -> None:
+        changes = rows.states()
+        states.load([StateKey(partition, window) for partition, window, _ in changes], self._store.stored_states)
+        for partition, window, positions in changes:
+            part = rows.columns if len(positions) == rows.columns.rows else rows.columns.take(positions)
+
+            def observe(state: bytes | None, part: ColumnBatch = part) -> bytes:
+                return self._statistics.observe(rows.monitor, state, part)
+
+            states.update(StateKey(partition, window), observe, len(positions))
+
+    def _write_payloads(self, rows: MonitorRows, predictions: Sequence[tuple[Any, ...]], writes: _Writes) -> None:
+        if self._payloads is None:
+            return
+        try:
+            writes.files.extend(self._payloads.write(rows, predictions))
+        except UnavailableError:
+            key = total(names.COLLECTOR_PAYLOAD_FAILURES, rows.monitor.namespace, rows.monitor.model)
+            writes.count(rows.arrivals[0].record.partition, key)
+
+    # --- inside the transaction -----------------------------------------------------------------------------------
+    def _apply_labels(
+        self,
+        transaction: Transaction,
+        batch: Batch,
+        labels: Sequence[LabelArrival],
+        effects: dict[str, LabelEffects],
+    ) -> None:
+        by_partition: dict[str, list[LabelArrival]] = {}
+        for arrival in labels:
+            by_partition.setdefault(arrival.partition, []).append(arrival)
+        for partition, arrivals in by_partition.items():
+            counted = effects.setdefault(partition, LabelEffects())
+            usable, _ = self._labels.refuse([arrival.label for arrival in arrivals], batch.now_s, counted)
+            self._labels.apply(transaction, batch.states, partition, usable, counted)
+
+    def _join_waiting(
+        self,
+        transaction: Transaction,
+        batch: Batch,
+        arrived: Sequence[tuple[str, LabelKey]],
+        effects: dict[str, LabelEffects],
+    ) -> None:
+        by_partition: dict[str, list[LabelKey]] = {}
+        for partition, key in arrived:
+            by_partition.setdefault(partition, []).append(key)
+        for partition, keys in by_partition.items():
+            counted = effects.setdefault(partition, LabelEffects())
+            self._labels.join_waiting(transaction, batch.states, partition, keys, counted)
+
+    @staticmethod
+    def _add_counts(transaction: Transaction, writes: _Writes, effects: Mapping[str, LabelEffects]) -> None:
+        for partition, found in effects.items():
+            writes.totals.setdefault(partition, Counter()).update(found.totals)
+            spans = writes.spans.setdefault(partition, {})
+            for stream_id, span in found.spans.items():
+                spans.setdefault(stream_id, Span()).labelled_rows += span.labelled_rows
+        for partition in sorted(writes.totals):
+            transaction.add_totals(partition, writes.totals[partition])
+        for partition in sorted(writes.spans):
+            transaction.add_spans(partition, writes.spans[partition])
+
+
+def _by_arrival(intake: Intake) -> tuple[list[LabelArrival], list[LabelArrival]]:
+    """Labels that come before an event of their request id in this batch, and all others.
+
+    They wait for it first, as they would had the batch ended between the two: where batches end must not show.
+    """
+    if not intake.labels:
+        return [], []
+    last: dict[tuple[str, str, str], int] = {}
+    for arrival in intake.arrivals:
+        event = arrival.event
+        last[event.namespace, event.model, event.request_id] = arrival.order
+    early: list[LabelArrival] = []
+    late: list[LabelArrival] = []
+    for found in intake.labels:
+        label = found.label
+        comes_first = found.order < last.get((label.namespace, label.model, label.request_id), -1)
+        (early if comes_first else late).append(found)
+    return early, late
+
+
+def _count_event(writes: _Writes, partition: str, stream: StreamKey, outcome: str, reason: str = "") -> None:
+    labels = (stream.namespace, stream.model, stream.version, stream.variant, outcome, reason)
+    writes.count(partition, total(names.COLLECTOR_EVENTS, *labels))
+
+
+def _add_to_span(writes: _Writes, arrival: Arrival, stream_ids: Mapping[StreamKey, int]) -> None:
+    spans = writes.spans.setdefault(arrival.record.partition, {})
+    span = spans.setdefault(stream_ids[arrival.stream], Span())
+    span.rows += arrival.rows.rows
+    time_s = arrival.event.time_s
+    span.first_event_s = time_s if span.first_event_s is None else min(span.first_event_s, time_s)
+    span.last_event_s = time_s if span.last_event_s is None else max(span.last_event_s, time_s)

@@ -1,0 +1,172 @@
+"""Connecting to the store's database: what differs between SQLite and PostgreSQL, and what a failure means.
+
+SQLite runs in write-ahead mode: readers never wait, writers take turns and say so at their beginning
+(``BEGIN IMMEDIATE``), so that a transaction that has begun is never refused half-way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
+
+import msgspec
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
+
+from driftline.errors import PermanentError, SettingsError, TransientError, UnavailableError
+
+#: Marks a connection whose transaction writes.
+WRITES = "driftline_writes"
+_BUSY_TIMEOUT_MS = 15_000
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``sqlite:///PATH`` or ``postgresql://...``; raises SettingsError for any other."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=5)
+    if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        shown = parsed.render_as_string(hide_password=True)
+        raise SettingsError("store", [f"'{shown}' is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"])
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database to ``revision`` (forward); safe to call at every start."""
+    _run_alembic(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database back to ``revision``; ``base`` empties it."""
+    _run_alembic(url, lambda config: command.downgrade(config, revision))
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for one consistent read."""
+    with translated_errors(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    with (
+        translated_errors(),
+        engine.connect().execution_options(**{WRITES: True}) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the database's errors into driftline's.
+
+    UnavailableError: not there, busy or interrupted. TransientError: another writer was first. PermanentError: the
+    values themselves cannot be stored.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise TransientError(f"another writer stored the same first: {_sentence(error)}") from error
+    except (OperationalError, InterfaceError, TimeoutError) as error:
+        raise UnavailableError("database", _sentence(error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise UnavailableError("database", _sentence(error)) from error
+        raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
+    except SQLAlchemyError as error:
+        raise PermanentError(f"database: {_sentence(error)}") from error
+    except OverflowError as error:
+        raise PermanentError(f"database: {error}") from error
+
+
+def insert_tuples(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Insert many rows given as tuples in the order of ``columns``.
+
+    Goes past SQLAlchemy's handling of single parameters, which would cost more than the insert itself.
+    """
+    if not rows:
+        return
+    marker = "?" if connection.dialect.name == "sqlite" else "%s"
+    quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quote(name) for name in columns)
+    markers = ", ".join([marker] * len(columns))
+    statement = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({markers})"  # noqa: S608 - names of our own tables
+    connection.exec_driver_sql(statement, list(rows))
+
+
+def is_any_of(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """``column`` is one of ``values``: one parameter however many they are."""
+    listed = bindparam(None, msgspec.json.encode(values).decode(), type_=Text)
+    if connection.dialect.name == "sqlite":
+        each = func.json_each(listed).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column.in_(select(func.json_array_elements_text(cast(listed, JSON))))
+
+
+def clean(value: str) -> str:
+    """Text that every database takes: without NUL characters and halves of surrogate pairs.
+
+    >>> clean("a\\x00b")
+    'a\\ufffdb'
+    """
+    if "\x00" in value:
+        value = value.replace("\x00", "\ufffd")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not where the driver guesses
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA cache_size=-32768")
+    cursor.close()
+
+
+def _run_alembic(url: str, action: Callable[[Config], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = connect(url)
+    try:
+        with writing(engine) as connection:
+            config.attributes["connection"] = connection
+            action(config)
+    finally:
+        engine.dispose()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
+
+
+def _sentence(error: Exception) -> str:
+    origin = getattr(error, "orig", None) or error
+    return " ".join(str(origin).split())[:300]

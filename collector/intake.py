@@ -1,0 +1,206 @@
+"""From records to decoded events, labels and dead letters; nothing is written here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from collector.database import clean
+from collector.ports import Decoder
+from collector.transaction import DeadLetter
+from driftline import names
+from driftline.columns import ColumnBatch
+from driftline.errors import DecodeError
+from driftline.events import InferenceEvent, Label, Payload, encode_frame
+from driftline.monitors import Monitor
+from driftline.records import Malformed, Record
+from driftline.results import StreamKey
+
+UNKNOWN = "unknown"
+#: The version of streams beyond the bound of a model.
+OTHER = "other"
+
+UNKNOWN_MODEL = "unknown_model"
+BAD_TIME = "bad_time"
+UNSTORABLE = "unstorable"
+DECODER_FAULT = "decoder_fault"
+
+_DECODER_FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A decoded event with its place in the batch."""
+
+    order: int
+    record: Record
+    event: InferenceEvent
+    monitor: Monitor
+    stream: StreamKey
+    rows: ColumnBatch
+
+
+@dataclass(frozen=True, slots=True)
+class LabelArrival:
+    """A label with its place in the batch."""
+
+    order: int
+    partition: str
+    label: Label
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a batch of records holds; ``duplicates``: the streams of events that were stored before."""
+
+    arrivals: list[Arrival] = field(default_factory=list)
+    labels: list[LabelArrival] = field(default_factory=list)
+    dead: list[tuple[DeadLetter, StreamKey]] = field(default_factory=list)
+    duplicates: list[tuple[str, StreamKey]] = field(default_factory=list)
+
+
+class StreamNames:
+    """Which stream an event belongs to, with at most ``maximum`` versions and variants told apart per model.
+
+    Anybody can ask for any version of a model; without a bound, metrics and windows would grow with their imagination.
+    """
+
+    def __init__(self, known: Iterable[StreamKey], maximum: int) -> None:
+        self._maximum = maximum
+        self._known: dict[tuple[str, str], set[StreamKey]] = {}
+        for stream in known:
+            self._known.setdefault((stream.namespace, stream.model), set()).add(stream)
+
+    def stream(self, event: InferenceEvent) -> StreamKey:
+        """The event's stream; beyond the bound, the stream ``other`` of its model."""
+        version = event.model_version or answered_version(event.response) or UNKNOWN
+        stream = StreamKey(event.namespace, event.model, clean(version)[:100], clean(event.variant)[:100])
+        known = self._known.setdefault((event.namespace, event.model), set())
+        if stream not in known:
+            if len(known) >= self._maximum:
+                return StreamKey(event.namespace, event.model, OTHER, OTHER)
+            known.add(stream)
+        return stream
+
+
+class _Answer(msgspec.Struct):
+    model_version: str | None = None
+
+
+_answer_decoder = msgspec.json.Decoder(_Answer)
+
+
+def answered_version(response: Payload) -> str:
+    """The ``model_version`` that a server of the Open Inference Protocol answers with, empty when there is none."""
+    body = response.body
+    if response.content_encoding or b'"model_version"' not in body:
+        return ""
+    length = response.headers.get(names.HEADER_BINARY_LENGTH, "")
+    if length.isascii() and length.isdigit():
+        body = body[: int(length)]
+    try:
+        return _answer_decoder.decode(body).model_version or ""
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+class Reader:
+    """Reads records: decodes what is good, makes dead letters of what is not."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        monitors: Mapping[str, Monitor],
+        streams: StreamNames,
+        *,
+        maximum_raw_bytes: int,
+        maximum_future_s: float,
+    ) -> None:
+        self._decoder = decoder
+        self._monitors = monitors
+        self._streams = streams
+        self._maximum_raw_bytes = maximum_raw_bytes
+        self._maximum_future_s = maximum_future_s
+
+    def read(self, records: Sequence[Record], known: set[str], now_s: float) -> Intake:
+        """Sort out the records; events in ``known``, or met twice here, are duplicates."""
+        intake = Intake()
+        seen = set(known)
+        for order, record in enumerate(records):
+            content = record.content
+            if isinstance(content, InferenceEvent):
+                if content.id in seen:
+                    intake.duplicates.append((record.partition, self._counted_as(content)))
+                    continue
+                seen.add(content.id)
+                self._read_event(intake, order, record, content, now_s)
+            elif isinstance(content, Label):
+                intake.labels.append(LabelArrival(order, record.partition, content))
+            else:
+                intake.dead.append(self._malformed(record, content, now_s))
+        return intake
+
+    def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:
+        """The dead letter of any record."""
+        content = record.content
+        if isinstance(content, Malformed):
+            return self._malformed(record, content, now_s)
+        raw = encode_frame(content) if isinstance(content, InferenceEvent) else msgspec.json.encode(content)
+        event_id = clean(content.id) if isinstance(content, InferenceEvent) else None
+        stream = self._counted_as(content) if isinstance(content, InferenceEvent) else _NO_STREAM
+        letter = DeadLetter(
+            partition=record.partition,
+            offset=record.offset,
+            event_id=event_id,
+            namespace=clean(content.namespace),
+            model=clean(content.model),
+            reason=reason,
+            detail=clean(detail)[:1000],
+            time_s=now_s,
+            raw=raw[: self._maximum_raw_bytes],
+        )
+        return letter, stream
+
+    def _read_event(self, intake: Intake, order: int, record: Record, event: InferenceEvent, now_s: float) -> None:
+        monitor = self._monitors.get(f"{event.namespace}/{event.model}")
+        if monitor is None:
+            detail = f"no monitor for '{event.namespace}/{event.model}'"
+            intake.dead.append(self.reject(record, UNKNOWN_MODEL, detail, now_s))
+        elif not 0 < event.time_s <= now_s + self._maximum_future_s:
+            detail = (
+                f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
+            )
+            intake.dead.append(self.reject(record, BAD_TIME, detail, now_s))
+        else:
+            try:
+                rows = self._decoder(event, monitor)
+            except DecodeError as error:
+                intake.dead.append(self.reject(record, error.reason, error.detail, now_s))
+            except _DECODER_FAULTS as error:  # a fault of the decoder: this event is set aside, the others go on
+                detail = f"{type(error).__name__}: {error}"
+                intake.dead.append(self.reject(record, DECODER_FAULT, detail, now_s))
+            else:
+                stream = self._streams.stream(event)
+                intake.arrivals.append(Arrival(order, record, event, monitor, stream, rows))
+
+    def _counted_as(self, event: InferenceEvent) -> StreamKey:
+        if f"{event.namespace}/{event.model}" not in self._monitors:
+            return _NO_STREAM
+        return self._streams.stream(event)
+
+    def _malformed(self, record: Record, content: Malformed, now_s: float) -> tuple[DeadLetter, StreamKey]:
+        letter = DeadLetter(
+            partition=record.partition,
+            offset=record.offset,
+            event_id=None,
+            namespace=UNKNOWN,
+            model=UNKNOWN,
+            reason=content.reason,
+            detail=clean(content.detail)[:1000],
+            time_s=now_s,
+            raw=content.raw[: self._maximum_raw_bytes],
+        )
+        return letter, _NO_STREAM
+
+
+_NO_STREAM = StreamKey(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)

@@ -1,0 +1,103 @@
+"""What the collector tells Prometheus.
+
+Counters that must not fall at a restart are read from the store when they are scraped; the rest lives in the process.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector as PrometheusCollector
+
+from collector.store import Store
+from collector.transaction import TotalKey
+from driftline import names
+from driftline.errors import DriftlineError, TransientError, UnavailableError
+from driftline.results import StreamSummary
+
+PERSISTED = (
+    names.COLLECTOR_EVENTS,
+    names.COLLECTOR_ROWS,
+    names.VALIDATION_FAILURES,
+    names.LABELS,
+    names.JUDGED_PREDICTIONS,
+    names.COLLECTOR_PAYLOAD_FAILURES,
+)
+
+
+class CollectorMetrics:
+    """The collector's own measurements, registered at ``registry``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lag = Gauge(
+            names.COLLECTOR_LAG.name, names.COLLECTOR_LAG.help, names.COLLECTOR_LAG.labels, registry=registry
+        )
+        self._commit = _histogram(names.COLLECTOR_COMMIT, registry)
+        self._waits = Counter(
+            names.COLLECTOR_WAITS.name, names.COLLECTOR_WAITS.help, names.COLLECTOR_WAITS.labels, registry=registry
+        )
+        self._delay = _histogram(names.LABEL_DELAY, registry)
+
+    def committed(self, seconds: float) -> None:
+        """One transaction took this long."""
+        self._commit.observe(seconds)
+
+    def label_delays(self, delays_s: Iterable[tuple[str, str, float]]) -> None:
+        """Labels (namespace, model, delay) were joined."""
+        for namespace, model, delay_s in delays_s:
+            self._delay.labels(namespace, model).observe(delay_s)
+
+    def transient(self, error: TransientError) -> None:
+        """A batch or a poll had to wait."""
+        part = error.part if isinstance(error, UnavailableError) else "store"
+        self._waits.labels(part).inc()
+
+    def lag(self, lag: Mapping[str, int]) -> None:
+        """Distance to the end of each partition now read; others are forgotten."""
+        self._lag.clear()
+        for partition, distance in lag.items():
+            self._lag.labels(partition).set(distance)
+
+
+class StoreCounters(PrometheusCollector):
+    """The persisted counters; while the store does not answer, as they last were."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._totals: Mapping[TotalKey, int] = {}
+        self._streams: list[StreamSummary] = []
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing is asked of the store at registration."""
+        return []
+
+    def collect(self) -> Iterable[Family]:
+        """Read the store and yield every family."""
+        try:
+            self._totals = self._store.totals()
+            self._streams = list(self._store.streams())
+        except DriftlineError:
+            pass  # a scrape must not fail with the database; its absence shows in the commits and in /readyz
+        for metric in PERSISTED:
+            family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for (name, labels), value in sorted(self._totals.items()):
+                if name == metric.name:
+                    family.add_metric(labels, value)
+            yield family
+        yield self._last_events()
+
+    def _last_events(self) -> Family:
+        metric = names.COLLECTOR_LAST_EVENT
+        newest: dict[tuple[str, str], float] = {}
+        for summary in self._streams:
+            key = (summary.stream.namespace, summary.stream.model)
+            newest[key] = max(newest.get(key, 0.0), summary.last_event_s)
+        family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels, time_s in sorted(newest.items()):
+            family.add_metric(labels, time_s)
+        return family
+
+
+def _histogram(metric: names.Metric, registry: CollectorRegistry) -> Histogram:
+    return Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets_s, registry=registry)

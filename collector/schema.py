@@ -1,0 +1,227 @@
+"""The tables of the store, for SQLite and PostgreSQL alike.
+
+A stream (namespace, model, version, variant) is a number here, so that a prediction row stays small. Times are seconds
+since the epoch. Texts that are JSON are never searched inside. What several collectors write at the same time carries
+the partition in its key, so that no two of them ever wait for, or overwrite, the same row.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+#: SQLite numbers its rows only where the key is spelt INTEGER.
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    UniqueConstraint("namespace", "model", "version", "variant"),
+)
+
+#: How far each partition is committed; the row every writer of the partition must move from where it last saw it.
+positions = Table(
+    "positions",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("stream_id", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("window_start_s", Double, nullable=False),
+    Column("window_end_s", Double, nullable=False),
+    Column("segments", Text, nullable=False),  # JSON list of the segments besides "all rows"
+    Column("prediction", Text),
+    Column("score", Double),
+    Column("outlier_score", Double),
+    Column("valid", SmallInteger, nullable=False),
+    Column("traceparent", Text),
+    Column("columns", Text),  # JSON object
+    Column("label", Text),
+    Column("label_time_s", Double),  # when the truth was known; stays after a withdrawal
+    Column("wrong", SmallInteger),  # 1 when the label contradicts the prediction
+    Column("judged", SmallInteger, nullable=False, server_default="0"),  # 1 once counted as correct or incorrect
+    Index("ix_predictions_request_id", "request_id", "row"),
+    Index("ix_predictions_stream_time", "stream_id", "time_s"),
+)
+
+#: Events that brought no rows (error answers), so that they too are counted once.
+rowless_events = Table(
+    "rowless_events",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("stream_id", BigInteger, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("status_code", Integer, nullable=False),
+)
+
+window_states = Table(
+    "window_states",
+    metadata,
+    Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("segment", Text, primary_key=True),
+    Column("start_s", Double, primary_key=True),
+    Column("end_s", Double, primary_key=True),
+    Column("partition", Text, primary_key=True),
+    Column("change", Integer, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    # Holds all that the search for due windows reads, so that it never touches the states themselves.
+    Index("ix_window_states_due", "stream_id", "end_s", "start_s", "segment", "change"),
+)
+
+window_evaluations = Table(
+    "window_evaluations",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("stream_id", BigInteger, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("start_s", Double, nullable=False),
+    Column("end_s", Double, nullable=False),
+    Column("evaluated_change", Integer, nullable=False),
+    Column("evaluated_at_s", Double, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("first_verdict", Text, nullable=False),
+    UniqueConstraint("stream_id", "segment", "start_s", "end_s"),
+    Index("ix_window_evaluations_start", "stream_id", "start_s"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("evaluation_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True),
+    Column("column", Text, primary_key=True),
+    Column("detector", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("statistic", Double),
+    Column("direction", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sample_size", BigInteger, nullable=False),
+    Column("reference_size", BigInteger, nullable=False),
+    Column("p_value", Double),
+    Column("effect", LargeBinary),  # msgpack of value, lower, upper; NULL: none
+    Column("coverage", Double),
+    Column("reference_value", Double),
+)
+
+#: Shapes of the newest revision only: they are for drawing.
+shapes = Table(
+    "shapes",
+    metadata,
+    Column("evaluation_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("column", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("shape", LargeBinary, nullable=False),  # msgpack of bins, reference, current
+)
+
+labels_pending = Table(
+    "labels_pending",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", Text),
+    Column("observed_at_s", Double, nullable=False),
+    Column("received_at_s", Double, nullable=False),
+    Index("ix_labels_pending_received", "received_at_s"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Text),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Index("ix_dead_letters_time", "time_s"),
+    Index("ix_dead_letters_event", "event_id"),
+)
+
+#: Counters that must outlive a restart; the sum over partitions is the counter.
+totals = Table(
+    "totals",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),  # JSON list of label values, in the metric's order
+    Column("value", BigInteger, nullable=False),
+)
+
+#: First and last event time and the row counts of a stream, per partition.
+stream_spans = Table(
+    "stream_spans",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("labelled_rows", BigInteger, nullable=False),
+    Column("first_event_s", Double),
+    Column("last_event_s", Double),
+)
+
+#: The values of segment columns that are watched apart: the first ``maximum_segments`` seen.
+segment_values = Table(
+    "segment_values",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("column", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+)
+
+payload_files = Table(
+    "payload_files",
+    metadata,
+    Column("path", Text, primary_key=True),  # relative to the payload directory
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("first_event_s", Double, nullable=False),
+    Column("last_event_s", Double, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Index("ix_payload_files_model", "namespace", "model", "last_event_s"),
+)
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("received_at_s", Double, nullable=False),
+    Column("page", LargeBinary, nullable=False),  # msgpack
+    Index("ix_pages_received", "received_at_s"),
+)

@@ -1,0 +1,226 @@
+"""The collector's loop: records in; rows, window statistics, labels and positions out, in one transaction per batch.
+
+A batch is read, decoded and counted in memory, then written at once, with the position of every partition moved from
+where this collector last saw it. So replaying any part of the stream changes nothing, and of two collectors that read
+the same partition only one commits: the other's transaction fails, it forgets its states and reads them anew.
+While the database does not answer, the one batch in hand waits and nothing more is read.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from collector.commit import Batch, BatchWriter
+from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
+from collector.labels import LabelBook, LabelEffects
+from collector.metrics import CollectorMetrics
+from collector.payloads import PayloadWriter
+from collector.ports import Decoder, RecordSource, WindowStatistics
+from collector.settings import CollectorSettings
+from collector.states import StateBook, StateCache
+from collector.store import Store
+from collector.transaction import PositionMove
+from driftline.clock import Clock
+from driftline.errors import PermanentError, TransientError
+from driftline.events import InferenceEvent
+from driftline.monitors import Monitor
+from driftline.records import Malformed, Record
+
+__all__ = ["Collector", "Decoder", "RecordSource", "WindowStatistics"]
+
+#: The partition under which labels that come without a stream (HTTP, sweep) keep their share of the statistics.
+DESK = "labels:desk"
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+
+
+class Collector:
+    """Reads ``source`` into ``store``; one thread calls ``run``, or ``run_once`` again and again."""
+
+    def __init__(
+        self,
+        source: RecordSource,
+        store: Store,
+        decoder: Decoder,
+        statistics: WindowStatistics,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        settings: CollectorSettings,
+        payloads: PayloadWriter | None,
+        metrics: CollectorMetrics,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._monitors = monitors
+        self._clock = clock
+        self._settings = settings
+        self._payloads = payloads
+        self._metrics = metrics
+        self._decoder = decoder
+        self._labels = LabelBook(statistics, monitors)
+        self._cache = StateCache(settings.open_states)
+        self._writer = BatchWriter(store, statistics, self._labels, payloads, keep_columns=settings.store_columns)
+        self._reader: Reader | None = None
+        self._positions: dict[str, int | None] = {}
+        self._waiting: list[Record] = []
+        self._batch_records = settings.minimum_batch_records
+        self._next_sweep = time.monotonic() + settings.sweep_interval_s
+        self._next_lag = 0.0
+        self.last_progress = time.monotonic()
+
+    @property
+    def waiting(self) -> int:
+        """Records read but not committed."""
+        return len(self._waiting)
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set; what a part that is away refuses is tried again, ever less often."""
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            try:
+                self.run_once()
+                pause_s = _FIRST_PAUSE_S
+            except TransientError as error:
+                self._metrics.transient(error)
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def run_once(self) -> int:
+        """Read and commit one batch; how many records it had.
+
+        Raises TransientError when it could not be committed now; the same batch is then tried again at the next call.
+        """
+        self._sweep_when_due()
+        self._report_lag()
+        if not self._waiting:
+            self._waiting = self._poll()
+        handled = len(self._waiting)
+        if handled:
+            self._commit(self._waiting)
+            self._waiting = []
+        self.last_progress = time.monotonic()
+        return handled
+
+    def sweep(self) -> None:
+        """Let go of labels that waited too long and of files that no commit knows."""
+        effects = LabelEffects()
+        states = StateBook(StateCache(self._settings.open_states))
+        with self._store.transaction() as transaction:
+            transaction.lock_partition(DESK)
+            self._labels.sweep(transaction, states, DESK, self._clock(), effects)
+            transaction.save_window_states(states.changed())
+            transaction.add_totals(DESK, effects.totals)
+            transaction.add_spans(DESK, effects.spans)
+        self._metrics.label_delays(effects.delays_s)
+        if self._payloads is not None:
+            self._payloads.sweep(self._store.payload_files())
+
+    # --- reading ------------------------------------------------------------------------------------------------
+    def _poll(self) -> list[Record]:
+        """A batch: full, or as much as came within the commit interval."""
+        settings = self._settings
+        until = time.monotonic() + settings.commit_interval_s
+        records: list[Record] = []
+        size_bytes = 0
+        while len(records) < self._batch_records and size_bytes < settings.maximum_batch_bytes:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                break
+            found = self._source.poll(self._batch_records - len(records), left_s)
+            if not found:
+                break
+            records.extend(found)
+            size_bytes += sum(_size_bytes(record) for record in found)
+        full = len(records) >= self._batch_records
+        grown = self._batch_records * 2 if full else max(len(records), self._batch_records // 2)
+        self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
+        return records
+
+    # --- committing ---------------------------------------------------------------------------------------------
+    def _commit(self, records: Sequence[Record]) -> None:
+        """Commit records, halving a batch whose values the store refuses until the culprit is alone."""
+        try:
+            self._commit_batch(records)
+        except TransientError:
+            self._forget()
+            raise
+        except PermanentError as error:
+            self._forget()
+            if len(records) == 1:
+                self._commit_batch(records, refused=str(error))
+                return
+            middle = len(records) // 2
+            self._commit(records[:middle])
+            self._commit(records[middle:])
+
+    def _commit_batch(self, records: Sequence[Record], refused: str | None = None) -> None:
+        moves = self._moves(records)
+        fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
+        if fresh:
+            started = time.monotonic()
+            intake = self._read(fresh) if refused is None else self._refuse(fresh, refused)
+            states = StateBook(self._cache)
+            batch = Batch(moves, intake, states, self._clock(), self._monitors)
+            effects = self._writer.write(batch)
+            states.committed()
+            self._metrics.committed(time.monotonic() - started)
+            self._metrics.label_delays(effects.delays_s)
+        for move in moves:
+            self._positions[move.partition] = move.next_offset
+            self._source.acknowledge(move.partition, move.next_offset)
+
+    def _moves(self, records: Sequence[Record]) -> list[PositionMove]:
+        ends: dict[str, int] = {}
+        for record in records:
+            ends[record.partition] = max(ends.get(record.partition, 0), record.next_offset)
+        for partition in ends.keys() - self._positions.keys():
+            self._positions[partition] = self._store.position(partition)
+        moves = []
+        for partition, end in ends.items():
+            expected = self._positions[partition]
+            moves.append(PositionMove(partition, expected, max(end, expected or 0)))
+        return moves
+
+    def _read(self, records: Sequence[Record]) -> Intake:
+        if self._reader is None:
+            self._reader = Reader(
+                self._decoder,
+                self._monitors,
+                StreamNames(self._store.known_streams(), self._settings.maximum_streams),
+                maximum_raw_bytes=self._settings.maximum_raw_bytes,
+                maximum_future_s=self._settings.maximum_future_s,
+            )
+        event_ids = [record.content.id for record in records if isinstance(record.content, InferenceEvent)]
+        known = self._store.known_events(event_ids)
+        return self._reader.read(records, known, self._clock())
+
+    def _refuse(self, records: Sequence[Record], detail: str) -> Intake:
+        assert self._reader is not None  # noqa: S101 - what is refused was read before
+        return Intake(dead=[self._reader.reject(record, UNSTORABLE, detail, self._clock()) for record in records])
+
+    def _forget(self) -> None:
+        """Believe only the store from now on."""
+        self._cache.forget()
+        self._positions.clear()
+        self._reader = None
+        self._writer.forget()
+
+    # --- now and then -------------------------------------------------------------------------------------------
+    def _sweep_when_due(self) -> None:
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + self._settings.sweep_interval_s
+            self.sweep()
+
+    def _report_lag(self) -> None:
+        lag = getattr(self._source, "lag", None)
+        if lag is not None and time.monotonic() >= self._next_lag:
+            self._next_lag = time.monotonic() + 1.0
+            self._metrics.lag(lag())
+
+
+def _size_bytes(record: Record) -> int:
+    content = record.content
+    if isinstance(content, InferenceEvent):
+        return len(content.request.body) + len(content.response.body)
+    return len(content.raw) if isinstance(content, Malformed) else 0

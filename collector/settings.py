@@ -1,0 +1,82 @@
+"""How a collector process is set up; loaded by the roof with the prefix ``COLLECTOR``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from driftline import names
+
+PREFIX = "COLLECTOR"
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """Every setting of the collector; ``DRIFTLINE_COLLECTOR_<FIELD>`` in the environment.
+
+    ``database_url``: ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+    ``payload_dir``: where Parquet payload rows go; none are written without it.
+    ``spool_dir``: the sidecar's spool, read when ``source`` is ``spool``; ``spool_name`` names this reader in it.
+    ``host``, ``port``: where labels are taken and metrics shown; port 0 takes a free one.
+    ``minimum_batch_records``, ``maximum_batch_records``, ``maximum_batch_bytes``: bounds of one transaction; a batch
+    grows towards the maximum while more is waiting.
+    ``commit_interval_s``: how long a batch that is not full may wait for more.
+    ``store_columns``: keep each row's columns, so that pages and reports can show samples.
+    ``open_states``: window states kept in memory between commits.
+    ``maximum_streams``: versions and variants told apart per model; events of any further one count as ``other``.
+    ``maximum_future_s``: an event further ahead of the clock than this is refused.
+    ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
+    ``sweep_interval_s``: how often waiting labels are looked through for expired ones.
+    """
+
+    database_url: str = "sqlite:///driftline.db"
+    payload_dir: Path | None = None
+    source: Literal["spool", "kafka"] = "spool"
+    spool_dir: Path = Path("spool")
+    spool_name: str = "collector"
+    host: str = "127.0.0.1"
+    port: int = 8090
+    minimum_batch_records: int = 200
+    maximum_batch_records: int = 5000
+    maximum_batch_bytes: int = 64 * 1024 * 1024
+    commit_interval_s: float = 0.5
+    store_columns: bool = True
+    open_states: int = 4096
+    maximum_streams: int = 50
+    maximum_future_s: float = 86400.0
+    maximum_labels_per_request: int = 50_000
+    maximum_request_bytes: int = 16 * 1024 * 1024
+    maximum_raw_bytes: int = 256 * 1024
+    stuck_after_s: float = 60.0
+    sweep_interval_s: float = 30.0
+    kafka_bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
+    kafka_group: str = "driftline-collector"
+    kafka_topic_inference: str = names.TOPIC_INFERENCE
+    kafka_topic_labels: str = names.TOPIC_LABELS
+
+    def validate(self) -> list[str]:
+        """Faults that a single field does not show."""
+        faults = [
+            f"'{name}' is {getattr(self, name)}, which must be above 0"
+            for name in (
+                "minimum_batch_records",
+                "maximum_batch_records",
+                "maximum_batch_bytes",
+                "commit_interval_s",
+                "open_states",
+                "maximum_streams",
+                "maximum_labels_per_request",
+                "maximum_request_bytes",
+                "maximum_raw_bytes",
+                "stuck_after_s",
+                "sweep_interval_s",
+            )
+            if getattr(self, name) <= 0
+        ]
+        if self.minimum_batch_records > self.maximum_batch_records:
+            faults.append(
+                f"'minimum_batch_records' {self.minimum_batch_records} is above "
+                f"'maximum_batch_records' {self.maximum_batch_records}"
+            )
+        if not 0 <= self.port < 65536:
+            faults.append(f"'port' is {self.port}, which is not a port")
+        return faults

@@ -1,0 +1,224 @@
+"""What people and pages are shown: results, samples, shapes, streams, counters, dead letters."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, Row, Select, case, func, select
+
+from collector import schema
+from collector.database import reading
+from collector.store_windows import find_stream
+from collector.transaction import DeadLetter, TotalKey
+from driftline import names
+from driftline.results import (
+    ColumnShape,
+    Interval,
+    Result,
+    SamplePayload,
+    StreamKey,
+    StreamSummary,
+    Verdict,
+    WindowKey,
+)
+
+_STREAM = tuple(schema.streams.c[name] for name in ("namespace", "model", "version", "variant"))
+_SAMPLE = ("request_id", "row", "time_s", "prediction", "label", "outlier_score", "columns", "traceparent")
+
+
+def newest_results(engine: Engine) -> list[Result]:
+    """All results of the newest evaluated window of every stream and segment."""
+    done = schema.window_evaluations.c
+    newest = (
+        select(done.stream_id, done.segment, func.max(done.start_s).label("start_s"))
+        .group_by(done.stream_id, done.segment)
+        .subquery()
+    )
+    statement = _results_statement().join(
+        newest,
+        (newest.c.stream_id == done.stream_id)
+        & (newest.c.segment == done.segment)
+        & (newest.c.start_s == done.start_s),
+    )
+    with reading(engine) as connection:
+        return [_result(row) for row in connection.execute(statement)]
+
+
+def results(engine: Engine, stream: StreamKey, since_s: float, until_s: float) -> list[Result]:
+    """Newest revisions for windows that touch [since_s, until_s), by start, segment, column, detector."""
+    done = schema.window_evaluations.c
+    with reading(engine) as connection:
+        statement = _results_statement().where(
+            done.stream_id == find_stream(connection, stream), done.end_s > since_s, done.start_s < until_s
+        )
+        return [_result(row) for row in connection.execute(statement)]
+
+
+def verdict_counts(engine: Engine) -> dict[tuple[StreamKey, Verdict], int]:
+    """Evaluated windows of all rows by stream and first verdict on drift."""
+    counts = {}
+    for (metric, labels), value in totals(engine).items():
+        if metric == names.WINDOWS_EVALUATED.name:
+            counts[StreamKey(*labels[:4]), Verdict(labels[4])] = value
+    return counts
+
+
+def shapes(engine: Engine, key: WindowKey) -> list[ColumnShape]:
+    """The distributions of a window's columns, newest revision, in the order they were saved."""
+    done, drawn = schema.window_evaluations.c, schema.shapes.c
+    with reading(engine) as connection:
+        statement = (
+            select(drawn.column, drawn.shape)
+            .join_from(schema.shapes, schema.window_evaluations, drawn.evaluation_id == done.id)
+            .where(done.stream_id == find_stream(connection, key.stream), done.segment == key.segment)
+            .where(done.start_s == key.start_s, done.end_s == key.end_s)
+            .order_by(drawn.position)
+        )
+        found = connection.execute(statement).all()
+    return [
+        ColumnShape(column, *(tuple(part) for part in msgspec.msgpack.decode(shape, type=_Shape)))
+        for column, shape in found
+    ]
+
+
+def samples(engine: Engine, stream: StreamKey, since_s: float, until_s: float, limit: int) -> list[SamplePayload]:
+    """Stored rows of [since_s, until_s): wrong ones first, then by outlier score, newest first among equals."""
+    rows = schema.predictions.c
+    with reading(engine) as connection:
+        statement = (
+            select(*(rows[name] for name in _SAMPLE))
+            .where(rows.stream_id == find_stream(connection, stream), rows.time_s >= since_s, rows.time_s < until_s)
+            .order_by(
+                case((rows.wrong == 1, 0), else_=1),
+                func.coalesce(rows.outlier_score, -1.0).desc(),
+                rows.time_s.desc(),
+                rows.event_id.desc(),
+                rows.row,
+            )
+            .limit(limit)
+        )
+        found = connection.execute(statement).all()
+    return [_sample(row) for row in found]
+
+
+def streams(engine: Engine) -> list[StreamSummary]:
+    """Every stream with its counts, in the order of its key."""
+    spans = schema.stream_spans.c
+    statement = (
+        select(
+            *_STREAM,
+            func.sum(spans.rows),
+            func.sum(spans.labelled_rows),
+            func.min(spans.first_event_s),
+            func.max(spans.last_event_s),
+        )
+        .join_from(schema.stream_spans, schema.streams, spans.stream_id == schema.streams.c.id)
+        .group_by(*_STREAM)
+        .order_by(*_STREAM)
+    )
+    with reading(engine) as connection:
+        found = connection.execute(statement).all()
+    return [
+        StreamSummary(StreamKey(*key), int(rows), int(labelled), first_s or 0.0, last_s or 0.0)
+        for *key, rows, labelled, first_s, last_s in found
+    ]
+
+
+def totals(engine: Engine) -> dict[TotalKey, int]:
+    """Every persisted counter, summed over partitions."""
+    table = schema.totals.c
+    statement = select(table.metric, table.labels, func.sum(table.value)).group_by(table.metric, table.labels)
+    with reading(engine) as connection:
+        found = connection.execute(statement).all()
+    return {
+        TotalKey(metric, msgspec.json.decode(labels, type=tuple[str, ...])): int(value)
+        for metric, labels, value in found
+    }
+
+
+def positions(engine: Engine) -> dict[str, int]:
+    """How far every partition is committed."""
+    table = schema.positions.c
+    with reading(engine) as connection:
+        found = connection.execute(select(table.partition, table.next_offset)).all()
+    return {str(partition): int(offset) for partition, offset in found}
+
+
+def dead_letters(engine: Engine, limit: int, *, model: str | None, reason: str | None) -> list[DeadLetter]:
+    """Newest first, without more than ``limit``; of one model or reason where that is given."""
+    table = schema.dead_letters.c
+    statement = select(*(table[name] for name in DeadLetter.__slots__))
+    if model is not None:
+        statement = statement.where(table.model == model)
+    if reason is not None:
+        statement = statement.where(table.reason == reason)
+    statement = statement.order_by(table.time_s.desc(), table.partition, table.offset.desc()).limit(limit)
+    with reading(engine) as connection:
+        return [_dead_letter(row) for row in connection.execute(statement)]
+
+
+def dead_letter(engine: Engine, partition: str, offset: int) -> DeadLetter | None:
+    """One dead letter by its place in the stream."""
+    table = schema.dead_letters.c
+    statement = select(*(table[name] for name in DeadLetter.__slots__))
+    with reading(engine) as connection:
+        row = connection.execute(statement.where(table.partition == partition, table.offset == offset)).one_or_none()
+    return None if row is None else _dead_letter(row)
+
+
+_Shape = tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]
+_Columns = dict[str, str | float | None]
+
+
+def _results_statement() -> Select[Any]:
+    """Newest revisions with stream and window, in the order that ``results`` promises."""
+    done, found = schema.window_evaluations.c, schema.results.c
+    return (
+        select(*_STREAM, done.segment, done.start_s, done.end_s, *schema.results.c[2:])
+        .join_from(schema.results, schema.window_evaluations, found.evaluation_id == done.id)
+        .join(schema.streams, schema.streams.c.id == done.stream_id)
+        .where(found.revision == done.revision)
+        .order_by(done.start_s, done.segment, found.column, found.detector, *_STREAM)
+    )
+
+
+def _result(row: Row[Any]) -> Result:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row by name
+    stream = StreamKey(values["namespace"], values["model"], values["version"], values["variant"])
+    effect = values["effect"]
+    return Result(
+        window=WindowKey(stream, values["segment"], values["start_s"], values["end_s"]),
+        column=values["column"],
+        detector=values["detector"],
+        kind=values["kind"],
+        statistic=math.nan if values["statistic"] is None else values["statistic"],
+        direction=values["direction"],
+        verdict=Verdict(values["verdict"]),
+        reason=values["reason"],
+        sample_size=values["sample_size"],
+        reference_size=values["reference_size"],
+        p_value=values["p_value"],
+        effect=None if effect is None else Interval(*msgspec.msgpack.decode(effect, type=tuple[float, float, float])),
+        coverage=values["coverage"],
+        reference_value=values["reference_value"],
+    )
+
+
+def _sample(row: Sequence[Any]) -> SamplePayload:
+    request_id, number, time_s, prediction, label, outlier_score, columns, traceparent = row
+    return SamplePayload(
+        request_id=request_id,
+        row=number,
+        time_s=time_s,
+        prediction=prediction or "",
+        label=label,
+        outlier_score=outlier_score,
+        columns=msgspec.json.decode(columns, type=_Columns) if columns else {},
+        traceparent=traceparent,
+    )
+
+
+def _dead_letter(row: Sequence[Any]) -> DeadLetter:
+    *values, raw = row
+    return DeadLetter(*values, bytes(raw))
