@@ -1,0 +1,214 @@
+"""Settings of the sidecar process and of its child, the shipper."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from driftline import names
+
+#: Never captured, whatever the allow-list says: they hold credentials.
+SECRET_HEADERS = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-api-key",
+        "api-key",
+        "apikey",
+        "x-auth-token",
+        "x-amz-security-token",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarSettings:
+    """Settings of ``driftline sidecar`` (prefix SIDECAR).
+
+    ``listen_host``, ``admin_host``: an empty text is every interface. ``max_body_bytes``: how much of each body is
+    captured. ``spool_max_bytes``: bound of the spool, memory included. ``sample_rate``: share of the inferences kept,
+    decided by the request id; errors of the server are always kept. ``model``: the name used where the path has none
+    (empty: the workload). ``max_models``: bound of the label values; streams beyond it count as "other".
+    ``response_timeout_s``: longest silence of the model server. ``idle_timeout_s``: how long a silent client connection
+    is kept. ``drain_timeout_s``: longest wait for requests in flight, and again for the shipper, at the end.
+    """
+
+    upstream: str = "http://127.0.0.1:8000"
+    listen_host: str = ""
+    listen_port: int = 9000
+    admin_host: str = ""
+    admin_port: int = 9001
+    spool_directory: Path = Path("spool")
+    spool_max_bytes: int = 512 * 1024 * 1024
+    segment_bytes: int = 16 * 1024 * 1024
+    buffer_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = 1024 * 1024
+    max_head_bytes: int = 65536
+    sample_rate: float = 1.0
+    namespace: str = "default"
+    workload: str = "model-server"
+    pod: str = ""
+    model: str = ""
+    model_version: str = ""
+    variant: str = "stable"
+    capture_headers: tuple[str, ...] = ()
+    max_models: int = 100
+    max_idle_upstream: int = 256
+    connect_timeout_s: float = 2.0
+    response_timeout_s: float = 600.0
+    idle_timeout_s: float = 300.0
+    drain_timeout_s: float = 20.0
+    sink: Literal["kafka", "none"] = "kafka"
+
+    @property
+    def upstream_address(self) -> tuple[str, int]:
+        """Host and port of the model server."""
+        parts = urlsplit(self.upstream)
+        return parts.hostname or "", parts.port or 80
+
+    @property
+    def source(self) -> str:
+        """What events say they come from: ``/NAMESPACE/WORKLOAD/POD``."""
+        return f"/{self.namespace}/{self.workload}/{self.pod or self.workload}"
+
+    @property
+    def default_model(self) -> str:
+        """The model of a request whose path names none."""
+        return self.model or self.workload
+
+    def validate(self) -> list[str]:
+        """Every fault as a sentence."""
+        return [
+            *_upstream_faults(self.upstream),
+            *_port_faults("listen_port", self.listen_port),
+            *_port_faults("admin_port", self.admin_port),
+            *_above_zero(self, _ABOVE_ZERO),
+            *_spool_faults(self),
+            *(
+                []
+                if 0.0 <= self.sample_rate <= 1.0
+                else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
+            ),
+            *(
+                []
+                if self.max_body_bytes >= 0
+                else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]
+            ),
+            *[
+                f"capture_headers names '{name}', which holds credentials and is never captured"
+                for name in self.capture_headers
+                if name.lower() in SECRET_HEADERS
+            ],
+            *[
+                f"{name} is empty"
+                for name in ("namespace", "workload", "variant")
+                if not getattr(self, name)
+            ],
+        ]
+
+
+_ABOVE_ZERO = (
+    "max_head_bytes",
+    "max_models",
+    "connect_timeout_s",
+    "response_timeout_s",
+    "idle_timeout_s",
+    "drain_timeout_s",
+    "segment_bytes",
+    "spool_max_bytes",
+    "buffer_bytes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperSettings:
+    """Settings of ``python -m logger_sidecar.shipper`` (prefix SHIPPER).
+
+    ``bootstrap_servers``: ``HOST:PORT`` with commas between. ``compression``: "auto" takes lz4 where its library is
+    installed, else gzip. ``max_request_bytes``: an event that is longer as a message is skipped and counted; the
+    topic's ``max.message.bytes`` must allow it. ``parent_pid``: the shipper ends when this process is gone.
+    """
+
+    spool_directory: Path = Path("spool")
+    bootstrap_servers: tuple[str, ...] = ("127.0.0.1:9092",)
+    topic: str = names.TOPIC_INFERENCE
+    acks: Literal["all", "1"] = "all"
+    compression: Literal["auto", "none", "gzip", "lz4", "zstd", "snappy"] = "auto"
+    batch_records: int = 2000
+    linger_ms: int = 5
+    batch_bytes: int = 256 * 1024
+    max_request_bytes: int = 8 * 1024 * 1024
+    request_timeout_s: float = 10.0
+    retry_backoff_s: float = 0.5
+    max_backoff_s: float = 10.0
+    drain_timeout_s: float = 10.0
+    admin_host: str = ""
+    admin_port: int = 9002
+    client_id: str = "driftline-shipper"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str = ""
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_cafile: str = ""
+    parent_pid: int | None = None
+
+    def validate(self) -> list[str]:
+        """Every fault as a sentence."""
+        faults = [
+            f"bootstrap_servers holds '{server}', which is not HOST:PORT"
+            for server in self.bootstrap_servers
+            if not server.rpartition(":")[0] or not server.rpartition(":")[2].isdigit()
+        ]
+        if not self.bootstrap_servers:
+            faults.append("bootstrap_servers is empty; name at least one HOST:PORT")
+        if not self.topic:
+            faults.append("topic is empty")
+        if self.security_protocol.startswith("SASL") and not self.sasl_mechanism:
+            faults.append(f"security_protocol is {self.security_protocol}, which needs a sasl_mechanism")
+        return [
+            *faults,
+            *_port_faults("admin_port", self.admin_port),
+            *_above_zero(
+                self,
+                (
+                    "batch_records",
+                    "max_request_bytes",
+                    "batch_bytes",
+                    "request_timeout_s",
+                    "retry_backoff_s",
+                    "max_backoff_s",
+                    "drain_timeout_s",
+                ),
+            ),
+        ]
+
+
+def _above_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
+    return [
+        f"{name} is {getattr(settings, name)}; it must be above 0" for name in fields if not getattr(settings, name) > 0
+    ]
+
+
+def _port_faults(name: str, port: int) -> list[str]:
+    return [] if 0 <= port <= 65535 else [f"{name} is {port}; it must be between 0 and 65535"]
+
+
+def _spool_faults(settings: SidecarSettings) -> list[str]:
+    quarter = settings.spool_max_bytes // 4
+    return [
+        f"{name} is {getattr(settings, name)}; it must not exceed a quarter of spool_max_bytes ({quarter})"
+        for name in ("segment_bytes", "buffer_bytes")
+        if getattr(settings, name) > quarter
+    ]
+
+
+def _upstream_faults(upstream: str) -> list[str]:
+    try:
+        parts = urlsplit(upstream)
+        fits = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
+        plain = parts.path in ("", "/") and not parts.query and not parts.username
+    except ValueError:
+        fits = plain = False
+    return [] if fits and plain else [f"upstream is '{upstream}', which is not http://HOST:PORT"]

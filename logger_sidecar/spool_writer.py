@@ -1,0 +1,148 @@
+"""The sidecar's side of the spool: frames are handed over in memory and written by a thread of their own.
+
+``append`` never waits. Bytes in memory and on disk together are bounded: past the bound the newest event is refused
+(reason ``spool_full``), because what is already promised to a reader is never taken back. Written means handed to the
+operating system: it outlives the death of the process; a segment is flushed to the disk when it is sealed.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from driftline.errors import UnavailableError
+from logger_sidecar.frames import pack_frame
+from logger_sidecar.segment_writer import SegmentWriter
+from logger_sidecar.segments import list_segments
+
+REASON_SPOOL_FULL = "spool_full"
+REASON_DISK_ERROR = "disk_error"
+_BATCH_FRAMES = 4096
+
+
+class Receipt(Protocol):
+    """Is told what became of one appended payload, on the writer's thread."""
+
+    def written(self) -> None:
+        """It is in the spool."""
+
+    def lost(self, reason: str) -> None:
+        """It is not, and will not be."""
+
+
+class SpoolWriter:
+    """Appends payloads to the spool in ``directory`` without ever making the caller wait."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        max_bytes: int,
+        segment_bytes: int,
+        buffer_bytes: int,
+        first_offset: int,
+        flush_interval_s: float = 0.01,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self._directory = directory
+        self._buffer_bytes = buffer_bytes
+        self._flush_interval_s = flush_interval_s
+        self._segments = SegmentWriter(directory, segment_bytes, first_offset)
+        self._queue: deque[tuple[bytes, Receipt]] = deque()
+        # One number per thread, so that neither needs a lock: appended by the caller, taken by the writer.
+        self._appended_bytes = 0
+        self._taken_bytes = 0
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self.last_error = ""
+
+    def start(self) -> None:
+        """Begin writing."""
+        self._thread.start()
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes on disk and in memory."""
+        return self._segments.total_bytes + self.buffered_bytes
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes not yet on disk."""
+        return self._appended_bytes - self._taken_bytes
+
+    def oldest_age_s(self, now_s: float) -> float:
+        """Age of the oldest segment, by the file's own time; 0 when there is none."""
+        for segment in list_segments(self._directory):
+            with contextlib.suppress(OSError):
+                return max(0.0, now_s - segment.path.stat().st_mtime)
+        return 0.0
+
+    def append(self, payload: bytes, receipt: Receipt) -> bool:
+        """Hand one payload over; False when the spool is full (the receipt is then not told anything)."""
+        frame = pack_frame(payload)
+        size = len(frame)
+        buffered = self._appended_bytes - self._taken_bytes + size
+        if buffered > self._buffer_bytes or self._segments.total_bytes + buffered > self.max_bytes:
+            self._wake.set()  # the writer looks whether readers have passed something
+            return False
+        self._appended_bytes += size
+        self._queue.append((frame, receipt))
+        if not self._wake.is_set():
+            self._wake.set()
+        return True
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what is left and end the thread; False when that took longer than ``timeout_s``."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        looked_at = 0.0
+        with contextlib.suppress(OSError, UnavailableError):  # the first write tries again and says what is wrong
+            self._segments.prepare()
+        while not self._closing.is_set():
+            self._wake.wait(1.0)
+            # Frames of a few milliseconds go out in one write; a thread woken for each would cost more than the write.
+            self._closing.wait(self._flush_interval_s)
+            self._wake.clear()
+            self._write_queue()
+            if time.monotonic() - looked_at > 0.2:
+                self._delete_passed()
+                looked_at = time.monotonic()
+        self._write_queue()
+        with contextlib.suppress(OSError):
+            self._segments.close()
+
+    def _write_queue(self) -> None:
+        while self._queue:
+            frames: list[bytes] = []
+            receipts: list[Receipt] = []
+            while self._queue and len(frames) < _BATCH_FRAMES:
+                frame, receipt = self._queue.popleft()
+                frames.append(frame)
+                receipts.append(receipt)
+            self._write_batch(frames, receipts)
+            self._taken_bytes += sum(map(len, frames))
+
+    def _write_batch(self, frames: list[bytes], receipts: list[Receipt]) -> None:
+        try:
+            kept = self._segments.write(frames)
+            self.last_error = ""
+        except (OSError, UnavailableError) as error:
+            kept = 0
+            self.last_error = str(error)
+        for receipt in receipts[:kept]:
+            receipt.written()
+        for receipt in receipts[kept:]:
+            receipt.lost(REASON_DISK_ERROR)
+
+    def _delete_passed(self) -> None:
+        try:
+            self._segments.delete_passed()
+        except OSError as error:
+            self.last_error = str(error)
