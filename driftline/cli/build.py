@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
+from driftline import names
 from driftline.cli import wiring
+from driftline.cli.ports import HOST, Ports
+from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
 
 Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
@@ -103,8 +106,7 @@ def report(
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     if model not in by_name:
         raise MonitorError(str(monitors), [f"has no monitor '{model}'; there are {', '.join(by_name)}"])
-    now = wiring.clock()
-    store = wiring.open_store(database_url, by_name, now)
+    store = wiring.open_store(database_url)
     found = [
         each
         for each in store.streams()
@@ -117,7 +119,7 @@ def report(
     summary = max(found, key=lambda each: each.rows)
     since_s = since.replace(tzinfo=UTC).timestamp() if since else summary.first_event_s
     until_s = until.replace(tzinfo=UTC).timestamp() if until else summary.last_event_s
-    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, now))
+    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, wiring.clock()))
     if out is None:
         typer.echo(text)
         return
@@ -129,36 +131,48 @@ def alerts_build(
     monitors: Monitors = Path("monitors"),
     out: Output = Path("generated"),
     page_url: Annotated[str, typer.Option(help="Page desk that Alertmanager posts to.")] = (
-        "http://driftline-web:9086/api/v1/alerts/webhook"
+        f"http://{HOST}:{Ports().web}{names.PAGE_DESK_PATH}"
     ),
-    external_url: Annotated[str, typer.Option(help="Where people open the web pages.")] = "http://localhost:9086",
+    external_url: Annotated[
+        str, typer.Option(help="Where people open the web pages.")
+    ] = f"http://{HOST}:{Ports().web}",
     scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
     clock_speed: Annotated[float, typer.Option(help="Divide all durations: rules for a sped-up clock.")] = 1.0,
 ) -> None:
     """Write the Prometheus rules and the Alertmanager configuration of all monitors."""
-    from alerts.alertmanager import AlertmanagerOptions, build_config_yaml
-
-    from alerts.rules import RuleOptions, build_rules_yaml
+    from alerts.alertmanager import AlertmanagerOptions, build_config
+    from alerts.options import RuleOptions
+    from alerts.rules import rules_yaml, to_yaml
 
     found = tuple(wiring.monitors_of(wiring.load_monitor_files(monitors)).values())
-    rules = RuleOptions(clock_speed=clock_speed, external_url=external_url, scrape_interval_s=scrape_interval_s)
-    routes = AlertmanagerOptions(page_url=page_url, clock_speed=clock_speed)
+    options = RuleOptions(
+        external_url=external_url,
+        scrape_interval_s=scrape_interval_s,
+        evaluation_interval_s=scrape_interval_s,
+        clock_speed=clock_speed,
+    )
+    routes = AlertmanagerOptions(page_desk_url=page_url, clock_speed=clock_speed)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "driftline-rules.yaml", build_rules_yaml(found, rules))
-    _write(out / "alertmanager.yaml", build_config_yaml(found, routes))
+    _write(out / "driftline-rules.yaml", rules_yaml(found, options))
+    _write(out / "alertmanager.yaml", to_yaml(build_config(found, routes)))
 
 
-def alerts_check(monitors: Monitors = Path("monitors")) -> None:
-    """Check the objectives: can each alert fire at its target, and when would it?"""
-    from alerts.burn import burn_rows
+def alerts_check(
+    monitors: Monitors = Path("monitors"),
+    scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
+) -> None:
+    """Check the objectives: when would each alert fire, and how much of the budget is gone by then?"""
+    from alerts.burn import windows
     from alerts.slo import objectives
-    from driftline.durations import format_duration
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
-        for objective in objectives(monitor):
+        for objective in objectives(monitor, scrape_interval_s):
             typer.echo(f"{objective.id}: {objective.target:.4%} good over {format_duration(objective.period_s)}")
-            for row in burn_rows(objective):
-                typer.echo(f"  {row.severity:<6} {row.describe()}")
+            for window in windows(objective):
+                typer.echo(
+                    f"  {window.severity:<6} above {window.threshold:.2%} in {format_duration(window.long_s)} and "
+                    f"{format_duration(window.short_s)}: burn rate {window.factor:g}, {window.share:.1%} of the budget"
+                )
 
 
 def dashboards_build(out: Output = Path("generated")) -> None:

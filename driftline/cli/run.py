@@ -52,20 +52,23 @@ def sidecar(
 ) -> None:
     """Run the payload-logging proxy in front of a model server, with its shipper to Kafka."""
     from logger_sidecar.server import run
+
     from logger_sidecar.settings import ShipperSettings, SidecarSettings
 
     given = {
         "upstream": upstream,
-        "host": host,
-        "port": port,
+        "listen_host": host,
+        "listen_port": port,
         "admin_port": admin_port,
-        "spool_dir": spool_dir,
+        "spool_directory": spool_dir,
         "sink": sink,
     }
     chosen = _settings(SidecarSettings, "SIDECAR", given)
     shipper = None
     if chosen.sink != "none":
-        shipper = _settings(ShipperSettings, "SHIPPER", {"bootstrap": bootstrap, "spool_dir": chosen.spool_dir})
+        shipper = _settings(
+            ShipperSettings, "SHIPPER", {"bootstrap_servers": bootstrap, "spool_directory": chosen.spool_directory}
+        )
     sys.exit(run(chosen, shipper, wiring.clock()))
 
 
@@ -81,6 +84,7 @@ def collector(
 ) -> None:
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
     from collector.server import run
+
     from collector.settings import CollectorSettings
     from detectors.engine import StatisticsEngine
     from serving.decoder import decode
@@ -88,7 +92,7 @@ def collector(
     given = {
         "source": source,
         "spool_dir": spool_dir,
-        "bootstrap": bootstrap,
+        "kafka_bootstrap": bootstrap,
         "database_url": database_url,
         "host": host,
         "port": port,
@@ -117,7 +121,7 @@ def detectors(
     by_name = wiring.monitors_of(files)
     references = wiring.load_references(files, data_dir / "references")
     now = wiring.clock()
-    store = wiring.open_store(chosen.database_url, by_name, now)
+    store = wiring.open_store(chosen.database_url)
     sys.exit(run(chosen, now, store, store, references, by_name))
 
 
@@ -130,16 +134,17 @@ def dashboards_serve(
     """Serve the web pages and the page desk that takes Alertmanager's webhooks."""
     from functools import partial
 
+    from dashboards.web import create_app
+
     from alerts.evidence import build
     from alerts.webhook import parse_webhook
     from dashboards.server import run
     from dashboards.settings import WebSettings
-    from dashboards.web import create_app
 
     chosen = _settings(WebSettings, "WEB", {"database_url": database_url, "host": host, "port": port})
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     now = wiring.clock()
-    store = wiring.open_store(chosen.database_url, by_name, now)
+    store = wiring.open_store(chosen.database_url)
     evidence = partial(build, reader=store, monitors=by_name, clock=now)
     sys.exit(run(chosen, create_app(store, store, evidence, parse_webhook, by_name, now, chosen)))
 
@@ -151,11 +156,11 @@ def alerts_evaluate(
 ) -> None:
     """Evaluate the objectives without Prometheus: the same burn-rate rules over the same metrics, on one machine."""
     from alerts.runner import run
-    from alerts.settings import EvaluatorSettings
+    from alerts.settings import SETTINGS_PREFIX, EvaluatorSettings
 
-    given = {"scrape_urls": tuple(scrape) if scrape else None, "page_url": page_url}
-    chosen = _settings(EvaluatorSettings, "ALERTS", given)
-    sys.exit(run(chosen, wiring.monitors_of(wiring.load_monitor_files(monitors)), wiring.clock()))
+    given = {"targets": tuple(scrape) if scrape else None, "page_desk_url": page_url}
+    chosen = _settings(EvaluatorSettings, SETTINGS_PREFIX, given)
+    sys.exit(run(chosen, tuple(wiring.monitors_of(wiring.load_monitor_files(monitors)).values()), wiring.clock()))
 
 
 def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:
@@ -164,6 +169,7 @@ def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:
 
 def _source_factory(chosen: Any) -> Any:
     from collector.kafka import KafkaSource
+
     from logger_sidecar.spool import SpoolSource
 
     if chosen.source == "kafka":

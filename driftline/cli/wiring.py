@@ -74,14 +74,11 @@ def load_references(files: Mapping[str, MonitorFile], cache_dir: Path) -> dict[s
     return found
 
 
-def open_store(database_url: str, monitors: Mapping[str, Monitor], now: Clock) -> "Store":
+def open_store(database_url: str) -> "Store":
     """The store, migrated to this version's schema."""
-    from collector.migrate import migrate
-
     from collector.store import Store
 
-    migrate(database_url)
-    return Store(database_url, monitors, now)
+    return Store(database_url)
 
 
 def _reference(monitor: Monitor, source: Path, cache_dir: Path) -> "Reference":

@@ -72,7 +72,7 @@ def tell(
     replay = Replay(
         machine.url(machine.ports.proxy), machine.url(machine.ports.collector), monitor.model, monitor.namespace, clock
     )
-    store = wiring.open_store(machine.store_url, {monitor.name: monitor}, clock)
+    store = wiring.open_store(machine.store_url)
     narrator = Narrator(store, monitor, replay, machine.url(machine.ports.web), say)
     narrator.introduce()
     stop = threading.Event()

@@ -1,0 +1,58 @@
+"""The whole path at full size: Kafka, PostgreSQL, Prometheus and Alertmanager, real ones.
+
+A model meets December; Prometheus fires the generated burn-rate rule, Alertmanager delivers the webhook, the page desk
+puts the evidence beside it; and every query of every board has an answer in that Prometheus.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.boards import build_boards
+from dashboards.queries import board_queries
+from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
+from tests.parts.demo_full import FullDemo
+from tests.parts.http import get_json
+from tests.parts.missing import MissingPartError
+from tests.parts.processes import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.real]
+
+PAGE_TIMEOUT_S = 300
+
+
+@pytest.fixture(scope="module")
+def full_demo(
+    tmp_path_factory: pytest.TempPathFactory, kafka: str, prometheus_binary: Path, alertmanager_binary: Path
+) -> Iterator[FullDemo]:
+    with FullDemo(tmp_path_factory.mktemp("full"), output=subprocess.DEVNULL) as demo:
+        yield demo
+
+
+def _woken(demo: FullDemo) -> list[dict[str, Any]]:
+    pages = get_json(f"{demo.addresses['web']}/api/v1/pages")
+    return [page for page in pages["pages"] if page["alert"]["labels"][SEVERITY] == SEVERITY_PAGE]
+
+
+@pytest.mark.timeout(PAGE_TIMEOUT_S + 120)
+def test_prometheus_fires_alertmanager_delivers_and_the_page_carries_evidence(full_demo: FullDemo) -> None:
+    wait_until(lambda: bool(_woken(full_demo)), PAGE_TIMEOUT_S, "a page", pause_s=1.0)
+    page = _woken(full_demo)[0]
+    assert page["alert"]["labels"][SLO] == "correctness"
+    assert page["drifted"]
+    assert page["performance"]
+    assert page["samples"]
+    assert page["runbook"]
+
+
+@pytest.mark.timeout(200)
+def test_every_query_of_every_board_has_an_answer(full_demo: FullDemo) -> None:
+    unanswered = []
+    for name, board in build_boards().items():
+        for panel, expression in board_queries(board):
+            if not full_demo.prometheus.query(expression):
+                unanswered.append(f"{name}: {panel}: {expression}")
+    assert unanswered == []
