@@ -4,15 +4,13 @@ SQLite runs in write-ahead mode: readers never wait, writers take turns and say 
 (``BEGIN IMMEDIATE``), so that a transaction that has begun is never refused half-way.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
 import msgspec
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -28,7 +26,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from driftline.errors import PermanentError, SettingsError, TransientError, UnavailableError
 
@@ -51,16 +50,6 @@ def connect(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database to ``revision`` (forward); safe to call at every start."""
-    _run_alembic(url, lambda config: command.upgrade(config, revision))
-
-
-def downgrade(url: str, revision: str) -> None:
-    """Take the database back to ``revision``; ``base`` empties it."""
-    _run_alembic(url, lambda config: command.downgrade(config, revision))
 
 
 @contextmanager
@@ -92,7 +81,7 @@ def translated_errors() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise TransientError(f"another writer stored the same first: {_sentence(error)}") from error
-    except (OperationalError, InterfaceError, TimeoutError) as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise UnavailableError("database", _sentence(error)) from error
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -131,10 +120,10 @@ def is_any_of(connection: Connection, column: ColumnElement[str], values: Sequen
 
 
 def clean(value: str) -> str:
-    """Text that every database takes: without NUL characters and halves of surrogate pairs.
+    r"""Text that every database takes: without NUL characters and halves of surrogate pairs.
 
-    >>> clean("a\\x00b")
-    'a\\ufffdb'
+    >>> clean("a\x00b")
+    'a\ufffdb'
     """
     if "\x00" in value:
         value = value.replace("\x00", "\ufffd")
@@ -149,18 +138,6 @@ def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.close()
-
-
-def _run_alembic(url: str, action: Callable[[Config], None]) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    engine = connect(url)
-    try:
-        with writing(engine) as connection:
-            config.attributes["connection"] = connection
-            action(config)
-    finally:
-        engine.dispose()
 
 
 def _begin_sqlite(connection: Connection) -> None:

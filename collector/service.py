@@ -183,6 +183,16 @@ class Collector:
         return moves
 
     def _read(self, records: Sequence[Record]) -> Intake:
+        reader = self._ready_reader()
+        event_ids = [record.content.id for record in records if isinstance(record.content, InferenceEvent)]
+        known = self._store.known_events(event_ids)
+        return reader.read(records, known, self._clock())
+
+    def _refuse(self, records: Sequence[Record], detail: str) -> Intake:
+        reader = self._ready_reader()
+        return Intake(dead=[reader.reject(record, UNSTORABLE, detail, self._clock()) for record in records])
+
+    def _ready_reader(self) -> Reader:
         if self._reader is None:
             self._reader = Reader(
                 self._decoder,
@@ -191,13 +201,7 @@ class Collector:
                 maximum_raw_bytes=self._settings.maximum_raw_bytes,
                 maximum_future_s=self._settings.maximum_future_s,
             )
-        event_ids = [record.content.id for record in records if isinstance(record.content, InferenceEvent)]
-        known = self._store.known_events(event_ids)
-        return self._reader.read(records, known, self._clock())
-
-    def _refuse(self, records: Sequence[Record], detail: str) -> Intake:
-        assert self._reader is not None  # noqa: S101 - what is refused was read before
-        return Intake(dead=[self._reader.reject(record, UNSTORABLE, detail, self._clock()) for record in records])
+        return self._reader
 
     def _forget(self) -> None:
         """Believe only the store from now on."""

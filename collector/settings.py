@@ -9,13 +9,23 @@ from driftline import names
 PREFIX = "COLLECTOR"
 
 
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Where events and labels come from: brokers (``HOST:PORT``), the consumer group and both topics."""
+
+    bootstrap: tuple[str, ...]
+    group: str = "driftline-collector"
+    topic_inference: str = names.TOPIC_INFERENCE
+    topic_labels: str = names.TOPIC_LABELS
+
+
 @dataclass(frozen=True)
 class CollectorSettings:
     """Every setting of the collector; ``DRIFTLINE_COLLECTOR_<FIELD>`` in the environment.
 
     ``database_url``: ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     ``payload_dir``: where Parquet payload rows go; none are written without it.
-    ``spool_dir``: the sidecar's spool, read when ``source`` is ``spool``; ``spool_name`` names this reader in it.
+    ``spool_dir``: the sidecar's spool, read when ``source`` is ``spool``.
     ``host``, ``port``: where labels are taken and metrics shown; port 0 takes a free one.
     ``minimum_batch_records``, ``maximum_batch_records``, ``maximum_batch_bytes``: bounds of one transaction; a batch
     grows towards the maximum while more is waiting.
@@ -23,6 +33,7 @@ class CollectorSettings:
     ``store_columns``: keep each row's columns, so that pages and reports can show samples.
     ``open_states``: window states kept in memory between commits.
     ``maximum_streams``: versions and variants told apart per model; events of any further one count as ``other``.
+    ``bootstrap``: Kafka brokers, ``HOST:PORT`` by commas, read when ``source`` is ``kafka``.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
     ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
     ``sweep_interval_s``: how often waiting labels are looked through for expired ones.
@@ -32,9 +43,8 @@ class CollectorSettings:
     payload_dir: Path | None = None
     source: Literal["spool", "kafka"] = "spool"
     spool_dir: Path = Path("spool")
-    spool_name: str = "collector"
     host: str = "127.0.0.1"
-    port: int = 8090
+    port: int = 9084
     minimum_batch_records: int = 200
     maximum_batch_records: int = 5000
     maximum_batch_bytes: int = 64 * 1024 * 1024
@@ -48,10 +58,16 @@ class CollectorSettings:
     maximum_raw_bytes: int = 256 * 1024
     stuck_after_s: float = 60.0
     sweep_interval_s: float = 30.0
-    kafka_bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
+    bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
     kafka_group: str = "driftline-collector"
     kafka_topic_inference: str = names.TOPIC_INFERENCE
     kafka_topic_labels: str = names.TOPIC_LABELS
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """What the Kafka source needs of these."""
+        topics = (self.kafka_topic_inference, self.kafka_topic_labels)
+        return KafkaSettings(self.bootstrap, self.kafka_group, *topics)
 
     def validate(self) -> list[str]:
         """Faults that a single field does not show."""

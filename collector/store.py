@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import Engine, select, text
 
 from collector import schema, store_reads, store_windows
-from collector.database import connect, migrate, reading, writing
+from collector.database import connect, reading, writing
+from collector.migrate import migrate
 from collector.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
 from driftline.errors import UnavailableError
 from driftline.monitors import Monitor

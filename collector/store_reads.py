@@ -220,5 +220,5 @@ def _sample(row: Sequence[Any]) -> SamplePayload:
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:
-    *values, raw = row
-    return DeadLetter(*values, bytes(raw))
+    partition, offset, event_id, namespace, model, reason, detail, time_s, raw = row
+    return DeadLetter(partition, offset, event_id, namespace, model, reason, detail, time_s, bytes(raw))

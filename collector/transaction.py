@@ -140,7 +140,8 @@ class Transaction:
         table = schema.positions
         if move.expected is None:
             statement = self._upsert(table).values(partition=move.partition, next_offset=move.next_offset)
-            return self.connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+            made = self.connection.execute(statement.on_conflict_do_nothing().returning(table.c.partition))
+            return made.one_or_none() is not None
         moved = self.connection.execute(
             update(table)
             .where(table.c.partition == move.partition, table.c.next_offset == move.expected)
