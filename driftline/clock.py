@@ -4,6 +4,7 @@ Event times, windows, lateness and burn-rate windows all read one ``Clock``. Tim
 they stay on the real, monotonic clock.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ def parse_clock(spec: str) -> Clock:
     try:
         wall_s, story_s, speed = (float(number) for number in numbers)
     except ValueError:
-        kind, speed = "", 0.0
-    if kind != "scaled" or speed <= 0:
+        wall_s = story_s = speed = math.nan
+    if kind != "scaled" or not (0 < speed < math.inf and math.isfinite(wall_s) and math.isfinite(story_s)):
         raise SettingsError(
             "clock", [f"'{spec}' is neither 'system' nor 'scaled:WALL_S:STORY_S:SPEED' with a speed above 0"]
         )

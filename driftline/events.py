@@ -226,6 +226,8 @@ def label_faults(label: Label) -> list[str]:
     faults.extend(_nul_faults(label))
     if isinstance(label.value, float) and not abs(label.value) < float("inf"):
         faults.append(f"value {label.value} is not a finite number")
+    if isinstance(label.value, int) and abs(label.value) >= 2**63:
+        faults.append("value is a whole number beyond 64 bits")
     if not 0 <= label.observed_at_s < 253402300800.0:
         faults.append(f"observed_at_s {label.observed_at_s} is not a time in seconds since 1970")
     return faults
@@ -326,7 +328,10 @@ def _parse_time_ns(text: str) -> int:
         digits = len(tail) - len(tail.lstrip("0123456789"))
         fraction = tail[:digits]
     seconds = int(moment.replace(microsecond=0).timestamp())
-    return seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or "0")
+    time_ns = seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or "0")
+    if abs(time_ns) >= 2**63:
+        raise ValueError("beyond 64 bits of nanoseconds")
+    return time_ns
 
 
 class _Fields:

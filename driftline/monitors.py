@@ -5,7 +5,9 @@ value and, where one is close, the valid name. ``monitor_schema()`` is the JSON 
 """
 
 import difflib
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -50,6 +52,16 @@ class ColumnSpec(_Part):
     maximum: float | None = Field(None, description="Largest valid number.")
     allowed: tuple[str, ...] | None = Field(None, description="The only valid categories.")
     drift: bool = Field(True, description="False keeps the column out of drift tests.")
+
+    @model_validator(mode="after")
+    def _rules_fit_the_type(self) -> "ColumnSpec":
+        if self.type == "numeric" and self.allowed is not None:
+            raise ValueError("allowed is for categorical columns; numeric ones have minimum and maximum")
+        if self.type == "categorical" and not self.minimum is self.maximum is None:
+            raise ValueError("minimum and maximum are for numeric columns; categorical ones have allowed")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
 
 
 class PredictionSpec(_Part):
@@ -197,6 +209,9 @@ class Monitor(_Part):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"columns names {', '.join(repeated)} more than once")
+        for output in (self.prediction.column, self.prediction.score):
+            if output in names:
+                raise ValueError(f"prediction names '{output}', which is an input column")
         types = {column.name: column.type for column in self.columns}
         for segment in self.segments:
             if types.get(segment) != "categorical":
@@ -241,7 +256,7 @@ def parse_monitor(text: str, file: str) -> Monitor:
     try:
         return Monitor.model_validate(data)
     except ValidationError as error:
-        raise MonitorError(file, [_fault(dict(fault)) for fault in error.errors()]) from error
+        raise MonitorError(file, _faults([dict(fault) for fault in error.errors()])) from error
 
 
 def dump_monitor(monitor: Monitor) -> str:
@@ -258,33 +273,63 @@ def monitor_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "driftline monitor", **schema}
 
 
+def _faults(errors: Sequence[dict[str, Any]]) -> list[str]:
+    # Items that are wrong themselves are missing from their list; that the list is then too short is no news.
+    broken = {tuple(error["loc"][:-1]) for error in errors}
+    above = {path[:depth] for path in broken for depth in range(1, len(path) + 1)}
+    return [_fault(error) for error in errors if not (error["type"] == "too_short" and tuple(error["loc"]) in above)]
+
+
+#: Pydantic's messages in the words of a person who writes YAML.
+_PLAIN = {
+    "tuple_type": "must be a list",
+    "model_type": "must be a mapping of fields",
+    "string_type": "must be a text; write a number in quotes",
+    "union_tag_not_found": "needs a kind",
+}
+
+
 def _fault(error: dict[str, Any]) -> str:
-    location = [part for part in error["loc"] if part not in _SLO_KINDS]
+    location = list(error["loc"])
+    if location[:2] == ["slos", "objectives"] and len(location) > 3:
+        del location[3]  # pydantic tells the kind of the objective too; the file has no such level
     path = ".".join(str(part) for part in location)
     kind = error["type"]
     if kind == "missing":
         return f"{path}: is required"
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), sorted(_KNOWN_FIELDS), n=1)
-        return f"{path}: is not known here" + (f"; did you mean '{near[0]}'?" if near else "")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    value = error.get("input")
-    shown = f" (found {value!r})" if isinstance(value, str | int | float | bool) else ""
+        return f"{path}: is not known here{_did_you_mean(str(location[-1]), _fields_beside(error['loc']))}"
+    if kind == "union_tag_invalid":
+        kinds = [str(tag).strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
+        tag = str(error["ctx"]["tag"])
+        return f"{path}.kind: must be one of {', '.join(kinds)} (found '{tag}'){_did_you_mean(tag, kinds)}"
+    message = _PLAIN.get(kind) or str(error["msg"]).removeprefix("Value error, ")
+    message = re.sub(r"^\w+ should", "must", message)
+    value = repr(error.get("input"))
+    shown = f" (found {value})" if len(value) <= _LONGEST_SHOWN and not isinstance(error["input"], dict) else ""
     return f"{path}: {message}{shown}" if path else f"{message}{shown}"
 
 
-_PARTS: tuple[type[BaseModel], ...] = (
-    Monitor,
-    ColumnSpec,
-    PredictionSpec,
-    ReferenceSpec,
-    WindowSpec,
-    DetectorSpec,
-    LabelSpec,
-    SloSet,
-    AvailabilitySlo,
-    LatencySlo,
-    CorrectnessSlo,
-)
-_KNOWN_FIELDS = frozenset(field for part in _PARTS for field in part.model_fields)
-_SLO_KINDS = frozenset({"availability", "latency", "capture", "data_quality", "drift", "correctness"})
+_LONGEST_SHOWN = 60
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _fields_beside(location: Sequence[str | int]) -> list[str]:
+    """The fields that are known where the last step of ``location`` was not."""
+    parts: list[type[BaseModel]] = [Monitor]
+    for step in location[:-1]:
+        if any(step in part.model_fields for part in parts):
+            parts = [inner for part in parts for inner in _parts_in(part.model_fields[str(step)].annotation)]
+        elif isinstance(step, str):  # the kind of an objective
+            parts = [part for part in parts if step in get_args(part.model_fields["kind"].annotation)]
+    return sorted({field for part in parts for field in part.model_fields})
+
+
+def _parts_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for inner in get_args(annotation) for part in _parts_in(inner)]

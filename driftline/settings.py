@@ -13,6 +13,7 @@ Pool(size=8, timeout_s=1.0)
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -100,12 +101,22 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint is Path:
         return Path(value)
     if hint in (int, float, str):
-        if isinstance(value, bool) and hint is not str:
-            raise ValueError(value)
-        return hint(value)
+        return _to_plain(value, hint)
     if origin is not None and set(map(type, get_args(hint))) == {str} and value not in get_args(hint):  # Literal
         raise ValueError(value)
     return value
+
+
+def _to_plain(value: Any, hint: type[int] | type[float] | type[str]) -> int | float | str:
+    converted = hint(value)
+    # These would pass silently, as 'None', 1, "not a number" or cut to a whole number.
+    if value is None or (isinstance(value, bool) and hint is not str):
+        raise ValueError(value)
+    if isinstance(converted, float) and math.isnan(converted):
+        raise ValueError(value)
+    if hint is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError(value)
+    return converted
 
 
 def _to_bool(value: Any) -> bool:
