@@ -138,6 +138,30 @@ SHIPPER_DELIVERY = Metric(
     LATENCY_BUCKETS_S,
 )
 
+# --- model server -------------------------------------------------------------------------------------------------
+SERVING_REQUESTS = Metric(
+    "driftline_serving_requests_total",
+    "counter",
+    (MODEL, VERSION, CODE),
+    "Inference requests answered by the model server, by status code.",
+)
+SERVING_LATENCY = Metric(
+    "driftline_serving_inference_seconds",
+    "histogram",
+    (MODEL, VERSION),
+    "Time to read a request, run the model and write the answer.",
+    LATENCY_BUCKETS_S,
+)
+SERVING_LAST_REQUEST = Metric(
+    "driftline_serving_last_request_timestamp_seconds",
+    "gauge",
+    (MODEL, VERSION),
+    "When a model last answered a request.",
+)
+SERVING_MODEL_READY = Metric(
+    "driftline_serving_model_ready", "gauge", (MODEL, VERSION), "1 for a model that is loaded, 0 for one that failed to."
+)
+
 # --- collector ----------------------------------------------------------------------------------------------------
 COLLECTOR_EVENTS = Metric(
     "driftline_collector_events_total",
