@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from dashboards.panels import BLUE, GREEN, ORANGE, RED, YELLOW, AnnotationSpec, PanelSpec, Query
-from dashboards.queries import SERVER_ERRORS, budget_left, select, share_of
+from dashboards.queries import SERVER_ERRORS, recorded, select, share_of
 from driftline import names
-from driftline.monitors import Monitor
 
 OBJECTIVE_TITLES = {
     "availability": "Availability",
@@ -61,7 +60,6 @@ STATE_STEPS = ((None, "#8e8e93"), (1.0, GREEN), (2.0, YELLOW), (3.0, RED))
 class BoardOptions:
     """What boards depend on. ``pages_url``: where driftline's own pages are, for links; empty: no links."""
 
-    monitors: tuple[Monitor, ...] = ()
     pages_url: str = ""
 
     def links(self) -> tuple[tuple[str, str], ...]:
@@ -70,35 +68,26 @@ class BoardOptions:
         return (("Open pages", f"{base}/pages"), ("driftline", base)) if base else ()
 
 
-def budget_panels(options: BoardOptions, width: int = 12) -> tuple[PanelSpec, ...]:
-    """One bar gauge per kind of objective that some monitor has: the share of its error budget that is left."""
-    panels = []
-    for kind, title in OBJECTIVE_TITLES.items():
-        exprs = budget_left(options.monitors, kind)
-        if exprs:
-            panels.append(_budget_panel(title, exprs, width))
-    return tuple(panels)
-
-
-def _budget_panel(title: str, exprs: tuple[str, ...], width: int) -> PanelSpec:
-    # Grafana names queries A to Z; objectives beyond that share the last query.
-    head, tail = exprs[:20], exprs[20:]
-    queries = (*head, " or ".join(f"({expr})" for expr in tail)) if tail else head
-    return PanelSpec(
-        title=f"{title}: error budget left",
-        description=f"Share of the {title.lower()} error budget left over the objective's rolling period. 100 % is "
-        "untouched, 0 % is spent, below is overspent: stop risky changes. A counter younger than the period counts "
-        "from its start.",
-        kind="bargauge",
-        unit="percentunit",
-        queries=tuple(Query(f"bottomk(20, {expr})", "{{namespace}}/{{model}}") for expr in queries),
-        thresholds=BUDGET,
-        minimum=0.0,
-        maximum=1.0,
-        decimals=1,
-        width=width,
-        height=6,
-        no_value="no traffic in the period",
+def budget_panels() -> tuple[PanelSpec, ...]:
+    """One bar gauge per kind of objective: the share of its error budget that is left, from the generated rules."""
+    return tuple(
+        PanelSpec(
+            title=f"{title}: error budget left",
+            description=f"Share of the {title.lower()} error budget left over the objective's rolling period, the "
+            "twenty models with the least first. 100 % is untouched, 0 % is spent, below is overspent: stop risky "
+            "changes.",
+            kind="bargauge",
+            unit="percentunit",
+            queries=(Query(f"bottomk(20, {recorded(names.RULE_BUDGET_REMAINING, kind)})", "{{namespace}}/{{model}}"),),
+            thresholds=BUDGET,
+            minimum=0.0,
+            maximum=1.0,
+            decimals=1,
+            width=8,
+            height=6,
+            no_value="no model has this objective",
+        )
+        for kind, title in OBJECTIVE_TITLES.items()
     )
 
 

@@ -21,6 +21,7 @@ from dashboards.boards_quality import model_quality
 from dashboards.panels import board_json
 
 Board = dict[str, Any]
+_PLAIN = BoardOptions()
 _MAKERS = (executive, oncall, debug, model_quality, pipeline_health)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
@@ -129,7 +130,7 @@ def dashboards_provisioning(boards_path: str) -> str:
 
 def write_boards(
     out_dir: Path,
-    options: BoardOptions,
+    options: BoardOptions = _PLAIN,
     *,
     prometheus_url: str = "http://prometheus:9090",
     alertmanager_url: str | None = "http://alertmanager:9093",

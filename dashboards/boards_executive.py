@@ -20,15 +20,16 @@ _MODEL = "{{namespace}}/{{model}}"
 
 def executive(options: BoardOptions) -> BoardSpec:
     """Reliability, error budgets, accuracy and traffic per model."""
-    rows = [RowSpec("Now", _headline()), RowSpec("Accuracy and drift", _quality()), RowSpec("Models", _models())]
-    budgets = budget_panels(options)
-    if budgets:
-        rows.insert(1, RowSpec("Error budgets", budgets))
     return BoardSpec(
         uid="driftline-executive",
         title="driftline / Executive",
         description="Reliability, error budgets and accuracy of every model.",
-        rows=tuple(rows),
+        rows=(
+            RowSpec("Now", _headline()),
+            RowSpec("Error budgets", budget_panels()),
+            RowSpec("Accuracy and drift", _quality()),
+            RowSpec("Models", _models()),
+        ),
         annotations=ANNOTATIONS,
         variables=VARIABLES,
         time_from="now-7d",

@@ -29,7 +29,7 @@ def oncall(options: BoardOptions) -> BoardSpec:
             RowSpec("Errors", _errors()),
             RowSpec("Latency", _latency()),
             RowSpec("Versions and canaries", _versions()),
-            *((RowSpec("Error budgets", budgets),) if (budgets := budget_panels(options, width=8)) else ()),
+            RowSpec("Error budgets", budget_panels()),
         ),
         annotations=ANNOTATIONS,
         variables=VARIABLES,

@@ -118,6 +118,8 @@ def _shipper() -> tuple[PanelSpec, ...]:
 
 def _collector() -> tuple[PanelSpec, ...]:
     dead = total(rate(names.COLLECTOR_EVENTS, 'outcome="dead_letter"'), "reason")
+    waits = total(rate(names.COLLECTOR_WAITS), "part")
+    unwritten = total(rate(names.COLLECTOR_PAYLOAD_FAILURES), "namespace", "model")
     return (
         PanelSpec(
             "Events by outcome",
@@ -166,6 +168,24 @@ def _collector() -> tuple[PanelSpec, ...]:
             "cps",
             (Query(total(rate(names.COLLECTOR_ROWS), "outcome"), "{{outcome}}"),),
             stacked=True,
+        ),
+        PanelSpec(
+            "Waits by part",
+            "Batches per second that had to wait because the database or the broker did not answer.",
+            "timeseries",
+            "cps",
+            (Query(f"{waits} or 0 * {total(select(names.COLLECTOR_LAG))}", "{{part}}"),),
+            width=12,
+            height=6,
+        ),
+        PanelSpec(
+            "Payload files not written",
+            "Batches per second whose Parquet rows could not be written; their rows are stored all the same.",
+            "timeseries",
+            "cps",
+            (Query(f"{unwritten} or 0 * {total(rate(names.COLLECTOR_ROWS))}", "{{namespace}}/{{model}}"),),
+            width=12,
+            height=6,
         ),
     )
 

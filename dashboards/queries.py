@@ -5,11 +5,7 @@ no series yet (no error so far) fall back to zero times the denominator: a healt
 missing altogether still shows nothing.
 """
 
-from collections.abc import Sequence
-
 from driftline import names
-from driftline.durations import format_duration
-from driftline.monitors import Monitor, Slo
 from driftline.names import Metric
 
 #: Grafana's own: long enough for four scrapes, whatever the zoom.
@@ -79,50 +75,11 @@ def age(metric: Metric, *by: str) -> str:
     return f"time() - max by ({', '.join(by)}) ({select(metric)})"
 
 
-# --- error budgets ------------------------------------------------------------------------------------------------
-_BY_MODEL = (names.NAMESPACE, names.MODEL)
-#: The counter of each objective and the matcher of its bad events.
-_BAD_EVENTS = {
-    "availability": (names.SIDECAR_REQUESTS, SERVER_ERRORS),
-    "capture": (names.CAPTURE_EVENTS, DROPPED),
-    "data_quality": (names.COLLECTOR_ROWS, f'{names.OUTCOME}="{names.OUTCOME_FAIL}"'),
-    "drift": (names.WINDOWS_EVALUATED, f'{names.VERDICT}="drifted"'),
-    "correctness": (names.JUDGED_PREDICTIONS, f'{names.OUTCOME}="{names.OUTCOME_INCORRECT}"'),
-}
+# --- recorded by the generated rules ------------------------------------------------------------------------------
+def recorded(name: str, kind: str) -> str:
+    """A series that the generated rules record per objective, for one kind of objective.
 
-
-def error_ratio(slo: Slo, models: Sequence[str], period: str) -> str:
-    """Share of bad events of one objective over ``period``, per model."""
-    chosen = f'{names.MODEL}=~"{_alternatives(models)}"'
-    if slo.kind == "latency":
-        return _slow_ratio(chosen, slo.threshold, period)
-    metric, bad = _BAD_EVENTS[slo.kind]
-    whole = total(increase(metric, chosen, window=period), *_BY_MODEL)
-    return ratio(total(increase(metric, chosen, bad, window=period), *_BY_MODEL), whole)
-
-
-def _slow_ratio(chosen: str, threshold_s: float, period: str) -> str:
-    metric = names.SIDECAR_LATENCY
-    # Emitters write a whole bound as 1 or as 1.0.
-    bound = f"{threshold_s:g}" if threshold_s % 1 else f"{threshold_s:g}|{threshold_s!r}"
-    fast = total(increase(metric, chosen, f'le=~"{bound}"', window=period, suffix="_bucket"), *_BY_MODEL)
-    return f"1 - {fast} / ({total(increase(metric, chosen, window=period, suffix='_count'), *_BY_MODEL)} > 0)"
-
-
-def budget_left(monitors: Sequence[Monitor], kind: str) -> tuple[str, ...]:
-    """Share of the error budget left per model, 1 untouched, below 0 overspent; one query per distinct objective.
-
-    Models that share target, threshold and period share a query, so that a hundred models make a few queries.
+    >>> recorded(names.RULE_BUDGET_REMAINING, "latency")
+    'driftline:slo_budget_remaining:ratio{namespace=~"$namespace",model=~"$model",slo="latency"}'
     """
-    groups: dict[tuple[str, Slo], list[str]] = {}
-    for monitor in monitors:
-        for slo in monitor.slos.objectives:
-            if slo.kind == kind:
-                groups.setdefault((format_duration(monitor.slos.period), slo), []).append(monitor.model)
-    return tuple(
-        f"1 - ({error_ratio(slo, models, period)}) / {1 - slo.target:.6g}" for (period, slo), models in groups.items()
-    )
-
-
-def _alternatives(models: Sequence[str]) -> str:
-    return "|".join(model.replace(".", r"\\.") for model in sorted(set(models)))
+    return f'{name}{{namespace=~"$namespace",model=~"$model",{names.SLO}="{kind}"}}'

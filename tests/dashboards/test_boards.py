@@ -10,31 +10,11 @@ import yaml
 
 from dashboards.board_options import BoardOptions
 from dashboards.boards import board_annotations, board_panels, board_queries, build_boards, write_boards
-from driftline.monitors import parse_monitor
+from driftline import names
 from driftline.names import ALL_METRICS
 
 GOLDEN = Path(__file__).parent / "golden" / "boards.json"
-MONITORS = tuple(
-    parse_monitor(
-        f"""
-model: {model}
-task: binary
-columns: [{{name: distance, type: numeric}}]
-slos:
-  period: 28d
-  objectives:
-  - {{kind: availability, target: 0.999}}
-  - {{kind: latency, target: 0.99, threshold: {threshold}}}
-  - {{kind: capture, target: 0.999}}
-  - {{kind: data_quality, target: 0.99}}
-  - {{kind: drift, target: 0.9}}
-  - {{kind: correctness, target: 0.8}}
-""",
-        "monitor.yaml",
-    )
-    for model, threshold in (("flights-delay", "200ms"), ("fraud.v2", "1s"))
-)
-BOARDS = build_boards(BoardOptions(MONITORS, "http://pages.example"))
+BOARDS = build_boards(BoardOptions("http://pages.example"))
 EACH_BOARD = pytest.mark.parametrize("name", sorted(BOARDS))
 
 
@@ -104,9 +84,9 @@ def test_every_metric_is_one_that_driftline_emits(name):
     known = {metric.name for metric in ALL_METRICS}
     known |= {f"{metric.name}_{end}" for metric in ALL_METRICS for end in ("bucket", "count", "sum")}
     for title, expr in [*board_queries(BOARDS[name]), *board_annotations(BOARDS[name])]:
-        used = set(re.findall(r"\b(?:driftline_\w+|ALERTS)\b", expr))
+        used = set(re.findall(r"\b(?:driftline[_:][\w:]+|ALERTS)\b", expr))
         assert used, title
-        assert used - known <= {"ALERTS"}, title
+        assert used - known <= {"ALERTS", names.RULE_BUDGET_REMAINING}, title
 
 
 @EACH_BOARD
@@ -140,31 +120,22 @@ def test_an_unknown_variable_in_a_query_is_refused():
         board_queries(board)
 
 
-def test_without_monitors_there_are_no_budget_panels_and_boards_still_build():
-    plain = build_boards(BoardOptions())
-    titles = [panel["title"] for board in plain.values() for panel in board_panels(board)]
-    assert not [title for title in titles if "budget" in title]
-
-
-def test_models_with_the_same_objective_share_one_budget_query():
-    queries = [expr for title, expr in board_queries(BOARDS["driftline-executive.json"]) if title.startswith("Avail")]
-    assert len(queries) == 1
-    assert r'model=~"flights-delay|fraud\\.v2"' in queries[0]
-    latency = [
-        expr for title, expr in board_queries(BOARDS["driftline-executive.json"]) if title.startswith("Latency:")
-    ]
-    assert len(latency) == 2
+def test_every_kind_of_objective_has_its_budget_on_the_executive_and_on_call_boards():
+    for name in ("driftline-executive.json", "driftline-oncall.json"):
+        exprs = [expr for title, expr in board_queries(BOARDS[name]) if title.endswith("error budget left")]
+        kinds = {re.search(r'slo="(\w+)"', expr).group(1) for expr in exprs}
+        assert kinds == set(names.ALERT_OF_KIND)
 
 
 def test_boards_and_provisioning_are_written_where_grafana_looks(tmp_path):
-    written = write_boards(tmp_path, BoardOptions(MONITORS), prometheus_url="http://127.0.0.1:9090")
+    written = write_boards(tmp_path, BoardOptions(), prometheus_url="http://127.0.0.1:9090")
     assert len(written) == 7
     source = yaml.safe_load((tmp_path / "provisioning/datasources/driftline.yaml").read_text())
     assert source["datasources"][0]["url"] == "http://127.0.0.1:9090"
     provider = yaml.safe_load((tmp_path / "provisioning/dashboards/driftline.yaml").read_text())
     assert provider["providers"][0]["options"]["path"] == "/var/lib/grafana/dashboards"
     assert json.loads((tmp_path / "boards/driftline-oncall.json").read_text()) == json.loads(
-        json.dumps(build_boards(BoardOptions(MONITORS))["driftline-oncall.json"])
+        json.dumps(build_boards(BoardOptions())["driftline-oncall.json"])
     )
 
 

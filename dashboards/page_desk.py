@@ -1,0 +1,101 @@
+"""The page desk: Alertmanager's webhook becomes pages with evidence, once per alert however often it is sent."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter
+
+from dashboards.ports import Evidence, PageStore, ParseWebhook
+from driftline import names
+from driftline.clock import Clock
+from driftline.errors import DriftlineError
+from driftline.monitors import Monitor
+from driftline.results import Alert, Page
+
+_UNKNOWN = "unknown"
+
+
+def page_id(alert: Alert) -> str:
+    """The same alert that began at the same moment is the same page.
+
+    >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
+    'ab12-12500'
+    """
+    return f"{alert.fingerprint}-{round(alert.starts_at_s * 1000)}"
+
+
+class PageDesk:
+    """Takes webhooks, keeps pages, counts them.
+
+    The counter's labels come from outside: what names no known monitor counts as ``unknown``, so that a stray sender
+    cannot make series without end.
+    """
+
+    def __init__(
+        self,
+        pages: PageStore,
+        evidence: Evidence,
+        parse_webhook: ParseWebhook,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._pages, self._evidence, self._parse = pages, evidence, parse_webhook
+        self._monitors, self._clock = monitors, clock
+        self.last_heartbeat_s: float | None = None
+        metric = names.PAGES_RECEIVED
+        self._received = Counter(metric.name, metric.help, metric.labels, registry=registry)
+
+    def receive(self, body: dict[str, Any]) -> Sequence[Page]:
+        """Keep the pages of a webhook message; raises what ``parse_webhook`` raises on a bad one.
+
+        A store that cannot be reached raises too, so that Alertmanager sends the message again.
+        """
+        pages = []
+        for alert in self._parse(body):
+            if alert.labels.get(names.SEVERITY) == names.SEVERITY_HEARTBEAT:
+                self.last_heartbeat_s = self._clock()
+                continue
+            pages.append(self._receive_one(alert))
+        return pages
+
+    def _receive_one(self, alert: Alert) -> Page:
+        known = self._pages.page(page_id(alert))
+        if known is not None:
+            return self._follow(known, alert)
+        page = dataclasses.replace(self._build(alert), id=page_id(alert), alert=alert)
+        self._pages.save_page(page)
+        self._count(alert)
+        return page
+
+    def _follow(self, known: Page, alert: Alert) -> Page:
+        # A late repeat of "firing" must not reopen what is resolved already.
+        if known.alert.status == "resolved" or known.alert == alert:
+            return known
+        page = dataclasses.replace(known, alert=alert)
+        self._pages.save_page(page)
+        return page
+
+    def _build(self, alert: Alert) -> Page:
+        try:
+            return self._evidence(alert)
+        except (DriftlineError, LookupError, ValueError, ArithmeticError) as error:
+            # A page without evidence is better than no page.
+            return Page(
+                id=page_id(alert),
+                alert=alert,
+                received_at_s=self._clock(),
+                summary=f"{alert.annotations.get('summary', 'An alert fires')} (its evidence could not be read: {error})",
+                stream=None,
+            )
+
+    def _count(self, alert: Alert) -> None:
+        namespace, model = alert.labels.get(names.NAMESPACE, ""), alert.labels.get(names.MODEL, "")
+        if f"{namespace}/{model}" not in self._monitors:
+            namespace = model = _UNKNOWN
+        slo = alert.labels.get(names.SLO, "none")
+        slo = slo if slo in names.ALERT_OF_KIND or slo == "none" else _UNKNOWN
+        severity = alert.labels.get(names.SEVERITY, _UNKNOWN)
+        severity = severity if severity in {names.SEVERITY_PAGE, names.SEVERITY_TICKET} else _UNKNOWN
+        self._received.labels(namespace, model, slo, severity).inc()

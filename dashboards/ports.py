@@ -1,0 +1,63 @@
+"""What the pages and the report need from other rooms; the roof passes it in."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from driftline.results import (
+    Alert,
+    ColumnShape,
+    Page,
+    Result,
+    SamplePayload,
+    StreamKey,
+    StreamSummary,
+    WindowKey,
+)
+
+
+class Reader(Protocol):
+    """Where results and stored rows are read."""
+
+    def streams(self) -> Sequence[StreamSummary]:
+        """Every stream at a glance."""
+        ...
+
+    def results(self, stream: StreamKey, since_s: float, until_s: float) -> Sequence[Result]:
+        """Newest revision of each result, by window start, segment, column, detector."""
+        ...
+
+    def samples(self, stream: StreamKey, since_s: float, until_s: float, limit: int) -> Sequence[SamplePayload]:
+        """Stored rows, the most telling first."""
+        ...
+
+    def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
+        """The distributions of a window's columns."""
+        ...
+
+
+class PageStore(Protocol):
+    """Where pages are kept."""
+
+    def save_page(self, page: Page) -> None:
+        """Keep a page; one of the same id is replaced."""
+        ...
+
+    def pages(self, limit: int) -> Sequence[Page]:
+        """The newest pages first."""
+        ...
+
+    def page(self, page_id: str) -> Page | None:
+        """One page, None when there is none of that id."""
+        ...
+
+
+class Evidence(Protocol):
+    """Builds the page behind an alert."""
+
+    def __call__(self, alert: Alert) -> Page:
+        """The page with everything known about the alert's stream."""
+        ...
+
+
+#: Reads Alertmanager's webhook body; raises PermanentError or ValueError naming the field.
+ParseWebhook = Callable[[dict[str, Any]], Sequence[Alert]]

@@ -1,0 +1,234 @@
+"""The drift report: what moved, since when, by how much, and what to think of it, in one file.
+
+``build_report`` gathers, ``render_html``, ``render_json`` and ``render_markdown`` show. The HTML holds its own style and
+pictures and nothing from elsewhere; its size depends on windows and columns, never on rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from dashboards import views, words
+from dashboards.history import ColumnFinding, History, WindowView, group
+from dashboards.ports import Reader
+from dashboards.rendering import Renderer
+from driftline.clock import Clock
+from driftline.durations import format_duration
+from driftline.monitors import Monitor
+from driftline.results import ColumnShape, SamplePayload, StreamKey, Verdict
+
+_LARGEST_TIMELINE = 120
+_SAMPLES = 8
+_MATURE_COVERAGE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class DriftedColumn:
+    """A column that drifted within the period: when first, how often, and its worst window's finding and shape."""
+
+    column: str
+    windows: int
+    first_s: float
+    worst: ColumnFinding
+    shape: ColumnShape | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything a report says. Times in seconds since the epoch."""
+
+    stream: StreamKey
+    monitor: Monitor
+    since_s: float
+    until_s: float
+    made_at_s: float
+    verdict: Verdict
+    sentence: str
+    accuracy_sentence: str
+    rows: int
+    history: History
+    drifted: tuple[DriftedColumn, ...]
+    newest: WindowView | None
+    segments: tuple[views.SegmentRow, ...]
+    samples: tuple[SamplePayload, ...]
+    method: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+def build_report(
+    reader: Reader, monitor: Monitor, stream: StreamKey, since_s: float, until_s: float, clock: Clock
+) -> ReportData:
+    """The report of one stream over the windows that touch [since_s, until_s)."""
+    history = group(reader.results(stream, since_s, max(until_s, since_s + 1)))
+    newest = history.newest
+    drifted = _drifted_columns(reader, history)
+    samples = () if newest is None else reader.samples(stream, newest.key.start_s, newest.key.end_s, _SAMPLES)
+    return ReportData(
+        stream=stream,
+        monitor=monitor,
+        since_s=since_s,
+        until_s=until_s,
+        made_at_s=clock(),
+        verdict=_verdict(history),
+        sentence=_sentence(history, drifted),
+        accuracy_sentence=_accuracy_sentence(history),
+        rows=sum(window.rows for window in history.windows),
+        history=history,
+        drifted=drifted,
+        newest=newest,
+        segments=tuple(views.segment_rows(history)),
+        samples=tuple(samples),
+        method=_method(monitor),
+        caveats=_caveats(monitor, history),
+    )
+
+
+def render_html(data: ReportData) -> str:
+    """One HTML file with its own style and pictures."""
+    return Renderer().page("report.html", {"data": data, "margin": data.monitor.detectors.minimum_effect})
+
+
+def render_json(data: ReportData) -> str:
+    """The report as JSON, for other programs."""
+    plain = {
+        "stream": data.stream,
+        "monitor": data.monitor.name,
+        "since_s": data.since_s,
+        "until_s": data.until_s,
+        "made_at_s": data.made_at_s,
+        "verdict": data.verdict,
+        "sentence": data.sentence,
+        "accuracy": data.accuracy_sentence,
+        "rows": data.rows,
+        "windows": [_window_facts(window) for window in data.history.windows],
+        "drifted": [_column_facts(column) for column in data.drifted],
+        "segments": [{"segment": row.name, **_window_facts(row.window)} for row in data.segments],
+        "method": data.method,
+        "caveats": data.caveats,
+    }
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode()
+
+
+def render_markdown(data: ReportData) -> str:
+    """The report as Markdown, for a ticket or a chat."""
+    return Renderer().page("report.md", {"data": data})
+
+
+# --- gathering ----------------------------------------------------------------------------------------------------
+def _drifted_columns(reader: Reader, history: History) -> tuple[DriftedColumn, ...]:
+    seen: dict[str, list[tuple[WindowView, ColumnFinding]]] = {}
+    for window in history.windows:
+        for finding in window.drifted:
+            seen.setdefault(finding.column, []).append((window, finding))
+    columns = []
+    for name, found in seen.items():
+        window, worst = max(found, key=lambda pair: _size(pair[1]))
+        shape = next((shape for shape in reader.shapes(window.key) if shape.column == name), None)
+        columns.append(DriftedColumn(name, len(found), found[0][0].key.start_s, worst, shape))
+    return tuple(sorted(columns, key=lambda column: (-_size(column.worst), column.column)))
+
+
+def _size(finding: ColumnFinding) -> float:
+    return 0.0 if finding.effect is None else finding.effect.value
+
+
+def _verdict(history: History) -> Verdict:
+    for verdict in (Verdict.DRIFTED, Verdict.WARNING, Verdict.OK):
+        if any(window.verdict is verdict for window in history.windows):
+            return verdict
+    return Verdict.NOT_ENOUGH_EVIDENCE
+
+
+def _sentence(history: History, drifted: Sequence[DriftedColumn]) -> str:
+    told = words.history_sentence(history)
+    if not drifted:
+        return told
+    names = words.listed([column.column for column in drifted])
+    return f"{told} What moved most: {names}."
+
+
+def _accuracy_sentence(history: History) -> str:
+    labelled = [(window, found) for window in history.windows if (found := window.headline) is not None]
+    if not labelled:
+        return "No labels have arrived, so nothing can be said about accuracy."
+    window, newest = labelled[-1]
+    name = words.metric_name(newest.name)
+    told = f"{name} was {words.measure(newest)} on {words.span(window.key.start_s, window.key.end_s)}, "
+    told += f"with {words.coverage(newest)}"
+    if newest.reference is not None:
+        told += f"; the reference has {words.metric_value(newest.name, newest.reference)}"
+    return f"{told}."
+
+
+def _method(monitor: Monitor) -> tuple[str, ...]:
+    detectors, windows = monitor.detectors, monitor.windows
+    return (
+        f"{len(monitor.watched())} columns are watched (inputs, the prediction and its score), in windows of "
+        f"{format_duration(windows.size)} of event time that wait {format_duration(windows.lateness)} for late events.",
+        f"Numeric columns: {', '.join(detectors.numeric)}; categorical columns: {', '.join(detectors.categorical)}. "
+        "Each compares the window with the reference, bin by bin.",
+        f"False alarm budget: at most {words.share(detectors.false_alarm_rate, 2)} of windows without drift may be called "
+        "drifted, over all columns together (false-discovery control).",
+        f"Effect margin: a change counts as drift from {detectors.minimum_effect:g} on (0 none, 1 total), however "
+        f"significant; a window is drifted from {detectors.drifted_columns} drifted column(s) on.",
+        f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate, 1)} of reference rows exceed.",
+        f"Accuracy is computed on rows whose label arrived; intervals are 95 %. It counts as final "
+        f"{format_duration(monitor.labels.maturity)} after the window.",
+    )
+
+
+def _caveats(monitor: Monitor, history: History) -> tuple[str, ...]:
+    caveats = []
+    few = [window for window in history.windows if window.rows < monitor.windows.minimum_rows]
+    if few:
+        caveats.append(
+            f"{len(few)} of {len(history.windows)} windows have fewer than {monitor.windows.minimum_rows} rows and are "
+            "answered 'not enough evidence'."
+        )
+    immature = [
+        window
+        for window in history.windows
+        if (found := window.headline) is None or (found.coverage is not None and found.coverage < _MATURE_COVERAGE)
+    ]
+    if immature:
+        caveats.append(
+            f"In {len(immature)} of {len(history.windows)} windows fewer than {words.share(_MATURE_COVERAGE, 0)} of the "
+            "predictions have a label yet; their accuracy may still move, and early labels are rarely a fair sample."
+        )
+    if monitor.reference is None:
+        caveats.append("The monitor names no reference, so drift cannot be judged.")
+    if len(history.windows) > _LARGEST_TIMELINE:
+        caveats.append(f"The timeline shows the newest {_LARGEST_TIMELINE} of {len(history.windows)} windows.")
+    caveats.append("Drift says that inputs or outputs changed, not that the model is wrong; read it beside accuracy.")
+    return tuple(caveats)
+
+
+def _window_facts(window: WindowView) -> dict[str, object]:
+    headline = window.headline
+    return {
+        "start_s": window.key.start_s,
+        "end_s": window.key.end_s,
+        "verdict": window.verdict,
+        "rows": window.rows,
+        "drifted": [finding.column for finding in window.drifted],
+        "metric": None if headline is None else headline.name,
+        "value": None if headline is None else headline.value,
+        "interval": None if headline is None else headline.interval,
+        "coverage": None if headline is None else headline.coverage,
+    }
+
+
+def _column_facts(column: DriftedColumn) -> dict[str, object]:
+    deciding = column.worst.deciding
+    return {
+        "column": column.column,
+        "windows": column.windows,
+        "first_s": column.first_s,
+        "effect": column.worst.effect,
+        "p_value": column.worst.p_value,
+        "detector": deciding.detector,
+        "statistic": deciding.statistic,
+        "reason": deciding.reason,
+        "shape": column.shape,
+    }

@@ -1,0 +1,178 @@
+"""What each page shows, gathered from the reader: plain values for the templates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from dashboards import words
+from dashboards.history import ColumnFinding, History, Measure, WindowView, findings_of, group, measure_of
+from dashboards.ports import Reader
+from driftline.monitors import Monitor
+from driftline.results import ALL_ROWS, ColumnShape, Page, SamplePayload, StreamKey, StreamSummary, Verdict, WindowKey
+
+_DAY_S = 86400.0
+_DEFAULT_MARGIN = 0.1
+_STRIP = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One stream on the first page."""
+
+    summary: StreamSummary
+    history: History
+    name: str
+    href: str
+    sentence: str
+    age_s: float
+    open_pages: tuple[Page, ...]
+
+    @property
+    def shown(self) -> tuple[WindowView, ...]:
+        """The windows of the strip."""
+        return self.history.windows[-_STRIP:]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One segment's newest window."""
+
+    name: str
+    window: WindowView
+    measure: Measure | None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnCard:
+    """A column's finding with its distribution, where one is kept."""
+
+    finding: ColumnFinding
+    shape: ColumnShape | None
+
+
+def model_href(stream: StreamKey, path: str = "", **more: str) -> str:
+    """The address of a stream's page, or of a page below it."""
+    base = f"/models/{quote(stream.namespace, safe='')}/{quote(stream.model, safe='')}{path}"
+    return f"{base}?{urlencode({'version': stream.version, 'variant': stream.variant, **more})}"
+
+
+def report_href(stream: StreamKey, **more: str) -> str:
+    """The address of a stream's report."""
+    base = f"/report/{quote(stream.namespace, safe='')}/{quote(stream.model, safe='')}"
+    return f"{base}?{urlencode({'version': stream.version, 'variant': stream.variant, **more})}"
+
+
+def window_href(window: WindowView, segment: str = ALL_ROWS) -> str:
+    """The address of one window's page."""
+    more = {"segment": segment} if segment else {}
+    return model_href(window.key.stream, f"/windows/{int(window.key.start_s)}", **more)
+
+
+def margin_of(monitor: Monitor | None) -> float:
+    """The effect that matters; the usual one where there is no monitor."""
+    return _DEFAULT_MARGIN if monitor is None else monitor.detectors.minimum_effect
+
+
+def read_history(reader: Reader, summary: StreamSummary, monitor: Monitor | None, windows: int) -> History:
+    """The newest ``windows`` windows of a stream."""
+    size_s = _DAY_S if monitor is None else monitor.windows.size
+    until_s = summary.last_event_s + size_s
+    return group(reader.results(summary.stream, until_s - (windows + 1) * size_s, until_s))
+
+
+def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor], now_s: float) -> list[Card]:
+    """Every stream, those with open pages and drift first."""
+    made = []
+    for summary in reader.streams():
+        stream = summary.stream
+        history = read_history(reader, summary, monitors.get(f"{stream.namespace}/{stream.model}"), _STRIP)
+        made.append(
+            Card(
+                summary=summary,
+                history=history,
+                name=words.stream_name(stream),
+                href=model_href(stream),
+                sentence=words.window_sentence(history.newest) if history.newest else "No window has closed yet.",
+                age_s=max(0.0, now_s - summary.last_event_s),
+                open_pages=tuple(page for page in pages if is_open(page) and concerns(page, stream)),
+            )
+        )
+    return sorted(made, key=lambda card: (-len(card.open_pages), -_urgency(card.history), card.name))
+
+
+def is_open(page: Page) -> bool:
+    """Whether the page's alert still fires."""
+    return page.alert.status == "firing"
+
+
+def concerns(page: Page, stream: StreamKey) -> bool:
+    """Whether a page is about a stream (or about its whole model)."""
+    if page.stream is not None and page.stream.version:
+        return page.stream == stream
+    labels = page.alert.labels
+    return (labels.get("namespace"), labels.get("model")) == (stream.namespace, stream.model)
+
+
+def segment_rows(history: History) -> list[SegmentRow]:
+    """Each segment's newest window, the worst first."""
+    newest = history.newest
+    rows = [
+        SegmentRow(name, windows[-1], windows[-1].headline)
+        for name, windows in history.segments.items()
+        if newest is None or windows[-1].key.start_s == newest.key.start_s
+    ]
+    return sorted(rows, key=lambda row: (-len(row.window.drifted), _measured(row.measure), row.name))
+
+
+def column_cards(findings: Sequence[ColumnFinding], shapes: Sequence[ColumnShape]) -> list[ColumnCard]:
+    """Findings with their distributions, in the findings' order."""
+    by_name = {shape.column: shape for shape in shapes}
+    return [ColumnCard(finding, by_name.get(finding.column)) for finding in findings]
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """A page as the on-call person reads it."""
+
+    page: Page
+    columns: tuple[ColumnCard, ...]
+    segments: tuple[SegmentRow, ...]
+    measures: tuple[Measure, ...]
+    samples: tuple[SamplePayload, ...]
+    lasting_s: float
+    objective: str
+    severity: str
+
+
+def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
+    """The page with distributions of its drifted columns and its worst segments."""
+    findings = findings_of(result for result in page.drifted if result.window.segment == ALL_ROWS and result.column)
+    window = max((finding.deciding.window for finding in findings), key=lambda key: key.start_s, default=None)
+    ended = page.alert.ends_at_s if page.alert.status == "resolved" else None
+    return PageView(
+        page=page,
+        columns=tuple(column_cards(findings, reader.shapes(window) if window is not None else ())),
+        segments=tuple(_page_segments(reader, page, window))[:6],
+        measures=tuple(measure_of(result) for result in page.performance if result.window.segment == ALL_ROWS),
+        samples=page.samples,
+        lasting_s=max(0.0, (ended if ended is not None else now_s) - page.alert.starts_at_s),
+        objective=page.alert.labels.get("slo", ""),
+        severity=page.alert.labels.get("severity", "ticket"),
+    )
+
+
+def _page_segments(reader: Reader, page: Page, window: WindowKey | None) -> list[SegmentRow]:
+    if page.stream is None or window is None:
+        return []
+    return segment_rows(group(reader.results(window.stream, window.start_s, window.end_s)))
+
+
+def _measured(measure: Measure | None) -> float:
+    if measure is None:
+        return float("inf")
+    return -measure.value if measure.result.direction == "larger_is_worse" else measure.value
+
+
+def _urgency(history: History) -> int:
+    order = {Verdict.DRIFTED: 3, Verdict.WARNING: 2, Verdict.OK: 1}
+    return order.get(history.newest.verdict, 0) if history.newest else 0

@@ -1,0 +1,145 @@
+"""Numbers, times and verdicts in plain words."""
+
+import math
+from datetime import UTC, datetime
+
+from dashboards.history import History, Measure, WindowView
+from driftline.results import Alert, StreamKey, Verdict
+
+VERDICT_WORDS = {
+    Verdict.OK: "ok",
+    Verdict.WARNING: "warning",
+    Verdict.DRIFTED: "drifted",
+    Verdict.NOT_ENOUGH_EVIDENCE: "not enough evidence",
+}
+_SHARES = frozenset({"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier"})
+
+
+def count(number: float) -> str:
+    """A whole number with thin groups: ``12 345``."""
+    return f"{round(number):,}".replace(",", "\u202f")
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage: ``85.3 %``; a dash when there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value * 100:.{digits}f}\u202f%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with as many digits as help; a dash when there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value != 0 and abs(value) < 10**-digits:
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}" if abs(value) < 1000 else count(value)
+
+
+def p_value(value: float | None) -> str:
+    """A p-value, never as a bare zero: ``<0.0001``."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def metric_name(name: str) -> str:
+    """``accuracy`` as people write it; AUC, MAE and the like in capitals."""
+    return name.upper() if name in {"auc", "mae", "rmse", "mape", "f1", "r2"} else name.replace("_", " ").capitalize()
+
+
+def metric_value(name: str, value: float | None) -> str:
+    """A metric in its natural unit: shares as percentages."""
+    return share(value) if name in _SHARES else number(value)
+
+
+def measure(found: Measure) -> str:
+    """A measure with its interval and coverage: ``84.1 % (82.0 to 86.0 %)``."""
+    text = metric_value(found.name, found.value)
+    if found.interval is not None:
+        low, high = metric_value(found.name, found.interval.lower), metric_value(found.name, found.interval.upper)
+        return f"{text} ({low} to {high})"
+    return f"{text} (no interval)"
+
+
+def date(seconds: float) -> str:
+    """``2013-12-05`` in UTC, with the hour where it is not midnight."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%d" if moment.hour == moment.minute == moment.second == 0 else "%Y-%m-%d %H:%M")
+
+
+def moment(seconds: float) -> str:
+    """``5 Dec 2013, 14:03 UTC``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y, %H:%M UTC")
+
+
+def span(start_s: float, end_s: float) -> str:
+    """A window: its day, or its start and end."""
+    if end_s - start_s == 86400 and start_s % 86400 == 0:
+        return datetime.fromtimestamp(start_s, UTC).strftime("%a %-d %b %Y")
+    return f"{date(start_s)} to {date(end_s)}"
+
+
+def age(seconds: float) -> str:
+    """``3 minutes``, ``2 days``; below two seconds ``a moment``."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        amount = int(seconds // size)
+        if amount >= 2 or (amount == 1 and unit != "second"):
+            return f"{amount} {unit}{'s' if amount != 1 else ''}"
+    return "a moment"
+
+
+def stream_name(stream: StreamKey) -> str:
+    """``default/flights v1 (canary)``; version and variant only where they say something."""
+    version = f" {stream.version}" if stream.version else ""
+    variant = f" ({stream.variant})" if stream.variant != "stable" else ""
+    return f"{stream.namespace}/{stream.model}{version}{variant}"
+
+
+def listed(names: list[str], limit: int = 3) -> str:
+    """``a, b and c``, ``a, b, c and 4 more``."""
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def window_sentence(window: WindowView) -> str:
+    """What the window means, in a sentence."""
+    when = span(window.key.start_s, window.key.end_s)
+    drifted = [finding.column for finding in window.drifted]
+    if window.verdict is Verdict.DRIFTED and drifted:
+        columns = "column" if len(drifted) == 1 else "columns"
+        return f"{len(drifted)} {columns} drifted on {when}: {listed(drifted)}."
+    if window.verdict is Verdict.WARNING:
+        return f"Some columns moved on {when}, less than the margin that matters."
+    if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+        return f"Too little evidence on {when}: {count(window.rows)} rows."
+    return f"Nothing that matters moved on {when}."
+
+
+def history_sentence(history: History) -> str:
+    """What all windows together mean, in a sentence."""
+    if not history.windows:
+        return "No window has been evaluated yet."
+    drifted = [window for window in history.windows if window.verdict is Verdict.DRIFTED]
+    first, last = history.windows[0].key.start_s, history.windows[-1].key.end_s
+    period = f"between {date(first)} and {date(last)}"
+    if not drifted:
+        return f"None of {len(history.windows)} windows {period} drifted."
+    since = history.drifted_since_s()
+    tail = (
+        f"; the drift has lasted since {date(since)}" if since is not None else "; the newest window is not among them"
+    )
+    return f"{len(drifted)} of {len(history.windows)} windows {period} drifted{tail}."
+
+
+def alert_name(alert: Alert) -> str:
+    """The alert's own name."""
+    return alert.labels.get("alertname", "alert")
+
+
+def coverage(found: Measure) -> str:
+    """How much of the window the measure stands on."""
+    if found.coverage is None:
+        return f"{count(found.labelled)} labels"
+    return f"{share(found.coverage, 0)} of the window labelled"
