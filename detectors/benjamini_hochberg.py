@@ -1,0 +1,35 @@
+"""Benjamini-Hochberg: which of several p-values to reject so that few of the rejections are false.
+
+Where nothing has changed at all, the chance of rejecting anything is at most ``rate``: a budget for the whole window,
+however many columns it has. Holds for independent columns and for positively dependent ones.
+
+Source: Y. Benjamini, Y. Hochberg, Controlling the false discovery rate, 1995.
+
+>>> rejected([0.001, 0.02, 0.9], 0.05)
+[True, True, False]
+"""
+
+from collections.abc import Sequence
+
+
+def rejected(p_values: Sequence[float], rate: float) -> list[bool]:
+    """For each p-value, in order, whether it is rejected at false discovery rate ``rate`` in (0, 1)."""
+    count = len(p_values)
+    ranked = sorted(range(count), key=lambda index: p_values[index])
+    last = -1
+    for rank, index in enumerate(ranked):
+        if p_values[index] <= rate * (rank + 1) / count:
+            last = rank
+    chosen = set(ranked[: last + 1])
+    return [index in chosen for index in range(count)]
+
+
+def adjusted(p_values: Sequence[float]) -> list[float]:
+    """For each p-value, in order, the smallest rate at which it would be rejected."""
+    count = len(p_values)
+    result = [1.0] * count
+    smallest = 1.0
+    for rank, index in reversed(list(enumerate(sorted(range(count), key=lambda index: p_values[index])))):
+        smallest = min(smallest, p_values[index] * count / (rank + 1))
+        result[index] = smallest
+    return result

@@ -1,0 +1,102 @@
+"""Counting values on fixed bins: the only place where rows become numbers of rows.
+
+Numeric bins, in order: minus infinity, the finite bins between the cuts, plus infinity, missing. A value equal to a cut
+belongs to the bin above it. Categorical bins: one per known category, then unseen, then missing.
+
+>>> count_numbers(np.array([1.0, 2.0, 5.0, np.nan, np.inf]), full_edges(np.array([2.0]))).tolist()
+[0, 1, 2, 1, 1]
+>>> count_texts(["a", "b", None, "zebra"], {"a": 0, "b": 1})
+[1, 1, 1, 1]
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Numeric bins beside the finite ones: minus infinity, plus infinity, missing.
+NUMERIC_EXTRA = 3
+#: Categorical bins beside the known ones: unseen, missing.
+CATEGORICAL_EXTRA = 2
+
+# Sorting a block and searching the edges in it costs a few nanoseconds a value; searching every value among the edges
+# costs ten times that. Blocks of this size stay in the second-level cache.
+_BLOCK_ROWS = 65_536
+# Below this many values the search for all edges costs more than the search of the values.
+_FEW_ROWS = 200
+# Above this, whole float64 numbers are no longer all different; they keep their exponent.
+_LARGEST_WHOLE = 1e15
+_LOWEST = -np.finfo(np.float64).max
+
+
+def full_edges(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lower ends of all bins but the first, for ``cuts`` (ascending, finite, distinct)."""
+    return np.concatenate(([_LOWEST], cuts, [np.inf, np.nan]))
+
+
+def numeric_bins(edges: NDArray[np.float64]) -> int:
+    """How many bins :func:`count_numbers` fills for these full edges."""
+    return len(edges) + 1
+
+
+def count_numbers(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows per numeric bin; ``edges`` from :func:`full_edges`. NaN counts as missing."""
+    if len(values) <= _FEW_ROWS:
+        return np.bincount(bin_numbers(values, edges), minlength=len(edges) + 1)
+    counts = np.zeros(len(edges) + 1, dtype=np.int64)
+    for start in range(0, len(values), _BLOCK_ROWS):
+        block = np.sort(values[start : start + _BLOCK_ROWS])
+        below = np.searchsorted(block, edges, side="left")
+        counts[0] += below[0]
+        counts[1:-1] += np.diff(below)
+        counts[-1] += len(block) - below[-1]
+    return counts
+
+
+def bin_numbers(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The bin of each value, in the order of the values."""
+    return np.searchsorted(edges, values, side="right")
+
+
+def tally(values: Sequence[object]) -> Mapping[str | None, int]:
+    """Rows per category; None, NaN and the empty text are missing and share the key None."""
+    counts: dict[str | None, int] = {}
+    for value, count in Counter(values).items():
+        name = category(value)
+        counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def count_texts(values: Sequence[object], codes: Mapping[str, int]) -> list[int]:
+    """Rows per categorical bin, ``codes`` giving the bin of each known category."""
+    return place(tally(values), codes)
+
+
+def place(tallied: Mapping[str | None, int], codes: Mapping[str, int]) -> list[int]:
+    """Tallied categories in their bins: known ones, unseen, missing."""
+    unseen = len(codes)
+    counts = [0] * (unseen + CATEGORICAL_EXTRA)
+    for name, count in tallied.items():
+        counts[unseen + 1 if name is None else codes.get(name, unseen)] += count
+    return counts
+
+
+def category(value: object) -> str | None:
+    """The category a value stands for, spelt as decoders spell it: whole numbers without a point, true as 1; None for
+    missing.
+
+    >>> [category(value) for value in ("AA", 1.0, 2, True, 0.5, float("nan"), "")]
+    ['AA', '1', '2', '1', '0.5', None, None]
+    """
+    if isinstance(value, str):
+        return value or None
+    if value is None or value != value:  # noqa: PLR0124 - only NaN and NaT differ from themselves
+        return None
+    if isinstance(value, bool | np.bool_):
+        return "1" if value else "0"
+    if isinstance(value, np.floating):
+        value = float(str(value))  # a float32 is spelt as itself, not as the float64 nearest to it
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _LARGEST_WHOLE else repr(value)
+    return str(value)

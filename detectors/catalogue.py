@@ -1,0 +1,95 @@
+"""Every detector that a monitor can name, in one table, and the check of the names.
+
+To add a detector: write its file (a function from :class:`ColumnSample` to :class:`Evidence`), add a line here.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from detectors import alibi_adapter, evidently_adapter
+from detectors.chi_square import chi_square
+from detectors.evidence import ColumnSample, Evidence
+from detectors.jensen_shannon import jensen_shannon
+from detectors.ks import ks
+from detectors.layout import Kind
+from detectors.psi import psi
+from detectors.wasserstein import wasserstein
+from driftline.errors import MonitorError
+from driftline.monitors import Monitor
+
+
+class Detector(Protocol):
+    """A statistic of one column: pure, and defined for every sample with rows on both sides."""
+
+    def __call__(self, sample: ColumnSample) -> Evidence:
+        """The evidence that the column's distribution moved."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A detector, its name in monitors, and the column types it can look at."""
+
+    name: str
+    kinds: tuple[Kind, ...]
+    detect: Detector
+
+
+_BOTH: tuple[Kind, ...] = ("numeric", "categorical")
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry("ks", ("numeric",), ks),
+    Entry("psi", _BOTH, psi),
+    Entry("wasserstein", ("numeric",), wasserstein),
+    Entry("chi_square", _BOTH, chi_square),
+    Entry("jensen_shannon", _BOTH, jensen_shannon),
+    Entry("alibi:ks", ("numeric",), alibi_adapter.ks),
+    Entry("alibi:chi_square", ("categorical",), alibi_adapter.chi_square),
+    Entry("evidently:ks", ("numeric",), evidently_adapter.ks),
+    Entry("evidently:psi", _BOTH, evidently_adapter.psi),
+    Entry("evidently:wasserstein", ("numeric",), evidently_adapter.wasserstein),
+    Entry("evidently:jensenshannon", _BOTH, evidently_adapter.jensenshannon),
+    Entry("evidently:chisquare", ("categorical",), evidently_adapter.chisquare),
+)
+
+
+def detector(name: str) -> Detector:
+    """The detector of that name; raises KeyError. :func:`check_detectors` makes sure beforehand."""
+    return {entry.name: entry.detect for entry in CATALOGUE}[name]
+
+
+def check_detectors(monitor: Monitor) -> None:
+    """Raise MonitorError naming every detector of the monitor that is unknown, unfit for its columns, or absent."""
+    faults = [
+        *_faults("numeric", monitor.detectors.numeric),
+        *_faults("categorical", monitor.detectors.categorical),
+    ]
+    if faults:
+        raise MonitorError(f"monitor {monitor.name}", faults)
+
+
+def _faults(kind: Kind, chosen: Iterable[str]) -> list[str]:
+    entries = {entry.name: entry for entry in CATALOGUE}
+    faults = []
+    for index, name in enumerate(chosen):
+        place = f"detectors.{kind}.{index}"
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=1)
+            known = ", ".join(entry.name for entry in CATALOGUE if kind in entry.kinds)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {known}"
+            faults.append(f"{place}: '{name}' is not a detector; {hint}")
+        elif kind not in entries[name].kinds:
+            faults.append(f"{place}: '{name}' cannot look at {kind} columns")
+        else:
+            faults.extend(f"{place}: {fault}" for fault in _absent(name))
+    return faults
+
+
+def _absent(name: str) -> list[str]:
+    if name.startswith("alibi:") and not alibi_adapter.AVAILABLE:
+        return [alibi_adapter.HINT]
+    if name.startswith("evidently:") and not evidently_adapter.AVAILABLE:
+        return [evidently_adapter.HINT]
+    return []

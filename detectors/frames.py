@@ -1,0 +1,100 @@
+"""Reference data from files and frames to columns, with every fault named by its column."""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api import types
+
+from detectors.binning import category
+from detectors.counting import numbers
+from detectors.layout import Kind, column_kinds
+from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.errors import ReferenceDataError
+from driftline.monitors import Monitor
+
+
+def load_frame(path: Path) -> pd.DataFrame:
+    """Read a Parquet or CSV file; raises ReferenceDataError naming the file and the trouble."""
+    if not path.is_file():
+        raise ReferenceDataError(f"reference file {path} does not exist")
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        if path.suffix in (".csv", ".gz"):
+            return pd.read_csv(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise ReferenceDataError(f"reference file {path} cannot be read: {error}") from error
+    raise ReferenceDataError(f"reference file {path} is neither .parquet nor .csv")
+
+
+def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
+    """The frame's rows as a monitor's columns; raises ReferenceDataError naming every faulty column."""
+    if not len(frame):
+        raise ReferenceDataError(f"the reference of {monitor.name} has no rows")
+    watched = dict(monitor.watched())
+    numeric: dict[str, NDArray[np.float64]] = {}
+    text: dict[str, NDArray[np.object_]] = {}
+    faults: list[str] = []
+    for name, kind in column_kinds(monitor):
+        fault = _column_fault(frame, name, kind) if name in watched or name in monitor.segments else None
+        if fault is not None:
+            faults.append(fault)
+        elif name in frame.columns and kind == "numeric":
+            numeric[name] = _numbers(frame[name])
+        elif name in frame.columns:
+            text[name] = _texts(frame[name])
+    if faults:
+        raise ReferenceDataError(f"the reference of {monitor.name}: {'; '.join(faults)}")
+    return ColumnBatch(len(frame), numeric, text)
+
+
+def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
+    if name not in frame.columns:
+        near = difflib.get_close_matches(name, [str(column) for column in frame.columns], n=1)
+        return f"column '{name}' is missing" + (f"; did you mean '{near[0]}'?" if near else "")
+    series = frame[name]
+    if series.isna().all():
+        return f"column '{name}' has no values, all {len(series)} are missing"
+    if kind == "categorical":
+        return None
+    if types.is_datetime64_any_dtype(series) or types.is_timedelta64_dtype(series):
+        return f"column '{name}' holds times ({series.dtype}), not numbers"
+    numeric = pd.to_numeric(series, errors="coerce")
+    wrong = series[numeric.isna() & series.notna()]
+    if len(wrong):
+        return f"column '{name}' holds {wrong.iloc[0]!r} in row {wrong.index[0]}, which is not a number"
+    if not np.isfinite(numeric.to_numpy(dtype=np.float64, na_value=np.nan)).any():
+        return f"column '{name}' has no finite value"
+    return None
+
+
+def _numbers(series: pd.Series) -> NDArray[np.float64]:
+    values = pd.to_numeric(series, errors="coerce")
+    return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def _texts(series: pd.Series) -> NDArray[np.object_]:
+    unique = {value: category(value) for value in series.dropna().unique()}
+    return np.array([unique.get(value) for value in series.astype(object)], dtype=object)
+
+
+def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
+    """Every row's prediction beside its label, weight 0 where the label is missing; None without a label column."""
+    label = None if monitor.reference is None else monitor.reference.label
+    if label is None:
+        return None
+    kind: Kind = "numeric" if monitor.task == "regression" else "categorical"
+    fault = _column_fault(frame, label, kind)
+    if fault is not None:
+        raise ReferenceDataError(f"the reference of {monitor.name}: {fault} (the label)")
+    score = np.full(rows.rows, np.nan)
+    if monitor.prediction.score is not None:
+        score = numbers(rows, monitor.prediction.score)
+    known = frame[label].notna().to_numpy().astype(np.int64)
+    if kind == "numeric":
+        truth = _numbers(frame[label])
+        return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
+    return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)

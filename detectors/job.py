@@ -1,0 +1,96 @@
+"""The evaluation job: due windows in, results out."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from detectors.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.reference import Reference
+from detectors.summary import StateError, WindowState, merge
+from driftline.clock import Clock
+from driftline.monitors import Monitor
+from driftline.results import ColumnShape, DueWindow, Result, WindowKey
+
+_log = logging.getLogger(__name__)
+
+
+class WindowStore(Protocol):
+    """Where window counts come from and results go."""
+
+    def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
+        """Closed windows of the monitor whose counts changed since they were last evaluated."""
+        ...
+
+    def window_states(self, key: WindowKey) -> Sequence[bytes]:
+        """The states of the window, one per partition."""
+        ...
+
+    def save_results(
+        self, due: DueWindow, results: Sequence[Result], shapes: Sequence[ColumnShape], evaluated_at_s: float
+    ) -> None:
+        """Keep what the window gave as its newest revision, and note that ``due.change`` is evaluated."""
+        ...
+
+
+class RunObserver(Protocol):
+    """Told how the job goes (metrics, mostly)."""
+
+    def ran(self, monitor: Monitor, at_s: float) -> None:
+        """All due windows of the monitor were looked at."""
+        ...
+
+    def evaluated(self, seconds: float) -> None:
+        """One window took this long."""
+        ...
+
+
+class EvaluationJob:
+    """Evaluates the due windows of all monitors; ``references`` by ``Monitor.name``.
+
+    Raises ReferenceDataError when a reference does not fit its monitor.
+    """
+
+    def __init__(
+        self,
+        store: WindowStore,
+        references: Mapping[str, Reference],
+        monitors: Sequence[Monitor],
+        clock: Clock,
+        observer: RunObserver | None = None,
+    ) -> None:
+        bridge = default_bridge()
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
+
+    def run_once(self) -> int:
+        """Evaluate every window that is due now; returns how many were."""
+        count = 0
+        for evaluator in self._evaluators:
+            now_s = self._clock()
+            for due in self._store.due_windows(evaluator.monitor, now_s):
+                self._run(evaluator, due)
+                count += 1
+            if self._observer is not None:
+                self._observer.ran(evaluator.monitor, now_s)
+        return count
+
+    def _run(self, evaluator: Evaluator, due: DueWindow) -> None:
+        started = time.perf_counter()
+        found = evaluate_states(evaluator, due.key, self._store.window_states(due.key))
+        if self._observer is not None:
+            self._observer.evaluated(time.perf_counter() - started)
+        self._store.save_results(due, found.results, found.shapes, self._clock())
+
+
+def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:
+    """Merge the states and evaluate; a damaged state is left out and said so in the log."""
+    readable = []
+    for state in states:
+        try:
+            readable.append(WindowState.from_bytes(state))
+        except StateError as error:
+            _log.warning("window %s of %s: %s", key.start_s, evaluator.monitor.name, error)
+    return evaluator.evaluate(key, merge(readable))

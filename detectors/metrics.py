@@ -1,0 +1,149 @@
+"""The newest results as Prometheus metrics, read when scraped."""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from driftline import names
+from driftline.clock import Clock
+from driftline.monitors import Monitor
+from driftline.results import VERDICT_STATE, WHOLE_WINDOW, Result, StreamKey, Verdict
+
+
+class ResultReader(Protocol):
+    """Where results are kept."""
+
+    def newest_results(self) -> Sequence[Result]:
+        """All results of the newest evaluated window of every stream and segment."""
+        ...
+
+    def verdict_counts(self) -> Mapping[tuple[StreamKey, Verdict], int]:
+        """Windows by their first verdict on drift, over all rows."""
+        ...
+
+
+class ResultsCollector(Collector):
+    """A Prometheus collector over results; register it with a registry of its own.
+
+    Also remembers, for the evaluation job that tells it (``RunObserver``), when it ran and how long windows took.
+    """
+
+    def __init__(self, reader: ResultReader, clock: Clock) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ran_at_s: dict[tuple[str, str], float] = {}
+        self._bounds = names.DETECTORS_EVALUATION.buckets_s
+        self._durations = [0] * (len(self._bounds) + 1)
+        self._total_s = 0.0
+
+    def ran(self, monitor: Monitor, at_s: float | None = None) -> None:
+        """The monitor's windows were looked at (now, when no time is given)."""
+        with self._lock:
+            self._ran_at_s[monitor.namespace, monitor.model] = self._clock() if at_s is None else at_s
+
+    def evaluated(self, seconds: float) -> None:
+        """One window took this long to evaluate."""
+        with self._lock:
+            self._durations[bisect_left(self._bounds, seconds)] += 1
+            self._total_s += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as the store has them now."""
+        results = self._reader.newest_results()
+        yield from _drift_metrics(results)
+        yield from _window_metrics(results)
+        yield from _performance_metrics(results)
+        yield self._windows()
+        yield from self._job()
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not read the store."""
+        return ()
+
+    def _windows(self) -> Metric:
+        family = CounterMetricFamily(
+            names.WINDOWS_EVALUATED.name, names.WINDOWS_EVALUATED.help, labels=names.WINDOWS_EVALUATED.labels
+        )
+        counts = self._reader.verdict_counts()
+        # Every verdict of a known stream is there from the start: a rate over a series that just began misses one.
+        for stream in sorted({stream for stream, _ in counts}):
+            for verdict in Verdict:
+                family.add_metric([*_stream(stream), verdict.value], counts.get((stream, verdict), 0))
+        return family
+
+    def _job(self) -> Iterator[Metric]:
+        with self._lock:
+            ran_at_s, durations, total_s = dict(self._ran_at_s), list(self._durations), self._total_s
+        last_run = _gauge(names.DETECTORS_LAST_RUN)
+        for labels, at_s in sorted(ran_at_s.items()):
+            last_run.add_metric(labels, at_s)
+        yield last_run
+        histogram = HistogramMetricFamily(names.DETECTORS_EVALUATION.name, names.DETECTORS_EVALUATION.help, labels=())
+        bounds = [*(str(bound) for bound in self._bounds), "+Inf"]
+        cumulated = [float(sum(durations[: place + 1])) for place in range(len(durations))]
+        histogram.add_metric([], buckets=list(zip(bounds, cumulated, strict=True)), sum_value=total_s)
+        yield histogram
+
+
+def _drift_metrics(results: Sequence[Result]) -> Iterator[Metric]:
+    statistic, p_value = _gauge(names.DRIFT_STATISTIC), _gauge(names.DRIFT_P_VALUE)
+    effect, state = _gauge(names.DRIFT_EFFECT), _gauge(names.DRIFT_STATE)
+    for result in results:
+        if result.kind not in ("drift", "quality"):
+            continue
+        labels = [*_segment(result), result.column, result.detector]
+        state.add_metric(labels, VERDICT_STATE[result.verdict])
+        if result.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            continue  # there is no statistic, and a zero would look like one
+        statistic.add_metric(labels, result.statistic)
+        if result.p_value is not None:
+            p_value.add_metric(labels, result.p_value)
+        if result.effect is not None:
+            effect.add_metric(labels, result.effect.value)
+    yield from (statistic, p_value, effect, state)
+
+
+def _window_metrics(results: Sequence[Result]) -> Iterator[Metric]:
+    drifted, rows, outliers = _gauge(names.DRIFTED_COLUMNS), _gauge(names.WINDOW_ROWS), _gauge(names.OUTLIER_RATIO)
+    for result in results:
+        if result.kind == "drift" and result.column == WHOLE_WINDOW:
+            drifted.add_metric(_segment(result), result.statistic)
+            rows.add_metric(_segment(result), result.sample_size)
+        elif result.kind == "outliers" and result.sample_size:
+            outliers.add_metric(_segment(result), result.statistic)
+    yield from (drifted, rows, outliers)
+
+
+def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:
+    value, lower = _gauge(names.PERFORMANCE), _gauge(names.PERFORMANCE_LOWER)
+    upper, coverage = _gauge(names.PERFORMANCE_UPPER), _gauge(names.LABEL_COVERAGE)
+    covered: dict[tuple[str, ...], float] = {}
+    for result in results:
+        if result.kind != "performance":
+            continue
+        covered[tuple(_segment(result))] = result.coverage or 0.0
+        if result.effect is not None:
+            labels = [*_segment(result), result.detector]
+            value.add_metric(labels, result.effect.value)
+            lower.add_metric(labels, result.effect.lower)
+            upper.add_metric(labels, result.effect.upper)
+    for labels_, share in covered.items():
+        coverage.add_metric(labels_, share)
+    yield from (value, lower, upper, coverage)
+
+
+def _gauge(metric: names.Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+
+
+def _stream(stream: StreamKey) -> list[str]:
+    return [stream.namespace, stream.model, stream.version, stream.variant]
+
+
+def _segment(result: Result) -> list[str]:
+    return [*_stream(result.window.stream), result.window.segment]

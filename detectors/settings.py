@@ -1,0 +1,28 @@
+"""Settings of the detectors' process."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectorsSettings:
+    """Read with prefix ``DETECTORS``: ``DRIFTLINE_DETECTORS_DATABASE_URL`` and so on.
+
+    ``database_url``: the store's address, as SQLAlchemy writes it. ``host`` and ``port`` of ``/metrics`` and
+    ``/healthz`` (port 0: any free one). ``interval_s``: real seconds between two looks at the windows.
+    """
+
+    database_url: str = "sqlite:///driftline.db"
+    host: str = "127.0.0.1"
+    port: int = 9085
+    interval_s: float = 10.0
+
+    def validate(self) -> list[str]:
+        """Everything wrong with the values."""
+        faults = []
+        if not 0 <= self.port <= 65535:
+            faults.append(f"port {self.port} is outside 0 to 65535")
+        if not self.interval_s > 0:
+            faults.append(f"interval_s {self.interval_s} must be above 0")
+        if not self.database_url:
+            faults.append("database_url is empty")
+        return faults
