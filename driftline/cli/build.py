@@ -29,7 +29,6 @@ def init(
 ) -> None:
     """Write a monitor from the training data: columns, types, valid ranges, objectives. Then edit it."""
     from detectors.outline import draft_monitor
-
     from detectors.reference import load_frame
     from driftline.monitors import dump_monitor
 

@@ -7,13 +7,18 @@ out come from there, then from the defaults of the room's settings class.
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from driftline import settings
 from driftline.cli import wiring
+
+if TYPE_CHECKING:
+    from collector.server import SourceFactory
+    from collector.settings import CollectorSettings
 
 T = TypeVar("T")
 Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
@@ -84,7 +89,6 @@ def collector(
 ) -> None:
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
     from collector.server import run
-
     from collector.settings import CollectorSettings
     from detectors.engine import StatisticsEngine
     from serving.decoder import decode
@@ -92,7 +96,7 @@ def collector(
     given = {
         "source": source,
         "spool_dir": spool_dir,
-        "kafka_bootstrap": bootstrap,
+        "bootstrap": bootstrap,
         "database_url": database_url,
         "host": host,
         "port": port,
@@ -132,21 +136,19 @@ def dashboards_serve(
     port: Port = None,
 ) -> None:
     """Serve the web pages and the page desk that takes Alertmanager's webhooks."""
-    from functools import partial
-
-    from dashboards.web import create_app
-
     from alerts.evidence import build
-    from alerts.webhook import parse_webhook
+    from alerts.webhook import parse_webhook, to_deployment_time
     from dashboards.server import run
     from dashboards.settings import WebSettings
+    from dashboards.web import create_app
 
     chosen = _settings(WebSettings, "WEB", {"database_url": database_url, "host": host, "port": port})
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     now = wiring.clock()
     store = wiring.open_store(chosen.database_url)
-    evidence = partial(build, reader=store, monitors=by_name, clock=now)
-    sys.exit(run(chosen, create_app(store, store, evidence, parse_webhook, by_name, now, chosen)))
+    evidence = partial(build, reader=store, clock=now)
+    parse = partial(parse_webhook, to_time=to_deployment_time(now))
+    sys.exit(run(chosen, create_app(store, store, evidence, parse, by_name, now, chosen)))
 
 
 def alerts_evaluate(
@@ -167,11 +169,11 @@ def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:
     return settings.load(cls, prefix, environ=os.environ, arguments=given)
 
 
-def _source_factory(chosen: Any) -> Any:
-    from collector.kafka import KafkaSource
+def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
+    if chosen.source == "kafka":
+        from collector.kafka import KafkaSource
 
+        return partial(KafkaSource, chosen.kafka)
     from logger_sidecar.spool import SpoolSource
 
-    if chosen.source == "kafka":
-        return lambda start: KafkaSource(chosen.kafka, start)
-    return lambda start: SpoolSource(chosen.spool_dir, "collector", start)
+    return partial(SpoolSource, chosen.spool_dir, chosen.spool_name)
