@@ -1,0 +1,142 @@
+"""The streams under contract: each can be filled, and opened as the record source that reads it."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from kafka import KafkaProducer
+
+from collector.kafka import KafkaSource
+from collector.settings import KafkaSettings
+from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_frame, encode_inference
+from driftline.records import Malformed, Record
+from driftline.testing import ListSource
+from logger_sidecar.spool import SpoolSource
+from logger_sidecar.spool_writer import SpoolWriter
+
+Start = Callable[[str], int | None]
+
+
+class Source(Protocol):
+    """The port, as ``collector`` declares it."""
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Records from where it stands."""
+        ...
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Safe elsewhere."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Stream(Protocol):
+    """A stream that a test fills and reads."""
+
+    def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
+        """Append events; bytes stand for something that is no event."""
+        ...
+
+    def open(self, start: Start) -> Source:
+        """A source that begins where ``start`` says."""
+        ...
+
+
+def an_event(number: int) -> InferenceEvent:
+    """An event that its number tells from others."""
+    body = Payload(content_type="application/json", body=b'{"n": %d}' % number)
+    return InferenceEvent(
+        id=f"event-{number}",
+        source="/test",
+        model="m",
+        time_ns=number,
+        request_id=f"request-{number}",
+        protocol="v2",
+        status_code=200,
+        request=body,
+        response=body,
+    )
+
+
+class ListStream:
+    """The fake."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+
+    def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
+        """Append."""
+        for content in contents:
+            offset = len(self._records)
+            read = Malformed("malformed", "no event", content) if isinstance(content, bytes) else content
+            self._records.append(Record("list:0", offset, offset + 1, read))
+
+    def open(self, start: Start) -> Source:
+        """Over the list as it is now."""
+        return ListSource(list(self._records), start)
+
+
+class _Receipt:
+    def written(self) -> None:
+        """As hoped."""
+
+    def lost(self, reason: str) -> None:
+        """A test must not go on without its data."""
+        raise AssertionError(reason)
+
+
+class SpoolStream:
+    """The sidecar's spool, in segments so small that the tests cross them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
+        """Append through the sidecar's own writer."""
+        bounds = {"max_bytes": 1 << 24, "segment_bytes": 4096, "buffer_bytes": 1 << 22, "first_offset": 0}
+        writer = SpoolWriter(self._directory, **bounds, flush_interval_s=0.0)
+        writer.start()
+        for content in contents:
+            assert writer.append(content if isinstance(content, bytes) else encode_frame(content), _Receipt())
+        assert writer.close(30.0)
+
+    def open(self, start: Start) -> Source:
+        """The reader called ``test``."""
+        return SpoolSource(self._directory, "test", start)
+
+
+class KafkaStream:
+    """Topics and a group of its own on the shared broker."""
+
+    def __init__(self, bootstrap: str) -> None:
+        unique = uuid.uuid4().hex
+        topics = {"topic_inference": f"inference-{unique}", "topic_labels": f"labels-{unique}"}
+        self._settings = KafkaSettings((bootstrap,), f"group-{unique}", **topics)
+
+    def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
+        """Append through a producer."""
+        producer = KafkaProducer(bootstrap_servers=list(self._settings.bootstrap), acks="all")
+        for content in contents:
+            message = KafkaMessage([], b"", content) if isinstance(content, bytes) else encode_inference(content)
+            producer.send(self._settings.topic_inference, message.value, message.key, message.headers)
+        producer.flush(60)
+        producer.close()
+
+    def open(self, start: Start) -> Source:
+        """A member of the group."""
+        return KafkaSource(self._settings, start)
+
+
+def take(source: Source, count: int, batch: int = 1000) -> list[Record]:
+    """``count`` records, or fewer when no more come; a group needs a few polls before it has its partitions."""
+    records: list[Record] = []
+    for _ in range(240):
+        found = source.poll(min(batch, count - len(records)), 0.25)
+        records.extend(found)
+        if len(records) >= count or (isinstance(source, ListSource) and not found):
+            break
+    return records
