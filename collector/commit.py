@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from collector.database import key_text
 from collector.intake import Arrival, Intake, LabelArrival
 from collector.labels import LabelBook, LabelEffects
 from collector.payloads import PayloadWriter
@@ -103,7 +104,7 @@ class BatchWriter:
                 by_monitor.setdefault(arrival.monitor.name, []).append(arrival)
             else:
                 event = arrival.event
-                writes.rowless.append((event.id, stream_ids[arrival.stream], event.time_s, event.status_code))
+                writes.rowless.append((key_text(event.id), stream_ids[arrival.stream], event.time_s, event.status_code))
             _count_event(writes, arrival.record.partition, arrival.stream, names.OUTCOME_STORED)
             _add_to_span(writes, arrival, stream_ids)
         for partition, stream in intake.duplicates:

@@ -4,6 +4,7 @@ SQLite runs in write-ahead mode: readers never wait, writers take turns and say 
 (``BEGIN IMMEDIATE``), so that a transaction that has begun is never refused half-way.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ from driftline.errors import PermanentError, SettingsError, TransientError, Unav
 #: Marks a connection whose transaction writes.
 WRITES = "driftline_writes"
 _BUSY_TIMEOUT_MS = 15_000
+_LONGEST_KEY = 512
+#: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
+_LIMIT_EXCEEDED = "54"
 
 
 def connect(url: str) -> Engine:
@@ -82,6 +86,8 @@ def translated_errors() -> Iterator[None]:
     except IntegrityError as error:
         raise TransientError(f"another writer stored the same first: {_sentence(error)}") from error
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if str(getattr(getattr(error, "orig", None), "sqlstate", None)).startswith(_LIMIT_EXCEEDED):
+            raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
         raise UnavailableError("database", _sentence(error)) from error
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -128,6 +134,18 @@ def clean(value: str) -> str:
     if "\x00" in value:
         value = value.replace("\x00", "\ufffd")
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def key_text(value: str) -> str:
+    """Clean text short enough for every index; long text is cut and told apart by its digest.
+
+    >>> key_text("r1"), len(key_text("x" * 9000))
+    ('r1', 512)
+    """
+    cleaned = clean(value)
+    if len(cleaned) <= _LONGEST_KEY:
+        return cleaned
+    return cleaned[: _LONGEST_KEY - 64] + hashlib.sha256(cleaned.encode()).hexdigest()
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from collector.database import clean
+from collector.database import clean, key_text
 from collector.ports import Decoder
 from collector.transaction import DeadLetter
 from driftline import names
@@ -129,10 +129,11 @@ class Reader:
         for order, record in enumerate(records):
             content = record.content
             if isinstance(content, InferenceEvent):
-                if content.id in seen:
+                event_id = key_text(content.id)
+                if event_id in seen:
                     intake.duplicates.append((record.partition, self._counted_as(content)))
                     continue
-                seen.add(content.id)
+                seen.add(event_id)
                 self._read_event(intake, order, record, content, now_s)
             elif isinstance(content, Label):
                 intake.labels.append(LabelArrival(order, record.partition, content))
@@ -146,7 +147,7 @@ class Reader:
         if isinstance(content, Malformed):
             return self._malformed(record, content, now_s)
         raw = encode_frame(content) if isinstance(content, InferenceEvent) else msgspec.json.encode(content)
-        event_id = clean(content.id) if isinstance(content, InferenceEvent) else None
+        event_id = key_text(content.id) if isinstance(content, InferenceEvent) else None
         stream = self._counted_as(content) if isinstance(content, InferenceEvent) else _NO_STREAM
         letter = DeadLetter(
             partition=record.partition,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collector.database import clean
+from collector.database import clean, key_text
 from collector.ports import WindowStatistics
 from collector.states import StateBook
 from collector.store_labels import (
@@ -45,6 +45,7 @@ UNKNOWN_MODEL = "unknown_model"
 UNKNOWN = "unknown"
 
 _SWEEP_LIMIT = 10_000
+_LAST_ROW = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -96,6 +97,8 @@ class LabelBook:
         for label in labels:
             monitor = self._monitors.get(f"{label.namespace}/{label.model}")
             found = label_faults(label)
+            if label.row > _LAST_ROW:
+                found.append(f"row {label.row} is above {_LAST_ROW}")
             if monitor is None:
                 found.append(f"model '{label.namespace}/{label.model}' has no monitor")
                 effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
@@ -155,7 +158,7 @@ class LabelBook:
         except ValueError:
             faults.append(f"value '{label.value}' is not a number, which a regression's label must be")
             return
-        key = LabelKey(label.namespace, label.model, clean(label.request_id), label.row)
+        key = LabelKey(label.namespace, label.model, key_text(label.request_id), label.row)
         yield PendingLabel(key, None if text is None else clean(text), label.observed_at_s, now_s)
 
     def _wait(self, transaction: Transaction, labels: Sequence[PendingLabel], effects: LabelEffects) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.assemble import concatenate
-from collector.database import clean
+from collector.database import clean, key_text
 from collector.intake import Arrival
 from collector.transaction import TotalKey, WindowRef, total
 from collector.validation import Validation, validate
@@ -125,7 +125,7 @@ def prediction_rows(
     ):
         event_id, stream_id, request_id, time_s, start_s, end_s, traceparent = events[owner]
         if segments not in encoded:
-            encoded[segments] = msgspec.json.encode([clean(name) for name in segments]).decode()
+            encoded[segments] = msgspec.json.encode(segments).decode()
         rows.append(
             (
                 event_id,
@@ -184,7 +184,7 @@ def _event_values(
     traceparent = None if event.traceparent is None else clean(event.traceparent)
     start_s, end_s = window_of(event.time_s, monitor.windows.size)
     stream_id = stream_ids[arrival.stream]
-    return clean(event.id), stream_id, clean(event.request_id), event.time_s, start_s, end_s, traceparent
+    return key_text(event.id), stream_id, key_text(event.request_id), event.time_s, start_s, end_s, traceparent
 
 
 def _scores(monitor: Monitor, columns: ColumnBatch) -> list[float | None]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from collector.commit import Batch, BatchWriter
+from collector.database import key_text
 from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
 from collector.labels import LabelBook, LabelEffects
 from collector.metrics import CollectorMetrics
@@ -184,7 +185,7 @@ class Collector:
 
     def _read(self, records: Sequence[Record]) -> Intake:
         reader = self._ready_reader()
-        event_ids = [record.content.id for record in records if isinstance(record.content, InferenceEvent)]
+        event_ids = [key_text(record.content.id) for record in records if isinstance(record.content, InferenceEvent)]
         known = self._store.known_events(event_ids)
         return reader.read(records, known, self._clock())
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.database import clean
 from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
 
@@ -39,7 +40,8 @@ def new_segment_values(monitor: Monitor, known: Mapping[str, set[str]], rows: Co
         values = rows.text.get(column)
         if room <= 0 or values is None:
             continue
-        unseen = [value for value in dict.fromkeys(values.tolist()) if value and value not in known.get(column, ())]
+        seen = dict.fromkeys(_segment_value(value) for value in dict.fromkeys(values.tolist()) if value)
+        unseen = [value for value in seen if value not in known.get(column, ())]
         found.extend((column, value) for value in unseen[:room])
     return found
 
@@ -54,9 +56,12 @@ def segments_of_rows(
         values = rows.text.get(column)
         if values is None:
             continue
+        listed = values.tolist()
+        spelt = {value: _segment_value(value) for value in set(listed) if value}
         by_value: dict[str, list[int]] = {}
-        for place, value in enumerate(values.tolist()):
-            by_value.setdefault(value, []).append(place)
+        for place, value in enumerate(listed):
+            if value:
+                by_value.setdefault(spelt[value], []).append(place)
         for value, positions in by_value.items():
             if value in watched.get(column, ()):
                 name = segment_name(column, value)
@@ -64,6 +69,10 @@ def segments_of_rows(
                 for place in positions:
                     each[place] = (*each[place], name)
     return each, places
+
+
+def _segment_value(value: str) -> str:
+    return clean(value)[:200]
 
 
 def group_positions(keys: Sequence[int], owners: NDArray[np.intp]) -> list[NDArray[np.intp]]:

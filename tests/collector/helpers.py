@@ -1,4 +1,4 @@
-"""Hand-written parts for the collector's tests: a decoder, statistics that only count, a monitor, events, a view of all tables."""
+"""Hand-written parts for the collector's tests: a decoder, statistics that only count, events, a view of all tables."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -209,7 +209,7 @@ def drain(collector: Collector) -> int:
 
 
 def tables(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table's rows, sorted, with stream numbers replaced by names; states decoded, so that order within them cannot show."""
+    """Every table's rows, sorted, with stream numbers replaced by names and states decoded."""
     engine = connect(url)
     with engine.connect() as connection:
         streams = {row[0]: tuple(row[1:]) for row in connection.execute(select(schema.streams))}

@@ -1,0 +1,92 @@
+"""The collector as a process: one thread that consumes, and the HTTP API beside it."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from collector.api import create_app
+from collector.desk import LabelDesk
+from collector.health import Health
+from collector.metrics import CollectorMetrics, StoreCounters
+from collector.payloads import PayloadWriter
+from collector.ports import Decoder, RecordSource, WindowStatistics
+from collector.service import Collector
+from collector.settings import CollectorSettings
+from collector.store import Store
+from driftline.clock import Clock
+from driftline.errors import DriftlineError
+from driftline.monitors import Monitor
+
+_log = logging.getLogger("driftline.collector")
+
+#: Makes the stream of records; ``start`` says where each partition goes on.
+SourceFactory = Callable[[Callable[[str], int | None]], RecordSource]
+
+_STOP_TIMEOUT_S = 10.0
+
+
+def run(
+    settings: CollectorSettings,
+    clock: Clock,
+    source_factory: SourceFactory,
+    decoder: Decoder,
+    statistics: WindowStatistics,
+    monitors: Mapping[str, Monitor],
+) -> int:
+    """Work until SIGTERM or SIGINT, then finish the batch in hand; returns the exit status.
+
+    0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
+    """
+    store = Store(settings.database_url)
+    registry = CollectorRegistry()
+    metrics = CollectorMetrics(registry)
+    registry.register(StoreCounters(store))
+    payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
+    source = source_factory(store.position)
+    collector = Collector(source, store, decoder, statistics, monitors, clock, settings, payloads, metrics)
+    stop = threading.Event()
+    failed = threading.Event()
+    config = uvicorn.Config("", host=settings.host, port=settings.port, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
+    desk = LabelDesk(store, statistics, monitors, clock, metrics)
+    health = Health(collector, thread, settings.stuck_after_s)
+    server.config.app = create_app(desk, store, monitors, clock, registry, health, settings)
+    _let_uvicorn_see_signals()
+    thread.start()
+    try:
+        server.run()  # returns after SIGTERM or SIGINT
+    finally:
+        stop.set()
+        thread.join(_STOP_TIMEOUT_S)
+        source.close()
+        store.close()
+    return 1 if failed.is_set() else 0
+
+
+def _consume(collector: Collector, stop: threading.Event, failed: threading.Event, server: uvicorn.Server) -> None:
+    try:
+        collector.run(stop)
+    except DriftlineError:
+        _log.exception("the consumer stopped")
+        failed.set()
+    finally:
+        if not stop.is_set():
+            failed.set()
+            server.should_exit = True
+
+
+def _let_uvicorn_see_signals() -> None:
+    """Uvicorn raises a signal again once it has stopped; the process must then live on to put its batch away."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stay)
+
+
+def _stay(_number: int, _frame: FrameType | None) -> None:
+    """Uvicorn has handled the signal."""

@@ -1,0 +1,191 @@
+"""The HTTP API, against the real desk and store."""
+
+import io
+import threading
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from openapi_spec_validator import validate
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector.api import create_app
+from collector.desk import LabelDesk
+from collector.health import Health, HealthReport
+from collector.metrics import StoreCounters
+from collector.settings import CollectorSettings
+from collector.store import Store
+from driftline.errors import UnavailableError
+from driftline.records import Malformed
+from tests.collector.helpers import Parts, drain, event, label, records
+
+
+class FixedHealth:
+    def __init__(self) -> None:
+        self.state: Any = "working"
+
+    def report(self) -> HealthReport:
+        return HealthReport(self.state, "as told", 3, 1.5)
+
+
+@pytest.fixture
+def health() -> FixedHealth:
+    return FixedHealth()
+
+
+@pytest.fixture
+def client(parts: Parts, health: FixedHealth) -> TestClient:
+    drain(parts.collector(records([event(number) for number in range(3)])))
+    return TestClient(make_app(parts, parts.store, health))
+
+
+def make_app(parts: Parts, store: Store, health: FixedHealth) -> Any:
+    desk = LabelDesk(store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    parts.registry.register(StoreCounters(store))
+    settings = CollectorSettings(maximum_request_bytes=20_000, maximum_labels_per_request=50)
+    return create_app(desk, store, parts.monitors, parts.clock, parts.registry, health, settings)
+
+
+def as_json(*numbers: int) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(label(number, 1)) for number in numbers]
+
+
+def test_one_label_and_a_list_are_taken(client: TestClient) -> None:
+    assert client.post("/v1/labels", json=as_json(1)[0]).json() == {
+        "received": 1,
+        "outcomes": {"joined": 1},
+        "faults": [],
+    }
+    answer = client.post("/v1/labels", json=as_json(1, 2, 8))
+    assert answer.status_code == 200
+    assert answer.json()["outcomes"] == {"duplicate": 1, "joined": 1, "pending": 1}
+
+
+def test_lines_with_a_broken_one_among_them_are_answered_207(client: TestClient) -> None:
+    good = msgspec.json.encode(label(1, 1))
+    bad_type = b'{"request_id": "request-2", "value": 1, "observed_at_s": "noon", "model": "flights"}'
+    body = b"\n".join([good, b"", b"{broken", bad_type, msgspec.json.encode(label(2, 1, model="nobody"))])
+    answer = client.post("/v1/labels", content=body, headers={"content-type": "application/x-ndjson; charset=utf-8"})
+    assert answer.status_code == 207
+    found = answer.json()
+    assert found["outcomes"] == {"joined": 1, "invalid": 2, "unknown_model": 1}
+    assert [fault["index"] for fault in found["faults"]] == [1, 2, 3]
+    assert "observed_at_s" in found["faults"][1]["faults"][0]
+    assert found["faults"][2]["request_id"] == "request-2"
+    assert sum(found["outcomes"].values()) == found["received"]
+
+
+def test_when_every_label_is_refused_the_answer_is_422(client: TestClient) -> None:
+    assert client.post("/v1/labels", json={"request_id": "x"}).status_code == 422
+
+
+def test_a_body_that_is_no_json_is_answered_400(client: TestClient) -> None:
+    answer = client.post("/v1/labels", content=b"[{", headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "not JSON" in answer.json()["detail"]
+
+
+def test_too_much_at_once_is_answered_413(client: TestClient) -> None:
+    assert client.post("/v1/labels", content=b" " * 20_001).status_code == 413
+    assert client.post("/v1/labels", json=as_json(*range(51))).status_code == 413
+    assert client.post("/v1/labels/upload", files={"file": ("a.csv", b" " * 20_001)}).status_code == 413
+
+
+def test_csv_and_parquet_say_the_same(client: TestClient) -> None:
+    frame = pd.DataFrame({"request_id": ["request-0", "request-1"], "value": [1.0, 1.0], "model": "flights", "row": 0})
+    parquet = io.BytesIO()
+    frame.to_parquet(parquet)
+    files = {"file": ("labels.csv", frame.to_csv(index=False))}
+    assert client.post("/v1/labels/upload", files=files).json()["outcomes"] == {"joined": 2}
+    again = client.post("/v1/labels/upload", files={"file": ("labels.parquet", parquet.getvalue())}).json()
+    assert again["outcomes"] == {"duplicate": 2}
+
+
+def test_an_empty_value_in_a_csv_withdraws_and_a_wrong_row_is_named(client: TestClient) -> None:
+    client.post("/v1/labels", json=as_json(1))
+    text = "request_id,value,model,row,observed_at_s\nrequest-1,,flights,0,99999999999\nrequest-1,1,flights,x,1\n"
+    answer = client.post("/v1/labels/upload", files={"file": ("labels.csv", text)})
+    assert answer.status_code == 207
+    assert answer.json()["outcomes"] == {"withdrawn": 1, "invalid": 1}
+    assert "row" in answer.json()["faults"][0]["faults"][0]
+
+
+@pytest.mark.parametrize("body", [b"a,b\n1,2\n", b"PAR1nothing", b"\xff\xfe\x00"])
+def test_a_file_that_holds_no_labels_is_answered_400(client: TestClient, body: bytes) -> None:
+    assert client.post("/v1/labels/upload", files={"file": ("f", body)}).status_code == 400
+
+
+def test_dead_letters_are_listed_and_shown(client: TestClient, parts: Parts) -> None:
+    drain(parts.collector(records([Malformed("bad", "why", b"raw \xff")], "kafka:a.b:0")))
+    (letter,) = client.get("/v1/deadletters", params={"reason": "bad"}).json()
+    one = client.get(f"/v1/deadletters/{letter['partition']}/{letter['offset']}").json()
+    assert (one["reason"], one["detail"], one["raw"]) == ("bad", "why", "raw \\xff")
+    assert client.get("/v1/deadletters/kafka:a.b:0/77").status_code == 404
+    assert client.get("/v1/deadletters", params={"model": "flights"}).json() == []
+
+
+def test_metrics_come_from_the_store_and_so_survive_a_restart(client: TestClient, parts: Parts) -> None:
+    client.post("/v1/labels", json=as_json(1))
+    samples = scraped(client)
+    assert samples["driftline_collector_rows_total"] == 3
+    assert samples["driftline_judged_predictions_total"] == 1
+    registry = CollectorRegistry()
+    registry.register(StoreCounters(parts.store))
+    families = {family.name: family for family in registry.collect()}
+    assert sum(sample.value for sample in families["driftline_collector_rows"].samples) == 3
+
+
+def scraped(client: TestClient) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+def test_health_tells_stuck_from_working(client: TestClient, health: FixedHealth) -> None:
+    assert client.get("/healthz").status_code == 200
+    health.state = "stuck"
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()["waiting_records"]) == (503, 3)
+    assert client.get("/readyz").status_code == 200
+
+
+def test_an_idle_collector_is_working_one_without_progress_is_stuck_one_without_thread_stopped(parts: Parts) -> None:
+    collector = parts.collector([])
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    collector.run_once()
+    assert Health(collector, thread, 60.0).report().state == "working"
+    assert Health(collector, thread, 0.0).report().state == "stuck"
+    done.set()
+    thread.join()
+    assert Health(collector, thread, 60.0).report().state == "stopped"
+
+
+class AwayStore(Store):
+    def transaction(self) -> Any:
+        raise UnavailableError("database", "away")
+
+
+def test_without_a_database_labels_are_refused_with_503_to_try_again(parts: Parts, url: str) -> None:
+    client = TestClient(make_app(parts, AwayStore(url, prepare=False), FixedHealth()))
+    answer = client.post("/v1/labels", json=as_json(1))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_the_api_description_is_valid(client: TestClient) -> None:
+    description = client.get("/openapi.json").json()
+    validate(description)
+    assert {"/v1/labels", "/v1/labels/upload", "/v1/deadletters", "/healthz", "/readyz", "/metrics"} <= set(
+        description["paths"]
+    )
+    assert description["paths"]["/v1/labels"]["post"]["requestBody"]["content"].keys() == {
+        "application/json",
+        "application/x-ndjson",
+    }

@@ -1,0 +1,117 @@
+"""The Kafka source against a real broker."""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from collector.kafka import KafkaSource, read_message
+from collector.settings import KafkaSettings
+from driftline.events import KafkaMessage, encode_inference, encode_label
+from driftline.records import Malformed, Record
+from driftline.results import StreamKey, WindowKey
+from tests.collector.helpers import HOUR_S, START_S, Parts, event, label, merged
+
+
+def test_a_message_that_breaks_its_contract_comes_back_with_its_bytes() -> None:
+    found = read_message([("ce_type", b"\xff")], b"not json", is_label=False)
+    assert isinstance(found, Malformed)
+    assert found.raw == b"not json"
+    assert "ce_type" in found.detail
+
+
+def test_messages_are_read_as_what_their_topic_says() -> None:
+    inference, truth = encode_inference(event(1)), encode_label(label(1, 1), "id")
+    assert read_message(inference.headers, inference.value, is_label=False) == event(1)
+    assert read_message(truth.headers, truth.value, is_label=True) == label(1, 1)
+
+
+@pytest.fixture
+def topics(kafka: str) -> KafkaSettings:
+    name = uuid.uuid4().hex[:8]
+    settings = KafkaSettings((kafka,), f"group-{name}", f"inference-{name}", f"labels-{name}")
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    admin.create_topics([NewTopic(settings.topic_inference, 2, 1), NewTopic(settings.topic_labels, 1, 1)])
+    admin.close()
+    return settings
+
+
+@pytest.fixture
+def producer(kafka: str) -> Iterator[KafkaProducer]:
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    yield producer
+    producer.close()
+
+
+def send(producer: KafkaProducer, topic: str, messages: list[KafkaMessage]) -> None:
+    for headers, key, value in messages:
+        producer.send(topic, value=value, key=key, headers=headers)
+    producer.flush()
+
+
+def read(source: KafkaSource, count: int) -> list[Record]:
+    found: list[Record] = []
+    until = time.monotonic() + 60
+    while len(found) < count and time.monotonic() < until:
+        found.extend(source.poll(100, 0.5))
+    return found
+
+
+@pytest.mark.real
+def test_events_and_labels_travel_from_the_broker_into_the_store(
+    topics: KafkaSettings, producer: KafkaProducer, parts: Parts
+) -> None:
+    send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(30)])
+    send(producer, topics.topic_inference, [KafkaMessage([("ce_type", b"x")], b"k", b"broken")])
+    send(producer, topics.topic_labels, [encode_label(label(number, 1), str(number)) for number in range(30)])
+    source = KafkaSource(topics, parts.store.position)
+    collector = parts.collector_of(source)
+    handled, until = 0, time.monotonic() + 60
+    while handled < 61 and time.monotonic() < until:
+        handled += collector.run_once()
+    assert sum(source.lag().values()) == 0
+    source.close()
+    window = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
+    counts = merged(parts.store.window_states(window))
+    assert (counts["rows"], counts["judged 0/1"], counts["judged 1/1"]) == (30, 15, 15)
+    assert [letter.reason for letter in parts.store.dead_letters(5)] == ["malformed"]
+    assert sum(parts.store.positions().values()) == 61
+
+
+@pytest.mark.real
+def test_reading_goes_on_where_the_store_says_whatever_the_broker_remembers(
+    topics: KafkaSettings, producer: KafkaProducer
+) -> None:
+    send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(20)])
+    first = KafkaSource(topics, lambda _: None)
+    records = read(first, 20)
+    assert len(records) == 20
+    ends = {record.partition: record.next_offset for record in records}
+    for partition, end in ends.items():
+        first.acknowledge(partition, end)
+    first.poll(1, 0.2)
+    first.close()
+    again = KafkaSource(topics, lambda partition: ends[partition] - 1 if partition in ends else None)
+    found = read(again, len(ends))
+    again.close()
+    assert {record.partition: record.next_offset for record in found} == ends
+
+
+@pytest.mark.real
+def test_a_second_member_takes_its_share_and_nothing_is_counted_twice(
+    topics: KafkaSettings, producer: KafkaProducer, parts: Parts
+) -> None:
+    send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(40)])
+    sources = [KafkaSource(topics, parts.store.position) for _ in range(2)]
+    collectors = [parts.collector_of(source) for source in sources]
+    until = time.monotonic() + 90
+    while sum(parts.store.positions().values()) < 40 and time.monotonic() < until:
+        for collector in collectors:
+            collector.run_once()
+    for source in sources:
+        source.close()
+    window = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
+    assert merged(parts.store.window_states(window))["rows"] == 40

@@ -1,0 +1,219 @@
+"""Labels: joined whenever they come, each in exactly one outcome."""
+
+import itertools
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+
+from collector.desk import LabelDesk
+from collector.store import Store
+from driftline import names
+from driftline.records import Record
+from driftline.results import StreamKey, WindowKey
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, merged, records, tables
+
+STREAM = StreamKey("default", "flights", "3", "stable")
+WINDOW = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
+
+
+@pytest.fixture
+def desk(parts: Parts) -> LabelDesk:
+    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+
+
+def judged(parts: Parts) -> dict[str, int]:
+    return {
+        key.labels[4]: value
+        for key, value in parts.store.totals().items()
+        if key.metric == names.JUDGED_PREDICTIONS.name
+    }
+
+
+def confusion(parts: Parts, window: WindowKey = WINDOW) -> dict[str, float]:
+    counts = merged(parts.store.window_states(window))
+    return {name.removeprefix("judged "): count for name, count in counts.items() if name.startswith("judged")}
+
+
+def stored(parts: Parts, *numbers: int) -> None:
+    drain(parts.collector(records([event(number) for number in numbers])))
+
+
+@pytest.mark.parametrize("spelling", [1, 1.0, "1", "1.0", True])
+def test_labels_are_compared_as_class_names_however_they_are_spelt(
+    parts: Parts, desk: LabelDesk, spelling: str | float | bool
+) -> None:
+    stored(parts, 1)  # predicts "1"
+    assert desk.submit([label(1, spelling)]).outcomes == {"joined": 1}
+    assert judged(parts) == {"correct": 1}
+    assert confusion(parts) == {"1/1": 1}
+
+
+def test_a_label_reaches_every_segment_of_its_row(parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 0, 1, 3)  # carriers AA, UA, AA
+    desk.submit([label(0, 1), label(3, 1)])
+    assert confusion(parts, WindowKey(STREAM, "carrier=AA", *WINDOW_ENDS)) == {"0/1": 1, "1/1": 1}
+    assert confusion(parts, WindowKey(STREAM, "carrier=UA", *WINDOW_ENDS)) == {}
+
+
+WINDOW_ENDS = (START_S, START_S + HOUR_S)
+
+
+def test_an_early_label_waits_for_its_prediction(parts: Parts, desk: LabelDesk) -> None:
+    assert desk.submit([label(1, 0)]).outcomes == {"pending": 1}
+    stored(parts, 1)
+    assert judged(parts) == {"incorrect": 1}
+    assert confusion(parts) == {"1/0": 1}
+    assert desk.submit([label(1, 0)]).outcomes == {"duplicate": 1}
+
+
+def test_a_correction_and_a_withdrawal_take_back_what_was_counted(parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 1)
+    desk.submit([label(1, 0, after_s=10)])
+    assert desk.submit([label(1, 1, after_s=20)]).outcomes == {"corrected": 1}
+    assert confusion(parts) == {"1/1": 1}
+    assert desk.submit([label(1, None, after_s=30)]).outcomes == {"withdrawn": 1}
+    assert confusion(parts) == {}
+    assert judged(parts) == {"incorrect": 1}  # by the first label, never revised
+    assert parts.store.streams()[0].labelled_rows == 0
+
+
+def test_an_older_observation_does_not_replace_a_newer_one(parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 1)
+    desk.submit([label(1, 1, after_s=20)])
+    assert desk.submit([label(1, 0, after_s=10)]).outcomes == {"duplicate": 1}
+    assert confusion(parts) == {"1/1": 1}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_the_order_of_arrival_does_not_change_what_is_counted(
+    parts: Parts, desk: LabelDesk, order: tuple[int, ...]
+) -> None:
+    arrivals = [label(1, 0, after_s=10), label(1, 1, after_s=20), label(1, None, after_s=30), label(1, 0, after_s=40)]
+    stored(parts, 1)
+    for place in order:
+        desk.submit([arrivals[place]])
+    assert confusion(parts) == {"1/0": 1}
+
+
+def test_a_label_changes_its_window_so_that_it_is_due_again(parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 1)
+    now_s = START_S + 100 * HOUR_S
+    for due in parts.store.due_windows(MONITOR, now_s):
+        parts.store.save_results(due, [], [], now_s)
+    desk.submit([label(1, 1)])
+    assert {due.key.segment for due in parts.store.due_windows(MONITOR, now_s)} == {"", "carrier=UA"}
+
+
+def test_refused_labels_say_field_and_value_and_stop_no_other(parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 1)
+    receipt = desk.submit(
+        [
+            label(1, 1),
+            label(2, float("inf")),
+            label(3, 1, model="nobody"),
+            label(4, 1, row=2**40),
+            label(5, "x", model="delay"),
+        ]
+    )
+    assert receipt.outcomes == {"joined": 1, "invalid": 3, "unknown_model": 1}
+    faults = {fault.index: fault.faults[0] for fault in receipt.faults}
+    assert "value inf" in faults[1]
+    assert "default/nobody" in faults[2]
+    assert f"row {2**40}" in faults[3]
+    assert "value 'x' is not a number" in faults[4]
+
+
+def test_regression_is_right_within_its_tolerance(parts: Parts, desk: LabelDesk) -> None:
+    events = [event(number, model="delay", distance=[1.0], minutes=[30.0]) for number in range(3)]
+    drain(parts.collector(records(events)))
+    desk.submit([label(0, 40, model="delay"), label(1, 41, model="delay"), label(2, "20.5", model="delay")])
+    assert judged(parts) == {"correct": 2, "incorrect": 1}
+
+
+def test_of_two_events_with_one_request_id_the_newest_gets_the_label(parts: Parts, desk: LabelDesk) -> None:
+    twins = [event(1, event_id="b", request_id="twin"), event(2, event_id="a", request_id="twin")]
+    drain(parts.collector(records(twins)))
+    desk.submit([label(0, 1, request_id="twin")])
+    found = {sample.time_s: sample.label for sample in parts.store.samples(STREAM, 0, 1e12, 10)}
+    assert found == {START_S + 60: None, START_S + 120: "1"}
+
+
+def test_labels_that_wait_too_long_expire_and_are_counted(parts: Parts, desk: LabelDesk) -> None:
+    desk.submit([label(1, 1)])
+    parts.clock.advance(2 * HOUR_S + 1)
+    parts.collector([]).sweep()
+    stored(parts, 1)
+    outcomes = {key.labels[2]: value for key, value in parts.store.totals().items() if key.metric == names.LABELS.name}
+    assert outcomes == {"pending": 1, "expired": 1}
+    assert judged(parts) == {}
+
+
+def test_a_label_and_its_prediction_that_passed_each_other_are_joined_by_the_sweep(
+    parts: Parts, desk: LabelDesk
+) -> None:
+    from collector.store_labels import LabelKey, PendingLabel, save_pending
+
+    stored(parts, 1)
+    with parts.store.transaction() as transaction:  # as a rival would have left it
+        key = LabelKey("default", "flights", "request-1", 0)
+        save_pending(transaction, [PendingLabel(key, "1", START_S + 100, START_S + 100)])
+    parts.collector([]).sweep()
+    assert judged(parts) == {"correct": 1}
+
+
+def test_ten_thousand_labels_take_a_handful_of_statements(parts: Parts, desk: LabelDesk) -> None:
+    rows = 100
+    batch = [
+        event(n, at_s=START_S + n, distance=[1.0] * rows, carrier=["AA"] * rows, late=["1"] * rows, score=[0.5] * rows)
+        for n in range(100)
+    ]
+    drain(parts.collector(records(batch)))
+    statements: list[str] = []
+    sqlalchemy_event.listen(
+        parts.store._engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
+    )
+    labels = [label(n, n % 2, row=row) for n in range(100) for row in range(rows)]
+    assert desk.submit(labels).outcomes == {"joined": 10_000}
+    assert len(statements) < 20
+
+
+def test_the_confusion_of_a_random_story_is_what_pandas_makes_of_it(parts: Parts, desk: LabelDesk) -> None:
+    pick = random.Random(4)
+    items: list[Record] = records([event(number, at_s=START_S + number) for number in range(200)])
+    submissions = [label(pick.randrange(220), pick.choice([0, 1, None]), after_s=pick.random()) for _ in range(600)]
+    collector = parts.collector(items)
+    for start in range(0, 600, 60):
+        collector.run_once()
+        desk.submit(submissions[start : start + 60])
+    drain(collector)
+    frame = pd.DataFrame(
+        [(one.request_id, one.observed_at_s, one.value) for one in submissions], columns=["id", "at", "value"]
+    )
+    newest = frame.sort_values("at").groupby("id").tail(1).dropna(subset="value").set_index("id")["value"]
+    predicted = pd.Series({f"request-{number}": str(number % 2) for number in range(200)})
+    known = newest[newest.index.isin(predicted.index)]
+    expected = pd.crosstab(predicted[known.index].to_numpy(), known.astype(int).astype(str).to_numpy())
+    counts = confusion(parts)
+    assert counts == {
+        f"{p}/{t}": int(expected.loc[p, t]) for p in expected.index for t in expected.columns if expected.loc[p, t]
+    }
+    assert parts.store.streams()[0].labelled_rows == int(np.sum(list(counts.values())))
+    waiting = tables(parts.store._engine.url.render_as_string(hide_password=False))["labels_pending"]
+    assert len(waiting) == frame["id"].nunique() - frame["id"].isin(predicted.index).groupby(frame["id"]).any().sum()
+
+
+def test_the_desk_stores_nothing_when_it_fails(store: Store, parts: Parts, desk: LabelDesk) -> None:
+    stored(parts, 1)
+
+    class Broken(type(parts.statistics)):  # type: ignore[misc]
+        def judge(self, *_: object) -> bytes:
+            raise ZeroDivisionError
+
+    broken = LabelDesk(store, Broken(), parts.monitors, parts.clock, parts.metrics)
+    with pytest.raises(ZeroDivisionError):
+        broken.submit([label(1, 1), label(9, 1)])
+    assert judged(parts) == {}
+    assert desk.submit([label(1, 1), label(9, 1)]).outcomes == {"joined": 1, "pending": 1}
