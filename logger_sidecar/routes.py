@@ -57,10 +57,16 @@ class RouteTable:
         path = target.partition(b"?")[0].decode("latin-1")
         if found := _V2.search(path):
             protocol = "v2" if found[3] == "infer" else "generate"
-            return Route(protocol, unquote(found[1]), unquote(found[2] or self._default_version))
+            return Route(protocol, _name(found[1]), _name(found[2] or self._default_version))
         if found := _V1.search(path):
-            return Route("v1", unquote(found[1]), unquote(found[2] or self._default_version))
+            return Route("v1", _name(found[1]), _name(found[2] or self._default_version))
         for pattern, protocol in _OTHERS:
             if pattern.search(path):
                 return Route(protocol, self._default_model, self._default_version)
         return None
+
+
+def _name(text: str) -> str:
+    # A name with a slash inside would read as MODEL/VERSION in the event's subject; such a one stays quoted.
+    plain = unquote(text)
+    return text if "/" in plain else plain

@@ -1,0 +1,85 @@
+"""The admin port: a few GET paths over HTTP/1.1, small enough to live in the proxy's own event loop."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+from prometheus_client import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+_MAX_REQUEST_BYTES = 16384
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """What one path says."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Routes = Mapping[str, Callable[[], Awaitable[Answer]]]
+
+
+def metrics_answer(*collectors: Collector) -> Answer:
+    """The collectors' metrics in the Prometheus text format."""
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    return Answer(200, generate_latest(registry), METRICS_TYPE)
+
+
+async def serve_admin(host: str, port: int, routes: Routes) -> asyncio.Server:
+    """Listen on the admin port; raises OSError when it is taken."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(10.0):
+                head = await reader.readuntil(b"\r\n\r\n")
+                answer = await _answer(head, routes)
+                phrase = HTTPStatus(answer.status).phrase
+                writer.write(
+                    f"HTTP/1.1 {answer.status} {phrase}\r\ncontent-type: {answer.content_type}\r\n"
+                    f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n".encode()
+                )
+                writer.write(b"" if head.startswith(b"HEAD ") else answer.body)
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # nobody is listening any more, or it was not a request
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(handle, host, port, limit=_MAX_REQUEST_BYTES)
+
+
+class AdminThread:
+    """The admin port of a process that has no event loop of its own."""
+
+    def __init__(self, host: str, port: int, routes: Routes) -> None:
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(serve_admin(host, port, routes))
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, name="admin", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5.0)
+        self._server.close()
+        self._loop.close()
+
+
+async def _answer(head: bytes, routes: Routes) -> Answer:
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0].decode("latin-1")
+    route = routes.get(path)
+    if route is None:
+        return Answer(404, b"there is nothing here; try " + ", ".join(sorted(routes)).encode() + b"\n")
+    if method not in (b"GET", b"HEAD"):
+        return Answer(405, b"only GET and HEAD\n")
+    return await route()

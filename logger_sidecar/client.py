@@ -1,0 +1,445 @@
+"""Connections from clients: requests are read, passed upstream and answered in order, without a task for any of them."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import cast
+
+from driftline import names
+from driftline.clock import Clock
+from driftline.events import new_event_id
+from logger_sidecar.capture import STATUS_CLIENT_GONE, Capture
+from logger_sidecar.chunked import ChunkedScanner, ChunkError
+from logger_sidecar.exchange import Exchange
+from logger_sidecar.heads import HeaderNames, HeadError, RequestHead, ResponseHead, rewritten
+from logger_sidecar.meters import Meters
+from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
+from logger_sidecar.routes import RouteTable
+from logger_sidecar.upstream import REASON_CLOSED, REASON_CONNECT_TIMEOUT, REASON_TIMEOUT, UpstreamConnection, UpstreamPool
+
+_ID_NAME = names.HEADER_REQUEST_ID.encode()
+_ID_PREFIX = _ID_NAME + b": "
+_MAX_PIPELINED_BYTES = 256 * 1024
+_RETRIABLE = frozenset({REASON_CLOSED})
+_TIMEOUTS = frozenset({REASON_TIMEOUT, REASON_CONNECT_TIMEOUT})
+
+
+@dataclass(slots=True)
+class ProxyParts:
+    """What all client connections share."""
+
+    pool: UpstreamPool
+    routes: RouteTable
+    header_names: HeaderNames
+    capture: Capture
+    meters: Meters
+    clock: Clock
+    max_body_bytes: int
+    max_head_bytes: int
+    draining: bool = False
+    connections: "set[ClientConnection]" = field(default_factory=set)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client: reads a request, passes it on, passes the answer back, then looks at the next request."""
+
+    def __init__(self, parts: ProxyParts) -> None:
+        self.transport: asyncio.Transport
+        self.silent_ticks = 0
+        self._parts = parts
+        self._head = RequestHead(parts.header_names)
+        self._exchange: Exchange | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._pending = b""
+        self._first_byte_s = 0.0
+        self._left = 0
+        self._chunks: ChunkedScanner | None = None
+        self._request_open = False
+        self._answer_begun = False
+        self._close_after = False
+        self._write_paused = False
+        self._outbox: list[bytes] = []
+
+    # --- the client's transport -----------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
+        self.transport = cast(asyncio.Transport, transport)  # a base class of uvloop's own by duck typing only
+        self._parts.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol."""
+        self._parts.connections.discard(self)
+        if self._exchange is not None:
+            self._give_up(self._exchange, STATUS_CLIENT_GONE)
+
+    def eof_received(self) -> bool:
+        """Part of asyncio.Protocol; a client that has said all it wants may still wait for its answer."""
+        if self._exchange is None or self._request_open:
+            return False
+        self._close_after = True
+        self._exchange.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        self._write_paused = True
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        self._write_paused = False
+        if self._upstream is not None:
+            self._upstream.silent_ticks = 0
+            self._upstream.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
+        self.silent_ticks = 0
+        if self._request_open:
+            self._more_body(data)
+        elif self._exchange is not None:
+            self._pending += data
+            if len(self._pending) > _MAX_PIPELINED_BYTES:
+                self.transport.pause_reading()
+        else:
+            self._take_head(self._pending + data if self._pending else data)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        return self._exchange is None
+
+    def tick(self, idle_ticks: int) -> None:
+        """Called regularly: closes a connection whose client has been silent for too many ticks."""
+        self.silent_ticks += 1
+        if self._write_paused and self._upstream is not None:
+            self._upstream.silent_ticks = 0  # it is we who do not read
+        if self.silent_ticks > idle_ticks and (self._exchange is None or self._request_open or self._write_paused):
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Answer what is in flight, then close."""
+        if self._exchange is None:
+            self.transport.close()
+        else:
+            self._close_after = True
+            self._exchange.keep_alive = False
+
+    # --- the request ----------------------------------------------------------------------------------------------
+    def _take_head(self, data: bytes) -> None:
+        if not self._pending:
+            self._first_byte_s = time.monotonic()
+        self._pending = b""
+        if data[:1] in b"\r\n":
+            data = data.lstrip(b"\r\n")
+        end = data.find(b"\r\n\r\n") + 4
+        limit = self._parts.max_head_bytes
+        if end < 4 or end > limit:
+            self._pending = data
+            if end > limit or len(data) > limit:
+                self._refuse(431, "the head of the request is too long")
+            return
+        try:
+            self._head.parse(data[:end])
+        except HeadError as error:
+            self._refuse(error.status, str(error))
+            return
+        self._begin(data, end)
+
+    def _begin(self, data: bytes, end: int) -> None:
+        head, parts = self._head, self._parts
+        is_inference = head.method == b"POST" and not head.is_probe
+        route = parts.routes.lookup(head.target) if is_inference else None
+        if route is not None and names.HEADER_BINARY_LENGTH in head.headers and route.protocol == "v2":
+            route = route._replace(protocol="v2-binary")
+        has_body = head.chunked or head.content_length > 0
+        if route is not None and has_body and len(data) == end and _looks_for_id(head, route.protocol):
+            self._pending = data  # the id may stand in the body, and the body is on its way: wait for its first bytes
+            return
+        exchange = Exchange(route, parts.max_body_bytes if route is not None else 0)
+        exchange.answers_head = head.method == b"HEAD"
+        exchange.keep_alive = head.keep_alive and not parts.draining
+        exchange.started_s = self._first_byte_s
+        self._exchange = exchange
+        self._answer_begun = False
+        self._close_after = not exchange.keep_alive
+        parts.meters.inflight += 1
+        body_end = self._take_first_body(exchange, data, end)
+        if body_end >= 0:
+            self._send_first(exchange, data, end, body_end)
+
+    def _take_first_body(self, exchange: Exchange, data: bytes, end: int) -> int:
+        """Where in ``data`` the part of this request ends; what follows is kept for later. -1: refused."""
+        head = self._head
+        if head.chunked:
+            self._chunks = ChunkedScanner(self._parts.max_head_bytes)
+            self._request_open = True
+            return self._scan_chunks(exchange, data, end)
+        if head.content_length <= 0:
+            body_end = end
+        else:
+            body_end = end + head.content_length
+            body = data[end:body_end]
+            exchange.request.append(body)
+            self._left = head.content_length - len(body)
+            self._request_open = self._left > 0
+            if self._request_open:
+                return len(data)
+            head.pass_body(body)
+        if body_end < len(data):
+            self._pending = data[body_end:]
+        return body_end
+
+    def _scan_chunks(self, exchange: Exchange, data: bytes, position: int) -> int:
+        assert self._chunks is not None  # noqa: S101 - tells the type checker
+        try:
+            end = self._chunks.feed(data, position, exchange.request)
+        except ChunkError as error:
+            self._refuse(400, f"the request is badly chunked: {error}")
+            return -1
+        if end < 0:
+            return len(data)
+        self._request_open = False
+        self._chunks = None
+        self._pending = data[end:]
+        return end
+
+    def _send_first(self, exchange: Exchange, data: bytes, end: int, body_end: int) -> None:
+        head = self._head
+        added = b""
+        if exchange.route is not None:
+            added = self._name_request(exchange, exchange.route.protocol)
+        if head.must_rewrite:
+            out = rewritten(data[:end], added=added) + data[end:body_end]
+        elif added:
+            out = data[: end - 2] + added + b"\r\n" + data[end:body_end]
+        else:
+            out = data if body_end == len(data) else data[:body_end]
+        exchange.held = out
+        self._parts.pool.acquire(self)
+
+    def _name_request(self, exchange: Exchange, protocol: str) -> bytes:
+        """Find or make the request's id; returns the header line to add for the model server, if one is needed."""
+        head = self._head
+        exchange.time_ns = int(self._parts.clock() * 1e9)
+        exchange.event_id = new_event_id(exchange.time_ns)
+        request, added = exchange.request, b""
+        request.content_type, request.content_encoding = head.content_type, head.content_encoding
+        request.headers = head.headers
+        exchange.traceparent = head.traceparent
+        request_id = head.request_id
+        if not request_id and protocol in PROTOCOLS_WITH_BODY_ID and request.parts:
+            request_id = body_id(request.parts[0])
+        if not request_id:
+            request_id = exchange.event_id
+            added = _ID_PREFIX + request_id.encode() + b"\r\n"
+        exchange.request_id = request_id
+        exchange.id_line = added or _ID_PREFIX + request_id.encode("latin-1") + b"\r\n"
+        return added
+
+    def _more_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._chunks is not None:
+            end = self._scan_chunks(exchange, data, 0)
+            if end < 0:
+                return
+        else:
+            end = min(self._left, len(data))
+            self._left -= end
+            self._request_open = self._left > 0
+            if end < len(data):
+                self._pending = data[end:]
+            exchange.request.append(data if end == len(data) else data[:end])
+        piece = data if end == len(data) else data[:end]
+        if self._upstream is None:  # still connecting
+            self._outbox.append(piece)
+            self.transport.pause_reading()
+            return
+        exchange.held = None
+        self._upstream.silent_ticks = 0
+        self._upstream.transport.write(piece)
+
+    # --- the model server -----------------------------------------------------------------------------------------
+    def use(self, connection: UpstreamConnection) -> None:
+        """Part of upstream.Caller."""
+        exchange = self._exchange
+        if exchange is None or exchange.held is None:  # the client left while we were connecting
+            self._parts.pool.give_back(connection)
+            return
+        self._upstream = connection
+        connection.begin(self, exchange)
+        if self._write_paused:
+            connection.transport.pause_reading()
+        connection.transport.write(exchange.held)
+        if self._outbox:
+            exchange.held = None
+            connection.transport.writelines(self._outbox)
+            self._outbox = []
+            self.transport.resume_reading()
+
+    def pause(self) -> None:
+        """Part of upstream.Caller."""
+        self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Part of upstream.Caller."""
+        self.transport.resume_reading()
+
+    def inform(self, raw: bytes) -> None:
+        """Part of upstream.Caller."""
+        self.transport.write(raw)
+
+    def answer(self, head: ResponseHead, raw: bytes) -> bytes:
+        """Part of upstream.Caller."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
+        self._answer_begun = True
+        exchange.status = head.status
+        endless = head.content_length < 0 and not head.chunked
+        if endless or self._request_open:
+            self._close_after = True
+        added = b""
+        without: tuple[bytes, ...] = ()
+        if exchange.route is not None:
+            exchange.first_byte_s = time.monotonic()
+            response = exchange.response
+            response.content_type, response.content_encoding = head.content_type, head.content_encoding
+            response.headers = head.headers
+            exchange.variant = head.variant
+            if not head.names_request_id:
+                added = exchange.id_line
+            elif head.request_id != exchange.request_id:
+                # The caller must learn the id that the event carries, or its label would find nothing.
+                added, without = exchange.id_line, (_ID_NAME,)
+        if self._close_after:
+            added += b"connection: close\r\n"
+        if head.must_rewrite or without or self._close_after:
+            return rewritten(raw, without=(*without, b"connection") if self._close_after else without, added=added)
+        return raw[:-2] + added + b"\r\n" if added else raw
+
+    def done(self, connection: UpstreamConnection, *, reusable: bool) -> None:
+        """Part of upstream.Caller."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
+        self._upstream = None
+        if self._write_paused:
+            connection.transport.resume_reading()
+        if reusable and not self._request_open:
+            self._parts.pool.give_back(connection)
+        else:
+            connection.transport.abort()
+        self._end(exchange)
+        if self._close_after or self._request_open:
+            self._request_open = False
+            self.transport.close()
+        else:
+            self._next()
+
+    def failed(self, reason: str, detail: str, *, fresh: bool) -> None:
+        """Part of upstream.Caller."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        self._upstream = None
+        if not fresh and reason in _RETRIABLE and exchange.held is not None:
+            # It had been idle and closed as we wrote: nothing was answered and all that was sent is still here.
+            self._parts.pool.acquire(self, fresh=True)
+            return
+        self._parts.meters.upstream_error(reason)
+        status = 504 if reason in _TIMEOUTS else 502
+        if self._answer_begun:
+            self._give_up(exchange, status)
+            self.transport.abort()
+            return
+        self._close_after = self._close_after or self._request_open
+        body = self._write_error(exchange, status, detail)
+        exchange.status = status
+        exchange.first_byte_s = time.monotonic()
+        exchange.response.content_type = "application/json"
+        if exchange.route is not None:
+            exchange.response.append(body)
+        self._end(exchange)
+        self._after_error()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+    def _end(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._parts.meters.inflight -= 1
+        if exchange.route is not None:
+            if not exchange.event_id:  # refused before it was named
+                self._name_request(exchange, exchange.route.protocol)
+            self._parts.capture.record(exchange, time.monotonic())
+
+    def _give_up(self, exchange: Exchange, status: int) -> None:
+        """The answer will never be whole."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.release()
+        exchange.status = status
+        exchange.response.truncated = exchange.response.truncated or self._answer_begun
+        exchange.held = None
+        self._outbox = []
+        if self._request_open:
+            exchange.request.truncated = True
+        self._request_open = False
+        self._end(exchange)
+
+    def _after_error(self) -> None:
+        if self._close_after:
+            self._request_open = False
+            self.transport.close()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        if self._parts.draining:
+            self.transport.close()
+            return
+        if self._pending:
+            # Through the loop, not the stack: a client may have sent thousands of small requests at once.
+            asyncio.get_running_loop().call_soon(self._take_pending)
+
+    def _take_pending(self) -> None:
+        if self._exchange is None and not self.transport.is_closing():
+            data, self._pending = self._pending, b""
+            if len(data) > _MAX_PIPELINED_BYTES:
+                self.transport.resume_reading()
+            self._take_head(data)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """The request is not one that can be passed on; the connection cannot be read any further."""
+        exchange = self._exchange
+        self._close_after = True
+        if exchange is None:
+            exchange = Exchange(None, 0)
+        else:
+            upstream, self._upstream = self._upstream, None
+            if upstream is not None:
+                upstream.release()
+            exchange.status = status
+            self._end(exchange)
+        self._request_open = False
+        if not self._answer_begun:
+            self._write_error(exchange, status, detail)
+        self.transport.close()
+
+    def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
+        body = json.dumps({"error": f"driftline sidecar: {detail}"}).encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n"
+        ).encode()
+        closing = b"connection: close\r\n" if self._close_after else b""
+        self.transport.write(
+            head + exchange.id_line + closing + b"\r\n" + (b"" if exchange.answers_head else body)
+        )
+        return body
+
+
+def _looks_for_id(head: RequestHead, protocol: str) -> bool:
+    return not head.request_id and protocol in PROTOCOLS_WITH_BODY_ID and not head.expects_continue

@@ -1,0 +1,149 @@
+"""What the sidecar counts: plain numbers on the path, turned into Prometheus metrics when somebody scrapes.
+
+Per stream of predictions: received = logged + sampled out + dropped + not yet written.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from driftline import names
+
+OTHER = "other"
+_BUCKETS_S = names.LATENCY_BUCKETS_S
+
+
+class StreamMeters:
+    """Counters of one stream. ``received`` to ``dropped`` belong to the event loop, ``logged`` and ``lost_by_reason`` to
+    the spool's thread, so that none needs a lock. It is the receipt that the spool's thread fills in.
+    """
+
+    def __init__(self, model: str, version: str, variant: str) -> None:
+        self.model, self.version, self.variant = model, version, variant
+        self.requests: dict[tuple[str, int], int] = {}
+        self.buckets = [0] * (len(_BUCKETS_S) + 1)
+        self.seconds = 0.0
+        self.sampled_out = 0
+        self.dropped: dict[str, int] = {}
+        self.logged = 0
+        self.lost_by_reason: dict[str, int] = {}
+
+    def answered(self, protocol: str, status: int, seconds: float) -> None:
+        """One inference was answered."""
+        key = (protocol, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        self.buckets[bisect_left(_BUCKETS_S, seconds)] += 1
+        self.seconds += seconds
+
+    def drop(self, reason: str) -> None:
+        """One event was refused by the spool."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def written(self) -> None:
+        """Part of spool_writer.Receipt."""
+        self.logged += 1
+
+    def lost(self, reason: str) -> None:
+        """Part of spool_writer.Receipt."""
+        self.lost_by_reason[reason] = self.lost_by_reason.get(reason, 0) + 1
+
+
+class Meters:
+    """All counters of one sidecar; a Prometheus collector.
+
+    ``max_streams``: bound of the label values; a stream beyond it, or one whose model the server does not know
+    (404), counts under the model "other".
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        max_streams: int,
+        connections: Callable[[], int],
+        spool: Callable[[], Sequence[tuple[names.Metric, float]]],
+    ) -> None:
+        self.inflight = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._namespace = namespace
+        self._max_streams = max_streams
+        self._connections = connections
+        self._spool = spool
+        self._streams: dict[tuple[str, str, str], StreamMeters] = {}
+        self._other = StreamMeters(OTHER, "", "")
+        self._upstream_errors: dict[str, int] = {}
+
+    def stream(self, model: str, version: str, variant: str, status: int) -> StreamMeters:
+        """The counters of one stream."""
+        found = self._streams.get((model, version, variant))
+        if found is None:
+            if status == 404 or len(self._streams) >= self._max_streams:
+                return self._other
+            found = self._streams[model, version, variant] = StreamMeters(model, version, variant)
+        return found
+
+    def upstream_error(self, reason: str) -> None:
+        """The model server did not answer a request."""
+        self._upstream_errors[reason] = self._upstream_errors.get(reason, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        """Part of prometheus_client's Collector."""
+        streams = list(self._streams.values())
+        if any(self._other.buckets):
+            streams.append(self._other)
+        yield self._requests(streams)
+        yield self._latency(streams)
+        yield self._events(streams)
+        in_and_out = _counter(names.SIDECAR_BYTES)
+        in_and_out.add_metric(["in"], self.bytes_in)
+        in_and_out.add_metric(["out"], self.bytes_out)
+        yield in_and_out
+        errors = _counter(names.SIDECAR_UPSTREAM_ERRORS)
+        for reason, count in list(self._upstream_errors.items()):
+            errors.add_metric([reason], count)
+        yield errors
+        gauges = [
+            (names.SIDECAR_INFLIGHT, float(self.inflight)),
+            (names.SIDECAR_CONNECTIONS, float(self._connections())),
+            *self._spool(),
+        ]
+        for metric, value in gauges:
+            yield GaugeMetricFamily(metric.name, metric.help, value=value)
+
+    def _labels(self, stream: StreamMeters) -> list[str]:
+        return [self._namespace, stream.model, stream.version, stream.variant]
+
+    def _requests(self, streams: Sequence[StreamMeters]) -> Metric:
+        family = _counter(names.SIDECAR_REQUESTS)
+        for stream in streams:
+            for (protocol, status), count in list(stream.requests.items()):
+                family.add_metric([*self._labels(stream), protocol, str(status)], count)
+        return family
+
+    def _latency(self, streams: Sequence[StreamMeters]) -> Metric:
+        metric = names.SIDECAR_LATENCY
+        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        bounds = [str(bound) for bound in _BUCKETS_S] + ["+Inf"]
+        for stream in streams:
+            total, cumulated = 0, []
+            for bound, count in zip(bounds, stream.buckets, strict=True):
+                total += count
+                cumulated.append((bound, float(total)))
+            family.add_metric(self._labels(stream), cumulated, stream.seconds)
+        return family
+
+    def _events(self, streams: Sequence[StreamMeters]) -> Metric:
+        family = _counter(names.CAPTURE_EVENTS)
+        for stream in streams:
+            labels = self._labels(stream)
+            family.add_metric([*labels, names.OUTCOME_LOGGED, ""], stream.logged)
+            family.add_metric([*labels, names.OUTCOME_SAMPLED_OUT, ""], stream.sampled_out)
+            for reasons in (stream.dropped, stream.lost_by_reason):
+                for reason, count in list(reasons.items()):
+                    family.add_metric([*labels, names.OUTCOME_DROPPED, reason], count)
+        return family
+
+
+def _counter(metric: names.Metric) -> CounterMetricFamily:
+    return CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)

@@ -1,0 +1,28 @@
+"""The id of a request where no header gives one: looked for in the first bytes of the body."""
+
+import re
+
+_LOOK_BYTES = 1024
+_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
+_VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
+#: Protocols whose body has an id of its own at the top level.
+PROTOCOLS_WITH_BODY_ID = frozenset({"v2", "v2-binary", "generate"})
+
+
+def body_id(body: bytes) -> str:
+    """The top-level ``id`` of a JSON object, if it stands in the first KiB; else an empty text.
+
+    >>> body_id(b'{"id": "r-1", "inputs": []}'), body_id(b'{"inputs": [{"id": "no"}]}')
+    ('r-1', '')
+    """
+    head = body[:_LOOK_BYTES]
+    if b'"id"' not in head:
+        return ""
+    depth = 0
+    for token in _TOKEN.finditer(head):
+        if token[1] is None:
+            depth += 1 if token[0] in b"{[" else -1
+        elif depth == 1 and token[1] == b"id":
+            value = _VALUE.match(head, token.end())
+            return value[1].decode("ascii") if value else ""
+    return ""

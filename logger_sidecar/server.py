@@ -1,0 +1,214 @@
+"""The sidecar process: proxy, capture, spool, admin port and the shipper's supervisor, put together and taken down."""
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+
+from driftline import names
+from driftline.clock import Clock
+from driftline.names import ENV_PREFIX
+from logger_sidecar.admin import Answer, metrics_answer, serve_admin
+from logger_sidecar.capture import Capture, Redactor
+from logger_sidecar.client import ClientConnection, ProxyParts
+from logger_sidecar.heads import HeaderNames
+from logger_sidecar.meters import Meters
+from logger_sidecar.routes import RouteTable
+from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.supervisor import Supervisor
+from logger_sidecar.upstream import UpstreamPool
+
+_log = logging.getLogger("driftline.sidecar")
+_BACKLOG = 2048
+
+
+def run(
+    settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock, *, redactor: Redactor | None = None
+) -> int:
+    """Run the sidecar until SIGTERM or SIGINT; returns the exit code.
+
+    ``shipper`` None, or the sink ``none``: nothing is shipped, the spool is read by somebody else.
+    Raises OSError when a port is taken.
+    """
+    # What lives now lives to the end; what a request makes is freed by its reference count, so the collector of cycles
+    # need look only rarely.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Sidecar(settings, shipper, clock, redactor).run())
+
+
+class Sidecar:
+    """One sidecar, from listening to drained."""
+
+    def __init__(
+        self,
+        settings: SidecarSettings,
+        shipper: ShipperSettings | None,
+        clock: Clock,
+        redactor: Redactor | None = None,
+    ) -> None:
+        self.settings = settings
+        self.listen_port = 0
+        self.admin_port = 0
+        self._stop = asyncio.Event()
+        self.spool = SpoolWriter(
+            settings.spool_directory,
+            max_bytes=settings.spool_max_bytes,
+            segment_bytes=settings.segment_bytes,
+            buffer_bytes=settings.buffer_bytes,
+            first_offset=time.time_ns(),
+        )
+        self.meters = Meters(settings.namespace, settings.max_models, self._open_connections, self._spool_gauges)
+        header_names = HeaderNames(settings.capture_headers)
+        host, port = settings.upstream_address
+        self.pool = UpstreamPool(
+            host,
+            port,
+            header_names=header_names,
+            connect_timeout_s=settings.connect_timeout_s,
+            max_idle=settings.max_idle_upstream,
+            max_head_bytes=settings.max_head_bytes,
+        )
+        capture = Capture(
+            self.spool,
+            self.meters,
+            source=settings.source,
+            namespace=settings.namespace,
+            variant=settings.variant,
+            sample_rate=settings.sample_rate,
+            redactor=redactor,
+        )
+        self._parts = ProxyParts(
+            pool=self.pool,
+            routes=RouteTable(settings.default_model, settings.model_version),
+            header_names=header_names,
+            capture=capture,
+            meters=self.meters,
+            clock=clock,
+            max_body_bytes=settings.max_body_bytes,
+            max_head_bytes=settings.max_head_bytes,
+        )
+        self._supervisor = _supervisor(settings, shipper)
+        self._tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
+
+    def stop(self) -> None:
+        """Begin the end: what SIGTERM does."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Serve until told to stop, then drain; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        server, admin = await self.start()
+        _log.info(
+            "sidecar listens on port %d for %s, admin port %d", self.listen_port, self.pool.address, self.admin_port
+        )
+        ticker = loop.create_task(self._tick())
+        await self._stop.wait()
+        await self._drain(server)
+        ticker.cancel()
+        await loop.run_in_executor(None, self._finish)
+        admin.close()
+        return 0
+
+    async def start(self) -> tuple[asyncio.Server, asyncio.Server]:
+        """Open both ports and begin to spool."""
+        settings, loop = self.settings, asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: ClientConnection(self._parts), settings.listen_host, settings.listen_port, backlog=_BACKLOG
+        )
+        self.listen_port = server.sockets[0].getsockname()[1]
+        routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready}
+        admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
+        self.admin_port = admin.sockets[0].getsockname()[1]
+        self.spool.start()
+        return server, admin
+
+    async def _tick(self) -> None:
+        settings = self.settings
+        response_ticks = round(settings.response_timeout_s / self._tick_s)
+        idle_ticks = round(settings.idle_timeout_s / self._tick_s)
+        reported = ""
+        while True:
+            if self._supervisor is not None:
+                self._supervisor.tick()
+            self.pool.tick(response_ticks, idle_ticks)
+            for connection in list(self._parts.connections):
+                connection.tick(idle_ticks)
+            if self.spool.last_error != reported:
+                reported = self.spool.last_error
+                _log.warning("spool: %s", reported or "writing again")
+            await asyncio.sleep(self._tick_s)
+
+    async def _drain(self, server: asyncio.Server) -> None:
+        self._parts.draining = True
+        server.close()
+        for connection in list(self._parts.connections):
+            connection.drain()
+        deadline = time.monotonic() + self.settings.drain_timeout_s
+        while self._parts.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in list(self._parts.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # lets the last connections say that they are gone, so that they are counted
+        self.pool.close()
+
+    def _finish(self) -> None:
+        if not self.spool.close(self.settings.drain_timeout_s):
+            _log.error("the spool was not flushed within %g s", self.settings.drain_timeout_s)
+        if self._supervisor is not None:
+            self._supervisor.stop(self.settings.drain_timeout_s)
+
+    async def _metrics(self) -> Answer:
+        return metrics_answer(self.meters)
+
+    async def _health(self) -> Answer:
+        return Answer(200, b"ok\n")
+
+    async def _ready(self) -> Answer:
+        if self._parts.draining:
+            return Answer(503, b"draining\n")
+        if await self.pool.reachable():
+            return Answer(200, b"ok\n")
+        return Answer(503, f"the model server at {self.pool.address} does not accept connections\n".encode())
+
+    def _open_connections(self) -> int:
+        return len(self._parts.connections)
+
+    def _spool_gauges(self) -> list[tuple[names.Metric, float]]:
+        return [
+            (names.SPOOL_BYTES, float(self.spool.bytes_held)),
+            (names.SPOOL_LIMIT_BYTES, float(self.spool.max_bytes)),
+            (names.SPOOL_OLDEST_AGE, self.spool.oldest_age_s(time.time())),
+        ]
+
+
+def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:
+    if shipper is None or settings.sink == "none":
+        return None
+    own = dataclasses.replace(shipper, spool_directory=settings.spool_directory.absolute(), parent_pid=os.getpid())
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(f"{ENV_PREFIX}SHIPPER_")}
+    # The child finds this package even where it is not installed but lies on the path.
+    inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return Supervisor("logger_sidecar.shipper", {**inherited, **environment_of(own, "SHIPPER")}, time.monotonic)
+
+
+def environment_of(settings: Any, prefix: str) -> Mapping[str, str]:
+    """The environment from which ``driftline.settings.load`` reads the same settings back."""
+    environ = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+        environ[f"{ENV_PREFIX}{prefix}_{field.name.upper()}"] = text
+    return environ

@@ -1,0 +1,57 @@
+"""Keeps the shipper running beside the proxy: starts it again when it dies, and lets it finish at the end."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+#: A child that lived this long was well; the next wait is short again.
+_WELL_AFTER_S = 60.0
+
+
+class Supervisor:
+    """One child process. ``monotonic``: seconds of a clock that never jumps."""
+
+    def __init__(self, module: str, environ: Mapping[str, str], monotonic: Callable[[], float]) -> None:
+        self._command = [sys.executable, "-m", module]
+        self._environ = dict(environ)
+        self._monotonic = monotonic
+        self._child: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+        self._wait_s = _FIRST_WAIT_S
+        self._due_s = 0.0
+        self.restarts = -1
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while it runs."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    def tick(self) -> None:
+        """Called regularly: starts the child when it is not there and its waiting time is over."""
+        now_s = self._monotonic()
+        if self._child is not None:
+            if self._child.poll() is None:
+                return
+            if now_s - self._started_s > _WELL_AFTER_S:
+                self._wait_s = _FIRST_WAIT_S
+            self._child = None
+            self._due_s = now_s + self._wait_s
+            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+        if now_s >= self._due_s:
+            self._started_s = now_s
+            self.restarts += 1
+            self._child = subprocess.Popen(self._command, env=self._environ, stdin=subprocess.DEVNULL)
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask the child to finish, wait up to ``timeout_s`` seconds, then end it."""
+        child, self._child = self._child, None
+        if child is None or child.poll() is not None:
+            return
+        child.terminate()
+        try:
+            child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

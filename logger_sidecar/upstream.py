@@ -1,0 +1,298 @@
+"""Connections to the model server: one exchange at a time on each, kept and used again."""
+
+import asyncio
+from typing import Protocol, cast
+
+from logger_sidecar.chunked import ChunkedScanner, ChunkError
+from logger_sidecar.exchange import Exchange
+from logger_sidecar.heads import HeaderNames, HeadError, ResponseHead
+
+REASON_REFUSED = "connect_refused"
+REASON_CONNECT_TIMEOUT = "connect_timeout"
+REASON_CLOSED = "closed"
+REASON_CLOSED_MID_RESPONSE = "closed_mid_response"
+REASON_BAD_RESPONSE = "bad_response"
+REASON_TIMEOUT = "response_timeout"
+
+_UNTIL_CLOSE = -1
+
+
+class Caller(Protocol):
+    """Who waits for the answer: the client's side of the exchange."""
+
+    transport: asyncio.Transport
+
+    def use(self, connection: "UpstreamConnection") -> None:
+        """A connection for the exchange is there."""
+
+    def answer(self, head: ResponseHead, raw: bytes) -> bytes:
+        """The answer's head came; returns it as the client shall see it."""
+
+    def inform(self, raw: bytes) -> None:
+        """An interim answer (1xx) came."""
+
+    def done(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
+        """The answer is complete."""
+
+    def failed(self, reason: str, detail: str, *, fresh: bool) -> None:
+        """There will be no (whole) answer. ``fresh``: the connection had served nobody before."""
+
+    def pause(self) -> None:
+        """The model server takes no more for now."""
+
+    def resume(self) -> None:
+        """It does again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to the model server."""
+
+    def __init__(self, pool: "UpstreamPool") -> None:
+        self.transport: asyncio.Transport
+        self.silent_ticks = 0
+        self.served = 0
+        self._pool = pool
+        self._head = ResponseHead(pool.header_names)
+        self._caller: Caller | None = None
+        self._exchange: Exchange
+        self._in_head = True
+        self._left = 0
+        self._chunks: ChunkedScanner | None = None
+        self._pending = b""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._caller is not None
+
+    @property
+    def answer_begun(self) -> bool:
+        """Whether any byte of the present answer has come."""
+        return not self._in_head or bool(self._pending)
+
+    def begin(self, caller: Caller, exchange: Exchange) -> None:
+        """Answer this caller from now on."""
+        self._caller = caller
+        self._exchange = exchange
+        self._in_head = True
+        self._chunks = None
+        self.silent_ticks = 0
+
+    def release(self) -> None:
+        """The caller is gone; what is on the way would be in nobody's name, so the connection ends."""
+        self._caller = None
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
+        self.transport = cast(asyncio.Transport, transport)  # a base class of uvloop's own by duck typing only
+
+    def pause_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        if self._caller is not None:
+            self._caller.pause()
+
+    def resume_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        if self._caller is not None:
+            self._caller.resume()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
+        self.silent_ticks = 0
+        if self._caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
+            self.transport.abort()
+        elif self._in_head:
+            self._take_head(self._caller, self._pending + data if self._pending else data)
+        else:
+            self._take_body(self._caller, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol."""
+        self._pool.forget(self)
+        caller = self._caller
+        if caller is None:
+            return
+        self._caller = None
+        if not self._in_head and self._chunks is None and self._left == _UNTIL_CLOSE and exc is None:
+            caller.done(self, reusable=False)
+            return
+        reason = REASON_CLOSED if self._in_head else REASON_CLOSED_MID_RESPONSE
+        fresh = self.served == 0 or self.answer_begun
+        caller.failed(reason, "the model server closed the connection before its answer was complete", fresh=fresh)
+
+    def fail(self, reason: str, detail: str) -> None:
+        """Give the exchange up."""
+        caller, self._caller = self._caller, None
+        self.transport.abort()
+        if caller is not None:
+            caller.failed(reason, detail, fresh=True)
+
+    def _take_head(self, caller: Caller, data: bytes) -> None:
+        while True:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                self._pending = data
+                if len(data) > self._pool.max_head_bytes:
+                    self.fail(REASON_BAD_RESPONSE, "the head of the model server's answer is too long")
+                return
+            self._pending = b""
+            raw = data[:end]
+            try:
+                self._head.parse(raw, answers_head=self._exchange.answers_head)
+            except HeadError as error:
+                self.fail(REASON_BAD_RESPONSE, f"the model server's answer is not HTTP: {error}")
+                return
+            if self._head.status >= 200:
+                break
+            if self._head.status == 101:
+                self.fail(REASON_BAD_RESPONSE, "the model server switched protocols without being asked to")
+                return
+            caller.inform(raw)
+            data = data[end:]
+        self._in_head = False
+        self._answer(caller, raw, data, end)
+
+    def _answer(self, caller: Caller, raw: bytes, data: bytes, end: int) -> None:
+        head, exchange = self._head, self._exchange
+        out = caller.answer(head, raw)
+        if len(data) > end:
+            body = data[end:]
+            if 0 <= head.content_length <= len(body) and not head.chunked:
+                caller.transport.write(out + body[: head.content_length])
+                exchange.response.append(body[: head.content_length])
+                head.pass_body(body[: head.content_length])
+                self._finish(caller, surplus=len(body) > head.content_length)
+                return
+            caller.transport.write(out)
+            self._frame()
+            self._take_body(caller, body)
+            return
+        caller.transport.write(out)
+        if head.content_length == 0 and not head.chunked:
+            self._finish(caller, surplus=False)
+        else:
+            self._frame()
+
+    def _frame(self) -> None:
+        self._left = self._head.content_length if self._head.content_length >= 0 else _UNTIL_CLOSE
+        self._chunks = ChunkedScanner(self._pool.max_head_bytes) if self._head.chunked else None
+
+    def _take_body(self, caller: Caller, data: bytes) -> None:
+        response = self._exchange.response
+        if self._chunks is not None:
+            try:
+                end = self._chunks.feed(data, 0, response)
+            except ChunkError as error:
+                self.fail(REASON_BAD_RESPONSE, f"the model server's answer is badly chunked: {error}")
+                return
+            caller.transport.write(data if end < 0 else data[:end])
+            if end >= 0:
+                self._finish(caller, surplus=end < len(data))
+            return
+        if self._left == _UNTIL_CLOSE:
+            caller.transport.write(data)
+            response.append(data)
+            return
+        surplus = len(data) > self._left
+        piece = data[: self._left] if surplus else data
+        caller.transport.write(piece)
+        response.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._finish(caller, surplus=surplus)
+
+    def _finish(self, caller: Caller, *, surplus: bool) -> None:
+        self._caller = None
+        self.served += 1
+        caller.done(self, reusable=self._head.keep_alive and not surplus)
+
+
+class UpstreamPool:
+    """The connections to one model server; idle ones are used again, newest first."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        header_names: HeaderNames,
+        connect_timeout_s: float,
+        max_idle: int,
+        max_head_bytes: int,
+    ) -> None:
+        self.header_names = header_names
+        self.max_head_bytes = max_head_bytes
+        self.address = f"{host}:{port}"
+        self._host = host
+        self._port = port
+        self._connect_timeout_s = connect_timeout_s
+        self._max_idle = max_idle
+        self._idle: list[UpstreamConnection] = []
+        self._all: set[UpstreamConnection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
+        """Give the caller a connection: at once if one is idle, else when it is made (or ``failed``)."""
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if not connection.transport.is_closing():
+                caller.use(connection)
+                return
+        task = asyncio.get_running_loop().create_task(self._connect(caller))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Keep the connection for the next one."""
+        if len(self._idle) < self._max_idle and not connection.transport.is_closing():
+            self._idle.append(connection)
+        else:
+            connection.transport.abort()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """It is closed."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def tick(self, response_ticks: int, idle_ticks: int) -> None:
+        """Called regularly: gives up what has been silent for too many ticks."""
+        for connection in list(self._all):
+            connection.silent_ticks += 1
+            if connection.is_busy and connection.silent_ticks > response_ticks:
+                connection.fail(REASON_TIMEOUT, "the model server did not answer in time")
+            elif not connection.is_busy and connection.silent_ticks > idle_ticks:
+                connection.transport.close()
+
+    async def reachable(self) -> bool:
+        """Whether the model server accepts a connection now."""
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._all):
+            connection.transport.abort()
+        for task in self._connecting:
+            task.cancel()
+
+    async def _connect(self, caller: Caller) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(lambda: UpstreamConnection(self), self._host, self._port)
+        except TimeoutError:
+            detail = f"no connection to the model server at {self.address} within {self._connect_timeout_s:g} s"
+            caller.failed(REASON_CONNECT_TIMEOUT, detail, fresh=True)
+        except OSError as error:
+            detail = f"the model server at {self.address} cannot be reached: {error.strerror or error}"
+            caller.failed(REASON_REFUSED, detail, fresh=True)
+        else:
+            self._all.add(connection)
+            caller.use(connection)
