@@ -1,0 +1,76 @@
+"""What is installed is this checkout, under names that nobody else has; a wheel holds all of it and no more."""
+
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from driftline import __version__
+from tests.house import ROOT, own_files, packages, project, rooms
+
+
+@pytest.mark.parametrize("package", packages())
+def test_no_other_distribution_owns_the_name(package: str) -> None:
+    assert set(importlib.metadata.packages_distributions().get(package, ["driftline"])) == {"driftline"}
+
+
+@pytest.mark.parametrize("package", packages())
+def test_a_package_is_imported_from_this_checkout(package: str) -> None:
+    # From another folder, so that the answer comes from what is installed and not from the working directory.
+    code = f"import {package}; print({package}.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == ROOT / package / "__init__.py"
+
+
+def test_the_version_is_said_once_for_all() -> None:
+    assert importlib.metadata.version("driftline") == project()["project"]["version"] == __version__
+
+
+def test_the_command_is_where_the_project_file_says() -> None:
+    target = project()["project"]["scripts"]["driftline"]
+    module, _, function = target.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_there_is_a_group_of_dependencies_for_every_room_and_all_holds_them() -> None:
+    groups = project()["project"]["optional-dependencies"]
+    wanted = {"sidecar" if room == "logger_sidecar" else room for room in rooms()}
+    assert wanted | {"demo", "all", "alibi", "evidently", "dev"} <= set(groups)
+    held = re.search(r"\[(.*)\]", groups["all"][0])
+    assert held is not None
+    assert wanted | {"demo"} == set(held.group(1).split(","))
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-extras.txt"])
+def test_every_direct_dependency_is_held_by_the_constraints(name: str) -> None:
+    pinned = {re.split(r"[=<>!; \[]", line)[0].lower() for line in (ROOT / name).read_text().splitlines() if line}
+    groups = project()["project"]["optional-dependencies"]
+    apart = {"all", "alibi", "evidently"} if name == "constraints.txt" else {"all"}
+    wanted = list(project()["project"]["dependencies"])
+    wanted += [requirement for group, found in groups.items() if group not in apart for requirement in found]
+    direct = {re.split(r"[=<>!; \[]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
+    assert direct - pinned == set(), "run make constraints"
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_file_of_the_packages_and_nothing_else(tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    command = [str(uv)] if uv.exists() else ["uv"]
+    command += ["build", "--quiet", "--wheel", "--no-create-gitignore", "--out-dir", str(tmp_path)]
+    source = tmp_path / "source"
+    for path in own_files():
+        target = source / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    subprocess.run([*command, str(source)], check=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    own = {str(path.relative_to(ROOT)) for path in own_files() if path.relative_to(ROOT).parts[0] in packages()}
+    assert names == own
+    assert tomllib.loads((source / "pyproject.toml").read_text()) == project()
