@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from driftline.errors import DecodeError
+from driftline.errors import DecodeError, DriftlineError
 from serving import json_body, reasons, v1, v2, v2_binary
+from serving.errors import ModelFailedError
 from serving.json_body import NotThisFormat
 from serving.repository import Model
 from serving.tensors import BYTES, Tensor
@@ -34,7 +35,7 @@ def infer_v2(model: Model, body: bytes, binary_header: str | None) -> Answer:
         raise DecodeError(reasons.MALFORMED, f"the request breaks the V2 protocol: {fault}") from fault
     tensors = v2_binary.tensors(request.inputs, tail)
     request_id = request.id if isinstance(request.id, str) and request.id else None
-    outputs = _requested(model.runtime.predict(tensors), request)
+    outputs = _requested(_predict(model, tensors), request)
     return Answer(*v2_binary.write_response(model.name, model.version, request_id, outputs))
 
 
@@ -47,12 +48,21 @@ def predict_v1(model: Model, body: bytes) -> Answer:
     if "instances" not in document and "inputs" not in document:
         raise DecodeError(reasons.MALFORMED, "the request has neither 'instances' nor 'inputs'")
     tensors = v1.request_tensors(document, [spec.name for spec in model.config.inputs])
-    outputs = model.runtime.predict(tensors)
+    outputs = _predict(model, tensors)
     columns = [_rows(tensor) for tensor in outputs]
     if len(outputs) == 1:
         return Answer(v1.write_response(columns[0]))
     names = [tensor.name for tensor in outputs]
     return Answer(v1.write_response([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]))
+
+
+def _predict(model: Model, tensors: Sequence[Tensor]) -> list[Tensor]:
+    try:
+        return model.runtime.predict(tensors)
+    except DriftlineError:
+        raise
+    except Exception as error:  # a foreign model may raise anything
+        raise ModelFailedError(f"model '{model.name}' failed: {type(error).__name__}: {error}") from error
 
 
 def _requested(outputs: Sequence[Tensor], request: v2.Request) -> list[tuple[Tensor, bool]]:

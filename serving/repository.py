@@ -22,7 +22,7 @@ class Runtime(Protocol):
     """A loaded model."""
 
     def predict(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """All outputs for the inputs; raises DecodeError on bad input, ModelFailedError when the model raises."""
+        """All outputs for the inputs; raises DecodeError on bad input, anything when the model fails."""
         ...
 
 

@@ -1,7 +1,9 @@
 """Runs the model server: loads the repository, listens, ends in order on SIGTERM or Ctrl-C."""
 
 import logging
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 
 import uvicorn
 
@@ -31,12 +33,16 @@ def run(settings: ServingSettings, clock: Clock) -> int:
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
     server = uvicorn.Server(config)
+    # uvicorn ends in order and then raises the signal again, for the handler that was there before it.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _ended)
     try:
         server.run()
-    except KeyboardInterrupt:
-        # uvicorn has already ended in order; it raises the signal again for its caller.
-        _log.info("ended by Ctrl-C")
     finally:
         if pool is not None:
             pool.shutdown()
     return 0 if server.started else 1
+
+
+def _ended(number: int, _frame: FrameType | None) -> None:
+    _log.info("ended by signal %d", number)

@@ -20,7 +20,6 @@ from sklearn.linear_model import LogisticRegression
 
 from driftline.errors import DecodeError
 from serving import column_values, reasons
-from serving.errors import ModelFailedError
 from serving.model_config import ModelConfig, TensorSpec
 from serving.tensors import BYTES, NUMPY_TYPES, Tensor, Values
 
@@ -45,12 +44,9 @@ class SklearnRuntime:
         self._wanted = {output.source for output in config.outputs}
 
     def predict(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of the config; raises DecodeError or ModelFailedError."""
+        """The outputs of the config; raises DecodeError on bad input."""
         matrix = encode(tensors, self._config.inputs, self._codes)
-        try:
-            prediction, shares = self._run(matrix)
-        except Exception as error:
-            raise ModelFailedError(f"the model failed: {type(error).__name__}: {error}") from error
+        prediction, shares = self._run(matrix)
         return [_output(spec, prediction, shares) for spec in self._config.outputs]
 
     def _run(self, matrix: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

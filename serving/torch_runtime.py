@@ -8,7 +8,7 @@ import numpy as np
 
 from driftline.errors import DecodeError
 from serving import reasons
-from serving.errors import ModelFailedError, ModelUnavailableError
+from serving.errors import ModelUnavailableError
 from serving.model_config import ModelConfig, TensorSpec
 from serving.tensors import BF16, BYTES, NUMPY_TYPES, Tensor
 
@@ -27,17 +27,12 @@ class TorchRuntime:
         self._device = device
 
     def predict(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of the config; raises DecodeError or ModelFailedError."""
+        """The outputs of the config; raises DecodeError on bad input."""
         arrays = [_array(spec, tensors) for spec in self._config.inputs]
-        try:
-            with torch.inference_mode():
-                answers = self._module(*(torch.from_numpy(array).to(self._device) for array in arrays))
-            parts = [answers] if isinstance(answers, torch.Tensor) else list(answers)
-            return [
-                _output(spec, part.to("cpu").numpy()) for spec, part in zip(self._config.outputs, parts, strict=True)
-            ]
-        except Exception as error:
-            raise ModelFailedError(f"the model failed: {type(error).__name__}: {error}") from error
+        with torch.inference_mode():
+            answers = self._module(*(torch.from_numpy(array).to(self._device) for array in arrays))
+        parts = [answers] if isinstance(answers, torch.Tensor) else list(answers)
+        return [_output(spec, part.to("cpu").numpy()) for spec, part in zip(self._config.outputs, parts, strict=True)]
 
 
 def load(config: ModelConfig, directory: Path, device: str) -> TorchRuntime:
