@@ -71,12 +71,12 @@ def _counts_and_ratio(objective: Objective, window_s: float, options: RuleOption
 
 
 def _lower_bound(objective: Objective, window_s: float) -> Rule:
-    """The traffic guard, ``alerts.burn.wilson_lower`` in PromQL."""
+    """The traffic guard, ``alerts.burn.proven_ratio`` in PromQL."""
     name = format_duration(window_s)
-    bad = _series(objective, f"{names.RULE_BAD_INCREASE}{name}")
-    total = _series(objective, f"{names.RULE_TOTAL_INCREASE}{name}")
+    bad = f"clamp_min({_series(objective, names.RULE_BAD_INCREASE + name)} - 1, 0)"
+    total = _series(objective, names.RULE_TOTAL_INCREASE + name)
     z = Decimal(str(WILSON_Z))
-    spread = f"sqrt({bad} * clamp_min({total} - {bad}, 0) / ({total} > 0) + {_decimal(z * z / 4)})"
+    spread = f"sqrt(\n  {bad}\n  * clamp_min({total} - {bad}, 0)\n  / ({total} > 0)\n  + {_decimal(z * z / 4)}\n)"
     expr = f"({bad} + {_decimal(z * z / 2)} - {_decimal(z)} * {spread})\n/\n({total} + {_decimal(z * z)})"
     return _record(objective, f"{names.RULE_BAD_LOWER}{name}", expr)
 

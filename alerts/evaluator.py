@@ -1,7 +1,7 @@
 """Embedded evaluation: the burn-rate alerts without Prometheus, from the same objectives and with the same answers.
 
 It reads the counters, keeps what the longest window needs, and decides each alert as the generated rule would: bad
-ratio of the short window and proven bad ratio (Wilson) of the long one above the threshold. A window with fewer than
+ratio of the short window and proven bad ratio of the long one above the threshold. A window with fewer than
 two samples decides nothing, as in Prometheus.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from alerts.burn import Window, wilson_lower, windows
+from alerts.burn import Window, proven_ratio, windows
 from alerts.fingerprint import fingerprint
 from alerts.history import CounterHistory
 from alerts.options import RuleOptions
@@ -124,7 +124,7 @@ class Evaluator:
     def _decide(self, objective: Objective, window: Window, at_s: float) -> Decision:
         long_bad, long_total = self._counts(objective, at_s, window.long_s)
         short_bad, short_total = self._counts(objective, at_s, window.short_s)
-        lower, short = wilson_lower(long_bad, long_total), _ratio(short_bad, short_total)
+        lower, short = proven_ratio(long_bad, long_total), _ratio(short_bad, short_total)
         return Decision(
             objective=objective,
             window=window,

@@ -136,16 +136,16 @@ def _results_of(
 def _bad_since(alert: Alert, results: Sequence[Result]) -> float | None:
     kinds = _TELLING.get(alert.labels.get(names.SLO, ""), ())
     classified = any(result.kind == "performance" and result.detector == ACCURACY for result in results)
-    target = 1.0 - _budget(alert) if classified else None
+    target = _target(alert) if classified else None
     starts = (bad_since(results, kind, target) for kind in kinds)
     return next((start_s for start_s in starts if start_s is not None), None)
 
 
-def _budget(alert: Alert) -> float:
+def _target(alert: Alert) -> float | None:
     try:
-        return float(alert.annotations.get("budget_percent", "")) / 100.0
+        return 1.0 - float(alert.annotations.get("budget_percent", "")) / 100.0
     except ValueError:
-        return 0.0
+        return None
 
 
 def _ask(question: Callable[[], T]) -> tuple[T | None, str | None]:

@@ -24,9 +24,9 @@ def bad_since(results: Iterable[Result], kind: Kind, target: float | None = None
     for result in results:
         telling = result.kind == kind and result.window.segment == ALL_ROWS
         if telling and result.verdict is not Verdict.NOT_ENOUGH_EVIDENCE and _tells(result, target):
-            start_s = result.window.start_s
-            bad[start_s] = bad.get(start_s, False) or _is_bad(result, target)
-    start_s = None
+            began_s = result.window.start_s
+            bad[began_s] = bad.get(began_s, False) or _is_bad(result, target)
+    start_s: float | None = None
     for at_s in sorted(bad, reverse=True):
         if bad[at_s]:
             start_s = at_s

@@ -1,0 +1,137 @@
+"""The alerts about the monitoring itself, as Prometheus decides them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from alerts.health_rules import health_groups
+from alerts.options import RuleOptions
+from alerts.rules import to_yaml
+from driftline import names
+from driftline.durations import format_duration
+from tests.alerts.examples import monitor, run
+from tests.alerts.rule_tests import Series, counter
+
+pytestmark = pytest.mark.real
+
+MINUTE_S = 60.0
+IDENTITY = {"namespace": "default", "model": "flight-delay"}
+STREAM = {**IDENTITY, "version": "1", "variant": "stable"}
+
+
+def _requests(minutes: int) -> Series:
+    return Series(names.SIDECAR_REQUESTS.name, {**STREAM, "code": "200", "protocol": "v2"}, counter([10.0] * minutes))
+
+
+def _captured(outcome: str, rises: Sequence[float]) -> Series:
+    return Series(names.CAPTURE_EVENTS.name, {**STREAM, "outcome": outcome, "reason": ""}, counter(rises))
+
+
+def _stored(rises: Sequence[float]) -> Series:
+    return Series(names.COLLECTOR_EVENTS.name, {**STREAM, "outcome": "stored", "reason": ""}, counter(rises))
+
+
+def _ran(times: Sequence[float]) -> Series:
+    return Series(names.DETECTORS_LAST_RUN.name, IDENTITY, list(times))
+
+
+def _spool(used: float, minutes: int) -> list[Series]:
+    labels = {"instance": "a:1"}
+    return [
+        Series(names.SPOOL_BYTES.name, labels, [used] * minutes),
+        Series(names.SPOOL_LIMIT_BYTES.name, labels, [100.0] * minutes),
+    ]
+
+
+def _lag(values: Sequence[float]) -> Series:
+    return Series(names.COLLECTOR_LAG.name, {"partition": "kafka:t:0"}, list(values))
+
+
+def _labelled(label_rises: Sequence[float], hours: int) -> list[Series]:
+    """A day has 288 steps of five minutes; here a step is ten, so that the test stays short."""
+    rows = Series(names.COLLECTOR_ROWS.name, {**STREAM, "outcome": "pass"}, counter([10.0] * hours * 6))
+    return [rows, Series(names.LABELS.name, {**IDENTITY, "outcome": "joined"}, counter(label_rises))]
+
+
+CASES: dict[str, tuple[str, list[Series], float, float, bool]] = {
+    # name: alert, series, their interval, time asked, whether it fires
+    "no request metrics": (names.ALERT_METRICS_ABSENT, [_ran([0.0] * 30)], MINUTE_S, 25, True),
+    "request metrics": (names.ALERT_METRICS_ABSENT, [_requests(30)], MINUTE_S, 25, False),
+    "detectors never ran": (names.ALERT_DETECTORS_STALE, [_requests(100)], MINUTE_S, 90, True),
+    "detectors stopped": (names.ALERT_DETECTORS_STALE, [_ran([7.0] * 200)], MINUTE_S, 150, True),
+    "detectors run": (names.ALERT_DETECTORS_STALE, [_ran([m * 60.0 for m in range(200)])], MINUTE_S, 150, False),
+    "nothing stored": (
+        names.ALERT_COLLECTOR_STALLED,
+        [_captured("logged", [10.0] * 40), _stored([10.0] * 5 + [0.0] * 35)],
+        MINUTE_S,
+        35,
+        True,
+    ),
+    "never stored": (names.ALERT_COLLECTOR_STALLED, [_captured("logged", [10.0] * 40)], MINUTE_S, 35, True),
+    "stored": (
+        names.ALERT_COLLECTOR_STALLED,
+        [_captured("logged", [10.0] * 40), _stored([10.0] * 40)],
+        MINUTE_S,
+        35,
+        False,
+    ),
+    "no traffic to store": (
+        names.ALERT_COLLECTOR_STALLED,
+        [_captured("logged", [0.0] * 40), _stored([0.0] * 40)],
+        MINUTE_S,
+        35,
+        False,
+    ),
+    "one in ten dropped": (
+        names.ALERT_CAPTURE_DROPPING,
+        [_captured("logged", [9.0] * 40), _captured("dropped", [1.0] * 40)],
+        MINUTE_S,
+        35,
+        True,
+    ),
+    "one in a hundred dropped": (
+        names.ALERT_CAPTURE_DROPPING,
+        [_captured("logged", [99.0] * 40), _captured("dropped", [1.0] * 40)],
+        MINUTE_S,
+        35,
+        False,
+    ),
+    "labels stopped": (names.ALERT_LABELS_LATE, _labelled([5.0] * 60 + [0.0] * 300, 60), 600, 50 * 60, True),
+    "labels never came": (names.ALERT_LABELS_LATE, _labelled([5.0], 60)[:1], 600, 58 * 60, True),
+    "labels come": (names.ALERT_LABELS_LATE, _labelled([5.0] * 360, 60), 600, 50 * 60, False),
+    "labels are not due yet": (names.ALERT_LABELS_LATE, _labelled([0.0] * 360, 60), 600, 20 * 60, False),
+    "spool nearly full": (names.ALERT_SPOOL_FILLING, _spool(85.0, 30), MINUTE_S, 20, True),
+    "spool half full": (names.ALERT_SPOOL_FILLING, _spool(50.0, 30), MINUTE_S, 20, False),
+    "lag grows": (names.ALERT_COLLECTOR_LAGGING, [_lag([10.0 * m for m in range(90)])], MINUTE_S, 80, True),
+    "lag shrinks": (names.ALERT_COLLECTOR_LAGGING, [_lag([900.0 - 10 * m for m in range(90)])], MINUTE_S, 80, False),
+    "lag comes and goes": (names.ALERT_COLLECTOR_LAGGING, [_lag([m % 7.0 for m in range(90)])], MINUTE_S, 80, False),
+    "the deadman": (names.ALERT_DEADMAN, [_requests(10)], MINUTE_S, 5, True),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_health(case: str, promtool: Path, tmp_path: Path) -> None:
+    alertname, series, interval_s, at_minute, fires = CASES[case]
+    rules = {"groups": health_groups([monitor("flight-delay")], RuleOptions())}
+    (tmp_path / "rules.yml").write_text(to_yaml(rules))
+    expression = f'count(ALERTS{{alertname="{alertname}",alertstate="firing"}}) or vector(0)'
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": format_duration(interval_s / 2),
+        "tests": [
+            {
+                "interval": format_duration(interval_s),
+                "input_series": [one.input() for one in series],
+                "promql_expr_test": [
+                    {
+                        "expr": expression,
+                        "eval_time": f"{at_minute}m30s",
+                        "exp_samples": [{"labels": "{}", "value": 1 if fires else 0}],
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(to_yaml(test))
+    run(promtool, "test", "rules", tmp_path / "test.yml")
