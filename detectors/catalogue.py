@@ -4,7 +4,7 @@ To add a detector: write its file (a function from :class:`ColumnSample` to :cla
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,11 +30,12 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A detector, its name in monitors, and the column types it can look at."""
+    """A detector, its name in monitors, the column types it can look at, and whether it can decide (has a p-value)."""
 
     name: str
     kinds: tuple[Kind, ...]
     detect: Detector
+    decides: bool = True
 
 
 _BOTH: tuple[Kind, ...] = ("numeric", "categorical")
@@ -48,9 +49,9 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("alibi:ks", ("numeric",), alibi_adapter.ks),
     Entry("alibi:chi_square", ("categorical",), alibi_adapter.chi_square),
     Entry("evidently:ks", ("numeric",), evidently_adapter.ks),
-    Entry("evidently:psi", _BOTH, evidently_adapter.psi),
-    Entry("evidently:wasserstein", ("numeric",), evidently_adapter.wasserstein),
-    Entry("evidently:jensenshannon", _BOTH, evidently_adapter.jensenshannon),
+    Entry("evidently:psi", _BOTH, evidently_adapter.psi, decides=False),
+    Entry("evidently:wasserstein", ("numeric",), evidently_adapter.wasserstein, decides=False),
+    Entry("evidently:jensenshannon", _BOTH, evidently_adapter.jensenshannon, decides=False),
     Entry("evidently:chisquare", ("categorical",), evidently_adapter.chisquare),
 )
 
@@ -70,9 +71,9 @@ def check_detectors(monitor: Monitor) -> None:
         raise MonitorError(f"monitor {monitor.name}", faults)
 
 
-def _faults(kind: Kind, chosen: Iterable[str]) -> list[str]:
+def _faults(kind: Kind, chosen: Sequence[str]) -> list[str]:
     entries = {entry.name: entry for entry in CATALOGUE}
-    faults = []
+    faults = [] if chosen else [f"detectors.{kind}: names no detector; the first one decides"]
     for index, name in enumerate(chosen):
         place = f"detectors.{kind}.{index}"
         if name not in entries:
@@ -82,6 +83,10 @@ def _faults(kind: Kind, chosen: Iterable[str]) -> list[str]:
             faults.append(f"{place}: '{name}' is not a detector; {hint}")
         elif kind not in entries[name].kinds:
             faults.append(f"{place}: '{name}' cannot look at {kind} columns")
+        elif index == 0 and not entries[name].decides:
+            faults.append(
+                f"{place}: '{name}' has no p-value and cannot decide; put it after one that has, such as 'psi'"
+            )
         else:
             faults.extend(f"{place}: {fault}" for fault in _absent(name))
     return faults

@@ -30,8 +30,8 @@ def numeric_cuts(values: NDArray[np.float64]) -> NDArray[np.float64]:
         ends = np.array([finite[0], np.nextafter(finite[-1], np.inf)])
         inner = np.concatenate((quantiles, np.nextafter(shared, np.inf), ends))
     low, high = finite[0], finite[-1]
-    span = (high - low) or abs(high) or 1.0
     with np.errstate(over="ignore"):
+        span = (high - low) or abs(high) or 1.0
         cuts = np.unique(np.concatenate((low - _TAIL_STEPS * span, inner, high + _TAIL_STEPS * span)))
     finite_cuts: NDArray[np.float64] = cuts[np.isfinite(cuts)]
     return finite_cuts

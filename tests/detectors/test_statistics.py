@@ -1,0 +1,294 @@
+"""Every statistic against an independent oracle, and its conformance to what all detectors promise."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from scipy import integrate, spatial, stats
+
+from detectors import alibi_adapter, evidently_adapter
+from detectors.brownian_bridge import STEPS, absolute_bridges
+from detectors.catalogue import CATALOGUE, Detector, check_detectors
+from detectors.chi_square import chi_square, homogeneity
+from detectors.effect_size import effect_size
+from detectors.evidence import ColumnSample
+from detectors.jensen_shannon import distance
+from detectors.ks import ks
+from detectors.missing_rate import missing_rate
+from detectors.psi import psi, stability_index
+from detectors.tables import binomial_p_value, table
+from detectors.two_proportions import two_proportions
+from detectors.unseen_rate import unseen_rate
+from detectors.wasserstein import wasserstein
+from driftline.errors import MonitorError
+from driftline.monitors import parse_monitor
+
+BRIDGE = absolute_bridges(np.random.default_rng(5))
+OURS = [entry for entry in CATALOGUE if ":" not in entry.name]
+COUNTS = arrays.arrays(np.int64, 12, elements=st.integers(0, 400)).filter(lambda counts: counts[1:-2].sum() > 0)
+
+
+def numeric(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ColumnSample:
+    values = np.concatenate(([np.nan], np.arange(len(reference) - 3.0), [np.nan, np.nan]))
+    return ColumnSample("x", "numeric", reference, current, values, bridge=BRIDGE)
+
+
+def categorical(reference: list[int], current: list[int]) -> ColumnSample:
+    names = tuple(f"v{place}" for place in range(len(reference) - 2))
+    return ColumnSample("c", "categorical", np.array(reference), np.array(current), categories=names)
+
+
+def rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, COUNTS)
+def test_ks_agrees_with_scipy_on_the_rows(reference: NDArray[np.int64], current: NDArray[np.int64]) -> None:
+    found = ks(numeric(reference, current))
+    oracle = stats.ks_2samp(rows(reference), rows(current), method="asymp")
+    assert found.statistic == pytest.approx(oracle.statistic, abs=1e-12)
+    assert found.p_value is not None
+    # scipy corrects for the sample size, the limit law does not: never far apart, and ours never the smaller by much.
+    assert found.p_value >= oracle.pvalue * 0.8 - 1e-9
+
+
+def test_ks_is_exact_for_small_samples() -> None:
+    reference, current = np.zeros(203, dtype=np.int64), np.zeros(203, dtype=np.int64)
+    reference[1:101], current[11:61] = 1, 1
+    oracle = stats.ks_2samp(rows(reference), rows(current), method="exact")
+    assert ks(numeric(reference, current)).p_value == pytest.approx(oracle.pvalue)
+
+
+@settings(max_examples=40, deadline=None)
+@given(COUNTS, COUNTS)
+def test_wasserstein_agrees_with_scipy_in_standard_deviations(reference, current) -> None:
+    reference[[0, -2, -1]] = current[[0, -2, -1]] = 0
+    found = wasserstein(numeric(reference, current))
+    before, now = rows(reference) - 1.0, rows(current) - 1.0
+    scale = before.std() or abs(before.mean()) or 1.0
+    assert found.statistic == pytest.approx(stats.wasserstein_distance(before, now) / scale, abs=1e-9)
+
+
+def test_the_area_under_a_bridge_has_its_known_mean_and_variance() -> None:
+    areas = BRIDGE[:, :STEPS].mean(axis=1)
+    assert areas.mean() == pytest.approx(np.sqrt(np.pi / 32), rel=0.02)
+    assert areas.var() == pytest.approx(7 / 60 - np.pi / 32, rel=0.08)
+
+
+def test_psi_is_that_of_two_normal_laws() -> None:
+    # PSI of N(0, 1) and N(1, 1) is 1; by quadrature here, by binned samples in the detector (bins can only lower it).
+    gap = integrate.quad(lambda x: (stats.norm.pdf(x, 1) - stats.norm.pdf(x)) * (x - 0.5), -12, 13)[0]
+    assert gap == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    edges = np.linspace(-4, 5, 257)
+    counted = [
+        np.concatenate(([0], np.histogram(rng.normal(mean, 1, 100_000), edges)[0], [0, 0])) for mean in (0.0, 1.0)
+    ]
+    assert 0.85 <= psi(numeric(*counted)).statistic <= 1.0
+
+
+def test_jensen_shannon_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        one, other = rng.dirichlet(np.ones(8)), rng.dirichlet(np.ones(8))
+        assert distance(one, other) == pytest.approx(spatial.distance.jensenshannon(one, other, base=2))
+
+
+def test_chi_square_agrees_with_scipys_contingency_table() -> None:
+    before, now = [300, 200, 90, 60, 30], [100, 90, 10, 30, 20]
+    oracle = stats.chi2_contingency([before, now])
+    found = chi_square(categorical(before, now))
+    assert homogeneity(np.array(before), np.array(now)) == pytest.approx(oracle.statistic)
+    assert (found.statistic, found.p_value) == pytest.approx((oracle.statistic, oracle.pvalue))
+
+
+def test_the_exact_tail_agrees_with_scipys_binomial_test() -> None:
+    for hits, trials, share in ((0, 4, 0.1), (3, 4, 0.1), (9, 30, 0.2), (1, 30, 0.2)):
+        oracle = min(stats.binomtest(hits, trials, share, side).pvalue for side in ("less", "greater"))
+        assert binomial_p_value(hits, trials, share) == pytest.approx(min(1.0, 2 * oracle))
+
+
+def test_one_unseen_value_in_a_million_rows_proves_nothing_and_thirty_in_a_hundred_do() -> None:
+    assert chi_square(categorical([500_000, 500_000, 0, 0], [500_000, 499_999, 1, 0])).p_value == pytest.approx(1.0)
+    for detect in (chi_square, psi):
+        found = detect(categorical([2500, 2500, 0, 0], [35, 35, 30, 0]))
+        assert found.p_value is not None
+        assert found.p_value < 1e-30
+
+
+def test_sparse_categories_are_pooled_and_no_row_is_lost() -> None:
+    found = table(categorical([5000, 3, 2, 1, 1, 0, 4], [500, 0, 1, 0, 0, 1, 0]))
+    assert found.reference.sum() + sum(cell[0] for cell in found.sparse) == 5011
+    assert found.current.sum() + sum(cell[1] for cell in found.sparse) == 502
+
+
+def test_missing_and_unseen_rates_compare_with_the_reference() -> None:
+    sample = categorical([900, 50, 0, 50], [50, 20, 10, 20])
+    assert missing_rate(sample).statistic == 0.2
+    assert unseen_rate(sample).statistic == 0.1
+    for found in (missing_rate(sample), unseen_rate(sample)):
+        assert found.p_value is not None
+        assert found.p_value < 1e-4
+
+
+def test_two_proportions_are_about_as_sure_as_fishers_exact_test() -> None:
+    for hits, trials, before, trials_before in ((30, 100, 100, 1000), (5, 50, 20, 800), (97, 100, 700, 800)):
+        oracle = stats.fisher_exact([[hits, trials - hits], [before, trials_before - before]]).pvalue
+        found = two_proportions(hits, trials, before, trials_before).p_value
+        assert found is not None
+        assert oracle * 0.9 <= found <= max(3.0 * oracle, oracle**0.7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COUNTS, COUNTS)
+def test_effects_lie_in_their_intervals_and_chance_is_taken_off(reference, current) -> None:
+    sample = numeric(reference, current)
+    effect = effect_size(sample)
+    assert 0.0 <= effect.lower <= effect.value <= effect.upper <= 1.0
+    assert effect.value <= ks(sample).statistic
+    same = effect_size(ColumnSample("c", "categorical", reference, reference))
+    assert (same.value, same.lower) == (0.0, 0.0)
+
+
+# --- conformance: every detector of ours, found in the catalogue ------------------------------------------------------
+def samples(kinds: tuple[str, ...]) -> list[tuple[NDArray[np.int64], NDArray[np.int64], str]]:
+    zero = np.zeros(12, dtype=np.int64)
+    odd = []
+    for place in (0, 1, 5, 9, 10, 11):
+        one = zero.copy()
+        one[place] = 100
+        odd.append(one)
+    usual = np.array([1, 40, 30, 20, 80, 70, 3, 2, 1, 0, 0, 5])
+    return [(before, now, kind) for kind in kinds for before in [usual, *odd] for now in [usual, *odd]]
+
+
+def build(before: NDArray[np.int64], now: NDArray[np.int64], kind: str) -> ColumnSample:
+    return numeric(before, now) if kind == "numeric" else categorical(before.tolist(), now.tolist())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
+def test_a_detector_answers_every_sample_with_finite_evidence_and_leaves_it_alone(entry) -> None:
+    for before, now, kind in samples(entry.kinds):
+        kept = before.copy(), now.copy()
+        found = entry.detect(build(before, now, kind))
+        assert np.isfinite(found.statistic)
+        assert found.statistic >= 0.0
+        assert found.p_value is not None
+        assert 0.0 <= found.p_value <= 1.0
+        assert found.direction == "larger_is_worse"
+        assert np.array_equal(before, kept[0])
+        assert np.array_equal(now, kept[1])
+        assert entry.detect(build(before, now, kind)) == found
+
+
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
+def test_a_detector_finds_nothing_between_equal_samples(entry) -> None:
+    for before, _, kind in samples(entry.kinds):
+        found = entry.detect(build(before, before, kind))
+        assert found.statistic == pytest.approx(0.0, abs=1e-9)
+        assert found.p_value is not None
+        assert found.p_value > 0.9
+
+
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
+def test_a_detector_is_surer_of_a_larger_shift(entry) -> None:
+    before = np.array([0, 400, 400, 400, 400, 400, 400, 400, 400, 0, 0, 0])
+    for kind in entry.kinds:
+        p_values = []
+        for shift in (0, 10, 40, 100):
+            now = before // 4 + np.array([0, -shift, -shift, 0, 0, 0, 0, shift, shift, 0, 0, 0])
+            p_values.append(entry.detect(build(before, now, kind)).p_value)
+        assert p_values == sorted(p_values, reverse=True)
+        assert p_values[-1] < 1e-10
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_a_detector_says_what_it_does(entry) -> None:
+    assert isinstance(inspect.getdoc(entry.detect), str)
+    detect: Detector = entry.detect
+    assert list(inspect.signature(detect).parameters) == ["sample"]
+
+
+def test_stability_of_equal_shares_is_zero() -> None:
+    shares = np.array([0.2, 0.3, 0.5])
+    assert stability_index(shares, shares) == 0.0
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+def monitor(detectors: str):
+    return parse_monitor(
+        f"model: m\ntask: multiclass\ncolumns: [{{name: x, type: numeric}}]\ndetectors: {detectors}", "m.yaml"
+    )
+
+
+def test_the_default_detectors_are_known() -> None:
+    check_detectors(monitor("{}"))
+
+
+@pytest.mark.parametrize(
+    ("detectors", "message"),
+    [
+        ("{numeric: [kss]}", r"detectors\.numeric\.0: 'kss' is not a detector; did you mean 'ks'\?"),
+        ("{numeric: [zzzzzz]}", r"'zzzzzz' is not a detector; known: ks, psi"),
+        ("{categorical: [ks]}", r"detectors\.categorical\.0: 'ks' cannot look at categorical columns"),
+        ("{numeric: [evidently:psi, ks]}", r"'evidently:psi' has no p-value and cannot decide"),
+        ("{categorical: []}", r"detectors\.categorical: names no detector"),
+    ],
+)
+def test_wrong_detector_names_are_refused_with_the_nearest_valid_one(detectors: str, message: str) -> None:
+    with pytest.raises(MonitorError, match=message):
+        check_detectors(monitor(detectors))
+
+
+def test_an_absent_library_is_named_with_its_extra_and_licence() -> None:
+    wanted = [
+        (alibi_adapter, "alibi:ks", r"driftline\[alibi\].*licence"),
+        (evidently_adapter, "evidently:ks", r"driftline\[evidently\]"),
+    ]
+    for adapter, name, message in wanted:
+        if adapter.AVAILABLE:
+            check_detectors(monitor(f"{{numeric: ['{name}']}}"))
+            continue
+        with pytest.raises(MonitorError, match=message):
+            check_detectors(monitor(f"{{numeric: ['{name}']}}"))
+        with pytest.raises(MonitorError, match=message):
+            adapter.ks(numeric(np.ones(12, dtype=np.int64), np.ones(12, dtype=np.int64)))
+
+
+# --- other people's detectors, where installed ------------------------------------------------------------------------
+@pytest.mark.extras
+@pytest.mark.skipif(not alibi_adapter.AVAILABLE, reason="alibi-detect is not installed")
+def test_alibi_detect_agrees_where_the_methods_coincide() -> None:
+    before, now = np.array([0, 300, 300, 300, 0, 0]), np.array([0, 50, 60, 90, 0, 0])
+    sample = numeric(before, now)
+    theirs = alibi_adapter.ks(sample)
+    oracle = stats.ks_2samp(rows(before), rows(now))
+    assert theirs.statistic == pytest.approx(ks(sample).statistic, abs=1e-6)
+    assert theirs.p_value == pytest.approx(oracle.pvalue, rel=1e-5)
+    # Theirs takes the reference's shares for certain and so has the larger statistic.
+    counted = categorical([300, 300, 300, 0, 0], [50, 60, 90, 0, 0])
+    certain = stats.chisquare([50, 60, 90], [200 / 3] * 3).statistic
+    assert alibi_adapter.chi_square(counted).statistic >= chi_square(counted).statistic
+    assert certain >= chi_square(counted).statistic
+
+
+@pytest.mark.extras
+@pytest.mark.skipif(not evidently_adapter.AVAILABLE, reason="Evidently is not installed")
+def test_evidently_agrees_where_the_methods_coincide() -> None:
+    before, now = np.array([0, 300, 300, 300, 0, 0]), np.array([0, 50, 60, 90, 0, 0])
+    sample = numeric(before, now)
+    oracle = stats.ks_2samp(rows(before), rows(now)).pvalue
+    assert evidently_adapter.ks(sample).statistic == pytest.approx(oracle, rel=1e-6)
+    assert evidently_adapter.ks(sample).direction == "smaller_is_worse"
+    assert evidently_adapter.wasserstein(sample).statistic == pytest.approx(wasserstein(sample).statistic, rel=1e-6)
+    assert evidently_adapter.psi(sample).p_value is None
+    counted = categorical([300, 300, 300, 0, 0], [50, 60, 90, 0, 0])
+    assert evidently_adapter.psi(counted).statistic == pytest.approx(psi(counted).statistic, rel=0.1)
+    assert 0.0 <= (evidently_adapter.chisquare(counted).p_value or 0.0) < 0.05
+    assert evidently_adapter.jensenshannon(counted).statistic > 0.0
