@@ -81,7 +81,9 @@ def reference_build(
 ) -> None:
     """Build the reference of every monitor, as the parts would on their first start."""
     for name, built in wiring.load_references(wiring.load_monitor_files(monitors), data_dir / "references").items():
-        typer.echo(f"{name}: {built.rows:,} rows, {len(built.columns)} columns, {built.fingerprint}")
+        typer.echo(
+            f"{name}: {len(built.layout.columns)} columns, {len(built.counts) - 1} segments, {built.fingerprint}"
+        )
 
 
 def report(

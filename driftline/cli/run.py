@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collector.server import SourceFactory
     from collector.settings import CollectorSettings
 
+#: The embedded collector's name among the readers of a spool.
+SPOOL_READER = "collector"
+
 T = TypeVar("T")
 Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
 DataDir = Annotated[Path, typer.Option(help="Where references are kept.", envvar="DRIFTLINE_DATA_DIR")]
@@ -176,4 +179,4 @@ def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
         return partial(KafkaSource, chosen.kafka)
     from logger_sidecar.spool import SpoolSource
 
-    return partial(SpoolSource, chosen.spool_dir, chosen.spool_name)
+    return partial(SpoolSource, chosen.spool_dir, SPOOL_READER)

@@ -123,4 +123,5 @@ def _joined() -> pd.DataFrame:
     flights["label_delay_min"] = flown.fillna(0.0)
     for name in CATEGORICAL:
         flights[name] = flights[name].astype(str)
-    return flights[["month", "day", "minute_of_day", "label", "label_delay_min", *FEATURES]]
+    chosen: pd.DataFrame = flights[["month", "day", "minute_of_day", "label", "label_delay_min", *FEATURES]]
+    return chosen

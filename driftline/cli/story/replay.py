@@ -75,7 +75,7 @@ class Replay:
 
     def _post_known(self, client: httpx.Client) -> None:
         now_s = self.clock()
-        batch = []
+        batch: list[tuple[float, str, int, int]] = []
         with self._lock:
             while self._waiting and self._waiting[0][0] <= now_s and len(batch) < LABEL_BATCH_MAX:
                 batch.append(heapq.heappop(self._waiting))
