@@ -1,7 +1,7 @@
-"""Finds the end of a chunked body in bytes that are forwarded as they are, and hands out the data inside.
+r"""Finds the end of a chunked body in bytes that are forwarded as they are, and hands out the data inside.
 
 >>> scanner = ChunkedScanner(limit_bytes=4096)
->>> scanner.feed(b"5\\r\\nhello\\r\\n0\\r\\n\\r\\nNEXT", 0, parts := [])
+>>> scanner.feed(b"5\r\nhello\r\n0\r\n\r\nNEXT", 0, parts := [])
 15
 >>> parts
 [b'hello']

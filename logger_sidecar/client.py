@@ -1,4 +1,4 @@
-"""Connections from clients: requests are read, passed upstream and answered in order, without a task for any of them."""
+"""Connections from clients: requests are read, passed on and answered in order, without a task for any of them."""
 
 import asyncio
 import json
@@ -17,7 +17,13 @@ from logger_sidecar.heads import HeaderNames, HeadError, RequestHead, ResponseHe
 from logger_sidecar.meters import Meters
 from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
 from logger_sidecar.routes import RouteTable
-from logger_sidecar.upstream import REASON_CLOSED, REASON_CONNECT_TIMEOUT, REASON_TIMEOUT, UpstreamConnection, UpstreamPool
+from logger_sidecar.upstream import (
+    REASON_CLOSED,
+    REASON_CONNECT_TIMEOUT,
+    REASON_TIMEOUT,
+    UpstreamConnection,
+    UpstreamPool,
+)
 
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
 _ID_PREFIX = _ID_NAME + b": "
@@ -40,6 +46,8 @@ class ProxyParts:
     max_head_bytes: int
     draining: bool = False
     connections: "set[ClientConnection]" = field(default_factory=set)
+    #: Set whenever the last connection has gone.
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -65,12 +73,14 @@ class ClientConnection(asyncio.Protocol):
     # --- the client's transport -----------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
-        self.transport = cast(asyncio.Transport, transport)  # a base class of uvloop's own by duck typing only
+        self.transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
         self._parts.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
         self._parts.connections.discard(self)
+        if not self._parts.connections:
+            self._parts.emptied.set()
         if self._exchange is not None:
             self._give_up(self._exchange, STATUS_CLIENT_GONE)
 
@@ -435,9 +445,7 @@ class ClientConnection(asyncio.Protocol):
             f"content-length: {len(body)}\r\n"
         ).encode()
         closing = b"connection: close\r\n" if self._close_after else b""
-        self.transport.write(
-            head + exchange.id_line + closing + b"\r\n" + (b"" if exchange.answers_head else body)
-        )
+        self.transport.write(head + exchange.id_line + closing + b"\r\n" + (b"" if exchange.answers_head else body))
         return body
 
 

@@ -15,8 +15,9 @@ _BUCKETS_S = names.LATENCY_BUCKETS_S
 
 
 class StreamMeters:
-    """Counters of one stream. ``received`` to ``dropped`` belong to the event loop, ``logged`` and ``lost_by_reason`` to
-    the spool's thread, so that none needs a lock. It is the receipt that the spool's thread fills in.
+    """Counters of one stream, and the receipt that the spool fills in.
+
+    ``logged`` and ``lost_by_reason`` belong to the spool's thread, the others to the event loop: none needs a lock.
     """
 
     def __init__(self, model: str, version: str, variant: str) -> None:

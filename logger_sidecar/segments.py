@@ -1,7 +1,7 @@
 """The spool's directory: segment files named by the offset they begin at, cursor files of its readers, locks.
 
-An offset is one integer for the whole life of a spool: where the segment begins plus the place in it. A new spool begins
-at the current time in nanoseconds, so that a reader's position from an earlier spool is never ahead of it.
+An offset is one integer for the whole life of a spool: where the segment begins plus the place in it. A new spool
+begins at the current time in nanoseconds, so that a reader's position from an earlier spool is never ahead of it.
 """
 
 import fcntl

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +61,8 @@ class Sidecar:
         self.settings = settings
         self.listen_port = 0
         self.admin_port = 0
+        #: Set once both ports are open.
+        self.started = threading.Event()
         self._stop = asyncio.Event()
         self.spool = SpoolWriter(
             settings.spool_directory,
@@ -106,10 +109,15 @@ class Sidecar:
         self._stop.set()
 
     async def run(self) -> int:
-        """Serve until told to stop, then drain; returns the exit code."""
+        """Serve until SIGTERM, SIGINT or ``stop``, then drain; returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self.stop)
+        return await self.serve()
+
+    async def serve(self) -> int:
+        """Serve until ``stop``, then drain; returns the exit code."""
+        loop = asyncio.get_running_loop()
         server, admin = await self.start()
         _log.info(
             "sidecar listens on port %d for %s, admin port %d", self.listen_port, self.pool.address, self.admin_port
@@ -133,6 +141,7 @@ class Sidecar:
         admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin.sockets[0].getsockname()[1]
         self.spool.start()
+        self.started.set()
         return server, admin
 
     async def _tick(self) -> None:
@@ -157,8 +166,12 @@ class Sidecar:
         for connection in list(self._parts.connections):
             connection.drain()
         deadline = time.monotonic() + self.settings.drain_timeout_s
-        while self._parts.connections and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        while self._parts.connections:
+            self._parts.emptied.clear()
+            try:
+                await asyncio.wait_for(self._parts.emptied.wait(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                break
         for connection in list(self._parts.connections):
             connection.transport.abort()
         await asyncio.sleep(0)  # lets the last connections say that they are gone, so that they are counted

@@ -91,21 +91,13 @@ class SidecarSettings:
                 if 0.0 <= self.sample_rate <= 1.0
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
-            *(
-                []
-                if self.max_body_bytes >= 0
-                else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]
-            ),
+            *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *[
                 f"capture_headers names '{name}', which holds credentials and is never captured"
                 for name in self.capture_headers
                 if name.lower() in SECRET_HEADERS
             ],
-            *[
-                f"{name} is empty"
-                for name in ("namespace", "workload", "variant")
-                if not getattr(self, name)
-            ],
+            *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]
 
 

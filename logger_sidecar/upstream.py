@@ -85,7 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
-        self.transport = cast(asyncio.Transport, transport)  # a base class of uvloop's own by duck typing only
+        self.transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol."""
