@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dashboards import words
-from dashboards.history import Measure, WindowView
-from dashboards.svg import Point, line, polyline, rect, svg, text, titled
+from dashboards.history import ColumnFinding, Measure, WindowView
+from dashboards.svg import Point, Shape, circle, line, linked, polyline, rect, svg, text, titled
 from driftline.results import ColumnShape, Interval
 
 _WIDTH, _LEFT, _RIGHT = 960.0, 70.0, 12.0
@@ -65,7 +65,7 @@ def timeline(windows: Sequence[WindowView], link: Link = no_link, *, metric: str
     parts = [*_verdicts(windows, axis, link, top=4, height=26)]
     bottom = 30.0
     if any(measures):
-        parts += _metric(windows, measures, axis, top=50, height=150)
+        parts += _metric(windows, measures, axis, top=62, height=140)
         parts += _coverage(measures, axis, top=216)
         bottom = 230.0
     parts += _rows(windows, axis, top=bottom + 16, height=40)
@@ -80,14 +80,20 @@ def strip(windows: Sequence[WindowView], *, width: float = 240, height: float = 
         rect(f"v-{window.verdict.value}", i * slot, 0, max(slot - 1.5, 1), height, title=_title(window), rx=1.5)
         for i, window in enumerate(windows)
     ]
-    return svg(width, height, cells, "chart strip", "Verdicts of the newest windows")
+    return svg(width, height, cells, "chart strip", "Verdicts of the newest windows", stretch=True)
 
 
-def effect_bar(effect: Interval | None, margin: float) -> Markup:
-    """An effect from 0 to 1 as a bar with its interval and a tick at the margin that matters."""
+def effect_scale(findings: Sequence[ColumnFinding], margin: float) -> float:
+    """The largest effect that bars of these findings must show, so that they can be compared."""
+    uppers = [finding.effect.upper for finding in findings if finding.effect is not None]
+    return min(1.0, max([0.3, margin * 2, *uppers]))
+
+
+def effect_bar(effect: Interval | None, margin: float, scale: float = 1.0) -> Markup:
+    """An effect from 0 to ``scale`` as a bar with its interval and a tick at the margin that matters."""
     if effect is None:
         return Markup('<span class="muted">–</span>')
-    width, scale = 160.0, min(1.0, max(0.4, effect.upper, margin * 2))
+    width = 160.0
     value, lower, upper, tick = (
         min(1.0, part / scale) * width for part in (effect.value, effect.lower, effect.upper, margin)
     )
@@ -128,23 +134,23 @@ def share_bar(value: float | None) -> Markup:
 
 
 # --- parts of the timeline ----------------------------------------------------------------------------------------
-def _verdicts(windows: Sequence[WindowView], axis: _Axis, link: Link, top: float, height: float) -> list[Markup]:
+def _verdicts(windows: Sequence[WindowView], axis: _Axis, link: Link, top: float, height: float) -> list[Shape]:
     cells = [text("rowlabel", 0, top + height / 2 + 4, "verdict")]
     gap = min(3.0, axis.slot * 0.2)
     for index, window in enumerate(windows):
         place = (axis.left(index) + gap / 2, top, axis.slot - gap, height)
         cell = rect(f"v-{window.verdict.value}", *place, title=_title(window), rx=2)
         target = link(window)
-        cells.append(cell if target is None else Markup('<a href="{}">{}</a>').format(target, cell))
+        cells.append(cell if target is None else linked(target, cell))
     return cells
 
 
 def _metric(
     windows: Sequence[WindowView], measures: Sequence[Measure | None], axis: _Axis, top: float, height: float
-) -> list[Markup]:
+) -> list[Shape]:
     scale = _metric_scale(measures, top, height)
     name = next(measure.name for measure in measures if measure is not None)
-    parts = [text("rowlabel", 0, top - 8, words.metric_name(name).lower())]
+    parts = [text("rowlabel", 0, top - 14, words.metric_name(name).lower())]
     for value in (scale.low, (scale.low + scale.high) / 2, scale.high):
         y = scale.y(value)
         parts.append(line("grid", (_LEFT, y), (_WIDTH - _RIGHT, y)))
@@ -181,7 +187,7 @@ def _runs(measures: Sequence[Measure | None]) -> list[list[int]]:
     return [run for run in runs if run]
 
 
-def _run(run: list[int], measures: Sequence[Measure | None], axis: _Axis, scale: _Scale) -> list[Markup]:
+def _run(run: list[int], measures: Sequence[Measure | None], axis: _Axis, scale: _Scale) -> list[Shape]:
     upper: list[Point] = []
     lower: list[Point] = []
     middle: list[Point] = []
@@ -195,7 +201,7 @@ def _run(run: list[int], measures: Sequence[Measure | None], axis: _Axis, scale:
     return [polyline("band", [*upper, *reversed(lower)], closed=True), polyline("line", middle)]
 
 
-def _reference(measures: Sequence[Measure | None], scale: _Scale) -> list[Markup]:
+def _reference(measures: Sequence[Measure | None], scale: _Scale) -> list[Shape]:
     value = next((measure.reference for measure in measures if measure and measure.reference is not None), None)
     if value is None:
         return []
@@ -206,15 +212,15 @@ def _reference(measures: Sequence[Measure | None], scale: _Scale) -> list[Markup
     ]
 
 
-def _dot(when: str, measure: Measure, x: float, scale: _Scale) -> Markup:
+def _dot(when: str, measure: Measure, x: float, scale: _Scale) -> Shape:
     y = scale.y(measure.value)
-    dot = Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(x, y)
+    dot = circle("dot", (x, y), 3)
     interval = measure.interval
     whisker = [] if interval is None else [line("whisker", (x, scale.y(interval.lower)), (x, scale.y(interval.upper)))]
     return titled(f"{when}: {words.measure(measure)}, {words.coverage(measure)}", *whisker, dot)
 
 
-def _coverage(measures: Sequence[Measure | None], axis: _Axis, top: float) -> list[Markup]:
+def _coverage(measures: Sequence[Measure | None], axis: _Axis, top: float) -> list[Shape]:
     cells = [text("rowlabel", 0, top + 9, "labels")]
     for index, measure in enumerate(measures):
         share = 0.0 if measure is None or measure.coverage is None else measure.coverage
@@ -224,7 +230,7 @@ def _coverage(measures: Sequence[Measure | None], axis: _Axis, top: float) -> li
     return cells
 
 
-def _rows(windows: Sequence[WindowView], axis: _Axis, top: float, height: float) -> list[Markup]:
+def _rows(windows: Sequence[WindowView], axis: _Axis, top: float, height: float) -> list[Shape]:
     most = max((window.rows for window in windows), default=0) or 1
     parts = [text("rowlabel", 0, top + height - 1, "rows"), text("tick", _LEFT - 6, top + 9, words.count(most))]
     for index, window in enumerate(windows):
@@ -234,7 +240,7 @@ def _rows(windows: Sequence[WindowView], axis: _Axis, top: float, height: float)
     return parts
 
 
-def _dates(windows: Sequence[WindowView], axis: _Axis, y: float) -> list[Markup]:
+def _dates(windows: Sequence[WindowView], axis: _Axis, y: float) -> list[Shape]:
     step = max(1, -(-len(windows) // 8))
     places = range(0, len(windows), step)
     return [text("date", axis.middle(index), y, words.date(windows[index].key.start_s)) for index in places]
@@ -268,7 +274,7 @@ def _merged(shape: ColumnShape) -> tuple[list[str], list[float], list[float]]:
     return bins, before, now
 
 
-def _bin_labels(bins: Sequence[str], slot: float, width: float, y: float) -> list[Markup]:
+def _bin_labels(bins: Sequence[str], slot: float, width: float, y: float) -> list[Shape]:
     if not bins:
         return []
     if slot >= 22:

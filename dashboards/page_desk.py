@@ -82,11 +82,12 @@ class PageDesk:
             return self._evidence(alert)
         except (DriftlineError, LookupError, ValueError, ArithmeticError) as error:
             # A page without evidence is better than no page.
+            told = alert.annotations.get("summary", "An alert fires")
             return Page(
                 id=page_id(alert),
                 alert=alert,
                 received_at_s=self._clock(),
-                summary=f"{alert.annotations.get('summary', 'An alert fires')} (its evidence could not be read: {error})",
+                summary=f"{told} (its evidence could not be read: {error})",
                 stream=None,
             )
 

@@ -1,7 +1,7 @@
 """The drift report: what moved, since when, by how much, and what to think of it, in one file.
 
-``build_report`` gathers, ``render_html``, ``render_json`` and ``render_markdown`` show. The HTML holds its own style and
-pictures and nothing from elsewhere; its size depends on windows and columns, never on rows.
+``build_report`` gathers, ``render_html``, ``render_json`` and ``render_markdown`` show. The HTML holds its own style
+and pictures and nothing from elsewhere; its size depends on windows and columns, never on rows.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from dashboards.history import ColumnFinding, History, WindowView, group
 from dashboards.ports import Reader
 from dashboards.rendering import Renderer
 from driftline.clock import Clock
-from driftline.durations import format_duration
 from driftline.monitors import Monitor
 from driftline.results import ColumnShape, SamplePayload, StreamKey, Verdict
 
@@ -164,18 +163,32 @@ def _accuracy_sentence(history: History) -> str:
 def _method(monitor: Monitor) -> tuple[str, ...]:
     detectors, windows = monitor.detectors, monitor.windows
     return (
-        f"{len(monitor.watched())} columns are watched (inputs, the prediction and its score), in windows of "
-        f"{format_duration(windows.size)} of event time that wait {format_duration(windows.lateness)} for late events.",
-        f"Numeric columns: {', '.join(detectors.numeric)}; categorical columns: {', '.join(detectors.categorical)}. "
-        "Each compares the window with the reference, bin by bin.",
-        f"False alarm budget: at most {words.share(detectors.false_alarm_rate, 2)} of windows without drift may be called "
-        "drifted, over all columns together (false-discovery control).",
-        f"Effect margin: a change counts as drift from {detectors.minimum_effect:g} on (0 none, 1 total), however "
-        f"significant; a window is drifted from {detectors.drifted_columns} drifted column(s) on.",
-        f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate, 1)} of reference rows exceed.",
-        f"Accuracy is computed on rows whose label arrived; intervals are 95 %. It counts as final "
-        f"{format_duration(monitor.labels.maturity)} after the window.",
+        (
+            f"{len(monitor.watched())} columns are watched (inputs, the prediction and its score), in windows of "
+            f"{words.age(windows.size)} of event time that wait {words.age(windows.lateness)} for late events."
+        ),
+        (
+            f"Numeric columns: {_listed(detectors.numeric)}; categorical columns: {_listed(detectors.categorical)}. "
+            "Each compares the window with the reference, bin by bin."
+        ),
+        (
+            f"False alarm budget: at most {words.share(detectors.false_alarm_rate)} of windows without drift may be "
+            "called drifted, over all columns together (false-discovery control)."
+        ),
+        (
+            f"Effect margin: a change counts as drift from {detectors.minimum_effect:g} on (0 none, 1 total), however "
+            f"significant; a window is drifted from {detectors.drifted_columns} drifted column(s) on."
+        ),
+        f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate)} of reference rows exceed.",
+        (
+            "Accuracy is computed on rows whose label arrived; intervals are 95 %. It counts as final "
+            f"{words.age(monitor.labels.maturity)} after the window."
+        ),
     )
+
+
+def _listed(detectors: Sequence[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in detectors)
 
 
 def _caveats(monitor: Monitor, history: History) -> tuple[str, ...]:
@@ -193,8 +206,8 @@ def _caveats(monitor: Monitor, history: History) -> tuple[str, ...]:
     ]
     if immature:
         caveats.append(
-            f"In {len(immature)} of {len(history.windows)} windows fewer than {words.share(_MATURE_COVERAGE, 0)} of the "
-            "predictions have a label yet; their accuracy may still move, and early labels are rarely a fair sample."
+            f"In {len(immature)} of {len(history.windows)} windows fewer than {words.share(_MATURE_COVERAGE, 0)} of "
+            "the predictions have a label yet; accuracy may still move, and early labels are rarely a fair sample."
         )
     if monitor.reference is None:
         caveats.append("The monitor names no reference, so drift cannot be judged.")

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from dashboards import words
-from dashboards.history import ColumnFinding, History, Measure, WindowView, findings_of, group, measure_of
+from dashboards.history import (
+    HEADLINE_METRICS,
+    ColumnFinding,
+    History,
+    Measure,
+    WindowView,
+    findings_of,
+    group,
+    measure_of,
+)
 from dashboards.ports import Reader
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, ColumnShape, Page, SamplePayload, StreamKey, StreamSummary, Verdict, WindowKey
@@ -13,6 +22,7 @@ from driftline.results import ALL_ROWS, ColumnShape, Page, SamplePayload, Stream
 _DAY_S = 86400.0
 _DEFAULT_MARGIN = 0.1
 _STRIP = 30
+_LABEL_WINDOWS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,12 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """One segment's newest window."""
+    """One segment's newest window, with the newest measure that has labels and the start of its window."""
 
     name: str
     window: WindowView
     measure: Measure | None
+    measured_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +128,18 @@ def segment_rows(history: History) -> list[SegmentRow]:
     """Each segment's newest window, the worst first."""
     newest = history.newest
     rows = [
-        SegmentRow(name, windows[-1], windows[-1].headline)
+        _segment_row(name, windows)
         for name, windows in history.segments.items()
         if newest is None or windows[-1].key.start_s == newest.key.start_s
     ]
     return sorted(rows, key=lambda row: (-len(row.window.drifted), _measured(row.measure), row.name))
+
+
+def _segment_row(name: str, windows: Sequence[WindowView]) -> SegmentRow:
+    labelled = next((window for window in reversed(windows) if window.headline is not None), None)
+    if labelled is None:
+        return SegmentRow(name, windows[-1], None, None)
+    return SegmentRow(name, windows[-1], labelled.headline, labelled.key.start_s)
 
 
 def column_cards(findings: Sequence[ColumnFinding], shapes: Sequence[ColumnShape]) -> list[ColumnCard]:
@@ -153,7 +171,7 @@ def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
         page=page,
         columns=tuple(column_cards(findings, reader.shapes(window) if window is not None else ())),
         segments=tuple(_page_segments(reader, page, window))[:6],
-        measures=tuple(measure_of(result) for result in page.performance if result.window.segment == ALL_ROWS),
+        measures=_headlines(page),
         samples=page.samples,
         lasting_s=max(0.0, (ended if ended is not None else now_s) - page.alert.starts_at_s),
         objective=page.alert.labels.get("slo", ""),
@@ -161,10 +179,21 @@ def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
     )
 
 
+def _headlines(page: Page) -> tuple[Measure, ...]:
+    # The newest window that has labels: a metric on no labels is no metric.
+    whole = [result for result in page.performance if result.window.segment == ALL_ROWS and result.sample_size > 0]
+    newest = max((result.window.start_s for result in whole), default=0.0)
+    found = [measure_of(result) for result in whole if result.window.start_s == newest]
+    order = {name: place for place, name in enumerate(HEADLINE_METRICS)}
+    return tuple(sorted(found, key=lambda measure: order.get(measure.name, len(order))))
+
+
 def _page_segments(reader: Reader, page: Page, window: WindowKey | None) -> list[SegmentRow]:
     if page.stream is None or window is None:
         return []
-    return segment_rows(group(reader.results(window.stream, window.start_s, window.end_s)))
+    # Labels come late: the newest measure may be some windows back.
+    earlier_s = _LABEL_WINDOWS * (window.end_s - window.start_s)
+    return segment_rows(group(reader.results(window.stream, window.start_s - earlier_s, window.end_s)))
 
 
 def _measured(measure: Measure | None) -> float:

@@ -265,9 +265,7 @@ class _Site:
             known = ", ".join(f"version '{s.stream.version}' variant '{s.stream.variant}'" for s in siblings)
             return f"{namespace}/{model} has no version '{version}' variant '{variant}'. It has {known}."
         if f"{namespace}/{model}" in self.monitors:
-            return (
-                f"{namespace}/{model} has a monitor, but no prediction of it has been stored yet. Send traffic first."
-            )
+            return f"{namespace}/{model} has a monitor, but no prediction of it is stored yet. Send traffic first."
         known = ", ".join(sorted(self.monitors)) or "none"
         return f"There is no model {namespace}/{model}. Monitored models: {known}."
 

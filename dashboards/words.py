@@ -124,6 +124,9 @@ def history_sentence(history: History) -> str:
     drifted = [window for window in history.windows if window.verdict is Verdict.DRIFTED]
     first, last = history.windows[0].key.start_s, history.windows[-1].key.end_s
     period = f"between {date(first)} and {date(last)}"
+    judged = [window for window in history.windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
+    if not judged:
+        return f"Too few rows to judge any of {len(history.windows)} windows {period}."
     if not drifted:
         return f"None of {len(history.windows)} windows {period} drifted."
     since = history.drifted_since_s()

@@ -40,8 +40,10 @@ RUNBOOK = """# Correctness burns its budget
 NUMERIC = ("distance", "temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib", "hour")
 CATEGORICAL = ("carrier", "origin", "dest")
 MONITOR: Monitor = parse_monitor(
-    "model: flights\ntask: binary\nowner: airlines-ml\ndescription: Will a flight from New York arrive more than 15 minutes late?\n"
-    "prediction: {column: late, score: probability}\nsegments: [origin]\nreference: {path: autumn.parquet, label: late}\n"
+    "model: flights\ntask: binary\nowner: airlines-ml\n"
+    "description: Will a flight from New York arrive more than 15 minutes late?\n"
+    "prediction: {column: late, score: probability}\nsegments: [origin]\n"
+    "reference: {path: autumn.parquet, label: late}\n"
     "columns:\n"
     + "".join(f"- {{name: {name}, type: numeric}}\n" for name in NUMERIC)
     + "".join(f"- {{name: {name}, type: categorical}}\n" for name in CATEGORICAL),
@@ -143,7 +145,7 @@ def flights_alert(status: str = "firing", model: str = "flights") -> Alert:
         },
         annotations={
             "summary": "flights is wrong too often: the correctness budget burns 9 times too fast",
-            "description": "31 % of labelled predictions were wrong in the last day, against an objective of 80 % right.",
+            "description": "31 % of labelled predictions were wrong in the last day; the objective is 80 % right.",
         },
         starts_at_s=NOW_S - 3600,
         ends_at_s=NOW_S - 60 if status == "resolved" else None,
@@ -161,7 +163,7 @@ def flights_page(reader: FakeReader, alert: Alert) -> Page:
         summary=alert.annotations["summary"],
         stream=STABLE,
         drifted=tuple(r for r in newest if r.kind == "drift" and r.verdict is Verdict.DRIFTED),
-        performance=tuple(r for r in newest if r.kind == "performance"),
+        performance=tuple(r for r in reader.results_ if r.kind == "performance" and r.window.end_s > NOW_S - 3 * DAY_S),
         since_s=FIRST_S + CALM_DAYS * DAY_S,
         samples=tuple(reader.samples_[-6:]),
         runbook=RUNBOOK,
@@ -312,7 +314,7 @@ def _shape(name: str, day: int) -> ColumnShape:
         before = [1.0 / (index + 1.5) for index in range(len(bins))]
         now = [value * (1.3 if index == 1 and day >= CALM_DAYS else 1.0) for index, value in enumerate(before)]
     else:
-        bins = tuple(f"{index * 5} to {index * 5 + 5}" for index in range(16)) + ("missing",)
+        bins = (*(f"{index * 5} to {index * 5 + 5}" for index in range(16)), "missing")
         shift = 8 * _MOVES.get(name, 0.0) if day >= CALM_DAYS else 0.0
         before = [math.exp(-(((index - 8) / 3) ** 2)) for index in range(16)] + [0.02]
         now = [math.exp(-(((index - 8 + shift) / 3) ** 2)) for index in range(16)] + [0.03]

@@ -1,4 +1,4 @@
-"""Write the golden file of the boards anew: ``python -m tests.dashboards.write_golden``. Read the diff before committing it."""
+"""Write the golden file of the boards anew: ``python -m tests.dashboards.write_golden``; read its diff."""
 
 import json
 

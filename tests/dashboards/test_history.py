@@ -1,0 +1,126 @@
+"""Grouping results, and the charts and words made of them."""
+
+import random
+
+import pytest
+
+from dashboards import charts, words
+from dashboards.history import group, measure_of
+from dashboards.svg import linked, rect, svg, text
+from driftline.results import ColumnShape, Interval, Result, Verdict, WindowKey
+from tests.dashboards.fakes import CALM_DAYS, DAY_S, FIRST_S, NOW_S, STABLE
+from tests.dashboards.html_check import read_html
+
+
+@pytest.fixture(scope="module")
+def history(reader):
+    return group(reader.results(STABLE, 0.0, NOW_S))
+
+
+def test_windows_and_segments_are_kept_apart_in_order(history):
+    assert len(history.windows) == 30
+    assert sorted(history.segments) == ["origin=EWR", "origin=JFK", "origin=LGA"]
+    starts = [window.key.start_s for window in history.windows]
+    assert starts == sorted(starts)
+    assert history.drifted_since_s() == FIRST_S + CALM_DAYS * DAY_S
+
+
+def test_grouping_does_not_depend_on_the_order_of_results(reader, history):
+    shuffled = list(reader.results(STABLE, 0.0, NOW_S))
+    random.Random(7).shuffle(shuffled)
+    again = group(shuffled)
+    assert [w.verdict for w in again.windows] == [w.verdict for w in history.windows]
+    assert [f.column for f in again.newest.columns] == [f.column for f in history.newest.columns]
+
+
+def test_rows_are_rows_of_the_window_not_labels(history):
+    for window in history.windows:
+        assert window.rows >= max((measure.labelled for measure in window.measures), default=0)
+        assert window.rows == window.whole.sample_size
+
+
+def result(**more):
+    base = {
+        "window": WindowKey(STABLE, "", 0.0, 60.0),
+        "column": "x",
+        "detector": "ks",
+        "kind": "drift",
+        "statistic": 0.5,
+        "direction": "larger_is_worse",
+        "verdict": Verdict.OK,
+        "reason": "",
+        "sample_size": 10,
+    }
+    return Result(**(base | more))
+
+
+def test_a_column_takes_its_worst_verdict():
+    (finding,) = group([result(), result(detector="psi", verdict=Verdict.DRIFTED)]).newest.columns
+    assert finding.verdict is Verdict.DRIFTED
+    assert finding.deciding.detector == "psi"
+
+
+def test_without_a_result_for_the_whole_window_its_columns_decide():
+    assert group([result(verdict=Verdict.WARNING)]).newest.verdict is Verdict.WARNING
+
+
+def test_an_effect_that_does_not_hold_the_value_is_not_shown_as_its_interval():
+    difference = result(kind="performance", statistic=0.8, effect=Interval(-0.05, -0.08, -0.02))
+    assert measure_of(difference).interval is None
+    assert measure_of(result(kind="performance", statistic=0.8, effect=Interval(0.8, 0.7, 0.9))).interval is not None
+
+
+def test_charts_are_well_formed_and_stay_in_their_box(history):
+    for drawn in (
+        charts.timeline(history.windows),
+        charts.strip(history.windows),
+        charts.timeline(history.windows[:1]),
+    ):
+        assert read_html(drawn).faults == []
+        assert "nan" not in drawn
+    assert charts.timeline(history.windows).count('class="dot"') == 29
+
+
+def test_a_timeline_without_labels_or_windows_is_drawn_too(history):
+    assert "band" not in charts.timeline([window for window in history.windows if window.headline is None])
+    assert read_html(charts.timeline([])).faults == []
+
+
+def test_many_bins_are_merged_and_their_shares_kept():
+    shape = ColumnShape("x", tuple(str(n) for n in range(256)), (1 / 256,) * 256, (1 / 256,) * 256)
+    assert charts.distribution(shape).count("<g>") == 24
+    assert read_html(charts.distribution(ColumnShape("x", (), (), ()))).faults == []
+
+
+def test_shapes_escape_what_they_are_given():
+    assert rect('"><b', 0, 0, 1, 1, title="<i>") == (
+        '<rect class="&quot;&gt;&lt;b" x="0.0" y="0.0" width="1.0" height="1.0"><title>&lt;i&gt;</title></rect>'
+    )
+    assert "<b>" not in text("c", 0, 0, "<b>") + linked('"<b>', rect("c", 0, 0, 1, 1)) + svg(1, 1, [], "c", "<b>")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "a moment"),
+        (1, "a moment"),
+        (2, "2 seconds"),
+        (60, "1 minute"),
+        (7200, "2 hours"),
+        (86400, "1 day"),
+        (1e6, "11 days"),
+    ],
+)
+def test_ages_in_words(seconds, told):
+    assert words.age(seconds) == told
+
+
+def test_numbers_in_words():
+    assert words.count(1234567) == "1\u202f234\u202f567"
+    assert words.share(0.8534) == "85.3\u202f%"
+    assert words.share(None) == words.number(float("nan")) == "–"
+    assert words.p_value(0.0) == "<0.0001"
+    assert words.number(0.00001) == "1.0e-05"
+    assert words.listed(["a"]) == "a"
+    assert words.listed(["a", "b"]) == "a and b"
+    assert words.listed(list("abcd")) == "a, b, c and 1 more"

@@ -1,0 +1,103 @@
+"""The report: one file, self-contained, of a size that rows do not change."""
+
+import dataclasses
+import json
+
+import pytest
+
+from dashboards.report import build_report, render_html, render_json, render_markdown
+from driftline.results import Verdict
+from driftline.testing import ManualClock
+from tests.dashboards.fakes import CALM_DAYS, CANARY, DAY_S, FIRST_S, MONITOR, NOW_S, STABLE, FakeReader
+from tests.dashboards.html_check import read_html
+
+
+@pytest.fixture(scope="module")
+def data(reader):
+    return build_report(reader, MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S))
+
+
+def test_the_report_is_one_self_contained_file(data):
+    html = render_html(data)
+    found = read_html(html)
+    assert found.faults == []
+    assert found.loads == []
+    assert found.links == []
+    assert "url(" not in html
+    assert "@import" not in html
+    assert len(html.encode()) < 500_000
+    assert all(len(section.strip()) > 20 for section in found.sections)
+
+
+def test_its_size_does_not_grow_with_rows(reader, data):
+    more = FakeReader(
+        reader.streams_,
+        [dataclasses.replace(result, sample_size=result.sample_size * 1000) for result in reader.results_],
+        [*reader.samples_] * 50,
+        reader.shapes_,
+    )
+    big = render_html(build_report(more, MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S)))
+    assert abs(len(big) - len(render_html(data))) < 5_000
+
+
+def test_it_says_what_happened_in_sentences(data):
+    assert data.verdict is Verdict.DRIFTED
+    assert data.sentence.startswith("12 of 30 windows between 2013-11-13 and 2013-12-13 drifted")
+    assert "since 2013-12-01" in data.sentence
+    assert "temp" in data.sentence
+    assert "46\u202f% of the window labelled" in data.accuracy_sentence
+    assert any("fewer than" in caveat for caveat in data.caveats)
+
+
+def test_while_nothing_moved_it_says_so(reader):
+    calm = build_report(reader, MONITOR, STABLE, FIRST_S, FIRST_S + CALM_DAYS * DAY_S, ManualClock(NOW_S))
+    assert calm.verdict is Verdict.OK
+    assert calm.drifted == ()
+    assert "None of 18 windows" in calm.sentence
+
+
+def test_columns_come_largest_effect_first_with_their_worst_window(data):
+    effects = [column.worst.effect.value for column in data.drifted]
+    assert effects == sorted(effects, reverse=True)
+    assert [column.column for column in data.drifted][:3] == ["temp", "dewp", "visib"]
+    assert data.drifted[0].first_s == FIRST_S + CALM_DAYS * DAY_S
+    assert data.drifted[0].shape is not None
+
+
+def test_few_rows_and_no_labels_are_said_not_hidden(reader):
+    canary = build_report(reader, MONITOR, CANARY, FIRST_S, NOW_S, ManualClock(NOW_S))
+    assert canary.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "No labels have arrived" in canary.accuracy_sentence
+    assert any("fewer than 100 rows" in caveat for caveat in canary.caveats)
+    assert read_html(render_html(canary)).faults == []
+
+
+def test_an_empty_period_is_a_report_too():
+    empty = build_report(FakeReader(), MONITOR, STABLE, 0.0, 1.0, ManualClock(NOW_S))
+    assert "No window of this period has been evaluated" in render_html(empty)
+    assert "No window has been evaluated yet." in render_markdown(empty)
+    assert json.loads(render_json(empty))["windows"] == []
+
+
+def test_json_and_markdown_tell_the_same_as_html(data):
+    plain = json.loads(render_json(data))
+    assert plain["verdict"] == "drifted"
+    assert len(plain["windows"]) == 30
+    assert plain["drifted"][0]["column"] == "temp"
+    assert plain["drifted"][0]["effect"]["value"] == data.drifted[0].worst.effect.value
+    text = render_markdown(data)
+    assert data.sentence in text
+    rows = [line for line in text.splitlines() if line.startswith("| temp ")]
+    assert len(rows) == 1
+    assert rows[0].count("|") == 7
+
+
+def test_a_pipe_in_a_name_does_not_break_the_markdown_table(reader):
+    from tests.dashboards.fakes import flights_reader
+
+    hostile = flights_reader(hostile="a|b")
+    moved = [dataclasses.replace(r, verdict=Verdict.DRIFTED) if r.column == "a|b" else r for r in hostile.results_]
+    found = build_report(
+        FakeReader(hostile.streams_, moved, (), {}), MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S)
+    )
+    assert "| a\\|b |" in render_markdown(found)

@@ -1,0 +1,209 @@
+"""Every page, with content and without, and with content that would break careless pages."""
+
+import re
+
+import pytest
+
+from dashboards.settings import WebSettings
+from driftline.clock import ScaledClock
+from driftline.settings import load
+from driftline.testing import ManualClock
+from tests.dashboards.fakes import (
+    DAY_S,
+    FIRST_S,
+    NOW_S,
+    FakeReader,
+    flights_alert,
+    flights_page,
+    flights_reader,
+)
+from tests.dashboards.html_check import read_html
+
+NEWEST = int(FIRST_S + 29 * DAY_S)
+MODEL = "/models/default/flights"
+PAGES = (
+    "/",
+    MODEL,
+    f"{MODEL}?version=2&variant=canary",
+    f"{MODEL}/windows/{NEWEST}",
+    f"{MODEL}/windows/{int(FIRST_S)}",
+    f"{MODEL}/windows/{NEWEST}?segment=origin%3DJFK",
+    f"{MODEL}?metric=auc",
+    "/pages",
+    "/pages/p1",
+    "/report/default/flights",
+)
+HOSTILE = '"><script>alert(1)</script>'
+
+
+@pytest.fixture
+def full(make_client, reader, pages):
+    page = flights_page(reader, flights_alert())
+    pages.kept["p1"] = page.__class__(**{**{name: getattr(page, name) for name in page.__slots__}, "id": "p1"})
+    return make_client(reader)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_whole_and_has_no_empty_section(full, path):
+    answer = full.get(path)
+    assert answer.status_code == 200
+    found = read_html(answer.text)
+    assert found.faults == []
+    assert all(len(section.strip()) > 20 for section in found.sections)
+    assert not re.search(r"\bNone\b(?! of)|\bnan\b", found.text)
+
+
+def test_every_link_leads_somewhere(full):
+    links = {link for path in PAGES for link in read_html(full.get(path).text).links if link.startswith("/")}
+    windows = sorted(link for link in links if "/windows/" in link)
+    few = windows[:: max(1, len(windows) // 6)]  # they differ in their times only
+    for link in [*sorted(links - set(windows)), *few]:
+        assert full.get(link).status_code == 200, link
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_is_loaded_from_elsewhere(full, path):
+    assert [load for load in read_html(full.get(path).text).loads if not load.startswith("/static/")] == []
+
+
+def test_the_overview_says_how_things_stand(full):
+    text = " ".join(read_html(full.get("/").text).text.replace("\u202f", "~").split())
+    assert "6 columns drifted on Thu 12 Dec 2013: temp, dewp, visib and 3 more." in text
+    assert "newest 4 minutes ago" in text
+    assert "46~% of the window labelled" in text
+    assert "1 open page" in text
+    assert "too few rows to judge" in text
+
+
+def test_accuracy_never_stands_without_its_interval_and_coverage(full):
+    for path in PAGES:
+        text = full.get(path).text
+        assert text.count('class="measure"') == text.count('class="interval"'), path
+        for chunk in text.split('class="measure"')[1:]:
+            assert "labelled" in chunk[:600] or "labels" in chunk[:600], path
+
+
+def test_the_page_holds_what_on_call_needs(full):
+    text = " ".join(read_html(full.get("/pages/p1").text).text.split())
+    for part in (
+        "correctness",
+        "for 1 hour",
+        "drifted since",
+        "1 Dec 2013",
+        "What moved",
+        "Worst segments",
+        "origin=EWR",
+        "Sample payloads",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736",
+        "Runbook",
+        "Ask",
+        "driftline doctor",
+    ):
+        assert part in text, part
+    order = [text.index(f" {name} drifted") for name in ("temp", "dewp", "visib", "precip")]
+    assert order == sorted(order)
+
+
+def test_a_runbook_cannot_carry_markup(full):
+    html = full.get("/pages/p1").text
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    assert read_html(html).tags["table"] >= 2
+
+
+def test_hostile_names_and_values_are_shown_not_run(make_client, pages):
+    reader = flights_reader(hostile=HOSTILE)
+    alert = flights_alert(model=HOSTILE)
+    alert.labels["alertname"] = HOSTILE
+    page = flights_page(reader, alert)
+    pages.kept["p1"] = page.__class__(**{**{name: getattr(page, name) for name in page.__slots__}, "id": "p1"})
+    client = make_client(reader)
+    for path in PAGES:
+        html = client.get(path).text
+        assert "<script>alert" not in html, path
+        assert read_html(html).faults == [], path
+    assert "&lt;script&gt;alert(1)" in client.get(f"{MODEL}/windows/{NEWEST}").text
+
+
+def test_with_nothing_stored_the_overview_says_what_to_do(make_client):
+    client = make_client(FakeReader())
+    text = read_html(client.get("/").text).text
+    assert "No traffic yet" in text
+    assert "driftline doctor" in text
+    assert "default/flights" in text
+    assert "No page has been received" in client.get("/pages").text
+
+
+def test_a_stream_without_closed_windows_says_why(make_client, reader):
+    client = make_client(FakeReader(streams_=reader.streams_[:1]))
+    assert "No window has closed yet" in client.get("/").text
+    assert "windows of 1 day" in client.get(MODEL).text
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/models/default/unheard", "There is no model default/unheard. Monitored models: default/flights."),
+        (f"{MODEL}?version=9", "has no version"),
+        (f"{MODEL}/windows/soon", "is not the start of a window"),
+        (f"{MODEL}/windows/12", "No window that starts at 12 has been evaluated"),
+        (f"{MODEL}/windows/{NEWEST}?segment=origin%3DXXX", "for segment"),
+        ("/pages/unheard", "There is no page"),
+        ("/somewhere", "There is nothing at /somewhere"),
+        ("/report/default/unheard", "There is no model"),
+    ],
+)
+def test_unknown_things_get_a_404_that_helps(full, path, told):
+    answer = full.get(path)
+    assert answer.status_code == 404
+    assert told in read_html(answer.text).text
+    assert read_html(answer.text).faults == []
+
+
+def test_a_monitored_model_without_traffic_gets_its_own_words(make_client):
+    answer = make_client(FakeReader()).get(MODEL)
+    assert answer.status_code == 404
+    assert "has a monitor, but no prediction of it is stored yet" in answer.text
+
+
+def test_ages_follow_the_clock_that_is_passed_in(make_client, reader):
+    later = make_client(reader, clock=ManualClock(NOW_S + 2 * DAY_S)).get("/").text
+    assert "newest 2 days ago" in later
+    story = ScaledClock(wall_s=0.0, story_s=NOW_S, speed=3600.0, wall=lambda: 5.0)
+    assert "newest 5 hours ago" in make_client(reader, clock=story).get("/").text
+
+
+def test_the_theme_can_be_asked_for(full):
+    assert '<html lang="en" data-theme="dark">' in full.get("/?theme=dark").text
+    assert "data-theme" not in full.get("/?theme=<b>").text
+
+
+def test_pages_forbid_scripts_from_elsewhere(full):
+    policy = full.get("/").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+
+
+def test_json_tells_the_same(full):
+    streams = full.get("/api/v1/streams").json()
+    assert streams[0]["rows"] == 26_412
+    found = full.get(
+        "/api/v1/results", params={"namespace": "default", "model": "flights", "version": "1", "since_s": NEWEST}
+    ).json()
+    assert {result["window"]["start_s"] for result in found} == {NEWEST}
+    assert full.get("/api/v1/pages").json()[0]["id"] == "p1"
+    assert full.get("/api/v1/pages/p1").json()["alert"]["labels"]["slo"] == "correctness"
+    assert full.get("/api/v1/pages/none").status_code == 404
+    assert full.get("/api/v1/openapi.json").json()["paths"]["/api/v1/streams"]
+
+
+def test_health_counts_streams(full):
+    assert full.get("/healthz").json()["streams"] == 2
+
+
+def test_settings_name_wrong_values():
+    chosen = load(WebSettings, "WEB", environ={"DRIFTLINE_WEB_PORT": "0", "DRIFTLINE_WEB_GRAFANA_URL": "http://g"})
+    assert chosen.port == 0
+    faults = WebSettings(port=70_000, refresh_s=0, external_url="pages", shown_windows=0).validate()
+    assert len(faults) == 4
+    assert WebSettings().validate() == []
