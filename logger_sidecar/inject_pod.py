@@ -1,0 +1,128 @@
+"""Puts the sidecar into one pod specification and says where its traffic now arrives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from driftline.names import ANNOTATION_PREFIX
+from logger_sidecar import inject_container
+from logger_sidecar.inject_options import InjectError, InjectOptions
+
+DEFAULT_PORT_NAME = "driftline"
+#: Names by which people call the port that serves predictions, likeliest first.
+_SERVING_PORT_NAMES = ("http", "http1", "rest", "http-rest", "h2c", "http-predict")
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Traffic for ``upstream_port`` (or any of ``names``) is to go to the port called ``port_name``."""
+
+    upstream_port: int
+    port_name: str
+
+
+def inject_pod(
+    spec: dict[str, Any], options: InjectOptions, workload: str, subject: str, *, native: bool = True
+) -> Redirect:
+    """Add or update the sidecar in ``spec``, in place; raises InjectError.
+
+    ``native``: as an init container with ``restartPolicy: Always``, which starts before and ends after the model
+    (Kubernetes 1.29); False makes it a container like the others. ``subject``: names the document in errors.
+    """
+    containers = spec.get("containers")
+    if not isinstance(containers, list) or not containers or not all(isinstance(each, dict) for each in containers):
+        raise InjectError(subject, [f"spec.containers is {containers!r}; there is no container to stand in front of"])
+    if spec.get("hostNetwork"):
+        raise InjectError(subject, ["spec.hostNetwork is true; the sidecar's ports would be taken on the whole node"])
+    earlier = _remove_earlier(spec)
+    port, name = _upstream(spec["containers"], options, earlier, subject)
+    _check_ports(spec, options, port, subject)
+    _give_name_away(spec["containers"], name)
+    sidecar = inject_container.container(options, port, name, workload)
+    if native:
+        spec["initContainers"] = [*(spec.get("initContainers") or []), {**sidecar, "restartPolicy": "Always"}]
+    else:
+        spec["containers"] = [*spec["containers"], sidecar]
+    if spec.get("initContainers") == []:
+        del spec["initContainers"]
+    volumes = [volume for volume in spec.get("volumes") or [] if volume.get("name") != inject_container.VOLUME]
+    spec["volumes"] = [*volumes, inject_container.volume(options)]
+    return Redirect(port, name)
+
+
+def _remove_earlier(spec: dict[str, Any]) -> dict[str, Any] | None:
+    """Take an earlier sidecar out, so that injecting again updates it; emptied lists stay in their place."""
+    found = None
+    for field in ("initContainers", "containers"):
+        for container in spec.get(field) or []:
+            if container.get("name") == inject_container.NAME:
+                found = container
+                spec[field] = [other for other in spec[field] if other is not container]
+    return found
+
+
+def _upstream(
+    containers: list[dict[str, Any]], options: InjectOptions, earlier: dict[str, Any] | None, subject: str
+) -> tuple[int, str]:
+    """The model server's port and the name its traffic comes by."""
+    declared = [port for container in containers for port in container.get("ports") or []]
+    if earlier is not None:
+        number = options.upstream_port or inject_container.upstream_port_of(earlier)
+        if number is not None:
+            return number, str(earlier["ports"][0].get("name", DEFAULT_PORT_NAME))
+    if options.upstream_port is not None:
+        named = [port.get("name") for port in declared if port.get("containerPort") == options.upstream_port]
+        return options.upstream_port, (named or [None])[0] or DEFAULT_PORT_NAME
+    if not declared:
+        annotation = f"'{ANNOTATION_PREFIX}upstream-port'"
+        raise InjectError(
+            subject, [f"spec.containers declares no port, and no annotation {annotation} names the model server's"]
+        )
+    chosen = min(declared, key=lambda port: _rank(str(port.get("name", ""))))
+    number = chosen.get("containerPort")
+    if not isinstance(number, int):
+        raise InjectError(subject, [f"spec.containers.ports.containerPort is {number!r}, which is not a port"])
+    return number, chosen.get("name") or DEFAULT_PORT_NAME
+
+
+def _rank(name: str) -> int:
+    # min() keeps the first of equals: without a known name it is the first port declared.
+    return _SERVING_PORT_NAMES.index(name) if name in _SERVING_PORT_NAMES else len(_SERVING_PORT_NAMES)
+
+
+def _check_ports(spec: dict[str, Any], options: InjectOptions, upstream_port: int, subject: str) -> None:
+    taken = {upstream_port: "the model server"}
+    for container in spec["containers"]:
+        for port in container.get("ports") or []:
+            taken.setdefault(port.get("containerPort"), f"container '{container.get('name')}'")
+    faults = []
+    for option in ("listen_port", "admin_port", "shipper_admin_port"):
+        number = getattr(options, option)
+        if number in taken:
+            key = ANNOTATION_PREFIX + option.replace("_", "-")
+            faults.append(f"port {number} of the sidecar is taken by {taken[number]}; choose another with '{key}'")
+        taken[number] = f"the sidecar's {option}"
+    if faults:
+        raise InjectError(subject, faults)
+
+
+def _give_name_away(containers: list[dict[str, Any]], name: str) -> None:
+    """Take ``name`` from the container's port, so that Services that target it by name reach the sidecar instead.
+
+    The container's own probes and hooks name the port too; they keep their target by its number.
+    """
+    for container in containers:
+        for port in container.get("ports") or []:
+            if port.get("name") == name:
+                del port["name"]
+                _number_ports(container, name, port["containerPort"])
+
+
+def _number_ports(part: Any, name: str, number: int) -> None:
+    for field in ("startupProbe", "readinessProbe", "livenessProbe", "postStart", "preStop", "lifecycle"):
+        probe = part.get(field)
+        if not isinstance(probe, dict):
+            continue
+        _number_ports(probe, name, number)
+        for action in ("httpGet", "tcpSocket"):
+            if isinstance(probe.get(action), dict) and probe[action].get("port") == name:
+                probe[action]["port"] = number
