@@ -32,7 +32,8 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv pip install --quiet --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
 	@touch $@
 
-check: lint types unit  ## lint, types, house rules, examples and unit tests; under a minute
+check: lint  ## lint, types, house rules, examples and unit tests; under a minute
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
@@ -40,14 +41,13 @@ lint: $(READY)  ## ruff
 
 types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
-	$(BIN)/mypy tests
 
 unit: $(READY)  ## house rules, examples in docstrings, unit tests
-	$(BIN)/pytest -q -m "$(FAST)" --doctest-modules $(PACKAGES) tests
+	$(BIN)/pytest -q -n 2 -m "$(FAST)" --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES) tests
 
 test: setup setup-extras check  ## everything, with the real parts that are installed; says which lack
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
-	$(EXTRAS_BIN)/pytest -q -m "extras or ($(FAST))" tests
+	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 -m "extras or ($(FAST))" tests
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo

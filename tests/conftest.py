@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.parts import programs
 from tests.parts.alertmanager import Alertmanager
@@ -26,8 +27,24 @@ _roll = pytest.StashKey[PartsRoll]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Open the roll of parts."""
+    """Open the roll of parts; say how many examples each property is tried on."""
     config.stash[_roll] = PartsRoll()
+    settings.register_profile("quick", max_examples=25, deadline=None)
+    settings.register_profile("thorough", max_examples=200, deadline=None)
+    settings.load_profile(os.environ.get("DRIFTLINE_HYPOTHESIS", "quick"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its roll to the session that started it."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["parts"] = session.config.stash[_roll].as_dict()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's roll over."""
+    node.config.stash[_roll].add(getattr(node, "workeroutput", {}).get("parts", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,5 +1,7 @@
 """The roll of real parts of one test session: which were used and which lacked."""
 
+from typing import Any
+
 
 class PartsRoll:
     """Collects during the session, read at its end."""
@@ -15,6 +17,15 @@ class PartsRoll:
     def lacked(self, part: str, remedy: str) -> None:
         """``part`` was needed and not there."""
         self._lacked[part] = remedy
+
+    def as_dict(self) -> dict[str, Any]:
+        """The roll as plain values, to travel from a worker process."""
+        return {"used": sorted(self._used), "lacked": self._lacked}
+
+    def add(self, other: dict[str, Any]) -> None:
+        """Take over what another process collected."""
+        self._used.update(other.get("used", ()))
+        self._lacked.update(other.get("lacked", {}))
 
     def lines(self) -> list[str]:
         """What a person reads at the end; nothing when no test needed a real part."""
