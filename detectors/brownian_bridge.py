@@ -7,6 +7,9 @@ every column, segment and window.
 Source: M. D. Donsker, Justification and extension of Doob's heuristic approach, 1952.
 """
 
+import math
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,3 +25,78 @@ def absolute_bridges(rng: np.random.Generator, draws: int = DRAWS) -> NDArray[np
     bridge = walk - np.outer(walk[:, -1], np.linspace(0.0, 1.0, STEPS + 1))
     absolute: NDArray[np.float32] = np.abs(bridge).astype(np.float32)
     return absolute
+
+
+#: The simulated tail is trusted down to this many draws.
+_TAIL_DRAWS = 40
+# Shares of rows left out at either end; each is simulated once per column at most.
+_TRIMS = tuple(2.0**-power for power in range(2, 13))
+
+
+@dataclass(frozen=True, slots=True)
+class AreaNull:
+    """Areas under bridges over the ``bulk`` of a column's thresholds, each with its ``step`` (largest step = 1)."""
+
+    bulk: NDArray[np.bool_]
+    steps: NDArray[np.float64]
+    areas: NDArray[np.float32]
+    signed_variance: float
+
+    def p_value(self, gaps: NDArray[np.float64]) -> float:
+        """How probable an area at least as large as that under ``gaps`` (one per threshold of the bulk) is."""
+        area = float(gaps @ self.steps)
+        hits = len(self.areas) - int(np.searchsorted(self.areas, area))
+        if hits >= _TAIL_DRAWS:
+            return (hits + 1) / (len(self.areas) + 1)
+        knot = float(self.areas[-_TAIL_DRAWS])
+        tail = math.exp((knot * knot - area * area) / (2.0 * self.signed_variance)) if self.signed_variance > 0 else 0.0
+        return (_TAIL_DRAWS + 1) / (len(self.areas) + 1) * min(1.0, tail)
+
+
+@dataclass(frozen=True, slots=True)
+class AreaNulls:
+    """A reference column's null areas: ``below`` share of its rows below each threshold, ``steps`` between thresholds.
+
+    What was simulated is kept, because it follows from the reference alone.
+    """
+
+    below: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    bridges: NDArray[np.float32]
+    _known: dict[float, AreaNull | None] = field(default_factory=dict, repr=False)
+
+    def trimmed(self, share: float) -> AreaNull | None:
+        """The null without thresholds that fewer than ``share`` of the rows lie beyond; None where none is left."""
+        trim = min((known for known in _TRIMS if known >= share), default=_TRIMS[0])
+        if trim not in self._known:
+            self._known[trim] = _simulate(self.below, self.steps, self.bridges, trim)
+        return self._known[trim]
+
+
+def _simulate(
+    below: NDArray[np.float64], steps: NDArray[np.float64], bridges: NDArray[np.float32], trim: float
+) -> AreaNull | None:
+    bulk = (below >= trim) & (below <= 1.0 - trim) & (steps > 0)
+    if not bulk.any():
+        return None
+    scaled = steps[bulk] / steps[bulk].max()
+    times = np.rint(below[bulk] * STEPS).astype(np.intp)
+    weights = np.bincount(times, scaled, minlength=STEPS + 1).astype(np.float64)
+    weights[0] = weights[-1] = 0.0  # a bridge is zero at both ends
+    # Not a matrix product: on small shared machines the threads of BLAS cost more than the sum.
+    areas = np.sort(np.einsum("ij,j->i", bridges, weights.astype(np.float32)))
+    return AreaNull(bulk, scaled, areas, _signed_area_variance(weights))
+
+
+def _signed_area_variance(weights: NDArray[np.float64]) -> float:
+    # Var(sum w_i B(t_i)) with Cov(B(s), B(t)) = min(s, t) - s t, in one pass over the sums of the tails.
+    times = np.arange(STEPS + 1) / STEPS
+    tails = np.cumsum(weights[::-1])[::-1]
+    return float((tails[1:] ** 2).sum() / STEPS - float(weights @ times) ** 2)
+
+
+def area_nulls(counts: NDArray[np.int64], values: NDArray[np.float64], bridges: NDArray[np.float32]) -> AreaNulls:
+    """The null areas of a numeric column from its reference counts and representative values, shape (bins,) each."""
+    finite = counts[1:-2]
+    total = max(int(finite.sum()), 1)
+    return AreaNulls(np.cumsum(finite)[:-1] / total, np.diff(values[1:-2]), bridges)

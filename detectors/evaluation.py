@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.brownian_bridge import absolute_bridges
+from detectors.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
 from detectors.catalogue import detector
 from detectors.decision import ColumnEvidence, Rule, decide, decide_window
 from detectors.effect_size import effect_size
 from detectors.engine import window_layouts
 from detectors.evidence import ColumnSample
 from detectors.layout import OUTLIERS, ROWS, SCORED, Layout
-from detectors.performance import performance_results
+from detectors.performance import Expected, expected_performance, performance_results
 from detectors.performance_counts import PerformanceLayout
 from detectors.quality import Share, column_shares, outlier_share, share_results
 from detectors.reasons import drift_reason, not_enough
@@ -55,6 +55,9 @@ class Evaluator:
     bridge: NDArray[np.float32]
     _layout: Layout = field(init=False, repr=False)
     _performance_layout: PerformanceLayout = field(init=False, repr=False)
+    # Memos of what follows from the reference alone.
+    _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
+    _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
@@ -95,9 +98,17 @@ class Evaluator:
                 current=self._layout.counts(vector, index),
                 values=self.reference.representatives.get(column.name, _UNNAMED),
                 categories=column.categories,
-                bridge=self.bridge,
+                nulls=self._column_nulls(segment, column.name, self._layout.counts(expected, index)),
             )
         return {name: sample for name, sample in samples.items() if not self._blank(name)}
+
+    def _column_nulls(self, segment: str, name: str, counts: NDArray[np.int64]) -> AreaNulls | None:
+        values = None if self.reference is None else self.reference.representatives.get(name)
+        if values is None:
+            return None
+        if (segment, name) not in self._nulls:
+            self._nulls[segment, name] = area_nulls(counts, values, self.bridge)
+        return self._nulls[segment, name]
 
     def _blank(self, name: str) -> bool:
         return self._layout.columns[self._layout.index(name)].blank
@@ -228,9 +239,15 @@ class Evaluator:
             rule.required or rule.minimum is not None or rule.maximum is not None or rule.allowed is not None
         )
 
+    def _expected_performance(self, segment: str) -> Expected | None:
+        if segment not in self._measures:
+            section = None if self.reference is None else self.reference.performance.get(segment)
+            self._measures[segment] = expected_performance(self._performance_layout, section)
+        return self._measures[segment]
+
     def _performance(self, key: WindowKey, state: WindowState, rows: int) -> list[Result]:
         layout = self._performance_layout
-        expected = None if self.reference is None else self.reference.performance.get(key.segment)
+        expected = self._expected_performance(key.segment)
         minimum_rows = self.monitor.windows.minimum_rows
         return performance_results(key, layout, state.section(layout.fingerprint), expected, rows, minimum_rows)
 

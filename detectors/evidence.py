@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.brownian_bridge import AreaNulls
 from detectors.layout import Kind
 from driftline.results import Direction
 
@@ -25,7 +26,7 @@ class ColumnSample:
     ``reference``, ``current``: rows per bin, shape (bins,); their sums are above zero. Numeric bins are ordered minus
     infinity, finite values, plus infinity, missing, and ``values`` holds a representative per bin; categorical bins are
     the known ones, unseen, missing, and ``values`` is empty.
-    ``bridge``: simulated Brownian bridges for the statistics that need them (see ``brownian_bridge.py``).
+    ``nulls``: simulated areas for the statistics that need them (see ``brownian_bridge.py``).
     """
 
     column: str
@@ -34,7 +35,7 @@ class ColumnSample:
     current: NDArray[np.int64]
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     categories: tuple[str, ...] = ()
-    bridge: NDArray[np.float32] | None = None
+    nulls: AreaNulls | None = None
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)

@@ -1,6 +1,8 @@
 """Performance results of a window: its metrics beside the reference's, with the share of rows that have labels."""
 
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +15,27 @@ from detectors.summary import Section
 from driftline.results import WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The reference's own metrics by name, and the rows they rest on."""
+
+    measures: Mapping[str, Measure]
+    judged: int
+
+
+def expected_performance(layout: PerformanceLayout, section: Section | None) -> Expected | None:
+    """What the reference's judged predictions lead to expect; None without any."""
+    if section is None:
+        return None
+    found = measure(layout, section, np.random.default_rng(0))
+    return Expected({one.name: one for one in found}, int(section.values[JUDGED]))
+
+
 def performance_results(
     key: WindowKey,
     layout: PerformanceLayout,
     section: Section | None,
-    expected: Section | None,
+    expected: Expected | None,
     rows: int,
     minimum_rows: int,
 ) -> list[Result]:
@@ -25,8 +43,8 @@ def performance_results(
     judged = 0 if section is None else max(0, int(section.values[JUDGED]))
     coverage = min(1.0, judged / rows) if rows else 0.0
     measures = () if section is None else measure(layout, section, _seeded(key))
-    before = {} if expected is None else {found.name: found for found in measure(layout, expected, _seeded(key))}
-    before_rows = 0 if expected is None else int(expected.values[JUDGED])
+    before = {} if expected is None else expected.measures
+    before_rows = 0 if expected is None else expected.judged
     if not measures:
         return [_no_labels(key, layout, rows)]
     results = []

@@ -72,7 +72,7 @@ class DetectorsService:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(collector)
         self._server = ThreadingHTTPServer((settings.host, settings.port), _handler(registry, self.healthy))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     @property
     def address(self) -> str:

@@ -19,35 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from detectors.brownian_bridge import STEPS
 from detectors.evidence import ColumnSample, Evidence
 from detectors.tables import binomial_p_value, bonferroni
 
 _SPECIAL = (0, -2, -1)
-# The simulated tail is trusted down to this many draws.
-_TAIL_DRAWS = 40
+# Thresholds count for the p-value where the smaller sample expects at least this many rows beyond them.
 _TAIL_ROWS = 5.0
 
 
 def wasserstein(sample: ColumnSample) -> Evidence:
-    """The distance, at least 0, with its p-value (None without bridges); larger is worse."""
+    """The distance, at least 0, with its p-value (None without ``nulls``); larger is worse."""
     reference, current, values = sample.reference[1:-2], sample.current[1:-2], sample.values[1:-2]
     n, m = int(reference.sum()), int(current.sum())
     if n == 0 or m == 0:
         return Evidence(0.0, "larger_is_worse", bonferroni(_special_p_values(sample)))
-    below = np.cumsum(reference) / n
-    steps = np.diff(values)
-    area = float(np.abs(below - np.cumsum(current) / m)[:-1] @ steps)
-    statistic = area / scale(reference, values)
-    if sample.bridge is None:
+    gaps = np.abs(np.cumsum(reference) / n - np.cumsum(current) / m)[:-1]
+    statistic = float(gaps @ np.diff(values)) / scale(reference, values)
+    if sample.nulls is None:
         return Evidence(statistic, "larger_is_worse", None)
-    gaps = np.abs(below - np.cumsum(current) / m)[:-1] * math.sqrt(n * m / (n + m))
-    trim = min(0.25, _TAIL_ROWS / min(n, m))
-    bulk = (below[:-1] >= trim) & (below[:-1] <= 1.0 - trim) & (steps > 0)
-    if bulk.any():
-        p_value = _area_p_value(gaps[bulk], below[:-1][bulk], steps[bulk], sample.bridge)
-    else:
-        p_value = float(special.kolmogorov(gaps.max()))
+    gaps *= math.sqrt(n * m / (n + m))
+    null = sample.nulls.trimmed(_TAIL_ROWS / min(n, m))
+    p_value = float(special.kolmogorov(gaps.max())) if null is None else null.p_value(gaps[null.bulk])
     return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *_special_p_values(sample)]))
 
 
@@ -63,27 +55,3 @@ def _special_p_values(sample: ColumnSample) -> list[float]:
     share = sample.current_rows / (sample.reference_rows + sample.current_rows)
     cells = [(int(sample.reference[cell]), int(sample.current[cell])) for cell in _SPECIAL]
     return [binomial_p_value(now, before + now, share) for before, now in cells if before + now]
-
-
-def _area_p_value(
-    gaps: NDArray[np.float64], below: NDArray[np.float64], steps: NDArray[np.float64], bridge: NDArray[np.float32]
-) -> float:
-    steps = steps / steps.max()
-    area = float(gaps @ steps)
-    times = np.rint(below * STEPS).astype(np.intp)
-    weights = np.bincount(times, steps, minlength=STEPS + 1).astype(np.float64)
-    weights[0] = weights[-1] = 0.0  # a bridge is zero at both ends
-    null = bridge @ weights.astype(np.float32)
-    hits = int(np.count_nonzero(null >= area))
-    if hits >= _TAIL_DRAWS:
-        return (hits + 1) / (len(null) + 1)
-    knot = float(np.partition(null, -_TAIL_DRAWS)[-_TAIL_DRAWS])
-    tail = math.exp((knot * knot - area * area) / (2.0 * _signed_area_variance(weights)))
-    return (_TAIL_DRAWS + 1) / (len(null) + 1) * min(1.0, tail)
-
-
-def _signed_area_variance(weights: NDArray[np.float64]) -> float:
-    # Var(sum w_i B(t_i)) with Cov(B(s), B(t)) = min(s, t) - s t, in one pass over the sums of the tails.
-    times = np.arange(STEPS + 1) / STEPS
-    tails = np.cumsum(weights[::-1])[::-1]
-    return float((tails[1:] ** 2).sum() / STEPS - float(weights @ times) ** 2)

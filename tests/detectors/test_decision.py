@@ -9,7 +9,7 @@ from scipy import stats
 
 from detectors.benjamini_hochberg import adjusted, rejected
 from detectors.binning import full_edges
-from detectors.brownian_bridge import absolute_bridges
+from detectors.brownian_bridge import absolute_bridges, area_nulls
 from detectors.catalogue import detector
 from detectors.decision import ColumnEvidence, Rule, decide, decide_window
 from detectors.effect_size import effect_size
@@ -103,7 +103,14 @@ def _verdicts(detectors: dict[Kind, str], windows: int, seed: int, shift: float 
         found = []
         for place, (kind, shares) in enumerate(laws):
             values = np.concatenate(([np.nan], np.arange(len(shares) - 3.0), [np.nan, np.nan]))
-            sample = ColumnSample("x", kind, references[place][window], currents[place][window], values, bridge=BRIDGE)
+            sample = ColumnSample(
+                "x",
+                kind,
+                references[place][window],
+                currents[place][window],
+                values,
+                nulls=area_nulls(references[place][window], values, BRIDGE),
+            )
             name = detectors[kind]
             found.append(ColumnEvidence("x", ((name, detector(name)(sample)),), effect_size(sample)))
         result.append([given[0] for given in decide(found, RULE)])

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from detectors.performance import measure, performance_results
+from detectors.performance import expected_performance, measure, performance_results
 from detectors.performance_counts import PerformanceLayout, count_judged
 from detectors.summary import Section
 from driftline.columns import JudgedBatch
@@ -98,7 +98,8 @@ def test_regression_intervals_hold_the_true_value_about_nineteen_times_in_twenty
 
 
 def test_coverage_and_the_reference_are_told_with_the_verdict() -> None:
-    before, now = count_judged(BINARY, binary(5000)[0]), count_judged(BINARY, binary(300, seed=1, flip=0.8)[0])
+    before = expected_performance(BINARY, count_judged(BINARY, binary(5000)[0]))
+    now = count_judged(BINARY, binary(300, seed=1, flip=0.8)[0])
     (found, *_) = performance_results(KEY, BINARY, now, before, rows=1000, minimum_rows=100)
     assert (found.detector, found.coverage, found.sample_size) == ("accuracy", 0.3, 300)
     assert found.verdict is Verdict.WARNING

@@ -14,7 +14,7 @@ from detectors.summary import Section, StateError, WindowState, exact_sum, merge
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
 ONE, OTHER = "0123456789abcdef", "fedcba9876543210"
 VECTORS = arrays.arrays(np.int64, 5, elements=st.integers(-(2**40), 2**40))
-SECTIONS = st.builds(Section, VECTORS, st.tuples(st.integers(-(10**400), 10**400), st.integers(-1, 1)))
+SECTIONS = st.builds(Section, VECTORS, st.tuples(st.integers(-(2**300), 2**300), st.integers(-1, 1)))
 STATES = st.dictionaries(st.sampled_from([ONE, OTHER]), SECTIONS).map(WindowState)
 
 
