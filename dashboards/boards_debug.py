@@ -2,7 +2,7 @@
 
 from dashboards.board_options import ANNOTATIONS, DRIFT_STATES, STATE_STEPS, VARIABLES, BoardOptions
 from dashboards.panels import GREEN, ORANGE, RED, YELLOW, BoardSpec, PanelSpec, Query, RowSpec
-from dashboards.queries import increase, or_zero, quantile, rate, ratio, select, share_of, top, total
+from dashboards.queries import age, increase, or_zero, quantile, rate, ratio, select, share_of, top, total
 from driftline import names
 
 _ALL_ROWS = f'{names.SEGMENT}=""'
@@ -19,7 +19,8 @@ def debug(options: BoardOptions) -> BoardSpec:
             RowSpec("Columns", _columns()),
             RowSpec("Segments", _segments()),
             RowSpec("Validation and payloads", _validation()),
-            RowSpec("Serving", _serving()),
+            RowSpec("Serving, as the client sees it", _serving()),
+            RowSpec("Model server", _model_server()),
         ),
         annotations=ANNOTATIONS,
         variables=VARIABLES,
@@ -178,5 +179,49 @@ def _serving() -> tuple[PanelSpec, ...]:
             "reqps",
             (Query(or_zero(total(rate(names.SIDECAR_REQUESTS), "protocol"), everything), "{{protocol}}"),),
             stacked=True,
+        ),
+    )
+
+
+def _model_server() -> tuple[PanelSpec, ...]:
+    by = ("model", "version")
+    legend = "{{model}} {{version}}"
+    return (
+        PanelSpec(
+            "Models loaded",
+            "1 for a model that is loaded, 0 for one that failed to load: its requests get 5xx from the start.",
+            "stat",
+            "none",
+            (Query(f"min by (model, version) ({select(names.SERVING_MODEL_READY)})", legend),),
+            ((None, RED), (1.0, GREEN)),
+            decimals=0,
+            width=6,
+        ),
+        PanelSpec(
+            "Server's own answers by code",
+            "Requests per second as driftline's model server counts them; compare with the sidecar's.",
+            "timeseries",
+            "reqps",
+            (Query(total(rate(names.SERVING_REQUESTS), *by, "code"), legend + " {{code}}"),),
+            stacked=True,
+            width=6,
+        ),
+        PanelSpec(
+            "Inference time, p95",
+            "Reading, running and writing, without the way to the client.",
+            "timeseries",
+            "s",
+            (Query(quantile(0.95, names.SERVING_LATENCY, *by), legend),),
+            minimum=0.0,
+            width=6,
+        ),
+        PanelSpec(
+            "Since the last answer",
+            "A model that answers nobody for long may be routed past.",
+            "timeseries",
+            "s",
+            (Query(age(names.SERVING_LAST_REQUEST, *by), legend),),
+            minimum=0.0,
+            width=6,
         ),
     )

@@ -1,5 +1,8 @@
 """Runs the pages under uvicorn until SIGTERM or SIGINT, letting requests under way finish."""
 
+import signal
+from types import FrameType
+
 import uvicorn
 from fastapi import FastAPI
 
@@ -17,9 +20,17 @@ def run(settings: WebSettings, app: FastAPI) -> int:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
     server = uvicorn.Server(config)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # After its graceful end uvicorn raises the signal again for whoever listened before: that is us, and all is done.
+    before = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         server.run()
-    except (SystemExit, KeyboardInterrupt) as stop:
-        # uvicorn leaves by SystemExit when it cannot bind, and hands SIGINT on after its graceful end.
-        return 1 if isinstance(stop, SystemExit) and stop.code else 0
+    except SystemExit as left:  # uvicorn leaves this way when it cannot bind
+        return 1 if left.code else 0
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
     return 0 if server.started else 1
