@@ -56,7 +56,7 @@ demo-full: $(READY)  ## the same against real Kafka, PostgreSQL, Prometheus and 
 	$(BIN)/python -m tests.parts.demo_full
 
 bench: $(READY)  ## run every benchmark, write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python -m benchmarks.run_all
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header --no-annotate --python-version 3.11
 

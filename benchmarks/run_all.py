@@ -1,0 +1,107 @@
+"""Run every benchmark of this folder and write their figures into ``RESULTS.md``.
+
+A benchmark is a script that ends with one line of JSON: ``{"benchmark": NAME, "figures": {...}, "against": {...},
+"machine": {...}}``. ``python benchmarks/run_all.py [NAME ...]`` runs those named, or all.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+NO_BENCHMARKS = {"harness", "run_all"}
+TIMEOUT_S = 1200.0
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Run, write, and say whether all went well (0) or not (1)."""
+    scripts = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.stem not in NO_BENCHMARKS}
+    unknown = [name for name in wanted if name not in scripts]
+    if unknown:
+        print(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(scripts)}", file=sys.stderr)
+        return 1
+    results, failed = [], []
+    for name in wanted or scripts:
+        print(f"{name} ...", flush=True)
+        result = run(scripts[name])
+        if result is None:
+            failed.append(name)
+        else:
+            results.append(result)
+    (HERE / "RESULTS.md").write_text(page(results, failed, datetime.now(UTC)))
+    print(f"wrote {len(results)} results" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0
+
+
+def run(script: Path) -> dict[str, Any] | None:
+    """The closing line of one benchmark; None, with its output shown, when it fails or closes with something else."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{script.stem}"],
+            cwd=HERE.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        return closing_line(done.stdout)
+    except (subprocess.SubprocessError, ValueError) as error:
+        print(f"{script.stem} failed: {error}", file=sys.stderr)
+        return None
+
+
+def closing_line(output: str) -> dict[str, Any]:
+    """The JSON on the last line that is not empty; raises ValueError when it is not a benchmark's."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    try:
+        result = json.loads(lines[-1] if lines else "")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the last line is not JSON: {lines[-1:]}") from error
+    lacking = {"benchmark", "figures", "against", "machine"} - set(result)
+    if lacking:
+        raise ValueError(f"the closing line lacks {', '.join(sorted(lacking))}")
+    return dict(result)
+
+
+def page(results: Sequence[Mapping[str, Any]], failed: Sequence[str], when: datetime) -> str:
+    """The results as Markdown: one table per benchmark, every figure as it was measured."""
+    lines = ["# Results", "", f"Written by `make bench` on {when:%Y-%m-%d}; every figure was measured in that run.", ""]
+    for result in results:
+        lines += [f"## {result['benchmark']}", "", "| side | figure | value |", "| --- | --- | --- |"]
+        lines += [f"| driftline | {name} | {shown(value)} |" for name, value in flat(result["figures"])]
+        lines += [f"| against | {name} | {shown(value)} |" for name, value in flat(result["against"])]
+        machine = ", ".join(f"{name} {shown(value)}" for name, value in flat(result["machine"]))
+        lines += ["", f"Machine: {machine}.", ""]
+    lines += [f"`{name}` failed in this run and has no figures.\n" for name in failed]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested figures as ``outer.inner`` names.
+
+    >>> flat({"a": 1, "b": {"c": 2}})
+    [('a', 1), ('b.c', 2)]
+    """
+    found: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        found += flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
+    return found
+
+
+def shown(value: object) -> str:
+    """A number with four meaningful digits at least, anything else as it is.
+
+    >>> shown(0.0123456), shown(123456.7), shown("x"), shown(3)
+    ('0.01235', '123457', 'x', '3')
+    """
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
