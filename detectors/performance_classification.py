@@ -124,7 +124,12 @@ def brier(total: int, scored: int, negatives: NDArray[np.int64], positives: NDAr
 
 
 def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64], rng: np.random.Generator) -> Interval:
-    """Expected calibration error over ten equal bins of the score, in [0, 1]; above 0 by chance in small samples."""
+    """Expected calibration error over ten equal bins of the score, in [0, 1].
+
+    What chance adds to the gap of a bin is taken off, in squares: otherwise a small window would look worse calibrated
+    than a large reference whatever the model does. Source of the idea: A. Kumar, P. Liang, T. Ma, Verified uncertainty
+    calibration, 2019.
+    """
     middles = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
     together = (negatives + positives).astype(np.float64)
     rows = together.reshape(_CALIBRATION_BINS, -1).sum(axis=1)
@@ -132,9 +137,16 @@ def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64]
     score = (together * middles).reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used] / rows[used]
     hits = positives.reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used]
     rows = rows[used]
-    drawn = rng.binomial(rows.astype(np.int64), hits / rows, size=(_DRAWS, len(rows)))
-    gaps = (np.abs(drawn / rows - score) * rows).sum(axis=1) / rows.sum()
-    return _percentiles(float((np.abs(hits / rows - score) * rows).sum() / rows.sum()), gaps)
+    drawn = rng.binomial(rows.astype(np.int64), hits / rows, size=(_DRAWS, len(rows))) / rows
+    noise = hits / rows * (1.0 - hits / rows) / rows
+    value = float(_mean_gap(hits / rows - score, noise, rows))
+    # A drawn sample is twice as noisy as the sample it is drawn from.
+    return _percentiles(value, _mean_gap(drawn - score, 2.0 * noise, rows))
+
+
+def _mean_gap(gaps: NDArray[np.float64], noise: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    weighted: NDArray[np.float64] = np.sqrt(np.maximum(gaps * gaps - noise, 0.0)) @ rows / rows.sum()
+    return weighted
 
 
 def _percentiles(value: float, drawn: NDArray[np.float64]) -> Interval:
