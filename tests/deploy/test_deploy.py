@@ -1,0 +1,162 @@
+"""The deployment files name commands, options, settings and ports that exist."""
+
+import dataclasses
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from alerts.settings import EvaluatorSettings
+from collector.settings import CollectorSettings
+from dashboards.settings import WebSettings
+from detectors.settings import DetectorsSettings
+from driftline import names
+from driftline.cli.app import app
+from driftline.settings import load
+from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from serving.settings import ServingSettings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+SETTINGS: Mapping[str, Any] = {
+    "SIDECAR": SidecarSettings,
+    "SHIPPER": ShipperSettings,
+    "COLLECTOR": CollectorSettings,
+    "DETECTORS": DetectorsSettings,
+    "WEB": WebSettings,
+    "ALERTS": EvaluatorSettings,
+    "SERVING": ServingSettings,
+}
+#: What the roof itself reads.
+ROOF = {"DRIFTLINE_MONITORS", "DRIFTLINE_DATA_DIR", "DRIFTLINE_DATABASE_URL"}
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+def own_services() -> dict[str, dict[str, Any]]:
+    services: dict[str, dict[str, Any]] = compose()["services"]
+    return {name: service for name, service in services.items() if "build" in service}
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def containers() -> list[dict[str, Any]]:
+    pods = [each["spec"]["template"]["spec"] for each in manifests() if each["kind"] == "Deployment"]
+    return [container for pod in pods for container in pod["containers"]]
+
+
+def unknown_parts(words: list[str]) -> list[str]:
+    """Of a command line, what driftline does not know."""
+    command: Any = typer.main.get_command(app)
+    options = {"--help"}
+    for position, word in enumerate(words):
+        if word.startswith("--"):
+            break
+        if word not in getattr(command, "commands", {}):
+            return words[position:]
+        command = command.commands[word]
+    options |= {option for parameter in command.params for option in parameter.opts}
+    return [word for word in words if word.startswith("--") and word.partition("=")[0] not in options]
+
+
+def test_the_check_of_command_lines_can_fail() -> None:
+    assert unknown_parts(["colector"]) == ["colector"]
+    assert unknown_parts(["collector", "--prot=1"]) == ["--prot=1"]
+
+
+@pytest.mark.parametrize("name", sorted(own_services()))
+def test_every_compose_command_is_one_of_driftlines(name: str) -> None:
+    assert unknown_parts(own_services()[name]["command"]) == []
+
+
+def test_every_kubernetes_command_is_one_of_driftlines() -> None:
+    assert containers()
+    assert [unknown_parts(container["args"]) for container in containers()] == [[]] * len(containers())
+
+
+def check_environment(environment: Mapping[str, str], tmp_path: Path) -> None:
+    for prefix, settings in SETTINGS.items():
+        found = {name: value for name, value in environment.items() if name.startswith(f"DRIFTLINE_{prefix}_")}
+        if found:
+            # The directory is inside the container; any that is here shows that the rest holds.
+            changed = {name: str(tmp_path) if name.endswith("MODELS_DIR") else value for name, value in found.items()}
+            assert dataclasses.is_dataclass(load(settings, prefix, environ=changed))
+    known = {f"DRIFTLINE_{prefix}_" for prefix in SETTINGS}
+    others = [name for name in environment if not name.startswith(tuple(known))]
+    assert set(others) <= ROOF
+
+
+@pytest.mark.parametrize("name", sorted(own_services()))
+def test_every_compose_environment_is_of_settings_that_exist(name: str, tmp_path: Path) -> None:
+    check_environment(own_services()[name].get("environment", {}), tmp_path)
+
+
+def test_every_kubernetes_environment_is_of_settings_that_exist(tmp_path: Path) -> None:
+    (settings,) = [each for each in manifests() if each["kind"] == "ConfigMap"]
+    check_environment(settings["data"], tmp_path)
+
+
+def test_prometheus_scrapes_ports_that_the_parts_listen_on() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    found = {target for job in config["scrape_configs"] for each in job["static_configs"] for target in each["targets"]}
+    expected = {
+        f"sidecar:{SidecarSettings.__dataclass_fields__['admin_port'].default}",
+        f"sidecar:{ShipperSettings.__dataclass_fields__['admin_port'].default}",
+        f"collector:{CollectorSettings.__dataclass_fields__['port'].default}",
+        f"detectors:{DetectorsSettings.__dataclass_fields__['port'].default}",
+        f"web:{WebSettings.__dataclass_fields__['port'].default}",
+        "model-server:8000",
+    }
+    assert found == expected
+
+
+def test_alertmanager_posts_to_the_page_desk() -> None:
+    command = own_services()["build-rules"]["command"]
+    assert f"--page-url=http://web:8080{names.PAGE_DESK_PATH}" in command
+
+
+def test_the_image_holds_every_package_of_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    containerfile = (DEPLOY / "Containerfile").read_text()
+    assert [name for name in packages if f"COPY {name} {name}" not in containerfile] == []
+
+
+def has_compose() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker compose is not installed")
+def test_docker_compose_accepts_the_file() -> None:
+    command = ["docker", "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "-q"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_kubectl_builds_the_central_parts() -> None:
+    result = subprocess.run(
+        ["kubectl", "kustomize", str(DEPLOY / "kubernetes")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    built = list(yaml.safe_load_all(result.stdout))
+    assert sorted(each["kind"] for each in built) == ["ConfigMap", *["Deployment"] * 3, "Namespace", *["Service"] * 3]
+
+
+def test_promtool_accepts_the_scrape_configuration(promtool: Path) -> None:
+    command = [str(promtool), "check", "config", "--syntax-only", str(DEPLOY / "prometheus.yaml")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
