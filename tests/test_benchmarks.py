@@ -6,7 +6,10 @@ import pytest
 
 from benchmarks.run_all import closing_line, page
 
-RESULT = '{"benchmark": "path", "figures": {"a_s": 0.5, "n": {"x": 12345.6}}, "against": {"b_s": 2}, "machine": {"cores": 2}}'
+RESULT = (
+    '{"benchmark": "path", "figures": {"a_s": 0.5, "n": {"x": 12345.6}}, '
+    '"against": {"b_s": 2}, "machine": {"cores": 2}}'
+)
 
 
 def test_the_last_line_counts() -> None:
@@ -15,7 +18,7 @@ def test_the_last_line_counts() -> None:
 
 @pytest.mark.parametrize("output", ["", "done", RESULT + "\nbye", '{"benchmark": "x"}'])
 def test_anything_else_at_the_end_is_a_failure(output: str) -> None:
-    with pytest.raises(ValueError, match="last line is not JSON|closing line lacks"):
+    with pytest.raises(ValueError, match=r"last line is not JSON|closing line lacks"):
         closing_line(output)
 
 
