@@ -50,6 +50,7 @@ def demo(
         data_dir=data_dir.resolve(),
         ports=ports,
         upstream=f"http://{HOST}:{ports.model}",
+        namespace=prepared.monitor.namespace,
         models_dir=prepared.models_dir,
         database_url=database_url,
         kafka=kafka,

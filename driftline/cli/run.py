@@ -60,7 +60,6 @@ def sidecar(
 ) -> None:
     """Run the payload-logging proxy in front of a model server, with its shipper to Kafka."""
     from logger_sidecar.server import run
-
     from logger_sidecar.settings import ShipperSettings, SidecarSettings
 
     given = {

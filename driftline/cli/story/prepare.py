@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from serving.sklearn_model import save_sklearn_model
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from driftline.cli.story import flights
 from driftline.cli.wiring import load_monitor_files
 from driftline.monitors import Monitor
+from serving.sklearn_model import save_sklearn_model
 
 MODEL = "flight-delay"
 VERSION = "1"
