@@ -14,9 +14,11 @@ from logger_sidecar.settings import ShipperSettings
 
 REASON_TOO_LARGE = "too_large"
 REASON_REFUSED = "refused"
+# Refused by the producer itself, before it was sent: nothing else is touched by it.
+_TOO_LARGE_HERE = "too_large_here"
 # What the same message will meet again; all else may pass later.
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
-_REFUSED = (kafka_errors.InvalidMessageError, kafka_errors.CorruptRecordError)
+_REFUSED = (kafka_errors.InvalidRecordError, kafka_errors.InvalidTimestampError)
 
 
 class KafkaSink:
@@ -34,7 +36,7 @@ class KafkaSink:
         Raises UnavailableError when the broker did not take them all; then all must be sent again.
         """
         try:
-            return self._deliver(self._connected(), messages)
+            return self._deliver(list(enumerate(messages)))
         except kafka_errors.KafkaError as error:
             self.close()
             detail = f"{','.join(self._settings.bootstrap_servers)}: {type(error).__name__}: {error}"
@@ -46,26 +48,58 @@ class KafkaSink:
         if producer is not None:
             producer.close(timeout=0.5)
 
-    def _deliver(self, producer: KafkaProducer, messages: Sequence[KafkaMessage]) -> dict[int, str]:
-        refused: dict[int, str] = {}
-        sent: list[tuple[int, Any]] = []
-        topic = self._settings.topic
-        for index, message in enumerate(messages):
+    def _deliver(self, messages: Sequence[tuple[int, KafkaMessage]]) -> dict[int, str]:
+        """Deliver numbered messages, looking for the guilty ones where the broker refuses a batch.
+
+        A refused batch puts an idempotent producer out of order: it fails everything else on its way with the same
+        error. So what failed is sent again in halves, each with a new producer, until a refused one stands alone.
+        """
+        failed = self._send(messages)
+        refused = {index: reason for index, reason in failed.items() if reason}
+        if not refused:
+            return {}
+        if any(reason != _TOO_LARGE_HERE for reason in refused.values()):
+            self.close()
+        done = {index: REASON_TOO_LARGE for index, reason in refused.items() if reason == _TOO_LARGE_HERE}
+        suspects = [(index, message) for index, message in messages if index in failed and index not in done]
+        if len(suspects) == 1:
+            [(index, _)] = suspects
+            return done | {index: failed[index] or REASON_REFUSED}
+        half = len(suspects) // 2
+        for part in (suspects[:half], suspects[half:]):
+            if part:
+                done |= self._deliver(part)
+        return done
+
+    def _send(self, messages: Sequence[tuple[int, KafkaMessage]]) -> dict[int, str]:
+        """The reason for each message that failed; empty where another message was the reason.
+
+        Raises KafkaError when one failed for a reason that may pass, and none for one that will not.
+        """
+        producer, failed, sent = self._connected(), dict[int, str](), list[tuple[int, Any]]()
+        for index, message in messages:
             try:
-                future = producer.send(topic, value=message.value, key=message.key, headers=message.headers)
+                future = producer.send(
+                    self._settings.topic, value=message.value, key=message.key, headers=message.headers
+                )
             except _TOO_LARGE:
-                refused[index] = REASON_TOO_LARGE
+                failed[index] = _TOO_LARGE_HERE
             else:
                 sent.append((index, future))
         deadline = time.monotonic() + self._settings.request_timeout_s * 2
+        passing: kafka_errors.KafkaError | None = None
         for index, future in sent:
             try:
                 future.get(timeout=max(0.01, deadline - time.monotonic()))
             except _TOO_LARGE:
-                refused[index] = REASON_TOO_LARGE
+                failed[index] = REASON_TOO_LARGE
             except _REFUSED:
-                refused[index] = REASON_REFUSED
-        return refused
+                failed[index] = REASON_REFUSED
+            except kafka_errors.KafkaError as error:
+                failed[index], passing = "", error
+        if passing is not None and all(reason in ("", _TOO_LARGE_HERE) for reason in failed.values()):
+            raise passing
+        return failed
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:

@@ -132,7 +132,7 @@ class Shipper:
         """Ship what is there now; False when ``keep_on`` said no before all was delivered."""
         while keep_on():
             if not self.ship_batch(0.0, keep_on):
-                return not any(self._source.lag().values())
+                return keep_on() and not any(self._source.lag().values())
         return False
 
     def ship_batch(self, timeout_s: float, keep_on: Callable[[], bool]) -> bool:

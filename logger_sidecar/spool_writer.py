@@ -48,6 +48,7 @@ class SpoolWriter:
         self.max_bytes = max_bytes
         self._directory = directory
         self._buffer_bytes = buffer_bytes
+        self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
         self._segments = SegmentWriter(directory, segment_bytes, first_offset)
         self._queue: deque[tuple[bytes, Receipt]] = deque()
@@ -115,6 +116,7 @@ class SpoolWriter:
                 self._delete_passed()
                 looked_at = time.monotonic()
         self._write_queue()
+        self._delete_passed()
         with contextlib.suppress(OSError):
             self._segments.close()
 
@@ -122,12 +124,14 @@ class SpoolWriter:
         while self._queue:
             frames: list[bytes] = []
             receipts: list[Receipt] = []
-            while self._queue and len(frames) < _BATCH_FRAMES:
+            size = 0
+            while self._queue and len(frames) < _BATCH_FRAMES and size < self._segment_bytes:
                 frame, receipt = self._queue.popleft()
                 frames.append(frame)
                 receipts.append(receipt)
+                size += len(frame)
             self._write_batch(frames, receipts)
-            self._taken_bytes += sum(map(len, frames))
+            self._taken_bytes += size
 
     def _write_batch(self, frames: list[bytes], receipts: list[Receipt]) -> None:
         try:

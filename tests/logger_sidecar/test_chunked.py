@@ -77,7 +77,16 @@ def test_what_httptools_refuses_is_never_read_to_the_end(body: bytes, data: st.D
 
 @pytest.mark.parametrize(
     "body",
-    [b"x\r\n", b"-1\r\n", b"5\r\nhelloX\r\n", b"5\nhello\n", b"1" * 17 + b"\r\n", b"0x5\r\n", b"\r\n", b"5" + b" " * 2000],
+    [
+        b"x\r\n",
+        b"-1\r\n",
+        b"5\r\nhelloX\r\n",
+        b"5\nhello\n",
+        b"1" * 17 + b"\r\n",
+        b"0x5\r\n",
+        b"\r\n",
+        b"5" + b" " * 2000,
+    ],
 )
 def test_broken_framing_is_refused(body: bytes) -> None:
     with pytest.raises(ChunkError):

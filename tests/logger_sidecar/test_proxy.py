@@ -89,9 +89,7 @@ def test_an_id_in_a_body_that_comes_after_its_head_is_found(tmp_path: Path, serv
         assert b"x-request-id: late\r\n" in read_message(client)
 
 
-def test_the_answers_own_request_id_is_neither_doubled_nor_contradicted(
-    tmp_path: Path, served: list[Upstream]
-) -> None:
+def test_the_answers_own_request_id_is_neither_doubled_nor_contradicted(tmp_path: Path, served: list[Upstream]) -> None:
     served.append(Upstream(answering(OK.replace(b"\r\n\r\n", b"\r\nX-Request-ID: r-1\r\n\r\n"))))
     with sidecar(served[0].url, tmp_path) as running:
         assert running.ask(post(b"{}", "x-request-id: r-1")).lower().count(b"x-request-id") == 1
@@ -102,7 +100,9 @@ def test_the_answers_own_request_id_is_neither_doubled_nor_contradicted(
 
 def test_hop_by_hop_headers_stay_on_their_hop(tmp_path: Path, served: list[Upstream]) -> None:
     served.append(
-        Upstream(answering(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=5\r\nConnection: X-Up\r\nX-Up: 1\r\n\r\n")))
+        Upstream(
+            answering(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=5\r\nConnection: X-Up\r\nX-Up: 1\r\n\r\n"))
+        )
     )
     with sidecar(served[0].url, tmp_path) as running:
         answer = running.ask(
@@ -264,9 +264,7 @@ def test_a_silent_model_server_is_a_504(tmp_path: Path, served: list[Upstream]) 
         assert [event.status_code for event in running.events()] == [504]
 
 
-def test_a_model_server_that_dies_in_its_answer_never_makes_a_whole_one(
-    tmp_path: Path, served: list[Upstream]
-) -> None:
+def test_a_model_server_that_dies_in_its_answer_never_makes_a_whole_one(tmp_path: Path, served: list[Upstream]) -> None:
     def script(upstream: Upstream, connection: socket.socket) -> None:
         upstream.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")

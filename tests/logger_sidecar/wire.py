@@ -29,7 +29,7 @@ def post(body: bytes = b"{}", *headers: str, path: str = PATH) -> bytes:
 
 
 def read_message(connection: socket.socket, *, body: bool = True) -> bytes:
-    """One HTTP message: head, and the body that Content-Length or chunks announce; what came, at the end of the stream."""
+    """One HTTP message: head, and the body it announces; what came, where the stream ends early."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)

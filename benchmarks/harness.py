@@ -1,0 +1,82 @@
+"""What all benchmarks share: running contenders in turn, reading a process's CPU time, and the closing line of JSON."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """User and system time that these processes have used, all threads, from ``/proc/PID/stat``."""
+    total = 0
+    for pid in pids:
+        # The program's name stands in brackets and may hold spaces; what follows does not.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS_PER_S
+
+
+def alternate(
+    contenders: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Run every contender once per round, in turn, so that a change of the machine's mood meets them all.
+
+    Returns, per contender and figure, the values of all rounds.
+    """
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in contenders}
+    for number in range(rounds):
+        for name, run in contenders.items():
+            for figure, value in run().items():
+                values[name].setdefault(figure, []).append(value)
+            newest = "  ".join(f"{figure} {found[-1]:,.2f}" for figure, found in values[name].items())
+            print(f"round {number + 1}/{rounds}  {name:<28} {newest}", flush=True)
+    return values
+
+
+def medians(values: Mapping[str, Mapping[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """The median of each figure of each contender."""
+    return {
+        name: {figure: statistics.median(found) for figure, found in figures.items()}
+        for name, figures in values.items()
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def close(benchmark: str, figures: Mapping[str, Any], against: Mapping[str, Any]) -> None:
+    """Print the closing line: ``figures`` are ours, ``against`` the others', measured in the same run."""
+    line = {"benchmark": benchmark, "figures": _rounded(figures), "against": _rounded(against), "machine": machine()}
+    print(json.dumps(line))
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """The options every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; not for figures")
+    return parser.parse_args()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,0 +1,183 @@
+"""Capture: one outcome for each inference, the same sampling everywhere, names that stay bounded."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftline import names
+from logger_sidecar.capture import is_sampled
+from logger_sidecar.request_ids import body_id
+from logger_sidecar.routes import RouteTable
+from tests.logger_sidecar.wire import OK, Upstream, answering, post, sidecar
+
+
+def samples(text: str, metric: names.Metric) -> list[tuple[dict[str, str], float]]:
+    wanted = metric.name.removesuffix("_total")
+    return [
+        (sample.labels, sample.value)
+        for family in text_string_to_metric_families(text)
+        if family.name == wanted
+        for sample in family.samples
+    ]
+
+
+def test_every_inference_has_exactly_one_outcome(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    changes = {"sample_rate": 0.5, "spool_max_bytes": 20_000, "segment_bytes": 4000, "buffer_bytes": 5000}
+    with sidecar(upstream.url, tmp_path, **changes) as running, running.connect() as client:
+        for number in range(200):
+            client.sendall(post(b"{}", f"x-request-id: {number}"))
+            while not client.recv(65536).endswith(b"{}"):
+                pass
+        client.close()
+        events = running.events()
+        outcomes = running.outcomes()
+    upstream.close()
+    requests = outcomes.pop("requests")
+    assert requests == 200 == sum(outcomes.values())
+    assert outcomes["logged"] == len(events) > 0
+    assert outcomes["spool_full"] > 0
+    assert outcomes["sampled_out"] == sum(not is_sampled(str(number), 0.5) for number in range(200))
+    assert all(event.sample_rate == 0.5 for event in events)
+
+
+def test_without_a_spool_inference_goes_on_and_the_loss_is_counted(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    place.write_text("not a directory")
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, place) as running:
+        for _ in range(5):
+            assert running.ask(post()).startswith(b"HTTP/1.1 200")
+        running.stop()
+        assert running.outcomes() == {"requests": 5, "logged": 0, "sampled_out": 0, "disk_error": 5}
+    upstream.close()
+
+
+@given(st.text(max_size=40), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_rate_keeps_what_a_lower_one_keeps(request_id: str, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert is_sampled(request_id, low) <= is_sampled(request_id, high)
+
+
+def test_the_share_kept_is_the_rate() -> None:
+    kept = sum(is_sampled(f"request-{number}", 0.2) for number in range(20_000))
+    assert abs(kept - 4000) < 5 * (20_000 * 0.2 * 0.8) ** 0.5
+    assert is_sampled("x", 1.0)
+    assert not is_sampled("x", 0.0)
+
+
+def test_label_values_are_bounded_and_unknown_models_share_one(tmp_path: Path) -> None:
+    missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+    def script(upstream: Upstream, connection: object) -> None:
+        while request := upstream.read(connection):  # type: ignore[arg-type]
+            connection.sendall(missing if b"/models/scan" in request else OK)  # type: ignore[attr-defined]
+
+    upstream = Upstream(script)
+    with sidecar(upstream.url, tmp_path, max_models=3) as running:
+        for model in ("a", "b", "scan1", "scan2", "c", "d", "e"):
+            running.ask(post(path=f"/v2/models/{model}/infer"))
+        text = running.admin("/metrics")
+    upstream.close()
+    counts = {
+        (labels["model"], labels["code"]): value for labels, value in samples(text, names.SIDECAR_REQUESTS) if value
+    }
+    assert counts == {
+        ("a", "200"): 1,
+        ("b", "200"): 1,
+        ("c", "200"): 1,
+        ("other", "200"): 2,
+        ("other", "404"): 2,
+    }
+
+
+def test_metrics_have_the_names_and_labels_that_rules_and_boards_use(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, tmp_path) as running:
+        running.ask(post(b"12345678"))
+        running.ask("GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        text = running.admin("/metrics")
+        assert running.admin("/healthz") == "ok\n"
+        assert running.admin("/readyz") == "ok\n"
+    upstream.close()
+    emitted = {family.name: family for family in text_string_to_metric_families(text)}
+    expected = [
+        metric
+        for metric in names.ALL_METRICS
+        if metric.name.startswith(("driftline_sidecar", "driftline_capture", "driftline_spool"))
+    ]
+    assert {metric.name.removesuffix("_total") for metric in expected} == set(emitted)
+    for metric in expected:
+        family = emitted[metric.name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (metric.kind, metric.help)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(metric.labels)
+    latency = samples(text, names.SIDECAR_LATENCY)
+    assert [float(labels["le"]) for labels, _ in latency if "le" in labels] == [
+        *names.LATENCY_BUCKETS_S,
+        float("inf"),
+    ]
+    assert ({"direction": "in"}, 8.0) in samples(text, names.SIDECAR_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/v2/models/iris/infer", ("v2", "iris", "7")),
+        (b"/prefix/v2/models/a%20b/versions/3/infer?x=/infer", ("v2", "a b", "3")),
+        (b"/v2/models/org%2Fname/infer", ("v2", "org%2Fname", "7")),
+        (b"/v2/models/llm/generate_stream", ("generate", "llm", "7")),
+        (b"/v1/models/m:predict", ("v1", "m", "7")),
+        (b"http://host/v1/models/m:predict", ("v1", "m", "7")),
+        (b"/seldon/ns/dep/api/v1.0/predictions", ("seldon", "app", "7")),
+        (b"/openai/v1/embeddings", ("openai", "app", "7")),
+        (b"/invocations", ("invocations", "app", "7")),
+        (b"/v2/models/iris", None),
+        (b"/v2/models/iris/ready", None),
+        (b"/v1/models", None),
+        (b"/api/v1.0/feedback", None),
+    ],
+)
+def test_the_path_says_protocol_model_and_version(target: bytes, expected: tuple[str, str, str] | None) -> None:
+    routes = RouteTable("app", "7")
+    assert routes.lookup(target) == expected
+    assert routes.lookup(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"inputs": [{"id": "a"}]}', ""),
+        (b'{"id": 7}', ""),
+        (b'{"id": ""}', ""),
+        (b'{"x": "\\"id\\"", "id" : "b"}', "b"),
+        (b'{"x": "' + b"y" * 1200 + b'", "id": "far"}', ""),
+        (b'{"id": "new\\nline"}', ""),
+        (b'"id": "bare"', ""),
+        (b"\xff\x00id", ""),
+    ],
+)
+def test_only_a_plain_top_level_id_near_the_start_counts(body: bytes, expected: str) -> None:
+    assert body_id(body) == expected
+
+
+def test_many_clients_at_once_are_all_logged_once(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, tmp_path) as running:
+
+        def ask_some(client: int) -> None:
+            for number in range(20):
+                running.ask(post(b"{}", f"x-request-id: {client}-{number}"))
+
+        threads = [threading.Thread(target=ask_some, args=(client,)) for client in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ids = [event.request_id for event in running.events()]
+    upstream.close()
+    assert sorted(ids) == sorted(f"{client}-{number}" for client in range(8) for number in range(20))

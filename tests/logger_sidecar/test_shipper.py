@@ -1,0 +1,269 @@
+"""The shipper: order kept, nothing acknowledged before it is delivered, faults counted or waited out."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage as OracleMessage
+from cloudevents.core.bindings.kafka import from_binary_event
+from cloudevents.core.formats.json import JSONFormat
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftline import names
+from driftline.errors import UnavailableError
+from driftline.events import KafkaMessage, decode_inference
+from driftline.records import Malformed, Record
+from logger_sidecar.segments import read_cursor
+from logger_sidecar.server import environment_of
+from logger_sidecar.settings import ShipperSettings
+from logger_sidecar.shipper import Shipper, ShipperMeters
+from logger_sidecar.spool import SpoolSource
+from logger_sidecar.supervisor import Supervisor
+from tests.logger_sidecar.test_spool import event, fill, wait_for
+
+
+class ListSink:
+    """Takes messages; fails as often as told; refuses ids as told."""
+
+    name = "list"
+
+    def __init__(self, failures: int = 0, refuses: Sequence[bytes] = ()) -> None:
+        self.taken: list[KafkaMessage] = []
+        self._failures = failures
+        self._refuses = refuses
+
+    def deliver(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
+        if self._failures:
+            self._failures -= 1
+            raise UnavailableError("list", "not now")
+        refused = {index: "too_large" for index, message in enumerate(messages) if message.key in self._refuses}
+        self.taken.extend(message for index, message in enumerate(messages) if index not in refused)
+        return refused
+
+    def close(self) -> None: ...
+
+
+def make(source: SpoolSource, sink: ListSink, slept: list[float]) -> tuple[Shipper, ShipperMeters]:
+    meters = ShipperMeters(sink.name, lambda: sum(source.lag().values()))
+    shipper = Shipper(
+        source, sink, meters, batch_records=10, first_backoff_s=1.0, max_backoff_s=4.0, sleep=slept.append
+    )
+    return shipper, meters
+
+
+def always() -> bool:
+    return True
+
+
+def test_everything_is_shipped_in_order_and_the_cursor_stands_at_the_end(tmp_path: Path) -> None:
+    fill(tmp_path, range(35))
+    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink()
+    shipper, meters = make(source, sink, [])
+    assert shipper.drain(always)
+    assert [decode_inference(one.headers, one.value) for one in sink.taken] == [event(number) for number in range(35)]
+    assert (meters.delivered, meters.failed, source.lag()) == (35, {}, {"spool:kafka": 0})
+    source.close()
+    again = SpoolSource(tmp_path, "kafka", lambda _partition: None)
+    assert again.poll(10, 0.0) == []
+
+
+def test_a_sink_that_is_away_is_tried_again_with_growing_pauses_and_nothing_is_lost(tmp_path: Path) -> None:
+    fill(tmp_path, range(5))
+    source, sink, slept = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(failures=5), []
+    shipper, meters = make(source, sink, slept)
+    assert shipper.drain(always)
+    assert slept == [1.0, 2.0, 4.0, 4.0, 4.0]
+    assert meters.delivered == 5
+
+
+def test_the_cursor_does_not_move_while_the_sink_is_away(tmp_path: Path) -> None:
+    fill(tmp_path, range(5))
+    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(failures=99)
+    shipper, _ = make(source, sink, [])
+    before, tries = read_cursor(tmp_path, "kafka"), iter(range(10))
+    assert not shipper.drain(lambda: next(tries, None) is not None)
+    assert read_cursor(tmp_path, "kafka") == before
+
+
+def test_what_can_never_be_delivered_is_counted_and_stepped_over(tmp_path: Path) -> None:
+    fill(tmp_path, range(5))
+    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(refuses=[b"r2"])
+    shipper, meters = make(source, sink, [])
+    assert shipper.drain(always)
+    assert [message.key for message in sink.taken] == [b"r0", b"r1", b"r3", b"r4"]
+    assert (meters.delivered, meters.failed) == (4, {"too_large": 1})
+
+
+class DamagedSource:
+    """A source with one record that is not an event."""
+
+    partition = "spool:x"
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self._records: list[Record] = [Record("spool:x", 0, 9, Malformed("corrupt_frame", "damage", b""))]
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        records, self._records = self._records, []
+        return records
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        self.acknowledged = next_offset
+
+    def lag(self) -> dict[str, int]:
+        return {}
+
+
+def test_damage_in_the_spool_is_counted_and_stepped_over() -> None:
+    source = DamagedSource()
+    meters = ShipperMeters("list", lambda: 0)
+    shipper = Shipper(source, ListSink(), meters, batch_records=1, first_backoff_s=1, max_backoff_s=1)
+    assert shipper.drain(always)
+    assert (source.acknowledged, meters.failed) == (9, {"corrupt_frame": 1})
+
+
+def test_a_child_that_dies_is_started_again_after_a_growing_pause() -> None:
+    now = [0.0]
+    supervisor = Supervisor("timeit", {**os.environ, "PYTHONPATH": ""}, lambda: now[0])
+    supervisor.tick()
+    for expected, pause in ((1, 0.5), (2, 1.0)):
+        pid = supervisor.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: supervisor.pid is None)
+        supervisor.tick()  # notices, and waits
+        assert supervisor.restarts == expected - 1
+        now[0] += pause
+        supervisor.tick()
+        assert supervisor.restarts == expected
+    supervisor.stop(5.0)
+    assert supervisor.pid is None
+
+
+# --- processes ----------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def shipper_process(
+    directory: Path, bootstrap: str, **changes: object
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = ShipperSettings(
+        spool_directory=directory,
+        bootstrap_servers=(bootstrap,),
+        admin_host="127.0.0.1",
+        admin_port=port,
+        **changes,  # type: ignore[arg-type]
+    )
+    environ = {**os.environ, **environment_of(settings, "SHIPPER")}
+    process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipper"], env=environ)
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def get(port: int, path: str) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        data = b""
+        while piece := connection.recv(65536):
+            data += piece
+    return data.partition(b"\r\n\r\n")[2].decode()
+
+
+def answers(port: int, path: str, word: str) -> Callable[[], bool]:
+    def condition() -> bool:
+        with contextlib.suppress(OSError):
+            return word in get(port, path)
+        return False
+
+    return condition
+
+
+@pytest.mark.slow
+def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path) -> None:
+    fill(tmp_path, range(3))
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        bootstrap = f"127.0.0.1:{gone.getsockname()[1]}"
+    with shipper_process(tmp_path, bootstrap, request_timeout_s=0.3, drain_timeout_s=0.5) as (process, port):
+        wait_for(answers(port, "/healthz", "the sink is away"))
+        lag = next(
+            family
+            for family in text_string_to_metric_families(get(port, "/metrics"))
+            if family.name == names.SHIPPER_LAG_BYTES.name
+        )
+        assert [sample.labels for sample in lag.samples] == [{"sink": "kafka"}]
+        process.terminate()
+        assert process.wait(20) == 0
+    source = SpoolSource(tmp_path, "kafka", lambda _partition: None)
+    assert len(source.poll(10, 0.0)) == 3
+
+
+def test_wrong_settings_end_the_shipper_and_name_the_fault(tmp_path: Path) -> None:
+    environ = {**os.environ, "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": "nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-m", "logger_sidecar.shipper"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "bootstrap_servers holds 'nowhere'" in done.stderr
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_events_reach_kafka_as_cloudevents_that_others_read(tmp_path: Path, kafka: str) -> None:
+    from kafka import KafkaConsumer
+
+    topic = f"sidecar-{os.getpid()}-{time.time_ns()}"
+    fill(tmp_path, range(40))
+    with shipper_process(tmp_path, kafka, topic=topic) as (process, port):
+        wait_for(
+            answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="kafka"} 40.0')
+        )
+        fill(tmp_path, range(40, 60))
+        process.terminate()  # the rest goes out in the last drain
+        assert process.wait(30) == 0
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=[kafka], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=3000
+    )
+    found = {}
+    for record in consumer:
+        assert decode_inference(record.headers, record.value).request_id == record.key.decode()
+        oracle = from_binary_event(
+            OracleMessage(headers=dict(record.headers), key=record.key, value=record.value), JSONFormat()
+        )
+        found[oracle.get_id()] = oracle
+        if len(found) == 60:
+            break
+    consumer.close()
+    assert set(found) == {str(number) for number in range(60)}
+    one = found["7"]
+    assert (one.get_type(), one.get_source(), one.get_subject()) == (names.CE_TYPE_INFERENCE, "/a/b/c", "m")
+    assert one.get_extension("requestid") == "r7"
+    data = one.get_data()
+    assert (data if isinstance(data, dict) else json.loads(data))["request"]["body"] == {}
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_an_event_too_large_for_kafka_is_counted_and_the_next_one_arrives(tmp_path: Path, kafka: str) -> None:
+    from logger_sidecar.kafka import KafkaSink
+
+    settings = ShipperSettings(
+        bootstrap_servers=(kafka,), topic=f"large-{time.time_ns()}", max_request_bytes=5000, compression="none"
+    )
+    sink = KafkaSink(settings)
+    messages = [KafkaMessage([], b"k", b"x" * size) for size in (10, 6000, 10)]
+    assert sink.deliver(messages) == {1: "too_large"}
+    sink.close()
+    generous = KafkaSink(ShipperSettings(bootstrap_servers=(kafka,), topic=settings.topic, compression="none"))
+    assert generous.deliver([KafkaMessage([], b"k", b"x" * 3_000_000), messages[0]]) == {0: "too_large"}
+    generous.close()

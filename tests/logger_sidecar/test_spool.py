@@ -1,0 +1,284 @@
+"""The spool: nothing written is lost, nothing half-written is read, every fault is counted."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from driftline.errors import UnavailableError
+from driftline.events import InferenceEvent, Payload, encode_frame
+from driftline.records import Malformed
+from logger_sidecar.frames import pack_frame
+from logger_sidecar.segments import list_segments, segment_path
+from logger_sidecar.spool import SpoolSource
+from logger_sidecar.spool_writer import SpoolWriter
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def written(self) -> None:
+        self.counts["written"] += 1
+
+    def lost(self, reason: str) -> None:
+        self.counts[reason] += 1
+
+
+def event(number: int, body: bytes = b"{}") -> InferenceEvent:
+    return InferenceEvent(
+        id=str(number),
+        source="/a/b/c",
+        model="m",
+        time_ns=number,
+        request_id=f"r{number}",
+        protocol="v2",
+        status_code=200,
+        request=Payload(body=body),
+        response=Payload(),
+    )
+
+
+def writer(directory: Path, **changes: int) -> SpoolWriter:
+    given = {"max_bytes": 1 << 20, "segment_bytes": 4096, "buffer_bytes": 1 << 18, "first_offset": 1000, **changes}
+    made = SpoolWriter(directory, flush_interval_s=0.001, **given)
+    made.start()
+    return made
+
+
+def fill(directory: Path, numbers: range, **changes: int) -> Tally:
+    spool, tally = writer(directory, **changes), Tally()
+    for number in numbers:
+        if not spool.append(encode_frame(event(number)), tally):
+            tally.counts["refused"] += 1
+    assert spool.close(10)
+    return tally
+
+
+def read(directory: Path, name: str = "reader") -> list[InferenceEvent | Malformed]:
+    source = SpoolSource(directory, name, lambda _partition: None)
+    found = []
+    while records := source.poll(7, 0.0):
+        found.extend(record.content for record in records)
+    source.close()
+    return found
+
+
+def test_what_is_written_is_read_in_order_over_many_segments(tmp_path: Path) -> None:
+    assert fill(tmp_path, range(500)).counts == {"written": 500}
+    assert len(list_segments(tmp_path)) > 3
+    assert read(tmp_path) == [event(number) for number in range(500)]
+
+
+def test_a_record_says_where_reading_goes_on(tmp_path: Path) -> None:
+    fill(tmp_path, range(50))
+    first = SpoolSource(tmp_path, "a", lambda _partition: None)
+    records = first.poll(20, 0.0)
+    assert records[0].offset == 1000
+    assert all(one.next_offset == two.offset for one, two in itertools.pairwise(records))
+    first.close()
+    second = SpoolSource(tmp_path, "a", {"spool:a": records[9].next_offset}.get)
+    assert second.poll(100, 0.0)[0].content == event(10)
+    second.close()
+
+
+def test_the_cursor_is_where_a_reader_goes_on_after_a_restart(tmp_path: Path) -> None:
+    fill(tmp_path, range(30))
+    source = SpoolSource(tmp_path, "a", lambda _partition: None)
+    records = source.poll(10, 0.0)
+    source.acknowledge(source.partition, records[4].next_offset)
+    assert source.lag()["spool:a"] > 0
+    source.close()
+    again = SpoolSource(tmp_path, "a", lambda _partition: None)
+    assert again.poll(1, 0.0)[0].content == event(5)
+    assert len(again.poll(100, 0.0)) == 24
+    assert again.lag() == {"spool:a": 0}
+
+
+def test_a_large_frame_is_read_whole(tmp_path: Path) -> None:
+    spool, tally = writer(tmp_path, max_bytes=1 << 28, buffer_bytes=1 << 26), Tally()
+    bodies = [b"x" * 3_000_000, b"y", b"z" * 1_100_000]
+    for number, body in enumerate(bodies):
+        spool.append(encode_frame(event(number, body)), tally)
+    assert spool.close(10)
+    assert [one.request.body for one in read(tmp_path) if isinstance(one, InferenceEvent)] == bodies
+
+
+def test_a_full_spool_refuses_the_newest_and_keeps_the_oldest(tmp_path: Path) -> None:
+    tally = fill(tmp_path, range(2000), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
+    assert tally.counts["refused"] > 0
+    assert sum(tally.counts.values()) == 2000
+    assert sum(segment.size_bytes for segment in list_segments(tmp_path)) <= 20_000
+    found = read(tmp_path)
+    assert found[:10] == [event(number) for number in range(10)]
+    assert len(found) == tally.counts["written"]
+
+
+def test_segments_go_when_every_named_reader_has_passed_them(tmp_path: Path) -> None:
+    fill(tmp_path, range(300))
+    sources = [SpoolSource(tmp_path, name, lambda _partition: None) for name in ("a", "b")]
+    before = len(list_segments(tmp_path))
+    for source, is_last in zip(sources, (False, True), strict=True):
+        while records := source.poll(100, 0.0):
+            source.acknowledge(source.partition, records[-1].next_offset)
+        fill(tmp_path, range(1))
+        assert (len(list_segments(tmp_path)) < before) is is_last
+    assert sources[0].poll(10, 0.0)[-1].content == event(0)  # written after everything before it had been deleted
+
+
+def test_a_torn_tail_is_cut_when_the_writer_starts_again(tmp_path: Path) -> None:
+    fill(tmp_path, range(10))
+    last = list_segments(tmp_path)[-1].path
+    with last.open("ab") as file:
+        file.write(pack_frame(b"never finished")[:-3])
+    assert len(read(tmp_path, "before")) == 10
+    fill(tmp_path, range(10, 20))
+    assert read(tmp_path, "after") == [event(number) for number in range(20)]
+
+
+def test_damage_costs_only_itself_and_is_reported(tmp_path: Path) -> None:
+    fill(tmp_path, range(100), segment_bytes=1 << 17)
+    [path] = [segment.path for segment in list_segments(tmp_path)]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    found = read(tmp_path)
+    damaged = [one for one in found if isinstance(one, Malformed)]
+    assert [one.reason for one in damaged] == ["corrupt_frame"]
+    assert len(found) == 100
+
+
+def test_a_frame_that_is_not_an_event_is_malformed_and_not_the_end(tmp_path: Path) -> None:
+    spool, tally = writer(tmp_path), Tally()
+    for payload in (encode_frame(event(1)), b"\xc1", encode_frame(event(2))):
+        spool.append(payload, tally)
+    assert spool.close(10)
+    first, bad, last = read(tmp_path)
+    assert (first, last) == (event(1), event(2))
+    assert isinstance(bad, Malformed)
+    assert (bad.reason, bad.raw) == ("bad_event", b"\xc1")
+
+
+def test_a_position_beyond_the_spool_begins_at_the_oldest(tmp_path: Path) -> None:
+    fill(tmp_path, range(5))
+    source = SpoolSource(tmp_path, "a", lambda _partition: 10**18)
+    assert source.poll(1, 0.0)[0].content == event(0)
+
+
+def test_one_name_is_read_by_one_process(tmp_path: Path) -> None:
+    source = SpoolSource(tmp_path, "a", lambda _partition: None)
+    with pytest.raises(UnavailableError, match="held by another process"):
+        SpoolSource(tmp_path, "a", lambda _partition: None)
+    source.close()
+    SpoolSource(tmp_path, "a", lambda _partition: None).close()
+
+
+def test_a_directory_that_cannot_be_made_costs_events_and_recovers(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    place.write_text("a file stands where the directory should")
+    spool, tally = writer(place), Tally()
+    spool.append(encode_frame(event(0)), tally)
+    wait_for(lambda: tally.counts["disk_error"] == 1)
+    assert "spool" in spool.last_error
+    place.unlink()
+    spool.append(encode_frame(event(1)), tally)
+    wait_for(lambda: tally.counts["written"] == 1)
+    assert spool.close(10)
+    assert read(place) == [event(1)]
+
+
+def test_a_second_writer_loses_its_events_and_not_the_firsts(tmp_path: Path) -> None:
+    first, second, tally, other = writer(tmp_path), writer(tmp_path), Tally(), Tally()
+    first.append(encode_frame(event(1)), tally)
+    wait_for(lambda: tally.counts["written"] == 1)
+    second.append(encode_frame(event(2)), other)
+    assert second.close(10)
+    assert first.close(10)
+    assert other.counts == {"disk_error": 1}
+    assert read(tmp_path) == [event(1)]
+
+
+def test_a_disk_that_is_full_keeps_whole_frames_and_counts_the_rest(tmp_path: Path) -> None:
+    # A limit on the size of files is the disk that says no, in a process of its own.
+    script = textwrap.dedent(
+        """
+        import resource, signal, sys
+        from pathlib import Path
+        from tests.logger_sidecar.test_spool import Tally, event, wait_for, writer
+        from driftline.events import encode_frame
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        spool, tally = writer(Path(sys.argv[1]), segment_bytes=100_000), Tally()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+        for number in range(100):
+            spool.append(encode_frame(event(number)), tally)
+        wait_for(lambda: sum(tally.counts.values()) == 100)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        spool.append(encode_frame(event(100)), tally)
+        assert spool.close(10)
+        print(tally.counts["written"], tally.counts["disk_error"])
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    written, lost = map(int, done.stdout.split())
+    assert written + lost == 101
+    assert lost > 0
+    found = read(tmp_path)
+    assert len(found) == written
+    assert all(isinstance(one, InferenceEvent) for one in found)
+    assert found[-1] == event(100)
+
+
+def test_a_reader_in_another_process_never_sees_half_a_frame_of_a_killed_writer(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from tests.logger_sidecar.test_spool import Tally, event, writer
+        from driftline.events import encode_frame
+        spool, number = writer(Path(sys.argv[1]), max_bytes=1 << 26, buffer_bytes=1 << 20), 0
+        while True:
+            if spool.append(encode_frame(event(number, b"x" * (number % 5000))), Tally()):
+                number += 1
+        """
+    )
+    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    source = SpoolSource(tmp_path, "a", lambda _partition: None)
+    found: list[InferenceEvent | Malformed] = []
+    try:
+        while len(found) < 2000:
+            found.extend(record.content for record in source.poll(100, 5.0))
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    while records := source.poll(1000, 0.0):
+        found.extend(record.content for record in records)
+    assert [one.id for one in found if isinstance(one, InferenceEvent)] == [str(number) for number in range(len(found))]
+
+
+def test_a_segment_that_vanishes_is_stepped_over(tmp_path: Path) -> None:
+    fill(tmp_path, range(300))
+    list_segments(tmp_path)[1].path.unlink()
+    found = read(tmp_path)
+    assert found[0] == event(0)
+    assert found[-1] == event(299)
+    assert segment_path(tmp_path, 7).name == "00000000000000000007.segment"
+
+
+def wait_for(condition: object) -> None:
+    assert callable(condition)
+    pause = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it did not happen")
