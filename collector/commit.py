@@ -13,7 +13,7 @@ from collector.ports import WindowStatistics
 from collector.rows import MonitorRows, gather, merge_columns, prediction_rows
 from collector.states import StateBook
 from collector.store import Store
-from collector.store_labels import LabelKey
+from collector.store_labels import LabelKey, any_pending
 from collector.transaction import PayloadFile, PositionMove, Span, StateKey, TotalKey, Transaction, total
 from collector.windows import new_segment_values
 from driftline import names
@@ -41,7 +41,7 @@ class _Writes:
     predictions: list[tuple[Any, ...]] = field(default_factory=list)
     rowless: list[tuple[str, int, float, int]] = field(default_factory=list)
     files: list[PayloadFile] = field(default_factory=list)
-    arrived: list[tuple[str, LabelKey]] = field(default_factory=list)  # partition and key of each new row
+    batches: list[MonitorRows] = field(default_factory=list)
     totals: dict[str, Counter[TotalKey]] = field(default_factory=dict)
     spans: dict[str, dict[int, Span]] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ class BatchWriter:
             early, late = _by_arrival(batch.intake)
             self._apply_labels(transaction, batch, early, effects)
             transaction.insert_predictions(writes.predictions)
-            self._join_waiting(transaction, batch, writes.arrived, effects)
+            self._join_waiting(transaction, batch, writes.batches, effects)
             self._apply_labels(transaction, batch, late, effects)
             transaction.insert_rowless(writes.rowless)
             transaction.insert_dead_letters([letter for letter, _ in batch.intake.dead])
@@ -105,8 +105,7 @@ class BatchWriter:
             else:
                 event = arrival.event
                 writes.rowless.append((key_text(event.id), stream_ids[arrival.stream], event.time_s, event.status_code))
-            _count_event(writes, arrival.record.partition, arrival.stream, names.OUTCOME_STORED)
-            _add_to_span(writes, arrival, stream_ids)
+        _count_stored(writes, intake.arrivals, stream_ids)
         for partition, stream in intake.duplicates:
             _count_event(writes, partition, stream, names.OUTCOME_DUPLICATE)
         for letter, stream in intake.dead:
@@ -123,13 +122,9 @@ class BatchWriter:
         rows = gather(monitor, arrivals, columns, stream_ids, self._watch(monitor, columns))
         self._observe(batch.states, rows)
         scores = self._statistics.outlier_scores(monitor, columns)
-        predictions = prediction_rows(rows, stream_ids, scores, keep_columns=self._keep_columns)
+        predictions = prediction_rows(rows, scores, keep_columns=self._keep_columns)
         writes.predictions.extend(predictions)
-        owners = rows.owners.tolist()
-        writes.arrived.extend(
-            (arrivals[owner].record.partition, LabelKey(monitor.namespace, monitor.model, values[3], values[1]))
-            for owner, values in zip(owners, predictions, strict=True)
-        )
+        writes.batches.append(rows)
         for partition, counts in rows.totals().items():
             writes.totals.setdefault(partition, Counter()).update(counts)
         self._write_payloads(rows, predictions, writes)
@@ -186,15 +181,21 @@ class BatchWriter:
         self,
         transaction: Transaction,
         batch: Batch,
-        arrived: Sequence[tuple[str, LabelKey]],
+        arrived: Sequence[MonitorRows],
         effects: dict[str, LabelEffects],
     ) -> None:
-        by_partition: dict[str, list[LabelKey]] = {}
-        for partition, key in arrived:
-            by_partition.setdefault(partition, []).append(key)
-        for partition, keys in by_partition.items():
-            counted = effects.setdefault(partition, LabelEffects())
-            self._labels.join_waiting(transaction, batch.states, partition, keys, counted)
+        for rows in arrived:
+            if not any_pending(transaction, rows.monitor.namespace, rows.monitor.model):
+                continue
+            by_partition: dict[str, list[LabelKey]] = {}
+            for arrival in rows.arrivals:
+                keys = by_partition.setdefault(arrival.record.partition, [])
+                request_id = key_text(arrival.event.request_id)
+                monitored = (rows.monitor.namespace, rows.monitor.model, request_id)
+                keys.extend(LabelKey(*monitored, row) for row in range(arrival.rows.rows))
+            for partition, keys in by_partition.items():
+                counted = effects.setdefault(partition, LabelEffects())
+                self._labels.join_waiting(transaction, batch.states, partition, keys, counted)
 
     @staticmethod
     def _add_counts(transaction: Transaction, writes: _Writes, effects: Mapping[str, LabelEffects]) -> None:
@@ -229,15 +230,19 @@ def _by_arrival(intake: Intake) -> tuple[list[LabelArrival], list[LabelArrival]]
     return early, late
 
 
-def _count_event(writes: _Writes, partition: str, stream: StreamKey, outcome: str, reason: str = "") -> None:
+def _count_event(
+    writes: _Writes, partition: str, stream: StreamKey, outcome: str, reason: str = "", number: int = 1
+) -> None:
     labels = (stream.namespace, stream.model, stream.version, stream.variant, outcome, reason)
-    writes.count(partition, total(names.COLLECTOR_EVENTS, *labels))
+    writes.count(partition, total(names.COLLECTOR_EVENTS, *labels), number)
 
 
-def _add_to_span(writes: _Writes, arrival: Arrival, stream_ids: Mapping[StreamKey, int]) -> None:
-    spans = writes.spans.setdefault(arrival.record.partition, {})
-    span = spans.setdefault(stream_ids[arrival.stream], Span())
-    span.rows += arrival.rows.rows
-    time_s = arrival.event.time_s
-    span.first_event_s = time_s if span.first_event_s is None else min(span.first_event_s, time_s)
-    span.last_event_s = time_s if span.last_event_s is None else max(span.last_event_s, time_s)
+def _count_stored(writes: _Writes, arrivals: Sequence[Arrival], stream_ids: Mapping[StreamKey, int]) -> None:
+    by_stream: dict[tuple[str, int], list[Arrival]] = {}
+    for arrival in arrivals:
+        by_stream.setdefault((arrival.record.partition, stream_ids[arrival.stream]), []).append(arrival)
+    for (partition, stream_id), found in by_stream.items():
+        times_s = [arrival.event.time_s for arrival in found]
+        span = Span(sum(arrival.rows.rows for arrival in found), 0, min(times_s), max(times_s))
+        writes.spans.setdefault(partition, {})[stream_id] = span
+        _count_event(writes, partition, found[0].stream, names.OUTCOME_STORED, number=len(found))

@@ -142,6 +142,8 @@ def key_text(value: str) -> str:
     >>> key_text("r1"), len(key_text("x" * 9000))
     ('r1', 512)
     """
+    if len(value) <= _LONGEST_KEY and value.isascii() and "\x00" not in value:
+        return value  # nearly always
     cleaned = clean(value)
     if len(cleaned) <= _LONGEST_KEY:
         return cleaned

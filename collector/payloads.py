@@ -5,6 +5,7 @@ replay writes the same file again; only files registered in the store count, and
 swept away.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -49,7 +50,8 @@ class PayloadWriter:
             pq.write_table(_table(batch, rows), temporary, compression="zstd")
             temporary.replace(target)
         except (OSError, pa.ArrowException) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise UnavailableError("payload directory", f"cannot write '{path}': {error}") from error
         return [file]
 

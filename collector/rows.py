@@ -34,12 +34,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class MonitorRows:
-    """All rows that one batch brings for one monitor."""
+    """All rows that one batch brings for one monitor.
+
+    ``owners``: each row's event, as its place in ``arrivals``; ``windows``: each event's window of all rows.
+    """
 
     monitor: Monitor
     arrivals: Sequence[Arrival]
     columns: ColumnBatch
     owners: NDArray[np.intp]
+    windows: Sequence[WindowRef]
     groups: Sequence[Group]
     segments: Sequence[tuple[str, ...]]
     segment_rows: Mapping[str, NDArray[np.intp]]
@@ -81,16 +85,24 @@ def gather(
 ) -> MonitorRows:
     """Put the rows of ``arrivals``, already concatenated to ``columns``, where they belong."""
     owners = np.repeat(np.arange(len(arrivals), dtype=np.intp), [arrival.rows.rows for arrival in arrivals])
-    numbers: dict[tuple[str, StreamKey, WindowRef], int] = {}
-    keys = []
-    for arrival in arrivals:
-        start_s, end_s = window_of(arrival.event.time_s, monitor.windows.size)
-        window = WindowRef(stream_ids[arrival.stream], ALL_ROWS, start_s, end_s)
-        keys.append(numbers.setdefault((arrival.record.partition, arrival.stream, window), len(numbers)))
-    positions = group_positions(keys, owners)
-    groups = [Group(*key, rows=rows) for key, rows in zip(numbers, positions, strict=True)]
+    size_s = monitor.windows.size
+    windows = [
+        WindowRef(stream_ids[arrival.stream], ALL_ROWS, *window_of(arrival.event.time_s, size_s))
+        for arrival in arrivals
+    ]
+    numbers: dict[tuple[str, WindowRef], int] = {}
+    keys = [
+        numbers.setdefault((arrival.record.partition, window), len(numbers))
+        for arrival, window in zip(arrivals, windows, strict=True)
+    ]
+    names_by_id = {number: stream for stream, number in stream_ids.items()}
+    groups = [
+        Group(partition, names_by_id[window.stream_id], window, rows)
+        for (partition, window), rows in zip(numbers, group_positions(keys, owners), strict=True)
+    ]
     segments, segment_rows = segments_of_rows(monitor, watched, columns)
-    return MonitorRows(monitor, arrivals, columns, owners, groups, segments, segment_rows, validate(monitor, columns))
+    validation = validate(monitor, columns)
+    return MonitorRows(monitor, arrivals, columns, owners, windows, groups, segments, segment_rows, validation)
 
 
 def merge_columns(arrivals: Sequence[Arrival]) -> ColumnBatch:
@@ -99,51 +111,29 @@ def merge_columns(arrivals: Sequence[Arrival]) -> ColumnBatch:
 
 
 def prediction_rows(
-    batch: MonitorRows,
-    stream_ids: Mapping[StreamKey, int],
-    outlier_scores: NDArray[np.float64],
-    *,
-    keep_columns: bool,
+    batch: MonitorRows, outlier_scores: NDArray[np.float64], *, keep_columns: bool
 ) -> list[tuple[Any, ...]]:
     """Tuples in the order of ``transaction.PREDICTION_COLUMNS``."""
-    events = [_event_values(batch.monitor, arrival, stream_ids) for arrival in batch.arrivals]
-    counts = [arrival.rows.rows for arrival in batch.arrivals]
-    numbers = [number for count in counts for number in range(count)]
-    owners = batch.owners.tolist()
-    encoded: dict[tuple[str, ...], str] = {}
-    rows = []
-    for owner, number, segments, prediction, score, outlier, valid, columns in zip(
-        owners,
-        numbers,
-        batch.segments,
-        predictions(batch.monitor, batch.columns),
-        _scores(batch.monitor, batch.columns),
+    monitor, columns = batch.monitor, batch.columns
+    events = [_event_values(arrival, window) for arrival, window in zip(batch.arrivals, batch.windows, strict=True)]
+    encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
+    first_rows = np.concatenate([[0], np.cumsum([arrival.rows.rows for arrival in batch.arrivals])])
+    numbers = (np.arange(columns.rows) - first_rows[batch.owners]).tolist()
+    answers = zip(
+        predictions(monitor, columns),
+        _scores(monitor, columns),
         _nullable(outlier_scores),
         batch.validation.valid.astype(np.int64).tolist(),
-        column_texts(batch) if keep_columns else [None] * len(owners),
         strict=True,
+    )
+    texts = column_texts(batch) if keep_columns else [None] * columns.rows
+    rows = []
+    for owner, number, segments, answer, text in zip(
+        batch.owners.tolist(), numbers, batch.segments, answers, texts, strict=True
     ):
         event_id, stream_id, request_id, time_s, start_s, end_s, traceparent = events[owner]
-        if segments not in encoded:
-            encoded[segments] = msgspec.json.encode(segments).decode()
-        rows.append(
-            (
-                event_id,
-                number,
-                stream_id,
-                request_id,
-                time_s,
-                start_s,
-                end_s,
-                encoded[segments],
-                prediction,
-                score,
-                outlier,
-                valid,
-                traceparent,
-                columns,
-            )
-        )
+        place = (event_id, number, stream_id, request_id, time_s, start_s, end_s, encoded[segments])
+        rows.append((*place, *answer, traceparent, text))
     return rows
 
 
@@ -177,14 +167,11 @@ def column_texts(batch: MonitorRows) -> list[str]:
     return [encode(dict(zip(order, row, strict=True))).decode() for row in listed]
 
 
-def _event_values(
-    monitor: Monitor, arrival: Arrival, stream_ids: Mapping[StreamKey, int]
-) -> tuple[str, int, str, float, float, float, str | None]:
+def _event_values(arrival: Arrival, window: WindowRef) -> tuple[str, int, str, float, float, float, str | None]:
     event = arrival.event
     traceparent = None if event.traceparent is None else clean(event.traceparent)
-    start_s, end_s = window_of(event.time_s, monitor.windows.size)
-    stream_id = stream_ids[arrival.stream]
-    return key_text(event.id), stream_id, key_text(event.request_id), event.time_s, start_s, end_s, traceparent
+    ids = (key_text(event.id), window.stream_id, key_text(event.request_id))
+    return (*ids, event.time_s, window.start_s, window.end_s, traceparent)
 
 
 def _scores(monitor: Monitor, columns: ColumnBatch) -> list[float | None]:

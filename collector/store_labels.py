@@ -137,17 +137,31 @@ def save_labels(transaction: Transaction, rows: Sequence[LabelledRow]) -> None:
     )
 
 
+def any_pending(transaction: Transaction, namespace: str, model: str) -> bool:
+    """Whether any label of a model waits."""
+    table = schema.labels_pending.c
+    statement = select(table.row).where(table.namespace == namespace, table.model == model).limit(1)
+    return transaction.connection.execute(statement).first() is not None
+
+
 def pending_labels(transaction: Transaction, keys: Iterable[LabelKey]) -> dict[LabelKey, PendingLabel]:
     """Waiting labels of ``keys``."""
     wanted = set(keys)
+    by_model: dict[tuple[str, str], set[str]] = {}
+    for key in wanted:
+        by_model.setdefault((key.namespace, key.model), set()).add(key.request_id)
     table = schema.labels_pending.c
-    statement = (
-        select(schema.labels_pending)
-        .where(is_any_of(transaction.connection, table.request_id, sorted({key.request_id for key in wanted})))
-        .with_for_update()
-    )
-    found = (_pending(values) for values in transaction.connection.execute(statement))
-    return {pending.key: pending for pending in found if pending.key in wanted}
+    found: dict[LabelKey, PendingLabel] = {}
+    for (namespace, model), request_ids in sorted(by_model.items()):
+        statement = (
+            select(schema.labels_pending)
+            .where(table.namespace == namespace, table.model == model)
+            .where(is_any_of(transaction.connection, table.request_id, sorted(request_ids)))
+            .with_for_update()
+        )
+        each = (_pending(values) for values in transaction.connection.execute(statement))
+        found.update({pending.key: pending for pending in each if pending.key in wanted})
+    return found
 
 
 def joinable_labels(transaction: Transaction, limit: int) -> list[PendingLabel]:

@@ -1,0 +1,84 @@
+"""The collector as a process: it takes work, answers, and puts its batch away on SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.parts.processes import free_ports
+
+PROGRAM = """
+    import sys
+    from collector.server import run
+    from collector.settings import CollectorSettings
+    from driftline.testing import ListSource, ManualClock
+    from tests.collector.helpers import MONITORS, START_S, CountingStatistics, decode, event, records
+
+    class Slow(ListSource):
+        def poll(self, max_records, timeout_s):
+            import time
+            found = super().poll(max_records, timeout_s)
+            if not found:
+                time.sleep(0.01)
+            return found
+
+        def acknowledge(self, partition, next_offset):
+            {fault}
+
+    settings = CollectorSettings(database_url=sys.argv[1], port=int(sys.argv[2]))
+    items = records([event(number) for number in range(50)])
+    clock = ManualClock(START_S + 1e6)
+    sys.exit(run(settings, clock, lambda start: Slow(items, start), decode, CountingStatistics(), MONITORS))
+"""
+
+
+def start(tmp_path: Path, fault: str) -> tuple[subprocess.Popen[bytes], str]:
+    port = free_ports(1)[0]
+    program = textwrap.dedent(PROGRAM).format(fault=fault)
+    command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/store.db", str(port)]
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": root}, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    return process, f"http://127.0.0.1:{port}"
+
+
+def answer(url: str) -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                return response.read().decode()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_works_answers_and_ends_well_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    process, url = start(tmp_path, "pass")
+    try:
+        assert '"working"' in answer(f"{url}/healthz")
+        until = time.monotonic() + 20
+        while 'outcome="stored"' not in answer(f"{url}/metrics") and time.monotonic() < until:
+            time.sleep(0.05)
+        assert 'variant="stable",version="3"} 50.0' in answer(f"{url}/metrics")
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_when_the_consumer_dies_the_process_ends_with_1(tmp_path: Path) -> None:
+    process, _ = start(tmp_path, "raise RuntimeError('broken')")
+    try:
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.wait()

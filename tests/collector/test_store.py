@@ -1,0 +1,211 @@
+"""What the other rooms read from the store: the same answers on every database."""
+
+import math
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from collector.desk import LabelDesk
+from collector.payloads import PayloadWriter, read_payloads
+from collector.store import Store
+from driftline.errors import PermanentError, UnavailableError
+from driftline.results import (
+    Alert,
+    ColumnShape,
+    DueWindow,
+    Interval,
+    Page,
+    Result,
+    StreamKey,
+    Verdict,
+    WindowKey,
+)
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records, tables
+
+STREAM = StreamKey("default", "flights", "3", "stable")
+
+
+def window(hour: int = 0, segment: str = "") -> WindowKey:
+    return WindowKey(STREAM, segment, START_S + hour * HOUR_S, START_S + (hour + 1) * HOUR_S)
+
+
+def result(key: WindowKey, column: str, verdict: Verdict = Verdict.OK, **changes: object) -> Result:
+    fields: dict[str, object] = {
+        "window": key,
+        "column": column,
+        "detector": "ks",
+        "kind": "drift",
+        "statistic": 0.25,
+        "direction": "larger_is_worse",
+        "verdict": verdict,
+        "reason": "because",
+        "sample_size": 100,
+        "reference_size": 2000,
+        "p_value": 0.5,
+        "effect": Interval(0.1, 0.05, 0.2),
+        "coverage": 0.75,
+        "reference_value": 1.5,
+    }
+    return Result(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def filled(parts: Parts) -> Store:
+    drain(parts.collector(records([event(number) for number in range(130)])))
+    return parts.store
+
+
+def test_results_come_back_as_they_were_saved(filled: Store) -> None:
+    bare = result(window(), "b", p_value=None, effect=None, coverage=None, reference_value=None)
+    odd = result(window(), "c", statistic=math.nan, effect=Interval(math.inf, math.nan, 1.0))
+    filled.save_results(DueWindow(window(), 60), [bare, result(window(), "a"), odd], [], 5.0)
+    first, second, third = filled.results(STREAM, 0.0, math.inf)
+    assert (first, second) == (result(window(), "a"), bare)
+    assert math.isnan(third.statistic)
+    assert third.effect is not None
+    assert math.isnan(third.effect.lower)
+
+
+def test_only_the_newest_revision_is_shown_but_every_one_is_kept(filled: Store, url: str) -> None:
+    filled.save_results(DueWindow(window(), 1), [result(window(), "a"), result(window(), "gone")], [], 5.0)
+    newer = result(window(), "a", Verdict.DRIFTED)
+    filled.save_results(DueWindow(window(), 2), [newer], [], 6.0)
+    assert filled.results(STREAM, 0.0, math.inf) == [newer]
+    assert sorted(dict(row)["revision"] for row in tables(url)["results"]) == [1, 1, 2]
+
+
+def test_results_touch_the_asked_time_and_are_in_the_promised_order(filled: Store) -> None:
+    keys = [window(2), window(1, "carrier=AA"), window(1), window(0)]
+    for key in keys:
+        filled.save_results(DueWindow(key, 1), [result(key, "b"), result(key, "a")], [], 5.0)
+    found = filled.results(STREAM, START_S + HOUR_S, START_S + 2 * HOUR_S)
+    assert [(one.window.segment, one.column) for one in found] == [
+        ("", "a"),
+        ("", "b"),
+        ("carrier=AA", "a"),
+        ("carrier=AA", "b"),
+    ]
+    newest = filled.newest_results()
+    assert {(one.window.segment, one.window.start_s) for one in newest} == {
+        ("", START_S + 2 * HOUR_S),
+        ("carrier=AA", START_S + HOUR_S),
+    }
+
+
+def test_the_first_verdict_on_drift_counts_once_and_is_never_revised(filled: Store) -> None:
+    whole = result(window(), "", Verdict.WARNING, detector="whole")
+    filled.save_results(DueWindow(window(), 1), [whole, result(window(), "a", Verdict.DRIFTED)], [], 5.0)
+    filled.save_results(DueWindow(window(), 2), [result(window(), "", Verdict.DRIFTED)], [], 6.0)
+    other = window(1)
+    filled.save_results(DueWindow(other, 1), [result(other, "a", Verdict.DRIFTED), result(other, "b")], [], 5.0)
+    segment = window(1, "carrier=AA")
+    filled.save_results(DueWindow(segment, 1), [result(segment, "a")], [], 5.0)
+    filled.save_results(DueWindow(window(2), 1), [], [], 5.0)
+    assert filled.verdict_counts() == {
+        (STREAM, Verdict.WARNING): 1,
+        (STREAM, Verdict.DRIFTED): 1,
+        (STREAM, Verdict.NOT_ENOUGH_EVIDENCE): 1,
+    }
+
+
+def test_shapes_come_back_in_order_and_follow_the_newest_revision(filled: Store) -> None:
+    shapes = [
+        ColumnShape("z", ("< 1", ">= 1"), (0.5, 0.5), (0.25, 0.75)),
+        ColumnShape("a", ("AA",), (1.0,), (1.0,)),
+    ]
+    filled.save_results(DueWindow(window(), 1), [], shapes, 5.0)
+    assert filled.shapes(window()) == shapes
+    filled.save_results(DueWindow(window(), 2), [], shapes[:1], 6.0)
+    assert filled.shapes(window()) == shapes[:1]
+    assert filled.shapes(window(7)) == []
+
+
+def test_results_for_a_stream_nobody_saw_are_refused(store: Store) -> None:
+    with pytest.raises(PermanentError, match="unknown stream"):
+        store.save_results(DueWindow(window(), 1), [], [], 5.0)
+
+
+def test_samples_show_wrong_rows_then_outliers_then_the_newest(parts: Parts) -> None:
+    near = {"carrier": ["AA"], "late": ["1"], "score": [0.5]}
+    events = [
+        event(1, distance=[1000.0], **near),
+        event(2, distance=[4000.0], **near),
+        event(3, distance=[1000.0], **near),
+        event(4, distance=[1000.0], **near),
+        event(5, distance=["inf"], **near),
+    ]
+    drain(parts.collector(records(events)))
+    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk.submit([label(1, 0), label(4, 1)])
+    found = parts.store.samples(STREAM, START_S, START_S + HOUR_S, 4)
+    assert [sample.request_id for sample in found] == ["request-1", "request-2", "request-4", "request-3"]
+    assert (found[0].prediction, found[0].label, found[0].columns) == ("1", "0", {"distance": 1000.0, "carrier": "AA"})
+    assert found[1].outlier_score == 3.0
+    everything = parts.store.samples(STREAM, START_S, START_S + HOUR_S, 10)
+    assert everything[-1].columns["distance"] == "inf"
+
+
+def test_streams_are_summed_over_partitions(parts: Parts) -> None:
+    drain(parts.collector(records([event(1), event(2)], "spool:a") + records([event(0), event(9)], "spool:b")))
+    (summary,) = parts.store.streams()
+    assert (summary.rows, summary.first_event_s, summary.last_event_s) == (4, START_S, START_S + 540)
+    assert len(parts.store.window_states(window())) == 2
+
+
+def test_pages_come_back_whole_newest_first(store: Store) -> None:
+    alert = Alert("firing", {"model": "flights"}, {"summary": "x"}, 1.0, None, "abc")
+    pages = [
+        Page(str(place), alert, float(place), "moved", STREAM, drifted=(result(window(), "a", statistic=math.inf),))
+        for place in range(3)
+    ]
+    for page in pages:
+        store.save_page(page)
+    store.save_page(pages[0])
+    assert store.pages(2) == [pages[2], pages[1]]
+    assert store.page("0") == pages[0]
+    assert store.page("x") is None
+
+
+def test_a_store_that_is_not_there_is_unavailable_by_name() -> None:
+    store = Store("postgresql://nobody@127.0.0.1:1/none", prepare=False)
+    assert not store.ready()
+    with pytest.raises(UnavailableError, match="database is unavailable"):
+        store.streams()
+
+
+# --- payload files ------------------------------------------------------------------------------------------------
+def test_payload_rows_say_what_the_events_said(parts: Parts, tmp_path: Path) -> None:
+    directory = tmp_path / "payloads"
+    parts.payloads = PayloadWriter(directory)
+    drain(parts.collector(records([event(number) for number in range(40)])))
+    files = parts.store.payload_files()
+    assert sum(file.rows for file in files) == 40
+    assert sum(pq.read_metadata(directory / file.path).num_rows for file in files) == 40
+    table = read_payloads(directory, files, MONITOR, START_S + 600, START_S + 1200)
+    assert table["_request_id"].to_pylist() == [f"request-{number}" for number in range(10, 20)]
+    assert table["distance"].to_pylist() == [100.0 * number for number in range(10, 20)]
+    assert table["_prediction"].to_pylist() == ["0", "1"] * 5
+
+
+def test_a_replay_writes_the_same_files_and_orphans_are_swept(parts: Parts, tmp_path: Path) -> None:
+    directory = tmp_path / "payloads"
+    parts.payloads = PayloadWriter(directory)
+    items = records([event(number) for number in range(7)])
+    parts.collector(items).run_once()
+    before = sorted(directory.rglob("*.parquet"))
+    orphan = before[0].with_name("orphan.parquet")
+    orphan.write_bytes(b"x")
+    assert parts.payloads.sweep(parts.store.payload_files(), age_s=-1.0) == 1
+    assert sorted(directory.rglob("*.parquet")) == before
+
+
+def test_a_disk_that_takes_no_payload_is_counted_and_the_rows_are_stored(
+    parts: Parts, tmp_path: Path, url: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    parts.payloads = PayloadWriter(tmp_path / "file")
+    drain(parts.collector(records([event(1)])))
+    assert len(tables(url)["predictions"]) == 1
+    counts = {key.metric: value for key, value in parts.store.totals().items()}
+    assert counts["driftline_collector_payload_failures_total"] == 1
