@@ -26,7 +26,6 @@ LOAD = """
 wrk.method = "POST"
 wrk.path = "/v2/models/iris/infer"
 wrk.headers["Content-Type"] = "application/json"
-wrk.headers["X-Request-Id"] = %s
 wrk.body = '{"inputs":[{"name":"x","shape":[1,158],"datatype":"FP32","data":[' .. string.rep("0.123,", 157) .. '0.1]}]}'
 """
 _SIDECAR = """
@@ -88,7 +87,7 @@ def _ours(work: Path, port: int, seconds: int, pid: int) -> Callable[[], Mapping
 
 def _measure(work: Path, port: int, seconds: int, watched: Mapping[str, list[int]]) -> dict[str, float]:
     script = work / "load.lua"
-    script.write_text(LOAD % '"a-request-id-of-usual-length-0001"')
+    script.write_text(LOAD)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", "--latency", "-s", str(script)]
     url = f"http://127.0.0.1:{port}"
     subprocess.run([*command, "-d1", url], check=True, capture_output=True, timeout=30)  # warms connections up

@@ -71,6 +71,10 @@ class _Head:
         self._names = header_names
         self._known = header_names.known
         self._in_step = False
+        self._body_due = False
+        # The newest head that was read well. A client or server that says the same again, byte for byte, as most do,
+        # is understood without reading it again.
+        self._newest = b""
         self._clear()
 
     def _clear(self) -> None:
@@ -160,6 +164,10 @@ class RequestHead(_Head):
 
     def parse(self, head: bytes) -> None:
         """Read one whole head, blank line included; raises HeadError."""
+        if head == self._newest:
+            self._body_due = False
+            return
+        self._newest = b""
         if not self._in_step:
             self._parser = httptools.HttpRequestParser(self)
         self._in_step = False
@@ -178,10 +186,12 @@ class RequestHead(_Head):
             raise HeadError(505, "only HTTP/1.0 and HTTP/1.1 are served here")
         # Without a body the parser already stands before the next head and can be used again.
         self._in_step = self.content_length <= 0 and not self.chunked and not self.must_rewrite
+        self._body_due = not self.must_rewrite
+        self._newest = head
 
     def pass_body(self, body: bytes) -> None:
         """Step over a body that came whole, so that the parser need not be made anew."""
-        if not self.must_rewrite:
+        if self._body_due:
             self._parser.feed_data(body)
             self._in_step = True
 
@@ -200,6 +210,11 @@ class ResponseHead(_Head):
 
     def parse(self, head: bytes, *, answers_head: bool) -> None:
         """Read one whole head, blank line included; raises HeadError."""
+        if head == self._newest and not answers_head:
+            self._body_due = False
+            return
+        self._newest = b""
+        self._body_due = False
         if not self._in_step:
             self._parser = httptools.HttpResponseParser(self)
         self._in_step = False
@@ -213,12 +228,14 @@ class ResponseHead(_Head):
         self.status = self._parser.get_status_code()
         if answers_head or self.status in (204, 304) or self.status < 200:
             self.content_length, self.chunked = 0, False
-        elif self.content_length <= 0 and not self.chunked and not self.must_rewrite:
-            self._in_step = self.content_length == 0
+            return
+        self._newest = head
+        self._body_due = not self.must_rewrite
+        self._in_step = self.content_length == 0 and not self.must_rewrite
 
     def pass_body(self, body: bytes) -> None:
         """Step over a body that came whole, so that the parser need not be made anew."""
-        if not self.must_rewrite and self.status >= 200 and self.status not in (204, 304):
+        if self._body_due:
             self._parser.feed_data(body)
             self._in_step = True
 

@@ -99,7 +99,7 @@ def test_metrics_have_the_names_and_labels_that_rules_and_boards_use(tmp_path: P
     upstream = Upstream(answering(OK))
     with sidecar(upstream.url, tmp_path) as running:
         running.ask(post(b"12345678"))
-        running.ask("GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        running.ask(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
         text = running.admin("/metrics")
         assert running.admin("/healthz") == "ok\n"
         assert running.admin("/readyz") == "ok\n"
