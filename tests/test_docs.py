@@ -1,0 +1,66 @@
+"""The manual names everything that there is, and names nothing that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from driftline.cli.app import app
+from driftline.names import ALL_METRICS
+from tests.docs_pages import METRICS_PAGE, MONITOR_PAGE, PARTS, metrics_page, monitor_page
+from tests.house import ROOT, own_files
+
+PAGES = [path for path in own_files() if path.suffix == ".md" and path.relative_to(ROOT).parts[0] != "tests"]
+
+
+def test_the_page_of_metrics_is_as_the_code_has_it() -> None:
+    assert METRICS_PAGE.read_text() == metrics_page(), "run python -m tests.docs_pages"
+
+
+def test_the_page_of_the_monitor_is_as_the_code_has_it() -> None:
+    assert MONITOR_PAGE.read_text() == monitor_page(), "run python -m tests.docs_pages"
+
+
+def test_every_field_of_a_monitor_is_in_the_manual() -> None:
+    text = MONITOR_PAGE.read_text()
+    assert [name for _, part in PARTS for name in part.model_fields if f"| `{name}` |" not in text] == []
+
+
+def commands() -> list[str]:
+    """Every command as it is typed."""
+    group = typer.main.get_command(app)
+    found = []
+    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [f"driftline {name}"] if inner is None else [f"driftline {name} {each}" for each in sorted(inner)]
+    return found
+
+
+def test_there_are_commands() -> None:
+    assert len(commands()) > 10
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_in_the_manual(command: str) -> None:
+    text = "\n".join(path.read_text() for path in PAGES if path.relative_to(ROOT).parts[0] == "docs")
+    assert command in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_no_metric_that_is_not_there(page: Path) -> None:
+    known = {metric.name for metric in ALL_METRICS}
+    named = set(re.findall(r"\bdriftline_[a-z_]+_(?:total|seconds|bytes|ratio|rows|lag)\b", page.read_text()))
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_named_is_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)`", page.read_text())) - targets == set()
