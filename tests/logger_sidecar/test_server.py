@@ -1,0 +1,184 @@
+"""The sidecar as a process: signals, a killed shipper, a killed sidecar, and settings that name their faults."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driftline.errors import SettingsError
+from driftline.settings import load
+from logger_sidecar.server import environment_of
+from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from tests.logger_sidecar.test_spool import wait_for
+from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, spooled
+
+_MAIN = """
+import os, sys
+from driftline.clock import system_clock
+from driftline.settings import load
+from logger_sidecar.server import run
+from logger_sidecar.settings import ShipperSettings, SidecarSettings
+settings = load(SidecarSettings, "SIDECAR", environ=os.environ)
+shipper = load(ShipperSettings, "SHIPPER", environ=os.environ)
+sys.exit(run(settings, shipper, system_clock))
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def ask(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return read_message(connection)
+
+
+@contextlib.contextmanager
+def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A sidecar process that answers already; killed at the end."""
+    port = free_port()
+    settings = {
+        "upstream": upstream,
+        "listen_host": "127.0.0.1",
+        "listen_port": port,
+        "admin_host": "127.0.0.1",
+        "admin_port": 0,
+        "spool_directory": spool,
+        "sink": "none",
+        "drain_timeout_s": 3.0,
+        **changes,
+    }
+    shipper = ShipperSettings(
+        bootstrap_servers=(f"127.0.0.1:{free_port()}",),
+        admin_host="127.0.0.1",
+        admin_port=free_port(),
+        request_timeout_s=0.3,
+        drain_timeout_s=0.3,
+    )
+    environ = {**os.environ, **environment_of(shipper, "SHIPPER")}
+    environ.update({f"DRIFTLINE_SIDECAR_{name.upper()}": str(value) for name, value in settings.items()})
+    started = subprocess.Popen([sys.executable, "-c", _MAIN], env=environ, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: _listens(port))
+        yield started, port
+    finally:
+        started.kill()
+        started.wait()
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_sigterm_flushes_the_spool_and_exits_0(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with process(upstream.url, tmp_path) as (sidecar, port):
+        for number in range(20):
+            ask(port, post(b"{}", f"x-request-id: {number}"))
+        sidecar.send_signal(signal.SIGTERM)
+        assert sidecar.wait(20) == 0
+    upstream.close()
+    assert [event.request_id for event in spooled(tmp_path)] == [str(number) for number in range(20)]
+
+
+@pytest.mark.slow
+def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with process(upstream.url, tmp_path) as (sidecar, port):
+        ask(port, post(b"{}", "x-request-id: first"))
+        wait_for(lambda: any(path.stat().st_size for path in tmp_path.glob("*.segment")))
+        sidecar.kill()
+        sidecar.wait()
+    with process(upstream.url, tmp_path) as (sidecar, port):
+        ask(port, post(b"{}", "x-request-id: second"))
+        sidecar.terminate()
+        assert sidecar.wait(20) == 0
+    upstream.close()
+    assert [event.request_id for event in spooled(tmp_path)] == ["first", "second"]
+
+
+@pytest.mark.slow
+def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with process(upstream.url, tmp_path, sink="kafka") as (sidecar, port):
+        wait_for(lambda: len(children(sidecar.pid)) == 1)
+        [first] = children(sidecar.pid)
+        os.kill(first, signal.SIGKILL)
+        assert ask(port, post()).startswith(b"HTTP/1.1 200")
+        wait_for(lambda: [pid for pid in children(sidecar.pid) if pid != first] != [])
+        [second] = children(sidecar.pid)
+        assert ask(port, post()).startswith(b"HTTP/1.1 200")
+        sidecar.terminate()
+        assert sidecar.wait(30) == 0
+        assert not Path(f"/proc/{second}").exists()
+    upstream.close()
+    assert len(spooled(tmp_path)) == 2  # the broker never was there: the spool still holds both
+
+
+@pytest.mark.slow
+def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with process(upstream.url, tmp_path, sink="kafka") as (sidecar, _port):
+        wait_for(lambda: len(children(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
+        [shipper] = children(sidecar.pid)
+        sidecar.kill()
+        sidecar.wait()
+        wait_for(lambda: _has_ended(shipper))
+    upstream.close()
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_every_wrong_setting_is_named() -> None:
+    environ = {
+        "DRIFTLINE_SIDECAR_UPSTREAM": "https://model",
+        "DRIFTLINE_SIDECAR_LISTEN_PORT": "70000",
+        "DRIFTLINE_SIDECAR_SAMPLE_RATE": "2",
+        "DRIFTLINE_SIDECAR_CAPTURE_HEADERS": "x-team, Authorization",
+        "DRIFTLINE_SIDECAR_SPOOL_MAX_BYTES": "1000",
+        "DRIFTLINE_SIDECAR_IDLE_TIMEOUT_S": "0",
+        "DRIFTLINE_SIDECAR_MAX_BODY_BYTES": "-1",
+        "DRIFTLINE_SIDECAR_NAMESPACE": "",
+    }
+    with pytest.raises(SettingsError) as caught:
+        load(SidecarSettings, "SIDECAR", environ=environ)
+    message = str(caught.value)
+    for part in (
+        "'https://model'",
+        "listen_port is 70000",
+        "sample_rate is 2.0",
+        "'Authorization'",
+        "segment_bytes is 16777216",
+        "idle_timeout_s is 0.0",
+        "max_body_bytes is -1",
+        "namespace is empty",
+    ):
+        assert part in message
+    assert "x-team" not in message
+
+
+def test_the_shippers_settings_survive_their_way_through_the_environment() -> None:
+    settings = ShipperSettings(bootstrap_servers=("a:1", "b:2"), parent_pid=7, sasl_username="u", linger_ms=3)
+    assert load(ShipperSettings, "SHIPPER", environ=environment_of(settings, "SHIPPER")) == settings
+    with pytest.raises(SettingsError, match="sasl_mechanism"):
+        load(ShipperSettings, "SHIPPER", environ={"DRIFTLINE_SHIPPER_SECURITY_PROTOCOL": "SASL_SSL"})
