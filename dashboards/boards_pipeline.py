@@ -16,6 +16,7 @@ def pipeline_health(options: BoardOptions) -> BoardSpec:
             RowSpec("Capture and spool", _capture()),
             RowSpec("Shipper", _shipper()),
             RowSpec("Collector", _collector()),
+            RowSpec("What the collector could not take", _collector_faults()),
             RowSpec("Detectors and pages", _detectors()),
         ),
         annotations=ANNOTATIONS,
@@ -117,9 +118,6 @@ def _shipper() -> tuple[PanelSpec, ...]:
 
 
 def _collector() -> tuple[PanelSpec, ...]:
-    dead = total(rate(names.COLLECTOR_EVENTS, 'outcome="dead_letter"'), "reason")
-    waits = total(rate(names.COLLECTOR_WAITS), "part")
-    unwritten = total(rate(names.COLLECTOR_PAYLOAD_FAILURES), "namespace", "model")
     return (
         PanelSpec(
             "Events by outcome",
@@ -147,13 +145,6 @@ def _collector() -> tuple[PanelSpec, ...]:
             minimum=0.0,
         ),
         PanelSpec(
-            "Dead letters by reason",
-            "Events per second that could not be read or decoded.",
-            "timeseries",
-            "cps",
-            (Query(f"{dead} or 0 * {total(rate(names.COLLECTOR_EVENTS))}", "{{reason}}"),),
-        ),
-        PanelSpec(
             "Transaction time, p95",
             "Rows, counts and positions committed together.",
             "timeseries",
@@ -169,14 +160,29 @@ def _collector() -> tuple[PanelSpec, ...]:
             (Query(total(rate(names.COLLECTOR_ROWS), "outcome"), "{{outcome}}"),),
             stacked=True,
         ),
+    )
+
+
+def _collector_faults() -> tuple[PanelSpec, ...]:
+    dead = total(rate(names.COLLECTOR_EVENTS, 'outcome="dead_letter"'), "reason")
+    waits = total(rate(names.COLLECTOR_WAITS), "part")
+    unwritten = total(rate(names.COLLECTOR_PAYLOAD_FAILURES), "namespace", "model")
+    return (
+        PanelSpec(
+            "Dead letters by reason",
+            "Events per second that could not be read or decoded.",
+            "timeseries",
+            "cps",
+            (Query(f"{dead} or 0 * {total(rate(names.COLLECTOR_EVENTS))}", "{{reason}}"),),
+        ),
         PanelSpec(
             "Waits by part",
             "Batches per second that had to wait because the database or the broker did not answer.",
             "timeseries",
             "cps",
             (Query(f"{waits} or 0 * {total(select(names.COLLECTOR_LAG))}", "{{part}}"),),
-            width=12,
-            height=6,
+            width=8,
+            height=8,
         ),
         PanelSpec(
             "Payload files not written",
@@ -184,8 +190,8 @@ def _collector() -> tuple[PanelSpec, ...]:
             "timeseries",
             "cps",
             (Query(f"{unwritten} or 0 * {total(rate(names.COLLECTOR_ROWS))}", "{{namespace}}/{{model}}"),),
-            width=12,
-            height=6,
+            width=8,
+            height=8,
         ),
     )
 

@@ -20,9 +20,9 @@ def page_id(alert: Alert) -> str:
     """The same alert that began at the same moment is the same page.
 
     >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
-    'ab12-12500'
+    'ab12-12'
     """
-    return f"{alert.fingerprint}-{round(alert.starts_at_s * 1000)}"
+    return f"{alert.fingerprint}-{int(alert.starts_at_s)}"
 
 
 class PageDesk:

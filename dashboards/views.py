@@ -169,7 +169,7 @@ def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
     ended = page.alert.ends_at_s if page.alert.status == "resolved" else None
     return PageView(
         page=page,
-        columns=tuple(column_cards(findings, reader.shapes(window) if window is not None else ())),
+        columns=tuple(_own_shapes(reader, findings)),
         segments=tuple(_page_segments(reader, page, window))[:6],
         measures=_headlines(page),
         samples=page.samples,
@@ -177,6 +177,16 @@ def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
         objective=page.alert.labels.get("slo", ""),
         severity=page.alert.labels.get("severity", "ticket"),
     )
+
+
+def _own_shapes(reader: Reader, findings: Sequence[ColumnFinding]) -> list[ColumnCard]:
+    # Evidence may come from several windows; each column is drawn as it was in its own.
+    windows = {finding.deciding.window for finding in findings}
+    shapes = {(key, shape.column): shape for key in windows for shape in reader.shapes(key)}
+    return [
+        ColumnCard(finding, shapes.get((finding.deciding.window, finding.column)))
+        for finding in sorted(findings, key=lambda finding: 0.0 if finding.effect is None else -finding.effect.value)
+    ]
 
 
 def _headlines(page: Page) -> tuple[Measure, ...]:
