@@ -34,7 +34,7 @@ class AlertmanagerOptions:
     below a second.
     """
 
-    page_desk_url: str = f"http://127.0.0.1:8085{names.PAGE_DESK_PATH}"
+    page_desk_url: str = f"http://127.0.0.1:9086{names.PAGE_DESK_PATH}"
     heartbeat_url: str | None = None
     owner_webhooks: Mapping[str, str] = field(default_factory=dict)
     platform_owner: str = "platform"

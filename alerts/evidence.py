@@ -222,6 +222,4 @@ def _moment(seconds: float) -> str:
 def _runbook(alert: Alert) -> str:
     alertname = alert.labels.get("alertname", "")
     text = runbook(alertname) if alertname in alertnames() else f"There is no runbook for '{alertname}'.\n"
-    text = text.replace('"MODEL"', f'"{alert.labels.get(names.MODEL, "MODEL")}"')
-    address = alert.annotations.get("runbook_url", "")
-    return text if not address else f"{text}\nThe same or the team's own: {address}\n"
+    return text.replace('"MODEL"', f'"{alert.labels.get(names.MODEL, "MODEL")}"')

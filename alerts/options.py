@@ -16,11 +16,11 @@ class RuleOptions:
     ``clock_speed``: seconds of the monitors' clock in one real second. Prometheus knows only real time, so every range,
     ``for`` and interval is divided by it (a day is one second at 86400), while names and texts keep the monitors' time.
     ``scrape_interval_s``, ``evaluation_interval_s``: real seconds, as configured in Prometheus.
-    ``external_url``: address of driftline's pages, without a slash at its end; ``runbook_url``: the directory of the
-    runbooks, where it is elsewhere. ``platform_owner``: who hears of the parts that serve all models.
+    ``external_url``: address of driftline's pages, without a slash at its end; ``runbook_url``: a directory with
+    one runbook per alert name, where there is one. ``platform_owner``: who hears of the parts that serve all models.
     """
 
-    external_url: str = "http://127.0.0.1:8085"
+    external_url: str = "http://127.0.0.1:9086"
     runbook_url: str | None = None
     platform_owner: str = "platform"
     scrape_interval_s: float = 15.0
@@ -57,6 +57,5 @@ class RuleOptions:
         return format_duration(real_s)
 
     def runbook_of(self, alertname: str) -> str:
-        """Address of an alert's runbook."""
-        base = self.runbook_url if self.runbook_url is not None else f"{self.external_url}/runbooks"
-        return f"{base}/{alertname}"
+        """Where an alert's runbook is read; without a directory of its own, on the page that the alert becomes."""
+        return f"{self.external_url}/pages" if self.runbook_url is None else f"{self.runbook_url}/{alertname}"

@@ -18,11 +18,11 @@ class EvaluatorSettings:
     """
 
     targets: tuple[str, ...] = ()
-    page_desk_url: str = f"http://127.0.0.1:8085{names.PAGE_DESK_PATH}"
+    page_desk_url: str = f"http://127.0.0.1:9086{names.PAGE_DESK_PATH}"
     interval_s: float = 15.0
     repeat_s: float = 4 * 3600.0
     timeout_s: float = 2.0
-    external_url: str = "http://127.0.0.1:8085"
+    external_url: str = "http://127.0.0.1:9086"
     runbook_url: str | None = None
 
     def validate(self) -> list[str]:

@@ -78,7 +78,7 @@ def burn_annotations(objective: Objective, window: Window, options: RuleOptions,
         "bad_percent": value,
         "budget_percent": percent(objective.budget),
         "bad_events": bad,
-        "dashboard_url": f"{options.external_url}/?namespace={objective.namespace}&model={objective.model}",
+        "dashboard_url": f"{options.external_url}/models/{objective.namespace}/{objective.model}",
         "runbook_url": objective.runbook or options.runbook_of(alertname),
     }
 

@@ -53,6 +53,16 @@ def test_every_alert_says_whom_it_concerns_and_where_to_go_on() -> None:
         assert rule["annotations"]["dashboard_url"].startswith("https://drift.example")
 
 
+def test_runbook_links_lead_to_the_teams_own_then_to_the_directory_then_to_the_page() -> None:
+    def links(options: RuleOptions) -> set[str]:
+        rules = _alerts(build_rules(monitors(), options))
+        return {rule["annotations"]["runbook_url"] for rule in rules if rule["labels"]["slo"] == "correctness"}
+
+    own = "https://wiki.example/house-price"
+    assert links(RuleOptions(external_url="http://x")) == {own, "http://x/pages"}
+    assert links(RuleOptions(runbook_url="http://r")) == {own, "http://r/DriftlineCorrectnessBurn"}
+
+
 def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_absent_labels() -> None:
     shared = {names.ALERT_COLLECTOR_LAGGING, names.ALERT_SPOOL_FILLING, names.ALERT_DEADMAN}
     for rule in _alerts(build_rules(monitors())):
