@@ -32,8 +32,8 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv pip install --quiet --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
 	@touch $@
 
-check: lint  ## lint, types, house rules, examples and unit tests; under a minute
-	@$(MAKE) --no-print-directory -j 2 types unit
+check: $(READY)  ## lint, types, house rules, examples and unit tests; under a minute
+	@$(MAKE) --no-print-directory -j 2 -k lint types unit
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
