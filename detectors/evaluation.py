@@ -20,10 +20,11 @@ from detectors.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.performance import Expected, expected_performance, performance_results
 from detectors.performance_counts import PerformanceLayout
 from detectors.quality import Share, column_shares, outlier_share, share_results
-from detectors.reasons import drift_reason, not_enough
+from detectors.reasons import drift_reason, movement, not_enough
 from detectors.reference import Reference
 from detectors.shapes import column_shape
 from detectors.summary import WindowState
+from detectors.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
 from driftline.results import WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
 
@@ -57,6 +58,7 @@ class Evaluator:
     _performance_layout: PerformanceLayout = field(init=False, repr=False)
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
+    _groups: dict[tuple[str, str], NDArray[np.intp]] = field(default_factory=dict, init=False, repr=False)
     _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,9 +100,17 @@ class Evaluator:
                 current=self._layout.counts(vector, index),
                 values=self.reference.representatives.get(column.name, _UNNAMED),
                 categories=column.categories,
+                groups=self._column_groups(segment, column.name, self._layout.counts(expected, index)),
                 nulls=self._column_nulls(segment, column.name, self._layout.counts(expected, index)),
             )
         return {name: sample for name, sample in samples.items() if not self._blank(name)}
+
+    def _column_groups(self, segment: str, name: str, counts: NDArray[np.int64]) -> NDArray[np.intp] | None:
+        if self.reference is None or name not in self.reference.representatives:
+            return None
+        if (segment, name) not in self._groups:
+            self._groups[segment, name] = group_starts(counts[1:-2], GROUPS)
+        return self._groups[segment, name]
 
     def _column_nulls(self, segment: str, name: str, counts: NDArray[np.int64]) -> AreaNulls | None:
         values = None if self.reference is None else self.reference.representatives.get(name)
@@ -145,6 +155,7 @@ class Evaluator:
         self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict]
     ) -> list[Result]:
         minimum_effect = self.monitor.detectors.minimum_effect
+        what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
         return [
             Result(
                 window=key,
@@ -154,7 +165,7 @@ class Evaluator:
                 statistic=evidence.statistic,
                 direction=evidence.direction,
                 verdict=verdict,
-                reason=drift_reason(sample, name, evidence, found.effect, verdict, minimum_effect),
+                reason=drift_reason(sample, what, name, evidence, found.effect, verdict, minimum_effect),
                 sample_size=sample.current_rows,
                 reference_size=sample.reference_rows,
                 p_value=evidence.p_value,

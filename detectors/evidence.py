@@ -26,6 +26,7 @@ class ColumnSample:
     ``reference``, ``current``: rows per bin, shape (bins,); their sums are above zero. Numeric bins are ordered minus
     infinity, finite values, plus infinity, missing, and ``values`` holds a representative per bin; categorical bins are
     the known ones, unseen, missing, and ``values`` is empty.
+    ``groups``: where groups of finite values begin, when known beforehand (see ``tables.py``).
     ``nulls``: simulated areas for the statistics that need them (see ``brownian_bridge.py``).
     """
 
@@ -35,6 +36,7 @@ class ColumnSample:
     current: NDArray[np.int64]
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     categories: tuple[str, ...] = ()
+    groups: NDArray[np.intp] | None = None
     nulls: AreaNulls | None = None
 
     reference_rows: int = field(init=False)

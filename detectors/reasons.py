@@ -15,13 +15,18 @@ _TITLES = {
 
 
 def drift_reason(
-    sample: ColumnSample, detector: str, evidence: Evidence, effect: Interval, verdict: Verdict, minimum_effect: float
+    sample: ColumnSample,
+    what: str,
+    detector: str,
+    evidence: Evidence,
+    effect: Interval,
+    verdict: Verdict,
+    minimum_effect: float,
 ) -> str:
-    """Why a column got its verdict: what moved, how far, how sure, on how many rows."""
+    """Why a column got its verdict: what moved (from :func:`movement`), how far, how sure, on how many rows."""
     facts = f"{_statistic(detector, evidence)}, {sample.current_rows} rows"
     if verdict is Verdict.OK:
         return f"{sample.column} is as expected: {facts}"
-    what = _movement(sample)
     if verdict is Verdict.DRIFTED:
         return f"{sample.column} {what}; {facts}"
     if effect.value < minimum_effect:
@@ -67,7 +72,8 @@ def _statistic(detector: str, evidence: Evidence) -> str:
     return f"{_TITLES.get(detector, detector)} {evidence.statistic:.3g} ({p_text(evidence.p_value)})"
 
 
-def _movement(sample: ColumnSample) -> str:
+def movement(sample: ColumnSample) -> str:
+    """What the eye would see first: a median that moved, values that went missing, a category that grew."""
     before, now = sample.reference / sample.reference_rows, sample.current / sample.current_rows
     if sample.kind == "categorical":
         return _category_movement(sample, before.tolist(), now.tolist())

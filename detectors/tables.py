@@ -57,7 +57,7 @@ def table(sample: ColumnSample) -> Table:
         reference, current = sample.reference[known], sample.current[known]
     else:
         known, special_cells = slice(1, -2), [0, -2, -1]
-        starts = group_starts(sample.reference[known], GROUPS)
+        starts = group_starts(sample.reference[known], GROUPS) if sample.groups is None else sample.groups
         reference = np.add.reduceat(sample.reference[known], starts)
         current = np.add.reduceat(sample.current[known], starts)
     share = min(reference_rows, current_rows) / (reference_rows + current_rows)
