@@ -238,6 +238,7 @@ def test_a_disk_that_is_full_keeps_whole_frames_and_counts_the_rest(tmp_path: Pa
     assert found[-1] == event(100)
 
 
+@pytest.mark.slow
 def test_a_reader_in_another_process_never_sees_half_a_frame_of_a_killed_writer(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
