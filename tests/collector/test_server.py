@@ -14,6 +14,8 @@ import pytest
 
 from tests.parts.processes import free_ports
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 PROGRAM = """
     import sys
     from collector.server import run
