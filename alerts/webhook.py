@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from alerts.fingerprint import fingerprint
-from driftline.clock import Clock, ScaledClock
+from driftline.clock import Clock, clock_speed, system_clock
 from driftline.errors import EventError
 from driftline.results import Alert
 
@@ -24,15 +24,13 @@ EMBEDDED_RECEIVER = "driftline-embedded"
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def to_deployment_time(clock: Clock) -> Callable[[float], float]:
+def to_deployment_time(clock: Clock, wall: Clock = system_clock) -> Callable[[float], float]:
     """From real seconds since the epoch, which Prometheus and Alertmanager stamp, to the time on ``clock``.
 
-    >>> to_deployment_time(ScaledClock(wall_s=100.0, story_s=5000.0, speed=60.0))(102.0)
-    5120.0
+    >>> to_deployment_time(lambda: 9000.0, wall=lambda: 103.0)(102.0)
+    8999.0
     """
-    if isinstance(clock, ScaledClock):
-        return lambda wall_s: clock.story_s + (wall_s - clock.wall_s) * clock.speed
-    return lambda wall_s: wall_s
+    return lambda wall_s: clock() - (wall() - wall_s) * clock_speed(clock)
 
 
 def parse_webhook(payload: Mapping[str, Any], to_time: Callable[[float], float] | None = None) -> list[Alert]:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from driftline.errors import SettingsError
 
@@ -59,6 +60,20 @@ def parse_clock(spec: str) -> Clock:
     return ScaledClock(wall_s, story_s, speed)
 
 
+@runtime_checkable
+class PacedClock(Protocol):
+    """A clock that says how many of its seconds pass in one real second."""
+
+    @property
+    def speed(self) -> float:
+        """Seconds of this clock in one real second."""
+        ...
+
+    def __call__(self) -> float:
+        """The time in seconds since the epoch."""
+        ...
+
+
 def clock_speed(clock: Clock) -> float:
-    """How many seconds pass on ``clock`` in one real second."""
-    return clock.speed if isinstance(clock, ScaledClock) else 1.0
+    """How many seconds pass on ``clock`` in one real second; 1 where it does not say."""
+    return clock.speed if isinstance(clock, PacedClock) else 1.0

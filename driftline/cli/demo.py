@@ -1,7 +1,6 @@
 """``driftline demo``: the whole path on one machine, told with the flights of 2013."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +42,7 @@ def demo(
     typer.echo("[1/4] training a model on 60,000 autumn departures ...")
     prepared = prepare(data_dir.resolve())
     typer.echo(f"      it is right for {prepared.held_out_accuracy:.1%} of held-out autumn flights")
-    clock = telling.story_clock(day_seconds, time.time())
+    clock = telling.story_clock(data_dir.resolve() / "clock", day_seconds)
     ports = free_ports(Ports() if web_port is None else Ports(web=web_port))
     machine = Machine(
         monitors=prepared.monitors_dir,

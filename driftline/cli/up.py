@@ -140,7 +140,7 @@ def _only_namespace(files: Mapping[str, wiring.MonitorFile]) -> str:
 
 def _model_server(machine: Machine, models_dir: Path, common: Mapping[str, str]) -> Part:
     arguments = ("serve", "--models-dir", str(models_dir), "--host", HOST, "--port", str(machine.ports.model))
-    # Requests are small: OpenMP's waiting threads would take the cores from the other parts (measured: 60 ms against 12).
+    # Requests are small: OpenMP's waiting threads would take the cores from the other parts (60 ms against 12).
     return Part(
         "model-server",
         arguments,

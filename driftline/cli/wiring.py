@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftline.clock import Clock, parse_clock
+from driftline.cli.conductor import follow
+from driftline.clock import Clock
 from driftline.errors import MonitorError
 from driftline.monitors import Monitor, parse_monitor
 
@@ -35,7 +36,7 @@ class MonitorFile:
 
 def clock() -> Clock:
     """The clock of this installation, from ``DRIFTLINE_CLOCK``; the system's when unset."""
-    return parse_clock(os.environ.get(ENV_CLOCK, "system"))
+    return follow(os.environ.get(ENV_CLOCK, "system"))
 
 
 def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:

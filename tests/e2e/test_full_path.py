@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dashboards.boards import build_boards
-from dashboards.queries import board_queries
+from dashboards.board_options import BoardOptions
+from dashboards.boards import board_queries, build_boards
 from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
 from tests.parts.demo_full import FullDemo
 from tests.parts.http import get_json
@@ -51,8 +51,8 @@ def test_prometheus_fires_alertmanager_delivers_and_the_page_carries_evidence(fu
 @pytest.mark.timeout(200)
 def test_every_query_of_every_board_has_an_answer(full_demo: FullDemo) -> None:
     unanswered = []
-    for name, board in build_boards().items():
-        for panel, expression in board_queries(board):
+    for name, board in build_boards(BoardOptions()).items():
+        for panel, expression in board_queries(board, rate_window="20s"):
             if not full_demo.prometheus.query(expression):
                 unanswered.append(f"{name}: {panel}: {expression}")
     assert unanswered == []

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import yaml
 
-from driftline.clock import ScaledClock, parse_clock
+from driftline.cli.conductor import follow
+from driftline.clock import clock_speed
 from driftline.names import PAGE_DESK_PATH
 from tests.parts.alertmanager import Alertmanager
 from tests.parts.kafka import KafkaBroker
@@ -76,19 +77,18 @@ class FullDemo:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ))
 
     def _start_alerting(self) -> tuple[Alertmanager, Prometheus]:
-        clock = parse_clock(self.addresses["clock"])
-        assert isinstance(clock, ScaledClock)
+        speed = clock_speed(follow(self.addresses["clock"]))
         generated = self.directory / "generated"
         command = [sys.executable, "-m", "driftline", "alerts", "build", "--monitors", str(self.data / "monitors")]
         command += ["--out", str(generated), "--page-url", f"{self.addresses['web']}{PAGE_DESK_PATH}"]
-        command += ["--external-url", self.addresses["web"], "--clock-speed", str(clock.speed)]
+        command += ["--external-url", self.addresses["web"], "--clock-speed", str(speed)]
         command += ["--scrape-interval-s", str(SCRAPE_INTERVAL_S)]
         subprocess.run(command, check=True, capture_output=True)
         for name in ("alertmanager", "prometheus"):
             (self.directory / name).mkdir()
         alertmanager = Alertmanager(self.directory / "alertmanager", (generated / "alertmanager.yaml").read_text())
         interval = f"{SCRAPE_INTERVAL_S * 1000:.0f}ms"
-        scraped = ("proxy_admin", "shipper", "collector", "detectors", "web")
+        scraped = ("model", "proxy_admin", "shipper", "collector", "detectors", "web")
         targets = [self.addresses[part].removeprefix("http://") for part in scraped]
         config = {
             "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},

@@ -11,7 +11,7 @@ from driftline.cli.story.flights import DECEMBER
 from driftline.cli.story.replay import Replay
 from driftline.clock import Clock
 from driftline.monitors import Monitor
-from driftline.names import SEVERITY, SEVERITY_PAGE
+from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
 from driftline.results import ALL_ROWS, WHOLE_WINDOW, Page, Result, StreamKey, Verdict
 
 SHOWN_COLUMNS = 4
@@ -29,6 +29,7 @@ class Narrator:
     drifted_in_autumn: int = 0
     _told: set[float] = field(default_factory=set)
     _pages: dict[str, Page] = field(default_factory=dict)
+    _told_alerts: set[tuple[str, str]] = field(default_factory=set)
     _in_december: bool = False
 
     def introduce(self) -> None:
@@ -89,7 +90,11 @@ class Narrator:
         )
 
     def _tell_page(self, page: Page) -> None:
-        kind = "PAGE" if page.alert.labels.get(SEVERITY) == SEVERITY_PAGE else "ticket"
+        told = (page.alert.labels.get(SLO, ""), page.alert.labels.get(SEVERITY, ""))
+        if told in self._told_alerts:  # it ended and began again: the pages list every time, the terminal the first
+            return
+        self._told_alerts.add(told)
+        kind = "PAGE" if told[1] == SEVERITY_PAGE else "ticket"
         self.say(f"  >>  {kind} delivered: {page.summary}")
         self.say(f"      evidence and runbook: {self.web_url}/pages/{page.id}")
 

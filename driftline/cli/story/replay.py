@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 import httpx
 import pandas as pd
 
+from driftline.cli.conductor import Conductor
 from driftline.cli.story.flights import CATEGORICAL, FEATURES, Slot
-from driftline.clock import ScaledClock
 from driftline.names import HEADER_REQUEST_ID
 
 LABEL_BATCH_MAX = 2000
 #: Real seconds between two posts of labels that became known.
 LABEL_EVERY_S = 0.1
 REQUEST_TIMEOUT_S = 30.0
+#: The story waits for a request that is later than this (story seconds).
+LATENESS_MAX_S = 1800.0
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Replay:
     labels_url: str
     model: str
     namespace: str
-    clock: ScaledClock
+    clock: Conductor
     requests: int = 0
     rows: int = 0
     failures: int = 0
@@ -42,6 +44,7 @@ class Replay:
         """Send one day's requests, each when the story's clock reaches it; returns early when ``stop`` says so."""
         with httpx.Client(base_url=self.proxy_url, timeout=REQUEST_TIMEOUT_S) as client:
             for slot in slots:
+                self.clock.allow(slot.time_s + LATENESS_MAX_S)
                 self._wait_until(slot.time_s, stop)
                 if stop():
                     return

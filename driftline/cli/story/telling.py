@@ -10,21 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from driftline.cli import wiring
+from driftline.cli.conductor import Conductor
 from driftline.cli.processes import Group
 from driftline.cli.story import flights
 from driftline.cli.story.narrator import Narrator
 from driftline.cli.story.prepare import Prepared
 from driftline.cli.story.replay import Replay
 from driftline.cli.up import Machine
-from driftline.clock import ScaledClock
 from driftline.names import SEVERITY, SEVERITY_PAGE
 from driftline.results import Page
 
 DAY_S = 86400.0
-#: Autumn days that are shown at least.
-AUTUMN_DAYS = 7
-#: Real seconds that the parts may take to start before they eat into autumn.
-START_LEAD_S = 14.0
+AUTUMN_DAYS = 8
 FLIGHTS_PER_DAY = 950
 LOOK_EVERY_S = 0.5
 #: Story days after the last flight in which labels and pages may still come.
@@ -52,17 +49,15 @@ class Outcome:
         return bool(starts) and min(starts) >= flights.DECEMBER.timestamp()
 
 
-def story_clock(day_s: float, wall_s: float) -> ScaledClock:
-    """A clock on which one day takes ``day_s`` real seconds and autumn has room for the parts to start."""
-    speed = DAY_S / day_s
-    story_s = flights.DECEMBER.timestamp() - AUTUMN_DAYS * DAY_S - START_LEAD_S * speed
-    return ScaledClock(wall_s, story_s, speed)
+def story_clock(path: Path, day_s: float) -> Conductor:
+    """A clock on which one day takes at least ``day_s`` real seconds; it stands at the first autumn day's midnight."""
+    return Conductor(path, flights.DECEMBER.timestamp() - AUTUMN_DAYS * DAY_S, DAY_S / day_s)
 
 
 def tell(
     machine: Machine,
     prepared: Prepared,
-    clock: ScaledClock,
+    clock: Conductor,
     group: Group,
     say: Callable[[str], None],
     until_page: bool,
@@ -77,7 +72,7 @@ def tell(
     narrator.introduce()
     stop = threading.Event()
     threads = [
-        threading.Thread(target=_replay_days, args=(replay, _days(prepared.data, clock()), stop), daemon=True),
+        threading.Thread(target=_replay_days, args=(replay, _days(prepared.data), stop), daemon=True),
         threading.Thread(target=replay.send_labels, args=(stop,), daemon=True),
     ]
     for thread in threads:
@@ -99,14 +94,8 @@ def tell(
     return Outcome(tuple(store.pages(100)), narrator.drifted_in_autumn, report)
 
 
-def _days(data: flights.Flights, now_s: float) -> Iterator[tuple[datetime, pd.DataFrame]]:
-    """The days still ahead: autumn from the next midnight on, then December."""
-    ahead = int((flights.DECEMBER.timestamp() - now_s) // DAY_S)
-    days = max(1, min(ahead, len(data.held_out) // FLIGHTS_PER_DAY))
-    return chain(
-        flights.autumn_days(data.held_out, days, FLIGHTS_PER_DAY),
-        flights.december_days(data.december),
-    )
+def _days(data: flights.Flights) -> Iterator[tuple[datetime, pd.DataFrame]]:
+    return chain(flights.autumn_days(data.held_out, AUTUMN_DAYS, FLIGHTS_PER_DAY), flights.december_days(data.december))
 
 
 def _replay_days(replay: Replay, days: Iterator[tuple[datetime, pd.DataFrame]], stop: threading.Event) -> None:
@@ -114,3 +103,4 @@ def _replay_days(replay: Replay, days: Iterator[tuple[datetime, pd.DataFrame]], 
         if stop.is_set():
             return
         replay.run_day(flights.slots(start, rows), stop.is_set)
+    replay.clock.allow(float("inf"))
