@@ -264,7 +264,10 @@ def dump_monitor(monitor: Monitor) -> str:
     data = monitor.model_dump(mode="json", exclude_defaults=True)
     for slo, dumped in zip(monitor.slos.objectives, data.get("slos", {}).get("objectives", ()), strict=False):
         dumped["kind"] = slo.kind
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    if any(mark in text for mark in "\x85\u2028\u2029"):  # line ends to YAML, which would be folded away unescaped
+        text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=False))
+    return text
 
 
 def monitor_schema() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import MonitorError
@@ -146,6 +146,7 @@ def monitors(draw: st.DrawFn) -> Monitor:
 
 
 @given(monitors())
+@example(parse_monitor(SMALL, "f").model_copy(update={"description": "a\x85b\u2028"}))
 def test_any_monitor_survives_its_file(monitor: Monitor) -> None:
     assert parse_monitor(dump_monitor(monitor), "f") == monitor
 
