@@ -16,7 +16,7 @@ from dashboards.boards import board_queries, build_boards
 from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
 from tests.parts.demo_full import FullDemo
 from tests.parts.http import get_json
-from tests.parts.missing import MissingPartError
+from tests.parts.postgres import PostgresServer
 from tests.parts.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
@@ -26,15 +26,21 @@ PAGE_TIMEOUT_S = 300
 
 @pytest.fixture(scope="module")
 def full_demo(
-    tmp_path_factory: pytest.TempPathFactory, kafka: str, prometheus_binary: Path, alertmanager_binary: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka: str,
+    postgres_server: PostgresServer,
+    prometheus_binary: Path,
+    alertmanager_binary: Path,
 ) -> Iterator[FullDemo]:
-    with FullDemo(tmp_path_factory.mktemp("full"), output=subprocess.DEVNULL) as demo:
+    database_url = postgres_server.new_database()
+    with FullDemo(tmp_path_factory.mktemp("full"), kafka, database_url, output=subprocess.DEVNULL) as demo:
         yield demo
+    postgres_server.drop_database(database_url)
 
 
 def _woken(demo: FullDemo) -> list[dict[str, Any]]:
-    pages = get_json(f"{demo.addresses['web']}/api/v1/pages")
-    return [page for page in pages["pages"] if page["alert"]["labels"][SEVERITY] == SEVERITY_PAGE]
+    pages: list[dict[str, Any]] = get_json(f"{demo.addresses['web']}/api/v1/pages")
+    return [page for page in pages if page["alert"]["labels"][SEVERITY] == SEVERITY_PAGE]
 
 
 @pytest.mark.timeout(PAGE_TIMEOUT_S + 120)

@@ -8,6 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +18,7 @@ import yaml
 
 from driftline.cli.conductor import follow
 from driftline.clock import clock_speed
-from driftline.names import PAGE_DESK_PATH
+from driftline.names import PAGE_DESK_PATH, TOPIC_INFERENCE, TOPIC_LABELS
 from tests.parts.alertmanager import Alertmanager
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
@@ -31,18 +34,25 @@ _STOP_TIMEOUT_S = 30.0
 
 
 class FullDemo:
-    """``driftline demo`` with every real part around it; ``arguments`` are further options of the command."""
+    """``driftline demo`` with every real part around it.
 
-    def __init__(self, directory: Path, arguments: tuple[str, ...] = (), output: int | None = None) -> None:
+    ``bootstrap``: a running Kafka, where the demo uses topics of its own. ``database_url``: an empty database.
+    ``arguments``: further options of the command. ``output``: where its words go, None for the terminal.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        bootstrap: str,
+        database_url: str,
+        arguments: tuple[str, ...] = (),
+        output: int | None = None,
+    ) -> None:
         self.directory = directory
         self.data = directory / "demo"
         self.web_port = free_ports(1)[0]
-        (directory / "kafka").mkdir()
-        self.kafka = KafkaBroker(directory / "kafka")
-        self.kafka.start()
-        self.postgres = PostgresServer()
-        self.database_url = self.postgres.new_database()
-        self.process = self._start_demo(arguments, output)
+        command = ["--kafka", bootstrap, "--database-url", database_url, *arguments]
+        self.process = self._start_demo(command, output)
         wait_until(self._is_up, _START_TIMEOUT_S, "the demo's addresses")
         self.addresses: dict[str, Any] = json.loads((self.data / "addresses.json").read_text())
         self.alertmanager, self.prometheus = self._start_alerting()
@@ -62,19 +72,23 @@ class FullDemo:
             self.process.kill()
         self.prometheus.stop()
         self.alertmanager.stop()
-        self.kafka.stop()
-        self.postgres.stop()
 
     def _is_up(self) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(f"the demo ended with {self.process.returncode}")
         return (self.data / "addresses.json").exists()
 
-    def _start_demo(self, arguments: tuple[str, ...], output: int | None) -> "subprocess.Popen[bytes]":
+    def _start_demo(self, arguments: Sequence[str], output: int | None) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "driftline", "demo", "--data-dir", str(self.data), "--day-seconds", str(DAY_S)]
-        command += ["--kafka", self.kafka.bootstrap, "--database-url", self.database_url, "--external-alerting"]
-        command += ["--web-port", str(self.web_port), *arguments]
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ))
+        command += ["--external-alerting", "--web-port", str(self.web_port), *arguments]
+        mark = uuid.uuid4().hex[:8]
+        topics = {
+            "DRIFTLINE_SHIPPER_TOPIC": f"{TOPIC_INFERENCE}.{mark}",
+            "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_INFERENCE": f"{TOPIC_INFERENCE}.{mark}",
+            "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_LABELS": f"{TOPIC_LABELS}.{mark}",
+            "DRIFTLINE_COLLECTOR_KAFKA_GROUP": f"demo-{mark}",
+        }
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **topics})
 
     def _start_alerting(self) -> tuple[Alertmanager, Prometheus]:
         speed = clock_speed(follow(self.addresses["clock"]))
@@ -103,16 +117,27 @@ def main() -> int:
     """Run the full demo in the terminal until Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="driftline-full-") as directory:
         try:
-            demo = FullDemo(Path(directory), tuple(sys.argv[1:]))
+            return _run(Path(directory))
         except MissingPartError as error:
             print(f"demo-full {error}", file=sys.stderr)
             return 2
-        with demo:
-            print(f"      Prometheus {demo.prometheus.url}   Alertmanager {demo.alertmanager.url}")
-            try:
-                return demo.process.wait()
-            except KeyboardInterrupt:
-                return 0
+        except KeyboardInterrupt:
+            return 0
+
+
+def _run(directory: Path) -> int:
+    (directory / "kafka").mkdir()
+    print("starting Kafka, PostgreSQL, Prometheus and Alertmanager around the demo ...")
+    with ExitStack() as parts:
+        broker = KafkaBroker(directory / "kafka")
+        broker.start()
+        parts.callback(broker.stop)
+        postgres = PostgresServer()
+        parts.callback(postgres.stop)
+        arguments = tuple(sys.argv[1:])
+        demo = parts.enter_context(FullDemo(directory, broker.bootstrap, postgres.new_database(), arguments))
+        print(f"      Prometheus {demo.prometheus.url}   Alertmanager {demo.alertmanager.url}")
+        return demo.process.wait()
 
 
 if __name__ == "__main__":
