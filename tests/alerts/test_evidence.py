@@ -200,7 +200,9 @@ def test_without_evidence_the_page_says_what_is_missing() -> None:
         "since Dec 7 00:00 UTC. Missing evidence: no window has been evaluated in this time; "
         "no sample payload is stored for this time."
     )
-    assert page.drifted == page.performance == page.samples == ()
+    assert not page.drifted
+    assert not page.performance
+    assert not page.samples
 
 
 def test_without_a_stream_the_page_says_so() -> None:

@@ -14,7 +14,8 @@ def chunked(pieces: list[bytes], extension: bytes = b"", trailers: bytes = b"") 
 
 
 def scan(data: bytes, cuts: list[int]) -> tuple[int, bytes]:
-    scanner, parts, at = ChunkedScanner(4096), [], 0
+    scanner, at = ChunkedScanner(4096), 0
+    parts: list[bytes | memoryview] = []
     for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         found = scanner.feed(data[begin:end], 0, parts)
         if found >= 0:

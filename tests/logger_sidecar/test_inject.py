@@ -201,7 +201,8 @@ def test_kubectl_reads_the_result_back_as_it_is() -> None:
     command = ["kubectl", "label", "--local", "-f", "-", "-o", "json", "checked=yes"]
     result = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
-    decoder, rest, printed = json.JSONDecoder(), result.stdout.strip(), []
+    decoder, rest = json.JSONDecoder(), result.stdout.strip()
+    printed: list[dict[str, Any]] = []
     while rest:
         document, end = decoder.raw_decode(rest)
         printed.extend(document["items"] if document["kind"] == "List" else [document])

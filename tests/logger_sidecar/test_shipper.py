@@ -77,7 +77,8 @@ def test_everything_is_shipped_in_order_and_the_cursor_stands_at_the_end(tmp_pat
 
 def test_a_sink_that_is_away_is_tried_again_with_growing_pauses_and_nothing_is_lost(tmp_path: Path) -> None:
     fill(tmp_path, range(5))
-    source, sink, slept = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(failures=5), []
+    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(failures=5)
+    slept: list[float] = []
     shipper, meters = make(source, sink, slept)
     assert shipper.drain(always)
     assert slept == [1.0, 2.0, 4.0, 4.0, 4.0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent, Payload, encode_frame
+from driftline.events import InferenceEvent, Label, Payload, encode_frame
 from driftline.records import Malformed
 from logger_sidecar.frames import pack_frame
 from logger_sidecar.segments import list_segments, segment_path
@@ -62,9 +62,9 @@ def fill(directory: Path, numbers: range, **changes: int) -> Tally:
     return tally
 
 
-def read(directory: Path, name: str = "reader") -> list[InferenceEvent | Malformed]:
+def read(directory: Path, name: str = "reader") -> list[InferenceEvent | Label | Malformed]:
     source = SpoolSource(directory, name, lambda _partition: None)
-    found = []
+    found: list[InferenceEvent | Label | Malformed] = []
     while records := source.poll(7, 0.0):
         found.extend(record.content for record in records)
     source.close()
@@ -254,7 +254,7 @@ def test_a_reader_in_another_process_never_sees_half_a_frame_of_a_killed_writer(
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
     source = SpoolSource(tmp_path, "a", lambda _partition: None)
-    found: list[InferenceEvent | Malformed] = []
+    found: list[InferenceEvent | Label | Malformed] = []
     try:
         while len(found) < 2000:
             found.extend(record.content for record in source.poll(100, 5.0))

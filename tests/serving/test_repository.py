@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from pathlib import Path
 
@@ -7,7 +8,6 @@ from fastapi.testclient import TestClient
 from driftline.errors import SettingsError
 from driftline.settings import load
 from driftline.testing import ManualClock
-from serving import torch_runtime
 from serving.app import create_app
 from serving.errors import ModelConfigError, ModelUnavailableError
 from serving.model_config import read_config
@@ -64,7 +64,7 @@ def test_a_model_that_cannot_be_loaded_takes_nothing_else_down(tmp_path: Path) -
     assert states == {"line": "READY", "broken": "UNAVAILABLE"}
 
 
-@pytest.mark.skipif(torch_runtime.torch is not None, reason="torch is installed")
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
 def test_without_torch_only_torch_models_are_unavailable_and_say_why(tmp_path: Path) -> None:
     write_regressor(tmp_path)
     write(tmp_path, {**CONFIG, "platform": "pytorch_torchscript"}, "net")
