@@ -159,7 +159,10 @@ SERVING_LAST_REQUEST = Metric(
     "When a model last answered a request.",
 )
 SERVING_MODEL_READY = Metric(
-    "driftline_serving_model_ready", "gauge", (MODEL, VERSION), "1 for a model that is loaded, 0 for one that failed to."
+    "driftline_serving_model_ready",
+    "gauge",
+    (MODEL, VERSION),
+    "1 for a model that is loaded, 0 for one that failed to.",
 )
 
 # --- collector ----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from detectors.catalogue import CATALOGUE
 from driftline.cli.app import app
 from driftline.names import ALL_METRICS
 from tests.docs_pages import METRICS_PAGE, MONITOR_PAGE, PARTS, metrics_page, monitor_page
@@ -64,3 +65,8 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 def test_every_make_target_named_is_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", page.read_text())) - targets == set()
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in CATALOGUE])
+def test_every_detector_has_its_place_in_the_manual(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "detectors.md").read_text()

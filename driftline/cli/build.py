@@ -2,9 +2,10 @@
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,16 +57,23 @@ def init(
 def inject(
     file: Annotated[Path | None, typer.Argument(help="Kubernetes manifests; standard input when left out.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also workloads without the annotation.")] = False,
+    image: Annotated[str | None, typer.Option(help="Image of the sidecar.")] = None,
+    kafka_bootstrap: Annotated[
+        str | None, typer.Option(help="Kafka bootstrap servers; empty: a collector beside it reads the spool.")
+    ] = None,
+    upstream_port: Annotated[int | None, typer.Option(help="Port of the model server, where it declares none.")] = None,
 ) -> None:
     """Read Kubernetes manifests and write them with the sidecar added, to standard output.
 
     Pods, Deployments, StatefulSets, KServe InferenceServices and SeldonDeployments that carry the annotation
-    driftline.io/inject: "true". Injecting twice changes nothing.
+    driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over options.
     """
     from logger_sidecar.inject import InjectOptions, inject_yaml
 
     text = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
-    typer.echo(inject_yaml(text, InjectOptions(everything=everything)), nl=False)
+    given: dict[str, Any] = {"image": image, "kafka_bootstrap": kafka_bootstrap, "upstream_port": upstream_port}
+    options = replace(InjectOptions(everything=everything), **{k: v for k, v in given.items() if v is not None})
+    typer.echo(inject_yaml(text, options), nl=False)
 
 
 def schema() -> None:
@@ -162,11 +170,13 @@ def alerts_check(
     monitors: Monitors = Path("monitors"),
     scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
 ) -> None:
-    """Check the objectives: when would each alert fire, and how much of the budget is gone by then?"""
+    """Check the monitors: detectors' names, and when each alert would fire with how much of the budget gone."""
     from alerts.burn import windows
     from alerts.slo import objectives
+    from detectors.catalogue import check_detectors
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
+        check_detectors(monitor)
         for objective in objectives(monitor, scrape_interval_s):
             typer.echo(f"{objective.id}: {objective.target:.4%} good over {format_duration(objective.period_s)}")
             for window in windows(objective):

@@ -96,4 +96,6 @@ def _reference(monitor: Monitor, source: Path, cache_dir: Path) -> "Reference":
         unfinished = artefact.with_suffix(f".{os.getpid()}")
         built.save(unfinished)
         unfinished.replace(artefact)
-    return load_reference(artefact)
+    loaded = load_reference(artefact)
+    loaded.require_fit(monitor)
+    return loaded
