@@ -24,7 +24,11 @@ def monitor(task: str = "binary", more: str = "") -> Monitor:
 
 def reference(task: str = "binary") -> Reference:
     rng = np.random.default_rng(0)
-    answers: dict[str, list[str] | list[float]] = {"binary": ["0", "1"], "multiclass": ["u", "v", "w"], "regression": [1.5, 2.5]}
+    answers: dict[str, list[str] | list[float]] = {
+        "binary": ["0", "1"],
+        "multiclass": ["u", "v", "w"],
+        "regression": [1.5, 2.5],
+    }
     outputs = np.array(answers[task])
     frame = pd.DataFrame(
         {
