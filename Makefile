@@ -44,11 +44,11 @@ types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(READY)  ## house rules, examples in docstrings, unit tests
-	$(BIN)/pytest -q -n 2 -m "$(FAST)" --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES) tests
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES) tests
 
 test: setup setup-extras check  ## everything, with the real parts that are installed; says which lack
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
-	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 -m "extras or ($(FAST))" tests
+	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo
