@@ -1,6 +1,7 @@
 """The commands that read files and write files: init, inject, schema, report, rules, boards, references."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ def init(
     monitor = draft_monitor(
         frame,
         model=model,
-        reference_path=str(reference),
+        reference_path=_beside(reference, out),
         target=target,
         prediction=prediction,
         score=score,
@@ -52,6 +53,11 @@ def init(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {out}; read it once, above all ranges, windows and objectives")
+
+
+def _beside(reference: Path, monitor_file: Path | None) -> str:
+    """The reference's path as seen from the monitor file, as monitors write it."""
+    return str(reference) if monitor_file is None else os.path.relpath(reference, monitor_file.parent)
 
 
 def inject(
