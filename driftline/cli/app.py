@@ -19,27 +19,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="""Log every inference without harm, turn the stream into calibrated evidence, and the evidence into error
-    budgets that page.
-
-    First steps: [bold]driftline demo[/bold] shows the whole path on one machine in two minutes;
-    [bold]driftline init[/bold] writes a monitor from your training data; [bold]driftline up[/bold] watches your model
-    server with it; [bold]driftline doctor[/bold] walks the chain and names the broken link.
-
-    Settings come from options, the environment (DRIFTLINE_*) and defaults, in this order.""",
+    help=(
+        "Log every inference without harm, turn the stream into calibrated evidence, and the evidence into error budgets "
+        "that page.\n\n"
+        "First steps: [bold]driftline demo[/bold] shows the whole path on one machine in two minutes; "
+        "[bold]driftline init[/bold] writes a monitor from your training data; [bold]driftline up[/bold] watches your "
+        "model server with it; [bold]driftline doctor[/bold] walks the chain and names the broken link.\n\n"
+        "Settings come from options, the environment (DRIFTLINE_*) and defaults, in this order."
+    ),
 )
 alerts = typer.Typer(no_args_is_help=True, help="Burn-rate rules, Alertmanager configuration, embedded evaluation.")
 dashboards = typer.Typer(no_args_is_help=True, help="Grafana boards and the web pages.")
 labels_app = typer.Typer(no_args_is_help=True, help="Send what turned out to be true.")
 reference = typer.Typer(no_args_is_help=True, help="What is expected: build and inspect references.")
-app.add_typer(alerts, name="alerts")
-app.add_typer(dashboards, name="dashboards")
-app.add_typer(labels_app, name="labels")
-app.add_typer(reference, name="reference")
 
 _ONE_MACHINE = "On one machine"
 _PARTS = "Parts, one process each"
 _FILES = "Files and reports"
+app.add_typer(alerts, name="alerts", rich_help_panel=_PARTS)
+app.add_typer(dashboards, name="dashboards", rich_help_panel=_PARTS)
+app.add_typer(labels_app, name="labels", rich_help_panel=_FILES)
+app.add_typer(reference, name="reference", rich_help_panel=_FILES)
 app.command("demo", rich_help_panel=_ONE_MACHINE)(demo.demo)
 app.command("up", rich_help_panel=_ONE_MACHINE)(up.up)
 app.command("doctor", rich_help_panel=_ONE_MACHINE)(check.doctor)
