@@ -273,7 +273,7 @@ def dump_monitor(monitor: Monitor) -> str:
 def monitor_schema() -> dict[str, Any]:
     """The JSON Schema of a monitor file."""
     schema = Monitor.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "driftline monitor", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "driftline monitor"}
 
 
 def _faults(errors: Sequence[dict[str, Any]]) -> list[str]:
