@@ -11,12 +11,14 @@ from tests.parts.http import WebhookReceiver
 from tests.parts.processes import wait_until
 
 
+@pytest.mark.slow
 def test_a_part_that_ends_before_it_is_ready_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     part = Part("schema", ("no-such-command",), {}, "http://127.0.0.1:1/")
     with Group(tmp_path, print) as group, pytest.raises(UnavailableError, match=r"(?s)schema .*no-such-command"):
         group.start([part])
 
 
+@pytest.mark.slow
 def test_a_part_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
     said: list[str] = []
     with Group(tmp_path, said.append) as group:
@@ -35,6 +37,7 @@ def test_a_part_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> N
     assert said[:-1] == ["short ended with code 0; starting it again"] * MAX_RESTARTS
 
 
+@pytest.mark.slow
 def test_leaving_the_group_ends_its_parts(tmp_path: Path) -> None:
     monitors = tmp_path / "monitors"
     monitors.mkdir()
