@@ -53,16 +53,16 @@ class Capture:
         route = exchange.route
         if route is None:
             return
-        status = exchange.status
-        variant = exchange.variant or self._variant
+        status, request, response = exchange.status, exchange.request, exchange.response
+        variant = response.head.variant or self._variant
         meters = self._meters
         stream = meters.stream(route.model, route.version, variant, status)
         duration_s = now_s - exchange.started_s
         stream.answered(route.protocol, status, duration_s)
-        meters.bytes_in += exchange.request.seen_bytes
-        meters.bytes_out += exchange.response.seen_bytes
-        is_kept_anyway = status >= 500
-        if not is_kept_anyway and self._sample_rate < 1.0 and not is_sampled(exchange.request_id, self._sample_rate):
+        meters.bytes_in += request.seen_bytes
+        meters.bytes_out += response.seen_bytes
+        rate = 1.0 if status >= 500 else self._sample_rate  # errors are always kept
+        if rate < 1.0 and not is_sampled(exchange.request_id, rate):
             stream.sampled_out += 1
             return
         event = InferenceEvent(
@@ -78,22 +78,23 @@ class Capture:
             status_code=status,
             duration_ms=duration_s * 1e3,
             ttfb_ms=(exchange.first_byte_s - exchange.started_s) * 1e3 if exchange.first_byte_s else duration_s * 1e3,
-            sample_rate=1.0 if is_kept_anyway else self._sample_rate,
-            truncated=exchange.request.truncated or exchange.response.truncated,
-            traceparent=exchange.traceparent,
-            request=self._payload(exchange.request),
-            response=self._payload(exchange.response),
+            sample_rate=rate,
+            truncated=request.truncated or response.truncated,
+            traceparent=request.head.traceparent,
+            request=self._payload(request),
+            response=self._payload(response),
         )
         if not self._spool.append(encode_frame(event), stream):
             stream.drop(REASON_SPOOL_FULL)
 
     def _payload(self, half: Half) -> Payload:
-        headers = half.headers
+        head, parts = half.head, half.parts
+        headers = head.headers
         if headers and self._redactor is not None:
             headers = self._redactor(headers)
         return Payload(
-            content_type=half.content_type,
-            content_encoding=half.content_encoding,
+            content_type=head.content_type,
+            content_encoding=head.content_encoding,
             headers=headers,
-            body=half.body,
+            body=parts[0] if len(parts) == 1 else b"".join(parts),
         )

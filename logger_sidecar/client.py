@@ -1,22 +1,21 @@
 """Connections from clients: requests are read, passed on and answered in order, without a task for any of them."""
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import cast
 
 from driftline import names
 from driftline.clock import Clock
-from driftline.events import new_event_id
 from logger_sidecar.capture import STATUS_CLIENT_GONE, Capture
 from logger_sidecar.chunked import ChunkedScanner, ChunkError
+from logger_sidecar.error_answers import ERROR_HEAD, error_body, error_head
+from logger_sidecar.event_ids import EventIds
 from logger_sidecar.exchange import Exchange
-from logger_sidecar.heads import HeaderNames, HeadError, RequestHead, ResponseHead, rewritten
+from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, RequestReader, rewritten
 from logger_sidecar.meters import Meters
 from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
-from logger_sidecar.routes import RouteTable
+from logger_sidecar.routes import Route, RouteTable
 from logger_sidecar.upstream import (
     REASON_CLOSED,
     REASON_CONNECT_TIMEOUT,
@@ -26,7 +25,6 @@ from logger_sidecar.upstream import (
 )
 
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
-_ID_PREFIX = _ID_NAME + b": "
 _MAX_PIPELINED_BYTES = 256 * 1024
 _RETRIABLE = frozenset({REASON_CLOSED})
 _TIMEOUTS = frozenset({REASON_TIMEOUT, REASON_CONNECT_TIMEOUT})
@@ -42,6 +40,7 @@ class ProxyParts:
     capture: Capture
     meters: Meters
     clock: Clock
+    event_ids: EventIds
     max_body_bytes: int
     max_head_bytes: int
     draining: bool = False
@@ -57,7 +56,13 @@ class ClientConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.silent_ticks = 0
         self._parts = parts
-        self._head = RequestHead(parts.header_names)
+        self._reader = RequestReader(parts.header_names)
+        # The newest head, and what follows from it: so much need not be worked out for the next that says the same.
+        self._head = NO_HEAD
+        self._route: Route | None = None
+        self._room_bytes = 0
+        self._looks_for_id = False
+        self._own_exchange = Exchange()
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None
         self._pending = b""
@@ -89,7 +94,6 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None or self._request_open:
             return False
         self._close_after = True
-        self._exchange.keep_alive = False
         return True
 
     def pause_writing(self) -> None:
@@ -108,12 +112,16 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
-        if self._request_open:
-            self._more_body(data)
-        elif self._exchange is not None:
+        head = self._head
+        if self._exchange is not None:
+            if self._request_open:
+                self._more_body(data)
+                return
             self._pending += data
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self.transport.pause_reading()
+        elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
+            self._pass_whole(head, data)
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -136,7 +144,6 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
         else:
             self._close_after = True
-            self._exchange.keep_alive = False
 
     # --- the request ----------------------------------------------------------------------------------------------
     def _take_head(self, data: bytes) -> None:
@@ -153,30 +160,55 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse(431, "the head of the request is too long")
             return
         try:
-            self._head.parse(data[:end])
+            head = self._reader.read(data[:end])
         except HeadError as error:
             self._refuse(error.status, str(error))
             return
-        self._begin(data, end)
+        if head is not self._head:
+            self._settle(head)
+        self._begin(head, data, end)
 
-    def _begin(self, data: bytes, end: int) -> None:
-        head, parts = self._head, self._parts
+    def _settle(self, head: Head) -> None:
+        """Work out what follows from a head alone."""
+        parts = self._parts
         is_inference = head.method == b"POST" and not head.is_probe
         route = parts.routes.lookup(head.target) if is_inference else None
         if route is not None and names.HEADER_BINARY_LENGTH in head.headers and route.protocol == "v2":
             route = route._replace(protocol="v2-binary")
-        has_body = head.chunked or head.content_length > 0
-        if route is not None and has_body and len(data) == end and _looks_for_id(head, route.protocol):
-            self._pending = data  # the id may stand in the body, and the body is on its way: wait for its first bytes
-            return
-        exchange = Exchange(route, parts.max_body_bytes if route is not None else 0)
-        exchange.answers_head = head.method == b"HEAD"
-        exchange.keep_alive = head.keep_alive and not parts.draining
-        exchange.started_s = self._first_byte_s
+        self._head = head
+        self._route = route
+        self._room_bytes = parts.max_body_bytes if route is not None else 0
+        self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
+
+    def _pass_whole(self, head: Head, data: bytes) -> None:
+        """A request that came in one piece and whose head says what the one before it said, as most do."""
+        parts, exchange = self._parts, self._own_exchange
+        exchange.begin(head, self._route, self._room_bytes, time.monotonic())
         self._exchange = exchange
         self._answer_begun = False
-        self._close_after = not exchange.keep_alive
-        parts.meters.inflight += 1
+        self._close_after = parts.draining
+        if self._route is not None:
+            body = data[head.size :]
+            exchange.request.append(body)
+            if self._name_request(exchange):
+                data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
+        exchange.held = data
+        connection = parts.pool.take_idle()
+        if connection is not None:
+            self.use(connection)
+        else:
+            parts.pool.connect(self)
+
+    def _begin(self, head: Head, data: bytes, end: int) -> None:
+        has_body = head.chunked or head.content_length > 0
+        if self._looks_for_id and has_body and len(data) == end and not head.expects_continue:
+            self._pending = data  # the id may stand in the body, and the body is on its way: wait for its first bytes
+            return
+        exchange = self._own_exchange
+        exchange.begin(head, self._route, self._room_bytes, self._first_byte_s)
+        self._exchange = exchange
+        self._answer_begun = False
+        self._close_after = not head.keep_alive or self._parts.draining
         body_end = self._take_first_body(exchange, data, end)
         if body_end >= 0:
             self._send_first(exchange, data, end, body_end)
@@ -198,7 +230,7 @@ class ClientConnection(asyncio.Protocol):
             self._request_open = self._left > 0
             if self._request_open:
                 return len(data)
-            head.pass_body(body)
+            self._reader.pass_body(body)
         if body_end < len(data):
             self._pending = data[body_end:]
         return body_end
@@ -219,36 +251,31 @@ class ClientConnection(asyncio.Protocol):
 
     def _send_first(self, exchange: Exchange, data: bytes, end: int, body_end: int) -> None:
         head = self._head
-        added = b""
-        if exchange.route is not None:
-            added = self._name_request(exchange, exchange.route.protocol)
+        added = exchange.id_line if exchange.route is not None and self._name_request(exchange) else b""
         if head.must_rewrite:
             out = rewritten(data[:end], added=added) + data[end:body_end]
         elif added:
-            out = data[: end - 2] + added + b"\r\n" + data[end:body_end]
+            out = b"".join((head.open_end, added, b"\r\n", data[end:body_end]))
         else:
             out = data if body_end == len(data) else data[:body_end]
         exchange.held = out
-        self._parts.pool.acquire(self)
+        connection = self._parts.pool.take_idle()
+        if connection is not None:
+            self.use(connection)
+        else:
+            self._parts.pool.connect(self)
 
-    def _name_request(self, exchange: Exchange, protocol: str) -> bytes:
-        """Find or make the request's id; returns the header line to add for the model server, if one is needed."""
-        head = self._head
-        exchange.time_ns = int(self._parts.clock() * 1e9)
-        exchange.event_id = new_event_id(exchange.time_ns)
-        request, added = exchange.request, b""
-        request.content_type, request.content_encoding = head.content_type, head.content_encoding
-        request.headers = head.headers
-        exchange.traceparent = head.traceparent
-        request_id = head.request_id
-        if not request_id and protocol in PROTOCOLS_WITH_BODY_ID and request.parts:
-            request_id = body_id(request.parts[0])
-        if not request_id:
-            request_id = exchange.event_id
-            added = _ID_PREFIX + request_id.encode() + b"\r\n"
-        exchange.request_id = request_id
-        exchange.id_line = added or _ID_PREFIX + request_id.encode("latin-1") + b"\r\n"
-        return added
+    def _name_request(self, exchange: Exchange) -> bool:
+        """Find or make the request's id; tells whether the model server must be told of it."""
+        parts = self._parts
+        exchange.time_ns = time_ns = int(parts.clock() * 1e9)
+        exchange.event_id = event_id = parts.event_ids.new(time_ns)
+        request_id = exchange.request.head.request_id
+        if self._looks_for_id and exchange.request.parts:
+            request_id = body_id(exchange.request.parts[0])
+        exchange.request_id = request_id or event_id
+        exchange.id_line = f"{names.HEADER_REQUEST_ID}: {exchange.request_id}\r\n".encode("latin-1")
+        return not request_id
 
     def _more_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -282,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
             self._parts.pool.give_back(connection)
             return
         self._upstream = connection
-        connection.begin(self, exchange)
+        connection.begin(self, exchange, answers_head=self._head.method == b"HEAD")
         if self._write_paused:
             connection.transport.pause_reading()
         connection.transport.write(exchange.held)
@@ -304,7 +331,35 @@ class ClientConnection(asyncio.Protocol):
         """Part of upstream.Caller."""
         self.transport.write(raw)
 
-    def answer(self, head: ResponseHead, raw: bytes) -> bytes:
+    def answer_whole(self, connection: UpstreamConnection, head: Head, data: bytes) -> None:
+        """Part of upstream.Caller."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
+        body = data[head.size :]
+        if self._close_after or self._request_open:
+            self.transport.write(self.answer(head) + body)
+            exchange.response.append(body)
+            self.done(connection, reusable=True)
+            return
+        parts = self._parts
+        self._exchange = None
+        if exchange.route is None:
+            self.transport.write(data)
+        else:
+            self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
+            exchange.status = head.status
+            exchange.response.head = head
+            exchange.response.append(body)
+            exchange.first_byte_s = now_s = time.monotonic()
+            parts.capture.record(exchange, now_s)
+        self._upstream = None
+        if self._write_paused:
+            connection.transport.resume_reading()
+        parts.pool.give_back(connection)
+        if self._pending or parts.draining:
+            self._next()
+
+    def answer(self, head: Head) -> bytes:
         """Part of upstream.Caller."""
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
@@ -317,10 +372,7 @@ class ClientConnection(asyncio.Protocol):
         without: tuple[bytes, ...] = ()
         if exchange.route is not None:
             exchange.first_byte_s = time.monotonic()
-            response = exchange.response
-            response.content_type, response.content_encoding = head.content_type, head.content_encoding
-            response.headers = head.headers
-            exchange.variant = head.variant
+            exchange.response.head = head
             if not head.names_request_id:
                 added = exchange.id_line
             elif head.request_id != exchange.request_id:
@@ -329,8 +381,8 @@ class ClientConnection(asyncio.Protocol):
         if self._close_after:
             added += b"connection: close\r\n"
         if head.must_rewrite or without or self._close_after:
-            return rewritten(raw, without=(*without, b"connection") if self._close_after else without, added=added)
-        return raw[:-2] + added + b"\r\n" if added else raw
+            return rewritten(head.raw, without=(*without, b"connection") if self._close_after else without, added=added)
+        return b"".join((head.open_end, added, b"\r\n")) if added else head.raw
 
     def done(self, connection: UpstreamConnection, *, reusable: bool) -> None:
         """Part of upstream.Caller."""
@@ -358,7 +410,7 @@ class ClientConnection(asyncio.Protocol):
         self._upstream = None
         if not fresh and reason in _RETRIABLE and exchange.held is not None:
             # It had been idle and closed as we wrote: nothing was answered and all that was sent is still here.
-            self._parts.pool.acquire(self, fresh=True)
+            self._parts.pool.connect(self)
             return
         self._parts.meters.upstream_error(reason)
         status = 504 if reason in _TIMEOUTS else 502
@@ -370,7 +422,7 @@ class ClientConnection(asyncio.Protocol):
         body = self._write_error(exchange, status, detail)
         exchange.status = status
         exchange.first_byte_s = time.monotonic()
-        exchange.response.content_type = "application/json"
+        exchange.response.head = ERROR_HEAD
         if exchange.route is not None:
             exchange.response.append(body)
         self._end(exchange)
@@ -379,10 +431,9 @@ class ClientConnection(asyncio.Protocol):
     # --- the end --------------------------------------------------------------------------------------------------
     def _end(self, exchange: Exchange) -> None:
         self._exchange = None
-        self._parts.meters.inflight -= 1
         if exchange.route is not None:
             if not exchange.event_id:  # refused before it was named
-                self._name_request(exchange, exchange.route.protocol)
+                self._name_request(exchange)
             self._parts.capture.record(exchange, time.monotonic())
 
     def _give_up(self, exchange: Exchange, status: int) -> None:
@@ -426,7 +477,8 @@ class ClientConnection(asyncio.Protocol):
         exchange = self._exchange
         self._close_after = True
         if exchange is None:
-            exchange = Exchange(None, 0)
+            exchange = self._own_exchange
+            exchange.begin(NO_HEAD, None, 0, 0.0)
         else:
             upstream, self._upstream = self._upstream, None
             if upstream is not None:
@@ -439,15 +491,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport.close()
 
     def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
-        body = json.dumps({"error": f"driftline sidecar: {detail}"}).encode()
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n"
-        ).encode()
-        closing = b"connection: close\r\n" if self._close_after else b""
-        self.transport.write(head + exchange.id_line + closing + b"\r\n" + (b"" if exchange.answers_head else body))
+        body = error_body(detail)
+        head = error_head(status, body, id_line=exchange.id_line, closes=self._close_after)
+        self.transport.write(head if exchange.request.head.method == b"HEAD" else head + body)
         return body
-
-
-def _looks_for_id(head: RequestHead, protocol: str) -> bool:
-    return not head.request_id and protocol in PROTOCOLS_WITH_BODY_ID and not head.expects_continue

@@ -1,20 +1,21 @@
 """One request and its answer while they pass: what capture needs to know, gathered on the way."""
 
+from logger_sidecar.heads import NO_HEAD, Head
 from logger_sidecar.routes import Route
-
-NO_HEADERS: dict[str, str] = {}
 
 
 class Half:
-    """One direction: what describes the body and as much of it as is captured. It is itself where body parts go."""
+    """One direction: its head and as much of its body as is captured. It is itself where body parts go."""
 
-    __slots__ = ("_room", "content_encoding", "content_type", "headers", "parts", "seen_bytes", "truncated")
+    __slots__ = ("_room", "head", "parts", "seen_bytes", "truncated")
 
-    def __init__(self, room_bytes: int) -> None:
+    def __init__(self) -> None:
+        self.begin(NO_HEAD, 0)
+
+    def begin(self, head: Head, room_bytes: int) -> None:
+        """Forget everything; at most ``room_bytes`` of the new body are kept."""
+        self.head = head
         self._room = room_bytes
-        self.content_type: str | None = None
-        self.content_encoding: str | None = None
-        self.headers = NO_HEADERS
         self.parts: list[bytes] = []
         self.seen_bytes = 0
         self.truncated = False
@@ -32,14 +33,9 @@ class Half:
                 self._room = 0
             self.truncated = True
 
-    @property
-    def body(self) -> bytes:
-        """What was captured, in one piece."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-
 
 class Exchange:
-    """One request and its answer.
+    """One request and its answer; a connection has one and uses it again for each request.
 
     ``route`` None: not an inference, passed through unseen. ``started_s``, ``first_byte_s``: monotonic seconds of the
     first request byte and the first answer byte. ``time_ns``: arrival on the deployment's clock.
@@ -47,12 +43,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "answers_head",
         "event_id",
         "first_byte_s",
         "held",
         "id_line",
-        "keep_alive",
         "request",
         "request_id",
         "response",
@@ -60,23 +54,23 @@ class Exchange:
         "started_s",
         "status",
         "time_ns",
-        "traceparent",
-        "variant",
     )
 
-    def __init__(self, route: Route | None, room_bytes: int) -> None:
+    def __init__(self) -> None:
+        self.request = Half()
+        self.response = Half()
+        self.begin(NO_HEAD, None, 0, 0.0)
+
+    def begin(self, head: Head, route: Route | None, room_bytes: int, started_s: float) -> None:
+        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept."""
         self.route = route
-        self.request = Half(room_bytes)
-        self.response = Half(room_bytes)
-        self.answers_head = False
-        self.keep_alive = True
+        self.started_s = started_s
+        self.request.begin(head, room_bytes)
+        self.response.begin(NO_HEAD, room_bytes)
         self.event_id = ""
         self.request_id = ""
         self.id_line = b""
         self.held: bytes | None = None
-        self.started_s = 0.0
         self.first_byte_s = 0.0
         self.time_ns = 0
         self.status = 0
-        self.traceparent: str | None = None
-        self.variant = ""

@@ -64,20 +64,40 @@ class HeaderNames:
         return code
 
 
-class _Head:
-    """What both kinds of head have in common; filled by the parser's callbacks, valid until the next ``parse``."""
+class Head:
+    """What one head says, of a request or of an answer. It is not changed once it is read, so it may be kept."""
 
-    def __init__(self, header_names: HeaderNames) -> None:
-        self._names = header_names
-        self._known = header_names.known
-        self._in_step = False
-        self._body_due = False
-        # The newest head that was read well. A client or server that says the same again, byte for byte, as most do,
-        # is understood without reading it again.
-        self._newest = b""
-        self._clear()
+    __slots__ = (
+        "chunked",
+        "content_encoding",
+        "content_length",
+        "content_type",
+        "expects_continue",
+        "headers",
+        "is_probe",
+        "keep_alive",
+        "method",
+        "must_rewrite",
+        "open_end",
+        "rank",
+        "raw",
+        "request_id",
+        "size",
+        "status",
+        "target",
+        "traceparent",
+        "variant",
+        "whole_bytes",
+    )
 
-    def _clear(self) -> None:
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.size = len(raw)
+        #: Length of the message where head and body together can be passed on as they are, but for a line added to the
+        #: head; 0 where that needs a closer look.
+        self.whole_bytes = 0
+        #: All of it but the blank line: where a header line can be added.
+        self.open_end = raw[:-2]
         self.content_length = -1
         self.chunked = False
         self.content_type: str | None = None
@@ -90,12 +110,33 @@ class _Head:
         self.keep_alive = True
         self.must_rewrite = False
         self.headers = _NO_HEADERS
-        self._rank = _NO_RANK
+        self.rank = _NO_RANK
+        self.method = b""
+        self.target = b""
+        self.status = 0
 
     @property
     def names_request_id(self) -> bool:
         """Whether there is an ``x-request-id`` header."""
-        return self._rank == _ID
+        return self.rank == _ID
+
+
+#: What is known before a head was read.
+NO_HEAD = Head(b"")
+
+
+class _Reader:
+    """What reading either kind of head has in common: the parser's callbacks fill ``_head``."""
+
+    def __init__(self, header_names: HeaderNames) -> None:
+        self._names = header_names
+        self._known = header_names.known
+        self._in_step = False
+        self._body_due = False
+        # The newest head that was read well. A client or server that says the same again, byte for byte, as most do,
+        # is understood without reading it again.
+        self._newest: Head | None = None
+        self._head = NO_HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header."""
@@ -105,139 +146,148 @@ class _Head:
         if not code:
             return
         if code == _LENGTH:
-            self.content_length = int(value)
+            self._head.content_length = int(value)
         elif code == _TYPE:
-            self.content_type = value.decode("latin-1")
+            self._head.content_type = value.decode("latin-1")
         elif code >= _ID:
-            self._take_id(code, value)
+            _take_id(self._head, code, value)
         else:
-            self._take_rare(code, name, value)
+            _take_rare(self._head, code, name, value)
 
-    def _take_id(self, code: int, value: bytes) -> None:
-        if value and code < self._rank and len(value) <= _ID_LIMIT_BYTES:
-            self._rank = code
-            self.request_id = value.decode("latin-1")
+    def pass_body(self, body: bytes) -> None:
+        """Step over a body that came whole, so that the parser need not be made anew."""
+        if self._body_due:
+            self._feed(body)
+            self._in_step = True
 
-    def _take_rare(self, code: int, name: bytes, value: bytes) -> None:
-        if code == _CONNECTION:
-            # "keep-alive" is true of both hops as it stands; anything else concerns one hop only.
-            self.must_rewrite = self.must_rewrite or value.lower() != b"keep-alive"
-        elif code == _HOP:
-            self.must_rewrite = True
-        elif code == _ENCODING:
-            self.chunked = True  # the parser refuses every other last encoding
-        elif code == _CONTENT_ENCODING:
-            self.content_encoding = value.decode("latin-1")
-        elif code == _TRACE:
-            self.traceparent = value.decode("latin-1")
-        elif code == _AGENT:
-            self.is_probe = value.startswith(b"kube-probe")
-        elif code == _EXPECT:
-            self.expects_continue = value.lower() == b"100-continue"
-        elif code == _VARIANT:
-            self.variant = value.decode("latin-1")
-        else:
-            self._keep(name, value)
-
-    def _keep(self, name: bytes, value: bytes) -> None:
-        if self.headers is _NO_HEADERS:
-            self.headers = {}
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    def _feed(self, data: bytes) -> None:
+        raise NotImplementedError
 
 
-class RequestHead(_Head):
-    """The head of the newest request on a client connection."""
+def _take_id(head: Head, code: int, value: bytes) -> None:
+    if value and code < head.rank and len(value) <= _ID_LIMIT_BYTES:
+        head.rank = code
+        head.request_id = value.decode("latin-1")
+
+
+def _take_rare(head: Head, code: int, name: bytes, value: bytes) -> None:
+    if code == _CONNECTION:
+        # "keep-alive" is true of both hops as it stands; anything else concerns one hop only.
+        head.must_rewrite = head.must_rewrite or value.lower() != b"keep-alive"
+    elif code == _HOP:
+        head.must_rewrite = True
+    elif code == _ENCODING:
+        head.chunked = True  # the parser refuses every other last encoding
+    elif code == _CONTENT_ENCODING:
+        head.content_encoding = value.decode("latin-1")
+    elif code == _TRACE:
+        head.traceparent = value.decode("latin-1")
+    elif code == _AGENT:
+        head.is_probe = value.startswith(b"kube-probe")
+    elif code == _EXPECT:
+        head.expects_continue = value.lower() == b"100-continue"
+    elif code == _VARIANT:
+        head.variant = value.decode("latin-1")
+    else:
+        _keep(head, name, value)
+
+
+def _keep(head: Head, name: bytes, value: bytes) -> None:
+    if head.headers is _NO_HEADERS:
+        head.headers = {}
+    head.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+
+class RequestReader(_Reader):
+    """Reads the heads of the requests on one client connection."""
 
     def __init__(self, header_names: HeaderNames) -> None:
         super().__init__(header_names)
-        self.target = b""
-        self.method = b""
         self._parser = httptools.HttpRequestParser(self)
 
     def on_url(self, url: bytes) -> None:
         """Called by the parser with the request target, in pieces if need be."""
-        self.target += url
+        self._head.target += url
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head is read."""
-        self.keep_alive = self._parser.should_keep_alive()
+        self._head.keep_alive = self._parser.should_keep_alive()
 
-    def parse(self, head: bytes) -> None:
+    def read(self, raw: bytes) -> Head:
         """Read one whole head, blank line included; raises HeadError."""
-        if head == self._newest:
+        if self._newest is not None and raw == self._newest.raw:
             self._body_due = False
-            return
-        self._newest = b""
+            return self._newest
+        self._newest = None
         if not self._in_step:
             self._parser = httptools.HttpRequestParser(self)
         self._in_step = False
-        self._clear()
-        self.target = b""
+        head = self._head = Head(raw)
         try:
-            self._parser.feed_data(head)
+            self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            self.must_rewrite = True
+            head.must_rewrite = True
         except httptools.HttpParserError as error:
             raise HeadError(400, str(error)) from error
-        self.method = self._parser.get_method()
-        if self.method == b"CONNECT":
+        head.method = self._parser.get_method()
+        if head.method == b"CONNECT":
             raise HeadError(405, "CONNECT is not served here")
-        if not head.endswith((b" HTTP/1.1\r", b" HTTP/1.0\r"), 0, head.index(b"\n", 2)):
+        if not raw.endswith((b" HTTP/1.1\r", b" HTTP/1.0\r"), 0, raw.index(b"\n", 2)):
             raise HeadError(505, "only HTTP/1.0 and HTTP/1.1 are served here")
         # Without a body the parser already stands before the next head and can be used again.
-        self._in_step = self.content_length <= 0 and not self.chunked and not self.must_rewrite
-        self._body_due = not self.must_rewrite
+        self._in_step = head.content_length <= 0 and not head.chunked and not head.must_rewrite
+        self._body_due = not head.must_rewrite
+        if head.keep_alive and not head.chunked and not head.must_rewrite:
+            head.whole_bytes = head.size + max(0, head.content_length)
         self._newest = head
+        return head
 
-    def pass_body(self, body: bytes) -> None:
-        """Step over a body that came whole, so that the parser need not be made anew."""
-        if self._body_due:
-            self._parser.feed_data(body)
-            self._in_step = True
+    def _feed(self, data: bytes) -> None:
+        self._parser.feed_data(data)
 
 
-class ResponseHead(_Head):
-    """The head of the newest response on an upstream connection."""
+class ResponseReader(_Reader):
+    """Reads the heads of the answers on one connection to the model server."""
 
     def __init__(self, header_names: HeaderNames) -> None:
         super().__init__(header_names)
-        self.status = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the head is read."""
-        self.keep_alive = self._parser.should_keep_alive()
+        self._head.keep_alive = self._parser.should_keep_alive()
 
-    def parse(self, head: bytes, *, answers_head: bool) -> None:
+    def read(self, raw: bytes, *, answers_head: bool) -> Head:
         """Read one whole head, blank line included; raises HeadError."""
-        if head == self._newest and not answers_head:
+        if self._newest is not None and raw == self._newest.raw and not answers_head:
             self._body_due = False
-            return
-        self._newest = b""
+            return self._newest
+        self._newest = None
         self._body_due = False
         if not self._in_step:
             self._parser = httptools.HttpResponseParser(self)
         self._in_step = False
-        self._clear()
+        head = self._head = Head(raw)
         try:
-            self._parser.feed_data(head)
+            self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            self.must_rewrite = True
+            head.must_rewrite = True
         except httptools.HttpParserError as error:
             raise HeadError(502, str(error)) from error
-        self.status = self._parser.get_status_code()
-        if answers_head or self.status in (204, 304) or self.status < 200:
-            self.content_length, self.chunked = 0, False
-            return
+        head.status = self._parser.get_status_code()
+        if answers_head or head.status in (204, 304) or head.status < 200:
+            head.content_length, head.chunked = 0, False
+            return head
         self._newest = head
-        self._body_due = not self.must_rewrite
-        self._in_step = self.content_length == 0 and not self.must_rewrite
+        self._body_due = not head.must_rewrite
+        self._in_step = head.content_length == 0 and not head.must_rewrite
+        is_plain = head.keep_alive and not head.chunked and not head.must_rewrite and not head.names_request_id
+        if is_plain and head.content_length >= 0:
+            head.whole_bytes = head.size + head.content_length
+        return head
 
-    def pass_body(self, body: bytes) -> None:
-        """Step over a body that came whole, so that the parser need not be made anew."""
-        if self._body_due:
-            self._parser.feed_data(body)
-            self._in_step = True
+    def _feed(self, data: bytes) -> None:
+        self._parser.feed_data(data)
 
 
 def rewritten(head: bytes, *, without: Collection[bytes] = (), added: bytes = b"") -> bytes:

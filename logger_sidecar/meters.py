@@ -62,14 +62,15 @@ class Meters:
         namespace: str,
         max_streams: int,
         connections: Callable[[], int],
+        inflight: Callable[[], int],
         spool: Callable[[], Sequence[tuple[names.Metric, float]]],
     ) -> None:
-        self.inflight = 0
         self.bytes_in = 0
         self.bytes_out = 0
         self._namespace = namespace
         self._max_streams = max_streams
         self._connections = connections
+        self._inflight = inflight
         self._spool = spool
         self._streams: dict[tuple[str, str, str], StreamMeters] = {}
         self._other = StreamMeters(OTHER, "", "")
@@ -105,7 +106,7 @@ class Meters:
             errors.add_metric([reason], count)
         yield errors
         gauges = [
-            (names.SIDECAR_INFLIGHT, float(self.inflight)),
+            (names.SIDECAR_INFLIGHT, float(self._inflight())),
             (names.SIDECAR_CONNECTIONS, float(self._connections())),
             *self._spool(),
         ]

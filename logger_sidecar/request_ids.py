@@ -15,9 +15,9 @@ def body_id(body: bytes) -> str:
     >>> body_id(b'{"id": "r-1", "inputs": []}'), body_id(b'{"inputs": [{"id": "no"}]}')
     ('r-1', '')
     """
-    head = body[:_LOOK_BYTES]
-    if b'"id"' not in head:
+    if body.find(b'"id"', 0, _LOOK_BYTES) < 0:
         return ""
+    head = body[:_LOOK_BYTES]
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[1] is None:

@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, metrics_answer, serve_admin
 from logger_sidecar.capture import Capture, Redactor
 from logger_sidecar.client import ClientConnection, ProxyParts
+from logger_sidecar.event_ids import EventIds
 from logger_sidecar.heads import HeaderNames
 from logger_sidecar.meters import Meters
 from logger_sidecar.routes import RouteTable
@@ -71,7 +73,9 @@ class Sidecar:
             buffer_bytes=settings.buffer_bytes,
             first_offset=time.time_ns(),
         )
-        self.meters = Meters(settings.namespace, settings.max_models, self._open_connections, self._spool_gauges)
+        self.meters = Meters(
+            settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
+        )
         header_names = HeaderNames(settings.capture_headers)
         host, port = settings.upstream_address
         self.pool = UpstreamPool(
@@ -98,6 +102,7 @@ class Sidecar:
             capture=capture,
             meters=self.meters,
             clock=clock,
+            event_ids=EventIds(random.getrandbits),
             max_body_bytes=settings.max_body_bytes,
             max_head_bytes=settings.max_head_bytes,
         )
@@ -198,6 +203,9 @@ class Sidecar:
 
     def _open_connections(self) -> int:
         return len(self._parts.connections)
+
+    def _requests_inflight(self) -> int:
+        return sum(not connection.is_idle for connection in self._parts.connections)
 
     def _spool_gauges(self) -> list[tuple[names.Metric, float]]:
         return [

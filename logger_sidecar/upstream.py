@@ -5,7 +5,7 @@ from typing import Protocol, cast
 
 from logger_sidecar.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.exchange import Exchange
-from logger_sidecar.heads import HeaderNames, HeadError, ResponseHead
+from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, ResponseReader
 
 REASON_REFUSED = "connect_refused"
 REASON_CONNECT_TIMEOUT = "connect_timeout"
@@ -25,8 +25,11 @@ class Caller(Protocol):
     def use(self, connection: "UpstreamConnection") -> None:
         """A connection for the exchange is there."""
 
-    def answer(self, head: ResponseHead, raw: bytes) -> bytes:
+    def answer(self, head: Head) -> bytes:
         """The answer's head came; returns it as the client shall see it."""
+
+    def answer_whole(self, connection: "UpstreamConnection", head: Head, data: bytes) -> None:
+        """The whole answer came in one piece, and ``head`` says it can be passed on as it is. It is complete."""
 
     def inform(self, raw: bytes) -> None:
         """An interim answer (1xx) came."""
@@ -52,10 +55,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.silent_ticks = 0
         self.served = 0
         self._pool = pool
-        self._head = ResponseHead(pool.header_names)
+        self._reader = ResponseReader(pool.header_names)
+        self._head = NO_HEAD
         self._caller: Caller | None = None
         self._exchange: Exchange
         self._in_head = True
+        self._may_be_whole = True
         self._left = 0
         self._chunks: ChunkedScanner | None = None
         self._pending = b""
@@ -70,10 +75,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether any byte of the present answer has come."""
         return not self._in_head or bool(self._pending)
 
-    def begin(self, caller: Caller, exchange: Exchange) -> None:
-        """Answer this caller from now on."""
+    def begin(self, caller: Caller, exchange: Exchange, *, answers_head: bool) -> None:
+        """Answer this caller from now on. ``answers_head``: the request is a HEAD, whose answer has no body."""
         self._caller = caller
         self._exchange = exchange
+        self._may_be_whole = not answers_head
         self._in_head = True
         self._chunks = None
         self.silent_ticks = 0
@@ -100,12 +106,18 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
-        if self._caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
+        caller, head = self._caller, self._head
+        if caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
             self.transport.abort()
-        elif self._in_head:
-            self._take_head(self._caller, self._pending + data if self._pending else data)
+        elif not self._in_head:
+            self._take_body(caller, data)
+        elif len(data) == head.whole_bytes and data.startswith(head.raw) and self._may_be_whole and not self._pending:
+            # It says what the answer before it said, and came in one piece, as most do.
+            self._caller = None
+            self.served += 1
+            caller.answer_whole(self, head, data)
         else:
-            self._take_body(self._caller, data)
+            self._take_head(caller, self._pending + data if self._pending else data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
@@ -139,7 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._pending = b""
             raw = data[:end]
             try:
-                self._head.parse(raw, answers_head=self._exchange.answers_head)
+                self._head = self._reader.read(raw, answers_head=not self._may_be_whole)
             except HeadError as error:
                 self.fail(REASON_BAD_RESPONSE, f"the model server's answer is not HTTP: {error}")
                 return
@@ -151,17 +163,17 @@ class UpstreamConnection(asyncio.Protocol):
             caller.inform(raw)
             data = data[end:]
         self._in_head = False
-        self._answer(caller, raw, data, end)
+        self._answer(caller, data, end)
 
-    def _answer(self, caller: Caller, raw: bytes, data: bytes, end: int) -> None:
+    def _answer(self, caller: Caller, data: bytes, end: int) -> None:
         head, exchange = self._head, self._exchange
-        out = caller.answer(head, raw)
+        out = caller.answer(head)
         if len(data) > end:
             body = data[end:]
             if 0 <= head.content_length <= len(body) and not head.chunked:
                 caller.transport.write(out + body[: head.content_length])
                 exchange.response.append(body[: head.content_length])
-                head.pass_body(body[: head.content_length])
+                self._reader.pass_body(body[: head.content_length])
                 self._finish(caller, surplus=len(body) > head.content_length)
                 return
             caller.transport.write(out)
@@ -232,20 +244,23 @@ class UpstreamPool:
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
 
-    def acquire(self, caller: Caller, *, fresh: bool = False) -> None:
-        """Give the caller a connection: at once if one is idle, else when it is made (or ``failed``)."""
-        while self._idle and not fresh:
+    def take_idle(self) -> UpstreamConnection | None:
+        """A connection that nobody uses, if there is one."""
+        while self._idle:
             connection = self._idle.pop()
             if not connection.transport.is_closing():
-                caller.use(connection)
-                return
+                return connection
+        return None
+
+    def connect(self, caller: Caller) -> None:
+        """Make the caller a connection of its own: ``use`` is called when it is there, or ``failed``."""
         task = asyncio.get_running_loop().create_task(self._connect(caller))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep the connection for the next one."""
-        if len(self._idle) < self._max_idle and not connection.transport.is_closing():
+        if len(self._idle) < self._max_idle:
             self._idle.append(connection)
         else:
             connection.transport.abort()

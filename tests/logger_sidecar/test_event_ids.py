@@ -1,0 +1,40 @@
+"""Event ids made many at a time: UUIDs of version 7, never the same twice, in order within a millisecond."""
+
+import random
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logger_sidecar.event_ids import EventIds
+
+_MS = 1_000_000
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**32), st.integers(1, 50))
+def test_every_id_is_a_uuid_7_of_its_millisecond(millisecond: int, seed: int, count: int) -> None:
+    ids = EventIds(random.Random(seed).getrandbits)
+    for number in range(count):
+        found = uuid.UUID(ids.new(millisecond * _MS + number))
+        assert (found.version, found.variant, found.int >> 80) == (7, uuid.RFC_4122, millisecond)
+
+
+def test_ids_differ_and_those_of_a_millisecond_sort_as_they_were_made() -> None:
+    ids = EventIds(random.Random(1).getrandbits)
+    made = [ids.new(number * _MS // 100) for number in range(20_000)]
+    assert len(set(made)) == len(made)
+    assert all(made[start : start + 100] == sorted(made[start : start + 100]) for start in range(0, 20_000, 100))
+
+
+def test_when_the_count_of_a_millisecond_runs_out_a_new_one_is_drawn() -> None:
+    draws = iter([0, (1 << 62) - 1, 5, 7])
+    ids = EventIds(lambda _bits: next(draws))
+    first, second = ids.new(0), ids.new(0)
+    assert first.endswith("-ffffffffffff")
+    assert second.endswith("-000000000007")
+    assert first != second
+
+
+def test_two_processes_that_draw_differently_make_no_id_twice() -> None:
+    one, other = EventIds(random.Random(1).getrandbits), EventIds(random.Random(2).getrandbits)
+    assert not {one.new(0) for _ in range(10_000)} & {other.new(0) for _ in range(10_000)}

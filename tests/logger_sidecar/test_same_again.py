@@ -1,0 +1,140 @@
+"""Messages that say the same as those before them take the short way, and must come out as on the long one."""
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from driftline.events import InferenceEvent
+from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
+
+JSON = "Content-Type: application/json"
+
+
+def serving(answers: Sequence[bytes]) -> Callable[[Upstream, socket.socket], None]:
+    """Gives these answers, each to one request of a connection."""
+
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        for answer in answers:
+            upstream.read(connection)
+            connection.sendall(answer)
+        connection.recv(1)
+
+    return script
+
+
+def talk(tmp_path: Path, upstream: Upstream, requests: Sequence[bytes]) -> tuple[list[bytes], list[InferenceEvent]]:
+    """The answers to these requests on one connection, and the events."""
+    with sidecar(upstream.url, tmp_path) as running:
+        with running.connect() as client:
+            answers = []
+            for request in requests:
+                client.sendall(request)
+                answers.append(read_message(client, body=not request.startswith(b"HEAD")))
+        events = running.events()
+        outcomes = running.outcomes()
+    upstream.close()
+    assert outcomes["requests"] == outcomes["logged"] == len(events)
+    return answers, events
+
+
+def test_the_same_request_again_and_again_is_passed_named_and_logged_each_time(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    answers, events = talk(tmp_path, upstream, [post(b'{"a": %d}' % number, JSON) for number in range(10)])
+    assert len({event.id for event in events}) == 10
+    for number, (answer, event, seen) in enumerate(zip(answers, events, upstream.requests, strict=True)):
+        line = f"\r\nx-request-id: {event.request_id}\r\n\r\n".encode()
+        assert answer == OK.replace(b"\r\n\r\n", line)
+        assert seen == post(b'{"a": %d}' % number, JSON).replace(b"\r\n\r\n", line)
+        assert (event.request.body, event.response.body) == (b'{"a": %d}' % number, b"{}")
+        assert event.request.content_type == event.response.content_type == "application/json"
+        assert event.duration_ms >= event.ttfb_ms > 0
+
+
+def test_an_id_in_the_body_is_found_behind_the_same_head(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    requests = [post(b'{"id": "r-%d"}' % number) for number in range(5)]
+    answers, events = talk(tmp_path, upstream, requests)
+    assert [event.request_id for event in events] == [f"r-{number}" for number in range(5)]
+    assert all(b"\r\nx-request-id: r-%d\r\n" % number in answer for number, answer in enumerate(answers))
+    assert upstream.requests == requests
+
+
+def test_heads_that_change_between_requests_are_read_anew(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    requests = [
+        post(b"{}", "x-request-id: a"),
+        post(b"{}", "x-request-id: a"),
+        post(b"{}", "x-request-id: b"),
+        post(b"{ }", "x-request-id: b"),
+        post(b"{}", "x-request-id: b", path="/v1/models/m:predict"),
+        b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        post(b"{}", "x-request-id: a"),
+    ]
+    answers, events = talk(tmp_path, upstream, requests)
+    assert upstream.requests == requests
+    assert [(event.request_id, event.model, event.request.body) for event in events] == [
+        ("a", "iris", b"{}"),
+        ("a", "iris", b"{}"),
+        ("b", "iris", b"{}"),
+        ("b", "iris", b"{ }"),
+        ("b", "m", b"{}"),
+        ("a", "iris", b"{}"),
+    ]
+    assert answers[5] == answers[6] == OK
+
+
+def test_an_answer_to_head_has_no_body_even_if_its_head_is_the_one_of_before(tmp_path: Path) -> None:
+    head = OK.removesuffix(b"{}")
+    upstream = Upstream(serving([OK, OK, head, OK]))
+    get, ask_head = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", b"HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n"
+    answers, _events = talk(tmp_path, upstream, [get, get, ask_head, get])
+    assert answers == [OK, OK, head, OK]
+    assert upstream.connections == 1
+
+
+def test_bytes_behind_an_answer_never_become_the_next_ones(tmp_path: Path) -> None:
+    upstream = Upstream(serving([OK, OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"]))
+    with sidecar(upstream.url, tmp_path) as running, running.connect() as client:
+        for _ in range(4):
+            client.sendall(post())
+            assert read_message(client).endswith(b"{}")
+    upstream.close()
+    assert upstream.connections == 2
+
+
+@pytest.mark.parametrize("cut", [10, -20, -1])
+def test_the_same_again_in_two_pieces_is_one_message(tmp_path: Path, cut: int) -> None:
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while upstream.read(connection):
+            connection.sendall(OK[:cut])
+            connection.sendall(OK[cut:])
+
+    upstream = Upstream(script)
+    request = post(b'{"inputs": []}', "x-request-id: r")
+    with sidecar(upstream.url, tmp_path) as running, running.connect() as client:
+        for _ in range(5):
+            client.sendall(request[:cut])
+            client.sendall(request[cut:])
+            assert read_message(client).endswith(b"{}")
+        client.close()
+        events = running.events()
+    upstream.close()
+    assert upstream.requests == [request] * 5
+    assert [event.request.body for event in events] == [b'{"inputs": []}'] * 5
+
+
+def test_a_last_request_is_answered_as_the_ones_before_and_closes(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, tmp_path) as running, running.connect() as client:
+        for _ in range(3):
+            client.sendall(post())
+            assert b"connection" not in read_message(client)
+        client.sendall(post())
+        client.shutdown(socket.SHUT_WR)
+        assert read_message(client).endswith(b"{}")
+        assert client.recv(1) == b""
+    upstream.close()
