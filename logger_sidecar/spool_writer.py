@@ -8,12 +8,11 @@ operating system: it outlives the death of the process; a segment is flushed to 
 import contextlib
 import threading
 import time
-from collections import deque
 from pathlib import Path
 from typing import Protocol
 
 from driftline.errors import UnavailableError
-from logger_sidecar.frames import pack_frame
+from logger_sidecar.frames import HEADER, pack_frame
 from logger_sidecar.segment_writer import SegmentWriter
 from logger_sidecar.segments import list_segments
 
@@ -43,7 +42,7 @@ class SpoolWriter:
         segment_bytes: int,
         buffer_bytes: int,
         first_offset: int,
-        flush_interval_s: float = 0.01,
+        flush_interval_s: float = 0.02,
     ) -> None:
         self.max_bytes = max_bytes
         self._directory = directory
@@ -51,17 +50,25 @@ class SpoolWriter:
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
         self._segments = SegmentWriter(directory, segment_bytes, first_offset)
-        self._queue: deque[tuple[bytes, Receipt]] = deque()
-        # One number per thread, so that neither needs a lock: appended by the caller, taken by the writer.
+        # The caller appends a receipt, then its payload; the writer takes as many of both as there are payloads.
+        self._payloads: list[bytes] = []
+        self._receipts: list[Receipt] = []
+        # One number per thread, so that neither needs a lock: appended by the caller, taken by the writer, who also
+        # says up to which number the caller may append.
         self._appended_bytes = 0
         self._taken_bytes = 0
+        self._limit_bytes = min(buffer_bytes, max_bytes)
+        self._is_asleep = False
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self.last_error = ""
 
     def start(self) -> None:
-        """Begin writing."""
+        """Take the directory over, as far as that is possible now, and begin writing."""
+        with contextlib.suppress(OSError, UnavailableError):  # the first write tries again and says what is wrong
+            self._segments.prepare()
+        self._set_limit()
         self._thread.start()
 
     @property
@@ -83,15 +90,15 @@ class SpoolWriter:
 
     def append(self, payload: bytes, receipt: Receipt) -> bool:
         """Hand one payload over; False when the spool is full (the receipt is then not told anything)."""
-        frame = pack_frame(payload)
-        size = len(frame)
-        buffered = self._appended_bytes - self._taken_bytes + size
-        if buffered > self._buffer_bytes or self._segments.total_bytes + buffered > self.max_bytes:
+        appended = self._appended_bytes + len(payload) + HEADER.size
+        if appended > self._limit_bytes:
             self._wake.set()  # the writer looks whether readers have passed something
             return False
-        self._appended_bytes += size
-        self._queue.append((frame, receipt))
-        if not self._wake.is_set():
+        self._appended_bytes = appended
+        self._receipts.append(receipt)
+        self._payloads.append(payload)
+        if self._is_asleep:
+            self._is_asleep = False
             self._wake.set()
         return True
 
@@ -104,34 +111,44 @@ class SpoolWriter:
 
     def _run(self) -> None:
         looked_at = 0.0
-        with contextlib.suppress(OSError, UnavailableError):  # the first write tries again and says what is wrong
-            self._segments.prepare()
         while not self._closing.is_set():
-            self._wake.wait(1.0)
-            # Frames of a few milliseconds go out in one write; a thread woken for each would cost more than the write.
-            self._closing.wait(self._flush_interval_s)
-            self._wake.clear()
+            self._sleep()
             self._write_queue()
             if time.monotonic() - looked_at > 0.2:
                 self._delete_passed()
+                self._set_limit()
                 looked_at = time.monotonic()
         self._write_queue()
         self._delete_passed()
         with contextlib.suppress(OSError):
             self._segments.close()
 
+    def _sleep(self) -> None:
+        self._is_asleep = True
+        if not self._payloads:
+            self._wake.wait(1.0)
+        self._is_asleep = False
+        self._wake.clear()
+        # Frames of a few milliseconds go out in one write: a thread that takes the interpreter from the proxy for each
+        # would cost both of them more than the write.
+        self._closing.wait(self._flush_interval_s)
+
+    def _set_limit(self) -> None:
+        room = min(self._buffer_bytes, self.max_bytes - self._segments.total_bytes)
+        self._limit_bytes = self._taken_bytes + room
+
     def _write_queue(self) -> None:
-        while self._queue:
-            frames: list[bytes] = []
-            receipts: list[Receipt] = []
-            size = 0
-            while self._queue and len(frames) < _BATCH_FRAMES and size < self._segment_bytes:
-                frame, receipt = self._queue.popleft()
-                frames.append(frame)
-                receipts.append(receipt)
-                size += len(frame)
+        while count := min(len(self._payloads), _BATCH_FRAMES):
+            frames = [pack_frame(payload) for payload in self._payloads[:count]]
+            size = sum(map(len, frames))
+            while size > self._segment_bytes and len(frames) > 1:
+                size -= len(frames.pop())
+            count = len(frames)
+            receipts = self._receipts[:count]
+            del self._payloads[:count], self._receipts[:count]
             self._write_batch(frames, receipts)
             self._taken_bytes += size
+            self._set_limit()
 
     def _write_batch(self, frames: list[bytes], receipts: list[Receipt]) -> None:
         try:
