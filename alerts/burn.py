@@ -78,7 +78,8 @@ def fit(row: Row, objective: Objective) -> Window:
     reachable = (budget + (1.0 - budget) * HEADROOM) / budget
     lowered = min(classic, reachable)
     spent_s = base_s if lowered == classic else _readable(row.share * period_s / lowered)
-    long_s = min(period_s, max(spent_s, SHORT_PER_LONG * objective.resolution_s))
+    filled_s = SHORT_PER_LONG * objective.resolution_s
+    long_s = min(period_s, spent_s if spent_s >= filled_s else _readable(filled_s))
     factor = min(lowered, max(1.0, LARGEST_SHARE * period_s / long_s))
     return Window(
         severity=row.severity if objective.severity == SEVERITY_PAGE else SEVERITY_TICKET,

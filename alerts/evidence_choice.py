@@ -50,7 +50,11 @@ def _is_bad(result: Result, target: float | None) -> bool:
 
 
 def largest_effects(results: Iterable[Result], since_s: float, limit: int) -> tuple[Result, ...]:
-    """The drifted columns and segments of windows that end after ``since_s``: each once, largest effect first."""
+    """The drifted columns of windows that end after ``since_s``, each once, largest effect first; then segments.
+
+    A third of ``limit`` is kept for segments: a column that moved everywhere moved in every segment too, and would
+    otherwise crowd the other columns out.
+    """
     best: dict[tuple[str, str], Result] = {}
     for result in results:
         moved = result.kind != "performance" and result.verdict is Verdict.DRIFTED and result.window.end_s > since_s
@@ -58,9 +62,11 @@ def largest_effects(results: Iterable[Result], since_s: float, limit: int) -> tu
         # Results about a whole window only sum the columns up.
         if moved and result.column and (key not in best or _size(result) > _size(best[key])):
             best[key] = result
-    return tuple(
-        sorted(best.values(), key=lambda result: (-_size(result), result.window.segment, result.column))[:limit]
-    )
+    ordered = sorted(best.values(), key=lambda result: (-_size(result), result.window.segment, result.column))
+    overall = [result for result in ordered if result.window.segment == ALL_ROWS]
+    parts = [result for result in ordered if result.window.segment != ALL_ROWS]
+    shown_parts = parts[: max(limit // 3, limit - len(overall))]
+    return (*overall[: limit - len(shown_parts)], *shown_parts)
 
 
 def newest_performance(results: Sequence[Result]) -> tuple[Result, ...]:

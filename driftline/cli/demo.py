@@ -36,7 +36,7 @@ def demo(
     labels following late; then December comes day by day. Nothing is planted. Ctrl-C ends everything.
     """
     from driftline.cli.story import telling
-    from driftline.cli.story.prepare import prepare
+    from driftline.cli.story.prepare import VERSION, prepare
 
     typer.echo("New York flights of 2013: will a flight arrive more than 15 minutes late?")
     typer.echo("[1/4] training a model on 60,000 autumn departures ...")
@@ -55,7 +55,7 @@ def demo(
         kafka=kafka,
         alerting=not external_alerting,
         clock=clock.spec(),
-        environ=telling.PACE,
+        environ={**telling.PACE, "DRIFTLINE_SIDECAR_MODEL_VERSION": VERSION},
     )
     typer.echo("[2/4] starting model server, sidecar, collector, detectors, alert evaluation and web pages ...")
     with Group(machine.data_dir / "logs", typer.echo) as group:

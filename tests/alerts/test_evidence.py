@@ -157,7 +157,17 @@ def test_a_column_is_shown_once_with_its_largest_effect_and_the_list_is_short() 
     segment = [_result(5, Verdict.DRIFTED, column="c3", segment="origin=JFK", effect=0.8)]
     drifted = _build(Store(held=[*columns, *again, *segment, _accuracy(4, 0.1), _accuracy(5, 0.1)])).drifted
     assert len(drifted) == MAXIMUM_DRIFTED
-    assert [(one.column, one.window.segment) for one in drifted[:3]] == [("c3", ""), ("c3", "origin=JFK"), ("c29", "")]
+    shown = [(one.column, one.window.segment) for one in drifted]
+    assert shown[:3] == [("c3", ""), ("c29", ""), ("c28", "")]
+    assert shown[-1] == ("c3", "origin=JFK")
+
+
+def test_segments_do_not_crowd_the_other_columns_out() -> None:
+    columns = [_result(5, Verdict.DRIFTED, column=f"c{n}", effect=0.1 * n) for n in range(1, 8)]
+    segments = [_result(5, Verdict.DRIFTED, column="c7", segment=f"origin={n}", effect=0.95) for n in range(20)]
+    drifted = _build(Store(held=[*segments, *columns])).drifted
+    assert len(drifted) == MAXIMUM_DRIFTED
+    assert {one.column for one in drifted} == {f"c{n}" for n in range(1, 8)}
 
 
 def test_a_run_longer_than_the_first_look_is_followed_to_its_start() -> None:
