@@ -183,15 +183,14 @@ class ClientConnection(asyncio.Protocol):
     def _pass_whole(self, head: Head, data: bytes) -> None:
         """A request that came in one piece and whose head says what the one before it said, as most do."""
         parts, exchange = self._parts, self._own_exchange
-        exchange.begin(head, self._route, self._room_bytes, time.monotonic())
+        started_s = time.monotonic()
+        body = data[head.size :]
+        exchange.begin(head, self._route, self._room_bytes, started_s, body)
         self._exchange = exchange
         self._answer_begun = False
         self._close_after = parts.draining
-        if self._route is not None:
-            body = data[head.size :]
-            exchange.request.append(body)
-            if self._name_request(exchange):
-                data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
+        if self._route is not None and self._name_request(exchange):
+            data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
         if connection is not None:
@@ -349,7 +348,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
             exchange.status = head.status
             exchange.response.head = head
-            exchange.response.append(body)
+            exchange.response.take_whole(body, self._room_bytes)
             exchange.first_byte_s = now_s = time.monotonic()
             parts.capture.record(exchange, now_s)
         self._upstream = None

@@ -10,15 +10,22 @@ class Half:
     __slots__ = ("_room", "head", "parts", "seen_bytes", "truncated")
 
     def __init__(self) -> None:
-        self.begin(NO_HEAD, 0)
+        self.head = NO_HEAD
+        self.begin(0)
 
-    def begin(self, head: Head, room_bytes: int) -> None:
-        """Forget everything; at most ``room_bytes`` of the new body are kept."""
-        self.head = head
+    def begin(self, room_bytes: int) -> None:
+        """Forget the body of before; at most ``room_bytes`` of the new one are kept."""
         self._room = room_bytes
         self.parts: list[bytes] = []
         self.seen_bytes = 0
         self.truncated = False
+
+    def take_whole(self, body: bytes, room_bytes: int) -> None:
+        """As ``begin`` and ``append``, in one step: this is all of the body."""
+        self.seen_bytes = len(body)
+        self.truncated = self.seen_bytes > room_bytes
+        self.parts = [body[:room_bytes] if self.truncated else body]
+        self._room = 0
 
     def append(self, data: bytes, /) -> None:
         """Take one more piece of the body, as far as there is room."""
@@ -61,12 +68,22 @@ class Exchange:
         self.response = Half()
         self.begin(NO_HEAD, None, 0, 0.0)
 
-    def begin(self, head: Head, route: Route | None, room_bytes: int, started_s: float) -> None:
-        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept."""
+    def begin(
+        self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes | None = None
+    ) -> None:
+        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept.
+
+        ``body``: all of the request's, where it is there already.
+        """
         self.route = route
         self.started_s = started_s
-        self.request.begin(head, room_bytes)
-        self.response.begin(NO_HEAD, room_bytes)
+        self.request.head = head
+        if body is None:
+            self.request.begin(room_bytes)
+        else:
+            self.request.take_whole(body, room_bytes)
+        self.response.head = NO_HEAD
+        self.response.begin(room_bytes)
         self.event_id = ""
         self.request_id = ""
         self.id_line = b""

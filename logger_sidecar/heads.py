@@ -65,13 +65,14 @@ class HeaderNames:
 
 
 class Head:
-    """What one head says, of a request or of an answer. It is not changed once it is read, so it may be kept."""
+    """What one head says, of a request or of an answer. What it says never changes, so it may be kept."""
 
     __slots__ = (
         "chunked",
         "content_encoding",
         "content_length",
         "content_type",
+        "event_part",
         "expects_continue",
         "headers",
         "is_probe",
@@ -96,6 +97,8 @@ class Head:
         #: Length of the message where head and body together can be passed on as they are, but for a line added to the
         #: head; 0 where that needs a closer look.
         self.whole_bytes = 0
+        #: What capture makes of it, kept for the next event whose head this is.
+        self.event_part = b""
         #: All of it but the blank line: where a header line can be added.
         self.open_end = raw[:-2]
         self.content_length = -1
