@@ -69,47 +69,51 @@ def _of_platform(options: RuleOptions) -> Iterable[Health]:
 
 # --- one model ----------------------------------------------------------------------------------------------------
 def _metrics_absent(monitor: Monitor, options: RuleOptions) -> Health:
-    span = options.real(ABSENT_AFTER_S)
+    look_s = options.seen(ABSENT_AFTER_S)
+    span = options.real(look_s)
     return Health(
         names.ALERT_METRICS_ABSENT,
         f"absent_over_time({_selector(monitor, names.SIDECAR_REQUESTS).promql(span)})",
         0.0,
         "ticket",
-        f"{monitor.model}: no request metrics for {format_duration(ABSENT_AFTER_S)}",
+        f"{monitor.model}: no request metrics for {format_duration(look_s)}",
         "Nothing was scraped, the model label changed, or the model had no request since its sidecar started. "
         "Until this is over, no objective of this model can fire.",
     )
 
 
 def _detectors_stale(monitor: Monitor, options: RuleOptions) -> Health:
-    ran = _selector(monitor, names.DETECTORS_LAST_RUN).promql(options.real(STALE_AFTER_S))
+    look_s = options.seen(STALE_AFTER_S)
+    ran = _selector(monitor, names.DETECTORS_LAST_RUN).promql(options.real(look_s))
     return Health(
         names.ALERT_DETECTORS_STALE,
         f"max(changes({ran})) == 0\nor\nabsent_over_time({ran})",
-        STALE_AFTER_S / 4,  # a detector process that has just started has not had the time to look twice
+        options.seen(STALE_AFTER_S / 4),  # a detector process that has just started has not had the time to look twice
         "ticket",
-        f"{monitor.model}: its windows have not been looked at for {format_duration(STALE_AFTER_S)}",
+        f"{monitor.model}: its windows have not been looked at for {format_duration(look_s)}",
         "The detectors are not running, cannot reach the store, or are not scraped; drift goes unseen meanwhile.",
     )
 
 
 def _collector_stalled(monitor: Monitor, options: RuleOptions) -> Health:
-    span = options.real(STALLED_AFTER_S)
+    look_s = options.seen(STALLED_AFTER_S)
+    span = options.real(look_s)
     logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
     read = _selector(monitor, names.COLLECTOR_EVENTS).promql(span)
     return Health(
         names.ALERT_COLLECTOR_STALLED,
         f"sum(increase({logged})) > 0\nunless\nsum(increase({read})) > 0",
-        STALLED_AFTER_S / 3,
+        options.seen(STALLED_AFTER_S / 3),
         "page" if any(slo.severity == "page" for slo in monitor.slos.objectives) else "ticket",
         f"{monitor.model}: inferences are logged but none arrives in the store",
-        f"The sidecar logged inferences over the last {format_duration(STALLED_AFTER_S)} and the collector read none: "
+        f"The sidecar logged inferences over the last {format_duration(look_s)} and the collector read none: "
         "drift, quality and correctness are blind. Nothing is lost while the spool or the topic holds the events.",
     )
 
 
 def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
-    span = options.real(STALLED_AFTER_S)
+    look_s = options.seen(STALLED_AFTER_S)
+    span = options.real(look_s)
     dropped = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_DROPPED)).promql(span)
     everything = _selector(monitor, names.CAPTURE_EVENTS).promql(span)
     return Health(
@@ -123,7 +127,7 @@ def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
 
 
 def _labels_late(monitor: Monitor, options: RuleOptions) -> Health:
-    delay_s = monitor.labels.expected_delay
+    delay_s = options.seen(monitor.labels.expected_delay)
     span, earlier = options.real(delay_s), f"offset {options.real(delay_s)}"
     rows = _selector(monitor, names.COLLECTOR_ROWS).promql(span)
     labels = Selector(names.LABELS.name, _identity(monitor)).promql(span)
@@ -140,14 +144,15 @@ def _labels_late(monitor: Monitor, options: RuleOptions) -> Health:
 
 # --- the parts that serve all models ------------------------------------------------------------------------------
 def _collector_lagging(options: RuleOptions) -> Health:
-    lag = f"{names.COLLECTOR_LAG.name}[{options.real(LAG_GROWS_FOR_S)}]"
+    look_s = options.seen(LAG_GROWS_FOR_S)
+    lag = f"{names.COLLECTOR_LAG.name}[{options.real(look_s)}]"
     return Health(
         names.ALERT_COLLECTOR_LAGGING,
         f"max by ({names.PARTITION}) (min_over_time({lag})) > 0\nand\nmax by ({names.PARTITION}) (deriv({lag})) > 0",
-        LAG_GROWS_FOR_S / 2,
+        options.seen(LAG_GROWS_FOR_S / 2),
         "ticket",
         "The collector falls behind on {{ $labels." + names.PARTITION + " }}",
-        f"Its distance to the end of the stream has not been zero and has grown over {format_duration(LAG_GROWS_FOR_S)}"
+        f"Its distance to the end of the stream has not been zero and has grown over {format_duration(look_s)}"
         "; results and pages come later and later.",
     )
 

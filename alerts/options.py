@@ -7,6 +7,8 @@ from driftline.errors import SettingsError
 
 #: The shortest duration that Prometheus can read.
 SHORTEST_S = 0.001
+#: A range of four scrapes still holds two samples when two scrapes fail; ``increase`` and ``changes`` need two.
+SCRAPES_PER_LOOK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class RuleOptions:
     def sampling_s(self) -> float:
         """How far apart counters are read, in seconds of the monitors' clock."""
         return self.scrape_interval_s * self.clock_speed
+
+    def seen(self, seconds: float) -> float:
+        """``seconds`` of the monitors' clock, or as many as four readings take: a shorter look would see no change.
+
+        >>> RuleOptions().seen(900.0), RuleOptions(clock_speed=3600.0).seen(900.0)
+        (900.0, 216000.0)
+        """
+        return max(seconds, SCRAPES_PER_LOOK * self.sampling_s)
 
     def real(self, seconds: float) -> str:
         """Seconds of the monitors' clock as a real duration for Prometheus; raises SettingsError below 1 ms.

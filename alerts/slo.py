@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from alerts.options import SCRAPES_PER_LOOK
 from alerts.selectors import Matcher, Selector
 from driftline import names
 from driftline.durations import format_duration
@@ -17,8 +18,6 @@ from driftline.monitors import CorrectnessSlo, LatencySlo, Monitor, Severity, Sl
 from driftline.results import Verdict
 
 SHADOW = "shadow"
-#: A range of four scrapes still holds two samples when two scrapes fail; ``increase`` needs two.
-SCRAPES_PER_READING = 4
 #: The long window is twelve short ones, so it spans one expected delay: early labels are not like late ones (a
 #: cancelled flight is known at once), and a window that saw only the early ones would judge a different population.
 READINGS_PER_DELAY = 12
@@ -114,7 +113,7 @@ def _objective(monitor: Monitor, slo: Slo, resolution_s: float) -> Objective:
 
 
 def _resolution_s(monitor: Monitor, kind: str, sampling_s: float) -> float:
-    reading_s = SCRAPES_PER_READING * sampling_s
+    reading_s = SCRAPES_PER_LOOK * sampling_s
     if kind == "drift":
         # A verdict falls once per window: a shorter look would see none and answer nothing.
         return max(reading_s, monitor.windows.size)
