@@ -15,6 +15,8 @@ from logger_sidecar.spool_writer import REASON_SPOOL_FULL, SpoolWriter
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
 _MAX_KINDS = 1024
+#: Content type and content encoding.
+_Types = tuple[str | None, str | None]
 
 #: Sees the captured headers of one half and returns those that may be kept.
 Redactor = Callable[[Mapping[str, str]], dict[str, str]]
@@ -60,6 +62,8 @@ class Capture:
         self._sample_rate = sample_rate
         self._redactor = redactor
         self._kinds: dict[tuple[Route, int, str], _Kind] = {}
+        self._request_parts: dict[_Types, bytes] = {}
+        self._response_parts: dict[_Types, bytes] = {}
 
     def record(self, exchange: Exchange, now_s: float) -> None:
         """Count a finished inference and log it. ``now_s``: monotonic seconds."""
@@ -117,12 +121,24 @@ class Capture:
         return kind
 
     def _request_part(self, head: Head) -> bytes:
-        head.event_part = request_part(head.traceparent, self._described(head))
-        return head.event_part
+        return self._part(head, self._request_parts, lambda: request_part(head.traceparent, self._described(head)))
 
     def _response_part(self, head: Head) -> bytes:
-        head.event_part = response_part(self._described(head))
-        return head.event_part
+        return self._part(head, self._response_parts, lambda: response_part(self._described(head)))
+
+    def _part(self, head: Head, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
+        if head.headers or head.traceparent is not None:
+            head.event_part = make()
+            return head.event_part
+        # Heads whose request id differs, or the date, are still described alike.
+        types = (head.content_type, head.content_encoding)
+        part = known.get(types)
+        if part is None:
+            if len(known) >= _MAX_KINDS:
+                known.clear()
+            part = known[types] = make()
+        head.event_part = part
+        return part
 
     def _described(self, head: Head) -> Payload:
         headers = head.headers

@@ -12,7 +12,7 @@ from logger_sidecar.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.error_answers import ERROR_HEAD, error_body, error_head
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.exchange import Exchange
-from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, RequestReader, rewritten
+from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, RequestReader, other_id, rewritten
 from logger_sidecar.meters import Meters
 from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
 from logger_sidecar.routes import Route, RouteTable
@@ -121,7 +121,9 @@ class ClientConnection(asyncio.Protocol):
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self.transport.pause_reading()
         elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
-            self._pass_whole(head, data)
+            self._pass_whole(head, data, head.request_id)
+        elif head.behind_id and not self._pending and (request_id := other_id(head, data)):
+            self._pass_whole(head, data, request_id)
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -180,16 +182,16 @@ class ClientConnection(asyncio.Protocol):
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
 
-    def _pass_whole(self, head: Head, data: bytes) -> None:
-        """A request that came in one piece and whose head says what the one before it said, as most do."""
+    def _pass_whole(self, head: Head, data: bytes, request_id: str) -> None:
+        """A request that came in one piece and says what the one before it said, but for the id, as most do."""
         parts, exchange = self._parts, self._own_exchange
         started_s = time.monotonic()
-        body = data[head.size :]
+        body = data[head.size - len(head.request_id) + len(request_id) :]
         exchange.begin(head, self._route, self._room_bytes, started_s, body)
         self._exchange = exchange
         self._answer_begun = False
         self._close_after = parts.draining
-        if self._route is not None and self._name_request(exchange):
+        if self._route is not None and self._name_request(exchange, request_id):
             data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
@@ -250,7 +252,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _send_first(self, exchange: Exchange, data: bytes, end: int, body_end: int) -> None:
         head = self._head
-        added = exchange.id_line if exchange.route is not None and self._name_request(exchange) else b""
+        added = (
+            exchange.id_line if exchange.route is not None and self._name_request(exchange, head.request_id) else b""
+        )
         if head.must_rewrite:
             out = rewritten(data[:end], added=added) + data[end:body_end]
         elif added:
@@ -264,12 +268,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._parts.pool.connect(self)
 
-    def _name_request(self, exchange: Exchange) -> bool:
+    def _name_request(self, exchange: Exchange, request_id: str) -> bool:
         """Find or make the request's id; tells whether the model server must be told of it."""
         parts = self._parts
         exchange.time_ns = time_ns = int(parts.clock() * 1e9)
         exchange.event_id = event_id = parts.event_ids.new(time_ns)
-        request_id = exchange.request.head.request_id
         if self._looks_for_id and exchange.request.parts:
             request_id = body_id(exchange.request.parts[0])
         exchange.request_id = request_id or event_id
@@ -432,7 +435,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = None
         if exchange.route is not None:
             if not exchange.event_id:  # refused before it was named
-                self._name_request(exchange)
+                self._name_request(exchange, exchange.request.head.request_id)
             self._parts.capture.record(exchange, time.monotonic())
 
     def _give_up(self, exchange: Exchange, status: int) -> None:

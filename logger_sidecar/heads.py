@@ -3,6 +3,7 @@
 The parser is fed the head alone; bodies are framed by counting (``Content-Length``) or by ``chunked.ChunkedScanner``.
 """
 
+import re
 from collections.abc import Collection
 
 import httptools
@@ -34,6 +35,7 @@ _HOP_BY_HOP = frozenset(name for name, code in _CODES.items() if code in (_HOP, 
 _NO_RANK = 1 << 10
 _SPELLINGS = 512
 _ID_LIMIT_BYTES = 512
+_PLAIN_ID = re.compile(rb"[!-~]{1,%d}" % _ID_LIMIT_BYTES)
 _NO_HEADERS: dict[str, str] = {}
 
 
@@ -68,6 +70,8 @@ class Head:
     """What one head says, of a request or of an answer. What it says never changes, so it may be kept."""
 
     __slots__ = (
+        "before_id",
+        "behind_id",
         "chunked",
         "content_encoding",
         "content_length",
@@ -97,6 +101,9 @@ class Head:
         #: Length of the message where head and body together can be passed on as they are, but for a line added to the
         #: head; 0 where that needs a closer look.
         self.whole_bytes = 0
+        #: What stands before and behind the request id, where that is the only place it stands; else empty.
+        self.before_id = b""
+        self.behind_id = b""
         #: What capture makes of it, kept for the next event whose head this is.
         self.event_part = b""
         #: All of it but the blank line: where a header line can be added.
@@ -242,6 +249,7 @@ class RequestReader(_Reader):
         self._body_due = not head.must_rewrite
         if head.keep_alive and not head.chunked and not head.must_rewrite:
             head.whole_bytes = head.size + max(0, head.content_length)
+            _find_id(head)
         self._newest = head
         return head
 
@@ -291,6 +299,29 @@ class ResponseReader(_Reader):
 
     def _feed(self, data: bytes) -> None:
         self._parser.feed_data(data)
+
+
+def _find_id(head: Head) -> None:
+    written = head.request_id.encode("latin-1")
+    if written and head.raw.count(written) == 1:
+        before, _, behind = head.raw.partition(written)
+        if before.endswith(b": ") and behind.startswith(b"\r\n"):
+            head.before_id, head.behind_id = before, behind
+
+
+def other_id(head: Head, data: bytes) -> str:
+    """The request id of a whole message that says the same as ``head`` but for this id; else an empty text.
+
+    Only an id of plain visible characters counts, which no parser could take for anything but a header's value.
+    """
+    start = len(head.before_id)
+    if not start or not data.startswith(head.before_id):
+        return ""
+    found = _PLAIN_ID.match(data, start)
+    if found is None or not data.startswith(head.behind_id, found.end()):
+        return ""
+    is_whole = len(data) == head.whole_bytes - len(head.request_id) + found.end() - start
+    return found[0].decode("ascii") if is_whole else ""
 
 
 def rewritten(head: bytes, *, without: Collection[bytes] = (), added: bytes = b"") -> bytes:

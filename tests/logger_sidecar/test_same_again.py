@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftline.events import InferenceEvent
+from logger_sidecar.heads import HeaderNames, RequestReader, other_id
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
 
 JSON = "Content-Type: application/json"
@@ -138,3 +139,56 @@ def test_a_last_request_is_answered_as_the_ones_before_and_closes(tmp_path: Path
         assert read_message(client).endswith(b"{}")
         assert client.recv(1) == b""
     upstream.close()
+
+
+def test_ids_that_change_within_the_same_head_are_each_requests_own(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    names = ["a", "b-2", "x" * 512, "c", "{}", "c"]
+    requests = [post(b'{"n": %d}' % number, f"X-Request-Id: {name}", JSON) for number, name in enumerate(names)]
+    answers, events = talk(tmp_path, upstream, requests)
+    assert upstream.requests == requests
+    assert [event.request_id for event in events] == names
+    assert [event.request.body for event in events] == [b'{"n": %d}' % number for number in range(len(names))]
+    for name, answer in zip(names, answers, strict=True):
+        assert f"\r\nx-request-id: {name}\r\n".encode() in answer
+
+
+HEAD = b"POST /v2/models/a/infer HTTP/1.1\r\nX-Request-Id: r-1\r\nContent-Length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (HEAD.replace(b"r-1", b"other") + b"{}", "other"),
+        (HEAD.replace(b"r-1", b"x" * 512) + b"{}", "x" * 512),
+        (HEAD.replace(b"r-1", b"x" * 513) + b"{}", ""),
+        (HEAD.replace(b"r-1", b"") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a b") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a\rb") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a\nb") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a\r\nX: y") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a\r\nContent-Length: 5") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"a\x00") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"\xe9") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"other") + b"{", ""),
+        (HEAD.replace(b"r-1", b"other") + b"{}G", ""),
+        (HEAD.replace(b"r-1", b"other").replace(b"h: 2", b"h: 3") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"other").replace(b"/a/", b"/b/") + b"{}", ""),
+    ],
+)
+def test_only_another_plain_id_makes_a_head_count_as_the_same(data: bytes, expected: str) -> None:
+    head = RequestReader(HeaderNames(())).read(HEAD)
+    assert other_id(head, data) == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        HEAD.replace(b"r-1", b"infer"),  # stands in the path too
+        HEAD.replace(b"r-1", b"r-1\r\nce-id: r-1"),
+        HEAD.replace(b"X-Request-Id: r-1\r\n", b""),
+        HEAD.replace(b"r-1", b"r-1\r\nConnection: close"),
+    ],
+)
+def test_a_head_whose_id_has_no_place_of_its_own_is_like_no_other(raw: bytes) -> None:
+    assert other_id(RequestReader(HeaderNames(())).read(raw), raw + b"{}") == ""
