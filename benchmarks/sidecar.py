@@ -104,7 +104,7 @@ def _measure(work: Path, port: int, seconds: int, watched: Mapping[str, list[int
     return {
         **{name: value * 1e6 / requests for name, value in used.items()},
         "requests_per_s": float(_find(r"Requests/sec:\s+([\d.]+)", done.stdout)),
-        "p99_us": _microseconds(_find(r"99%\s+(\S+)", done.stdout)),
+        "p99_us": _microseconds(_find(r"\n +99% +(\S+)", done.stdout)),
     }
 
 
