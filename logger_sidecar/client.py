@@ -349,11 +349,10 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write(data)
         else:
             self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
-            exchange.status = head.status
-            exchange.response.head = head
-            exchange.response.take_whole(body, self._room_bytes)
-            exchange.first_byte_s = now_s = time.monotonic()
+            now_s = time.monotonic()
+            exchange.take_answer(head, body, self._room_bytes, now_s)
             parts.capture.record(exchange, now_s)
+        exchange.release()
         self._upstream = None
         if self._write_paused:
             connection.transport.resume_reading()
@@ -437,6 +436,7 @@ class ClientConnection(asyncio.Protocol):
             if not exchange.event_id:  # refused before it was named
                 self._name_request(exchange, exchange.request.head.request_id)
             self._parts.capture.record(exchange, time.monotonic())
+        exchange.release()
 
     def _give_up(self, exchange: Exchange, status: int) -> None:
         """The answer will never be whole."""

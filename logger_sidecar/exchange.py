@@ -91,3 +91,16 @@ class Exchange:
         self.first_byte_s = 0.0
         self.time_ns = 0
         self.status = 0
+
+    def take_answer(self, head: Head, body: bytes, room_bytes: int, now_s: float) -> None:
+        """The whole answer is there, all at once. ``room_bytes``: how much of its body is kept."""
+        self.status = head.status
+        self.first_byte_s = now_s
+        self.response.head = head
+        self.response.take_whole(body, room_bytes)
+
+    def release(self) -> None:
+        """Let the bodies go: a connection may be idle for long, and must not keep them."""
+        self.held = None
+        self.request.parts = []
+        self.response.parts = []

@@ -8,6 +8,7 @@ import pytest
 
 from driftline.events import InferenceEvent
 from logger_sidecar.heads import HeaderNames, RequestReader, other_id
+from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
 
 JSON = "Content-Type: application/json"
@@ -192,3 +193,18 @@ def test_only_another_plain_id_makes_a_head_count_as_the_same(data: bytes, expec
 )
 def test_a_head_whose_id_has_no_place_of_its_own_is_like_no_other(raw: bytes) -> None:
     assert other_id(RequestReader(HeaderNames(())).read(raw), raw + b"{}") == ""
+
+
+@pytest.mark.parametrize("size", [100, 900_000])
+def test_an_idle_connection_keeps_no_body(tmp_path: Path, size: int) -> None:
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, tmp_path) as running, running.connect() as client:
+        for _ in range(3):
+            client.sendall(post(b"x" * size, "x-request-id: r"))
+            assert read_message(client).endswith(b"{}")
+        wait_for(lambda: all(connection.is_idle for connection in running.sidecar._parts.connections))
+        [connection] = running.sidecar._parts.connections
+        exchange = connection._own_exchange
+        wait_for(lambda: exchange.held is None and exchange.request.parts == exchange.response.parts == [])
+        assert len(running.events()) == 3
+    upstream.close()
