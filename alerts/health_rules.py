@@ -70,11 +70,10 @@ def _of_platform(options: RuleOptions) -> Iterable[Health]:
 # --- one model ----------------------------------------------------------------------------------------------------
 def _metrics_absent(monitor: Monitor, options: RuleOptions) -> Health:
     look_s = options.seen(ABSENT_AFTER_S)
-    span = options.real(look_s)
     return Health(
         names.ALERT_METRICS_ABSENT,
-        f"absent_over_time({_selector(monitor, names.SIDECAR_REQUESTS).promql(span)})",
-        0.0,
+        f"absent({_selector(monitor, names.SIDECAR_REQUESTS).promql()})",
+        look_s,
         "ticket",
         f"{monitor.model}: no request metrics for {format_duration(look_s)}",
         "Nothing was scraped, the model label changed, or the model had no request since its sidecar started. "

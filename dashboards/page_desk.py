@@ -46,6 +46,14 @@ class PageDesk:
         self.last_heartbeat_s: float | None = None
         metric = names.PAGES_RECEIVED
         self._received = Counter(metric.name, metric.help, metric.labels, registry=registry)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # Prometheus cannot see a counter's first rise unless it has seen the counter at zero.
+        for monitor in self._monitors.values():
+            for slo in monitor.slos.objectives:
+                for severity in (names.SEVERITY_PAGE, names.SEVERITY_TICKET):
+                    self._received.labels(monitor.namespace, monitor.model, slo.kind, severity)
 
     def receive(self, body: dict[str, Any]) -> Sequence[Page]:
         """Keep the pages of a webhook message; raises what ``parse_webhook`` raises on a bad one.
