@@ -11,7 +11,7 @@ EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras check lint types unit test demo demo-full bench constraints clean
+.PHONY: help setup setup-extras check lint types unit examples test demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
 	@touch $@
 
-check: $(READY)  ## lint, types, house rules, examples and unit tests; under a minute
+check: $(READY)  ## lint, types, house rules and unit tests; under a minute
 	@$(MAKE) --no-print-directory -j 2 -k lint types unit
 
 lint: $(READY)  ## ruff
@@ -43,10 +43,13 @@ lint: $(READY)  ## ruff
 types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(READY)  ## house rules, examples in docstrings, unit tests
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES) tests
+unit: $(READY)  ## house rules and unit tests
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" tests
 
-test: setup setup-extras check  ## everything, with the real parts that are installed; says which lack
+examples: $(READY)  ## the examples in docstrings
+	$(BIN)/pytest -q --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES)
+
+test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
 

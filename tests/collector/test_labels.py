@@ -167,6 +167,7 @@ def test_a_label_and_its_prediction_that_passed_each_other_are_joined_by_the_swe
     assert judged(parts) == {"correct": 1}
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels_take_a_handful_of_statements(parts: Parts, desk: LabelDesk) -> None:
     rows = 100
     batch = [

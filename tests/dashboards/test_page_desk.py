@@ -112,6 +112,7 @@ def test_a_bad_webhook_is_refused_by_name(client, pages, content, told):
     assert pages.kept == {}
 
 
+@pytest.mark.slow
 def test_strangers_cannot_make_series_without_end(client):
     for number in range(20):
         alert = flights_alert(model=f"m{number}")

@@ -53,6 +53,7 @@ def test_every_page_is_whole_and_has_no_empty_section(full, path):
     assert not re.search(r"\bNone\b(?! of)|\bnan\b", found.text)
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(full):
     links = {link for path in PAGES for link in read_html(full.get(path).text).links if link.startswith("/")}
     windows = sorted(link for link in links if "/windows/" in link)
@@ -111,6 +112,7 @@ def test_a_runbook_cannot_carry_markup(full):
     assert read_html(html).tags["table"] >= 2
 
 
+@pytest.mark.slow
 def test_hostile_names_and_values_are_shown_not_run(make_client, pages):
     reader = flights_reader(hostile=HOSTILE)
     alert = flights_alert(model=HOSTILE)

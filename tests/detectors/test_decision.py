@@ -125,6 +125,7 @@ def _shifted(shares: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
     return result / result.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("numeric", "categorical"), [("ks", "chi_square"), ("psi", "jensen_shannon"), ("wasserstein", "psi")]
 )

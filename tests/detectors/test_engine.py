@@ -89,6 +89,7 @@ TASK_ROWS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(TASK_ROWS)
 def test_a_label_taken_back_leaves_no_trace(case) -> None:

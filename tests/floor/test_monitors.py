@@ -259,6 +259,7 @@ def test_the_json_schema_accepts_good_files(text: str) -> None:
 VALIDATOR = jsonschema.Draft202012Validator(monitor_schema())
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(monitors())
 def test_the_json_schema_accepts_any_written_monitor(monitor: Monitor) -> None:

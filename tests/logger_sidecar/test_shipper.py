@@ -209,6 +209,7 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
     assert len(source.poll(10, 0.0)) == 3
 
 
+@pytest.mark.slow
 def test_wrong_settings_end_the_shipper_and_name_the_fault(tmp_path: Path) -> None:
     environ = {**os.environ, "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": "nowhere"}
     done = subprocess.run(

@@ -82,6 +82,7 @@ JSON_VALUES = st.recursive(
 FIELDS = st.sampled_from(["inputs", "outputs", "instances", "predictions"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(FIELDS, JSON_VALUES), st.dictionaries(FIELDS, JSON_VALUES), st.sampled_from(["v1", "v2"]))
 def test_json_of_any_structure_raises_nothing_but_decode_errors(request: Any, response: Any, protocol: str) -> None:
