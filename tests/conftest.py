@@ -29,7 +29,7 @@ _roll = pytest.StashKey[PartsRoll]()
 def pytest_configure(config: pytest.Config) -> None:
     """Open the roll of parts; say how many examples each property is tried on."""
     config.stash[_roll] = PartsRoll()
-    settings.register_profile("quick", max_examples=25, deadline=None)
+    settings.register_profile("quick", max_examples=15, deadline=None)
     settings.register_profile("thorough", max_examples=200, deadline=None)
     settings.load_profile(os.environ.get("DRIFTLINE_HYPOTHESIS", "quick"))
 
