@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -37,17 +38,29 @@ class _Running:
 
 @dataclass
 class Group:
-    """The parts of one machine. Use as a context manager: leaving it stops everything, newest first."""
+    """The parts of one machine. Use as a context manager: leaving it stops everything, newest first.
+
+    Inside, SIGINT and SIGTERM raise KeyboardInterrupt, also where a shell started us in the background and had SIGINT
+    ignored: whoever sends one of them wants all parts to end.
+    """
 
     log_dir: Path
     say: Callable[[str], None]
     _running: list[_Running] = field(default_factory=list)
+    _handlers: "dict[signal.Signals, signal._HANDLER]" = field(default_factory=dict)
 
     def __enter__(self) -> "Group":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
     def start(self, parts: Sequence[Part]) -> None:
         """Start all parts, then wait for each; raises UnavailableError with the end of the log when one fails to."""

@@ -94,6 +94,22 @@ def test_doctor_walks_the_chain_and_ctrl_c_leaves_nothing_running(
     wait_until(lambda: _running_for(data_dir) == [], 20, "all processes of the demo to end")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_in_the_background_ends_by_either_signal(tmp_path: Path, number: signal.Signals) -> None:
+    data_dir = tmp_path / "demo"
+    # What a shell does to whatever it starts with "&".
+    ignoring = "import os, signal as s, sys; s.signal(s.SIGINT, s.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", ignoring, *_command(data_dir)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until((data_dir / "addresses.json").exists, 90, "the demo's addresses")
+        process.send_signal(number)
+        assert process.wait(timeout=40) is not None
+        wait_until(lambda: _running_for(data_dir) == [], 20, "all processes of the demo to end")
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.timeout(200)
 def test_parts_end_with_their_supervisor(demo: "tuple[subprocess.Popen[bytes], Path]") -> None:
     process, data_dir = demo
