@@ -54,6 +54,11 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ``duration_ms``, ``ttfb_ms``: first request byte to last and first response byte, on a monotonic clock.
     ``sample_rate``: the rate, in (0, 1], at which events like this one are kept.
     ``truncated``: a body was longer than the capture limit and is cut.
+    ``chunk_count``: messages of a streamed answer, which is folded into one body; 0 where it was not a stream.
+    ``ttft_ms``: first request byte to the first piece of generated content of a stream; 0 where there was none.
+    ``stream_error``: the error that a stream reported under a status that says success; one line.
+    ``not_observable``: why the payload holds no data for anybody but client and server ("shared_memory"), else empty.
+    ``redacted``: something was taken out of headers or bodies before they were written down.
     """
 
     id: str
@@ -74,6 +79,11 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     sample_rate: float = 1.0
     truncated: bool = False
     traceparent: str | None = None
+    chunk_count: int = 0
+    ttft_ms: float = 0.0
+    stream_error: str = ""
+    not_observable: str = ""
+    redacted: bool = False
 
     @property
     def time_s(self) -> float:
@@ -146,6 +156,11 @@ def encode_inference(event: InferenceEvent) -> KafkaMessage:
         "samplerate": repr(event.sample_rate),
         "truncated": "true" if event.truncated else "false",
         "traceparent": event.traceparent,
+        "chunkcount": str(event.chunk_count) if event.chunk_count else None,
+        "ttftms": repr(event.ttft_ms) if event.ttft_ms else None,
+        "streamerror": event.stream_error or None,
+        "notobservable": event.not_observable or None,
+        "redacted": "true" if event.redacted else None,
     }
     value = b'{"request":' + _encode_payload(event.request) + b',"response":' + _encode_payload(event.response) + b"}"
     return KafkaMessage(_headers(attributes), event.request_id.encode(), value)
@@ -173,6 +188,11 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
         sample_rate=fields.number("samplerate", 1.0),
         truncated=fields.text("truncated", "false") == "true",
         traceparent=fields.text("traceparent", "") or None,
+        chunk_count=fields.whole("chunkcount", 0, 2**63 - 1) if fields.has("chunkcount") else 0,
+        ttft_ms=fields.number("ttftms", 0.0),
+        stream_error=fields.text("streamerror", ""),
+        not_observable=fields.text("notobservable", ""),
+        redacted=fields.text("redacted", "false") == "true",
         request=request,
         response=response,
     )

@@ -1,130 +1,244 @@
-"""From an exchange to an inference event in the spool: sampled, redacted, and counted exactly once."""
+"""From an exchange to an inference event in the spool: sampled, marked, and counted exactly once.
 
-import hashlib
-from collections.abc import Callable, Mapping
+Most inferences take the short way: their frame is put together from parts that were encoded before. Work that the
+request path must not do (folding a stream, redaction) is handed over as ``Unfinished`` and finished by the spool.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from driftline.events import Payload
+from logger_sidecar.captured import Captured, encode_captured
 from logger_sidecar.event_frames import frame, request_part, response_part, stream_part
 from logger_sidecar.exchange import Exchange
 from logger_sidecar.heads import Head
 from logger_sidecar.meters import Meters, StreamMeters
 from logger_sidecar.routes import Route
-from logger_sidecar.spool_writer import REASON_SPOOL_FULL, SpoolWriter
+from logger_sidecar.sampling import Sampler
+from logger_sidecar.spool_writer import REASON_SPOOL_FULL, SpoolWriter, Unfinished
 
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
+NOT_OBSERVABLE_SHARED_MEMORY = "shared_memory"
 _MAX_KINDS = 1024
+_SHARED_MEMORY = b"shared_memory_region"
+#: A request whose tensors lie in shared memory is short, because they are not in it.
+_SHARED_MEMORY_BODY_BYTES = 16384
+_TENSOR_PROTOCOLS = frozenset({"v2", "v2-binary"})
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
 
-#: Sees the captured headers of one half and returns those that may be kept.
-Redactor = Callable[[Mapping[str, str]], dict[str, str]]
 
+@dataclass(frozen=True, slots=True)
+class CapturePolicy:
+    """What is kept of the inferences, and what their events say about where they come from.
 
-def is_sampled(request_id: str, rate: float) -> bool:
-    """Whether this request is one of the share ``rate``: the same answer for the same id, wherever it is asked.
-
-    The first 8 bytes of the id's BLAKE2b, read as a fraction of 2**64, are below the rate.
+    ``finish_all``: every event has work left before it may be written, because bodies or headers are redacted.
     """
-    if rate >= 1.0:
-        return True
-    digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < rate * 2.0**64
+
+    source: str
+    namespace: str = "default"
+    variant: str = "stable"
+    sampler: Sampler = field(default_factory=Sampler)
+    finish_all: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One call over HTTP/2, complete. Times are monotonic seconds, ``time_ns`` is the deployment's clock.
+
+    ``request``, ``response``: bodies are the messages as they were on the wire, length prefixes included, as far as
+    there was room. ``request_bytes``, ``response_bytes``: all that passed. ``code``: the status code that the
+    metrics count; the event says 200 and the gRPC status.
+    """
+
+    route: Route
+    event_id: str
+    request_id: str
+    time_ns: int
+    started_s: float
+    first_byte_s: float
+    request: Payload
+    response: Payload
+    request_bytes: int
+    response_bytes: int
+    code: int
+    status_code: int = 200
+    grpc_status: int | None = None
+    truncated: bool = False
+    traceparent: str | None = None
+    variant: str = ""
+    chunk_count: int = 0
+    stream_error: str = ""
+    not_observable: str = ""
 
 
 class _Kind(NamedTuple):
-    """What events of one stream with one status share: the part of their frames, and their counters."""
+    """What events of one stream with one status and rate share: the part of their frames, and their counters."""
 
     part: bytes
     meters: StreamMeters
 
 
 class Capture:
-    """Makes one event of each inference. ``redactor`` None keeps the headers as the allow-list chose them."""
+    """Makes one event of each inference."""
 
-    def __init__(
-        self,
-        spool: SpoolWriter,
-        meters: Meters,
-        *,
-        source: str,
-        namespace: str,
-        variant: str,
-        sample_rate: float,
-        redactor: Redactor | None = None,
-    ) -> None:
+    def __init__(self, spool: SpoolWriter, meters: Meters, policy: CapturePolicy) -> None:
         self._spool = spool
         self._meters = meters
-        self._source = source
-        self._namespace = namespace
-        self._variant = variant
-        self._sample_rate = sample_rate
-        self._redactor = redactor
-        self._kinds: dict[tuple[Route, int, str], _Kind] = {}
+        self._kinds: dict[tuple[Route, int, str, float], _Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
+        self.follow(policy)
+
+    def follow(self, policy: CapturePolicy) -> None:
+        """Go by this policy from the next inference on."""
+        self._policy = policy
+        self._sampler = policy.sampler
+        self._takes_short_way = not policy.finish_all
+        self._kinds.clear()
 
     def record(self, exchange: Exchange, now_s: float) -> None:
         """Count a finished inference and log it. ``now_s``: monotonic seconds."""
         route = exchange.route
         if route is None:
             return
-        status, request, response = exchange.status, exchange.request, exchange.response
-        variant = response.head.variant or self._variant
-        meters = self._meters
-        kind = self._kinds.get((route, status, variant)) or self._kind(route, status, variant)
-        stream = kind.meters
-        started_s = exchange.started_s
-        duration_s = now_s - started_s
+        status, request, response, sampler = exchange.status, exchange.request, exchange.response, self._sampler
+        variant = response.head.variant or self._policy.variant
+        duration_s = now_s - exchange.started_s
+        rate = 1.0
+        if sampler.rate < 1.0:
+            kept = sampler.kept_rate(
+                exchange.request_id, failed=status >= 500, duration_s=duration_s, headers=request.head.headers
+            )
+            rate = kept or 0.0
+        kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
+        stream, meters = kind.meters, self._meters
         stream.answered(route.protocol, status, duration_s)
         meters.bytes_in += request.seen_bytes
         meters.bytes_out += response.seen_bytes
-        rate = self._sample_rate
-        # Errors of the server are always kept.
-        if rate < 1.0 and status < 500 and not is_sampled(exchange.request_id, rate):
+        if not rate:
             stream.sampled_out += 1
             return
-        request_parts, response_parts = request.parts, response.parts
-        payload = frame(
-            kind.part,
-            exchange.event_id,
-            exchange.request_id,
-            exchange.time_ns,
-            duration_s * 1e3,
-            ((exchange.first_byte_s or now_s) - started_s) * 1e3,
-            request.truncated or response.truncated,
-            request.head.event_part or self._request_part(request.head),
-            request_parts[0] if len(request_parts) == 1 else b"".join(request_parts),
-            response.head.event_part or self._response_part(response.head),
-            response_parts[0] if len(response_parts) == 1 else b"".join(response_parts),
-        )
+        request_body = request.body
+        not_observable = ""
+        if route.protocol in _TENSOR_PROTOCOLS and request.seen_bytes < _SHARED_MEMORY_BODY_BYTES:
+            not_observable = NOT_OBSERVABLE_SHARED_MEMORY if _SHARED_MEMORY in request_body else ""
+        if self._takes_short_way and response.arrivals is None and not not_observable:
+            payload = frame(
+                kind.part,
+                exchange.event_id,
+                exchange.request_id,
+                exchange.time_ns,
+                duration_s * 1e3,
+                ((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
+                request.truncated or response.truncated,
+                request.head.event_part or self._request_part(request.head),
+                request_body,
+                response.head.event_part or self._response_part(response.head),
+                response.body,
+            )
+        else:
+            payload = self._captured(exchange, now_s, variant, rate, not_observable)
         if not self._spool.append(payload, stream):
             stream.drop(REASON_SPOOL_FULL)
 
-    def _kind(self, route: Route, status: int, variant: str) -> _Kind:
-        part = stream_part(
-            source=self._source,
+    def record_call(self, call: Call, now_s: float) -> None:
+        """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
+        route, policy = call.route, self._policy
+        variant = call.variant or policy.variant
+        stream = self._meters.stream(route.model, route.version, variant, call.code)
+        duration_s = now_s - call.started_s
+        stream.answered(route.protocol, call.code, duration_s)
+        self._meters.bytes_in += call.request_bytes
+        self._meters.bytes_out += call.response_bytes
+        failed = call.code >= 500 or bool(call.stream_error)
+        rate = policy.sampler.kept_rate(
+            call.request_id, failed=failed, duration_s=duration_s, headers=call.request.headers
+        )
+        if rate is None:
+            stream.sampled_out += 1
+            return
+        captured = Captured(
+            id=call.event_id,
+            source=policy.source,
             model=route.model,
             model_version=route.version,
             variant=variant,
-            namespace=self._namespace,
+            namespace=policy.namespace,
+            protocol=route.protocol,
+            time_ns=call.time_ns,
+            request_id=call.request_id,
+            status_code=call.status_code,
+            grpc_status=call.grpc_status,
+            duration_ms=duration_s * 1e3,
+            ttfb_ms=((call.first_byte_s or now_s) - call.started_s) * 1e3,
+            sample_rate=rate,
+            truncated=call.truncated,
+            traceparent=call.traceparent,
+            chunk_count=call.chunk_count,
+            stream_error=call.stream_error,
+            not_observable=call.not_observable,
+            request=call.request,
+            response=call.response,
+        )
+        payload = encode_captured(captured)
+        if not self._spool.append(Unfinished(payload) if policy.finish_all else payload, stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> bytes:
+        """The frame of an event that does not take the short way."""
+        request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
+        assert route is not None  # noqa: S101 - record looked
+        captured = Captured(
+            id=exchange.event_id,
+            source=policy.source,
+            model=route.model,
+            model_version=route.version,
+            variant=variant,
+            namespace=policy.namespace,
+            protocol=route.protocol,
+            time_ns=exchange.time_ns,
+            request_id=exchange.request_id,
+            status_code=exchange.status,
+            duration_ms=(now_s - exchange.started_s) * 1e3,
+            ttfb_ms=((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
+            sample_rate=rate,
+            truncated=request.truncated or response.truncated,
+            traceparent=request.head.traceparent,
+            not_observable=not_observable,
+            request=_payload(request.head, request.body),
+            response=_payload(response.head, response.body),
+            arrivals=[(end, (at_s - exchange.started_s) * 1e3) for end, at_s in response.arrivals or ()],
+        )
+        payload = encode_captured(captured)
+        return Unfinished(payload) if policy.finish_all or captured.arrivals else payload
+
+    def _kind(self, route: Route, status: int, variant: str, rate: float) -> _Kind:
+        part = stream_part(
+            source=self._policy.source,
+            model=route.model,
+            model_version=route.version,
+            variant=variant,
+            namespace=self._policy.namespace,
             protocol=route.protocol,
             status_code=status,
-            sample_rate=1.0 if status >= 500 else self._sample_rate,
+            sample_rate=rate or math.nan,
         )
         kind = _Kind(part, self._meters.stream(route.model, route.version, variant, status))
         if kind.meters.model == route.model:  # one that counts as "other" may have counters of its own the next time
             if len(self._kinds) >= _MAX_KINDS:
                 self._kinds.clear()
-            self._kinds[route, status, variant] = kind
+            self._kinds[route, status, variant, rate] = kind
         return kind
 
     def _request_part(self, head: Head) -> bytes:
-        return self._part(head, self._request_parts, lambda: request_part(head.traceparent, self._described(head)))
+        return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))
 
     def _response_part(self, head: Head) -> bytes:
-        return self._part(head, self._response_parts, lambda: response_part(self._described(head)))
+        return self._part(head, self._response_parts, lambda: response_part(_payload(head, b"")))
 
     def _part(self, head: Head, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
         if head.headers or head.traceparent is not None:
@@ -140,8 +254,8 @@ class Capture:
         head.event_part = part
         return part
 
-    def _described(self, head: Head) -> Payload:
-        headers = head.headers
-        if headers and self._redactor is not None:
-            headers = self._redactor(headers)
-        return Payload(content_type=head.content_type, content_encoding=head.content_encoding, headers=headers)
+
+def _payload(head: Head, body: bytes) -> Payload:
+    return Payload(
+        content_type=head.content_type, content_encoding=head.content_encoding, headers=head.headers, body=body
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -25,6 +26,7 @@ from logger_sidecar.upstream import (
 )
 
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _MAX_PIPELINED_BYTES = 256 * 1024
 _RETRIABLE = frozenset({REASON_CLOSED})
 _TIMEOUTS = frozenset({REASON_TIMEOUT, REASON_CONNECT_TIMEOUT})
@@ -41,6 +43,8 @@ class ProxyParts:
     meters: Meters
     clock: Clock
     event_ids: EventIds
+    #: Makes the protocol that takes over a connection whose client speaks HTTP/2, from its first bytes on.
+    http2: Callable[[], asyncio.Protocol] | None
     max_body_bytes: int
     max_head_bytes: int
     draining: bool = False
@@ -152,6 +156,9 @@ class ClientConnection(asyncio.Protocol):
         if not self._pending:
             self._first_byte_s = time.monotonic()
         self._pending = b""
+        if data.startswith(b"PRI ") and self._parts.http2 is not None and _HTTP2_PREFACE.startswith(data[:18]):
+            self._become_http2(data, self._parts.http2)
+            return
         if data[:1] in b"\r\n":
             data = data.lstrip(b"\r\n")
         end = data.find(b"\r\n\r\n") + 4
@@ -169,6 +176,17 @@ class ClientConnection(asyncio.Protocol):
         if head is not self._head:
             self._settle(head)
         self._begin(head, data, end)
+
+    def _become_http2(self, data: bytes, make: Callable[[], asyncio.Protocol]) -> None:
+        """The client speaks HTTP/2 from the start: from here on the connection belongs to another protocol."""
+        if len(data) < len(_HTTP2_PREFACE):
+            self._pending = data
+            return
+        protocol = make()
+        self._parts.connections.discard(self)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
 
     def _settle(self, head: Head) -> None:
         """Work out what follows from a head alone."""
@@ -374,6 +392,8 @@ class ClientConnection(asyncio.Protocol):
         if exchange.route is not None:
             exchange.first_byte_s = time.monotonic()
             exchange.response.head = head
+            if head.is_stream:
+                exchange.response.arrivals = []
             if not head.names_request_id:
                 added = exchange.id_line
             elif head.request_id != exchange.request_id:

@@ -1,13 +1,20 @@
 """One request and its answer while they pass: what capture needs to know, gathered on the way."""
 
+import time
+
 from logger_sidecar.heads import NO_HEAD, Head
 from logger_sidecar.routes import Route
 
+_MAX_ARRIVALS = 4096
+
 
 class Half:
-    """One direction: its head and as much of its body as is captured. It is itself where body parts go."""
+    """One direction: its head and as much of its body as is captured. It is itself where body parts go.
 
-    __slots__ = ("_room", "head", "parts", "seen_bytes", "truncated")
+    ``arrivals``: None, or for a streamed answer when each piece came: bytes of the body so far, monotonic seconds.
+    """
+
+    __slots__ = ("_room", "arrivals", "head", "parts", "seen_bytes", "truncated")
 
     def __init__(self) -> None:
         self.head = NO_HEAD
@@ -19,18 +26,28 @@ class Half:
         self.parts: list[bytes] = []
         self.seen_bytes = 0
         self.truncated = False
+        self.arrivals: list[tuple[int, float]] | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The captured part of the body."""
+        parts = self.parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def take_whole(self, body: bytes, room_bytes: int) -> None:
         """As ``begin`` and ``append``, in one step: this is all of the body."""
         self.seen_bytes = len(body)
         self.truncated = self.seen_bytes > room_bytes
         self.parts = [body[:room_bytes] if self.truncated else body]
+        self.arrivals = None
         self._room = 0
 
     def append(self, data: bytes, /) -> None:
         """Take one more piece of the body, as far as there is room."""
         size = len(data)
         self.seen_bytes += size
+        if self.arrivals is not None and len(self.arrivals) < _MAX_ARRIVALS:
+            self.arrivals.append((self.seen_bytes, time.monotonic()))
         if size <= self._room:
             self.parts.append(data)
             self._room -= size

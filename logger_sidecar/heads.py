@@ -80,6 +80,7 @@ class Head:
         "expects_continue",
         "headers",
         "is_probe",
+        "is_stream",
         "keep_alive",
         "method",
         "must_rewrite",
@@ -116,6 +117,8 @@ class Head:
         self.variant = ""
         self.request_id = ""
         self.is_probe = False
+        #: Server-sent events: passed on as they come, and one event when they have ended.
+        self.is_stream = False
         self.expects_continue = False
         self.keep_alive = True
         self.must_rewrite = False
@@ -159,6 +162,7 @@ class _Reader:
             self._head.content_length = int(value)
         elif code == _TYPE:
             self._head.content_type = value.decode("latin-1")
+            self._head.is_stream = value[:17].lower() == b"text/event-stream"
         elif code >= _ID:
             _take_id(self._head, code, value)
         else:
@@ -293,7 +297,7 @@ class ResponseReader(_Reader):
         self._body_due = not head.must_rewrite
         self._in_step = head.content_length == 0 and not head.must_rewrite
         is_plain = head.keep_alive and not head.chunked and not head.must_rewrite and not head.names_request_id
-        if is_plain and head.content_length >= 0:
+        if is_plain and head.content_length >= 0 and not head.is_stream:
             head.whole_bytes = head.size + head.content_length
         return head
 

@@ -19,7 +19,7 @@ from driftline import names
 from driftline.clock import Clock
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, metrics_answer, serve_admin
-from logger_sidecar.capture import Capture, Redactor
+from logger_sidecar.capture import Capture
 from logger_sidecar.client import ClientConnection, ProxyParts
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.heads import HeaderNames
@@ -34,9 +34,7 @@ _log = logging.getLogger("driftline.sidecar")
 _BACKLOG = 2048
 
 
-def run(
-    settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock, *, redactor: Redactor | None = None
-) -> int:
+def run(settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> int:
     """Run the sidecar until SIGTERM or SIGINT; returns the exit code.
 
     ``shipper`` None, or the sink ``none``: nothing is shipped, the spool is read by somebody else.
@@ -47,19 +45,13 @@ def run(
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Sidecar(settings, shipper, clock, redactor).run())
+        return runner.run(Sidecar(settings, shipper, clock).run())
 
 
 class Sidecar:
     """One sidecar, from listening to drained."""
 
-    def __init__(
-        self,
-        settings: SidecarSettings,
-        shipper: ShipperSettings | None,
-        clock: Clock,
-        redactor: Redactor | None = None,
-    ) -> None:
+    def __init__(self, settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> None:
         self.settings = settings
         self.listen_port = 0
         self.admin_port = 0
@@ -86,15 +78,7 @@ class Sidecar:
             max_idle=settings.max_idle_upstream,
             max_head_bytes=settings.max_head_bytes,
         )
-        capture = Capture(
-            self.spool,
-            self.meters,
-            source=settings.source,
-            namespace=settings.namespace,
-            variant=settings.variant,
-            sample_rate=settings.sample_rate,
-            redactor=redactor,
-        )
+        capture = Capture(self.spool, self.meters, settings.capture_policy())
         self._parts = ProxyParts(
             pool=self.pool,
             routes=RouteTable(settings.default_model, settings.model_version),
@@ -103,6 +87,7 @@ class Sidecar:
             meters=self.meters,
             clock=clock,
             event_ids=EventIds(random.getrandbits),
+            http2=None,
             max_body_bytes=settings.max_body_bytes,
             max_head_bytes=settings.max_head_bytes,
         )

@@ -6,6 +6,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from driftline import names
+from logger_sidecar.capture import CapturePolicy
+from logger_sidecar.sampling import Sampler
 
 #: Never captured, whatever the allow-list says: they hold credentials.
 SECRET_HEADERS = frozenset(
@@ -72,6 +74,15 @@ class SidecarSettings:
     def source(self) -> str:
         """What events say they come from: ``/NAMESPACE/WORKLOAD/POD``."""
         return f"/{self.namespace}/{self.workload}/{self.pod or self.workload}"
+
+    def capture_policy(self) -> CapturePolicy:
+        """What is kept of the inferences."""
+        return CapturePolicy(
+            source=self.source,
+            namespace=self.namespace,
+            variant=self.variant,
+            sampler=Sampler(rate=self.sample_rate),
+        )
 
     @property
     def default_model(self) -> str:

@@ -8,6 +8,7 @@ operating system: it outlives the death of the process; a segment is flushed to 
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,22 @@ from logger_sidecar.segments import list_segments
 REASON_SPOOL_FULL = "spool_full"
 REASON_DISK_ERROR = "disk_error"
 _BATCH_FRAMES = 4096
+
+
+class Unfinished(bytes):
+    """A frame with work left to do before it may be written: a stream to be folded, a body to be redacted."""
+
+    __slots__ = ()
+
+
+class Finisher(Protocol):
+    """Does that work, away from the request path."""
+
+    def finish(self, frames: Sequence[bytes]) -> Sequence[bytes | str]:
+        """Each frame as it may be written, in order; a text instead is the reason why it may not."""
+
+    def close(self) -> None:
+        """No more will come."""
 
 
 class Receipt(Protocol):
@@ -42,9 +59,11 @@ class SpoolWriter:
         segment_bytes: int,
         buffer_bytes: int,
         first_offset: int,
+        finisher: Finisher | None = None,
         flush_interval_s: float = 0.02,
     ) -> None:
         self.max_bytes = max_bytes
+        self._finisher = finisher
         self._directory = directory
         self._buffer_bytes = buffer_bytes
         self._segment_bytes = segment_bytes
@@ -120,6 +139,8 @@ class SpoolWriter:
                 looked_at = time.monotonic()
         self._write_queue()
         self._delete_passed()
+        if self._finisher is not None:
+            self._finisher.close()
         with contextlib.suppress(OSError):
             self._segments.close()
 
@@ -138,17 +159,26 @@ class SpoolWriter:
         self._limit_bytes = self._taken_bytes + room
 
     def _write_queue(self) -> None:
-        while count := min(len(self._payloads), _BATCH_FRAMES):
-            frames = [pack_frame(payload) for payload in self._payloads[:count]]
-            size = sum(map(len, frames))
-            while size > self._segment_bytes and len(frames) > 1:
-                size -= len(frames.pop())
-            count = len(frames)
-            receipts = self._receipts[:count]
+        while self._payloads:
+            count, size = self._next_batch()
+            payloads, receipts = self._payloads[:count], self._receipts[:count]
             del self._payloads[:count], self._receipts[:count]
-            self._write_batch(frames, receipts)
+            if self._finisher is not None:
+                payloads, receipts = _finished(payloads, receipts, self._finisher)
+            if payloads:
+                self._write_batch([pack_frame(payload) for payload in payloads], receipts)
             self._taken_bytes += size
             self._set_limit()
+
+    def _next_batch(self) -> tuple[int, int]:
+        """How many payloads fit into one segment, at least one, and their bytes as frames."""
+        count = size = 0
+        for payload in self._payloads[:_BATCH_FRAMES]:
+            length = len(payload) + HEADER.size
+            if count and size + length > self._segment_bytes:
+                break
+            count, size = count + 1, size + length
+        return count, size
 
     def _write_batch(self, frames: list[bytes], receipts: list[Receipt]) -> None:
         try:
@@ -167,3 +197,21 @@ class SpoolWriter:
             self._segments.delete_passed()
         except OSError as error:
             self.last_error = str(error)
+
+
+def _finished(payloads: list[bytes], receipts: list[Receipt], finisher: Finisher) -> tuple[list[bytes], list[Receipt]]:
+    """The payloads as they may be written, with their receipts; the receipts of all others are told why."""
+    waiting = [index for index, payload in enumerate(payloads) if isinstance(payload, Unfinished)]
+    if not waiting:
+        return payloads, receipts
+    outcome = dict(zip(waiting, finisher.finish([payloads[index] for index in waiting]), strict=True))
+    kept: list[bytes] = []
+    kept_receipts: list[Receipt] = []
+    for index, (payload, receipt) in enumerate(zip(payloads, receipts, strict=True)):
+        done = outcome.get(index, payload)
+        if isinstance(done, str):
+            receipt.lost(done)
+        else:
+            kept.append(done)
+            kept_receipts.append(receipt)
+    return kept, kept_receipts

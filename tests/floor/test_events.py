@@ -66,6 +66,11 @@ events = st.builds(
     sample_rate=rates,
     truncated=st.booleans(),
     traceparent=st.none() | words,
+    chunk_count=st.integers(0, 2**63 - 1),
+    ttft_ms=milliseconds,
+    stream_error=st.just("") | words,
+    not_observable=st.just("") | words,
+    redacted=st.booleans(),
 )
 
 
@@ -168,7 +173,16 @@ def as_cloud_event(message: KafkaMessage) -> Any:
 
 
 def test_the_cloudevents_package_reads_our_attributes() -> None:
-    event = an_event(grpc_status=0, truncated=True, sample_rate=0.25)
+    event = an_event(
+        grpc_status=0,
+        truncated=True,
+        sample_rate=0.25,
+        chunk_count=7,
+        ttft_ms=3.5,
+        stream_error="CUDA out of memory",
+        not_observable="shared_memory",
+        redacted=True,
+    )
     seen = as_cloud_event(encode_inference(event))
     assert seen.get_specversion() == "1.0"
     assert seen.get_type() == names.CE_TYPE_INFERENCE
@@ -188,6 +202,11 @@ def test_the_cloudevents_package_reads_our_attributes() -> None:
         "samplerate": "0.25",
         "truncated": "true",
         "traceparent": event.traceparent,
+        "chunkcount": "7",
+        "ttftms": "3.5",
+        "streamerror": "CUDA out of memory",
+        "notobservable": "shared_memory",
+        "redacted": "true",
     }
     assert {name: seen.get_extension(name) for name in extensions} == extensions
 

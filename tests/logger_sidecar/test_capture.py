@@ -4,14 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
-from logger_sidecar.capture import is_sampled
 from logger_sidecar.request_ids import body_id
 from logger_sidecar.routes import RouteTable
+from logger_sidecar.sampling import is_sampled
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, sidecar
 
 
@@ -55,19 +53,6 @@ def test_without_a_spool_inference_goes_on_and_the_loss_is_counted(tmp_path: Pat
         running.stop()
         assert running.outcomes() == {"requests": 5, "logged": 0, "sampled_out": 0, "disk_error": 5}
     upstream.close()
-
-
-@given(st.text(max_size=40), st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_rate_keeps_what_a_lower_one_keeps(request_id: str, one: float, other: float) -> None:
-    low, high = sorted((one, other))
-    assert is_sampled(request_id, low) <= is_sampled(request_id, high)
-
-
-def test_the_share_kept_is_the_rate() -> None:
-    kept = sum(is_sampled(f"request-{number}", 0.2) for number in range(20_000))
-    assert abs(kept - 4000) < 5 * (20_000 * 0.2 * 0.8) ** 0.5
-    assert is_sampled("x", 1.0)
-    assert not is_sampled("x", 0.0)
 
 
 def test_label_values_are_bounded_and_unknown_models_share_one(tmp_path: Path) -> None:

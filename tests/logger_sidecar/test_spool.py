@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from driftline.records import Malformed
 from logger_sidecar.frames import pack_frame
 from logger_sidecar.segments import list_segments, segment_path
 from logger_sidecar.spool import SpoolSource
-from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.spool_writer import SpoolWriter, Unfinished
 
 
 class Tally:
@@ -283,3 +284,37 @@ def wait_for(condition: object) -> None:
             return
         pause.wait(0.005)
     raise AssertionError("it did not happen")
+
+
+class Upper:
+    """Finishes by writing bodies in capitals; refuses those that say so, and keeps count of what it was given."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.closed = False
+
+    def finish(self, frames: Sequence[bytes]) -> list[bytes | str]:
+        self.given += len(frames)
+        return ["unreadable" if b"refuse" in frame else frame.replace(b"plain", b"PLAIN") for frame in frames]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_unfinished_frames_are_finished_before_they_touch_the_disk_and_in_order(tmp_path: Path) -> None:
+    finisher, tally = Upper(), Tally()
+    made = SpoolWriter(
+        tmp_path, max_bytes=1 << 20, segment_bytes=4096, buffer_bytes=1 << 18, first_offset=0, finisher=finisher
+    )
+    bodies = [b"plain", b"refuse", b"as it is: plain", b"plain too"]
+    for number, body in enumerate(bodies):
+        payload = encode_frame(event(number, body))
+        made.append(payload if number == 2 else Unfinished(payload), tally)
+    made.start()
+    assert made.close(10)
+    source = SpoolSource(tmp_path, "reader", lambda _: None)
+    found = [record.content.request.body for record in source.poll(10, 1.0)]  # type: ignore[union-attr]
+    source.close()
+    assert found == [b"PLAIN", b"as it is: plain", b"PLAIN too"]
+    assert tally.counts == {"written": 3, "unreadable": 1}
+    assert (finisher.given, finisher.closed, made.buffered_bytes) == (3, True, 0)
