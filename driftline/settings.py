@@ -14,6 +14,7 @@ Pool(size=8, timeout_s=1.0)
 import dataclasses
 import difflib
 import math
+import re
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,59 +32,77 @@ def load(
     *,
     environ: Mapping[str, str],
     file: Mapping[str, Any] | None = None,
+    file_name: str = "file",
     arguments: Mapping[str, Any] | None = None,
 ) -> T:
     """An instance of the frozen dataclass ``cls``; raises SettingsError that names every wrong key and value.
 
-    ``arguments`` whose value is None count as not given. A ``validate()`` method, where there is one, returns further
-    faults as a list of sentences.
+    ``file_name``: what faults call the file. ``arguments`` whose value is None count as not given. A ``validate()``
+    method, where there is one, returns further faults as a list of sentences; one that begins with a setting's name is
+    completed by where the value came from.
     """
-    hints = get_type_hints(cls)
-    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    faults: list[str] = []
-    values: dict[str, Any] = {}
+    taken = _Taken(cls)
     for key, value in (file or {}).items():
-        _take(key, value, f"file key '{key}'", fields, hints, values, faults)
+        taken.take(key, value, f"{file_name} key '{key}'")
     env_prefix = f"{ENV_PREFIX}{prefix}_"
     for name, text in environ.items():
         if name.startswith(env_prefix):
-            _take(name.removeprefix(env_prefix).lower(), text, name, fields, hints, values, faults)
+            taken.take(name.removeprefix(env_prefix).lower(), text, name)
     for key, value in (arguments or {}).items():
         if value is not None:
-            _take(key, value, f"--{key.replace('_', '-')}", fields, hints, values, faults)
-    missing = [
-        f"'{field.name}' is required"
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if field.name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if faults or missing:
-        raise SettingsError(f"settings of {prefix.lower()}", [*faults, *missing])
-    settings = cls(**values)
-    validate: Callable[[], list[str]] | None = getattr(settings, "validate", None)
-    if validate is not None and (found := validate()):
-        raise SettingsError(f"settings of {prefix.lower()}", found)
+            taken.take(key, value, f"--{key.replace('_', '-')}")
+    missing = taken.missing()
+    settings = None if missing else cls(**taken.values)
+    faults = [*taken.faults, *missing, *taken.faults_between(settings)]
+    if settings is None or faults:
+        raise SettingsError(f"settings of {prefix.lower()}", faults)
     return settings
 
 
-def _take(
-    key: str,
-    value: Any,
-    origin: str,
-    fields: set[str],
-    hints: Mapping[str, Any],
-    values: dict[str, Any],
-    faults: list[str],
-) -> None:
-    if key not in fields:
-        near = difflib.get_close_matches(key, sorted(fields), n=1)
-        faults.append(f"{origin} is not a setting" + (f"; did you mean '{near[0]}'?" if near else ""))
-        return
-    try:
-        values[key] = _convert(value, hints[key])
-    except (ValueError, TypeError):
-        faults.append(f"{origin} is '{value}', which is not {_describe(hints[key])}")
+class _Taken:
+    """Values on their way into a settings class: the good ones, where each came from, and what is wrong with others."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        self._hints = get_type_hints(cls)
+        self._fields = {field.name: field for field in dataclasses.fields(cls)}
+        self._origins: dict[str, str] = {}
+        self._wrong: set[str] = set()
+        self.values: dict[str, Any] = {}
+        self.faults: list[str] = []
+
+    def take(self, key: str, value: Any, origin: str) -> None:
+        """Take one value, over any taken before it."""
+        if key not in self._fields:
+            near = difflib.get_close_matches(key, sorted(self._fields), n=1)
+            self.faults.append(f"{origin} is not a setting" + (f"; did you mean '{near[0]}'?" if near else ""))
+            return
+        self._origins[key] = origin
+        try:
+            self.values[key] = _convert(value, self._hints[key])
+        except (ValueError, TypeError):
+            self._wrong.add(key)
+            self.faults.append(f"{origin} is '{value}', which is not {_describe(self._hints[key])}")
+
+    def missing(self) -> list[str]:
+        """A sentence per required setting that nobody gave."""
+        return [
+            f"'{name}' is required"
+            for name, field in self._fields.items()
+            if name not in self.values
+            and field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+        ]
+
+    def faults_between(self, settings: Any) -> list[str]:
+        """What the settings find wrong with themselves, but for what only follows from a fault named already."""
+        validate: Callable[[], list[str]] | None = getattr(settings, "validate", None)
+        found = [] if validate is None else validate()
+        wrong = [re.compile(rf"\b{name}\b") for name in self._wrong]
+        return [self._with_origin(fault) for fault in found if not any(name.search(fault) for name in wrong)]
+
+    def _with_origin(self, fault: str) -> str:
+        origin = self._origins.get(fault.partition(" ")[0])
+        return fault if origin is None else f"{fault} ({origin})"
 
 
 def _convert(value: Any, hint: Any) -> Any:

@@ -160,4 +160,24 @@ def test_all_faults_come_together_with_what_is_missing() -> None:
 
 
 def test_faults_between_fields_are_reported_by_validate() -> None:
-    assert faults_of({}, size=-1) == ["size must be above 0"]
+    assert faults_of({}, size=-1) == ["size must be above 0 (--size)"]
+
+
+def test_a_fault_between_fields_says_where_the_value_came_from() -> None:
+    assert faults_of({}, {"size": -1}) == ["size must be above 0 (file key 'size')"]
+    assert faults_of({"DRIFTLINE_KITCHEN_SIZE": "0"}) == ["size must be above 0 (DRIFTLINE_KITCHEN_SIZE)"]
+
+
+def test_faults_between_fields_come_with_the_others_but_not_those_that_only_follow_from_them() -> None:
+    assert faults_of({"DRIFTLINE_KITCHEN_MODE": "wild"}, size=0) == [
+        "DRIFTLINE_KITCHEN_MODE is 'wild', which is not one of calm, busy",
+        "size must be above 0 (--size)",
+    ]
+    assert faults_of({"DRIFTLINE_KITCHEN_SIZE": "x"}, {"size": -1}) == [
+        "DRIFTLINE_KITCHEN_SIZE is 'x', which is not a whole number"
+    ]
+
+
+def test_the_file_goes_by_its_own_name() -> None:
+    with pytest.raises(SettingsError, match="^settings of kitchen: home.yaml key 'siz' is not a setting; did you mean"):
+        load(Kitchen, "KITCHEN", environ={}, file={"siz": 1}, file_name="home.yaml", arguments={"cook": "Ada"})
