@@ -1,5 +1,7 @@
 """Settings of the sidecar process and of its child, the shipper."""
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,12 +31,29 @@ SECRET_HEADERS = frozenset(
 class SidecarSettings:
     """Settings of ``driftline sidecar`` (prefix SIDECAR).
 
-    ``listen_host``, ``admin_host``: an empty text is every interface. ``max_body_bytes``: how much of each body is
-    captured. ``spool_max_bytes``: bound of the spool, memory included. ``sample_rate``: share of the inferences kept,
-    decided by the request id; errors of the server are always kept. ``model``: the name used where the path has none
-    (empty: the workload). ``max_models``: bound of the label values; streams beyond it count as "other".
-    ``response_timeout_s``: longest silence of the model server. ``idle_timeout_s``: how long a silent client connection
-    is kept. ``drain_timeout_s``: longest wait for requests in flight, and again for the shipper, at the end.
+    Each setting's sentence here is also the manual's and that of ``--print-config``.
+
+    ``upstream``: address of the model server. ``listen_host``, ``admin_host``: address to listen on; an empty text is
+    every interface. ``listen_port``: where clients send their requests. ``admin_port``: port of /metrics, /healthz and
+    /readyz. ``spool_directory``: where events wait for their sinks; the sidecar's own directory. ``spool_max_bytes``:
+    bound of the spool, memory included. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of
+    what waits in memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``:
+    longest head of a request or an answer.
+    ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``: keep what failed,
+    whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a stream).
+    ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that. ``keep_headers``: keep
+    requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value only.
+    ``capture_headers``: headers written on the event, of requests and of answers, in any case; those of
+    ``keep_headers`` are too. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the
+    name used where the path has none; an empty text is the workload. ``model_version``: the version used where the
+    path has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of
+    the label values of metrics; streams beyond it count as "other".
+    ``max_idle_upstream``: connections to the model server kept for the next request. ``connect_timeout_s``: longest
+    wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
+    ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
+    flight, and again for the shipper, at the end. ``sink``: "kafka" starts the shipper; with "none" the spool is read
+    by somebody else. ``log_level``: how much is said on standard error. ``watch_config_s``: seconds between two looks
+    whether the configuration's files changed; 0 waits for SIGHUP.
     """
 
     upstream: str = "http://127.0.0.1:8000"
@@ -49,6 +68,9 @@ class SidecarSettings:
     max_body_bytes: int = 1024 * 1024
     max_head_bytes: int = 65536
     sample_rate: float = 1.0
+    keep_errors: bool = True
+    keep_slower_than_s: float = math.inf
+    keep_headers: tuple[str, ...] = ()
     namespace: str = "default"
     workload: str = "model-server"
     pod: str = ""
@@ -63,6 +85,8 @@ class SidecarSettings:
     idle_timeout_s: float = 300.0
     drain_timeout_s: float = 20.0
     sink: Literal["kafka", "none"] = "kafka"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    watch_config_s: float = 0.0
 
     @property
     def upstream_address(self) -> tuple[str, int]:
@@ -81,8 +105,24 @@ class SidecarSettings:
             source=self.source,
             namespace=self.namespace,
             variant=self.variant,
-            sampler=Sampler(rate=self.sample_rate),
+            sampler=Sampler(
+                rate=self.sample_rate,
+                keep_errors=self.keep_errors,
+                keep_slower_than_s=self.keep_slower_than_s,
+                keep_headers=self.kept_for,
+            ),
         )
+
+    @property
+    def kept_for(self) -> dict[str, str]:
+        """The headers of ``keep_headers``, lower case, with the value each must have; an empty text is any."""
+        pairs = (text.partition("=") for text in self.keep_headers)
+        return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+    @property
+    def read_headers(self) -> tuple[str, ...]:
+        """The headers that are read for the event or for a rule, lower case."""
+        return tuple(dict.fromkeys([*(name.lower() for name in self.capture_headers), *self.kept_for]))
 
     @property
     def default_model(self) -> str:
@@ -103,15 +143,15 @@ class SidecarSettings:
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
-            *[
-                f"capture_headers names '{name}', which holds credentials and is never captured"
-                for name in self.capture_headers
-                if name.lower() in SECRET_HEADERS
-            ],
+            *_header_faults("capture_headers", self.capture_headers),
+            *_header_faults("keep_headers", tuple(self.kept_for)),
+            *_below_zero(self, ("keep_slower_than_s", "watch_config_s")),
             *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]
 
 
+#: A token of RFC 9110, 5.6.2.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABOVE_ZERO = (
     "max_head_bytes",
     "max_models",
@@ -129,9 +169,17 @@ _ABOVE_ZERO = (
 class ShipperSettings:
     """Settings of ``python -m logger_sidecar.shipper`` (prefix SHIPPER).
 
-    ``bootstrap_servers``: ``HOST:PORT`` with commas between. ``compression``: "auto" takes lz4 where its library is
-    installed, else gzip. ``max_request_bytes``: an event that is longer as a message is skipped and counted; the
-    topic's ``max.message.bytes`` must allow it. ``parent_pid``: the shipper ends when this process is gone.
+    ``spool_directory``: the sidecar's; taken from there where the sidecar starts the shipper. ``bootstrap_servers``:
+    Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose acknowledgement counts; "all" is
+    every replica in sync. ``compression``: "auto" takes lz4 where its library is installed, else gzip.
+    ``batch_records``: events handed to a sink at once, at most. ``linger_ms``, ``batch_bytes``: how long and up to
+    which size the producer gathers messages. ``max_request_bytes``: an event that is longer as a message is skipped
+    and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait for an
+    acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a batch is tried again.
+    ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``, ``admin_port``: where
+    /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``: what brokers call it.
+    ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``, ``ssl_cafile``: how it shows who
+    it is, and knows who the brokers are. ``parent_pid``: the shipper ends when this process is gone.
     """
 
     spool_directory: Path = Path("spool")
@@ -191,6 +239,20 @@ class ShipperSettings:
 def _above_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
     return [
         f"{name} is {getattr(settings, name)}; it must be above 0" for name in fields if not getattr(settings, name) > 0
+    ]
+
+
+def _below_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
+    found = {name: getattr(settings, name) for name in fields}
+    return [f"{name} is {value:g}; it must not be below 0" for name, value in found.items() if not value >= 0]
+
+
+def _header_faults(setting: str, headers: tuple[str, ...]) -> list[str]:
+    faults = [f"{setting} names '{name}', which is not a header" for name in headers if not _HEADER.fullmatch(name)]
+    return faults + [
+        f"{setting} names '{name}', which holds credentials and is never captured"
+        for name in headers
+        if name.lower() in SECRET_HEADERS
     ]
 
 
