@@ -144,6 +144,10 @@ class ClientConnection(asyncio.Protocol):
         if self.silent_ticks > idle_ticks and (self._exchange is None or self._request_open or self._write_paused):
             self.transport.abort()
 
+    def read_anew(self) -> None:
+        """Settings have changed: what follows from a head is worked out again from the next request on."""
+        self._reader.forget()
+
     def drain(self) -> None:
         """Answer what is in flight, then close."""
         if self._exchange is None:

@@ -51,12 +51,17 @@ class HeaderNames:
     """Which headers mean something, for any spelling seen; shared by all connections."""
 
     def __init__(self, captured: Collection[str]) -> None:
-        self._codes = dict(_CODES)
-        for name in (names.HEADER_BINARY_LENGTH, *captured):
-            self._codes.setdefault(name.lower().encode(), _KEPT)
         self._spellings: dict[bytes, int] = {}
         #: Code of a spelling seen before; a plain dict lookup on the path.
         self.known = self._spellings.get
+        self.follow(captured)
+
+    def follow(self, captured: Collection[str]) -> None:
+        """Keep these headers from the next head on that is read; readers must be told to ``forget`` theirs."""
+        self._codes = dict(_CODES)
+        for name in (names.HEADER_BINARY_LENGTH, *captured):
+            self._codes.setdefault(name.lower().encode(), _KEPT)
+        self._spellings.clear()
 
     def learn(self, name: bytes) -> int:
         """The code of a spelling not seen before."""
@@ -128,6 +133,11 @@ class Head:
         self.target = b""
         self.status = 0
 
+    def outdate(self) -> None:
+        """No later message counts as saying the same as this one."""
+        self.whole_bytes = 0
+        self.before_id = self.behind_id = b""
+
     @property
     def names_request_id(self) -> bool:
         """Whether there is an ``x-request-id`` header."""
@@ -167,6 +177,12 @@ class _Reader:
             _take_id(self._head, code, value)
         else:
             _take_rare(self._head, code, name, value)
+
+    def forget(self) -> None:
+        """Read the next head even if it says what the newest said: what is looked for has changed."""
+        if self._newest is not None:
+            self._newest.outdate()
+            self._newest = None
 
     def pass_body(self, body: bytes) -> None:
         """Step over a body that came whole, so that the parser need not be made anew."""

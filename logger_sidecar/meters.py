@@ -76,6 +76,10 @@ class Meters:
         self._other = StreamMeters(OTHER, "", "")
         self._upstream_errors: dict[str, int] = {}
 
+    def follow(self, max_streams: int) -> None:
+        """Bound the label values by this from now on; streams that are counted already stay."""
+        self._max_streams = max_streams
+
     def stream(self, model: str, version: str, variant: str, status: int) -> StreamMeters:
         """The counters of one stream."""
         found = self._streams.get((model, version, variant))

@@ -84,6 +84,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunks = None
         self.silent_ticks = 0
 
+    def read_anew(self) -> None:
+        """Settings have changed: the next answer's head is read even if it says what the newest said."""
+        self._reader.forget()
+
     def release(self) -> None:
         """The caller is gone; what is on the way would be in nobody's name, so the connection ends."""
         self._caller = None
@@ -243,6 +247,13 @@ class UpstreamPool:
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
+
+    def follow(self, *, connect_timeout_s: float, max_idle: int) -> None:
+        """Go by these settings, and by changed header names, from now on."""
+        self._connect_timeout_s = connect_timeout_s
+        self._max_idle = max_idle
+        for connection in self._all:
+            connection.read_anew()
 
     def take_idle(self) -> UpstreamConnection | None:
         """A connection that nobody uses, if there is one."""
