@@ -37,7 +37,7 @@ from logger_sidecar.settings import ShipperSettings, SidecarSettings
 upstream, port, spool, rate, kafka = sys.argv[1:]
 settings = SidecarSettings(
     upstream=upstream, listen_host="127.0.0.1", listen_port=int(port), admin_host="127.0.0.1", admin_port=0,
-    spool_directory=Path(spool), spool_max_bytes=4 << 30, sample_rate=float(rate), sink="kafka" if kafka else "none",
+    spool_directory=Path(spool), spool_max_bytes=4 << 30, sample_rate=float(rate), sinks=("kafka",) if kafka else (),
 )
 shipper = ShipperSettings(bootstrap_servers=(kafka,), admin_host="127.0.0.1", admin_port=0) if kafka else None
 sys.exit(run(settings, shipper, system_clock))

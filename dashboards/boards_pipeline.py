@@ -3,6 +3,7 @@
 from dashboards.board_options import ANNOTATIONS, GOOD_SHARE, VARIABLES, BoardOptions
 from dashboards.panels import GREEN, RED, YELLOW, BoardSpec, PanelSpec, Query, RowSpec
 from dashboards.queries import DROPPED, age, increase, quantile, rate, select, share_of, top, total
+from dashboards.rows_sidecar import gpu_row, proxy_row
 from driftline import names
 
 
@@ -14,10 +15,12 @@ def pipeline_health(options: BoardOptions) -> BoardSpec:
         description="From the wire to the page: each link with what it took, lost and still holds.",
         rows=(
             RowSpec("Capture and spool", _capture()),
+            proxy_row(),
             RowSpec("Shipper", _shipper()),
             RowSpec("Collector", _collector()),
             RowSpec("What the collector could not take", _collector_faults()),
             RowSpec("Detectors and pages", _detectors()),
+            gpu_row(),
         ),
         annotations=ANNOTATIONS,
         variables=VARIABLES,
@@ -104,6 +107,30 @@ def _shipper() -> tuple[PanelSpec, ...]:
             "timeseries",
             "bytes",
             (Query(total(select(names.SHIPPER_LAG_BYTES), "sink"), "{{sink}}"),),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Read for a sink, not yet taken",
+            "Spool bytes in the batch that a sink is being given.",
+            "timeseries",
+            "bytes",
+            (Query(total(select(names.SHIPPER_INFLIGHT_BYTES), "sink"), "{{sink}}"),),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Oldest undelivered event",
+            "Age of the oldest event that a sink has not yet taken; grows while the sink is away.",
+            "timeseries",
+            "s",
+            (Query(total(select(names.SHIPPER_LAG_AGE), "sink"), "{{sink}}"),),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Sinks that take events",
+            "1 while a sink takes events, 0 while it is away.",
+            "timeseries",
+            "short",
+            (Query(total(select(names.SHIPPER_SINK_UP), "sink"), "{{sink}}"),),
             minimum=0.0,
         ),
         PanelSpec(

@@ -44,6 +44,12 @@ PARTITION = "partition"
 PART = "part"
 SINK = "sink"
 DIRECTION = "direction"
+STATE = "state"
+IMPLEMENTATION = "implementation"
+RELEASE = "release"
+GPU = "gpu"
+GPU_UUID = "uuid"
+GPU_NAME = "name"
 VERDICT = "verdict"
 OWNER = "owner"
 SEVERITY = "severity"
@@ -64,6 +70,8 @@ OUTCOME_PASS = "pass"  # noqa: S105 - an outcome, not a password
 OUTCOME_FAIL = "fail"
 OUTCOME_CORRECT = "correct"
 OUTCOME_INCORRECT = "incorrect"
+OUTCOME_APPLIED = "applied"
+OUTCOME_REFUSED = "refused"
 OUTCOME_DELIVERED = "delivered"
 OUTCOME_FAILED = "failed"
 
@@ -84,6 +92,9 @@ class Metric:
 #: Upper bounds in seconds; the usual latency objectives (0.1, 0.2, 0.25, 0.5, 1) are bounds: an SLO reads one bucket.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DELAY_BUCKETS_S = (1.0, 10.0, 60.0, 600.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 86400.0, 7 * 86400.0, 30 * 86400.0)
+
+#: Time added by a proxy: a tenth of a millisecond is usual.
+OVERHEAD_BUCKETS_S = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
 
 # --- sidecar ------------------------------------------------------------------------------------------------------
 SIDECAR_REQUESTS = Metric(
@@ -118,6 +129,46 @@ CAPTURE_EVENTS = Metric(
     (*STREAM, OUTCOME, REASON),
     "What became of each inference as an event: logged, sampled_out or dropped with its reason. They add up to all.",
 )
+SIDECAR_OVERHEAD = Metric(
+    "driftline_sidecar_overhead_seconds",
+    "histogram",
+    (DIRECTION,),
+    "Time from bytes read on one side to their being passed on to the other, capture included; a sample of all.",
+    OVERHEAD_BUCKETS_S,
+)
+SIDECAR_UPSTREAM_CONNECTIONS = Metric(
+    "driftline_sidecar_upstream_connections",
+    "gauge",
+    (STATE,),
+    "Connections to the model server: busy with a request, idle, or still being opened for a waiting request.",
+)
+CAPTURE_QUEUE_EVENTS = Metric(
+    "driftline_capture_queue_events", "gauge", (), "Events in memory that are not yet written to the spool."
+)
+CAPTURE_QUEUE_BYTES = Metric(
+    "driftline_capture_queue_bytes", "gauge", (), "Bytes in memory that are not yet written to the spool."
+)
+SPOOL_WRITE_ERRORS = Metric(
+    "driftline_spool_write_errors_total", "counter", (), "Writes to the spool that the disk refused."
+)
+CONFIG_RELOADS = Metric(
+    "driftline_config_reloads_total",
+    "counter",
+    (OUTCOME,),
+    "Configurations read while running: applied, or refused whole because of a fault.",
+)
+CONFIG_LAST_RELOAD_SUCCESSFUL = Metric(
+    "driftline_config_last_reload_successful", "gauge", (), "1 when the newest configuration is the one in force."
+)
+CONFIG_LAST_RELOAD = Metric(
+    "driftline_config_last_reload_success_timestamp_seconds",
+    "gauge",
+    (),
+    "When the configuration in force was read.",
+)
+BUILD_INFO = Metric(
+    "driftline_build_info", "gauge", (PART, RELEASE, IMPLEMENTATION), "Always 1; which build of a part this is."
+)
 SPOOL_BYTES = Metric("driftline_spool_bytes", "gauge", (), "Bytes now in the spool.")
 SPOOL_LIMIT_BYTES = Metric("driftline_spool_limit_bytes", "gauge", (), "Bytes the spool may hold.")
 SPOOL_OLDEST_AGE = Metric(
@@ -130,12 +181,46 @@ SHIPPER_EVENTS = Metric(
     "Events a sink took (delivered) or lost (failed).",
 )
 SHIPPER_LAG_BYTES = Metric("driftline_shipper_lag_bytes", "gauge", (SINK,), "Spool bytes not yet delivered to a sink.")
+SHIPPER_LAG_AGE = Metric(
+    "driftline_shipper_lag_age_seconds",
+    "gauge",
+    (SINK,),
+    "Age of the oldest event that is on its way to a sink and not yet taken; 0 when none is.",
+)
+SHIPPER_INFLIGHT_BYTES = Metric(
+    "driftline_shipper_inflight_bytes", "gauge", (SINK,), "Spool bytes read for a sink and not yet acknowledged by it."
+)
+SHIPPER_SINK_UP = Metric(
+    "driftline_shipper_sink_up", "gauge", (SINK,), "1 while a sink takes events, 0 while it is away."
+)
 SHIPPER_DELIVERY = Metric(
     "driftline_shipper_delivery_seconds",
     "histogram",
     (SINK,),
     "Time from handing a batch to a sink to its acknowledgement.",
     LATENCY_BUCKETS_S,
+)
+
+# --- accelerators (NVML) ------------------------------------------------------------------------------------------
+_DEVICE = (GPU, GPU_UUID, GPU_NAME)
+GPU_UTILIZATION = Metric(
+    "driftline_gpu_utilization_ratio", "gauge", _DEVICE, "Share of the time in which a kernel ran on the device."
+)
+GPU_MEMORY_USED = Metric("driftline_gpu_memory_used_bytes", "gauge", _DEVICE, "Memory of the device in use.")
+GPU_MEMORY_TOTAL = Metric("driftline_gpu_memory_total_bytes", "gauge", _DEVICE, "Memory of the device.")
+GPU_POWER = Metric("driftline_gpu_power_watts", "gauge", _DEVICE, "Power the device draws.")
+GPU_TEMPERATURE = Metric("driftline_gpu_temperature_celsius", "gauge", _DEVICE, "Temperature of the device.")
+GPU_PROCESSES = Metric(
+    "driftline_gpu_processes", "gauge", _DEVICE, "Compute processes on the device that can be seen from here."
+)
+GPU_PROCESS_MEMORY = Metric(
+    "driftline_gpu_process_memory_bytes",
+    "gauge",
+    _DEVICE,
+    "Memory of the device held by the compute processes that can be seen from here.",
+)
+GPU_READINGS = Metric(
+    "driftline_gpu_readings_total", "counter", (OUTCOME,), "Readings of all devices: delivered or failed."
 )
 
 # --- model server -------------------------------------------------------------------------------------------------

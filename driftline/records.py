@@ -7,11 +7,15 @@ from driftline.events import InferenceEvent, Label
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A record that could not be read as an event or label; it goes to the dead letters with its raw bytes."""
+    """A record that could not be read as an event or label; it goes to the dead letters with its raw bytes.
+
+    ``events``: how many it stands for; more than one where a part of the stream was given up before it was read.
+    """
 
     reason: str
     detail: str
     raw: bytes
+    events: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,13 +73,14 @@ def _environment(options: InjectOptions, upstream_port: int, workload: str) -> l
         "DRIFTLINE_SIDECAR_VARIANT": options.variant,
         "DRIFTLINE_SIDECAR_MODEL": options.model,
         "DRIFTLINE_SIDECAR_MODEL_VERSION": options.model_version,
-        "DRIFTLINE_SIDECAR_SINK": "kafka" if options.kafka_bootstrap else "none",
         "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": options.kafka_bootstrap,
         "DRIFTLINE_SHIPPER_ADMIN_PORT": options.shipper_admin_port,
     }
     fields = {"DRIFTLINE_SIDECAR_NAMESPACE": "metadata.namespace", "DRIFTLINE_SIDECAR_POD": "metadata.name"}
     return [
         *({"name": name, "value": str(value)} for name, value in values.items() if value != ""),
+        # Said even where it is empty: the default would ship to a broker that nobody named.
+        {"name": "DRIFTLINE_SIDECAR_SINKS", "value": "kafka" if options.kafka_bootstrap else ""},
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
     ]
 

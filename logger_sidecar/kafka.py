@@ -9,34 +9,42 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from driftline.errors import UnavailableError
-from driftline.events import KafkaMessage
+from driftline.events import InferenceEvent, KafkaMessage, encode_inference
+from logger_sidecar.kafka_batches import TOO_LARGE_HERE, Numbered, deliver_numbered
 from logger_sidecar.settings import ShipperSettings
+from logger_sidecar.sink_urls import SinkUrl
+from logger_sidecar.sinks import REASON_REFUSED, REASON_TOO_LARGE, BatchBounds, password_of
 
-REASON_TOO_LARGE = "too_large"
-REASON_REFUSED = "refused"
-# Refused by the producer itself, before it was sent: nothing else is touched by it.
-_TOO_LARGE_HERE = "too_large_here"
 # What the same message will meet again; all else may pass later.
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 _REFUSED = (kafka_errors.InvalidRecordError, kafka_errors.InvalidTimestampError)
 
 
+def open_sink(url: SinkUrl, settings: ShipperSettings) -> "KafkaSink":
+    """Part of sinks: the sink of this URL."""
+    return KafkaSink(settings, url.name)
+
+
 class KafkaSink:
     """A producer in order and without duplicates of its own; connects at the first delivery."""
 
-    name = "kafka"
-
-    def __init__(self, settings: ShipperSettings) -> None:
+    def __init__(self, settings: ShipperSettings, name: str = "kafka") -> None:
+        self.name = name
+        self.bounds = BatchBounds(max_events=settings.batch_records)
         self._settings = settings
         self._producer: KafkaProducer | None = None
 
-    def deliver(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
+    def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
+        """Part of sinks.Sink: send all, and wait until each is acknowledged."""
+        return self.send([encode_inference(event) for event in events])
+
+    def send(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
         """Send all, wait until each is acknowledged; returns, by index, the reason for each that never can be.
 
         Raises UnavailableError when the broker did not take them all; then all must be sent again.
         """
         try:
-            return self._deliver(list(enumerate(messages)))
+            return deliver_numbered(list(enumerate(messages)), self._send, self.close)
         except kafka_errors.KafkaError as error:
             self.close()
             detail = f"{','.join(self._settings.bootstrap_servers)}: {type(error).__name__}: {error}"
@@ -48,30 +56,7 @@ class KafkaSink:
         if producer is not None:
             producer.close(timeout=0.5)
 
-    def _deliver(self, messages: Sequence[tuple[int, KafkaMessage]]) -> dict[int, str]:
-        """Deliver numbered messages, looking for the guilty ones where the broker refuses a batch.
-
-        A refused batch puts an idempotent producer out of order: it fails everything else on its way with the same
-        error. So what failed is sent again in halves, each with a new producer, until a refused one stands alone.
-        """
-        failed = self._send(messages)
-        refused = {index: reason for index, reason in failed.items() if reason}
-        if not refused:
-            return {}
-        if any(reason != _TOO_LARGE_HERE for reason in refused.values()):
-            self.close()
-        done = {index: REASON_TOO_LARGE for index, reason in refused.items() if reason == _TOO_LARGE_HERE}
-        suspects = [(index, message) for index, message in messages if index in failed and index not in done]
-        if len(suspects) == 1:
-            [(index, _)] = suspects
-            return done | {index: failed[index] or REASON_REFUSED}
-        half = len(suspects) // 2
-        for part in (suspects[:half], suspects[half:]):
-            if part:
-                done |= self._deliver(part)
-        return done
-
-    def _send(self, messages: Sequence[tuple[int, KafkaMessage]]) -> dict[int, str]:
+    def _send(self, messages: Numbered) -> dict[int, str]:
         """The reason for each message that failed; empty where another message was the reason.
 
         Raises KafkaError when one failed for a reason that may pass, and none for one that will not.
@@ -83,7 +68,7 @@ class KafkaSink:
                     self._settings.topic, value=message.value, key=message.key, headers=message.headers
                 )
             except _TOO_LARGE:
-                failed[index] = _TOO_LARGE_HERE
+                failed[index] = TOO_LARGE_HERE
             else:
                 sent.append((index, future))
         deadline = time.monotonic() + self._settings.request_timeout_s * 2
@@ -97,7 +82,7 @@ class KafkaSink:
                 failed[index] = REASON_REFUSED
             except kafka_errors.KafkaError as error:
                 failed[index], passing = "", error
-        if passing is not None and all(reason in ("", _TOO_LARGE_HERE) for reason in failed.values()):
+        if passing is not None and all(reason in ("", TOO_LARGE_HERE) for reason in failed.values()):
             raise passing
         return failed
 
@@ -128,8 +113,11 @@ def _configuration(settings: ShipperSettings) -> dict[str, Any]:
     optional = {
         "sasl_mechanism": settings.sasl_mechanism,
         "sasl_plain_username": settings.sasl_username,
-        "sasl_plain_password": settings.sasl_password,
+        "sasl_plain_password": password_of(settings),
         "ssl_cafile": settings.ssl_cafile,
+        "ssl_certfile": settings.ssl_certfile,
+        "ssl_keyfile": settings.ssl_keyfile,
+        "ssl_password": settings.ssl_password,
     }
     return configuration | {key: value for key, value in optional.items() if value}
 

@@ -23,6 +23,7 @@ from logger_sidecar.capture import Capture
 from logger_sidecar.client import ClientConnection, ProxyParts
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.heads import HeaderNames
+from logger_sidecar.http2_serving import http2_factory
 from logger_sidecar.meters import Meters
 from logger_sidecar.routes import RouteTable
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
@@ -37,7 +38,7 @@ _BACKLOG = 2048
 def run(settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> int:
     """Run the sidecar until SIGTERM or SIGINT; returns the exit code.
 
-    ``shipper`` None, or the sink ``none``: nothing is shipped, the spool is read by somebody else.
+    ``shipper`` None, or no sinks: nothing is shipped, the spool is read by somebody else.
     Raises OSError when a port is taken.
     """
     # What lives now lives to the end; what a request makes is freed by its reference count, so the collector of cycles
@@ -54,6 +55,8 @@ class Sidecar:
     def __init__(self, settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> None:
         self.settings = settings
         self.listen_port = 0
+        #: 0 where gRPC has no port of its own.
+        self.grpc_port = 0
         self.admin_port = 0
         #: Set once both ports are open.
         self.started = threading.Event()
@@ -91,6 +94,15 @@ class Sidecar:
             max_body_bytes=settings.max_body_bytes,
             max_head_bytes=settings.max_head_bytes,
         )
+        self._http2 = self._parts.http2 = http2_factory(
+            settings,
+            capture=capture,
+            meters=self.meters,
+            clock=clock,
+            event_ids=self._parts.event_ids,
+            registry=self._parts,
+        )
+        self._grpc_server: asyncio.Server | None = None
         self._supervisor = _supervisor(settings, shipper)
         self._tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
 
@@ -127,6 +139,11 @@ class Sidecar:
             lambda: ClientConnection(self._parts), settings.listen_host, settings.listen_port, backlog=_BACKLOG
         )
         self.listen_port = server.sockets[0].getsockname()[1]
+        if settings.grpc_listen_port is not None:
+            self._grpc_server = await loop.create_server(
+                self._http2, settings.listen_host, settings.grpc_listen_port, backlog=_BACKLOG
+            )
+            self.grpc_port = self._grpc_server.sockets[0].getsockname()[1]
         routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready}
         admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin.sockets[0].getsockname()[1]
@@ -153,6 +170,8 @@ class Sidecar:
     async def _drain(self, server: asyncio.Server) -> None:
         self._parts.draining = True
         server.close()
+        if self._grpc_server is not None:
+            self._grpc_server.close()
         for connection in list(self._parts.connections):
             connection.drain()
         deadline = time.monotonic() + self.settings.drain_timeout_s
@@ -190,7 +209,7 @@ class Sidecar:
         return len(self._parts.connections)
 
     def _requests_inflight(self) -> int:
-        return sum(not connection.is_idle for connection in self._parts.connections)
+        return sum(connection.calls_in_flight for connection in self._parts.connections)
 
     def _spool_gauges(self) -> list[tuple[names.Metric, float]]:
         return [
@@ -201,9 +220,11 @@ class Sidecar:
 
 
 def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:
-    if shipper is None or settings.sink == "none":
+    if shipper is None or not settings.sinks:
         return None
-    own = dataclasses.replace(shipper, spool_directory=settings.spool_directory.absolute(), parent_pid=os.getpid())
+    own = dataclasses.replace(
+        shipper, spool_directory=settings.spool_directory.absolute(), sinks=settings.sinks, parent_pid=os.getpid()
+    )
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(f"{ENV_PREFIX}SHIPPER_")}
     # The child finds this package even where it is not installed but lies on the path.
     inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)

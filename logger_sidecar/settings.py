@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from driftline import names
+from logger_sidecar import sink_urls
 from logger_sidecar.capture import CapturePolicy
 from logger_sidecar.sampling import Sampler
 
@@ -51,9 +52,17 @@ class SidecarSettings:
     ``max_idle_upstream``: connections to the model server kept for the next request. ``connect_timeout_s``: longest
     wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
     ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
-    flight, and again for the shipper, at the end. ``sink``: "kafka" starts the shipper; with "none" the spool is read
-    by somebody else. ``log_level``: how much is said on standard error. ``watch_config_s``: seconds between two looks
-    whether the configuration's files changed; 0 waits for SIGHUP.
+    flight, and again for the shipper, at the end. ``sinks``: where events go, each a URL or "kafka"; with none the
+    spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is
+    then not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the
+    disk, so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which
+    leaves it to the system, within half a minute). ``log_level``: how much is said on standard error.
+    ``watch_config_s``: seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP.
+    ``grpc_upstream``: where the model server speaks gRPC, ``http://HOST:PORT``; empty: the same as ``upstream``.
+    ``grpc_listen_port``: a further port, for gRPC alone; ``listen_port`` takes gRPC, too. ``grpc_capture_methods``:
+    methods whose calls are captured besides those of inference.GRPCInferenceService, as ``package.Service/Method``.
+    ``grpc_capture_bytes``: how much the calls in flight may keep of their bodies, all together; past it bodies are cut.
+    ``grpc_max_calls``: calls of one connection that are followed at a time; inferences beyond it are dropped.
     """
 
     upstream: str = "http://127.0.0.1:8000"
@@ -84,14 +93,29 @@ class SidecarSettings:
     response_timeout_s: float = 600.0
     idle_timeout_s: float = 300.0
     drain_timeout_s: float = 20.0
-    sink: Literal["kafka", "none"] = "kafka"
+    sinks: tuple[str, ...] = ("kafka",)
+    drop_policy: Literal["newest", "oldest"] = "newest"
+    fsync: Literal["segment", "batch", "never"] = "segment"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     watch_config_s: float = 0.0
+    grpc_upstream: str = ""
+    grpc_listen_port: int | None = None
+    grpc_capture_methods: tuple[str, ...] = ()
+    grpc_capture_bytes: int = 64 * 1024 * 1024
+    grpc_max_calls: int = 1000
 
     @property
     def upstream_address(self) -> tuple[str, int]:
         """Host and port of the model server."""
         parts = urlsplit(self.upstream)
+        return parts.hostname or "", parts.port or 80
+
+    @property
+    def grpc_upstream_address(self) -> tuple[str, int]:
+        """Host and port where the model server speaks gRPC."""
+        if not self.grpc_upstream:
+            return self.upstream_address
+        parts = urlsplit(self.grpc_upstream)
         return parts.hostname or "", parts.port or 80
 
     @property
@@ -132,11 +156,15 @@ class SidecarSettings:
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
         return [
-            *_upstream_faults(self.upstream),
+            *_upstream_faults("upstream", self.upstream),
+            *(_upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
             *_port_faults("listen_port", self.listen_port),
+            *_port_faults("grpc_listen_port", self.grpc_listen_port or 0),
+            *_method_faults(self.grpc_capture_methods),
             *_port_faults("admin_port", self.admin_port),
             *_above_zero(self, _ABOVE_ZERO),
             *_spool_faults(self),
+            *sink_urls.faults(self.sinks),
             *(
                 []
                 if 0.0 <= self.sample_rate <= 1.0
@@ -162,6 +190,7 @@ _ABOVE_ZERO = (
     "segment_bytes",
     "spool_max_bytes",
     "buffer_bytes",
+    "grpc_max_calls",
 )
 
 
@@ -169,20 +198,25 @@ _ABOVE_ZERO = (
 class ShipperSettings:
     """Settings of ``python -m logger_sidecar.shipper`` (prefix SHIPPER).
 
-    ``spool_directory``: the sidecar's; taken from there where the sidecar starts the shipper. ``bootstrap_servers``:
-    Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose acknowledgement counts; "all" is
-    every replica in sync. ``compression``: "auto" takes lz4 where its library is installed, else gzip.
-    ``batch_records``: events handed to a sink at once, at most. ``linger_ms``, ``batch_bytes``: how long and up to
-    which size the producer gathers messages. ``max_request_bytes``: an event that is longer as a message is skipped
-    and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait for an
-    acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a batch is tried again.
-    ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``, ``admin_port``: where
+    ``spool_directory``, ``sinks``: the sidecar's; taken from there where the sidecar starts the shipper.
+    ``kafka_client``: the library that carries events to Kafka; "auto" takes confluent-kafka where it is installed.
+    ``bootstrap_servers``: Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose
+    acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes lz4 where its library is
+    installed, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``, ``batch_bytes``:
+    how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that is longer as a
+    message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait
+    for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a batch is tried
+    again. ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``, ``admin_port``: where
     /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``: what brokers call it.
-    ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``, ``ssl_cafile``: how it shows who
-    it is, and knows who the brokers are. ``parent_pid``: the shipper ends when this process is gone.
+    ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``: how it shows who it is.
+    ``sasl_password_file``: a file that holds the password, instead. ``ssl_cafile``: whose signature on the brokers'
+    certificates is trusted. ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``: its own certificate, the key to it
+    and the key's password, where brokers ask for one. ``parent_pid``: the shipper ends when this process is gone.
     """
 
     spool_directory: Path = Path("spool")
+    sinks: tuple[str, ...] = ("kafka",)
+    kafka_client: Literal["auto", "kafka-python", "confluent"] = "auto"
     bootstrap_servers: tuple[str, ...] = ("127.0.0.1:9092",)
     topic: str = names.TOPIC_INFERENCE
     acks: Literal["all", "1"] = "all"
@@ -202,12 +236,17 @@ class ShipperSettings:
     sasl_mechanism: str = ""
     sasl_username: str = ""
     sasl_password: str = ""
+    sasl_password_file: str = ""
     ssl_cafile: str = ""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+    ssl_password: str = ""
     parent_pid: int | None = None
 
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
-        faults = [
+        faults = sink_urls.faults(self.sinks)
+        faults += [
             f"bootstrap_servers holds '{server}', which is not HOST:PORT"
             for server in self.bootstrap_servers
             if not server.rpartition(":")[0] or not server.rpartition(":")[2].isdigit()
@@ -218,6 +257,10 @@ class ShipperSettings:
             faults.append("topic is empty")
         if self.security_protocol.startswith("SASL") and not self.sasl_mechanism:
             faults.append(f"security_protocol is {self.security_protocol}, which needs a sasl_mechanism")
+        if self.sasl_password and self.sasl_password_file:
+            faults.append("sasl_password and sasl_password_file are both given; one of them is enough")
+        if self.ssl_keyfile and not self.ssl_certfile:
+            faults.append("ssl_certfile is empty, and ssl_keyfile is of no use without it")
         return [
             *faults,
             *_port_faults("admin_port", self.admin_port),
@@ -269,11 +312,19 @@ def _spool_faults(settings: SidecarSettings) -> list[str]:
     ]
 
 
-def _upstream_faults(upstream: str) -> list[str]:
+def _upstream_faults(name: str, upstream: str) -> list[str]:
     try:
         parts = urlsplit(upstream)
         fits = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
         plain = parts.path in ("", "/") and not parts.query and not parts.username
     except ValueError:
         fits = plain = False
-    return [] if fits and plain else [f"upstream is '{upstream}', which is not http://HOST:PORT"]
+    return [] if fits and plain else [f"{name} is '{upstream}', which is not http://HOST:PORT"]
+
+
+def _method_faults(methods: tuple[str, ...]) -> list[str]:
+    return [
+        f"grpc_capture_methods names '{method}', which is not package.Service/Method"
+        for method in methods
+        if not re.fullmatch(r"[\w.]+/\w+", method)
+    ]

@@ -53,8 +53,11 @@ def sidecar(
     port: Port = None,
     admin_port: Annotated[int | None, typer.Option(help="Port of /metrics, /healthz and /readyz.")] = None,
     spool_dir: Annotated[Path | None, typer.Option(help="Directory of the spool.")] = None,
-    sink: Annotated[
-        str | None, typer.Option(help="kafka, or none: the spool is read by a collector beside it.")
+    sinks: Annotated[
+        str | None,
+        typer.Option(
+            help="Where events go: kafka, or URLs, with commas between; '' leaves them to a collector beside it."
+        ),
     ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers.")] = None,
 ) -> None:
@@ -68,11 +71,11 @@ def sidecar(
         "listen_port": port,
         "admin_port": admin_port,
         "spool_directory": spool_dir,
-        "sink": sink,
+        "sinks": sinks,
     }
     chosen = _settings(SidecarSettings, "SIDECAR", given)
     shipper = None
-    if chosen.sink != "none":
+    if chosen.sinks:
         shipper = _settings(
             ShipperSettings, "SHIPPER", {"bootstrap_servers": bootstrap, "spool_directory": chosen.spool_directory}
         )

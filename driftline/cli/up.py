@@ -157,7 +157,7 @@ def _sidecar(machine: Machine, common: Mapping[str, str]) -> Part:
         "DRIFTLINE_SHIPPER_ADMIN_PORT": str(machine.ports.shipper),
         **common,
     }
-    arguments += ["--sink", "none"] if machine.kafka is None else ["--sink", "kafka", "--bootstrap", machine.kafka]
+    arguments += ["--sinks", ""] if machine.kafka is None else ["--sinks", "kafka", "--bootstrap", machine.kafka]
     return Part("sidecar", tuple(arguments), environ, f"{machine.url(machine.ports.proxy_admin)}/healthz")
 
 

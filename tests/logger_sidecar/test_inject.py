@@ -90,7 +90,7 @@ def test_a_spool_of_any_size_gives_settings_that_hold(spool_max_bytes: int) -> N
 
 def test_without_a_broker_nothing_is_shipped() -> None:
     found = environment(sidecar(inject([deployment()], InjectOptions(kafka_bootstrap=""))[0]))
-    assert load(SidecarSettings, "SIDECAR", environ=found).sink == "none"
+    assert load(SidecarSettings, "SIDECAR", environ=found).sinks == ()
 
 
 def test_the_sidecar_is_bounded_unprivileged_and_probed() -> None:

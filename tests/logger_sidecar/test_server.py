@@ -52,7 +52,7 @@ def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[sub
         "admin_host": "127.0.0.1",
         "admin_port": 0,
         "spool_directory": spool,
-        "sink": "none",
+        "sinks": "",
         "drain_timeout_s": 3.0,
         **changes,
     }
@@ -115,7 +115,7 @@ def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Pa
 @pytest.mark.slow
 def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
-    with process(upstream.url, tmp_path, sink="kafka") as (sidecar, port):
+    with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, port):
         wait_for(lambda: len(children(sidecar.pid)) == 1)
         [first] = children(sidecar.pid)
         os.kill(first, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path)
 @pytest.mark.slow
 def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
-    with process(upstream.url, tmp_path, sink="kafka") as (sidecar, _port):
+    with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
         wait_for(lambda: len(children(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
         [shipper] = children(sidecar.pid)
         sidecar.kill()

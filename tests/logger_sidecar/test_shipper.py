@@ -19,44 +19,46 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
 from driftline.errors import UnavailableError
-from driftline.events import KafkaMessage, decode_inference
+from driftline.events import InferenceEvent, KafkaMessage, decode_inference
 from driftline.records import Malformed, Record
 from logger_sidecar.segments import read_cursor
 from logger_sidecar.server import environment_of
 from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.shipper import Shipper, ShipperMeters
+from logger_sidecar.shipper_meters import SinkMeters
+from logger_sidecar.shipping import Backoff, Shipper
+from logger_sidecar.sinks import BatchBounds
 from logger_sidecar.spool import SpoolSource
 from logger_sidecar.supervisor import Supervisor
 from tests.logger_sidecar.test_spool import event, fill, wait_for
 
 
 class ListSink:
-    """Takes messages; fails as often as told; refuses ids as told."""
+    """Takes events; fails as often as told; refuses ids as told."""
 
     name = "list"
 
-    def __init__(self, failures: int = 0, refuses: Sequence[bytes] = ()) -> None:
-        self.taken: list[KafkaMessage] = []
-        self._failures = failures
+    def __init__(self, failures: int = 0, refuses: Sequence[str] = (), bounds: BatchBounds | None = None) -> None:
+        self.taken: list[InferenceEvent] = []
+        self.batches: list[list[str]] = []
+        self.bounds = bounds or BatchBounds(max_events=10)
+        self.failures = failures
         self._refuses = refuses
 
-    def deliver(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
-        if self._failures:
-            self._failures -= 1
+    def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
+        if self.failures:
+            self.failures -= 1
             raise UnavailableError("list", "not now")
-        refused = {index: "too_large" for index, message in enumerate(messages) if message.key in self._refuses}
-        self.taken.extend(message for index, message in enumerate(messages) if index not in refused)
+        refused = {index: "too_large" for index, event in enumerate(events) if event.request_id in self._refuses}
+        self.taken.extend(event for index, event in enumerate(events) if index not in refused)
+        self.batches.append([event.id for event in events])
         return refused
 
     def close(self) -> None: ...
 
 
-def make(source: SpoolSource, sink: ListSink, slept: list[float]) -> tuple[Shipper, ShipperMeters]:
-    meters = ShipperMeters(sink.name, lambda: sum(source.lag().values()))
-    shipper = Shipper(
-        source, sink, meters, batch_records=10, first_backoff_s=1.0, max_backoff_s=4.0, sleep=slept.append
-    )
-    return shipper, meters
+def make(source: SpoolSource, sink: ListSink, slept: list[float]) -> tuple[Shipper, SinkMeters]:
+    meters = SinkMeters(sink.name, lambda: sum(source.lag().values()))
+    return Shipper(source, sink, meters, Backoff(1.0, 4.0, sleep=slept.append, jitter=lambda: 1.0)), meters
 
 
 def always() -> bool:
@@ -68,7 +70,7 @@ def test_everything_is_shipped_in_order_and_the_cursor_stands_at_the_end(tmp_pat
     source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink()
     shipper, meters = make(source, sink, [])
     assert shipper.drain(always)
-    assert [decode_inference(one.headers, one.value) for one in sink.taken] == [event(number) for number in range(35)]
+    assert sink.taken == [event(number) for number in range(35)]
     assert (meters.delivered, meters.failed, source.lag()) == (35, {}, {"spool:kafka": 0})
     source.close()
     again = SpoolSource(tmp_path, "kafka", lambda _partition: None)
@@ -96,10 +98,10 @@ def test_the_cursor_does_not_move_while_the_sink_is_away(tmp_path: Path) -> None
 
 def test_what_can_never_be_delivered_is_counted_and_stepped_over(tmp_path: Path) -> None:
     fill(tmp_path, range(5))
-    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(refuses=[b"r2"])
+    source, sink = SpoolSource(tmp_path, "kafka", lambda _partition: None), ListSink(refuses=["r2"])
     shipper, meters = make(source, sink, [])
     assert shipper.drain(always)
-    assert [message.key for message in sink.taken] == [b"r0", b"r1", b"r3", b"r4"]
+    assert [event.request_id for event in sink.taken] == ["r0", "r1", "r3", "r4"]
     assert (meters.delivered, meters.failed) == (4, {"too_large": 1})
 
 
@@ -125,8 +127,8 @@ class DamagedSource:
 
 def test_damage_in_the_spool_is_counted_and_stepped_over() -> None:
     source = DamagedSource()
-    meters = ShipperMeters("list", lambda: 0)
-    shipper = Shipper(source, ListSink(), meters, batch_records=1, first_backoff_s=1, max_backoff_s=1)
+    meters = SinkMeters("list", lambda: 0)
+    shipper = Shipper(source, ListSink(), meters, Backoff(1.0, 1.0))
     assert shipper.drain(always)
     assert (source.acknowledged, meters.failed) == (9, {"corrupt_frame": 1})
 
@@ -196,7 +198,7 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as gone:
         bootstrap = f"127.0.0.1:{gone.getsockname()[1]}"
     with shipper_process(tmp_path, bootstrap, request_timeout_s=0.3, drain_timeout_s=0.5) as (process, port):
-        wait_for(answers(port, "/healthz", "the sink is away"))
+        wait_for(answers(port, "/healthz", "away: kafka"))
         lag = next(
             family
             for family in text_string_to_metric_families(get(port, "/metrics"))
@@ -264,8 +266,8 @@ def test_an_event_too_large_for_kafka_is_counted_and_the_next_one_arrives(tmp_pa
     )
     sink = KafkaSink(settings)
     messages = [KafkaMessage([], b"k", b"x" * size) for size in (10, 6000, 10)]
-    assert sink.deliver(messages) == {1: "too_large"}
+    assert sink.send(messages) == {1: "too_large"}
     sink.close()
     generous = KafkaSink(ShipperSettings(bootstrap_servers=(kafka,), topic=settings.topic, compression="none"))
-    assert generous.deliver([KafkaMessage([], b"k", b"x" * 3_000_000), messages[0]]) == {0: "too_large"}
+    assert generous.send([KafkaMessage([], b"k", b"x" * 3_000_000), messages[0]]) == {0: "too_large"}
     generous.close()

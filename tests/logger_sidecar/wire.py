@@ -194,7 +194,7 @@ def sidecar(upstream: str, directory: Path, clock: Clock | None = None, **change
         "admin_host": "127.0.0.1",
         "admin_port": 0,
         "spool_directory": directory,
-        "sink": "none",
+        "sinks": (),
         "drain_timeout_s": 5.0,
         **changes,
     }
