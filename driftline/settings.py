@@ -33,11 +33,13 @@ def load(
     environ: Mapping[str, str],
     file: Mapping[str, Any] | None = None,
     file_name: str = "file",
+    annotations: Mapping[str, tuple[str, Any]] | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> T:
     """An instance of the frozen dataclass ``cls``; raises SettingsError that names every wrong key and value.
 
-    ``file_name``: what faults call the file. ``arguments`` whose value is None count as not given. A ``validate()``
+    ``file_name``: what faults call the file. ``annotations``: (key, value) by the name each was found under; they win
+    over the environment. ``arguments`` whose value is None count as not given. A ``validate()``
     method, where there is one, returns further faults as a list of sentences; one that begins with a setting's name is
     completed by where the value came from.
     """
@@ -48,6 +50,8 @@ def load(
     for name, text in environ.items():
         if name.startswith(env_prefix):
             taken.take(name.removeprefix(env_prefix).lower(), text, name)
+    for origin, (key, value) in (annotations or {}).items():
+        taken.take(key, value, origin)
     for key, value in (arguments or {}).items():
         if value is not None:
             taken.take(key, value, f"--{key.replace('_', '-')}")

@@ -24,7 +24,7 @@ def test_no_metric_is_named_twice() -> None:
 def test_names_keep_to_the_conventions(metric: Metric) -> None:
     assert re.fullmatch(r"driftline_[a-z][a-z0-9_]*", metric.name)
     assert metric.name.endswith("_total") == (metric.kind == "counter")
-    assert not re.search(r"_(ms|millis|milliseconds|kb|percent|bucket|count|sum|info)$", metric.name)
+    assert not re.search(r"_(ms|millis|milliseconds|kb|percent|bucket|count|sum)$|(?<!_build)_info$", metric.name)
     assert metric.help.endswith(".")
 
 
