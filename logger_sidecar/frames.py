@@ -1,6 +1,7 @@
-"""Frames of a spool segment: marker, length, CRC-32 of the payload, payload.
+"""Frames of a spool segment: marker, length, CRC-32 of the payload, CRC-32 of those three, payload.
 
-The marker lets a reader find the next whole frame behind a damaged one, so that damage costs only itself.
+A header that is whole says where the next frame begins, whatever became of the payload; behind a damaged header the
+marker lets a reader find the next whole frame. So damage costs the frames that it touches and no other.
 
 >>> data = pack_frame(b"first") + pack_frame(b"second")
 >>> [found.payload for found in scan_frames(data)]
@@ -12,11 +13,13 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MARKER = 0xD51F
+MARKER = 0xD520
 MARKER_BYTES = MARKER.to_bytes(2, "big")
-HEADER = struct.Struct(">HII")
+HEADER = struct.Struct(">HIII")
 #: Far above what a capture limit allows; a longer length can only be damage.
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
+_CHECKED = struct.Struct(">HII")
+_CHECK = struct.Struct(">I")
 
 
 class Found(NamedTuple):
@@ -32,7 +35,8 @@ class Found(NamedTuple):
 
 def pack_frame(payload: bytes) -> bytes:
     """The payload as it stands in a segment."""
-    return HEADER.pack(MARKER, len(payload), zlib.crc32(payload)) + payload
+    checked = _CHECKED.pack(MARKER, len(payload), zlib.crc32(payload))
+    return checked + _CHECK.pack(zlib.crc32(checked)) + payload
 
 
 def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
@@ -43,11 +47,11 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
     """
     position = 0
     while position < len(data):
-        payload = frame_at(data, position)
-        if payload is not None:
-            end = position + HEADER.size + len(payload)
+        length = frame_length_at(data, position)
+        if length is not None and position + length <= len(data):
+            end, payload = position + length, frame_at(data, position)
         else:
-            end = _end_of_damage(data, position, sealed)
+            end, payload = _end_of_damage(data, position, length, sealed), None
             if end < 0:
                 return
         yield Found(position, end, payload)
@@ -56,43 +60,39 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
 
 def frame_at(data: bytes, position: int) -> bytes | None:
     """The payload of the whole, undamaged frame that starts at ``position``; None where there is none."""
-    if len(data) - position < HEADER.size:
+    length = frame_length_at(data, position)
+    if length is None or position + length > len(data):
         return None
-    marker, length, checksum = HEADER.unpack_from(data, position)
-    start = position + HEADER.size
-    if marker != MARKER or length > MAX_PAYLOAD_BYTES or length > len(data) - start:
-        return None
-    payload = data[start : start + length]
-    return payload if zlib.crc32(payload) == checksum else None
+    payload = data[position + HEADER.size : position + length]
+    return payload if zlib.crc32(payload) == HEADER.unpack_from(data, position)[2] else None
 
 
 def frame_length_at(data: bytes, position: int) -> int | None:
-    """How long the frame at ``position`` says it is, header included; None where no header can be read."""
+    """How long the frame at ``position`` is, header included; None where no whole header stands."""
     if len(data) - position < HEADER.size:
         return None
-    marker, length, _checksum = HEADER.unpack_from(data, position)
-    return HEADER.size + int(length) if marker == MARKER and length <= MAX_PAYLOAD_BYTES else None
+    marker, length, _, check = HEADER.unpack_from(data, position)
+    if marker != MARKER or length > MAX_PAYLOAD_BYTES:
+        return None
+    return HEADER.size + int(length) if check == zlib.crc32(data[position : position + _CHECKED.size]) else None
 
 
-def _end_of_damage(data: bytes, position: int, sealed: bool) -> int:
+def _end_of_damage(data: bytes, position: int, length: int | None, sealed: bool) -> int:
     """Where reading goes on behind what is not a frame; -1 when it may still become one."""
-    length = frame_length_at(data, position)
-    end = position + (length or 0)
-    may_grow = (length is not None and end >= len(data)) or len(data) - position < HEADER.size
-    if may_grow and not sealed:
-        return -1
-    # A believable length is believed: a body may hold bytes that look like a frame, and must not be read as one.
-    if length is not None and (end == len(data) or data.startswith(MARKER_BYTES, end)):
-        return end
+    # A frame that is longer than what there is: nothing behind its header can be a frame of its own.
+    if length is not None:
+        return len(data) if sealed else -1
+    if len(data) - position < HEADER.size:
+        return len(data) if sealed else -1
     following = _next_frame(data, position + 1)
-    if following < 0 and not sealed:
-        return -1
-    return following if following >= 0 else len(data)
+    if following < 0:
+        return len(data) if sealed else -1
+    return following
 
 
 def _next_frame(data: bytes, position: int) -> int:
     while (position := data.find(MARKER_BYTES, position)) >= 0:
-        if frame_at(data, position) is not None:
+        if frame_length_at(data, position) is not None:
             return position
         position += 1
     return -1

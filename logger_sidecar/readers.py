@@ -20,26 +20,30 @@ _BEFORE_THE_LIST = "kafka"
 def forget_readers(directory: Path, configured: Iterable[str]) -> list[str]:
     """Give up the positions of sinks that are not ``configured`` any more; returns their names.
 
-    A position that a running process holds is left, and is tried again the next time.
+    A position that a running process holds is left, and is tried again the next time; so is everything on a disk that
+    cannot be written.
     """
     if not directory.is_dir():
         return []
     wanted, path = set(configured), directory / _LIST
     try:
         listed = set(path.read_text().split())
-    except FileNotFoundError:
+    except OSError:
         listed = {_BEFORE_THE_LIST}
     with_position = set(read_cursors(directory))
     stale = sorted(name for name in listed - wanted if name in with_position)
     gone = [name for name in stale if _forget(directory, name)]
-    _replace(path, "\n".join(sorted(wanted | (set(stale) - set(gone)))))
+    kept = wanted | (set(stale) - set(gone))
+    if kept != listed:
+        with contextlib.suppress(OSError):
+            _replace(path, "\n".join(sorted(kept)))
     return gone
 
 
 def _forget(directory: Path, name: str) -> bool:
     try:
         lock = FileLock(directory / f"{name}.reader-lock")
-    except UnavailableError:
+    except (UnavailableError, OSError):
         return False
     cursor_path(directory, name).unlink(missing_ok=True)
     _plan_path(directory, name).unlink(missing_ok=True)

@@ -1,27 +1,38 @@
-"""The spool's directory: segment files named by the offset they begin at, cursor files of its readers, locks.
+"""The spool's directory: segment files named by where they begin, cursor files of its readers, locks.
 
 An offset is one integer for the whole life of a spool: where the segment begins plus the place in it. A new spool
 begins at the current time in nanoseconds, so that a reader's position from an earlier spool is never ahead of it.
+
+A segment's name also says how many frames were written before it. So a reader that finds the next segments gone,
+because they were given up for newer ones, knows how many events that cost it.
 """
 
+import contextlib
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from driftline.errors import UnavailableError
 
 SEGMENT_SUFFIX = ".segment"
 CURSOR_SUFFIX = ".cursor"
+_NAME = re.compile(r"(\d+)-(\d+)\.segment\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment file: it holds the offsets from ``base`` to ``base + size_bytes``."""
+    """One segment file: it holds the offsets from ``base`` to ``base + size_bytes``.
+
+    ``first_number``: the number of its first frame, counted over the life of the spool.
+    """
 
     base: int
     size_bytes: int
     path: Path
+    first_number: int
 
     @property
     def end(self) -> int:
@@ -29,9 +40,16 @@ class Segment:
         return self.base + self.size_bytes
 
 
-def segment_path(directory: Path, base: int) -> Path:
-    """Where the segment that begins at ``base`` stands."""
-    return directory / f"{base:020d}{SEGMENT_SUFFIX}"
+class Place(NamedTuple):
+    """A reader's position, and how many frames were written before it; None where that is not known."""
+
+    offset: int
+    number: int | None
+
+
+def segment_path(directory: Path, base: int, first_number: int) -> Path:
+    """Where the segment that begins at ``base``, with the frame of this number, stands."""
+    return directory / f"{base:020d}-{first_number}{SEGMENT_SUFFIX}"
 
 
 def list_segments(directory: Path) -> list[Segment]:
@@ -40,11 +58,14 @@ def list_segments(directory: Path) -> list[Segment]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(SEGMENT_SUFFIX) and entry.name[: -len(SEGMENT_SUFFIX)].isdigit():
-                    base = int(entry.name[: -len(SEGMENT_SUFFIX)])
-                    segments.append(Segment(base, entry.stat().st_size, Path(entry.path)))
-    except FileNotFoundError:  # a segment, or all of them, went away while we looked
-        return sorted(segments, key=lambda segment: segment.base)
+                named = _NAME.match(entry.name)
+                if named is None:
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # it went away while we looked
+                    size_bytes = entry.stat().st_size
+                    segments.append(Segment(int(named[1]), size_bytes, Path(entry.path), int(named[2])))
+    except FileNotFoundError:
+        return []
     return sorted(segments, key=lambda segment: segment.base)
 
 
@@ -63,18 +84,31 @@ def read_cursors(directory: Path) -> dict[str, int]:
 
 def read_cursor(directory: Path, name: str) -> int | None:
     """The position of one reader; None when it never kept one or it cannot be read."""
+    place = read_place(directory, name)
+    return None if place is None else place.offset
+
+
+def read_place(directory: Path, name: str) -> Place | None:
+    """The position of one reader with its number; None when it never kept one or it cannot be read."""
     try:
-        return int(cursor_path(directory, name).read_text())
+        offset, _, number = cursor_path(directory, name).read_text().partition(" ")
+        return Place(int(offset), int(number) if number else None)
     except (OSError, ValueError):
         return None
 
 
-def write_cursor(directory: Path, name: str, position: int) -> None:
+def newest_number(directory: Path) -> int:
+    """The highest number that any reader has come to; 0 where there is none."""
+    places = [read_place(directory, name) for name in read_cursors(directory)]
+    return max((place.number for place in places if place is not None and place.number), default=0)
+
+
+def write_cursor(directory: Path, name: str, place: Place) -> None:
     """Keep a reader's position so that it outlives a crash of the machine."""
     path = cursor_path(directory, name)
     temporary = path.with_suffix(".cursor-new")
     with temporary.open("w") as file:
-        file.write(str(position))
+        file.write(str(place.offset) if place.number is None else f"{place.offset} {place.number}")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,8 +1,10 @@
 """The sidecar's side of the spool: frames are handed over in memory and written by a thread of their own.
 
-``append`` never waits. Bytes in memory and on disk together are bounded: past the bound the newest event is refused
-(reason ``spool_full``), because what is already promised to a reader is never taken back. Written means handed to the
-operating system: it outlives the death of the process; a segment is flushed to the disk when it is sealed.
+``append`` never waits. Bytes in memory and on disk together are bounded. Past the bound either the newest event is
+refused (reason ``spool_full``), because what is already promised to a reader is never taken back; or the oldest
+segment goes, and readers that had not passed it count what they lost. A spool that nobody reads always loses its
+oldest: nothing was promised to anybody. Written means handed to the operating system: it outlives the death of the
+process; when it is flushed to the disk is the ``fsync`` setting's choice.
 """
 
 import contextlib
@@ -10,15 +12,16 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from driftline.errors import UnavailableError
 from logger_sidecar.frames import HEADER, pack_frame
-from logger_sidecar.segment_writer import SegmentWriter
+from logger_sidecar.segment_writer import Fsync, SegmentWriter
 from logger_sidecar.segments import list_segments
 
 REASON_SPOOL_FULL = "spool_full"
 REASON_DISK_ERROR = "disk_error"
+DropPolicy = Literal["newest", "oldest"]
 _BATCH_FRAMES = 4096
 
 
@@ -61,6 +64,8 @@ class SpoolWriter:
         first_offset: int,
         finisher: Finisher | None = None,
         flush_interval_s: float = 0.02,
+        drop_policy: DropPolicy = "newest",
+        fsync: Fsync = "segment",
     ) -> None:
         self.max_bytes = max_bytes
         self._finisher = finisher
@@ -68,7 +73,11 @@ class SpoolWriter:
         self._buffer_bytes = buffer_bytes
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
-        self._segments = SegmentWriter(directory, segment_bytes, first_offset)
+        self._segments = SegmentWriter(directory, segment_bytes, first_offset, fsync)
+        self._drop_policy = drop_policy
+        self._drops_oldest = drop_policy == "oldest"
+        #: Bytes of segments that went, unread by somebody or by nobody, to make room.
+        self.overwritten_bytes = 0
         # The caller appends a receipt, then its payload; the writer takes as many of both as there are payloads.
         self._payloads: list[bytes] = []
         self._receipts: list[Receipt] = []
@@ -87,7 +96,7 @@ class SpoolWriter:
         """Take the directory over, as far as that is possible now, and begin writing."""
         with contextlib.suppress(OSError, UnavailableError):  # the first write tries again and says what is wrong
             self._segments.prepare()
-        self._set_limit()
+        self._look()
         self._thread.start()
 
     @property
@@ -134,8 +143,7 @@ class SpoolWriter:
             self._sleep()
             self._write_queue()
             if time.monotonic() - looked_at > 0.2:
-                self._delete_passed()
-                self._set_limit()
+                self._look()
                 looked_at = time.monotonic()
         self._write_queue()
         self._delete_passed()
@@ -154,9 +162,28 @@ class SpoolWriter:
         # would cost both of them more than the write.
         self._closing.wait(self._flush_interval_s)
 
+    def _look(self) -> None:
+        """See whether readers have passed something, and whether there are any."""
+        self._delete_passed()
+        if self._drop_policy == "newest":
+            self._drops_oldest = not self._segments.has_readers()
+        self._set_limit()
+
     def _set_limit(self) -> None:
-        room = min(self._buffer_bytes, self.max_bytes - self._segments.total_bytes)
-        self._limit_bytes = self._taken_bytes + room
+        room = self.max_bytes - self._segments.total_bytes
+        # What is dropped to make room is dropped when it is written; until then there is room for a buffer.
+        self._limit_bytes = self._taken_bytes + (
+            self._buffer_bytes if self._drops_oldest else min(self._buffer_bytes, room)
+        )
+
+    def _make_room(self, size: int) -> None:
+        """Drop the oldest segments until so many bytes fit in, with a buffer beside them."""
+        bound = self.max_bytes - self._buffer_bytes
+        while self._segments.total_bytes and self._segments.total_bytes + size > bound:
+            freed = self._segments.drop_oldest()
+            if not freed:
+                return
+            self.overwritten_bytes += freed
 
     def _write_queue(self) -> None:
         while self._payloads:
@@ -182,6 +209,8 @@ class SpoolWriter:
 
     def _write_batch(self, frames: list[bytes], receipts: list[Receipt]) -> None:
         try:
+            if self._drops_oldest:
+                self._make_room(sum(map(len, frames)))
             kept = self._segments.write(frames)
             self.last_error = ""
         except (OSError, UnavailableError) as error:

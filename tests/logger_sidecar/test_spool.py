@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections import Counter
@@ -12,14 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, Label, Payload, encode_frame
 from driftline.records import Malformed
-from logger_sidecar.frames import pack_frame
-from logger_sidecar.segments import list_segments, segment_path
+from logger_sidecar.frames import HEADER, pack_frame
+from logger_sidecar.readers import forget_readers
+from logger_sidecar.segment_writer import Fsync
+from logger_sidecar.segments import list_segments, read_cursors, segment_path
 from logger_sidecar.spool import SpoolSource
-from logger_sidecar.spool_writer import SpoolWriter, Unfinished
+from logger_sidecar.spool_writer import DropPolicy, SpoolWriter, Unfinished
 
 
 class Tally:
@@ -59,6 +64,20 @@ def fill(directory: Path, numbers: range, **changes: int) -> Tally:
     for number in numbers:
         if not spool.append(encode_frame(event(number)), tally):
             tally.counts["refused"] += 1
+    assert spool.close(10)
+    return tally
+
+
+def slowly(directory: Path, numbers: range, drop_policy: DropPolicy = "newest", **changes: int) -> Tally:
+    """Fills the spool no faster than its thread writes, so that the disk's bound is met and not the buffer's."""
+    given = {"max_bytes": 1 << 20, "segment_bytes": 4096, "buffer_bytes": 1 << 18, "first_offset": 1000, **changes}
+    spool, tally = SpoolWriter(directory, flush_interval_s=0.0, drop_policy=drop_policy, **given), Tally()
+    spool.start()
+    for number in numbers:
+        if not spool.append(encode_frame(event(number)), tally):
+            tally.counts["refused"] += 1
+        wait_for(lambda: spool.buffered_bytes == 0)
+        assert spool.bytes_held <= given["max_bytes"]
     assert spool.close(10)
     return tally
 
@@ -113,13 +132,150 @@ def test_a_large_frame_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_refuses_the_newest_and_keeps_the_oldest(tmp_path: Path) -> None:
-    tally = fill(tmp_path, range(2000), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
+    reader = SpoolSource(tmp_path, "reader", lambda _partition: None)
+    reader.close()  # it is away, and keeps its position
+    tally = slowly(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
     assert tally.counts["refused"] > 0
-    assert sum(tally.counts.values()) == 2000
+    assert sum(tally.counts.values()) == 400
     assert sum(segment.size_bytes for segment in list_segments(tmp_path)) <= 20_000
     found = read(tmp_path)
     assert found[:10] == [event(number) for number in range(10)]
     assert len(found) == tally.counts["written"]
+
+
+def test_a_spool_that_nobody_reads_keeps_the_newest_and_refuses_nothing(tmp_path: Path) -> None:
+    tally = slowly(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
+    assert tally.counts == {"written": 400}
+    assert sum(segment.size_bytes for segment in list_segments(tmp_path)) <= 20_000
+    found = read(tmp_path)
+    assert found == [event(number) for number in range(400 - len(found), 400)]  # nothing was lost by this reader
+
+
+def test_under_the_other_policy_the_oldest_go_and_each_reader_counts_what_it_lost(tmp_path: Path) -> None:
+    sizes = {"max_bytes": 20_000, "segment_bytes": 4000, "buffer_bytes": 5000}
+    ahead, behind = (SpoolSource(tmp_path, name, lambda _partition: None) for name in ("ahead", "behind"))
+    slowly(tmp_path, range(40), "oldest", **sizes)
+    records = ahead.poll(30, 0.0)
+    ahead.acknowledge(ahead.partition, records[-1].next_offset)
+    kept = behind.poll(5, 0.0)  # read, and not acknowledged
+    tally = slowly(tmp_path, range(40, 500), "oldest", **sizes)
+    assert tally.counts == {"written": 460}
+    for source, known in ((ahead, 30), (behind, 5)):
+        found = [record.content for record in source.poll(1000, 0.0)]
+        [lost, *rest] = found
+        assert isinstance(lost, Malformed)
+        assert (lost.reason, known + lost.events + len(rest)) == ("spool_overwritten", 500)
+        assert rest == [event(number) for number in range(500 - len(rest), 500)]
+        source.close()
+    # The one that had not acknowledged begins again where it had stood, and loses those five as well.
+    again = SpoolSource(tmp_path, "behind", lambda _partition: None)
+    first = again.poll(1000, 0.0)
+    assert isinstance(first[0].content, Malformed)
+    assert first[0].content.events + len(first) - 1 == 500
+    assert len(kept) == 5
+    again.close()
+
+
+def test_a_reader_that_is_not_configured_any_more_holds_nothing(tmp_path: Path) -> None:
+    for name in ("kafka", "archive", "collector"):
+        SpoolSource(tmp_path, name, lambda _partition: None).close()
+    assert forget_readers(tmp_path, ["kafka", "archive"]) == []
+    held = SpoolSource(tmp_path, "archive", lambda _partition: None)
+    assert forget_readers(tmp_path, ["kafka"]) == []  # somebody still reads under this name
+    held.close()
+    assert forget_readers(tmp_path, ["kafka"]) == ["archive"]
+    assert forget_readers(tmp_path, []) == ["kafka"]
+    assert set(read_cursors(tmp_path)) == {"collector"}  # not a sink's
+
+
+def test_the_cursor_of_the_only_sink_there_was_before_goes_as_well(tmp_path: Path) -> None:
+    SpoolSource(tmp_path, "kafka", lambda _partition: None).close()
+    assert forget_readers(tmp_path, ["archive"]) == ["kafka"]
+
+
+@pytest.mark.parametrize("fsync", ["segment", "batch", "never"])
+def test_however_it_is_flushed_what_is_written_is_read(tmp_path: Path, fsync: Fsync) -> None:
+    spool, tally = (
+        SpoolWriter(tmp_path, max_bytes=1 << 20, segment_bytes=500, buffer_bytes=1 << 18, first_offset=0, fsync=fsync),
+        Tally(),
+    )
+    spool.start()
+    for number in range(20):
+        spool.append(encode_frame(event(number)), tally)
+    assert spool.close(10)
+    assert read(tmp_path) == [event(number) for number in range(20)]
+
+
+def test_one_poll_reads_a_bounded_number_of_bytes(tmp_path: Path) -> None:
+    fill_with(tmp_path, [b"x" * 10_000] * 30)
+    source = SpoolSource(tmp_path, "a", lambda _partition: None, max_poll_bytes=35_000)
+    sizes = []
+    while records := source.poll(1000, 0.0):
+        sizes.append(len(records))
+    assert sizes == [4] * 7 + [2]
+
+
+def fill_with(directory: Path, bodies: Sequence[bytes], segment_bytes: int = 50_000) -> None:
+    spool, tally = writer(directory, segment_bytes=segment_bytes, max_bytes=1 << 24, buffer_bytes=1 << 22), Tally()
+    for number, body in enumerate(bodies):
+        assert spool.append(encode_frame(event(number, body)), tally)
+    assert spool.close(10)
+
+
+@given(st.data())
+def test_damage_anywhere_costs_the_frames_it_touches_and_no_other(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12))
+    bodies = [bytes([number]) * data.draw(st.integers(0, 300)) for number in range(count)]
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        fill_with(directory, bodies, data.draw(st.sampled_from([300, 1000, 100_000])))
+        places, whole = frame_places(directory), read(directory, "before")
+        segment = data.draw(st.sampled_from(list_segments(directory)))
+        first = data.draw(st.integers(0, segment.size_bytes - 1))
+        length = data.draw(st.integers(1, min(400, segment.size_bytes - first)))
+        content = bytearray(segment.path.read_bytes())
+        noise = data.draw(st.binary(min_size=length, max_size=length))
+        content[first : first + length] = noise
+        segment.path.write_bytes(content)
+        touched = {
+            number
+            for number, (start, end) in enumerate(places)
+            if start < segment.base + first + length and end > segment.base + first
+        }
+        if data.draw(st.booleans()):  # a writer that starts again leaves what is whole
+            fill(directory, range(900, 901))
+        found = [one for one in read(directory, "after") if isinstance(one, InferenceEvent)]
+        expected = {event.id for number, event in enumerate(whole) if number not in touched}
+        assert expected <= {one.id for one in found}
+        assert [one.id for one in found if one.id in expected] == sorted(expected, key=int)
+
+
+@given(st.data())
+def test_a_segment_cut_anywhere_costs_the_frames_behind_the_cut(data: st.DataObject) -> None:
+    bodies = [b"x" * data.draw(st.integers(0, 300)) for _ in range(data.draw(st.integers(1, 8)))]
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        fill_with(directory, bodies, 100_000)
+        places = frame_places(directory)
+        [segment] = list_segments(directory)
+        size = data.draw(st.integers(0, segment.size_bytes))
+        os.truncate(segment.path, size)
+        fill(directory, range(900, 901))
+        kept = sum(end <= segment.base + size for _, end in places)
+        ids = [one.id for one in read(directory) if isinstance(one, InferenceEvent)]
+        assert ids == [str(number) for number in range(kept)] + ["900"]
+
+
+def frame_places(directory: Path) -> list[tuple[int, int]]:
+    """Where each frame stands, by an arithmetic of its own: lengths as they were packed."""
+    places = []
+    for segment in list_segments(directory):
+        data, place = segment.path.read_bytes(), 0
+        while place < len(data):
+            length = HEADER.size + int.from_bytes(data[place + 2 : place + 6], "big")
+            places.append((segment.base + place, segment.base + place + length))
+            place += length
+    return places
 
 
 def test_segments_go_when_every_named_reader_has_passed_them(tmp_path: Path) -> None:
@@ -273,7 +429,7 @@ def test_a_segment_that_vanishes_is_stepped_over(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found[0] == event(0)
     assert found[-1] == event(299)
-    assert segment_path(tmp_path, 7).name == "00000000000000000007.segment"
+    assert segment_path(tmp_path, 7, 3).name == "00000000000000000007-3.segment"
 
 
 def wait_for(condition: object) -> None:
