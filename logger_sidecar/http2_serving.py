@@ -1,0 +1,71 @@
+"""Puts together what connections over HTTP/2 need, from the settings and the sidecar's parts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from driftline.clock import Clock
+from logger_sidecar.capture import Capture
+from logger_sidecar.event_ids import EventIds
+from logger_sidecar.grpc_calls import CallParts
+from logger_sidecar.grpc_heads import HeadMeaning, Methods
+from logger_sidecar.grpc_messages import CaptureRoom
+from logger_sidecar.http2_splice import Http2Connection, Registry, SpliceParts
+from logger_sidecar.meters import Meters
+from logger_sidecar.settings import SidecarSettings
+
+
+def http2_factory(
+    settings: SidecarSettings,
+    *,
+    capture: Capture,
+    meters: Meters,
+    clock: Clock,
+    event_ids: EventIds,
+    registry: Registry,
+    connect: Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]]]
+    | None = None,
+) -> "Http2Factory":
+    """What makes the protocol of each connection that speaks HTTP/2 from its first byte.
+
+    ``connect``: makes the transport to the model server's gRPC port; None: plain TCP to ``grpc_upstream``.
+    """
+    host, port = settings.grpc_upstream_address
+
+    async def plain(make: Callable[[], asyncio.Protocol]) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        return await asyncio.get_running_loop().create_connection(make, host, port)
+
+    calls = CallParts(
+        capture=capture,
+        meters=meters,
+        clock=clock,
+        event_ids=event_ids,
+        meaning=HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers),
+        room=CaptureRoom(settings.grpc_capture_bytes),
+        default_model=settings.default_model,
+        default_version=settings.model_version,
+        variant=settings.variant,
+        max_body_bytes=settings.max_body_bytes,
+        max_head_bytes=settings.max_head_bytes,
+        max_calls=settings.grpc_max_calls,
+    )
+    parts = SpliceParts(calls, registry, connect or plain, f"{host}:{port}", settings.connect_timeout_s)
+    return Http2Factory(parts)
+
+
+class Http2Factory:
+    """Makes the protocol of each connection that speaks HTTP/2."""
+
+    def __init__(self, parts: SpliceParts) -> None:
+        self._parts = parts
+
+    def __call__(self) -> Http2Connection:
+        """The protocol of one more connection."""
+        return Http2Connection(self._parts)
+
+    def follow(self, settings: SidecarSettings) -> None:
+        """Go by these settings from the next call on, on open connections too."""
+        calls = self._parts.calls
+        calls.meaning = HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers)
+        calls.default_model, calls.default_version = settings.default_model, settings.model_version
+        calls.variant = settings.variant
+        calls.max_body_bytes = settings.max_body_bytes
