@@ -11,7 +11,14 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+from logger_sidecar.head_grammar import is_trailer
+
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+# What may still become such a line. A piece is passed on only while it may, so that no reader who is easier to please
+# ever sees more than the beginning of a whole line.
+_SIZE_BEGUN = re.compile(rb"(?:[0-9a-fA-F]{1,15}(?:[ \t]*(?:;[\t -~\x80-\xff]*)?)?\r?)?")
+_TRAILER_BEGUN = re.compile(rb"[\t -~\x80-\xff]*\r?")
+_END_BEGUN = re.compile(rb"\r?")
 _MAX_LINE_BYTES = 1024
 
 
@@ -47,7 +54,7 @@ class ChunkedScanner:
         return -1
 
     def _size_line(self, data: bytes, position: int, parts: Parts) -> int:
-        line, position = self._take_line(data, position)
+        line, position = self._take_line(data, position, _SIZE_BEGUN)
         if not line:
             return position
         found = _SIZE_LINE.fullmatch(line)
@@ -66,7 +73,7 @@ class ChunkedScanner:
         return end
 
     def _data_end(self, data: bytes, position: int, parts: Parts) -> int:
-        line, position = self._take_line(data, position)
+        line, position = self._take_line(data, position, _END_BEGUN)
         if line and line != b"\r\n":
             raise ChunkError(f"{line[:40]!r} stands where a chunk should end")
         if line:
@@ -74,20 +81,26 @@ class ChunkedScanner:
         return position
 
     def _trailers(self, data: bytes, position: int, parts: Parts) -> int:
-        line, position = self._take_line(data, position)
+        line, position = self._take_line(data, position, _TRAILER_BEGUN)
         self._trailer_bytes += len(line)
         if self._trailer_bytes > self._limit_bytes:
             raise ChunkError("trailers are too long")
-        return ~position if line == b"\r\n" else position
+        if line == b"\r\n":
+            return ~position
+        if line and not is_trailer(line):
+            raise ChunkError("a trailer is not NAME: VALUE, or names the framing")
+        return position
 
-    def _take_line(self, data: bytes, position: int) -> tuple[bytes, int]:
-        """The line that ends in ``data``, with its end; empty while it goes on."""
+    def _take_line(self, data: bytes, position: int, begun: re.Pattern[bytes]) -> tuple[bytes, int]:
+        """The line that ends in ``data``, with its end; empty while it goes on. ``begun``: what it may begin with."""
         end = data.find(b"\n", position) + 1
         piece = data[position:end] if end else data[position:]
         line = self._line + piece
-        if len(line) > _MAX_LINE_BYTES:
+        if len(line) > (_MAX_LINE_BYTES if begun is not _TRAILER_BEGUN else self._limit_bytes):
             raise ChunkError("a line is too long")
         if not end:
+            if begun.fullmatch(line) is None:
+                raise ChunkError(f"{line[:40]!r} cannot become a line of the framing")
             self._line = line
             return b"", len(data)
         self._line = b""

@@ -3,63 +3,40 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import cast
 
 from driftline import names
-from driftline.clock import Clock
-from logger_sidecar.capture import STATUS_CLIENT_GONE, Capture
+from logger_sidecar.capture import STATUS_CLIENT_GONE
 from logger_sidecar.chunked import ChunkedScanner, ChunkError
+from logger_sidecar.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
 from logger_sidecar.error_answers import ERROR_HEAD, error_body, error_head
-from logger_sidecar.event_ids import EventIds
 from logger_sidecar.exchange import Exchange
-from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, RequestReader, other_id, rewritten
-from logger_sidecar.meters import Meters
+from logger_sidecar.head_grammar import HeadError, is_hopeless
+from logger_sidecar.heads import NO_HEAD, Head, RequestReader, other_id, rewritten
+from logger_sidecar.proxy_parts import ProxyParts
 from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
-from logger_sidecar.routes import Route, RouteTable
+from logger_sidecar.routes import Route
+from logger_sidecar.splice import Splice
 from logger_sidecar.upstream import (
+    REASON_BAD_RESPONSE,
     REASON_CLOSED,
     REASON_CONNECT_TIMEOUT,
+    REASON_QUEUE_TIMEOUT,
     REASON_TIMEOUT,
     UpstreamConnection,
-    UpstreamPool,
 )
 
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _MAX_PIPELINED_BYTES = 256 * 1024
-_RETRIABLE = frozenset({REASON_CLOSED})
-_TIMEOUTS = frozenset({REASON_TIMEOUT, REASON_CONNECT_TIMEOUT})
+_STATUS_OF = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
 
 
-@dataclass(slots=True)
-class ProxyParts:
-    """What all client connections share."""
-
-    pool: UpstreamPool
-    routes: RouteTable
-    header_names: HeaderNames
-    capture: Capture
-    meters: Meters
-    clock: Clock
-    event_ids: EventIds
-    #: Makes the protocol that takes over a connection whose client speaks HTTP/2, from its first bytes on.
-    http2: Callable[[], asyncio.Protocol] | None
-    max_body_bytes: int
-    max_head_bytes: int
-    draining: bool = False
-    connections: "set[ClientConnection]" = field(default_factory=set)
-    #: Set whenever the last connection has gone.
-    emptied: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(ClientFlow):
     """One client: reads a request, passes it on, passes the answer back, then looks at the next request."""
 
     def __init__(self, parts: ProxyParts) -> None:
-        self.transport: asyncio.Transport
-        self.silent_ticks = 0
-        self._parts = parts
+        super().__init__(parts)
         self._reader = RequestReader(parts.header_names)
         # The newest head, and what follows from it: so much need not be worked out for the next that says the same.
         self._head = NO_HEAD
@@ -67,51 +44,33 @@ class ClientConnection(asyncio.Protocol):
         self._room_bytes = 0
         self._looks_for_id = False
         self._own_exchange = Exchange()
-        self._exchange: Exchange | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._pending = b""
         self._first_byte_s = 0.0
         self._left = 0
         self._chunks: ChunkedScanner | None = None
-        self._request_open = False
-        self._answer_begun = False
-        self._close_after = False
-        self._write_paused = False
         self._outbox: list[bytes] = []
 
     # --- the client's transport -----------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
-        self._parts.connections.add(self)
+        self._parts.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
-        self._parts.connections.discard(self)
-        if not self._parts.connections:
-            self._parts.emptied.set()
+        self._parts.closed(self)
         if self._exchange is not None:
             self._give_up(self._exchange, STATUS_CLIENT_GONE)
 
     def eof_received(self) -> bool:
-        """Part of asyncio.Protocol; a client that has said all it wants may still wait for its answer."""
-        if self._exchange is None or self._request_open:
+        """Part of asyncio.Protocol; a client that has said all it wants may still wait for its answers."""
+        if self._request_open or (self._exchange is None and not self._pending):
             return False
-        self._close_after = True
+        self._has_ended = True
+        if not self._pending:
+            self._close_after = True
+        elif self._exchange is None:
+            asyncio.get_running_loop().call_soon(self._take_pending)
         return True
-
-    def pause_writing(self) -> None:
-        """Part of asyncio.Protocol."""
-        self._write_paused = True
-        if self._upstream is not None:
-            self._upstream.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Part of asyncio.Protocol."""
-        self._write_paused = False
-        if self._upstream is not None:
-            self._upstream.silent_ticks = 0
-            self._upstream.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
@@ -123,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._pending += data
             if len(self._pending) > _MAX_PIPELINED_BYTES:
-                self.transport.pause_reading()
+                self._hold(PIPELINED)
         elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
             self._pass_whole(head, data, head.request_id)
         elif head.behind_id and not self._pending and (request_id := other_id(head, data)):
@@ -131,46 +90,29 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._take_head(self._pending + data if self._pending else data)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is being read or answered."""
-        return self._exchange is None
-
-    def tick(self, idle_ticks: int) -> None:
-        """Called regularly: closes a connection whose client has been silent for too many ticks."""
-        self.silent_ticks += 1
-        if self._write_paused and self._upstream is not None:
-            self._upstream.silent_ticks = 0  # it is we who do not read
-        if self.silent_ticks > idle_ticks and (self._exchange is None or self._request_open or self._write_paused):
-            self.transport.abort()
-
     def read_anew(self) -> None:
         """Settings have changed: what follows from a head is worked out again from the next request on."""
         self._reader.forget()
 
-    def drain(self) -> None:
-        """Answer what is in flight, then close."""
-        if self._exchange is None:
-            self.transport.close()
-        else:
-            self._close_after = True
-
     # --- the request ----------------------------------------------------------------------------------------------
     def _take_head(self, data: bytes) -> None:
-        if not self._pending:
+        seen = len(self._pending)
+        if not seen:
             self._first_byte_s = time.monotonic()
         self._pending = b""
         if data.startswith(b"PRI ") and self._parts.http2 is not None and _HTTP2_PREFACE.startswith(data[:18]):
             self._become_http2(data, self._parts.http2)
             return
-        if data[:1] in b"\r\n":
-            data = data.lstrip(b"\r\n")
+        while data.startswith(b"\r\n"):  # empty lines before a request are to be ignored, RFC 9112 section 2.2
+            data = data[2:]
         end = data.find(b"\r\n\r\n") + 4
         limit = self._parts.max_head_bytes
         if end < 4 or end > limit:
             self._pending = data
             if end > limit or len(data) > limit:
                 self._refuse(431, "the head of the request is too long")
+            elif is_hopeless(data, seen):
+                self._refuse(400, "the head of the request has a CR, LF or control character by itself")
             return
         try:
             head = self._reader.read(data[:end])
@@ -187,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
             self._pending = data
             return
         protocol = make()
-        self._parts.connections.discard(self)
+        self._parts.closed(self)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)
@@ -233,6 +175,8 @@ class ClientConnection(asyncio.Protocol):
         self._answer_begun = False
         self._close_after = not head.keep_alive or self._parts.draining
         body_end = self._take_first_body(exchange, data, end)
+        if self._has_ended and not self._pending:
+            self._close_after = True
         if body_end >= 0:
             self._send_first(exchange, data, end, body_end)
 
@@ -253,7 +197,6 @@ class ClientConnection(asyncio.Protocol):
             self._request_open = self._left > 0
             if self._request_open:
                 return len(data)
-            self._reader.pass_body(body)
         if body_end < len(data):
             self._pending = data[body_end:]
         return body_end
@@ -278,7 +221,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.id_line if exchange.route is not None and self._name_request(exchange, head.request_id) else b""
         )
         if head.must_rewrite:
-            out = rewritten(data[:end], added=added) + data[end:body_end]
+            out = rewritten(head, added=added) + data[end:body_end]
         elif added:
             out = b"".join((head.open_end, added, b"\r\n", data[end:body_end]))
         else:
@@ -319,7 +262,7 @@ class ClientConnection(asyncio.Protocol):
         piece = data if end == len(data) else data[:end]
         if self._upstream is None:  # still connecting
             self._outbox.append(piece)
-            self.transport.pause_reading()
+            self._hold(CONNECTING)
             return
         exchange.held = None
         self._upstream.silent_ticks = 0
@@ -333,27 +276,38 @@ class ClientConnection(asyncio.Protocol):
             self._parts.pool.give_back(connection)
             return
         self._upstream = connection
-        connection.begin(self, exchange, answers_head=self._head.method == b"HEAD")
-        if self._write_paused:
+        connection.begin(self, exchange, self._head)
+        if self._stalls & CLIENT_FULL:
             connection.transport.pause_reading()
         connection.transport.write(exchange.held)
         if self._outbox:
             exchange.held = None
             connection.transport.writelines(self._outbox)
             self._outbox = []
-            self.transport.resume_reading()
-
-    def pause(self) -> None:
-        """Part of upstream.Caller."""
-        self.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Part of upstream.Caller."""
-        self.transport.resume_reading()
+            self._let_go(CONNECTING)
 
     def inform(self, raw: bytes) -> None:
+        """Part of upstream.Caller; HTTP/1.0 knows no interim answers."""
+        if self._head.minor:
+            self.transport.write(raw)
+
+    def switch(self, connection: UpstreamConnection, raw: bytes, rest: bytes) -> None:
         """Part of upstream.Caller."""
-        self.transport.write(raw)
+        exchange, parts = self._exchange, self._parts
+        assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
+        if self._request_open:
+            connection.transport.abort()
+            self.failed(REASON_BAD_RESPONSE, "the model server switched protocols within a request", fresh=True)
+            return
+        self._upstream = None
+        exchange.status = 101
+        self.transport.write(raw + rest)
+        self._end(exchange)
+        if self._pending:
+            connection.transport.write(self._pending)
+        self._let_go(PIPELINED | SERVER_FULL)
+        Splice(parts, self.transport, connection.transport, lambda: parts.pool.forget(connection)).begin()
+        parts.closed(self)
 
     def answer_whole(self, connection: UpstreamConnection, head: Head, data: bytes) -> None:
         """Part of upstream.Caller."""
@@ -376,8 +330,8 @@ class ClientConnection(asyncio.Protocol):
             parts.capture.record(exchange, now_s)
         exchange.release()
         self._upstream = None
-        if self._write_paused:
-            connection.transport.resume_reading()
+        if self._stalls:
+            self._unstall(connection)
         parts.pool.give_back(connection)
         if self._pending or parts.draining:
             self._next()
@@ -388,8 +342,8 @@ class ClientConnection(asyncio.Protocol):
         assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
         self._answer_begun = True
         exchange.status = head.status
-        endless = head.content_length < 0 and not head.chunked
-        if endless or self._request_open:
+        self._answer_endless = head.content_length < 0 and not head.chunked
+        if self._answer_endless or self._request_open:
             self._close_after = True
         added = b""
         without: tuple[bytes, ...] = ()
@@ -403,10 +357,13 @@ class ClientConnection(asyncio.Protocol):
             elif head.request_id != exchange.request_id:
                 # The caller must learn the id that the event carries, or its label would find nothing.
                 added, without = exchange.id_line, (_ID_NAME,)
+        options: tuple[bytes, ...] = ()
         if self._close_after:
-            added += b"connection: close\r\n"
-        if head.must_rewrite or without or self._close_after:
-            return rewritten(head.raw, without=(*without, b"connection") if self._close_after else without, added=added)
+            options = (b"close",)
+        elif not self._head.minor:
+            options = (b"keep-alive",)
+        if head.must_rewrite or without or options:
+            return rewritten(head, without=without, added=added, options=options)
         return b"".join((head.open_end, added, b"\r\n")) if added else head.raw
 
     def done(self, connection: UpstreamConnection, *, reusable: bool) -> None:
@@ -414,18 +371,14 @@ class ClientConnection(asyncio.Protocol):
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
         self._upstream = None
-        if self._write_paused:
-            connection.transport.resume_reading()
+        if self._stalls:
+            self._unstall(connection)
+        self._end(exchange)
         if reusable and not self._request_open:
             self._parts.pool.give_back(connection)
         else:
             connection.transport.abort()
-        self._end(exchange)
-        if self._close_after or self._request_open:
-            self._request_open = False
-            self.transport.close()
-        else:
-            self._next()
+        self._after_answer()
 
     def failed(self, reason: str, detail: str, *, fresh: bool) -> None:
         """Part of upstream.Caller."""
@@ -433,25 +386,27 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return
         self._upstream = None
-        if not fresh and reason in _RETRIABLE and exchange.held is not None:
+        if not fresh and reason == REASON_CLOSED and exchange.held is not None:
             # It had been idle and closed as we wrote: nothing was answered and all that was sent is still here.
             self._parts.pool.connect(self)
             return
         self._parts.meters.upstream_error(reason)
-        status = 504 if reason in _TIMEOUTS else 502
+        status = _STATUS_OF.get(reason, 502)
         if self._answer_begun:
             self._give_up(exchange, status)
-            self.transport.abort()
+            self._cut()
             return
         self._close_after = self._close_after or self._request_open
+        self._let_go(SERVER_FULL | CONNECTING)
         body = self._write_error(exchange, status, detail)
         exchange.status = status
         exchange.first_byte_s = time.monotonic()
         exchange.response.head = ERROR_HEAD
         if exchange.route is not None:
             exchange.response.append(body)
+        self._outbox = []
         self._end(exchange)
-        self._after_error()
+        self._after_answer()
 
     # --- the end --------------------------------------------------------------------------------------------------
     def _end(self, exchange: Exchange) -> None:
@@ -467,6 +422,8 @@ class ClientConnection(asyncio.Protocol):
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.release()
+        else:
+            self._parts.pool.leave(self)
         exchange.status = status
         exchange.response.truncated = exchange.response.truncated or self._answer_begun
         exchange.held = None
@@ -476,27 +433,29 @@ class ClientConnection(asyncio.Protocol):
         self._request_open = False
         self._end(exchange)
 
-    def _after_error(self) -> None:
-        if self._close_after:
-            self._request_open = False
-            self.transport.close()
-        else:
+    def _after_answer(self) -> None:
+        if not self._close_after:
             self._next()
+        elif self._request_open:
+            self._linger()
+        else:
+            self.transport.close()
 
     def _next(self) -> None:
-        if self._parts.draining:
+        if self._parts.draining or (self._has_ended and not self._pending):
             self.transport.close()
-            return
-        if self._pending:
+        elif self._pending:
             # Through the loop, not the stack: a client may have sent thousands of small requests at once.
             asyncio.get_running_loop().call_soon(self._take_pending)
 
     def _take_pending(self) -> None:
-        if self._exchange is None and not self.transport.is_closing():
-            data, self._pending = self._pending, b""
-            if len(data) > _MAX_PIPELINED_BYTES:
-                self.transport.resume_reading()
-            self._take_head(data)
+        if self._exchange is not None or self.transport.is_closing():
+            return
+        data, self._pending = self._pending, b""
+        self._let_go(PIPELINED)
+        self._take_head(data)
+        if self._has_ended and (self._exchange is None or self._request_open):
+            self.transport.close()  # what it still wanted to say will never be whole
 
     def _refuse(self, status: int, detail: str) -> None:
         """The request is not one that can be passed on; the connection cannot be read any further."""
@@ -505,16 +464,21 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             exchange = self._own_exchange
             exchange.begin(NO_HEAD, None, 0, 0.0)
+            self._answer_begun = False
         else:
             upstream, self._upstream = self._upstream, None
             if upstream is not None:
                 upstream.release()
+            else:
+                self._parts.pool.leave(self)
             exchange.status = status
+            self._outbox = []
             self._end(exchange)
-        self._request_open = False
-        if not self._answer_begun:
-            self._write_error(exchange, status, detail)
-        self.transport.close()
+        if self._answer_begun:
+            self._cut()
+            return
+        self._write_error(exchange, status, detail)
+        self._linger()
 
     def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
         body = error_body(detail)

@@ -20,39 +20,57 @@ from driftline.clock import Clock
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, metrics_answer, serve_admin
 from logger_sidecar.capture import Capture
-from logger_sidecar.client import ClientConnection, ProxyParts
+from logger_sidecar.client import ClientConnection
+from logger_sidecar.config_file import Chosen, Sources, Unchanging
+from logger_sidecar.dial import Dialer, parse_upstream
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.heads import HeaderNames
 from logger_sidecar.http2_serving import http2_factory
+from logger_sidecar.live_parts import LiveParts
 from logger_sidecar.meters import Meters
+from logger_sidecar.proxy_parts import ProxyParts
+from logger_sidecar.readers import forget_readers
+from logger_sidecar.readiness import Readiness
+from logger_sidecar.reload import Reloader
 from logger_sidecar.routes import RouteTable
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 from logger_sidecar.spool_writer import SpoolWriter
 from logger_sidecar.supervisor import Supervisor
-from logger_sidecar.upstream import UpstreamPool
+from logger_sidecar.upstream_pool import UpstreamPool
 
 _log = logging.getLogger("driftline.sidecar")
 _BACKLOG = 2048
 
 
-def run(settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> int:
+def run(
+    settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock, sources: Sources | None = None
+) -> int:
     """Run the sidecar until SIGTERM or SIGINT; returns the exit code.
 
-    ``shipper`` None, or no sinks: nothing is shipped, the spool is read by somebody else.
+    ``shipper`` None, or no sinks: nothing is shipped, the spool is read by somebody else. ``sources``: where the
+    settings came from and are read again on SIGHUP; None: they stay as they are.
     Raises OSError when a port is taken.
     """
     # What lives now lives to the end; what a request makes is freed by its reference count, so the collector of cycles
     # need look only rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("driftline").setLevel(settings.log_level.upper())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Sidecar(settings, shipper, clock).run())
+        return runner.run(Sidecar(settings, shipper, clock, sources).run())
 
 
 class Sidecar:
     """One sidecar, from listening to drained."""
 
-    def __init__(self, settings: SidecarSettings, shipper: ShipperSettings | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: SidecarSettings,
+        shipper: ShipperSettings | None,
+        clock: Clock,
+        sources: Sources | None = None,
+    ) -> None:
         self.settings = settings
         self.listen_port = 0
         #: 0 where gRPC has no port of its own.
@@ -67,20 +85,23 @@ class Sidecar:
             segment_bytes=settings.segment_bytes,
             buffer_bytes=settings.buffer_bytes,
             first_offset=time.time_ns(),
+            drop_policy=settings.drop_policy,
+            fsync=settings.fsync,
         )
         self.meters = Meters(
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
         )
-        header_names = HeaderNames(settings.capture_headers)
-        host, port = settings.upstream_address
+        header_names = HeaderNames(settings.read_headers)
+        dialer = Dialer(parse_upstream(settings.upstream), timeout_s=settings.connect_timeout_s)
         self.pool = UpstreamPool(
-            host,
-            port,
+            dialer,
             header_names=header_names,
-            connect_timeout_s=settings.connect_timeout_s,
             max_idle=settings.max_idle_upstream,
             max_head_bytes=settings.max_head_bytes,
+            max_connections=settings.max_upstream_connections,
+            queue_timeout_s=settings.queue_timeout_s,
         )
+        self._readiness = Readiness(dialer, settings.ready_path, time.monotonic)
         capture = Capture(self.spool, self.meters, settings.capture_policy())
         self._parts = ProxyParts(
             pool=self.pool,
@@ -104,7 +125,8 @@ class Sidecar:
         )
         self._grpc_server: asyncio.Server | None = None
         self._supervisor = _supervisor(settings, shipper)
-        self._tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
+        self._live = LiveParts(self._parts, self._http2)
+        self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
 
     def stop(self) -> None:
         """Begin the end: what SIGTERM does."""
@@ -115,6 +137,7 @@ class Sidecar:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reloader.ask)
         return await self.serve()
 
     async def serve(self) -> int:
@@ -124,10 +147,11 @@ class Sidecar:
         _log.info(
             "sidecar listens on port %d for %s, admin port %d", self.listen_port, self.pool.address, self.admin_port
         )
-        ticker = loop.create_task(self._tick())
+        tasks = [loop.create_task(self._tick()), loop.create_task(self.reloader.run())]
         await self._stop.wait()
         await self._drain(server)
-        ticker.cancel()
+        for task in tasks:
+            task.cancel()
         await loop.run_in_executor(None, self._finish)
         admin.close()
         return 0
@@ -147,16 +171,19 @@ class Sidecar:
         routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready}
         admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin.sockets[0].getsockname()[1]
+        if not settings.sinks:  # else the shipper does it, which knows its sinks
+            forget_readers(settings.spool_directory, ())
         self.spool.start()
         self.started.set()
         return server, admin
 
     async def _tick(self) -> None:
-        settings = self.settings
-        response_ticks = round(settings.response_timeout_s / self._tick_s)
-        idle_ticks = round(settings.idle_timeout_s / self._tick_s)
         reported = ""
         while True:
+            settings = self.settings
+            tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
+            response_ticks = round(settings.response_timeout_s / tick_s)
+            idle_ticks = round(settings.idle_timeout_s / tick_s)
             if self._supervisor is not None:
                 self._supervisor.tick()
             self.pool.tick(response_ticks, idle_ticks)
@@ -165,7 +192,17 @@ class Sidecar:
             if self.spool.last_error != reported:
                 reported = self.spool.last_error
                 _log.warning("spool: %s", reported or "writing again")
-            await asyncio.sleep(self._tick_s)
+            await asyncio.sleep(tick_s)
+
+    def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
+        self.settings = settings
+        self._live.follow(settings)
+        if shipper is None or self._supervisor is None:
+            before, self._supervisor = self._supervisor, _supervisor(settings, shipper)
+            if before is not None:
+                asyncio.get_running_loop().run_in_executor(None, before.stop, settings.drain_timeout_s)
+        else:
+            self._supervisor.follow(_shipper_environment(settings, shipper))
 
     async def _drain(self, server: asyncio.Server) -> None:
         self._parts.draining = True
@@ -193,7 +230,7 @@ class Sidecar:
             self._supervisor.stop(self.settings.drain_timeout_s)
 
     async def _metrics(self) -> Answer:
-        return metrics_answer(self.meters)
+        return metrics_answer(self.meters, self.reloader)
 
     async def _health(self) -> Answer:
         return Answer(200, b"ok\n")
@@ -201,9 +238,8 @@ class Sidecar:
     async def _ready(self) -> Answer:
         if self._parts.draining:
             return Answer(503, b"draining\n")
-        if await self.pool.reachable():
-            return Answer(200, b"ok\n")
-        return Answer(503, f"the model server at {self.pool.address} does not accept connections\n".encode())
+        fault = await self._readiness.fault()
+        return Answer(503, f"{fault}\n".encode()) if fault else Answer(200, b"ok\n")
 
     def _open_connections(self) -> int:
         return len(self._parts.connections)
@@ -222,13 +258,17 @@ class Sidecar:
 def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:
     if shipper is None or not settings.sinks:
         return None
+    return Supervisor("logger_sidecar.shipper", _shipper_environment(settings, shipper), time.monotonic)
+
+
+def _shipper_environment(settings: SidecarSettings, shipper: ShipperSettings) -> Mapping[str, str]:
     own = dataclasses.replace(
         shipper, spool_directory=settings.spool_directory.absolute(), sinks=settings.sinks, parent_pid=os.getpid()
     )
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(f"{ENV_PREFIX}SHIPPER_")}
     # The child finds this package even where it is not installed but lies on the path.
     inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return Supervisor("logger_sidecar.shipper", {**inherited, **environment_of(own, "SHIPPER")}, time.monotonic)
+    return {**inherited, **environment_of(own, "SHIPPER")}
 
 
 def environment_of(settings: Any, prefix: str) -> Mapping[str, str]:

@@ -49,7 +49,10 @@ class SidecarSettings:
     name used where the path has none; an empty text is the workload. ``model_version``: the version used where the
     path has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of
     the label values of metrics; streams beyond it count as "other".
-    ``max_idle_upstream``: connections to the model server kept for the next request. ``connect_timeout_s``: longest
+    ``max_idle_upstream``: connections to the model server kept for the next request. ``max_upstream_connections``:
+    connections to the model server that may be open; requests that find all of them busy wait their turn; 0 is as many
+    as there are requests in flight. ``queue_timeout_s``: longest such wait, then 503. ``ready_path``: asked with GET to
+    tell whether the model server is ready, such as /v2/health/ready; empty: a connection to it is enough. ``connect_timeout_s``: longest
     wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
     ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
     flight, and again for the shipper, at the end. ``sinks``: where events go, each a URL or "kafka"; with none the
@@ -89,6 +92,9 @@ class SidecarSettings:
     capture_headers: tuple[str, ...] = ()
     max_models: int = 100
     max_idle_upstream: int = 256
+    max_upstream_connections: int = 0
+    queue_timeout_s: float = 30.0
+    ready_path: str = ""
     connect_timeout_s: float = 2.0
     response_timeout_s: float = 600.0
     idle_timeout_s: float = 300.0
@@ -184,6 +190,7 @@ _ABOVE_ZERO = (
     "max_head_bytes",
     "max_models",
     "connect_timeout_s",
+    "queue_timeout_s",
     "response_timeout_s",
     "idle_timeout_s",
     "drain_timeout_s",

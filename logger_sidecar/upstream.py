@@ -5,7 +5,8 @@ from typing import Protocol, cast
 
 from logger_sidecar.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.exchange import Exchange
-from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, HeadError, ResponseReader
+from logger_sidecar.head_grammar import HeadError, is_hopeless
+from logger_sidecar.heads import NO_HEAD, Head, HeaderNames, ResponseReader
 
 REASON_REFUSED = "connect_refused"
 REASON_CONNECT_TIMEOUT = "connect_timeout"
@@ -13,6 +14,9 @@ REASON_CLOSED = "closed"
 REASON_CLOSED_MID_RESPONSE = "closed_mid_response"
 REASON_BAD_RESPONSE = "bad_response"
 REASON_TIMEOUT = "response_timeout"
+REASON_TLS = "tls"
+#: Every connection that may be open was busy for too long.
+REASON_QUEUE_TIMEOUT = "queue_timeout"
 
 _UNTIL_CLOSE = -1
 
@@ -34,6 +38,9 @@ class Caller(Protocol):
     def inform(self, raw: bytes) -> None:
         """An interim answer (1xx) came."""
 
+    def switch(self, connection: "UpstreamConnection", raw: bytes, rest: bytes) -> None:
+        """The model server switched protocols, as it was asked to: ``raw`` says so, ``rest`` is in the new one."""
+
     def done(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
         """The answer is complete."""
 
@@ -47,16 +54,27 @@ class Caller(Protocol):
         """It does again."""
 
 
+class Keeper(Protocol):
+    """Who keeps the connections: the pool."""
+
+    header_names: HeaderNames
+    max_head_bytes: int
+
+    def forget(self, connection: "UpstreamConnection") -> None:
+        """It is closed."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection to the model server."""
 
-    def __init__(self, pool: "UpstreamPool") -> None:
+    def __init__(self, pool: Keeper) -> None:
         self.transport: asyncio.Transport
         self.silent_ticks = 0
         self.served = 0
         self._pool = pool
         self._reader = ResponseReader(pool.header_names)
         self._head = NO_HEAD
+        self._asked = NO_HEAD
         self._caller: Caller | None = None
         self._exchange: Exchange
         self._in_head = True
@@ -75,11 +93,12 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether any byte of the present answer has come."""
         return not self._in_head or bool(self._pending)
 
-    def begin(self, caller: Caller, exchange: Exchange, *, answers_head: bool) -> None:
-        """Answer this caller from now on. ``answers_head``: the request is a HEAD, whose answer has no body."""
+    def begin(self, caller: Caller, exchange: Exchange, asked: Head) -> None:
+        """Answer this caller from now on. ``asked``: the request's head."""
         self._caller = caller
         self._exchange = exchange
-        self._may_be_whole = not answers_head
+        self._asked = asked
+        self._may_be_whole = asked.takes_whole
         self._in_head = True
         self._chunks = None
         self.silent_ticks = 0
@@ -104,6 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Part of asyncio.Protocol."""
+        self.silent_ticks = 0
         if self._caller is not None:
             self._caller.resume()
 
@@ -148,26 +168,39 @@ class UpstreamConnection(asyncio.Protocol):
         while True:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
-                self._pending = data
-                if len(data) > self._pool.max_head_bytes:
-                    self.fail(REASON_BAD_RESPONSE, "the head of the model server's answer is too long")
+                self._wait_for_head(data)
                 return
             self._pending = b""
             raw = data[:end]
             try:
-                self._head = self._reader.read(raw, answers_head=not self._may_be_whole)
+                self._head = self._reader.read(raw, answers_head=self._asked.method == b"HEAD")
             except HeadError as error:
                 self.fail(REASON_BAD_RESPONSE, f"the model server's answer is not HTTP: {error}")
                 return
             if self._head.status >= 200:
                 break
             if self._head.status == 101:
-                self.fail(REASON_BAD_RESPONSE, "the model server switched protocols without being asked to")
+                self._switch(caller, raw, data[end:])
                 return
             caller.inform(raw)
             data = data[end:]
         self._in_head = False
         self._answer(caller, data, end)
+
+    def _wait_for_head(self, data: bytes) -> None:
+        if is_hopeless(data, len(self._pending)):
+            self.fail(REASON_BAD_RESPONSE, "the model server's answer is not HTTP: a CR, LF or control character")
+        elif len(data) > self._pool.max_head_bytes:
+            self.fail(REASON_BAD_RESPONSE, "the head of the model server's answer is too long")
+        else:
+            self._pending = data
+
+    def _switch(self, caller: Caller, raw: bytes, rest: bytes) -> None:
+        if not self._asked.is_upgrade:
+            self.fail(REASON_BAD_RESPONSE, "the model server switched protocols without being asked to")
+            return
+        self._caller = None
+        caller.switch(self, raw, rest)
 
     def _answer(self, caller: Caller, data: bytes, end: int) -> None:
         head, exchange = self._head, self._exchange
@@ -177,7 +210,6 @@ class UpstreamConnection(asyncio.Protocol):
             if 0 <= head.content_length <= len(body) and not head.chunked:
                 caller.transport.write(out + body[: head.content_length])
                 exchange.response.append(body[: head.content_length])
-                self._reader.pass_body(body[: head.content_length])
                 self._finish(caller, surplus=len(body) > head.content_length)
                 return
             caller.transport.write(out)
@@ -222,103 +254,3 @@ class UpstreamConnection(asyncio.Protocol):
         self._caller = None
         self.served += 1
         caller.done(self, reusable=self._head.keep_alive and not surplus)
-
-
-class UpstreamPool:
-    """The connections to one model server; idle ones are used again, newest first."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        header_names: HeaderNames,
-        connect_timeout_s: float,
-        max_idle: int,
-        max_head_bytes: int,
-    ) -> None:
-        self.header_names = header_names
-        self.max_head_bytes = max_head_bytes
-        self.address = f"{host}:{port}"
-        self._host = host
-        self._port = port
-        self._connect_timeout_s = connect_timeout_s
-        self._max_idle = max_idle
-        self._idle: list[UpstreamConnection] = []
-        self._all: set[UpstreamConnection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
-
-    def follow(self, *, connect_timeout_s: float, max_idle: int) -> None:
-        """Go by these settings, and by changed header names, from now on."""
-        self._connect_timeout_s = connect_timeout_s
-        self._max_idle = max_idle
-        for connection in self._all:
-            connection.read_anew()
-
-    def take_idle(self) -> UpstreamConnection | None:
-        """A connection that nobody uses, if there is one."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.transport.is_closing():
-                return connection
-        return None
-
-    def connect(self, caller: Caller) -> None:
-        """Make the caller a connection of its own: ``use`` is called when it is there, or ``failed``."""
-        task = asyncio.get_running_loop().create_task(self._connect(caller))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    def give_back(self, connection: UpstreamConnection) -> None:
-        """Keep the connection for the next one."""
-        if len(self._idle) < self._max_idle:
-            self._idle.append(connection)
-        else:
-            connection.transport.abort()
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """It is closed."""
-        self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def tick(self, response_ticks: int, idle_ticks: int) -> None:
-        """Called regularly: gives up what has been silent for too many ticks."""
-        for connection in list(self._all):
-            connection.silent_ticks += 1
-            if connection.is_busy and connection.silent_ticks > response_ticks:
-                connection.fail(REASON_TIMEOUT, "the model server did not answer in time")
-            elif not connection.is_busy and connection.silent_ticks > idle_ticks:
-                connection.transport.close()
-
-    async def reachable(self) -> bool:
-        """Whether the model server accepts a connection now."""
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                _, writer = await asyncio.open_connection(self._host, self._port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    def close(self) -> None:
-        """Close every connection."""
-        for connection in list(self._all):
-            connection.transport.abort()
-        for task in self._connecting:
-            task.cancel()
-
-    async def _connect(self, caller: Caller) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await loop.create_connection(lambda: UpstreamConnection(self), self._host, self._port)
-        except TimeoutError:
-            detail = f"no connection to the model server at {self.address} within {self._connect_timeout_s:g} s"
-            caller.failed(REASON_CONNECT_TIMEOUT, detail, fresh=True)
-        except OSError as error:
-            detail = f"the model server at {self.address} cannot be reached: {error.strerror or error}"
-            caller.failed(REASON_REFUSED, detail, fresh=True)
-        else:
-            self._all.add(connection)
-            caller.use(connection)
