@@ -34,6 +34,21 @@ class Chosen(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanging:
+    """Settings that somebody chose once; reading them again finds the same."""
+
+    chosen: Chosen
+
+    def read(self) -> Chosen:
+        """The settings."""
+        return self.chosen
+
+    def fingerprint(self) -> str:
+        """Always the same."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that settings are read from. ``arguments``: by section, None for what was not given.
 
@@ -145,6 +160,8 @@ class _StrictLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     line = key.start_mark.line + 1
-                    raise yaml.constructor.ConstructorError(problem=f"key '{key.value}' stands twice, again in line {line}")
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"key '{key.value}' stands twice, again in line {line}"
+                    )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from driftline import names
 from driftline.errors import SettingsError
-from logger_sidecar.config_file import Chosen, Sources
+from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 
 _log = logging.getLogger("driftline.sidecar")
@@ -36,6 +36,7 @@ LIVE = frozenset(
         "model_version",
         "response_timeout_s",
         "sample_rate",
+        "sinks",
         "variant",
         "watch_config_s",
     }
@@ -73,7 +74,10 @@ class Reloader:
     """
 
     def __init__(
-        self, sources: Sources, current: SidecarSettings, take: Callable[[SidecarSettings, ShipperSettings | None], None]
+        self,
+        sources: Sources | Unchanging,
+        current: SidecarSettings,
+        take: Callable[[SidecarSettings, ShipperSettings | None], None],
     ) -> None:
         self._sources = sources
         self._current = current

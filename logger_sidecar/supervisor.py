@@ -1,5 +1,6 @@
 """Keeps the shipper running beside the proxy: starts it again when it dies, and lets it finish at the end."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ class Supervisor:
         self._started_s = 0.0
         self._wait_s = _FIRST_WAIT_S
         self._due_s = 0.0
+        self._was_told_to_end = False
         self.restarts = -1
 
     @property
@@ -37,12 +39,29 @@ class Supervisor:
             if now_s - self._started_s > _WELL_AFTER_S:
                 self._wait_s = _FIRST_WAIT_S
             self._child = None
-            self._due_s = now_s + self._wait_s
-            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+            self._due_s = now_s if self._was_told_to_end else now_s + self._wait_s
+            if not self._was_told_to_end:
+                self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+            self._was_told_to_end = False
         if now_s >= self._due_s:
             self._started_s = now_s
             self.restarts += 1
             self._child = subprocess.Popen(self._command, env=self._environ, stdin=subprocess.DEVNULL)
+
+    def follow(self, environ: Mapping[str, str]) -> None:
+        """Give the child this environment: it finishes and is started anew, unless the environment is the same.
+
+        The same environment is read again by the child itself (SIGHUP), which may find other files behind it.
+        """
+        is_same = self._environ == dict(environ)
+        self._environ = dict(environ)
+        if self._child is None or self._child.poll() is not None:
+            return
+        if is_same:
+            self._child.send_signal(signal.SIGHUP)
+        else:
+            self._child.terminate()
+            self._was_told_to_end = True
 
     def stop(self, timeout_s: float) -> None:
         """Ask the child to finish, wait up to ``timeout_s`` seconds, then end it."""

@@ -14,6 +14,7 @@ import uvloop
 from driftline.clock import Clock
 from driftline.events import InferenceEvent
 from driftline.testing import ManualClock
+from logger_sidecar.config_file import Sources
 from logger_sidecar.server import Sidecar
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.spool import SpoolSource
@@ -185,7 +186,9 @@ def spooled(directory: Path) -> list[InferenceEvent]:
 
 
 @contextlib.contextmanager
-def sidecar(upstream: str, directory: Path, clock: Clock | None = None, **changes: object) -> Iterator[Running]:
+def sidecar(
+    upstream: str, directory: Path, clock: Clock | None = None, sources: Sources | None = None, **changes: object
+) -> Iterator[Running]:
     """A sidecar in a thread of this process, stopped at the end."""
     given = {
         "upstream": upstream,
@@ -201,7 +204,7 @@ def sidecar(upstream: str, directory: Path, clock: Clock | None = None, **change
     settings = SidecarSettings(**given)  # type: ignore[arg-type]
     assert settings.validate() == []
     loop = uvloop.new_event_loop()
-    made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0))
+    made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0), sources)
     thread = threading.Thread(target=lambda: loop.run_until_complete(made.serve()), daemon=True)
     thread.start()
     assert made.started.wait(10)
