@@ -60,11 +60,31 @@ def sidecar(
         ),
     ] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with settings; read again on SIGHUP.", envvar="DRIFTLINE_CONFIG")
+    ] = None,
+    annotations_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The pod's annotations, as the Kubernetes downward API writes them; they win over the environment.",
+            envvar="DRIFTLINE_ANNOTATIONS_FILE",
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print a configuration file with every setting, and exit.")
+    ] = False,
 ) -> None:
-    """Run the payload-logging proxy in front of a model server, with its shipper to Kafka."""
-    from logger_sidecar.server import run
-    from logger_sidecar.settings import ShipperSettings, SidecarSettings
+    """Run the payload-logging proxy in front of a model server, with its shipper to Kafka and other sinks.
 
+    SIGHUP reads the configuration again; what can change does so without dropping a connection.
+    """
+    from logger_sidecar.config_file import Sources
+    from logger_sidecar.server import run
+    from logger_sidecar.setting_tables import example_config
+
+    if print_config:
+        typer.echo(example_config(), nl=False)
+        return
     given = {
         "upstream": upstream,
         "listen_host": host,
@@ -73,13 +93,10 @@ def sidecar(
         "spool_directory": spool_dir,
         "sinks": sinks,
     }
-    chosen = _settings(SidecarSettings, "SIDECAR", given)
-    shipper = None
-    if chosen.sinks:
-        shipper = _settings(
-            ShipperSettings, "SHIPPER", {"bootstrap_servers": bootstrap, "spool_directory": chosen.spool_directory}
-        )
-    sys.exit(run(chosen, shipper, wiring.clock()))
+    arguments = {"sidecar": given, "shipper": {"bootstrap_servers": bootstrap}}
+    sources = Sources(dict(os.environ), config, annotations_file, arguments)
+    chosen = sources.read()
+    sys.exit(run(chosen.sidecar, chosen.shipper, wiring.clock(), sources))
 
 
 def collector(

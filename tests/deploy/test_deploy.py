@@ -34,7 +34,13 @@ SETTINGS: Mapping[str, Any] = {
     "SERVING": ServingSettings,
 }
 #: What the roof itself reads.
-ROOF = {"DRIFTLINE_MONITORS", "DRIFTLINE_DATA_DIR", "DRIFTLINE_DATABASE_URL"}
+ROOF = {
+    "DRIFTLINE_MONITORS",
+    "DRIFTLINE_DATA_DIR",
+    "DRIFTLINE_DATABASE_URL",
+    "DRIFTLINE_CONFIG",
+    "DRIFTLINE_ANNOTATIONS_FILE",
+}
 
 
 def compose() -> dict[str, Any]:
