@@ -19,7 +19,7 @@ TIMEOUT_S = 1200.0
 
 def main(wanted: Sequence[str]) -> int:
     """Run, write, and say whether all went well (0) or not (1)."""
-    scripts = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.stem not in NO_BENCHMARKS}
+    scripts = _scripts()
     unknown = [name for name in wanted if name not in scripts]
     if unknown:
         print(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(scripts)}", file=sys.stderr)
@@ -35,6 +35,13 @@ def main(wanted: Sequence[str]) -> int:
     (HERE / "RESULTS.md").write_text(page(results, failed, datetime.now(UTC)))
     print(f"wrote {len(results)} results" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
+
+
+def _scripts() -> dict[str, Path]:
+    """The benchmarks by name; ``NAME_PART.py`` is a part of ``NAME.py``."""
+    found = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.stem not in NO_BENCHMARKS}
+    parts = {name for name in found if any(name.startswith(f"{other}_") for other in found)}
+    return {name: path for name, path in found.items() if name not in parts}
 
 
 def run(script: Path) -> dict[str, Any] | None:

@@ -1,191 +1,250 @@
-"""CPU per request of the sidecar with logging on, against nginx as a plain proxy, at 1 KiB per request.
+"""The sidecar with logging on, against nginx as a plain proxy and a Go proxy that logs as KServe's agent does.
 
-The load is wrk with 16 connections; the model server is nginx answering 200 bytes. CPU is the proxy's own, user and
-system, all its threads and processes; for the direct run it is the model server's, to show what the rest costs.
-With ``DRIFTLINE_BENCH_KAFKA=HOST:PORT`` the sidecar ships to that broker too, and the shipper's CPU is told apart.
+All in one run, in turn: request bodies of 1 KiB to 4 MiB (a JSON tensor; the answer is 200 bytes), 1 and 16 connections
+in a closed loop (wrk), and fixed rates with latency counted from when each request was due (``go_load``). Ours writes
+its spool and ships it to a real Kafka broker; the Go agent posts its events to a sink. The proxy has one core to itself
+where there are two. CPU is the proxy process's, user and system, until what it took in is logged; that of its children
+(our shipper) is told apart. Every measurement starts its contender afresh.
+
+``--soak`` adds ten minutes at full load with the broker dead, for each of both that log. ``--compiled PYTHON`` adds the
+sidecar of another environment. ``--profile FILE`` samples our proxy with perf at 1 KiB instead of measuring.
 """
 
+import argparse
 import contextlib
-import os
-import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import alternate, close, cpu_seconds, medians, options
+from kafka.admin import KafkaAdminClient, NewTopic
 
-CONNECTIONS = 16
-ANSWER = '{"model_name":"iris","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[0.1]}],"pad":"' + "a" * 100
-LOAD = """
-wrk.method = "POST"
-wrk.path = "/v2/models/iris/infer"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = '{"inputs":[{"name":"x","shape":[1,158],"datatype":"FP32","data":[' .. string.rep("0.123,", 157) .. '0.1]}]}'
-"""
-_SIDECAR = """
-import sys
-from pathlib import Path
-from driftline.clock import system_clock
-from logger_sidecar.server import run
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
-upstream, port, spool, rate, kafka = sys.argv[1:]
-settings = SidecarSettings(
-    upstream=upstream, listen_host="127.0.0.1", listen_port=int(port), admin_host="127.0.0.1", admin_port=0,
-    spool_directory=Path(spool), spool_max_bytes=4 << 30, sample_rate=float(rate), sinks=("kafka",) if kafka else (),
-)
-shipper = ShipperSettings(bootstrap_servers=(kafka,), admin_host="127.0.0.1", admin_port=0) if kafka else None
-sys.exit(run(settings, shipper, system_clock))
-"""
+from benchmarks.harness import alternate, close, medians
+from benchmarks.sidecar_contenders import Bench, Cores, Running, build_go
+from benchmarks.sidecar_load import Load
+from benchmarks.sidecar_profile import profile
+from benchmarks.sidecar_soak import soak
+from benchmarks.sidecar_watch import Watch
+from driftline import names
+from tests.parts.kafka import KafkaBroker
+
+KIB = 1024
+SIZES = {"1k": KIB, "16k": 16 * KIB, "256k": 256 * KIB, "4m": 4096 * KIB}
+#: Requests a second, well below what any contender can do.
+RATES = {"1k": 2000.0, "16k": 1000.0, "256k": 200.0, "4m": 20.0}
+CONNECTIONS = (16, 1)
+WARM_UP_S = 0.5
+SETTLE_S = 5.0
+#: The discard port, where nothing listens: a broker that is dead.
+NOBODY = "127.0.0.1:9"
+#: Of what the table shows, what the closing line carries.
+CLOSING = ("cpu_us", "children_cpu_us", "requests_per_s", "added_p50_us", "added_p99_us", "peak_mib", "logged_share")
+#: Figures where there is no compiled build, and why.
+NOT_COMPILED = "no compiled build was given (--compiled PYTHON)"
+Contender = Callable[[], AbstractContextManager[Running]]
+#: Loads a port for so many seconds and says how that went.
+Drive = Callable[[int, float], dict[str, float]]
+Table = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured. ``seconds``: of each measurement; ``rounds``: of each point."""
+
+    seconds: float
+    rounds: int
+    sizes: Sequence[str]
 
 
 def main() -> None:
-    """Measure all contenders in turn and print the figures."""
-    chosen = options(__doc__)
-    seconds, rounds = (1, 1) if chosen.quick else (3, 4)
-    for program in ("nginx", "wrk"):
+    """Measure all contenders in turn, print the figures and close with them."""
+    chosen = _options()
+    for program in ("nginx", "wrk", "go", "java"):
         if shutil.which(program) is None:
-            sys.exit(f"{program} is not installed; on Debian: apt-get install {program}")
+            sys.exit(f"{program} is not installed")
+    plan = Plan(1, 1, ("1k", "256k")) if chosen.quick else Plan(chosen.seconds, chosen.rounds, tuple(SIZES))
+    cores = Cores.of_this_machine()
     with contextlib.ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server_port = _free_port()
-        server = stack.enter_context(_nginx(work / "server", _server_conf(server_port)))
-        proxy_port = _free_port()
-        proxy = stack.enter_context(_nginx(work / "proxy", _proxy_conf(proxy_port, server_port)))
-        kafka = os.environ.get("DRIFTLINE_BENCH_KAFKA", "")
-        contenders: dict[str, Callable[[], Mapping[str, float]]] = {
-            "direct": lambda: _measure(work, server_port, seconds, {"cpu_us_per_request": server}),
-            "nginx": lambda: _measure(work, proxy_port, seconds, {"cpu_us_per_request": proxy}),
-        }
-        ours = {"sidecar_logging": ("1", ""), "sidecar_sampled_out": ("0", "")}
-        if kafka:
-            ours["sidecar_logging_and_kafka"] = ("1", kafka)
-        for name, (rate, broker) in ours.items():
-            pid, port = stack.enter_context(_sidecar(work / name, server_port, rate, broker))
-            contenders[name] = _ours(work, port, seconds, pid)
-        found = medians(alternate(contenders, rounds))
-    figures = {name: found[name] for name in ours}
-    ratio = found["sidecar_logging"]["cpu_us_per_request"] / found["nginx"]["cpu_us_per_request"]
-    print(f"CPU per request with logging on: {ratio:.2f} times nginx")
-    close("sidecar", {**figures, "cpu_against_nginx": ratio}, {"direct": found["direct"], "nginx": found["nginx"]})
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        go_agent, go_load = build_go(work, "go_agent"), build_go(work, "go_load")
+        bench = Bench(work, cores, stack.enter_context(_broker(work)))
+        stack.enter_context(bench.model_server())
+        loads = {size: Load(work, SIZES[size], go_load, cores.others) for size in SIZES}
+        if chosen.profile:
+            profile(lambda: bench.sidecar(Path(sys.executable)), loads["1k"], Path(chosen.profile))
+            return
+        contenders = _contenders(bench, go_agent, chosen.compiled)
+        table = _measure_all(contenders, loads, plan)
+        soaked = _soak(bench, go_agent, loads["1k"], chosen)
+    print(_shown(table))
+    figures = _headline(table, soaked)
+    kept = {
+        name: {point: {key: one[key] for key in CLOSING if key in one} for point, one in points.items()}
+        for name, points in table.items()
+    }
+    ours = {name: points for name, points in kept.items() if name.startswith("sidecar")}
+    close("sidecar", {**figures, **ours}, {name: points for name, points in kept.items() if name not in ours})
 
 
-def _ours(work: Path, port: int, seconds: int, pid: int) -> Callable[[], Mapping[str, float]]:
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; not for figures")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each point; their median counts")
+    parser.add_argument(
+        "--compiled", type=Path, metavar="PYTHON", help="interpreter of an environment with another build"
+    )
+    parser.add_argument("--soak", action="store_true", help="ten minutes at full load with the broker dead, each")
+    parser.add_argument("--soak-seconds", type=float, default=600.0, help="another length of the soak")
+    parser.add_argument("--profile", metavar="FILE", help="only sample our proxy at 1 KiB with perf, into this file")
+    return parser.parse_args()
+
+
+def _contenders(bench: Bench, go_agent: Path, compiled: Path | None) -> dict[str, Contender]:
+    contenders: dict[str, Contender] = {
+        "direct": bench.direct,
+        "nginx": bench.nginx,
+        "go_agent": lambda: bench.go_agent(go_agent, f"http://127.0.0.1:{bench.sink_port}"),
+        "sidecar": lambda: bench.sidecar(Path(sys.executable)),
+    }
+    if compiled is not None:
+        contenders["sidecar_compiled"] = lambda: bench.sidecar(compiled.absolute())
+    return contenders
+
+
+@contextlib.contextmanager
+def _broker(work: Path) -> Iterator[str]:
+    directory = work / "kafka"
+    directory.mkdir()
+    broker = KafkaBroker(directory)
+    broker.start()
+    try:
+        # A broker's own limit is 1 MiB per message; an operator who logs larger bodies raises it.
+        admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+        limits = {"max.message.bytes": "16777216", "retention.bytes": "1073741824", "segment.bytes": "134217728"}
+        admin.create_topics([NewTopic(names.TOPIC_INFERENCE, 1, 1, topic_configs=limits)])
+        admin.close()
+        yield broker.bootstrap
+    finally:
+        broker.kill()
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+def _measure_all(contenders: Mapping[str, Contender], loads: Mapping[str, Load], plan: Plan) -> Table:
+    table: Table = {name: {} for name in contenders}
+    for size in plan.sizes:
+        for point, drive in _points(loads[size], size).items():
+            print(f"--- {point}", flush=True)
+            runs = {name: _bound(contender, drive, plan.seconds) for name, contender in contenders.items()}
+            for name, measured in medians(alternate(runs, plan.rounds)).items():
+                table[name][point] = measured
+    for found in table.values():
+        for point, figures in found.items():
+            for percentile in ("p50_us", "p99_us"):
+                figures[f"added_{percentile}"] = figures[percentile] - table["direct"][point][percentile]
+    return table
+
+
+def _points(load: Load, size: str) -> dict[str, Drive]:
+    def closed(connections: int) -> Drive:
+        return lambda port, seconds: load.closed(port, connections, seconds)
+
+    points = {f"{size}_c{connections}": closed(connections) for connections in CONNECTIONS}
+    points[f"{size}_rate{RATES[size]:.0f}"] = lambda port, seconds: load.fixed_rate(port, RATES[size], seconds)
+    return points
+
+
+def _bound(contender: Contender, drive: Drive, seconds: float) -> Callable[[], Mapping[str, float]]:
     def run() -> Mapping[str, float]:
-        watched = {"cpu_us_per_request": [pid]}
-        if children := _children(pid):
-            watched["shipper_cpu_us_per_request"] = children
-        return _measure(work, port, seconds, watched)
+        with contender() as running:
+            drive(running.port, WARM_UP_S)  # connections, buffers, the first segment
+            Watch(running).settle(SETTLE_S)
+            watch = Watch(running)
+            found = drive(running.port, seconds)
+            watch.settle(SETTLE_S)
+            requests = found.pop("requests")
+            return {**found, **watch.figures(requests)}
 
     return run
 
 
-def _measure(work: Path, port: int, seconds: int, watched: Mapping[str, list[int]]) -> dict[str, float]:
-    script = work / "load.lua"
-    script.write_text(LOAD)
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "--latency", "-s", str(script)]
-    url = f"http://127.0.0.1:{port}"
-    subprocess.run([*command, "-d1", url], check=True, capture_output=True, timeout=30)  # warms connections up
-    before = {name: cpu_seconds(pids) for name, pids in watched.items()}
-    done = subprocess.run(
-        [*command, f"-d{seconds}", url], check=True, capture_output=True, text=True, timeout=seconds + 30
-    )
-    # What was taken in is also written: wait until the spool's thread had its turn.
-    time.sleep(0.2)
-    used = {name: cpu_seconds(pids) - before[name] for name, pids in watched.items()}
-    if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        sys.exit(f"requests failed:\n{done.stdout}")
-    requests = int(_find(r"(\d+) requests in", done.stdout))
-    return {
-        **{name: value * 1e6 / requests for name, value in used.items()},
-        "requests_per_s": float(_find(r"Requests/sec:\s+([\d.]+)", done.stdout)),
-        "p99_us": _microseconds(_find(r"\n +99% +(\S+)", done.stdout)),
+def _soak(
+    bench: Bench, go_agent: Path, load: Load, chosen: argparse.Namespace
+) -> Mapping[str, Mapping[str, float | None]]:
+    if not chosen.soak:
+        return {}
+    python = Path(chosen.compiled).absolute() if chosen.compiled else Path(sys.executable)
+    contenders: dict[str, Contender] = {
+        # With the bound that the settings have: the spool must be full for most of the time.
+        "sidecar": lambda: bench.sidecar(python, broker=NOBODY, spool_max_bytes=512 << 20),
+        "go_agent": lambda: bench.go_agent(go_agent, f"http://{NOBODY}"),
     }
+    found = {}
+    for name, contender in contenders.items():
+        print(f"--- soak of {name}", flush=True)
+        found[name] = soak(contender, load, chosen.soak_seconds)
+        print(found[name], flush=True)
+    return found
 
 
-def _find(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    if found is None:
-        sys.exit(f"wrk said nothing like {pattern!r}:\n{text}")
-    return found[1]
+# --- figures ------------------------------------------------------------------------------------------------------
+def _headline(table: Table, soaked: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    def cpu(size: str, name: str, against: str, figure: str = "cpu_us") -> float | None:
+        point = f"{size}_c16"
+        return table[name][point][figure] / table[against][point]["cpu_us"] if point in table[name] else None
+
+    sidecar, agent = table["sidecar"]["1k_c16"], table["go_agent"]["1k_c16"]
+    rate = f"1k_rate{RATES['1k']:.0f}"
+    figures: dict[str, Any] = {
+        "cpu_vs_nginx_1k": cpu("1k", "sidecar", "nginx"),
+        "cpu_vs_nginx_256k": cpu("256k", "sidecar", "nginx"),
+        "cpu_vs_go_agent_1k": cpu("1k", "sidecar", "go_agent"),
+        "cpu_with_shipper_vs_go_agent_1k": (sidecar["cpu_us"] + sidecar.get("children_cpu_us", 0.0)) / agent["cpu_us"],
+        # At the fixed rate: in a closed loop each would be measured at a load of its own.
+        "p99_added_vs_go_agent": table["sidecar"][rate]["added_p99_us"] / table["go_agent"][rate]["added_p99_us"],
+        "compiled_cpu_vs_nginx_1k": None,
+        "rss_growth_mb": None,
+    }
+    if "sidecar_compiled" in table:
+        figures["compiled_cpu_vs_nginx_1k"] = cpu("1k", "sidecar_compiled", "nginx")
+    else:
+        figures["compiled_cpu_vs_nginx_1k_reason"] = NOT_COMPILED
+    if soaked:
+        figures["rss_growth_mb"] = soaked["sidecar"]["growth_mb"]
+        figures["soak"] = soaked
+    else:
+        figures["rss_growth_mb_reason"] = "not soaked (--soak)"
+    return figures
 
 
-def _microseconds(text: str) -> float:
-    number = float(text.rstrip("mus"))
-    return number * {"us": 1.0, "ms": 1e3}.get(text.lstrip("0123456789."), 1e6)
+_COLUMNS = (
+    ("CPU us/req", "cpu_us"),
+    ("children", "children_cpu_us"),
+    ("per shipped", "cpu_us_per_shipped"),
+    ("req/s", "requests_per_s"),
+    ("p50 us", "p50_us"),
+    ("p99 us", "p99_us"),
+    ("+p50", "added_p50_us"),
+    ("+p99", "added_p99_us"),
+    ("RSS MiB", "rss_mib"),
+    ("peak", "peak_mib"),
+    ("logged", "logged_share"),
+)
 
 
-# --- processes ----------------------------------------------------------------------------------------------------
-@contextlib.contextmanager
-def _sidecar(work: Path, server_port: int, rate: str, kafka: str) -> Iterator[tuple[int, int]]:
-    port = _free_port()
-    upstream = f"http://127.0.0.1:{server_port}"
-    process = subprocess.Popen([sys.executable, "-c", _SIDECAR, upstream, str(port), str(work), rate, kafka])
-    try:
-        _wait_for_port(port)
-        yield process.pid, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-@contextlib.contextmanager
-def _nginx(directory: Path, server: str) -> Iterator[list[int]]:
-    directory.mkdir()
-    paths = "".join(
-        f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    conf = directory / "nginx.conf"
-    conf.write_text(
-        f"daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log;\n"
-        "events { worker_connections 1024; }\n"
-        f"http {{ access_log off; keepalive_requests 1000000000; {paths}\n{server}\n}}\n"
-    )
-    process = subprocess.Popen(["nginx", "-c", str(conf), "-e", str(directory / "error.log")])
-    try:
-        _wait_for_port(int(_find(r"listen 127\.0\.0\.1:(\d+)", server)))
-        yield _children(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _server_conf(port: int) -> str:
-    answer = ANSWER + '"}'
-    return (
-        f"server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; return 200 '{answer}'; }} }}"
-    )
-
-
-def _proxy_conf(port: int, server_port: int) -> str:
-    return (
-        f"upstream model {{ server 127.0.0.1:{server_port}; keepalive 64; keepalive_requests 1000000000; }}\n"
-        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://model; proxy_http_version 1.1; "
-        'proxy_set_header Connection ""; } }'
-    )
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
-def _wait_for_port(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
+def _shown(table: Table) -> str:
+    head = f"{'':<14}{'':<18}" + "".join(f"{title:>13}" for title, _ in _COLUMNS)
+    lines = [head]
+    for point in table["direct"]:
+        for name, found in table.items():
+            cells = (found[point].get(figure) for _, figure in _COLUMNS)
+            shown = "".join(f"{'-' if cell is None else f'{cell:,.4g}':>13}" for cell in cells)
+            lines.append(f"{point:<14}{name:<18}{shown}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

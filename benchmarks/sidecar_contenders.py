@@ -1,0 +1,237 @@
+"""Who takes part in the sidecar benchmark, each as processes of its own, started afresh for every measurement.
+
+The proxy, with whatever it starts, has one core to itself where there are two; the load, the model server, the broker
+and the sink share the others.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftline import names
+
+_ANSWER = '{"model_name":"iris","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[0.1]}],"pad":"%s"}'
+_DRIFTLINE = "from driftline.cli.app import main; main()"
+_DELIVERED = re.compile(
+    rf'^{names.SHIPPER_EVENTS.name}{{[^}}]*outcome="{names.OUTCOME_DELIVERED}"[^}}]*}} (\S+)$', re.MULTILINE
+)
+_CAPTURED = re.compile(rf'^{names.CAPTURE_EVENTS.name}{{[^}}]*outcome="(\w+)"[^}}]*}} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which cores a proxy may use, and which everything else; None where there are no two."""
+
+    proxy: str | None
+    others: str | None
+
+    @classmethod
+    def of_this_machine(cls) -> "Cores":
+        """The first core for the proxy."""
+        usable = sorted(os.sched_getaffinity(0))
+        if len(usable) < 2 or shutil.which("taskset") is None:
+            return cls(None, None)
+        return cls(str(usable[0]), ",".join(map(str, usable[1:])))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One contender that runs. ``pid``: the proxy's process; 0 where there is none (direct).
+
+    ``logged``, ``delivered``: how many events it says it has written down, and its sink has taken; None: it does not
+    say.
+    """
+
+    port: int
+    pid: int
+    logged: Callable[[], int | None] = lambda: None
+    delivered: Callable[[], int | None] = lambda: None
+
+
+class Bench:
+    """What contenders need: a scratch directory, the model server's ports, the sink's and the broker's addresses."""
+
+    def __init__(self, work: Path, cores: Cores, broker: str) -> None:
+        self.work = work
+        self.cores = cores
+        self.broker = broker
+        self.server_port = free_port()
+        self.sink_port = free_port()
+        self._number = 0
+
+    def directory(self) -> Path:
+        """A new one."""
+        self._number += 1
+        made = self.work / f"run-{self._number}"
+        made.mkdir()
+        return made
+
+    @contextlib.contextmanager
+    def model_server(self) -> Iterator[None]:
+        """A model server that reads each request whole and answers 200 bytes, and a sink that takes every event."""
+        directory = self.directory()
+        inner = f"127.0.0.1:{free_port()}"
+        answer = _ANSWER % ("a" * 100)
+        # Long bodies are read whole before the answer is made: nginx answers a plain "return" while they still come.
+        conf = f"""
+            server {{ listen 127.0.0.1:{self.server_port};
+              location / {{ default_type application/json; return 200 '{answer}'; }}
+              location /whole/ {{ client_body_buffer_size 8m; proxy_pass_request_body off; proxy_http_version 1.1;
+                proxy_set_header Content-Length ""; proxy_set_header Connection ""; proxy_pass http://inner; }} }}
+            upstream inner {{ server {inner}; keepalive 64; keepalive_requests 1000000000; }}
+            server {{ listen {inner}; location / {{ default_type application/json; return 200 '{answer}'; }} }}
+            server {{ listen 127.0.0.1:{self.sink_port}; location / {{ return 204; }} }}
+        """
+        with self._nginx(directory, conf, self.server_port, self.cores.others):
+            yield
+
+    @contextlib.contextmanager
+    def direct(self) -> Iterator[Running]:
+        """No proxy at all."""
+        yield Running(self.server_port, 0)
+
+    @contextlib.contextmanager
+    def nginx(self) -> Iterator[Running]:
+        """As a plain proxy: one worker, kept connections, bodies streamed, no log."""
+        port = free_port()
+        conf = f"""
+            upstream model {{ server 127.0.0.1:{self.server_port}; keepalive 64; keepalive_requests 1000000000; }}
+            server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://model; proxy_http_version 1.1;
+              proxy_set_header Connection ""; proxy_request_buffering off; }} }}
+        """
+        with self._nginx(self.directory(), conf, port, self.cores.proxy) as worker:
+            yield Running(port, worker)
+
+    @contextlib.contextmanager
+    def go_agent(self, program: Path, sink: str) -> Iterator[Running]:
+        """The Go proxy that logs as KServe's agent does, to ``sink``."""
+        port = free_port()
+        command = [str(program), "-listen", f"127.0.0.1:{port}", "-upstream", f"http://127.0.0.1:{self.server_port}"]
+        with process(
+            [*command, "-sink", sink], self.cores.proxy, {"GOMAXPROCS": "1"} if self.cores.proxy else {}
+        ) as pid:
+            wait_for_port(port)
+            yield Running(port, pid)
+
+    @contextlib.contextmanager
+    def sidecar(self, python: Path, *, broker: str | None = None, spool_max_bytes: int = 4 << 30) -> Iterator[Running]:
+        """Ours: every inference logged, the spool on this machine's disk, shipped to ``broker`` (None: the bench's)."""
+        broker = self.broker if broker is None else broker
+        directory, port, admin_port, shipper_port = self.directory(), free_port(), free_port(), free_port()
+        environ = {
+            # As the image sets it: without a bound, threads that free each other's bodies keep them.
+            "MALLOC_ARENA_MAX": "2",
+            "DRIFTLINE_SIDECAR_UPSTREAM": f"http://127.0.0.1:{self.server_port}",
+            "DRIFTLINE_SIDECAR_LISTEN_HOST": "127.0.0.1",
+            "DRIFTLINE_SIDECAR_LISTEN_PORT": str(port),
+            "DRIFTLINE_SIDECAR_ADMIN_HOST": "127.0.0.1",
+            "DRIFTLINE_SIDECAR_ADMIN_PORT": str(admin_port),
+            "DRIFTLINE_SIDECAR_SPOOL_DIRECTORY": str(directory / "spool"),
+            "DRIFTLINE_SIDECAR_SPOOL_MAX_BYTES": str(spool_max_bytes),
+            "DRIFTLINE_SIDECAR_SINKS": "kafka",
+            "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": broker,
+            "DRIFTLINE_SHIPPER_ADMIN_HOST": "127.0.0.1",
+            "DRIFTLINE_SHIPPER_ADMIN_PORT": str(shipper_port),
+        }
+        try:
+            with process([python, "-c", _DRIFTLINE, "sidecar"], self.cores.proxy, environ, directory) as pid:
+                wait_for_port(port)
+                wait_for_port(shipper_port)
+                yield Running(
+                    port,
+                    pid,
+                    logged=lambda: _total(_CAPTURED, admin_port, names.OUTCOME_LOGGED),
+                    delivered=lambda: _total(_DELIVERED, shipper_port),
+                )
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)  # up to four gigabytes each
+
+    @contextlib.contextmanager
+    def _nginx(self, directory: Path, servers: str, port: int, cores: str | None) -> Iterator[int]:
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+        conf = directory / "nginx.conf"
+        conf.write_text(
+            f"daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log;\n"
+            "events { worker_connections 4096; }\n"
+            "http { access_log off; keepalive_requests 1000000000; client_max_body_size 0; "
+            f"{paths}\n{servers}\n}}\n"
+        )
+        with process(["nginx", "-c", conf, "-e", directory / "error.log"], cores) as pid:
+            wait_for_port(port)
+            yield children(pid)[0]
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str | Path], cores: str | None, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[int]:
+    """A program on these cores; asked to end with SIGTERM, and killed with all its group when it does not."""
+    pinned = ["taskset", "-c", cores, *command] if cores else list(command)
+    started = subprocess.Popen(
+        pinned, env={**os.environ, **(environ or {})}, cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield started.pid
+    finally:
+        started.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(0.5)  # what is still in a spool is of no use: nobody waits for it
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait(30)
+
+
+def build_go(work: Path, name: str) -> Path:
+    """The program of ``benchmarks/NAME``, built into ``work``; ends the benchmark when Go is not there."""
+    if shutil.which("go") is None:
+        sys.exit("go is not installed; on Debian: apt-get install golang-go")
+    program = work / name
+    source = Path(__file__).parent / name / "main.go"
+    subprocess.run(["go", "build", "-o", program, source], check=True, timeout=600, cwd=work)
+    return program
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started and that run."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    """Return once something listens there."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.05)
+    sys.exit(f"nothing listens on port {port}")
+
+
+def _total(pattern: re.Pattern[str], port: int, first: str | None = None) -> int | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return None
+    found = [match.groups() for match in pattern.finditer(text)]
+    return round(sum(float(groups[-1]) for groups in found if first is None or groups[0] == first))
