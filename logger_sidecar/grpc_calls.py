@@ -13,7 +13,7 @@ from logger_sidecar.capture import NOT_OBSERVABLE_SHARED_MEMORY, STATUS_CLIENT_G
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.grpc_heads import PROTOCOL_V2, CallHead, HeadMeaning, Method
 from logger_sidecar.grpc_messages import PREFIX_BYTES, CaptureRoom, Messages, split_messages
-from logger_sidecar.http2_frames import literal
+from logger_sidecar.http2_frames import CANCEL, literal
 from logger_sidecar.meters import Meters
 from logger_sidecar.routes import Route
 from logger_sidecar.v2_messages import (
@@ -161,16 +161,17 @@ class OpenCall:
 
         A client whose deadline has passed cancels, too, and the caller is told "deadline exceeded".
         """
-        passed_s = self._parts.now_s() - self._started_s
-        timeout_s = self._head.timeout_s
-        if timeout_s and passed_s >= 0.95 * timeout_s - 0.005:
+        if self._is_late:
             self._fail(grpc_status.DEADLINE_EXCEEDED)
         else:
             self._record(STATUS_CLIENT_GONE, grpc_status.CANCELLED)
 
     def reset(self, error: int) -> None:
-        """The server ended it at once, with this HTTP/2 error code."""
-        self._fail(grpc_status.status_of_reset(error))
+        """The server ended it at once, with this HTTP/2 error code: it, too, keeps to the deadline."""
+        if error == CANCEL and self._is_late:
+            self._fail(grpc_status.DEADLINE_EXCEEDED)
+        else:
+            self._fail(grpc_status.status_of_reset(error))
 
     def lose_server(self) -> None:
         """The server is gone."""
@@ -187,6 +188,12 @@ class OpenCall:
     def forget(self) -> None:
         """It was never looked at, and is asked again elsewhere."""
         self._release()
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the deadline has passed; it began before the call came by here, and clocks are coarse."""
+        timeout_s = self._head.timeout_s
+        return timeout_s > 0 and self._parts.now_s() - self._started_s >= 0.95 * timeout_s - 0.005
 
     def _fail(self, status: int) -> None:
         self._record(grpc_status.http_code(status), status)
