@@ -5,11 +5,15 @@
 """
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from logger_sidecar.tls import ALPN_HTTP1, TlsError, TlsFiles, client_context
+
+_log = logging.getLogger("driftline.sidecar")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _PORTS = {"http": 80, "https": 443}
 
@@ -52,8 +56,8 @@ def parse_upstream(text: str) -> UpstreamAddress:
 class Dialer:
     """Makes connections to the model server.
 
-    ``context``: for an address with TLS; it verifies the server or refuses. ``server_name``: what the server's
-    certificate must name; empty: the host.
+    ``files``: for an address with TLS; the server is verified or refused. ``server_name``: what the server's
+    certificate must name; empty: the host. ``alpn``: the protocols to offer. Raises TlsError.
     """
 
     def __init__(
@@ -61,14 +65,30 @@ class Dialer:
         target: UpstreamAddress,
         *,
         timeout_s: float,
-        context: ssl.SSLContext | None = None,
+        files: TlsFiles | None = None,
         server_name: str = "",
+        alpn: Sequence[str] = ALPN_HTTP1,
     ) -> None:
         self.target = target
         self.timeout_s = timeout_s
-        #: May be replaced at any time; new connections go by the new one.
-        self.context = context
+        self._files = files or TlsFiles()
         self._server_name = server_name
+        self._alpn = alpn
+        self._seen: tuple[object, ...] = ()
+        self._context = self._made() if target.is_tls else None
+
+    def renew(self, *, asked: bool) -> None:
+        """Read the files anew where they have changed, or where somebody ``asked``; new connections go by them."""
+        if self._context is None or not (asked or self._files.fingerprint() != self._seen):
+            return
+        try:
+            self._context = self._made()
+        except TlsError as error:
+            _log.error("connections to %s keep their certificates: %s", self.address, error)
+
+    def _made(self) -> ssl.SSLContext:
+        self._seen = self._files.fingerprint()
+        return client_context(self._files, self._alpn)
 
     @property
     def address(self) -> str:
@@ -83,9 +103,7 @@ class Dialer:
                 return await loop.create_unix_connection(factory, target.path)
             if not target.is_tls:
                 return await loop.create_connection(factory, target.host, target.port)
-            if self.context is None:
-                raise ssl.SSLError("no TLS context")
             name = self._server_name or target.host
             return await loop.create_connection(
-                factory, target.host, target.port, ssl=self.context, server_hostname=name
+                factory, target.host, target.port, ssl=self._context, server_hostname=name
             )

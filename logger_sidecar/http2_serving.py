@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from driftline.clock import Clock
 from logger_sidecar.capture import Capture
+from logger_sidecar.dial import Dialer, parse_upstream
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.grpc_calls import CallParts
 from logger_sidecar.grpc_heads import HeadMeaning, Methods
@@ -27,13 +28,11 @@ def http2_factory(
 ) -> "Http2Factory":
     """What makes the protocol of each connection that speaks HTTP/2 from its first byte.
 
-    ``connect``: makes the transport to the model server's gRPC port; None: plain TCP to ``grpc_upstream``.
+    ``connect``: makes the transport to where the model server speaks gRPC; None: ``grpc_upstream``, without TLS.
     """
-    host, port = settings.grpc_upstream_address
-
-    async def plain(make: Callable[[], asyncio.Protocol]) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
-        return await asyncio.get_running_loop().create_connection(make, host, port)
-
+    target = parse_upstream(settings.grpc_upstream or settings.upstream)
+    if connect is None:
+        connect = Dialer(target, timeout_s=settings.connect_timeout_s).connect
     calls = CallParts(
         capture=capture,
         meters=meters,
@@ -48,7 +47,7 @@ def http2_factory(
         max_head_bytes=settings.max_head_bytes,
         max_calls=settings.grpc_max_calls,
     )
-    parts = SpliceParts(calls, registry, connect or plain, f"{host}:{port}", settings.connect_timeout_s)
+    parts = SpliceParts(calls, registry, connect, target.address, settings.connect_timeout_s)
     return Http2Factory(parts)
 
 

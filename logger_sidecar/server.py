@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import uvloop
@@ -18,7 +18,7 @@ import uvloop
 from driftline import names
 from driftline.clock import Clock
 from driftline.names import ENV_PREFIX
-from logger_sidecar.admin import Answer, metrics_answer, serve_admin
+from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
 from logger_sidecar.capture import Capture
 from logger_sidecar.client import ClientConnection
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
@@ -26,6 +26,7 @@ from logger_sidecar.dial import Dialer, parse_upstream
 from logger_sidecar.event_ids import EventIds
 from logger_sidecar.heads import HeaderNames
 from logger_sidecar.http2_serving import http2_factory
+from logger_sidecar.listening import Port, UnixSocket
 from logger_sidecar.live_parts import LiveParts
 from logger_sidecar.meters import Meters
 from logger_sidecar.proxy_parts import ProxyParts
@@ -33,13 +34,16 @@ from logger_sidecar.readers import forget_readers
 from logger_sidecar.readiness import Readiness
 from logger_sidecar.reload import Reloader
 from logger_sidecar.routes import RouteTable
+from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics, own_attributes, resource_attributes
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.stopwatch import OverheadMeters, Stopwatches
 from logger_sidecar.supervisor import Supervisor
+from logger_sidecar.tls import ALPN_HTTP1, ALPN_HTTP2
+from logger_sidecar.tls_settings import listening_files, upstream_files
 from logger_sidecar.upstream_pool import UpstreamPool
 
 _log = logging.getLogger("driftline.sidecar")
-_BACKLOG = 2048
 
 
 def run(
@@ -92,16 +96,17 @@ class Sidecar:
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
         )
         header_names = HeaderNames(settings.read_headers)
-        dialer = Dialer(parse_upstream(settings.upstream), timeout_s=settings.connect_timeout_s)
+        self._dialers = [_dialer(settings, settings.upstream, ALPN_HTTP1)]
+        self._dialers.append(_dialer(settings, settings.grpc_upstream or settings.upstream, ALPN_HTTP2))
         self.pool = UpstreamPool(
-            dialer,
+            self._dialers[0],
             header_names=header_names,
             max_idle=settings.max_idle_upstream,
             max_head_bytes=settings.max_head_bytes,
             max_connections=settings.max_upstream_connections,
             queue_timeout_s=settings.queue_timeout_s,
         )
-        self._readiness = Readiness(dialer, settings.ready_path, time.monotonic)
+        self._readiness = Readiness(self._dialers[0], settings.ready_path, time.monotonic)
         capture = Capture(self.spool, self.meters, settings.capture_policy())
         self._parts = ProxyParts(
             pool=self.pool,
@@ -122,11 +127,21 @@ class Sidecar:
             clock=clock,
             event_ids=self._parts.event_ids,
             registry=self._parts,
+            connect=self._dialers[1].connect,
         )
-        self._grpc_server: asyncio.Server | None = None
+        files = listening_files(settings) if settings.tls_certificate is not None else None
+        self._port = Port(self._client, files)
+        self._grpc = Port(self._http2, files)
+        self._socket = UnixSocket(self._client, settings.listen_socket)
+        self._renewal_asked = False
         self._supervisor = _supervisor(settings, shipper)
+        overhead = OverheadMeters()
+        self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), clock)  # noqa: S311 - chooses whom to measure
         self._live = LiveParts(self._parts, self._http2)
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
+        attributes = resource_attributes(os.environ, own_attributes(settings))
+        own = SelfMetrics("sidecar", "python", attributes)
+        self._collectors = (self.meters, overhead, QueueMetrics(self.pool, self.spool), self.reloader, own)
 
     def stop(self) -> None:
         """Begin the end: what SIGTERM does."""
@@ -137,45 +152,43 @@ class Sidecar:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reloader.ask)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         return await self.serve()
 
     async def serve(self) -> int:
         """Serve until ``stop``, then drain; returns the exit code."""
         loop = asyncio.get_running_loop()
-        server, admin = await self.start()
+        admin = await self.start()
         _log.info(
             "sidecar listens on port %d for %s, admin port %d", self.listen_port, self.pool.address, self.admin_port
         )
         tasks = [loop.create_task(self._tick()), loop.create_task(self.reloader.run())]
         await self._stop.wait()
-        await self._drain(server)
+        await self._drain()
         for task in tasks:
             task.cancel()
         await loop.run_in_executor(None, self._finish)
         admin.close()
         return 0
 
-    async def start(self) -> tuple[asyncio.Server, asyncio.Server]:
-        """Open both ports and begin to spool."""
-        settings, loop = self.settings, asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: ClientConnection(self._parts), settings.listen_host, settings.listen_port, backlog=_BACKLOG
-        )
-        self.listen_port = server.sockets[0].getsockname()[1]
+    async def start(self) -> asyncio.Server:
+        """Open all ports and begin to spool; returns the admin port's server."""
+        settings = self.settings
+        await self._port.open(settings.listen_host, settings.listen_port)
+        self.listen_port = self._port.number
         if settings.grpc_listen_port is not None:
-            self._grpc_server = await loop.create_server(
-                self._http2, settings.listen_host, settings.grpc_listen_port, backlog=_BACKLOG
-            )
-            self.grpc_port = self._grpc_server.sockets[0].getsockname()[1]
-        routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._ready}
+            await self._grpc.open(settings.listen_host, settings.grpc_listen_port)
+            self.grpc_port = self._grpc.number
+        if settings.listen_socket:
+            await self._socket.open()
+        routes: Routes = {"/metrics": MetricsPage(self._collectors), "/healthz": self._health, "/readyz": self._ready}
         admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin.sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
             forget_readers(settings.spool_directory, ())
         self.spool.start()
         self.started.set()
-        return server, admin
+        return admin
 
     async def _tick(self) -> None:
         reported = ""
@@ -189,10 +202,26 @@ class Sidecar:
             self.pool.tick(response_ticks, idle_ticks)
             for connection in list(self._parts.connections):
                 connection.tick(idle_ticks)
+            self._stopwatches.tick(list(self._parts.connections), self.pool.connections)
+            await self._renew_certificates()
             if self.spool.last_error != reported:
                 reported = self.spool.last_error
                 _log.warning("spool: %s", reported or "writing again")
             await asyncio.sleep(tick_s)
+
+    async def _renew_certificates(self) -> None:
+        asked, self._renewal_asked = self._renewal_asked, False
+        for dialer in self._dialers:
+            dialer.renew(asked=asked)
+        for port in (self._port, self._grpc):
+            await port.renew(asked=asked)
+
+    def _client(self) -> asyncio.Protocol:
+        return self._stopwatches.first(ClientConnection(self._parts))
+
+    def _reload(self) -> None:
+        self.reloader.ask()
+        self._renewal_asked = True
 
     def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
         self.settings = settings
@@ -204,11 +233,10 @@ class Sidecar:
         else:
             self._supervisor.follow(_shipper_environment(settings, shipper))
 
-    async def _drain(self, server: asyncio.Server) -> None:
+    async def _drain(self) -> None:
         self._parts.draining = True
-        server.close()
-        if self._grpc_server is not None:
-            self._grpc_server.close()
+        for listening in (self._port, self._grpc, self._socket):
+            listening.close()
         for connection in list(self._parts.connections):
             connection.drain()
         deadline = time.monotonic() + self.settings.drain_timeout_s
@@ -228,9 +256,6 @@ class Sidecar:
             _log.error("the spool was not flushed within %g s", self.settings.drain_timeout_s)
         if self._supervisor is not None:
             self._supervisor.stop(self.settings.drain_timeout_s)
-
-    async def _metrics(self) -> Answer:
-        return metrics_answer(self.meters, self.reloader)
 
     async def _health(self) -> Answer:
         return Answer(200, b"ok\n")
@@ -253,6 +278,16 @@ class Sidecar:
             (names.SPOOL_LIMIT_BYTES, float(self.spool.max_bytes)),
             (names.SPOOL_OLDEST_AGE, self.spool.oldest_age_s(time.time())),
         ]
+
+
+def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Dialer:
+    return Dialer(
+        parse_upstream(upstream),
+        timeout_s=settings.connect_timeout_s,
+        files=upstream_files(settings),
+        server_name=settings.upstream_server_name,
+        alpn=alpn,
+    )
 
 
 def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:

@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from driftline import names
 from logger_sidecar import sink_urls
 from logger_sidecar.capture import CapturePolicy
 from logger_sidecar.sampling import Sampler
+from logger_sidecar.tls_settings import tls_faults, upstream_faults
 
 #: Never captured, whatever the allow-list says: they hold credentials.
 SECRET_HEADERS = frozenset(
@@ -34,43 +34,51 @@ class SidecarSettings:
 
     Each setting's sentence here is also the manual's and that of ``--print-config``.
 
-    ``upstream``: address of the model server. ``listen_host``, ``admin_host``: address to listen on; an empty text is
-    every interface. ``listen_port``: where clients send their requests. ``admin_port``: port of /metrics, /healthz and
-    /readyz. ``spool_directory``: where events wait for their sinks; the sidecar's own directory. ``spool_max_bytes``:
-    bound of the spool, memory included. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of
-    what waits in memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``:
-    longest head of a request or an answer.
-    ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``: keep what failed,
-    whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a stream).
-    ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that. ``keep_headers``: keep
-    requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value only.
-    ``capture_headers``: headers written on the event, of requests and of answers, in any case; those of
+    ``upstream``: address of the model server: http://HOST:PORT, https://HOST:PORT or unix:/PATH. ``listen_host``,
+    ``admin_host``: address to listen on; an empty text is every interface. ``listen_port``: where clients send their
+    requests. ``listen_socket``: path of a Unix socket where they may send them, too. ``tls_certificate``, ``tls_key``:
+    certificate with its chain and key, in PEM, shown to clients of the ports; read again when they change.
+    ``tls_client_ca``: whose clients are let in (mTLS). ``admin_port``: port of /metrics, /healthz and /readyz.
+    ``spool_directory``: where events wait for their sinks; the sidecar's own directory. ``spool_max_bytes``: bound of
+    the spool, memory included. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of what waits
+    in memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``: longest head of
+    a request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``:
+    keep what failed, whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a
+    stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that.
+    ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value
+    only. ``capture_headers``: headers written on the event, of requests and of answers, in any case; those of
     ``keep_headers`` are too. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the
-    name used where the path has none; an empty text is the workload. ``model_version``: the version used where the
-    path has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of
-    the label values of metrics; streams beyond it count as "other".
-    ``max_idle_upstream``: connections to the model server kept for the next request. ``max_upstream_connections``:
-    connections to the model server that may be open; requests that find all of them busy wait their turn; 0 is as many
-    as there are requests in flight. ``queue_timeout_s``: longest such wait, then 503. ``ready_path``: asked with GET to
-    tell whether the model server is ready, such as /v2/health/ready; empty: a connection to it is enough. ``connect_timeout_s``: longest
+    name used where the path has none; an empty text is the workload. ``model_version``: the version used where the path
+    has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of the
+    label values of metrics; streams beyond it count as "other". ``max_idle_upstream``: connections to the model server
+    kept for the next request. ``max_upstream_connections``: connections to the model server that may be open; requests
+    that find all of them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``:
+    longest such wait, then 503. ``ready_path``: asked with GET to tell whether the model server is ready, such as
+    /v2/health/ready; empty: a connection to it is enough. ``upstream_ca``: who signed the certificate of an https
+    upstream; empty: one of those that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to
+    it. ``upstream_server_name``: the name its certificate must have; empty: the host. ``connect_timeout_s``: longest
     wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
     ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
     flight, and again for the shipper, at the end. ``sinks``: where events go, each a URL or "kafka"; with none the
-    spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is
-    then not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the
-    disk, so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which
-    leaves it to the system, within half a minute). ``log_level``: how much is said on standard error.
-    ``watch_config_s``: seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP.
-    ``grpc_upstream``: where the model server speaks gRPC, ``http://HOST:PORT``; empty: the same as ``upstream``.
-    ``grpc_listen_port``: a further port, for gRPC alone; ``listen_port`` takes gRPC, too. ``grpc_capture_methods``:
-    methods whose calls are captured besides those of inference.GRPCInferenceService, as ``package.Service/Method``.
-    ``grpc_capture_bytes``: how much the calls in flight may keep of their bodies, all together; past it bodies are cut.
-    ``grpc_max_calls``: calls of one connection that are followed at a time; inferences beyond it are dropped.
+    spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is then
+    not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the disk,
+    so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which leaves
+    it to the system, within half a minute). ``log_level``: how much is said on standard error. ``watch_config_s``:
+    seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP. ``grpc_upstream``: where
+    the model server speaks gRPC, ``http://HOST:PORT``; empty: the same as ``upstream``. ``grpc_listen_port``: a further
+    port, for gRPC alone; ``listen_port`` takes gRPC, too. ``grpc_capture_methods``: methods whose calls are captured
+    besides those of inference.GRPCInferenceService, as ``package.Service/Method``. ``grpc_capture_bytes``: how much the
+    calls in flight may keep of their bodies, all together; past it bodies are cut. ``grpc_max_calls``: calls of one
+    connection that are followed at a time; inferences beyond it are dropped.
     """
 
     upstream: str = "http://127.0.0.1:8000"
     listen_host: str = ""
     listen_port: int = 9000
+    listen_socket: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
     admin_host: str = ""
     admin_port: int = 9001
     spool_directory: Path = Path("spool")
@@ -95,6 +103,10 @@ class SidecarSettings:
     max_upstream_connections: int = 0
     queue_timeout_s: float = 30.0
     ready_path: str = ""
+    upstream_ca: Path | None = None
+    upstream_certificate: Path | None = None
+    upstream_key: Path | None = None
+    upstream_server_name: str = ""
     connect_timeout_s: float = 2.0
     response_timeout_s: float = 600.0
     idle_timeout_s: float = 300.0
@@ -109,20 +121,6 @@ class SidecarSettings:
     grpc_capture_methods: tuple[str, ...] = ()
     grpc_capture_bytes: int = 64 * 1024 * 1024
     grpc_max_calls: int = 1000
-
-    @property
-    def upstream_address(self) -> tuple[str, int]:
-        """Host and port of the model server."""
-        parts = urlsplit(self.upstream)
-        return parts.hostname or "", parts.port or 80
-
-    @property
-    def grpc_upstream_address(self) -> tuple[str, int]:
-        """Host and port where the model server speaks gRPC."""
-        if not self.grpc_upstream:
-            return self.upstream_address
-        parts = urlsplit(self.grpc_upstream)
-        return parts.hostname or "", parts.port or 80
 
     @property
     def source(self) -> str:
@@ -162,8 +160,10 @@ class SidecarSettings:
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
         return [
-            *_upstream_faults("upstream", self.upstream),
-            *(_upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
+            *upstream_faults("upstream", self.upstream),
+            *(upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
+            *tls_faults(self),
+            *_path_faults("ready_path", self.ready_path),
             *_port_faults("listen_port", self.listen_port),
             *_port_faults("grpc_listen_port", self.grpc_listen_port or 0),
             *_method_faults(self.grpc_capture_methods),
@@ -176,6 +176,7 @@ class SidecarSettings:
                 if 0.0 <= self.sample_rate <= 1.0
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
+            *_below_zero(self, ("max_upstream_connections",)),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *_header_faults("capture_headers", self.capture_headers),
             *_header_faults("keep_headers", tuple(self.kept_for)),
@@ -319,14 +320,12 @@ def _spool_faults(settings: SidecarSettings) -> list[str]:
     ]
 
 
-def _upstream_faults(name: str, upstream: str) -> list[str]:
-    try:
-        parts = urlsplit(upstream)
-        fits = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 80) > 0
-        plain = parts.path in ("", "/") and not parts.query and not parts.username
-    except ValueError:
-        fits = plain = False
-    return [] if fits and plain else [f"{name} is '{upstream}', which is not http://HOST:PORT"]
+def _path_faults(name: str, path: str) -> list[str]:
+    return (
+        []
+        if re.fullmatch(r"(?:/[!-~]*)?", path)
+        else [f"{name} is '{path}', which is not a path like /v2/health/ready"]
+    )
 
 
 def _method_faults(methods: tuple[str, ...]) -> list[str]:

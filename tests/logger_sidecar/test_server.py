@@ -151,7 +151,7 @@ def _has_ended(pid: int) -> bool:
 
 def test_every_wrong_setting_is_named() -> None:
     environ = {
-        "DRIFTLINE_SIDECAR_UPSTREAM": "https://model",
+        "DRIFTLINE_SIDECAR_UPSTREAM": "ftp://model",
         "DRIFTLINE_SIDECAR_LISTEN_PORT": "70000",
         "DRIFTLINE_SIDECAR_SAMPLE_RATE": "2",
         "DRIFTLINE_SIDECAR_CAPTURE_HEADERS": "x-team, Authorization",
@@ -164,7 +164,7 @@ def test_every_wrong_setting_is_named() -> None:
         load(SidecarSettings, "SIDECAR", environ=environ)
     message = str(caught.value)
     for part in (
-        "'https://model'",
+        "'ftp://model'",
         "listen_port is 70000",
         "sample_rate is 2.0",
         "'Authorization'",
