@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from driftline.errors import SettingsError
 
@@ -127,7 +127,7 @@ _OBJECTS = {
     "format": Option("parquet", _choice("parquet", "jsonl", "kserve-json")),
     "compression": Option("zstd", _choice("none", "gzip", "zstd")),
     "batch_events": Option(50_000, _whole(1, 1_000_000)),
-    "batch_bytes": Option(32 * 1024 * 1024, _whole(1, 1 << 30)),
+    "batch_bytes": Option(16 * 1024 * 1024, _whole(1, 1 << 30)),
     "max_age": Option(60.0, _seconds),
     "component": Option("predictor", _text),
     "timeout": Option(60.0, _seconds),
@@ -137,9 +137,15 @@ _S3 = {
     "region": Option("", _text),
     "path_style": Option(True, _flag),
     "allow_http": Option(False, _flag),
+    "ca_file": Option("", _text),
     **_OBJECTS,
 }
-_GCS = {"endpoint": Option("", _text), "service_account_file": Option("", _text), **_OBJECTS}
+_GCS = {
+    "endpoint": Option("", _text),
+    "service_account_file": Option("", _text),
+    "ca_file": Option("", _text),
+    **_OBJECTS,
+}
 
 #: Every kind of sink there is. A new one: an entry here and the module it names, which holds ``open_sink``.
 SCHEMES: Mapping[str, Scheme] = {
@@ -167,22 +173,13 @@ def parse(text: str) -> SinkUrl:
             subject,
             [f"it must be one of {', '.join(SCHEMES)}" + (f"; did you mean '{near[0]}'?" if near else "")],
         )
-    found = []
-    if parts.username or parts.password:
-        found.append("it holds credentials; say where they are kept in a file, or in the environment of the store")
-    if scheme.needs_host and not parts.hostname:
-        found.append("it names no host")
-    if scheme.path_alone and (parts.netloc or len(parts.path) < 2):
-        found.append("it must be file:///PATH with an absolute path")
-    if parts.fragment:
-        found.append(f"'#{parts.fragment}' means nothing here")
+    found = _place_faults(scheme, parts)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     name = given.pop("name", "") or _name_of(parts.scheme, parts.netloc, parts.path)
     if not _NAME.match(name):
         found.append(f"its name '{name}' must be letters, digits, '-', '_' and '.', at most {_MAX_NAME}")
     options = _options(scheme.options, given, found)
-    if bool(options.get("cert_file")) != bool(options.get("key_file")):
-        found.append("cert_file and key_file belong together; one of them is missing")
+    found += _secret_faults(parts.scheme, options)
     if found:
         raise SettingsError(subject, found)
     return SinkUrl(text, parts.scheme, parts.hostname or "", port, unquote(parts.path), name, options)
@@ -203,6 +200,28 @@ def faults(sinks: Sequence[str]) -> list[str]:
                 f"sinks holds two of the name '{one.name}': '{names[one.name]}' and '{text}'; give one a name="
             )
         names[one.name] = text
+    return found
+
+
+def _place_faults(scheme: Scheme, parts: SplitResult) -> list[str]:
+    found = []
+    if parts.username or parts.password:
+        found.append("it holds credentials; say where they are kept in a file, or in the environment of the store")
+    if scheme.needs_host and not parts.hostname:
+        found.append("it names no host")
+    if scheme.path_alone and (parts.netloc or len(parts.path) < 2):
+        found.append("it must be file:///PATH with an absolute path")
+    if parts.fragment:
+        found.append(f"'#{parts.fragment}' means nothing here")
+    return found
+
+
+def _secret_faults(scheme: str, options: Mapping[str, Any]) -> list[str]:
+    found = []
+    if bool(options.get("cert_file")) != bool(options.get("key_file")):
+        found.append("cert_file and key_file belong together; one of them is missing")
+    if scheme == "http" and any(options.get(option) for option in ("token_file", *_TLS)):
+        found.append("a token or a certificate needs https")
     return found
 
 

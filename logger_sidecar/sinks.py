@@ -60,7 +60,7 @@ class Sink(Protocol):
 class SinkFactory(Protocol):
     """Makes a sink; raises SettingsError when it cannot be had as it is configured."""
 
-    def __call__(self, url: SinkUrl, settings: ShipperSettings) -> Sink:
+    def __call__(self, url: SinkUrl, settings: ShipperSettings, /) -> Sink:
         """The sink of this URL, not yet connected."""
 
 

@@ -21,6 +21,7 @@ from tests.parts.postgres import PostgresServer
 from tests.parts.processes import free_ports
 from tests.parts.prometheus import Prometheus, PrometheusFactory
 from tests.parts.roll import PartsRoll
+from tests.parts.stores import find_store_program
 
 T = TypeVar("T")
 _roll = pytest.StashKey[PartsRoll]()
@@ -111,6 +112,18 @@ def nginx_binary(request: pytest.FixtureRequest) -> Path:
 def wrk_binary(request: pytest.FixtureRequest) -> Path:
     """The wrk program."""
     return _need(request, "wrk", programs.find_wrk)
+
+
+@pytest.fixture(scope="session")
+def s3_program(request: pytest.FixtureRequest) -> Path:
+    """A server that speaks S3."""
+    return _need(request, "S3 server", lambda: find_store_program("moto_server"))
+
+
+@pytest.fixture(scope="session")
+def gcs_program(request: pytest.FixtureRequest) -> Path:
+    """A server that speaks Google's storage."""
+    return _need(request, "GCS server", lambda: find_store_program("gcp-storage-emulator"))
 
 
 # --- servers ------------------------------------------------------------------------------------------------------
