@@ -52,12 +52,14 @@ def framed(*messages: bytes) -> bytes:
 class Served:
     """A gRPC server. ``seen``: the metadata of each call, in order."""
 
-    def __init__(self, handlers: dict[str, tuple[str, Handler]], options: Sequence[tuple[str, object]] = ()) -> None:
+    def __init__(
+        self, handlers: dict[str, tuple[str, Handler]], options: Sequence[tuple[str, object]], port: int
+    ) -> None:
         self.seen: list[dict[str, str | bytes]] = []
         self._pool = ThreadPoolExecutor(128)
         self.server = grpc.server(self._pool, options=[*UNLIMITED, *options], compression=None)
         self.server.add_generic_rpc_handlers((_Generic(self, handlers),))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
         self.server.start()
 
     @property
@@ -124,14 +126,14 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
 
 
 @contextlib.contextmanager
-def served(options: Sequence[tuple[str, object]] = (), **changed: Handler) -> Iterator[Served]:
+def served(options: Sequence[tuple[str, object]] = (), port: int = 0, **changed: Handler) -> Iterator[Served]:
     """A server with the usual handlers. ``changed``: another handler for ``infer`` or ``stream_infer``."""
     handlers = dict(HANDLERS)
     if "infer" in changed:
         handlers[INFER] = ("unary", changed["infer"])
     if "stream_infer" in changed:
         handlers[STREAM_INFER] = ("both", changed["stream_infer"])
-    server = Served(handlers, options)
+    server = Served(handlers, options, port)
     try:
         yield server
     finally:
