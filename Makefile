@@ -11,7 +11,7 @@ EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras check lint types unit examples test demo demo-full bench constraints clean
+.PHONY: help setup setup-extras clients check lint types unit examples test demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ examples: $(READY)  ## the examples in docstrings
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
+
+clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
+	$(BIN)/python -m tests.clients.environments
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo

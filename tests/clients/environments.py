@@ -1,4 +1,4 @@
-"""The environments of real clients and servers, one each because their pins clash: made once, kept outside the repository.
+"""The environments of real clients and servers, one each because their pins clash: made once, outside the repository.
 
 ``tests/clients/NAME.txt`` pins what an environment holds. It lies under ``~/.cache/driftline/clients/NAME-HASH``, where
 the hash is that of the pins and of the Python that runs it, so that changed pins make a new one. ``make clients`` (or

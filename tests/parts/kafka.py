@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -23,7 +24,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
@@ -66,19 +67,23 @@ class KafkaBroker:
     """A broker that can be stopped, killed and started again on the same port with the same data.
 
     ``bootstrap``: its address, ``127.0.0.1:PORT``. Topics are made on first use, with one partition.
+    ``advertised_port``: where it tells clients to go, when something stands between; ``port`` is where it listens.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, advertised_port: int | None = None) -> None:
         self._java = find_java()
         self._classpath = f"{kafka_jars()}/*"
         self._directory = directory
-        self._port, self._controller = free_ports(2)
-        self.bootstrap = f"127.0.0.1:{self._port}"
+        self.port, self._controller = free_ports(2)
+        self._advertised = advertised_port or self.port
+        self.bootstrap = f"127.0.0.1:{self.port}"
         self._process: PartProcess | None = None
         self._format()
 
     def _format(self) -> None:
-        text = _PROPERTIES.format(port=self._port, controller=self._controller, data=self._directory / "data")
+        text = _PROPERTIES.format(
+            port=self.port, advertised=self._advertised, controller=self._controller, data=self._directory / "data"
+        )
         (self._directory / "server.properties").write_text(text)
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
         command = [*self._run_java("128m"), *tool, str(self._directory / "server.properties")]
@@ -105,6 +110,16 @@ class KafkaBroker:
         if self._process is not None:
             self._process.kill()
 
+    def pause(self) -> None:
+        """Let it hang: connections stay open and nothing is answered."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop and start on the same port with the same data."""
         self.stop()
@@ -116,7 +131,7 @@ class KafkaBroker:
         header = struct.pack(">hhih", 3, 1, 1, 5) + b"ready"
         request = header + struct.pack(">i", 0)
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=5.0) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5.0) as connection:
                 connection.sendall(struct.pack(">i", len(request)) + request)
                 connection.settimeout(5.0)
                 answer = connection.recv(12)

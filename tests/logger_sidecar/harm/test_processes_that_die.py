@@ -1,0 +1,122 @@
+"""A sidecar killed at any moment loses nothing that was in its spool; a model server that dies is seen as it is."""
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from driftline.events import InferenceEvent
+from driftline.records import Malformed
+from logger_sidecar.spool import SpoolSource
+from tests.logger_sidecar.harm.rig import Figures, Report, drive, echo_server, settled, sidecar_process
+from tests.parts.processes import free_ports
+
+KILLS = 8
+BROKEN = {"IncompleteReadError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError"}
+
+
+class Load:
+    """A load in a thread, until it is told to stop."""
+
+    def __init__(self, port: int, tag: str) -> None:
+        self._enough = threading.Event()
+        self._reports: list[Report] = []
+        self._thread = threading.Thread(target=self._run, args=(port, tag))
+        self._thread.start()
+
+    def _run(self, port: int, tag: str) -> None:
+        self._reports.append(drive(port, 1_000_000, tag=tag, keep_on=lambda: not self._enough.is_set()))
+
+    def stop(self) -> Report:
+        self._enough.set()
+        self._thread.join(60)
+        return self._reports[0]
+
+
+def read_spool(directory: Path) -> tuple[dict[str, str], int]:
+    """Request ids by event id, as a new reader finds them, and how many records were damaged."""
+    source = SpoolSource(directory, "probe", lambda _partition: 0)
+    events: dict[str, str] = {}
+    damaged = 0
+    while records := source.poll(1000, 0.0):
+        for record in records:
+            if isinstance(record.content, Malformed):
+                damaged += 1
+            elif isinstance(record.content, InferenceEvent):
+                assert record.content.id not in events, "an event id came twice"
+                events[record.content.id] = record.content.request_id
+    source.close()
+    return events, damaged
+
+
+@pytest.mark.slow
+def test_what_was_in_the_spool_outlives_any_number_of_kills(tmp_path: Path, echo: int, figures: Figures) -> None:
+    spool = tmp_path / "spool"
+    moments = random.Random(20261121)
+    answered: set[str] = set()
+    in_flight_failed = unwritten = 0
+    for life in range(KILLS):
+        with sidecar_process(tmp_path / f"life-{life}", echo, spool=spool) as sidecar:
+            load = Load(sidecar.port, f"life{life}")
+            time.sleep(moments.uniform(0.05, 0.6))
+            before, _ = read_spool(spool)
+            sidecar.process.send_signal(signal.SIGKILL)
+            report = load.stop()
+        after, damaged = read_spool(spool)
+        assert before.items() <= after.items()
+        # One torn frame at the end of each life at most, and nothing else harmed.
+        assert damaged <= life + 1
+        # Whoever was not answered saw a connection break, as when a server dies; nobody was answered wrong.
+        assert set(report.wrong.values()) <= BROKEN
+        in_flight_failed += len(report.wrong)
+        answered.update(report.right)
+        unwritten = len(answered - set(after.values()))
+    figures.say(
+        f"sidecar killed {KILLS} times: {len(answered)} answered, {in_flight_failed} broken off in flight, {len(after)} "
+        f"in the spool, {unwritten} answered but not yet handed to the system when it was killed, {damaged} torn frames"
+    )
+    with sidecar_process(tmp_path / "last", echo, spool=spool) as sidecar:
+        assert drive(sidecar.port, 500, tag="last").wrong == {}
+        assert settled(sidecar.outcomes, 500) == {"logged": 500}
+        last, _ = read_spool(spool)
+    assert after.items() <= last.items()
+    assert {f"last-{number}" for number in range(500)} <= set(last.values())
+
+
+@pytest.mark.slow
+def test_a_model_server_in_a_crash_loop_is_seen_as_it_is_and_every_call_is_logged(
+    tmp_path: Path, figures: Figures
+) -> None:
+    port = free_ports(1)[0]
+    enough = threading.Event()
+    crashes = 0
+    with sidecar_process(tmp_path / "sidecar", port) as sidecar:
+
+        def crash_loop() -> None:
+            nonlocal crashes
+            while not enough.is_set():
+                with echo_server(tmp_path, port):
+                    time.sleep(0.3)
+                crashes += 1
+                time.sleep(0.1)
+
+        thread = threading.Thread(target=crash_loop)
+        thread.start()
+        report = drive(sidecar.port, 1_000_000, tag="crash", keep_on=lambda: crashes < 5)
+        enough.set()
+        thread.join(30)
+        # What is not the model server's own answer says that there was none.
+        assert set(report.wrong.values()) <= {"status 502", *BROKEN}
+        assert report.right
+        assert report.wrong
+        total = len(report.right) + len(report.wrong)
+        assert settled(sidecar.outcomes, total) == {"logged": total}
+        with echo_server(tmp_path, port):
+            assert drive(sidecar.port, 500, tag="well").wrong == {}
+        figures.say(
+            f"model server crashed {crashes} times: {len(report.right)} answered, {len(report.wrong)} told so "
+            f"({sorted(set(report.wrong.values()))}), all {total} logged; 500 of 500 right afterwards"
+        )
