@@ -140,7 +140,19 @@ SIDECAR_UPSTREAM_CONNECTIONS = Metric(
     "driftline_sidecar_upstream_connections",
     "gauge",
     (STATE,),
-    "Connections to the model server: busy with a request, idle, or still being opened for a waiting request.",
+    "Connections to the model server: busy, idle, being opened, or awaited by requests because all are busy.",
+)
+REDACTION_LEFT_OUT = Metric(
+    "driftline_redaction_left_out_total",
+    "counter",
+    (REASON,),
+    "Bodies left out of their events, because rules of redaction could not be applied to them, by reason.",
+)
+FINISHING_STARTS = Metric(
+    "driftline_finishing_starts_total",
+    "counter",
+    (),
+    "Starts of the process that folds streams and redacts; more than one means that it died or hung.",
 )
 CAPTURE_QUEUE_EVENTS = Metric(
     "driftline_capture_queue_events", "gauge", (), "Events in memory that are not yet written to the spool."

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 
 from prometheus_client import generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 _MAX_REQUEST_BYTES = 16384
@@ -21,15 +23,28 @@ class Answer(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-Routes = Mapping[str, Callable[[], Awaitable[Answer]]]
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """A path that shows the metrics of these collectors, in the format that the client asks for."""
+
+    collectors: Sequence[Collector]
 
 
-def metrics_answer(*collectors: Collector) -> Answer:
-    """The collectors' metrics in the Prometheus text format."""
+Routes = Mapping[str, Callable[[], Awaitable[Answer]] | MetricsPage]
+
+
+def metrics_answer(*collectors: Collector, accept: str = "") -> Answer:
+    """The collectors' metrics in the Prometheus text format, or in another that ``accept`` prefers.
+
+    Only OpenMetrics (``application/openmetrics-text``) has room for exemplars.
+    """
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)
-    return Answer(200, generate_latest(registry), METRICS_TYPE)
+    if not accept:
+        return Answer(200, generate_latest(registry), METRICS_TYPE)
+    encode, content_type = choose_encoder(accept)
+    return Answer(200, encode(registry), content_type)
 
 
 async def serve_admin(host: str, port: int, routes: Routes) -> asyncio.Server:
@@ -82,4 +97,14 @@ async def _answer(head: bytes, routes: Routes) -> Answer:
         return Answer(404, b"there is nothing here; try " + ", ".join(sorted(routes)).encode() + b"\n")
     if method not in (b"GET", b"HEAD"):
         return Answer(405, b"only GET and HEAD\n")
+    if isinstance(route, MetricsPage):
+        return metrics_answer(*route.collectors, accept=_header(head, b"accept"))
     return await route()
+
+
+def _header(head: bytes, wanted: bytes) -> str:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == wanted:
+            return value.strip().decode("latin-1")
+    return ""

@@ -29,6 +29,7 @@ class LiveParts:
         proxy.routes = RouteTable(settings.default_model, settings.model_version)
         proxy.max_body_bytes = settings.max_body_bytes
         proxy.meters.follow(settings.max_models)
+        proxy.meters.variant = settings.variant
         proxy.capture.follow(settings.capture_policy())
         proxy.pool.follow(connect_timeout_s=settings.connect_timeout_s, max_idle=settings.max_idle_upstream)
         self.http2.follow(settings)

@@ -5,13 +5,17 @@ Per stream of predictions: received = logged + sampled out + dropped + not yet w
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from driftline import names
+from logger_sidecar.traces import parse_traceparent
 
 OTHER = "other"
 _BUCKETS_S = names.LATENCY_BUCKETS_S
+#: Longest set of labels that OpenMetrics allows on an exemplar.
+_EXEMPLAR_CHARACTERS = 128
 
 
 class StreamMeters:
@@ -29,6 +33,15 @@ class StreamMeters:
         self.dropped: dict[str, int] = {}
         self.logged = 0
         self.lost_by_reason: dict[str, int] = {}
+        #: Of some buckets of the latency histogram, one request that fell into it lately.
+        self.examples: dict[int, Exemplar] = {}
+
+    def example(self, seconds: float, at_s: float, request_id: str, traceparent: str | None) -> None:
+        """Remember one answered request for the bucket that it fell into. ``at_s``: seconds since the epoch."""
+        trace = parse_traceparent(traceparent)
+        labels = {"request_id": request_id} if trace is None else {"trace_id": trace.trace_id}
+        if sum(len(name) + len(value) for name, value in labels.items()) <= _EXEMPLAR_CHARACTERS:
+            self.examples[bisect_left(_BUCKETS_S, seconds)] = Exemplar(labels, seconds, at_s)
 
     def answered(self, protocol: str, status: int, seconds: float) -> None:
         """One inference was answered."""
@@ -67,6 +80,8 @@ class Meters:
     ) -> None:
         self.bytes_in = 0
         self.bytes_out = 0
+        #: The variant of answers that do not name one.
+        self.variant = "stable"
         self._namespace = namespace
         self._max_streams = max_streams
         self._connections = connections
@@ -132,10 +147,13 @@ class Meters:
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         bounds = [str(bound) for bound in _BUCKETS_S] + ["+Inf"]
         for stream in streams:
-            total, cumulated = 0, []
-            for bound, count in zip(bounds, stream.buckets, strict=True):
+            total = 0
+            cumulated: list[tuple[Any, ...]] = []
+            examples = stream.examples
+            for rank, (bound, count) in enumerate(zip(bounds, stream.buckets, strict=True)):
                 total += count
-                cumulated.append((bound, float(total)))
+                example = examples.get(rank)
+                cumulated.append((bound, float(total)) if example is None else (bound, float(total), example))
             family.add_metric(self._labels(stream), cumulated, stream.seconds)
         return family
 

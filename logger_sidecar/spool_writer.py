@@ -91,6 +91,8 @@ class SpoolWriter:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self.last_error = ""
+        #: Batches that the disk refused.
+        self.write_errors = 0
 
     def start(self) -> None:
         """Take the directory over, as far as that is possible now, and begin writing."""
@@ -108,6 +110,11 @@ class SpoolWriter:
     def buffered_bytes(self) -> int:
         """Bytes not yet on disk."""
         return self._appended_bytes - self._taken_bytes
+
+    @property
+    def buffered_events(self) -> int:
+        """Events not yet on disk."""
+        return len(self._payloads)
 
     def oldest_age_s(self, now_s: float) -> float:
         """Age of the oldest segment, by the file's own time; 0 when there is none."""
@@ -215,6 +222,7 @@ class SpoolWriter:
             self.last_error = ""
         except (OSError, UnavailableError) as error:
             kept = 0
+            self.write_errors += 1
             self.last_error = str(error)
         for receipt in receipts[:kept]:
             receipt.written()

@@ -89,6 +89,11 @@ class UpstreamConnection(asyncio.Protocol):
         return self._caller is not None
 
     @property
+    def serving(self) -> tuple[Caller, Exchange] | None:
+        """Who waits for an answer, and the exchange that it belongs to."""
+        return None if self._caller is None else (self._caller, self._exchange)
+
+    @property
     def answer_begun(self) -> bool:
         """Whether any byte of the present answer has come."""
         return not self._in_head or bool(self._pending)

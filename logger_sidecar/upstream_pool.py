@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 
 from logger_sidecar.dial import Dialer
 from logger_sidecar.heads import HeaderNames
@@ -59,6 +60,21 @@ class UpstreamPool:
     def waiting(self) -> int:
         """How many requests wait for a connection."""
         return len(self._waiting)
+
+    @property
+    def connections(self) -> Sequence[UpstreamConnection]:
+        """The connections that are open now."""
+        return list(self._all)
+
+    def counts(self) -> dict[str, int]:
+        """How many connections are busy, idle, being opened, and awaited by requests because all are busy."""
+        idle = len(self._idle)
+        return {
+            "busy": len(self._all) - idle,
+            "idle": idle,
+            "opening": len(self._connecting),
+            "awaited": len(self._waiting),
+        }
 
     def follow(self, *, connect_timeout_s: float, max_idle: int) -> None:
         """Go by these settings, and by changed header names, from now on."""

@@ -1,0 +1,85 @@
+"""What a process says about itself: build, resource attributes of OpenTelemetry, CPU, memory, open files, queues.
+
+>>> resource_attributes({"OTEL_RESOURCE_ATTRIBUTES": "team=red%20one"}, {"service.name": "iris"})
+{'service.name': 'iris', 'team': 'red one'}
+"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
+
+from prometheus_client import ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+
+from driftline import __version__, names
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.upstream_pool import UpstreamPool
+
+
+def resource_attributes(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of this process: its ``own`` that have a value, and over them what OpenTelemetry's variables say.
+
+    (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables and .../resource/sdk)
+    """
+    found = {key: value for key, value in own.items() if value}
+    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, equals, value = pair.partition("=")
+        if equals and key.strip():
+            found[unquote(key.strip())] = unquote(value.strip())
+    if environ.get("OTEL_SERVICE_NAME"):
+        found["service.name"] = environ["OTEL_SERVICE_NAME"]
+    return found
+
+
+def own_attributes(settings: SidecarSettings) -> dict[str, str]:
+    """What the settings say of where this process is, in OpenTelemetry's words (semantic conventions: service, k8s)."""
+    return {
+        "service.name": settings.workload,
+        "service.namespace": settings.namespace,
+        "service.instance.id": settings.pod or settings.workload,
+        "service.version": settings.model_version,
+        "k8s.namespace.name": settings.namespace if settings.pod else "",
+        "k8s.pod.name": settings.pod,
+    }
+
+
+class SelfMetrics:
+    """Build, resource and process; a Prometheus collector. ``implementation``: "python" or "compiled"."""
+
+    def __init__(self, part: str, implementation: str, attributes: Mapping[str, str]) -> None:
+        self._build = [part, __version__, implementation]
+        self._attributes = {key.replace(".", "_").replace("-", "_"): value for key, value in attributes.items()}
+        self._process = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterable[Metric]:
+        """Part of prometheus_client's Collector."""
+        metric = names.BUILD_INFO
+        build = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        build.add_metric(self._build, 1.0)
+        yield build
+        yield InfoMetricFamily("target", "Resource attributes of OpenTelemetry.", value=self._attributes)
+        yield from self._process.collect()
+
+
+class QueueMetrics:
+    """What waits, in memory and for the model server; a Prometheus collector."""
+
+    def __init__(self, pool: UpstreamPool, spool: SpoolWriter) -> None:
+        self._pool = pool
+        self._spool = spool
+
+    def collect(self) -> Iterable[Metric]:
+        """Part of prometheus_client's Collector."""
+        metric = names.SIDECAR_UPSTREAM_CONNECTIONS
+        connections = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for state, count in self._pool.counts().items():
+            connections.add_metric([state], count)
+        yield connections
+        for metric, value in (
+            (names.CAPTURE_QUEUE_EVENTS, self._spool.buffered_events),
+            (names.CAPTURE_QUEUE_BYTES, self._spool.buffered_bytes),
+        ):
+            yield GaugeMetricFamily(metric.name, metric.help, value=float(value))
+        metric = names.SPOOL_WRITE_ERRORS
+        errors = self._spool.write_errors
+        yield CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, value=float(errors))
