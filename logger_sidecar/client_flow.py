@@ -1,6 +1,8 @@
 """How fast a client's connection may go: who is held back for whom, and who has been silent for too long."""
 
 import asyncio
+import socket
+import struct
 
 from logger_sidecar.exchange import Exchange
 from logger_sidecar.lingering import Lingering
@@ -10,6 +12,9 @@ from logger_sidecar.upstream import UpstreamConnection
 # Why bytes are held back. The first three stop the reading from the client, the last one that from the model server.
 PIPELINED, CONNECTING, SERVER_FULL, CLIENT_FULL = 1, 2, 4, 8
 _HOLDS_CLIENT = PIPELINED | CONNECTING | SERVER_FULL
+
+#: Linger for no time at all: what is unsent is thrown away, and the other end is told.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class ClientFlow(asyncio.Protocol):
@@ -120,9 +125,17 @@ class ClientFlow(asyncio.Protocol):
     def _cut(self) -> None:
         """The answer broke off. What came of it still goes out, unless its end would then look like a whole one's."""
         if self._answer_endless:
-            self.transport.abort()
+            _reset(self.transport)
         else:
             self.transport.close()
 
     def _refuse(self, status: int, detail: str) -> None:
         raise NotImplementedError
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close a connection so that its other end sees an error and not an end; TLS ends without its farewell."""
+    opened = transport.get_extra_info("socket")
+    if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
