@@ -12,6 +12,30 @@ def _or_nothing(expr: str) -> str:
     return f"{expr} or 0 * {_ALWAYS}"
 
 
+def _finishing_panels() -> tuple[PanelSpec, ...]:
+    """What is done to events before they are written."""
+    return (
+        PanelSpec(
+            "Bodies that could not be redacted",
+            "Per second, by reason. They are left out of their events, which say so.",
+            "timeseries",
+            "cps",
+            (Query(_or_nothing(total(rate(names.REDACTION_LEFT_OUT), "reason")), "{{reason}}"),),
+            minimum=0.0,
+            width=6,
+        ),
+        PanelSpec(
+            "Starts of the finishing process",
+            "It folds streams and redacts. More than the first: it died or hung, and events may be lost for it.",
+            "timeseries",
+            "short",
+            (Query(total(select(names.FINISHING_STARTS)), "starts"),),
+            minimum=0.0,
+            width=6,
+        ),
+    )
+
+
 def proxy_row() -> RowSpec:
     """What stands between client and model server."""
     return RowSpec(
@@ -63,24 +87,7 @@ def proxy_row() -> RowSpec:
                 minimum=0.0,
                 width=6,
             ),
-            PanelSpec(
-                "Bodies that could not be redacted",
-                "Per second, by reason. They are left out of their events, which say so.",
-                "timeseries",
-                "cps",
-                (Query(_or_nothing(total(rate(names.REDACTION_LEFT_OUT), "reason")), "{{reason}}"),),
-                minimum=0.0,
-                width=6,
-            ),
-            PanelSpec(
-                "Starts of the finishing process",
-                "It folds streams and redacts. More than the first ones: it died or hung, and events may be lost for it.",
-                "timeseries",
-                "short",
-                (Query(total(select(names.FINISHING_STARTS)), "starts"),),
-                minimum=0.0,
-                width=6,
-            ),
+            *_finishing_panels(),
             PanelSpec(
                 "Configuration in force",
                 "Whether the newest configuration is the one in force. Refused: the sidecar's log names every fault.",

@@ -11,8 +11,10 @@ real one. A field ``max_body_bytes`` of a class with prefix ``SIDECAR`` reads ``
 Pool(size=8, timeout_s=1.0)
 """
 
+import contextlib
 import dataclasses
 import difflib
+import json
 import math
 import re
 import types
@@ -117,8 +119,7 @@ def _convert(value: Any, hint: Any) -> Any:
         inner = [arg for arg in get_args(hint) if arg is not type(None)]
         return _convert(value, inner[0])
     if origin is tuple:
-        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
-        return tuple(_convert(part, get_args(hint)[0]) for part in parts)
+        return tuple(_convert(part, get_args(hint)[0]) for part in _parts(value))
     if hint is bool:
         return _to_bool(value)
     if hint is Path:
@@ -140,6 +141,16 @@ def _to_plain(value: Any, hint: type[int] | type[float] | type[str]) -> int | fl
     if hint is int and isinstance(value, float) and not value.is_integer():
         raise ValueError(value)
     return converted
+
+
+def _parts(value: Any) -> list[Any]:
+    """The parts of a list; a text has commas between them, or is a JSON list, for parts that hold commas themselves."""
+    if not isinstance(value, str):
+        return list(value)
+    if value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):  # an IPv6 address begins so too
+            return list(json.loads(value))
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _to_bool(value: Any) -> bool:

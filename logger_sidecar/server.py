@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import uvloop
+from prometheus_client.registry import Collector
 
 from driftline import names
 from driftline.clock import Clock
@@ -24,6 +25,10 @@ from logger_sidecar.client import ClientConnection
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.dial import Dialer, parse_upstream
 from logger_sidecar.event_ids import EventIds
+from logger_sidecar.finisher import FinishingProcess
+from logger_sidecar.finishing_metrics import FinishingMetrics
+from logger_sidecar.finishing_wire import Setup
+from logger_sidecar.gpu import gpu_metrics, load_nvml
 from logger_sidecar.heads import HeaderNames
 from logger_sidecar.http2_serving import http2_factory
 from logger_sidecar.listening import Port, UnixSocket
@@ -32,6 +37,7 @@ from logger_sidecar.meters import Meters
 from logger_sidecar.proxy_parts import ProxyParts
 from logger_sidecar.readers import forget_readers
 from logger_sidecar.readiness import Readiness
+from logger_sidecar.redaction_settings import finishing_setup
 from logger_sidecar.reload import Reloader
 from logger_sidecar.routes import RouteTable
 from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics, own_attributes, resource_attributes
@@ -83,6 +89,7 @@ class Sidecar:
         #: Set once both ports are open.
         self.started = threading.Event()
         self._stop = asyncio.Event()
+        self.finishing = FinishingProcess(_finishing_setup(settings))
         self.spool = SpoolWriter(
             settings.spool_directory,
             max_bytes=settings.spool_max_bytes,
@@ -91,6 +98,7 @@ class Sidecar:
             first_offset=time.time_ns(),
             drop_policy=settings.drop_policy,
             fsync=settings.fsync,
+            finisher=self.finishing,
         )
         self.meters = Meters(
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
@@ -141,7 +149,16 @@ class Sidecar:
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
         attributes = resource_attributes(os.environ, own_attributes(settings))
         own = SelfMetrics("sidecar", "python", attributes)
-        self._collectors = (self.meters, overhead, QueueMetrics(self.pool, self.spool), self.reloader, own)
+        gpu = gpu_metrics(settings.gpu_interval_s, load_nvml())
+        self._collectors: list[Collector] = [
+            self.meters,
+            FinishingMetrics(self.finishing),
+            overhead,
+            QueueMetrics(self.pool, self.spool),
+            self.reloader,
+            own,
+        ]
+        self._collectors += [] if gpu is None else [gpu]
 
     def stop(self) -> None:
         """Begin the end: what SIGTERM does."""
@@ -186,6 +203,8 @@ class Sidecar:
         self.admin_port = admin.sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
             forget_readers(settings.spool_directory, ())
+        if settings.redact:  # every event passes it
+            await asyncio.get_running_loop().run_in_executor(None, self.finishing.start)
         self.spool.start()
         self.started.set()
         return admin
@@ -225,11 +244,12 @@ class Sidecar:
 
     def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
         self.settings = settings
+        self.finishing.follow(_finishing_setup(settings))
         self._live.follow(settings)
         if shipper is None or self._supervisor is None:
             before, self._supervisor = self._supervisor, _supervisor(settings, shipper)
             if before is not None:
-                asyncio.get_running_loop().run_in_executor(None, before.stop, settings.drain_timeout_s)
+                asyncio.get_running_loop().run_in_executor(None, _end_shipping, before, settings)
         else:
             self._supervisor.follow(_shipper_environment(settings, shipper))
 
@@ -288,6 +308,16 @@ def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Di
         server_name=settings.upstream_server_name,
         alpn=alpn,
     )
+
+
+def _end_shipping(supervisor: Supervisor, settings: SidecarSettings) -> None:
+    supervisor.stop(settings.drain_timeout_s)
+    if not settings.sinks:  # the spool must not wait for sinks that nobody serves
+        forget_readers(settings.spool_directory, ())
+
+
+def _finishing_setup(settings: SidecarSettings) -> Setup:
+    return finishing_setup(settings.redact, settings.redact_key_file, settings.max_decoded_bytes)
 
 
 def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:

@@ -9,6 +9,7 @@ from typing import Literal
 from driftline import names
 from logger_sidecar import sink_urls
 from logger_sidecar.capture import CapturePolicy
+from logger_sidecar.redaction_settings import redaction_faults
 from logger_sidecar.sampling import Sampler
 from logger_sidecar.tls_settings import tls_faults, upstream_faults
 
@@ -64,12 +65,17 @@ class SidecarSettings:
     not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the disk,
     so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which leaves
     it to the system, within half a minute). ``log_level``: how much is said on standard error. ``watch_config_s``:
-    seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP. ``grpc_upstream``: where
+    seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP. ``gpu_interval_s``: seconds between two
+    looks at the machine's NVIDIA devices, where pynvml is installed and there are any; 0 looks at none. ``grpc_upstream``: where
     the model server speaks gRPC, ``http://HOST:PORT``; empty: the same as ``upstream``. ``grpc_listen_port``: a further
     port, for gRPC alone; ``listen_port`` takes gRPC, too. ``grpc_capture_methods``: methods whose calls are captured
     besides those of inference.GRPCInferenceService, as ``package.Service/Method``. ``grpc_capture_bytes``: how much the
     calls in flight may keep of their bodies, all together; past it bodies are cut. ``grpc_max_calls``: calls of one
-    connection that are followed at a time; inferences beyond it are dropped.
+    connection that are followed at a time; inferences beyond it are dropped. ``redact``: what is taken out of headers
+    and bodies before they are written, as rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with
+    " => hash" behind it for a hash in its place; in the environment a JSON list, where a rule holds a comma.
+    ``redact_key_file``: holds the key of the hashes, at least 16 bytes. ``max_decoded_bytes``: how much of a body is
+    decoded to be folded or redacted.
     """
 
     upstream: str = "http://127.0.0.1:8000"
@@ -116,11 +122,15 @@ class SidecarSettings:
     fsync: Literal["segment", "batch", "never"] = "segment"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     watch_config_s: float = 0.0
+    gpu_interval_s: float = 10.0
     grpc_upstream: str = ""
     grpc_listen_port: int | None = None
     grpc_capture_methods: tuple[str, ...] = ()
     grpc_capture_bytes: int = 64 * 1024 * 1024
     grpc_max_calls: int = 1000
+    redact: tuple[str, ...] = ()
+    redact_key_file: Path | None = None
+    max_decoded_bytes: int = 16 * 1024 * 1024
 
     @property
     def source(self) -> str:
@@ -133,6 +143,7 @@ class SidecarSettings:
             source=self.source,
             namespace=self.namespace,
             variant=self.variant,
+            finish_all=bool(self.redact),
             sampler=Sampler(
                 rate=self.sample_rate,
                 keep_errors=self.keep_errors,
@@ -177,10 +188,11 @@ class SidecarSettings:
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
             *_below_zero(self, ("max_upstream_connections",)),
+            *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *_header_faults("capture_headers", self.capture_headers),
             *_header_faults("keep_headers", tuple(self.kept_for)),
-            *_below_zero(self, ("keep_slower_than_s", "watch_config_s")),
+            *_below_zero(self, ("keep_slower_than_s", "watch_config_s", "gpu_interval_s")),
             *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]
 
@@ -198,6 +210,7 @@ _ABOVE_ZERO = (
     "segment_bytes",
     "spool_max_bytes",
     "buffer_bytes",
+    "max_decoded_bytes",
     "grpc_max_calls",
 )
 

@@ -91,7 +91,9 @@ def test_metrics_have_the_names_and_labels_that_rules_and_boards_use(tmp_path: P
     upstream.close()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     emitted = {name: family for name, family in families.items() if name.startswith("driftline_")}
-    beginnings = tuple(f"driftline_{part}_" for part in ("sidecar", "capture", "spool", "config", "build"))
+    beginnings = tuple(
+        f"driftline_{part}_" for part in ("sidecar", "capture", "spool", "config", "build", "redaction", "finishing")
+    )
     expected = [metric for metric in names.ALL_METRICS if metric.name.startswith(beginnings)]
     assert {metric.name.removesuffix("_total") for metric in expected} == set(emitted)
     for metric in expected:

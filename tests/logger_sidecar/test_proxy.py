@@ -208,7 +208,7 @@ def test_chunks_pass_at_once_and_are_captured_without_their_framing(tmp_path: Pa
     assert served[0].requests == [request]
     assert (event.protocol, event.model) == ("openai", "llm")
     assert event.request.body == b"{}\n"
-    assert event.response.body == b"data: one\n\ndata: two\n\n"
+    assert event.response.body == b'["one","two"]'
 
 
 def test_an_interim_100_reaches_the_client_before_it_sends_the_body(tmp_path: Path, served: list[Upstream]) -> None:
