@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from driftline import names
 from driftline.clock import Clock
@@ -19,10 +19,11 @@ from logger_sidecar.routes import Route
 from logger_sidecar.v2_messages import (
     BEGINNING_BYTES,
     NO_BEGINNING,
+    SHARED_MEMORY_REGION,
     Beginning,
+    Beginnings,
     error_of_stream_response,
     names_shared_memory,
-    read_beginning,
 )
 
 #: Why an inference that was seen is not captured: what follows on its connection cannot be understood, or more calls
@@ -62,6 +63,7 @@ class CallParts:
     max_head_bytes: int
     max_calls: int
     now_s: Callable[[], float] = time.monotonic
+    beginnings: Beginnings = field(default_factory=Beginnings)
 
 
 class OpenCall:
@@ -107,7 +109,8 @@ class OpenCall:
         if self._request_id:
             return b""
         if self._is_v2 and body:
-            self._request_id = self._read(body).id
+            self._beginning = self._read(body)
+            self._request_id = self._beginning.id
             if self._request_id:
                 return b""
         return _id_field(self._event_id, self._head, max_list_bytes)
@@ -264,12 +267,12 @@ class OpenCall:
 
     def _begins_with(self) -> Beginning:
         """What the first message says of model, version and id, as far as it is there."""
-        if self._is_v2 and not self._beginning.model:
+        if not self._beginning.is_whole and self._is_v2:
             self._beginning = self._read(self.request.beginning(_PEEK_BYTES))
         return self._beginning
 
     def _read(self, body: bytes) -> Beginning:
-        return read_beginning(self._first_message(body))
+        return self._parts.beginnings.read(self._first_message(body))
 
     def _first_message(self, body: bytes) -> bytes:
         length = int.from_bytes(body[1:PREFIX_BYTES], "big")
@@ -296,6 +299,8 @@ class OpenCall:
 
     def _not_observable(self, request: bytes) -> str:
         if not self._is_v2 or self.request.seen_bytes >= _SHARED_MEMORY_BYTES:
+            return ""
+        if SHARED_MEMORY_REGION not in request and not self.request.compressed:
             return ""
         if self.request.compressed:
             messages = [self._first_message(request)]

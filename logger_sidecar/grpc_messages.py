@@ -76,6 +76,12 @@ class Messages:
                 self._rest += data[start : start + size]
             else:
                 self._first = data[start : start + size]
+        if not self._left and not self._prefix and end - start >= PREFIX_BYTES:
+            length = int.from_bytes(data[start + 1 : start + PREFIX_BYTES], "big")
+            if length == end - start - PREFIX_BYTES:  # one whole message, as most are
+                self.count += 1
+                self.compressed = self.compressed or data[start] != 0
+                return
         self._count(data, start, end)
 
     def release(self) -> None:

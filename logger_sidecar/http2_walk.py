@@ -28,6 +28,7 @@ _log = logging.getLogger("driftline.sidecar")
 _WITH_BLOCK = frozenset({HEADERS, PUSH_PROMISE})
 _HELD_WHOLE = _WITH_BLOCK | {RST_STREAM, SETTINGS, GOAWAY}
 _STREAM_MASK = 0x7FFFFFFF
+_PLAIN_MASK = END_HEADERS | PADDED | WITH_PRIORITY
 _FIRST_HEAD_BYTES = HEAD_BYTES + 1  # with the length of the padding
 
 
@@ -161,10 +162,9 @@ class FrameWalk:
                     return position
                 position = self._take_body(data, position, length, flags, stream & _STREAM_MASK)
             elif kind in _HELD_WHOLE:
-                end = self._sequence_end(data, position, length, flags if kind in _WITH_BLOCK else END_HEADERS)
+                end = self._take_whole(data, position, length, kind, flags, stream & _STREAM_MASK)
                 if not end:
                     return position
-                self._take_whole(data, position, end, kind, stream & _STREAM_MASK)
                 position = end
             else:
                 position += HEAD_BYTES + length
@@ -236,22 +236,34 @@ class FrameWalk:
             raise WalkError("a frame that is too long to be held")
         return end
 
-    def _take_whole(self, data: bytes, position: int, end: int, kind: int, stream: int) -> None:
-        flags = data[position + 4]
+    def _take_whole(self, data: bytes, position: int, length: int, kind: int, flags: int, stream: int) -> int:
+        """Take a frame that is held until it is whole; returns where it ends, 0 while it is not."""
+        start = position + HEAD_BYTES
+        end = start + length
+        if kind == HEADERS and flags & _PLAIN_MASK == END_HEADERS and end <= len(data):
+            # All of the block and nothing else, as nearly always.
+            self._take_headers(stream, data[start:end], flags, data, position, end)
+            return end
+        end = self._sequence_end(data, position, length, flags if kind in _WITH_BLOCK else END_HEADERS)
+        if not end:
+            return 0
         if kind == RST_STREAM:
-            self.reset(stream, data[position + HEAD_BYTES : end])
+            self.reset(stream, data[start:end])
         elif kind == SETTINGS:
-            self.settings(flags, data[position + HEAD_BYTES : end])
+            self.settings(flags, data[start:end])
         elif kind == GOAWAY:
-            self.going_away(data[position + HEAD_BYTES : end])
+            self.going_away(data[start:end])
         elif kind == PUSH_PROMISE:
             self.promised(_block(data, position, end, kind, flags))
         else:
-            block = _block(data, position, end, kind, flags)
-            field = self.headers(stream, block, ends=bool(flags & END_STREAM), data=data, behind=end)
-            if field:
-                self._out += (data[self._done : position], with_field(data[position:end], field))
-                self._done = end
+            self._take_headers(stream, _block(data, position, end, kind, flags), flags, data, position, end)
+        return end
+
+    def _take_headers(self, stream: int, block: bytes, flags: int, data: bytes, position: int, end: int) -> None:
+        field = self.headers(stream, block, ends=flags & END_STREAM != 0, data=data, behind=end)
+        if field:
+            self._out += (data[self._done : position], with_field(data[position:end], field))
+            self._done = end
 
     def _hold(self, needed: int) -> None:
         if needed > self._max_held_bytes:

@@ -6,7 +6,7 @@ name, 2 model version, 3 id, 5 inputs, 6 outputs; input 4 parameters; output 2 p
 key in field 1. ModelStreamInferResponse, of Triton: 1 error message.
 
 >>> read_beginning(b"\x0a\x04iris\x12\x013\x1a\x02r1\x2a\x00")
-Beginning(model='iris', version='3', id='r1')
+Beginning(model='iris', version='3', id='r1', is_whole=True)
 """
 
 import re
@@ -18,7 +18,7 @@ BEGINNING_BYTES = 1024
 _MAX_NAME_BYTES = 256
 _MAX_ERROR = 500
 _PLAIN_ID = re.compile(rb"[ -~]{1,256}")
-_REGION = b"shared_memory_region"
+SHARED_MEMORY_REGION = b"shared_memory_region"
 _INPUTS, _OUTPUTS = 5, 6
 #: In which field the parameters stand.
 _PARAMETERS = {_INPUTS: 4, _OUTPUTS: 2}
@@ -27,14 +27,37 @@ _FIXED_SIZES = {1: 8, 5: 4}
 
 
 class Beginning(NamedTuple):
-    """What the beginning of a request says; empty texts where it does not."""
+    """What the beginning of a request says; empty texts where it does not.
+
+    ``is_whole``: nothing that comes behind can say more.
+    """
 
     model: str
     version: str
     id: str
+    is_whole: bool
 
 
-NO_BEGINNING = Beginning("", "", "")
+NO_BEGINNING = Beginning("", "", "", is_whole=False)
+
+
+class Beginnings:
+    """Reads the beginnings of messages; most say what the one before them said, and need no reading."""
+
+    __slots__ = ("_bytes", "_newest")
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._newest = NO_BEGINNING
+
+    def read(self, message: bytes) -> Beginning:
+        """As :func:`read_beginning`."""
+        if self._bytes and message.startswith(self._bytes):
+            return self._newest
+        found, end = _walk_beginning(message)
+        if found.is_whole and end < len(message):
+            self._bytes, self._newest = message[: end + 1], found  # with the first byte of what comes behind
+        return found
 
 
 def read_beginning(message: bytes) -> Beginning:
@@ -43,18 +66,22 @@ def read_beginning(message: bytes) -> Beginning:
     Reads up to the first field behind them. A name is UTF-8 without control characters and a slash in it is quoted
     as in a path; an id has visible characters only; what is not so counts as not given.
     """
-    model = version = request_id = b""
+    return _walk_beginning(message)[0]
+
+
+def _walk_beginning(message: bytes) -> tuple[Beginning, int]:
+    """What :func:`read_beginning` returns, and where the fields end that say it."""
+    said = [b"", b"", b"", b""]
+    behind = 0
+    is_whole = False
     for field, start, end in _fields(message, 0, min(len(message), BEGINNING_BYTES)):
-        if field == 1:
-            model = message[start:end]
-        elif field == 2:
-            version = message[start:end]
-        elif field == 3:
-            request_id = message[start:end]
-        else:
+        if field not in (1, 2, 3):
             break
-    given_id = request_id.decode("ascii") if _PLAIN_ID.fullmatch(request_id) else ""
-    return Beginning(_name(model), _name(version), given_id)
+        said[field] = message[start:end]
+        behind = end
+    is_whole = behind < len(message) and message[behind] >> 3 > 3
+    request_id = said[3].decode("ascii") if _PLAIN_ID.fullmatch(said[3]) else ""
+    return Beginning(_name(said[1]), _name(said[2]), request_id, is_whole), behind
 
 
 def names_shared_memory(message: bytes) -> bool:
@@ -62,7 +89,7 @@ def names_shared_memory(message: bytes) -> bool:
 
     A message that is cut counts as far as it goes.
     """
-    if _REGION not in message:
+    if SHARED_MEMORY_REGION not in message:
         return False
     return any(
         _has_region(message, start, end, _PARAMETERS[field])
@@ -94,7 +121,7 @@ def _has_region(message: bytes, start: int, end: int, parameters: int) -> bool:
     for field, entry_start, entry_end in _fields(message, start, end):
         if field == parameters:
             for key, key_start, key_end in _fields(message, entry_start, entry_end):
-                if key == 1 and message[key_start:key_end] == _REGION:
+                if key == 1 and message[key_start:key_end] == SHARED_MEMORY_REGION:
                     return True
     return False
 

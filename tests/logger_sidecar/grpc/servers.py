@@ -109,8 +109,8 @@ def failing(request: bytes, context: grpc.ServicerContext) -> bytes:
 
 def slow(request: bytes, context: grpc.ServicerContext) -> bytes:
     ended = threading.Event()
-    context.add_callback(ended.set)
-    ended.wait(20)
+    if context.add_callback(ended.set):
+        ended.wait(20)
     return request
 
 

@@ -101,19 +101,20 @@ def test_a_server_that_goes_in_mid_call_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_client_that_goes_in_mid_call_is_counted_and_its_call_cancelled(tmp_path: Path) -> None:
-    cancelled = threading.Event()
+    begun, cancelled = threading.Event(), threading.Event()
 
     def wait(request: bytes, context: grpc.ServicerContext) -> bytes:
-        context.add_callback(cancelled.set)
+        assert context.add_callback(cancelled.set)
+        begun.set()
         cancelled.wait(10)
         return request
 
     with served(infer=wait) as server, sidecar(server.url, tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
             future = made.unary_unary(INFER).future(infer_request(), timeout=20)
-            wait_until(lambda: bool(server.seen))
-        assert future.cancelled() or future.exception() is not None
+            assert begun.wait(10)
         assert cancelled.wait(10)
+        assert future.code() == grpc.StatusCode.CANCELLED
         wait_until(lambda: running.sidecar._open_connections() == 0)
         [event] = running.events()
     assert (event.grpc_status, event.status_code) == (1, 499)

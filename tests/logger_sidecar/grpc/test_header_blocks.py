@@ -82,8 +82,13 @@ def test_the_examples_of_the_standard_are_read(before: list[str], last: str, fie
 
 
 def test_a_meaning_is_made_once_while_the_table_stays_as_it_is() -> None:
-    asked = []
-    reader = BlockReader(lambda fields: asked.append(fields) or len(asked))
+    asked: list[object] = []
+
+    def meaning(fields: object) -> int:
+        asked.append(fields)
+        return len(asked)
+
+    reader = BlockReader(meaning)
     encoder = hpack.Encoder()
     first, again = encoder.encode([(b"a", b"1")]), encoder.encode([(b"a", b"1")])
     assert [reader.read(first), reader.read(again), reader.read(again)] == [1, 2, 2]
