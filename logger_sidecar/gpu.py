@@ -150,7 +150,7 @@ class GpuMetrics:
         try:
             figures = self._read()
         except NoDriverError as error:
-            _log.info("no devices are watched: %s", error)
+            _log.debug("no devices are watched: %s", error)
             self.close()
         except Exception as error:  # noqa: BLE001 - whatever a driver's library raises, the thread goes on
             self._counts[names.OUTCOME_FAILED] += 1
@@ -223,7 +223,7 @@ def main() -> int:
         sys.stderr.write("pynvml is not installed (the package nvidia-ml-py, or the extra 'gpu')\n")
         return 1
     metrics = GpuMetrics(NvmlReader(nvml), 60.0)
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.DEBUG)
     metrics.read()
     registry = CollectorRegistry()
     registry.register(metrics)

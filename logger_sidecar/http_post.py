@@ -22,6 +22,7 @@ class Reply(NamedTuple):
 
     status: int
     reason: str
+    body: bytes = b""
 
 
 class TokenFile:
@@ -94,18 +95,18 @@ class Poster:
         try:
             connection.request("POST", self._target, body, headers)
             response = connection.getresponse()
-            length = len(response.read(_MAX_ANSWER_BYTES))
+            answer = response.read(_MAX_ANSWER_BYTES)
         except _FAULTS as error:
             connection.close()
             if not is_new and isinstance(error, _CLOSED):
                 raise _StaleError from error
             detail = str(error) or type(error).__name__
             raise UnavailableError(self._url.name, f"{self._url.address}: {detail}") from error
-        if response.will_close or length == _MAX_ANSWER_BYTES:
+        if response.will_close or len(answer) == _MAX_ANSWER_BYTES:
             connection.close()
         else:
             self._idle.append(connection)
-        return Reply(response.status, response.reason)
+        return Reply(response.status, response.reason, answer)
 
     def _new_connection(self) -> http.client.HTTPConnection:
         timeout_s = self._url.options["timeout"]

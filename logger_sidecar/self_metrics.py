@@ -1,46 +1,13 @@
-"""What a process says about itself: build, resource attributes of OpenTelemetry, CPU, memory, open files, queues.
-
->>> resource_attributes({"OTEL_RESOURCE_ATTRIBUTES": "team=red%20one"}, {"service.name": "iris"})
-{'service.name': 'iris', 'team': 'red one'}
-"""
+"""What a process says about itself: build, resource attributes of OpenTelemetry, CPU, memory, open files, queues."""
 
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from driftline import __version__, names
-from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.spool_writer import SpoolWriter
 from logger_sidecar.upstream_pool import UpstreamPool
-
-
-def resource_attributes(environ: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of this process: its ``own`` that have a value, and over them what OpenTelemetry's variables say.
-
-    (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables and .../resource/sdk)
-    """
-    found = {key: value for key, value in own.items() if value}
-    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
-        key, equals, value = pair.partition("=")
-        if equals and key.strip():
-            found[unquote(key.strip())] = unquote(value.strip())
-    if environ.get("OTEL_SERVICE_NAME"):
-        found["service.name"] = environ["OTEL_SERVICE_NAME"]
-    return found
-
-
-def own_attributes(settings: SidecarSettings) -> dict[str, str]:
-    """What the settings say of where this process is, in OpenTelemetry's words (semantic conventions: service, k8s)."""
-    return {
-        "service.name": settings.workload,
-        "service.namespace": settings.namespace,
-        "service.instance.id": settings.pod or settings.workload,
-        "service.version": settings.model_version,
-        "k8s.namespace.name": settings.namespace if settings.pod else "",
-        "k8s.pod.name": settings.pod,
-    }
 
 
 class SelfMetrics:

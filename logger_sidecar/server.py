@@ -39,8 +39,9 @@ from logger_sidecar.readers import forget_readers
 from logger_sidecar.readiness import Readiness
 from logger_sidecar.redaction_settings import finishing_setup
 from logger_sidecar.reload import Reloader
+from logger_sidecar.resources import own_attributes, resource_attributes
 from logger_sidecar.routes import RouteTable
-from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics, own_attributes, resource_attributes
+from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 from logger_sidecar.spool_writer import SpoolWriter
 from logger_sidecar.stopwatch import OverheadMeters, Stopwatches

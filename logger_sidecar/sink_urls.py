@@ -123,6 +123,14 @@ _HTTP = {
     "batch_events": Option(200, _whole(1, 1_000_000)),
     "batch_bytes": Option(8 * 1024 * 1024, _whole(1, 1 << 30)),
 }
+_OTLP = {
+    "spans": Option("sampled", _choice("sampled", "traced", "all")),
+    "timeout": Option(10.0, _seconds),
+    "token_file": Option("", _text),
+    **_TLS,
+    "batch_events": Option(512, _whole(1, 1_000_000)),
+    "batch_bytes": Option(8 * 1024 * 1024, _whole(1, 1 << 30)),
+}
 _OBJECTS = {
     "format": Option("parquet", _choice("parquet", "jsonl", "kserve-json")),
     "compression": Option("zstd", _choice("none", "gzip", "zstd")),
@@ -152,6 +160,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "kafka": Scheme("logger_sidecar.sink_kafka", {}, needs_host=False),
     "http": Scheme("logger_sidecar.sink_http", _HTTP),
     "https": Scheme("logger_sidecar.sink_http", _HTTP),
+    "otlp+http": Scheme("logger_sidecar.sink_otlp", _OTLP),
+    "otlp+https": Scheme("logger_sidecar.sink_otlp", _OTLP),
     "file": Scheme("logger_sidecar.sink_objects", _OBJECTS, needs_host=False, path_alone=True),
     "s3": Scheme("logger_sidecar.sink_objects", _S3),
     "gs": Scheme("logger_sidecar.sink_objects", _GCS),

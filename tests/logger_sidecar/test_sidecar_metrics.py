@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
 from logger_sidecar.meters import StreamMeters
-from logger_sidecar.self_metrics import own_attributes, resource_attributes
+from logger_sidecar.resources import own_attributes, resource_attributes
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.traces import parse_traceparent
 from tests.logger_sidecar.test_spool import wait_for
