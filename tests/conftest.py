@@ -71,6 +71,12 @@ def _need(request: pytest.FixtureRequest, part: str, make: Callable[[], T]) -> T
     return made
 
 
+@pytest.fixture(scope="session")
+def need(request: pytest.FixtureRequest) -> Callable[[str, Callable[[], Any]], Any]:
+    """``need(part, make)``: what ``make`` makes, for parts that one folder of tests alone uses."""
+    return lambda part, make: _need(request, part, make)
+
+
 # --- programs -----------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
 def prometheus_binary(request: pytest.FixtureRequest) -> Path:

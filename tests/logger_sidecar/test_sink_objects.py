@@ -3,11 +3,15 @@
 import base64
 import contextlib
 import gzip
+import http.client
+import http.server
 import json
 import os
 import subprocess
+import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -241,6 +245,35 @@ def test_s3_takes_objects_and_a_repetition_overwrites_them(s3_program: Path, mon
     assert [(row["id"], len(row["response_body"])) for row in rows] == [("id-1", 2), ("id-2", 12_000_000)]
 
 
+@contextlib.contextmanager
+def with_etags(port: int) -> Iterator[str]:
+    """A server in front of the one at ``port`` that adds the ETag which Google's answers have and that one's lack."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            behind = http.client.HTTPConnection("127.0.0.1", port)
+            body = self.rfile.read(int(self.headers["content-length"]))
+            behind.request("PUT", self.path, body, dict(self.headers))
+            answer = behind.getresponse()
+            data = answer.read()
+            self.send_response(answer.status)
+            self.send_header("etag", f'"{zlib.crc32(body)}"')
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_request(self, *_args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.mark.real
 @pytest.mark.slow
 def test_gcs_takes_objects(gcs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +286,7 @@ def test_gcs_takes_objects(gcs_program: Path, tmp_path: Path, monkeypatch: pytes
     account.write_text(
         json.dumps(
             {
-                "gcs_base_url": endpoint,
+                "gcs_base_url": endpoint,  # and "endpoint" of the URL before it
                 "disable_oauth": True,
                 "client_email": "",
                 "private_key": "",
@@ -262,8 +295,8 @@ def test_gcs_takes_objects(gcs_program: Path, tmp_path: Path, monkeypatch: pytes
         )
     )
     command = [str(gcs_program), "start", "--host", "127.0.0.1", "--port", str(port), "--default-bucket", "bucket"]
-    with serving([*command, "--in-memory"], f"{endpoint}/storage/v1/b/bucket"):
-        options = f"endpoint={endpoint}&service_account_file={account}&timeout=5"
+    with serving([*command, "--in-memory"], f"{endpoint}/storage/v1/b/bucket"), with_etags(port) as front:
+        options = f"endpoint={front}&service_account_file={account}&timeout=5"
         one = open_sink(parse(f"gs://bucket/prefix?{options}&format=jsonl&compression=none"), ShipperSettings())
         for _ in range(2):
             assert one.deliver([event(1), event(2)]) == {}
