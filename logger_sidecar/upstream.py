@@ -1,6 +1,8 @@
 """Connections to the model server: one exchange at a time on each, kept and used again."""
 
 import asyncio
+import contextlib
+import os
 from typing import Protocol, cast
 
 from logger_sidecar.chunked import ChunkedScanner, ChunkError
@@ -19,6 +21,7 @@ REASON_TLS = "tls"
 REASON_QUEUE_TIMEOUT = "queue_timeout"
 
 _UNTIL_CLOSE = -1
+_READ_BYTES = 262144
 
 
 class Caller(Protocol):
@@ -150,6 +153,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
+        if exc is not None and self._caller is not None:
+            self._salvage()
         self._pool.forget(self)
         caller = self._caller
         if caller is None:
@@ -161,6 +166,18 @@ class UpstreamConnection(asyncio.Protocol):
         reason = REASON_CLOSED if self._in_head else REASON_CLOSED_MID_RESPONSE
         fresh = self.served == 0 or self.answer_begun
         caller.failed(reason, "the model server closed the connection before its answer was complete", fresh=fresh)
+
+    def _salvage(self) -> None:
+        """Take what came before a reset: the loop gives up when a write fails, and may have left an answer unread.
+
+        So it is with a server that answers in the middle of a request (413, 401) and closes.
+        """
+        opened = self.transport.get_extra_info("socket")
+        if opened is None or self.transport.get_extra_info("sslcontext") is not None:
+            return
+        with contextlib.suppress(OSError):  # nothing there, or no longer open
+            while self._caller is not None and (data := os.read(opened.fileno(), _READ_BYTES)):
+                self.data_received(data)
 
     def fail(self, reason: str, detail: str) -> None:
         """Give the exchange up."""

@@ -107,7 +107,7 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep the connection for the next one."""
-        if self._waiting:
+        if self._waiting and not connection.transport.is_closing():
             caller = next(iter(self._waiting))
             del self._waiting[caller]
             caller.use(connection)
