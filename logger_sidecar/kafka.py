@@ -15,6 +15,7 @@ from logger_sidecar.settings import ShipperSettings
 from logger_sidecar.sink_urls import SinkUrl
 from logger_sidecar.sinks import REASON_REFUSED, REASON_TOO_LARGE, BatchBounds, password_of
 
+_LIBRARIES = (("zstd", "zstandard"), ("lz4", "lz4"))
 # What the same message will meet again; all else may pass later.
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 _REFUSED = (kafka_errors.InvalidRecordError, kafka_errors.InvalidTimestampError)
@@ -124,5 +125,7 @@ def _configuration(settings: ShipperSettings) -> dict[str, Any]:
 
 def _compression(wanted: str) -> str | None:
     if wanted == "auto":
-        return "lz4" if importlib.util.find_spec("lz4") is not None else "gzip"
+        # By its figures (docs/decisions/0005): the fewest bytes for the work, where its library is installed.
+        found = (word for word, library in _LIBRARIES if importlib.util.find_spec(library) is not None)
+        return next(found, "gzip")
     return None if wanted == "none" else wanted

@@ -121,7 +121,7 @@ def _configuration(settings: ShipperSettings) -> dict[str, Any]:
         "client.id": settings.client_id,
         "acks": settings.acks,
         "enable.idempotence": settings.acks == "all",
-        "compression.type": "lz4" if settings.compression == "auto" else settings.compression,
+        "compression.type": "zstd" if settings.compression == "auto" else settings.compression,
         "linger.ms": settings.linger_ms,
         "batch.size": settings.batch_bytes,
         "message.max.bytes": settings.max_request_bytes,

@@ -222,10 +222,10 @@ class ShipperSettings:
     ``spool_directory``, ``sinks``: the sidecar's; taken from there where the sidecar starts the shipper.
     ``kafka_client``: the library that carries events to Kafka; "auto" takes confluent-kafka where it is installed.
     ``bootstrap_servers``: Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose
-    acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes lz4 where its library is
-    installed, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``, ``batch_bytes``:
-    how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that is longer as a
-    message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait
+    acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes zstd where its library is
+    installed, else lz4, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``,
+    ``batch_bytes``: how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that
+    is longer as a message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait
     for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a batch is tried
     again. ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``, ``admin_port``: where
     /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``: what brokers call it.

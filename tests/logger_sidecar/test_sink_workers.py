@@ -1,0 +1,162 @@
+"""Sinks side by side: one that is dead, slow or broken is its own trouble and nobody else's."""
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from driftline import names
+from driftline.errors import SettingsError, UnavailableError
+from driftline.events import InferenceEvent
+from logger_sidecar.admin import metrics_answer
+from logger_sidecar.segments import read_cursors
+from logger_sidecar.settings import ShipperSettings
+from logger_sidecar.shipper_meters import ShipperMeters
+from logger_sidecar.sink_urls import SinkUrl
+from logger_sidecar.sink_workers import SinkWorkers
+from logger_sidecar.sinks import BatchBounds, Sink
+from tests.logger_sidecar.test_spool import fill, wait_for
+
+
+class TestSink:
+    """Takes everything; or is away, hangs, or breaks, as its name says, while it is told to."""
+
+    __test__ = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bounds = BatchBounds(max_events=10)
+        self.taken: list[str] = []
+        self.closed = 0
+        self.well = threading.Event()
+
+    def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
+        if self.name.startswith("hanging"):
+            self.well.wait(30)
+        elif not self.name.startswith("good") and not self.well.is_set():
+            raise {"away": UnavailableError("sink", "not now"), "broken": ZeroDivisionError("oh")}[self.name]
+        self.taken.extend(event.id for event in events)
+        return {}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class House:
+    """Workers over sinks that are kept by name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.sinks: dict[str, list[TestSink]] = {}
+        self.meters = ShipperMeters(lambda: 100.0)
+        self.workers = SinkWorkers(self.meters, self._open)
+        self.settings = ShipperSettings(
+            spool_directory=directory, sinks=(), retry_backoff_s=0.01, max_backoff_s=0.02, drain_timeout_s=0.5
+        )
+
+    def follow(self, *sinks: str, **changes: object) -> None:
+        urls = tuple(f"http://host/?name={name}" for name in sinks)
+        self.settings = dataclasses.replace(self.settings, sinks=urls, **changes)  # type: ignore[arg-type]
+        self.workers.follow(self.settings)
+
+    def newest(self, name: str) -> TestSink:
+        return self.sinks[name][-1]
+
+    def samples(self, metric: names.Metric) -> dict[str, float]:
+        text = metrics_answer(self.meters).body.decode()
+        family = next(one for one in text_string_to_metric_families(text) if one.name == metric.name)
+        return {one.labels["sink"]: one.value for one in family.samples}
+
+    def _open(self, url: SinkUrl, _settings: ShipperSettings) -> Sink:
+        if url.name == "impossible":
+            raise SettingsError("sink", ["its library is not installed"])
+        self.sinks.setdefault(url.name, []).append(TestSink(url.name))
+        return self.newest(url.name)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    for sinks in house.sinks.values():
+        for sink in sinks:
+            sink.well.set()
+    house.workers.drain(5.0)
+
+
+def test_a_sink_that_is_away_broken_or_hanging_delays_no_other(tmp_path: Path, house: House) -> None:
+    fill(tmp_path, range(50))
+    house.follow("away", "broken", "hanging", "good")
+    everything = [str(number) for number in range(50)]
+    wait_for(lambda: house.newest("good").taken == everything)
+    wait_for(lambda: house.meters.away == ["away", "broken"])
+    assert house.samples(names.SHIPPER_SINK_UP) == {"away": 0.0, "broken": 0.0, "hanging": 1.0, "good": 1.0}
+    wait_for(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
+    lag, inflight = house.samples(names.SHIPPER_LAG_BYTES), house.samples(names.SHIPPER_INFLIGHT_BYTES)
+    assert lag["away"] == lag["hanging"] > inflight["hanging"] > inflight["good"] == 0.0
+    age = house.samples(names.SHIPPER_LAG_AGE)  # the first event's time is 0 s, now is 100 s
+    assert (age["away"], age["hanging"], age["good"]) == (100.0, 100.0, 0.0)
+    for name in ("away", "broken", "hanging"):
+        house.newest(name).well.set()
+        wait_for(lambda name=name: house.newest(name).taken == everything)  # type: ignore[misc]
+    wait_for(lambda: house.meters.away == [])
+
+
+def test_the_end_waits_for_no_sink_longer_than_it_may(tmp_path: Path, house: House) -> None:
+    fill(tmp_path, range(20))
+    house.follow("away", "hanging", "good")
+    assert house.workers.drain(0.3) == {"away": False, "hanging": False, "good": True}
+
+
+def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: House) -> None:
+    fill(tmp_path, range(10))
+    house.follow("good-a", "good-b")
+    for name in ("good-a", "good-b"):
+        wait_for(lambda name=name: len(house.newest(name).taken) == 10)  # type: ignore[misc]
+    house.follow("good-b", "good-c")
+    assert house.workers.names == ["good-b", "good-c"]
+    assert set(read_cursors(tmp_path)) - {"good-c"} == {"good-b"}  # the spool no longer waits for the one that went
+    fill(tmp_path, range(10, 20))
+    wait_for(lambda: len(house.newest("good-b").taken) == 20)
+    assert [len(house.sinks[name]) for name in ("good-a", "good-b", "good-c")] == [1, 1, 1]
+    assert len(house.newest("good-a").taken) == 10
+    assert set(house.samples(names.SHIPPER_LAG_BYTES)) == {"good-b", "good-c"}
+
+
+def test_new_settings_of_all_open_every_sink_anew_and_go_on_where_it_stood(tmp_path: Path, house: House) -> None:
+    fill(tmp_path, range(10))
+    house.follow("good")
+    wait_for(lambda: len(house.newest("good").taken) == 10)
+    house.follow("good", client_id="another")
+    fill(tmp_path, range(10, 20))
+    wait_for(lambda: len(house.sinks["good"]) == 2)
+    wait_for(lambda: house.newest("good").taken == [str(number) for number in range(10, 20)])
+
+
+def test_settings_that_cannot_be_followed_change_nothing(tmp_path: Path, house: House) -> None:
+    house.follow("good")
+    with pytest.raises(SettingsError, match="not installed"):
+        house.follow("impossible", "good")
+    assert house.workers.names == ["good"]
+    fill(tmp_path, range(10))
+    wait_for(lambda: len(house.newest("good").taken) == 10)
+
+
+def test_sighup_connects_anew_between_two_deliveries(tmp_path: Path, house: House) -> None:
+    house.follow("good")
+    house.workers.reopen()
+    wait_for(lambda: house.newest("good").closed == 1)
+    fill(tmp_path, range(10))
+    wait_for(lambda: len(house.newest("good").taken) == 10)
+
+
+def test_a_sink_whose_name_somebody_else_reads_under_waits_for_it(tmp_path: Path, house: House) -> None:
+    from logger_sidecar.spool import SpoolSource
+
+    fill(tmp_path, range(10))
+    other = SpoolSource(tmp_path, "good", lambda _partition: None)
+    house.follow("good")
+    other.close()
+    wait_for(lambda: len(house.newest("good").taken) == 10)
