@@ -24,6 +24,8 @@ _BATCH_FRAMES = 512
 #: A machine under load starts a process slowly; that is no fault of what it is to read.
 _START_TIMEOUT_S = 30.0
 _WAIT_AFTER_FAILURE_S = 1.0
+#: A process may be killed while it starts; one that cannot start three times will not the next time either.
+_ATTEMPTS = 3
 #: So many frames of one batch may end a process each; then the rest of the batch is lost too, or the spool would stand.
 _MAX_FAILURES = 8
 
@@ -134,22 +136,32 @@ class FinishingProcess:
 
     def _begin(self) -> None:
         """A process that runs and goes by the newest rules."""
+        if self._connection is not None and self._setup is self._followed:
+            return
+        if self._monotonic() < self._not_before_s:
+            raise _CannotStart("it could not be started a moment ago")
+        fault = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                fault = self._set_up()
+            except _Broken as error:
+                fault = str(error)
+            if not fault:
+                return
+            self._end()
+        self._not_before_s = self._monotonic() + _WAIT_AFTER_FAILURE_S
+        raise _CannotStart(fault)
+
+    def _set_up(self) -> str:
+        """Start a process where there is none and tell it the rules; returns what it finds wrong with them."""
         if self._connection is None:
             self._start_child()
         setup = self._setup
-        if setup is not self._followed:
-            try:
-                fault = self._exchange(encode(setup), _START_TIMEOUT_S).fault
-            except _Broken as error:
-                raise self._cannot_start(str(error)) from error
-            if fault:
-                self._end()
-                raise self._cannot_start(fault)
-            self._followed = setup
+        fault = self._exchange(encode(setup), _START_TIMEOUT_S).fault
+        self._followed = None if fault else setup
+        return fault
 
     def _start_child(self) -> None:
-        if self._monotonic() < self._not_before_s:
-            raise _CannotStart("it could not be started a moment ago")
         ours, theirs = socket.socketpair()
         # The child finds this package even where it is not installed but lies on the path.
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -157,15 +169,11 @@ class FinishingProcess:
             self._child = subprocess.Popen([sys.executable, "-m", self._module], stdin=theirs.fileno(), env=environ)
         except OSError as error:
             ours.close()
-            raise self._cannot_start(f"it could not be started: {error}") from error
+            raise _Broken(f"it could not be started: {error}") from error
         finally:
             theirs.close()
         self.starts += 1
-        self._connection, self._followed = ours, None
-
-    def _cannot_start(self, detail: str) -> _CannotStart:
-        self._not_before_s = self._monotonic() + _WAIT_AFTER_FAILURE_S
-        return _CannotStart(detail)
+        self._connection = ours
 
     def _exchange(self, message: bytes, timeout_s: float) -> Done:
         connection = self._connection

@@ -114,6 +114,8 @@ def test_a_killed_child_costs_no_event_and_shows_no_secret(tmp_path: Path) -> No
         for index in range(60):
             running.ask(post(body))
             if index % 20 == 10:
+                while running.outcomes().get("logged", 0) < index - 5:
+                    time.sleep(0.01)
                 pid = running.sidecar.finishing.pid
                 with contextlib.suppress(ProcessLookupError):
                     if pid is not None:
