@@ -36,6 +36,19 @@ def _finishing_panels() -> tuple[PanelSpec, ...]:
     )
 
 
+def _unobserved_panel() -> PanelSpec:
+    return PanelSpec(
+        "Connections that go on unobserved",
+        "Over HTTP/2, per second, by reason. Their bytes pass; inferences on them are not captured.",
+        "timeseries",
+        "cps",
+        (Query(_or_nothing(total(rate(names.SIDECAR_UNOBSERVED), "reason")), "{{reason}}"),),
+        minimum=0.0,
+        width=12,
+        height=6,
+    )
+
+
 def proxy_row() -> RowSpec:
     """What stands between client and model server."""
     return RowSpec(
@@ -126,6 +139,7 @@ def proxy_row() -> RowSpec:
                 width=12,
                 height=6,
             ),
+            _unobserved_panel(),
         ),
     )
 

@@ -142,6 +142,12 @@ SIDECAR_UPSTREAM_CONNECTIONS = Metric(
     (STATE,),
     "Connections to the model server: busy, idle, being opened, or awaited by requests because all are busy.",
 )
+SIDECAR_UNOBSERVED = Metric(
+    "driftline_sidecar_unobserved_connections_total",
+    "counter",
+    (REASON,),
+    "Connections over HTTP/2 that go on unobserved, because something on them could not be understood, by reason.",
+)
 REDACTION_LEFT_OUT = Metric(
     "driftline_redaction_left_out_total",
     "counter",

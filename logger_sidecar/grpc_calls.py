@@ -1,5 +1,6 @@
 """Calls in flight that are inferences, from their first header block to the event they become."""
 
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -30,7 +31,9 @@ from logger_sidecar.v2_messages import (
 #: are in flight on it than are followed.
 REASON_UNOBSERVED = "connection_unobserved"
 REASON_TOO_MANY_CALLS = "too_many_calls"
+REASON_INTERNAL = "internal_error"
 
+_log = logging.getLogger("driftline.sidecar")
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
 #: A message whose tensors lie in shared memory is short, because they are not in it.
 _SHARED_MEMORY_BYTES = 16384
@@ -202,12 +205,22 @@ class OpenCall:
         self._record(grpc_status.http_code(status), status)
 
     def _record(self, code: int, status: int) -> None:
+        try:
+            call = self._event(code, status)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one event must not reach the connection
+            _log.error("a call could not be captured", exc_info=True)
+            self.drop(REASON_INTERNAL)
+            return
+        self._release()
+        self._parts.capture.record_call(call, self._parts.now_s())
+
+    def _event(self, code: int, status: int) -> Call:
         parts, head, answer, trailers = self._parts, self._head, self._answer, self._trailers
         request = self.request.kept[: parts.max_body_bytes]
         response = self.response.kept
         now_s = parts.now_s()
         request_id = self._request_id or self._begins_with().id or self._event_id
-        call = Call(
+        return Call(
             route=self._route(),
             event_id=self._event_id,
             request_id=request_id,
@@ -228,8 +241,6 @@ class OpenCall:
             stream_error=self._stream_error(response),
             not_observable=self._not_observable(request),
         )
-        self._release()
-        parts.capture.record_call(call, now_s)
 
     @property
     def _is_stream(self) -> bool:

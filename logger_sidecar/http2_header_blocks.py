@@ -11,6 +11,7 @@ blocks again and again: what a block that leaves the dynamic table alone means i
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
@@ -128,7 +129,10 @@ class BlockReader(Generic[Read]):
         known = self._known_texts.get(text)
         if known is not None:
             return known
-        plain = decode_huffman(text)
+        try:
+            plain = decode_huffman(text)
+        except HPACKError as error:
+            raise BlockError(str(error)) from error
         if len(text) <= _MAX_TEXT_BYTES:
             if len(self._known_texts) >= _MAX_TEXTS:
                 self._known_texts.clear()

@@ -213,6 +213,8 @@ class Http2Connection(asyncio.Protocol):
             self._begin_refusing(REASON_REFUSED, detail)
         finally:
             self._connecting = None
+            if self._server is None and self._refusal is None:  # not even an error that was foreseen
+                self.transport.abort()
 
     def server_made(self, server: "_ServerSide") -> None:
         """The connection to the server is there."""

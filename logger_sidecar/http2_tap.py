@@ -123,9 +123,6 @@ class _Requests(FrameWalk):
     def going_away(self, payload: bytes) -> None:
         """Part of FrameWalk."""
 
-    def gave_up(self) -> None:
-        """Part of FrameWalk."""
-
 
 class _Answers(FrameWalk):
     """What the model server sends."""
@@ -192,9 +189,6 @@ class _Answers(FrameWalk):
             if call is not None:
                 call.forget()
 
-    def gave_up(self) -> None:
-        """Part of FrameWalk."""
-
 
 class Tap:
     """Both directions of one connection between a client and the model server."""
@@ -215,14 +209,14 @@ class Tap:
         """What the client sent; returns what the server shall get now."""
         out = self._requests.feed(data)
         if not self._requests.walks and self.is_observed:
-            self._give_up()
+            self._give_up(self._requests.fault)
         return out
 
     def from_server(self, data: bytes) -> bytes:
         """What the server sent; returns what the client shall get now. Call ``settle`` when it is on its way."""
         out = self._answers.feed(data)
         if not self._answers.walks and self.is_observed:
-            self._give_up()
+            self._give_up(self._answers.fault)
         if self._says_goaway and self._answers.at_boundary:
             self._says_goaway = False
             out += goaway(HIGHEST_STREAM)
@@ -259,8 +253,9 @@ class Tap:
             call.lose_server()
         return len(calls)
 
-    def _give_up(self) -> None:
+    def _give_up(self, fault: str) -> None:
         self.is_observed = False
+        self._streams.parts.meters.unobserved(fault)
         self._requests.walks = self._answers.walks = False
         for call in self._streams.take_all():
             call.drop(REASON_UNOBSERVED)

@@ -6,6 +6,7 @@ Where something cannot be understood, the walk ends and the bytes go on.
 """
 
 import logging
+import struct
 
 from logger_sidecar.http2_frames import (
     CONTINUATION,
@@ -23,6 +24,7 @@ from logger_sidecar.http2_frames import (
     unpack_head,
     with_field,
 )
+from logger_sidecar.http2_header_blocks import BlockError
 
 _log = logging.getLogger("driftline.sidecar")
 _WITH_BLOCK = frozenset({HEADERS, PUSH_PROMISE})
@@ -32,8 +34,18 @@ _PLAIN_MASK = END_HEADERS | PADDED | WITH_PRIORITY
 _FIRST_HEAD_BYTES = HEAD_BYTES + 1  # with the length of the padding
 
 
+FAULT_FRAMES = "bad_frames"
+FAULT_HEADERS = "bad_header_block"
+FAULT_PREFACE = "not_http2"
+FAULT_INTERNAL = "internal_error"
+
+
 class WalkError(ValueError):
-    """The bytes are not HTTP/2, or more of them would have to be held than may be."""
+    """The bytes are not HTTP/2, or more of them would have to be held than may be. ``fault``: in one word."""
+
+    def __init__(self, detail: str, fault: str = FAULT_FRAMES) -> None:
+        self.fault = fault
+        super().__init__(detail)
 
 
 class FrameWalk:
@@ -54,12 +66,14 @@ class FrameWalk:
         "_out",
         "_preface",
         "_stream",
+        "fault",
         "walks",
     )
 
     def __init__(self, preface: bytes, max_held_bytes: int) -> None:
-        #: False from when the bytes could not be understood any more.
+        #: False from when the bytes could not be understood any more, and why.
         self.walks = True
+        self.fault = ""
         self._preface = preface
         self._max_held_bytes = max_held_bytes
         self._held = bytearray()
@@ -91,10 +105,8 @@ class FrameWalk:
         try:
             end = self._walk(data)
         except Exception as error:  # noqa: BLE001 - whatever cannot be understood must not stop the bytes
-            if not isinstance(error, ValueError | LookupError):
-                _log.exception("an HTTP/2 connection goes on unobserved")
             self.walks = False
-            self.gave_up()
+            self.fault = _fault(error)
             end = len(data)
         if end < len(data):
             self._held += data[end:]
@@ -138,10 +150,6 @@ class FrameWalk:
         """The sender will not serve new streams."""
         raise NotImplementedError
 
-    def gave_up(self) -> None:
-        """The bytes could not be understood; nothing more will be told."""
-        raise NotImplementedError
-
     # --- the walk -------------------------------------------------------------------------------------------------
     def _walk(self, data: bytes) -> int:
         """Walk as far as there are bytes; returns where those begin that must be held."""
@@ -181,7 +189,7 @@ class FrameWalk:
             self._preface = b""
             return len(preface)
         if not preface.startswith(data):
-            raise WalkError("no HTTP/2 preface")
+            raise WalkError("no HTTP/2 preface", FAULT_PREFACE)
         self._needed = len(preface)
         return 0
 
@@ -269,6 +277,17 @@ class FrameWalk:
         if needed > self._max_held_bytes:
             raise WalkError("a frame that is too long to be held")
         self._needed = needed
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, WalkError):
+        return error.fault
+    if isinstance(error, BlockError):
+        return FAULT_HEADERS
+    if isinstance(error, struct.error):
+        return FAULT_FRAMES
+    _log.error("an HTTP/2 connection goes on unobserved", exc_info=error)
+    return FAULT_INTERNAL
 
 
 def _block(data: bytes, position: int, end: int, kind: int, flags: int) -> bytes:

@@ -4,7 +4,7 @@ Per stream of predictions: received = logged + sampled out + dropped + not yet w
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -90,6 +90,7 @@ class Meters:
         self._streams: dict[tuple[str, str, str], StreamMeters] = {}
         self._other = StreamMeters(OTHER, "", "")
         self._upstream_errors: dict[str, int] = {}
+        self._unobserved: dict[str, int] = {}
 
     def follow(self, max_streams: int) -> None:
         """Bound the label values by this from now on; streams that are counted already stay."""
@@ -108,6 +109,10 @@ class Meters:
         """The model server did not answer a request."""
         self._upstream_errors[reason] = self._upstream_errors.get(reason, 0) + 1
 
+    def unobserved(self, reason: str) -> None:
+        """A connection goes on, but what is on it is not understood any more."""
+        self._unobserved[reason] = self._unobserved.get(reason, 0) + 1
+
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
         streams = list(self._streams.values())
@@ -120,10 +125,8 @@ class Meters:
         in_and_out.add_metric(["in"], self.bytes_in)
         in_and_out.add_metric(["out"], self.bytes_out)
         yield in_and_out
-        errors = _counter(names.SIDECAR_UPSTREAM_ERRORS)
-        for reason, count in list(self._upstream_errors.items()):
-            errors.add_metric([reason], count)
-        yield errors
+        yield _by_reason(names.SIDECAR_UPSTREAM_ERRORS, self._upstream_errors)
+        yield _by_reason(names.SIDECAR_UNOBSERVED, self._unobserved)
         gauges = [
             (names.SIDECAR_INFLIGHT, float(self._inflight())),
             (names.SIDECAR_CONNECTIONS, float(self._connections())),
@@ -167,6 +170,13 @@ class Meters:
                 for reason, count in list(reasons.items()):
                     family.add_metric([*labels, names.OUTCOME_DROPPED, reason], count)
         return family
+
+
+def _by_reason(metric: names.Metric, counted: Mapping[str, int]) -> Metric:
+    family = _counter(metric)
+    for reason, count in list(counted.items()):
+        family.add_metric([reason], count)
+    return family
 
 
 def _counter(metric: names.Metric) -> CounterMetricFamily:

@@ -448,3 +448,18 @@ def test_a_server_that_is_leaving_anyway_is_not_interrupted() -> None:
     one_request(observed, frame(HEADERS, END_HEADERS, 1, block(request_headers())))
     observed.server(goaway(1))
     assert observed.tap.say_goodbye() == b""
+
+
+def test_a_connection_that_goes_on_unobserved_is_counted_by_reason() -> None:
+    for said, reason in (
+        (b"GET / HTTP/1.1\r\n\r\n", "not_http2"),
+        (PREFACE + frame(HEADERS, END_HEADERS, 1, b"\x80"), "bad_header_block"),
+        (PREFACE + frame(HEADERS, END_HEADERS, 1, b"\x04\x81\x00"), "bad_header_block"),  # bad Huffman code
+        (PREFACE + frame(SETTINGS, 0, 0, b"12345"), "bad_frames"),
+    ):
+        observed = Observed()
+        observed.client(said)
+        assert observed.meters._unobserved == {reason: 1}
+        assert observed.to_server == said
+        [family] = [found for found in observed.meters.collect() if found.name.endswith("unobserved_connections")]
+        assert [(sample.labels, sample.value) for sample in family.samples] == [({"reason": reason}, 1.0)]
