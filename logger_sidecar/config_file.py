@@ -19,7 +19,7 @@ import yaml
 
 from driftline.errors import SettingsError
 from driftline.settings import load
-from logger_sidecar.pod_annotations import read_annotations, settings_of
+from logger_sidecar.pod_annotations import LIVE_ANNOTATIONS, read_annotations, settings_of
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 
 #: The sections of the file: the settings class of each.
@@ -52,19 +52,21 @@ class Unchanging:
 class Sources:
     """Everything that settings are read from. ``arguments``: by section, None for what was not given.
 
-    ``annotations``: a file of the Kubernetes downward API with the pod's annotations.
+    ``annotations``: a file of the Kubernetes downward API with the pod's annotations; ``followed``: the settings that
+    are taken from there.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
     annotations: Path | None = None
+    followed: tuple[str, ...] = LIVE_ANNOTATIONS
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def read(self) -> Chosen:
         """The settings as they stand now; raises SettingsError that names every fault of every source."""
         faults: list[str] = []
         sections = {} if self.file is None else _sections(self.file, faults)
-        annotated = {} if self.annotations is None else _annotated(self.annotations, faults)
+        annotated = {} if self.annotations is None else _annotated(self.annotations, self.followed, faults)
         sidecar = self._section("sidecar", sections, faults, annotated)
         shipper = self._section("shipper", sections, faults)
         if sidecar is None or shipper is None or faults:
@@ -105,12 +107,13 @@ class Sources:
             return None
 
 
-def _annotated(path: Path, faults: list[str]) -> dict[str, tuple[str, str]]:
+def _annotated(path: Path, followed: tuple[str, ...], faults: list[str]) -> dict[str, tuple[str, str]]:
     try:
-        return settings_of(read_annotations(path))
+        found = settings_of(read_annotations(path))
     except SettingsError as error:
         faults.extend(error.faults)
         return {}
+    return {key: given for key, given in found.items() if given[0] in followed}
 
 
 def _sections(path: Path, faults: list[str]) -> dict[str, Mapping[str, Any]]:

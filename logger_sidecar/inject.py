@@ -13,13 +13,14 @@ Comments of the YAML are lost.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from driftline.names import ANNOTATION_PREFIX
 from logger_sidecar import inject_container
-from logger_sidecar.inject_options import InjectError, InjectOptions, annotated, wanted
+from logger_sidecar.inject_options import SCRAPED, InjectError, InjectOptions, annotated, wanted
 from logger_sidecar.inject_pod import Redirect, inject_pod
 from logger_sidecar.inject_service import redirect_services
 
@@ -27,7 +28,6 @@ __all__ = ["InjectError", "InjectOptions", "inject", "inject_yaml"]
 
 _TEMPLATED = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 _VARIANT = ANNOTATION_PREFIX + "variant"
-_SCRAPED = ANNOTATION_PREFIX + "scraped"
 _KSERVE_DEFAULT_PORT = 8080
 #: Seldon Core v1 tells its model servers by this variable where to listen, unless it is set.
 _SELDON_PORT_ENV = "PREDICTIVE_UNIT_HTTP_SERVICE_PORT"
@@ -132,11 +132,11 @@ def _inject_seldon(document: dict[str, Any], options: InjectOptions, subject: st
 
 
 def _with_port(options: InjectOptions, port: int) -> InjectOptions:
-    return annotated({ANNOTATION_PREFIX + "upstream-port": port}, options, "")
+    return replace(options, upstream_port=port)
 
 
 def _with_variant(options: InjectOptions, predictor: Mapping[str, Any]) -> InjectOptions:
-    return annotated({_VARIANT: predictor["name"]}, options, "") if predictor.get("name") else options
+    return replace(options, variant=str(predictor["name"])) if predictor.get("name") else options
 
 
 def _only_port(containers: list[dict[str, Any]], redirect: Redirect) -> None:
@@ -182,10 +182,10 @@ def _restore_seldon_port(spec: dict[str, Any]) -> None:
 def _scraped(metadata: dict[str, Any], options: InjectOptions) -> None:
     # Where the model's own metrics are scraped already, its annotations stay: Prometheus takes one address each.
     annotations = metadata.setdefault("annotations", {})
-    if "prometheus.io/port" not in annotations or annotations.get(_SCRAPED) == "true":
+    if "prometheus.io/port" not in annotations or annotations.get(SCRAPED) == "true":
         annotations.update(
             {
-                _SCRAPED: "true",
+                SCRAPED: "true",
                 "prometheus.io/scrape": "true",
                 "prometheus.io/port": str(options.admin_port),
                 "prometheus.io/path": "/metrics",

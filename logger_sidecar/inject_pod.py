@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftline.names import ANNOTATION_PREFIX
-from logger_sidecar import inject_container
+from logger_sidecar import inject_container, inject_mounts
 from logger_sidecar.inject_options import InjectError, InjectOptions
 
 DEFAULT_PORT_NAME = "driftline"
@@ -14,10 +14,12 @@ _SERVING_PORT_NAMES = ("http", "http1", "rest", "http-rest", "h2c", "http-predic
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Traffic for ``upstream_port`` (or any of ``names``) is to go to the port called ``port_name``."""
+    """Traffic for ``upstream_port`` is to go to the port called ``port_name``; gRPC likewise, where it has its own."""
 
     upstream_port: int
     port_name: str
+    grpc_port: int | None = None
+    grpc_name: str = ""
 
 
 def inject_pod(
@@ -36,17 +38,32 @@ def inject_pod(
     earlier = _remove_earlier(spec)
     port, name = _upstream(spec["containers"], options, earlier, subject)
     _check_ports(spec, options, port, subject)
+    grpc_name = _grpc_name(spec["containers"], options.grpc_port, earlier)
     _give_name_away(spec["containers"], name)
-    sidecar = inject_container.container(options, port, name, workload)
+    _give_name_away(spec["containers"], grpc_name)
+    sidecar = inject_container.container(options, port, name, workload, grpc_name)
     if native:
         spec["initContainers"] = [*(spec.get("initContainers") or []), {**sidecar, "restartPolicy": "Always"}]
     else:
         spec["containers"] = [*spec["containers"], sidecar]
     if spec.get("initContainers") == []:
         del spec["initContainers"]
-    volumes = [volume for volume in spec.get("volumes") or [] if volume.get("name") != inject_container.VOLUME]
-    spec["volumes"] = [*volumes, inject_container.volume(options)]
-    return Redirect(port, name)
+    volumes = [volume for volume in spec.get("volumes") or [] if not _is_ours(volume)]
+    spec["volumes"] = [*volumes, inject_container.volume(options), *inject_mounts.volumes(options)]
+    return Redirect(port, name, options.grpc_port, grpc_name)
+
+
+def _is_ours(volume: dict[str, Any]) -> bool:
+    name = str(volume.get("name"))
+    return name == inject_container.VOLUME or name.startswith(inject_mounts.VOLUME_PREFIX)
+
+
+def _grpc_name(containers: list[dict[str, Any]], port: int | None, earlier: dict[str, Any] | None) -> str:
+    """The name that gRPC traffic comes by: an earlier sidecar's, or the model server's port's, or one of our own."""
+    before = [each["name"] for each in (earlier or {}).get("ports") or []][2:3]
+    declared = [each for container in containers for each in container.get("ports") or []]
+    named = [each["name"] for each in declared if each.get("containerPort") == port and "name" in each]
+    return str([*before, *named, inject_container.GRPC_PORT_NAME][0])
 
 
 def _remove_earlier(spec: dict[str, Any]) -> dict[str, Any] | None:
@@ -95,7 +112,10 @@ def _check_ports(spec: dict[str, Any], options: InjectOptions, upstream_port: in
         for port in container.get("ports") or []:
             taken.setdefault(port.get("containerPort"), f"container '{container.get('name')}'")
     faults = []
-    for option in ("listen_port", "admin_port", "shipper_admin_port"):
+    if options.grpc_port is not None:
+        taken.setdefault(options.grpc_port, "the model server's gRPC")
+    own = ("listen_port", "admin_port", "shipper_admin_port", "grpc_listen_port")
+    for option in own if options.grpc_port is not None else own[:3]:
         number = getattr(options, option)
         if number in taken:
             key = ANNOTATION_PREFIX + option.replace("_", "-")

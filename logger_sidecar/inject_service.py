@@ -14,8 +14,11 @@ def redirect_services(
         if document.get("kind") == "Service" and _selects(document, namespace, labels):
             for port in document["spec"].get("ports") or []:
                 # A port without a target goes to the port of its own number.
-                if port.get("targetPort", port.get("port")) in {redirect.upstream_port, str(redirect.upstream_port)}:
+                target = str(port.get("targetPort", port.get("port")))
+                if target == str(redirect.upstream_port):
                     port["targetPort"] = redirect.port_name
+                elif redirect.grpc_port is not None and target == str(redirect.grpc_port):
+                    port["targetPort"] = redirect.grpc_name
 
 
 def _selects(service: Mapping[str, Any], namespace: str, labels: Mapping[str, Any]) -> bool:

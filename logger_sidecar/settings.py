@@ -60,22 +60,23 @@ class SidecarSettings:
     it. ``upstream_server_name``: the name its certificate must have; empty: the host. ``connect_timeout_s``: longest
     wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
     ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
-    flight, and again for the shipper, at the end. ``sinks``: where events go, each a URL or "kafka"; with none the
-    spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is then
-    not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the disk,
-    so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which leaves
-    it to the system, within half a minute). ``log_level``: how much is said on standard error. ``watch_config_s``:
-    seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP. ``gpu_interval_s``: seconds between two
-    looks at the machine's NVIDIA devices, where pynvml is installed and there are any; 0 looks at none. ``grpc_upstream``: where
-    the model server speaks gRPC, ``http://HOST:PORT``; empty: the same as ``upstream``. ``grpc_listen_port``: a further
-    port, for gRPC alone; ``listen_port`` takes gRPC, too. ``grpc_capture_methods``: methods whose calls are captured
-    besides those of inference.GRPCInferenceService, as ``package.Service/Method``. ``grpc_capture_bytes``: how much the
-    calls in flight may keep of their bodies, all together; past it bodies are cut. ``grpc_max_calls``: calls of one
-    connection that are followed at a time; inferences beyond it are dropped. ``redact``: what is taken out of headers
-    and bodies before they are written, as rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with
-    " => hash" behind it for a hash in its place; in the environment a JSON list, where a rule holds a comma.
-    ``redact_key_file``: holds the key of the hashes, at least 16 bytes. ``max_decoded_bytes``: how much of a body is
-    decoded to be folded or redacted.
+    flight at the end. ``grace_period_s``: time for all of the end: the requests, then the spool and its shipper; no
+    longer than the pod's terminationGracePeriodSeconds. ``sinks``: where events go, each a URL or "kafka"; with none
+    the spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is
+    then not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the
+    disk, so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which
+    leaves it to the system, within half a minute). ``log_level``: how much is said on standard error.
+    ``watch_config_s``: seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP.
+    ``gpu_interval_s``: seconds between two looks at the machine's NVIDIA devices, where pynvml is installed and there
+    are any; 0 looks at none. ``grpc_upstream``: where the model server speaks gRPC, ``http://HOST:PORT``; empty: the
+    same as ``upstream``. ``grpc_listen_port``: a further port, for gRPC alone; ``listen_port`` takes gRPC, too.
+    ``grpc_capture_methods``: methods whose calls are captured besides those of inference.GRPCInferenceService, as
+    ``package.Service/Method``. ``grpc_capture_bytes``: how much the calls in flight may keep of their bodies, all
+    together; past it bodies are cut. ``grpc_max_calls``: calls of one connection that are followed at a time;
+    inferences beyond it are dropped. ``redact``: what is taken out of headers and bodies before they are written, as
+    rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with " => hash" behind it for a hash in its place;
+    in the environment a JSON list, where a rule holds a comma. ``redact_key_file``: holds the key of the hashes, at
+    least 16 bytes. ``max_decoded_bytes``: how much of a body is decoded to be folded or redacted.
     """
 
     upstream: str = "http://127.0.0.1:8000"
@@ -117,6 +118,7 @@ class SidecarSettings:
     response_timeout_s: float = 600.0
     idle_timeout_s: float = 300.0
     drain_timeout_s: float = 20.0
+    grace_period_s: float = 30.0
     sinks: tuple[str, ...] = ("kafka",)
     drop_policy: Literal["newest", "oldest"] = "newest"
     fsync: Literal["segment", "batch", "never"] = "segment"
@@ -207,6 +209,7 @@ _ABOVE_ZERO = (
     "response_timeout_s",
     "idle_timeout_s",
     "drain_timeout_s",
+    "grace_period_s",
     "segment_bytes",
     "spool_max_bytes",
     "buffer_bytes",
@@ -225,14 +228,15 @@ class ShipperSettings:
     acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes zstd where its library is
     installed, else lz4, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``,
     ``batch_bytes``: how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that
-    is longer as a message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``: longest wait
-    for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a batch is tried
-    again. ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``, ``admin_port``: where
-    /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``: what brokers call it.
-    ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``: how it shows who it is.
-    ``sasl_password_file``: a file that holds the password, instead. ``ssl_cafile``: whose signature on the brokers'
-    certificates is trusted. ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``: its own certificate, the key to it
-    and the key's password, where brokers ask for one. ``parent_pid``: the shipper ends when this process is gone.
+    is longer as a message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``:
+    longest wait for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a
+    batch is tried again. ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``,
+    ``admin_port``: where /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``:
+    what brokers call it. ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``: how it
+    shows who it is. ``sasl_password_file``: a file that holds the password, instead. ``ssl_cafile``: whose signature
+    on the brokers' certificates is trusted. ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``: its own certificate,
+    the key to it and the key's password, where brokers ask for one. ``parent_pid``: the shipper ends when this
+    process is gone.
     """
 
     spool_directory: Path = Path("spool")

@@ -68,17 +68,26 @@ def inject(
         str | None, typer.Option(help="Kafka bootstrap servers; empty: a collector beside it reads the spool.")
     ] = None,
     upstream_port: Annotated[int | None, typer.Option(help="Port of the model server, where it declares none.")] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="YAML file with the cluster's defaults, and bounds of what annotations may say.")
+    ] = None,
 ) -> None:
     """Read Kubernetes manifests and write them with the sidecar added, to standard output.
 
     Pods, Deployments, StatefulSets, KServe InferenceServices and SeldonDeployments that carry the annotation
-    driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over options.
+    driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over options, options
+    over the cluster's defaults.
     """
     from logger_sidecar.inject import InjectOptions, inject_yaml
+    from logger_sidecar.inject_bounds import read_cluster
+    from logger_sidecar.inject_options import ANNOTATIONS, with_cluster
 
     text = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
     given: dict[str, Any] = {"image": image, "kafka_bootstrap": kafka_bootstrap, "upstream_port": upstream_port}
-    options = replace(InjectOptions(everything=everything), **{k: v for k, v in given.items() if v is not None})
+    options = InjectOptions(everything=everything)
+    if cluster is not None:
+        options = with_cluster(read_cluster(cluster, ANNOTATIONS), options)
+    options = replace(options, **{k: v for k, v in given.items() if v is not None})
     typer.echo(inject_yaml(text, options), nl=False)
 
 

@@ -70,6 +70,13 @@ def sidecar(
             envvar="DRIFTLINE_ANNOTATIONS_FILE",
         ),
     ] = None,
+    annotations_followed: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings taken from the annotations, with commas between; all that may change when left out.",
+            envvar="DRIFTLINE_ANNOTATIONS_FOLLOWED",
+        ),
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print a configuration file with every setting, and exit.")
     ] = False,
@@ -79,6 +86,7 @@ def sidecar(
     SIGHUP reads the configuration again; what can change does so without dropping a connection.
     """
     from logger_sidecar.config_file import Sources
+    from logger_sidecar.pod_annotations import LIVE_ANNOTATIONS
     from logger_sidecar.server import run
     from logger_sidecar.setting_tables import example_config
 
@@ -93,8 +101,9 @@ def sidecar(
         "spool_directory": spool_dir,
         "sinks": sinks,
     }
-    arguments = {"sidecar": given, "shipper": {"bootstrap_servers": bootstrap}}
-    sources = Sources(dict(os.environ), config, annotations_file, arguments)
+    arguments: dict[str, dict[str, Any]] = {"sidecar": given, "shipper": {"bootstrap_servers": bootstrap}}
+    followed = LIVE_ANNOTATIONS if annotations_followed is None else tuple(annotations_followed.split(","))
+    sources = Sources(dict(os.environ), config, annotations_file, followed, arguments)
     chosen = sources.read()
     sys.exit(run(chosen.sidecar, chosen.shipper, wiring.clock(), sources))
 

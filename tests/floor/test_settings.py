@@ -179,5 +179,5 @@ def test_faults_between_fields_come_with_the_others_but_not_those_that_only_foll
 
 
 def test_the_file_goes_by_its_own_name() -> None:
-    with pytest.raises(SettingsError, match="^settings of kitchen: home.yaml key 'siz' is not a setting; did you mean"):
+    with pytest.raises(SettingsError, match=r"^settings of kitchen: home\.yaml key 'siz' is not a setting; did"):
         load(Kitchen, "KITCHEN", environ={}, file={"siz": 1}, file_name="home.yaml", arguments={"cook": "Ada"})

@@ -33,7 +33,9 @@ def test_arguments_beat_annotations_which_beat_the_environment_which_beats_the_f
         "DRIFTLINE_SIDECAR_VARIANT": "environment",
         "DRIFTLINE_SIDECAR_WORKLOAD": "environment",
     }
-    found = Sources(environ, file, annotations, {"sidecar": {"sample_rate": 0.4}, "shipper": {"acks": None}}).read()
+    found = Sources(
+        environ, file, annotations, arguments={"sidecar": {"sample_rate": 0.4}, "shipper": {"acks": None}}
+    ).read()
     chosen = found.sidecar
     assert (chosen.sample_rate, chosen.variant, chosen.workload, chosen.model) == (
         0.4,
