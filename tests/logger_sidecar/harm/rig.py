@@ -1,7 +1,7 @@
 """What the harm tests share: the sidecar as a real process, a load whose every answer is looked at, and the figures.
 
 Each test runs the same load without and with its fault, on two sidecars that are otherwise alike. That no request
-failed is asserted; how long requests took is written into ``harm.txt`` in pytest's base directory (and printed), because a
+failed is asserted; how long requests took is written into ``harm.txt`` in pytest's base directory, because a
 clock on a busy machine proves nothing.
 """
 

@@ -1,7 +1,7 @@
 """A disk that is full or read-only costs events, which are counted, and no inference.
 
-The disk is a file system of memory that only the sidecar sees: it runs in a mount namespace of its own, where a tmpfs of
-a few MiB (a true ENOSPC) or a read-only one (a true EROFS) lies under its spool. Looked at through ``/proc/PID/root``.
+The disk is a file system of memory that only the sidecar sees: it runs in a mount namespace of its own, where a tmpfs
+of a few MiB (a true ENOSPC) or a read-only one (a true EROFS) lies under its spool.
 """
 
 import shutil

@@ -75,7 +75,7 @@ def test_what_was_in_the_spool_outlives_any_number_of_kills(tmp_path: Path, echo
         answered.update(report.right)
         unwritten = len(answered - set(after.values()))
     figures.say(
-        f"sidecar killed {KILLS} times: {len(answered)} answered, {in_flight_failed} broken off in flight, {len(after)} "
+        f"killed {KILLS} times: {len(answered)} answered, {in_flight_failed} broken off in flight, {len(after)} "
         f"in the spool, {unwritten} answered but not yet handed to the system when it was killed, {damaged} torn frames"
     )
     with sidecar_process(tmp_path / "last", echo, spool=spool) as sidecar:
