@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.parts.missing import MissingPartError
@@ -63,20 +64,51 @@ def _fetch_jars(cache: Path) -> None:
             jars.rename(cache)
 
 
+# Laid over the others: of a property that stands twice, the last counts.
+_SECURE_PROPERTIES = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SECURE://127.0.0.1:{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={directory}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={directory}/ca.pem
+listener.name.secure.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_{user}="{password}";
+"""
+
+
+@dataclass(frozen=True)
+class Security:
+    """A further listener with TLS, certificates of clients and a password.
+
+    ``directory`` holds ``broker.pem`` (the key in PKCS #8, then the chain) and ``ca.pem``.
+    """
+
+    directory: Path
+    user: str
+    password: str
+
+
 class KafkaBroker:
     """A broker that can be stopped, killed and started again on the same port with the same data.
 
     ``bootstrap``: its address, ``127.0.0.1:PORT``. Topics are made on first use, with one partition.
     ``advertised_port``: where it tells clients to go, when something stands between; ``port`` is where it listens.
+    ``secure_bootstrap``: the address of the listener with ``security``.
     """
 
-    def __init__(self, directory: Path, advertised_port: int | None = None) -> None:
+    def __init__(self, directory: Path, advertised_port: int | None = None, security: Security | None = None) -> None:
         self._java = find_java()
         self._classpath = f"{kafka_jars()}/*"
         self._directory = directory
-        self.port, self._controller = free_ports(2)
+        self.port, self._controller, self._secure = free_ports(3)
         self._advertised = advertised_port or self.port
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.secure_bootstrap = f"127.0.0.1:{self._secure}"
+        self._security = security
         self._process: PartProcess | None = None
         self._format()
 
@@ -84,6 +116,10 @@ class KafkaBroker:
         text = _PROPERTIES.format(
             port=self.port, advertised=self._advertised, controller=self._controller, data=self._directory / "data"
         )
+        if self._security is not None:
+            text += _SECURE_PROPERTIES.format(
+                port=self.port, controller=self._controller, secure=self._secure, **asdict(self._security)
+            )
         (self._directory / "server.properties").write_text(text)
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c"]
         command = [*self._run_java("128m"), *tool, str(self._directory / "server.properties")]
