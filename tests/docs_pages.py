@@ -12,8 +12,13 @@ from pydantic_core import PydanticUndefined
 from driftline import monitors
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
+from logger_sidecar.config_file import SECTIONS
+from logger_sidecar.inject_options import ANNOTATIONS
+from logger_sidecar.inject_settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS
+from logger_sidecar.setting_tables import describe
 from tests.house import ROOT
 
+SETTINGS_PAGE = ROOT / "docs" / "sidecar-settings.md"
 METRICS_PAGE = ROOT / "docs" / "metrics.md"
 MONITOR_PAGE = ROOT / "docs" / "monitor.md"
 
@@ -34,6 +39,12 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("slos.objectives, kind: drift", monitors.DriftSlo),
     ("slos.objectives, kind: correctness", monitors.CorrectnessSlo),
 )
+#: Settings whose annotation is an option of the injection itself.
+_INJECTED = {"sidecar": {"listen_port", "admin_port", "spool_max_bytes"}, "shipper": set()}
+_SETTING_ANNOTATIONS = {
+    name.replace("_", "-") for name in (*SIDECAR_SETTINGS, *SHIPPER_SETTINGS, *_INJECTED["sidecar"])
+}
+_ONLY_INJECTED = [name for name in ANNOTATIONS if name not in _SETTING_ANNOTATIONS]
 #: Fields that are durations, whose defaults people read as 1d and not as 86400.
 _DURATIONS = frozenset({"size", "lateness", "expected_delay", "maturity", "timeout", "period", "threshold"})
 
@@ -105,6 +116,47 @@ def _default(name: str, field: FieldInfo) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
+def settings_page() -> str:
+    """Every setting of the sidecar and its shipper, and which of them are annotations."""
+    lines = [
+        "# Settings of the sidecar",
+        "",
+        "Where a setting comes from, the last one wins: defaults; the file of `--config` (sections `sidecar:` and",
+        "`shipper:`, the names as below); the environment (`DRIFTLINE_SIDECAR_SAMPLE_RATE`); the pod's annotations",
+        "(`--annotations-file`); options of the command. Lists are written with commas between in the environment and",
+        "in annotations. `driftline sidecar --print-config` prints a file with all of them. A wrong setting stops the",
+        "start: every fault is named, with where the value came from and the nearest valid name, and the exit code is 2.",
+        "",
+        "*live*: followed while running, on SIGHUP and with `watch_config_s`. *annotation*: `driftline.io/NAME` on",
+        "a workload, which `driftline inject` reads; those of the shipper begin with `shipper-`.",
+    ]
+    for section, cls in SECTIONS.items():
+        annotations = {"sidecar": SIDECAR_SETTINGS, "shipper": SHIPPER_SETTINGS}[section]
+        prefix = "shipper_" if section == "shipper" else ""
+        lines += [
+            "",
+            f"## {section}",
+            "",
+            "| setting | default | live | annotation | meaning |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for entry in describe(cls):
+            is_annotation = prefix + entry.name in annotations or entry.name in _INJECTED[section]
+            annotation = f"`{prefix}{entry.name}`".replace("_", "-") if is_annotation else ""
+            meaning = f"{entry.meaning} ({entry.kind})".replace("|", "\\|")
+            live = "yes" if entry.live else ""
+            lines.append(f"| `{entry.name}` | `{entry.default}` | {live} | {annotation} | {meaning} |")
+    lines += [
+        "",
+        "## Further annotations",
+        "",
+        "Read by `driftline inject` alone; a file of `--cluster` gives defaults and bounds of all.",
+        "",
+    ]
+    lines += [f"`{name}`" + ("," if name != _ONLY_INJECTED[-1] else ".") for name in _ONLY_INJECTED]
+    return "\n".join(lines) + "\n"
+
+
 def _meaning(name: str) -> str:
     return {
         "namespace": "Namespace of the model; small letters, digits and `-`.",
@@ -128,3 +180,4 @@ def _meaning(name: str) -> str:
 if __name__ == "__main__":
     METRICS_PAGE.write_text(metrics_page())
     MONITOR_PAGE.write_text(monitor_page())
+    SETTINGS_PAGE.write_text(settings_page())

@@ -9,7 +9,15 @@ import typer
 from detectors.catalogue import CATALOGUE
 from driftline.cli.app import app
 from driftline.names import ALL_METRICS
-from tests.docs_pages import METRICS_PAGE, MONITOR_PAGE, PARTS, metrics_page, monitor_page
+from tests.docs_pages import (
+    METRICS_PAGE,
+    MONITOR_PAGE,
+    PARTS,
+    SETTINGS_PAGE,
+    metrics_page,
+    monitor_page,
+    settings_page,
+)
 from tests.house import ROOT, own_files
 
 PAGES = [path for path in own_files() if path.suffix == ".md" and path.relative_to(ROOT).parts[0] != "tests"]
@@ -21,6 +29,10 @@ def test_the_page_of_metrics_is_as_the_code_has_it() -> None:
 
 def test_the_page_of_the_monitor_is_as_the_code_has_it() -> None:
     assert MONITOR_PAGE.read_text() == monitor_page(), "run python -m tests.docs_pages"
+
+
+def test_the_page_of_the_sidecars_settings_is_as_the_code_has_it() -> None:
+    assert SETTINGS_PAGE.read_text() == settings_page(), "run python -m tests.docs_pages"
 
 
 def test_every_field_of_a_monitor_is_in_the_manual() -> None:

@@ -19,6 +19,8 @@ from detectors.settings import DetectorsSettings
 from driftline import names
 from driftline.cli.app import app
 from driftline.settings import load
+from logger_sidecar.inject_bounds import read_cluster
+from logger_sidecar.inject_options import ANNOTATIONS, InjectOptions, with_cluster
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
 from serving.settings import ServingSettings
 
@@ -166,3 +168,9 @@ def test_promtool_accepts_the_scrape_configuration(promtool: Path) -> None:
     command = [str(promtool), "check", "config", "--syntax-only", str(DEPLOY / "prometheus.yaml")]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_clusters_file_of_the_injection_gives_defaults_and_bounds_that_hold() -> None:
+    options = with_cluster(read_cluster(DEPLOY / "inject" / "cluster.yaml", ANNOTATIONS), InjectOptions())
+    assert options.settings["ready_path"] == "/v2/health/ready"
+    assert options.bounds["run_as_user"].locked
