@@ -21,7 +21,7 @@ from logger_sidecar.sinks import open_sink
 from tests.logger_sidecar.test_spool import event
 from tests.parts.kafka import KafkaBroker, Security
 
-CLIENTS = [KafkaSink, ConfluentSink]
+CLIENTS: Sequence[type[KafkaSink] | type[ConfluentSink]] = [KafkaSink, ConfluentSink]
 each_client = pytest.mark.parametrize("client", CLIENTS)
 
 
@@ -33,7 +33,7 @@ def records(bootstrap: str, topic: str, count: int) -> list[tuple[int, bytes, by
     consumer = KafkaConsumer(
         topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=5000
     )
-    found = []
+    found: list[tuple[int, bytes, bytes, Sequence[tuple[str, bytes]]]] = []
     for record in consumer:
         found.append((record.partition, record.key, record.value, [tuple(header) for header in record.headers]))
         if len(found) == count:

@@ -212,6 +212,30 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_files_beside_a_sink_that_is_away_are_written_and_sighup_is_no_end(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    fill(spool, range(30))
+    sinks = ("kafka", f"file://{tmp_path}/out?format=jsonl&compression=none&max_age=0.1&name=files")
+    with shipper_process(spool, "127.0.0.1:1", sinks=sinks, request_timeout_s=0.3, drain_timeout_s=0.5) as (
+        process,
+        port,
+    ):
+        wait_for(answers(port, "/healthz", "away: kafka\n"))
+        wait_for(
+            answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="files"} 30.0')
+        )
+        process.send_signal(signal.SIGHUP)
+        fill(spool, range(30, 40))
+        wait_for(
+            answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="files"} 40.0')
+        )
+        process.terminate()
+        assert process.wait(20) == 0
+    lines = [line for path in (tmp_path / "out").rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert sorted(int(json.loads(line)["id"]) for line in lines) == list(range(40))
+
+
+@pytest.mark.slow
 def test_wrong_settings_end_the_shipper_and_name_the_fault(tmp_path: Path) -> None:
     environ = {**os.environ, "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": "nowhere"}
     done = subprocess.run(
