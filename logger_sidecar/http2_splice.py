@@ -16,10 +16,11 @@ from logger_sidecar.upstream import (
     REASON_REFUSED,
 )
 
-#: How often a connection whose streams have all ended may be looked at before it is closed, and one that is closing
-#: before it is aborted.
+#: How often a connection may be looked at before it is closed, where its streams have all ended after a goodbye, or
+#: all of its calls were refused; and before it is aborted, where it is closing and has nothing left to write.
 _GOODBYE_TICKS = 2
-_CLOSING_TICKS = 5
+_REFUSED_TICKS = 5
+_CLOSING_TICKS = 1
 
 
 class Registry(Protocol):
@@ -61,6 +62,7 @@ class Http2Connection(asyncio.Protocol):
         self._silent_ticks = 0
         self._goodbye_ticks = 0
         self._closing_ticks = 0
+        self._closing_bytes = 0
         self._says_goodbye = False
         self._reason = ""
         self._is_lost = False
@@ -167,11 +169,9 @@ class Http2Connection(asyncio.Protocol):
         """Called regularly: ends what has been idle for too many ticks, or does not come to its end."""
         self._silent_ticks += 1
         if self._is_lost or self.transport.is_closing():
-            self._closing_ticks += 1
-            if self._closing_ticks > _CLOSING_TICKS:
-                self.abort()
+            self._tick_closing(idle_ticks)
         elif self._refusal is not None:
-            if self._silent_ticks > _CLOSING_TICKS:
+            if self._silent_ticks > _REFUSED_TICKS:
                 self.transport.close()
         elif self._says_goodbye:
             self._goodbye_ticks = self._goodbye_ticks + 1 if self.is_idle else 0
@@ -181,6 +181,17 @@ class Http2Connection(asyncio.Protocol):
             self.abort()
         elif self._silent_ticks > idle_ticks and self.is_idle and self._tap.is_observed:
             self.drain()
+
+    def _tick_closing(self, idle_ticks: int) -> None:
+        """What is written still goes out, as long as somebody takes it; then a peer need not agree to the end."""
+        left = 0 if self._is_lost else self.transport.get_write_buffer_size()
+        if self._server is not None:
+            left += self._server.transport.get_write_buffer_size()
+        if left != self._closing_bytes:
+            self._closing_bytes, self._closing_ticks = left, 0
+        self._closing_ticks += 1
+        if self._closing_ticks > (idle_ticks if left else _CLOSING_TICKS):
+            self.abort()
 
     def drain(self) -> None:
         """Let no more calls begin, and close when those in flight have ended."""

@@ -53,13 +53,20 @@ class Served:
     """A gRPC server. ``seen``: the metadata of each call, in order."""
 
     def __init__(
-        self, handlers: dict[str, tuple[str, Handler]], options: Sequence[tuple[str, object]], port: int
+        self,
+        handlers: dict[str, tuple[str, Handler]],
+        options: Sequence[tuple[str, object]],
+        address: str,
+        secure: Any = None,
     ) -> None:
         self.seen: list[dict[str, str | bytes]] = []
         self._pool = ThreadPoolExecutor(128)
         self.server = grpc.server(self._pool, options=[*UNLIMITED, *options], compression=None)
         self.server.add_generic_rpc_handlers((_Generic(self, handlers),))
-        self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
+        if secure is None:
+            self.port = self.server.add_insecure_port(address)
+        else:
+            self.port = self.server.add_secure_port(address, secure)
         self.server.start()
 
     @property
@@ -126,14 +133,16 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
 
 
 @contextlib.contextmanager
-def served(options: Sequence[tuple[str, object]] = (), port: int = 0, **changed: Handler) -> Iterator[Served]:
+def served(
+    options: Sequence[tuple[str, object]] = (), address: str = "127.0.0.1:0", secure: Any = None, **changed: Handler
+) -> Iterator[Served]:
     """A server with the usual handlers. ``changed``: another handler for ``infer`` or ``stream_infer``."""
     handlers = dict(HANDLERS)
     if "infer" in changed:
         handlers[INFER] = ("unary", changed["infer"])
     if "stream_infer" in changed:
         handlers[STREAM_INFER] = ("both", changed["stream_infer"])
-    server = Served(handlers, options, port)
+    server = Served(handlers, options, address, secure)
     try:
         yield server
     finally:

@@ -73,7 +73,7 @@ def test_a_server_that_comes_back_is_found_again(tmp_path: Path) -> None:
     with sidecar(f"http://127.0.0.1:{port}", tmp_path) as running, channel(running.sidecar.listen_port) as made:
         with pytest.raises(grpc.RpcError):
             call(made, INFER, infer_request())
-        with served(port=port):
+        with served(address=f"127.0.0.1:{port}"):
             assert call(made, INFER, infer_request(), wait_for_ready=True) == infer_request()
 
 
