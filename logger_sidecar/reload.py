@@ -24,6 +24,7 @@ LIVE = frozenset(
         "capture_headers",
         "connect_timeout_s",
         "drain_timeout_s",
+        "grace_period_s",
         "idle_timeout_s",
         "keep_errors",
         "keep_headers",

@@ -51,6 +51,8 @@ from logger_sidecar.tls_settings import listening_files, upstream_files
 from logger_sidecar.upstream_pool import UpstreamPool
 
 _log = logging.getLogger("driftline.sidecar")
+#: What is left for the spool and its shipper at the end, even where requests took all the time.
+_LEAST_S = 0.5
 
 
 def run(
@@ -69,7 +71,10 @@ def run(
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("driftline").setLevel(settings.log_level.upper())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Sidecar(settings, shipper, clock, sources).run())
+        code = runner.run(Sidecar(settings, shipper, clock, sources).run())
+    # All is done; who asks us to end once more, while the interpreter takes its leave, must not make it a failure.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return code
 
 
 class Sidecar:
@@ -143,6 +148,7 @@ class Sidecar:
         self._grpc = Port(self._http2, files)
         self._socket = UnixSocket(self._client, settings.listen_socket)
         self._renewal_asked = False
+        self._end_by_s = 0.0
         self._supervisor = _supervisor(settings, shipper)
         overhead = OverheadMeters()
         self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), clock)  # noqa: S311 - chooses whom to measure
@@ -260,7 +266,9 @@ class Sidecar:
             listening.close()
         for connection in list(self._parts.connections):
             connection.drain()
-        deadline = time.monotonic() + self.settings.drain_timeout_s
+        begun_s = time.monotonic()
+        self._end_by_s = begun_s + self.settings.grace_period_s
+        deadline = min(begun_s + self.settings.drain_timeout_s, self._end_by_s - _LEAST_S)
         while self._parts.connections:
             self._parts.emptied.clear()
             try:
@@ -273,10 +281,14 @@ class Sidecar:
         self.pool.close()
 
     def _finish(self) -> None:
-        if not self.spool.close(self.settings.drain_timeout_s):
-            _log.error("the spool was not flushed within %g s", self.settings.drain_timeout_s)
+        """The spool, then its shipper, in what is left of the time that there is for the end."""
+        if not self.spool.close(self._left_s()):
+            _log.error("the spool was not flushed within the %g s for the end", self.settings.grace_period_s)
         if self._supervisor is not None:
-            self._supervisor.stop(self.settings.drain_timeout_s)
+            self._supervisor.stop(self._left_s())
+
+    def _left_s(self) -> float:
+        return max(_LEAST_S, self._end_by_s - time.monotonic())
 
     async def _health(self) -> Answer:
         return Answer(200, b"ok\n")

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,34 @@ def test_sigterm_flushes_the_spool_and_exits_0(tmp_path: Path) -> None:
         assert sidecar.wait(20) == 0
     upstream.close()
     assert [event.request_id for event in spooled(tmp_path)] == [str(number) for number in range(20)]
+
+
+@pytest.mark.slow
+def test_a_second_sigterm_hurts_nothing_and_all_ends_within_the_grace_period(tmp_path: Path) -> None:
+    def stream(upstream: Upstream, connection: socket.socket) -> None:
+        upstream.read(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        connection.recv(1)
+
+    upstream = Upstream(stream)
+    limits = {"drain_timeout_s": 60.0, "grace_period_s": 2.0, "sinks": "kafka"}
+    with (
+        process(upstream.url, tmp_path, **limits) as (sidecar, port),
+        socket.create_connection(("127.0.0.1", port), timeout=10) as client,
+    ):
+        client.sendall(post())
+        assert client.recv(100)
+        began_s = time.monotonic()
+        sidecar.terminate()
+        wait_for(lambda: not _listens(port))
+        while sidecar.poll() is None:
+            sidecar.terminate()
+            time.sleep(0.05)
+        assert sidecar.returncode == 0
+        assert 1.0 <= time.monotonic() - began_s < 10.0
+    upstream.close()
+    [event] = spooled(tmp_path)
+    assert (event.truncated, event.response.body) == (True, b"a")
 
 
 @pytest.mark.slow
