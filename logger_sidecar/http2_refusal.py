@@ -47,6 +47,7 @@ class Refusal:
         self._pending = b""
         self._skip = len(PREFACE)
         self._highest = 0
+        self._is_leaving = False
         #: Calls that were refused.
         self.count = 0
 
@@ -54,13 +55,19 @@ class Refusal:
         """What a server says first."""
         return frame(SETTINGS, 0, 0)
 
+    def goodbye(self) -> bytes:
+        """What a server says last, once: calls that the client begins from now on are for another connection."""
+        if self._is_leaving:
+            return b""
+        self._is_leaving = True
+        return goaway(self._highest)
+
     def feed(self, data: bytes) -> bytes:
         """Take what the client sends; returns the answers to it, whole frames."""
         data = self._pending + data
         position = min(self._skip, len(data))
         self._skip -= position
         out: list[bytes] = []
-        refused = self.count
         while len(data) - position >= HEAD_BYTES:
             high, low, kind, flags, stream = unpack_head(data, position)
             end = position + HEAD_BYTES + (high << 8 | low)
@@ -70,8 +77,6 @@ class Refusal:
             self._skip = max(0, end - len(data))
             position = min(end, len(data))
         self._pending = data[position:][:_MAX_PENDING_BYTES]
-        if self.count > refused:
-            out.append(goaway(self._highest))
         return b"".join(out)
 
     def _reply(self, kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -79,7 +84,7 @@ class Refusal:
             return frame(SETTINGS, ACK, 0)
         if kind == PING and not flags & ACK:
             return frame(PING, ACK, 0, payload)
-        if kind != HEADERS or stream <= self._highest or not stream & 1:
+        if kind != HEADERS or stream <= self._highest or not stream & 1 or self._is_leaving:
             return b""
         self._highest = stream
         self.count += 1

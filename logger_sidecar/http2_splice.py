@@ -21,6 +21,8 @@ from logger_sidecar.upstream import (
 _GOODBYE_TICKS = 2
 _REFUSED_TICKS = 5
 _CLOSING_TICKS = 1
+#: How long calls are refused on a connection before the client is asked to try another one.
+_REFUSING_S = 0.2
 
 
 class Registry(Protocol):
@@ -171,6 +173,7 @@ class Http2Connection(asyncio.Protocol):
         if self._is_lost or self.transport.is_closing():
             self._tick_closing(idle_ticks)
         elif self._refusal is not None:
+            self._end_refusing()
             if self._silent_ticks > _REFUSED_TICKS:
                 self.transport.close()
         elif self._says_goodbye:
@@ -260,6 +263,13 @@ class Http2Connection(asyncio.Protocol):
             self.server_said(answers)
         for _ in range(refusal.count - before):
             self._parts.calls.meters.upstream_error(self._reason)
+        if refusal.count > before == 0:
+            asyncio.get_running_loop().call_later(_REFUSING_S, self._end_refusing)
+
+    def _end_refusing(self) -> None:
+        """The server may be back: the client shall try again on a new connection."""
+        if self._refusal is not None and not self.transport.is_closing():
+            self.transport.write(self._refusal.goodbye())
 
 
 class _ServerSide(asyncio.Protocol):
