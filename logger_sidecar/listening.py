@@ -59,13 +59,16 @@ class Port:
         Files that make no TLS are named in the log, and the certificate in use stays.
         """
         files = self._files
-        if files is None or not (asked or files.fingerprint() != self._seen):
+        if files is None or not self._servers or not (asked or files.fingerprint() != self._seen):
             return
         try:
-            context = self._context()
-        except TlsError as error:
+            await self._replace(self._context())
+        except (TlsError, OSError) as error:
             _log.error("port %d keeps its certificate: %s", self.number, error)
-            return
+        else:
+            _log.info("new connections to port %d get the certificate as it is now", self.number)
+
+    async def _replace(self, context: ssl.SSLContext | None) -> None:
         old = self._servers
         listening = [socket.socket(fileno=os.dup(one.fileno())) for server in old for one in server.sockets]
         self._servers = [
@@ -81,11 +84,11 @@ class Port:
         ]
         for server in old:
             server.close()
-        _log.info("new connections to port %d get the certificate as it is now", self.number)
 
     def close(self) -> None:
         """Listen no more; connections stay."""
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        for server in servers:
             server.close()
 
     def _context(self) -> ssl.SSLContext | None:

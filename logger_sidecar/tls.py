@@ -74,17 +74,18 @@ def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
         raise TlsError(f"'{key}' is encrypted, and nobody is there to type its password")
     try:
         context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+    except OSError as error:
+        reason = getattr(error, "reason", None)
+        if reason == "KEY_VALUES_MISMATCH":
             raise TlsError(f"'{key}' does not fit the certificate '{certificate}'") from error
-        raise TlsError(f"'{certificate}' and '{key}' cannot be used: {error.reason or error}") from error
+        raise TlsError(f"'{certificate}' and '{key}' cannot be used: {reason or error.strerror or error}") from error
 
 
 def _load_authority(context: ssl.SSLContext, path: Path) -> None:
     _read(path)
     try:
         context.load_verify_locations(path)
-    except ssl.SSLError as error:
+    except OSError as error:
         raise TlsError(f"'{path}' holds no certificate in PEM") from error
 
 
