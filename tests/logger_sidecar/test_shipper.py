@@ -105,6 +105,86 @@ def test_what_can_never_be_delivered_is_counted_and_stepped_over(tmp_path: Path)
     assert (meters.delivered, meters.failed) == (4, {"too_large": 1})
 
 
+class SlowSource:
+    """Gives its records a few at a time, with nothing in between."""
+
+    partition = "spool:x"
+
+    def __init__(self, pieces: Sequence[Sequence[int]], size: int = 10) -> None:
+        self.acknowledged = 0
+        self.polls = 0
+        self._pieces = [
+            [Record("spool:x", number * size, (number + 1) * size, event(number)) for number in piece]
+            for piece in pieces
+        ]
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        self.polls += 1
+        return self._pieces.pop(0) if self._pieces else []
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        self.acknowledged = next_offset
+
+    def lag(self) -> dict[str, int]:
+        return {}
+
+
+class MemoryPlans:
+    """Plans that outlive a shipper, as the file does."""
+
+    def __init__(self, *known: tuple[int, int]) -> None:
+        self.known = dict(known)
+
+    def planned_end(self, first_offset: int) -> int | None:
+        return self.known.get(first_offset)
+
+    def plan(self, first_offset: int, end_offset: int) -> None:
+        self.known[first_offset] = end_offset
+
+
+def shipped(source: SlowSource, bounds: BatchBounds, plans: MemoryPlans | None = None) -> list[list[str]]:
+    """The batches that a sink with these bounds is given at the end of a shipper's life."""
+    sink = ListSink(bounds=bounds)
+    assert Shipper(source, sink, SinkMeters("list", lambda: 0), Backoff(0.0, 0.0), plans).drain(always)
+    return sink.batches
+
+
+def test_a_batch_is_bounded_in_events_and_in_bytes_and_holds_one_at_least() -> None:
+    numbers = [range(7), range(7, 9)]
+    assert shipped(SlowSource(numbers), BatchBounds(max_events=4)) == [list("0123"), list("4567"), ["8"]]
+    assert shipped(SlowSource(numbers), BatchBounds(max_bytes=35)) == [list("012"), list("345"), list("678")]
+    assert shipped(SlowSource(numbers), BatchBounds(max_bytes=1)) == [[str(number)] for number in range(9)]
+
+
+def test_a_batch_is_waited_for_only_while_there_is_time() -> None:
+    pieces = [range(2), (), (), range(2, 5), ()]
+    sink, source = ListSink(bounds=BatchBounds(max_events=4, max_wait_s=1000.0)), SlowSource(pieces)
+    shipper = Shipper(source, sink, SinkMeters("list", lambda: 0), Backoff(0.0, 0.0))
+    assert shipper.ship_batch(0.0, always, always)
+    assert (sink.batches, source.acknowledged) == ([list("0123")], 40)
+    assert shipper.ship_batch(0.0, always, lambda: False)  # the end has begun: what is there goes
+    assert (sink.batches[1:], source.acknowledged) == ([["4"]], 50)
+
+
+def test_a_planned_batch_is_repeated_as_it_was_planned() -> None:
+    bounds = BatchBounds(max_events=4, repeats_exactly=True)
+    assert shipped(SlowSource([range(9)]), bounds, MemoryPlans((0, 20))) == [list("01"), list("2345"), list("678")]
+    assert shipped(SlowSource([range(9)]), bounds, MemoryPlans((10, 20))) == [list("0123"), list("4567"), ["8"]]
+    plans = MemoryPlans((0, 60))  # it was larger than batches are now
+    assert shipped(SlowSource([range(3), range(3, 9)]), bounds, plans) == [list("012345"), list("678")]
+    assert plans.known == {0: 60, 60: 90}
+
+
+def test_an_event_read_and_not_delivered_is_delivered_later_in_order() -> None:
+    source, sink = SlowSource([range(6)]), ListSink(failures=1, bounds=BatchBounds(max_events=4))
+    shipper = Shipper(source, sink, SinkMeters("list", lambda: 0), Backoff(0.0, 0.0, sleep=lambda _seconds: None))
+    tries = iter([True])
+    assert not shipper.ship_batch(0.0, lambda: next(tries, False), always)
+    assert (source.acknowledged, sink.batches) == (0, [])
+    assert shipper.drain(always)
+    assert sink.batches == [list("0123"), list("45")]
+
+
 class DamagedSource:
     """A source with one record that is not an event."""
 

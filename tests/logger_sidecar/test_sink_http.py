@@ -139,6 +139,10 @@ def test_kserves_two_events_have_its_headers_and_the_bodies_as_they_were() -> No
         "gzip",
     )
     assert response.headers["ce-metadata"] == "{}"
+    for seen, kind in ((request, "request"), (response, "response")):
+        found = from_binary_event(HTTPMessage(seen.headers, seen.body), JSONFormat())
+        assert (found.get_id(), found.get_type()) == ("id-1", f"org.kubeflow.serving.inference.{kind}")
+        assert found.get_extension("requestid") == "r 1%ü"
 
 
 def test_a_missing_content_type_stays_missing_and_nothing_breaks_a_header() -> None:

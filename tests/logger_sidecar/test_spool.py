@@ -76,7 +76,8 @@ def slowly(directory: Path, numbers: range, drop_policy: DropPolicy = "newest", 
     for number in numbers:
         if not spool.append(encode_frame(event(number)), tally):
             tally.counts["refused"] += 1
-        wait_for(lambda: spool.buffered_bytes == 0)
+        if number % 10 == 9:
+            wait_for(lambda: spool.buffered_bytes == 0)
         assert spool.bytes_held <= given["max_bytes"]
     assert spool.close(10)
     return tally
