@@ -151,7 +151,7 @@ class Sidecar:
         self._end_by_s = 0.0
         self._supervisor = _supervisor(settings, shipper)
         overhead = OverheadMeters()
-        self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), clock)  # noqa: S311 - chooses whom to measure
+        self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), time.time)  # noqa: S311 - chooses whom to measure
         self._live = LiveParts(self._parts, self._http2)
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
         attributes = resource_attributes(os.environ, own_attributes(settings))

@@ -125,7 +125,7 @@ def settings_page() -> str:
         "`shipper:`, the names as below); the environment (`DRIFTLINE_SIDECAR_SAMPLE_RATE`); the pod's annotations",
         "(`--annotations-file`); options of the command. Lists are written with commas between in the environment and",
         "in annotations. `driftline sidecar --print-config` prints a file with all of them. A wrong setting stops the",
-        "start: every fault is named, with where the value came from and the nearest valid name, and the exit code is 2.",
+        "start: every fault is named, with where the value came from and the nearest valid name; the exit code is 2.",
         "",
         "*live*: followed while running, on SIGHUP and with `watch_config_s`. *annotation*: `driftline.io/NAME` on",
         "a workload, which `driftline inject` reads; those of the shipper begin with `shipper-`.",

@@ -1,6 +1,7 @@
 """What /metrics says of the sidecar itself, in both formats, and what the stopwatches leave untouched."""
 
 import random
+import time
 import urllib.request
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.traces import parse_traceparent
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar
+from tests.parts.http import get_json
+from tests.parts.processes import wait_until
+from tests.parts.prometheus import Prometheus
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -173,3 +177,28 @@ def test_a_stopwatch_is_not_in_the_way_of_pieces_pipelining_and_streams(tmp_path
                     data += connection.recv(65536)
         assert len(running.events()) == 24
     upstream.close()
+
+
+@pytest.mark.real
+def test_prometheus_takes_the_exemplars_with_the_metrics(
+    prometheus_binary: Path, upstream: Upstream, tmp_path: Path
+) -> None:
+    assert prometheus_binary.exists()
+    with sidecar(upstream.url, tmp_path / "spool", response_timeout_s=0.5) as running, running.connect() as connection:
+        targets = {"targets": [f"127.0.0.1:{running.sidecar.admin_port}"]}
+        config = {
+            "global": {"scrape_interval": "1s"},
+            "scrape_configs": [{"job_name": "s", "static_configs": [targets]}],
+        }
+        directory = tmp_path / "prometheus"
+        directory.mkdir()
+        with Prometheus(directory, config, flags=("--enable-feature=exemplar-storage",)) as prometheus:
+            query = "api/v1/query_exemplars?query=driftline_sidecar_request_duration_seconds_bucket"
+
+            def traces() -> set[str]:
+                connection.sendall(post(b"{}", f"traceparent: {TRACEPARENT}"))
+                read_message(connection)
+                found = get_json(f"{prometheus.url}/{query}&start={time.time() - 300}&end={time.time() + 60}")
+                return {each["labels"]["trace_id"] for series in found["data"] for each in series["exemplars"]}
+
+            wait_until(lambda: traces() == {TRACE}, 60, "an exemplar", pause_s=0.2)
