@@ -13,6 +13,7 @@ sidecar of another environment. ``--profile FILE`` samples our proxy with perf a
 import argparse
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,10 +64,11 @@ class Plan:
 def main() -> None:
     """Measure all contenders in turn, print the figures and close with them."""
     chosen = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     for program in ("nginx", "wrk", "go", "java"):
         if shutil.which(program) is None:
             sys.exit(f"{program} is not installed")
-    plan = Plan(1, 1, ("1k", "256k")) if chosen.quick else Plan(chosen.seconds, chosen.rounds, tuple(SIZES))
+    plan = _plan(chosen)
     cores = Cores.of_this_machine()
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
@@ -90,11 +92,18 @@ def main() -> None:
     close("sidecar", {**figures, **ours}, {name: points for name, points in kept.items() if name not in ours})
 
 
+def _plan(chosen: argparse.Namespace) -> Plan:
+    if chosen.quick:
+        return Plan(1, 1, tuple(dict.fromkeys(("1k", *(chosen.sizes or ("256k",))))))
+    return Plan(chosen.seconds, chosen.rounds, tuple(dict.fromkeys(("1k", *(chosen.sizes or SIZES)))))
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs; not for figures")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each point; their median counts")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), help="only these, and 1k, for the closing line")
     parser.add_argument(
         "--compiled", type=Path, metavar="PYTHON", help="interpreter of an environment with another build"
     )

@@ -177,7 +177,9 @@ def process(
     command: Sequence[str | Path], cores: str | None, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Iterator[int]:
     """A program on these cores; asked to end with SIGTERM, and killed with all its group when it does not."""
-    pinned = ["taskset", "-c", cores, *command] if cores else list(command)
+    # The kernel ends it, too, when the benchmark is killed and cannot.
+    ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    pinned = [*ends_with_us, *(["taskset", "-c", cores] if cores else []), *command]
     started = subprocess.Popen(
         pinned, env={**os.environ, **(environ or {})}, cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True
     )
