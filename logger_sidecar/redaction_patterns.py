@@ -28,14 +28,17 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TextPattern:
-    """A compiled pattern, over UTF-8 bytes."""
+    """A compiled pattern, over UTF-8 bytes. ``needs``: what a text without any match mostly lacks, found sooner."""
 
     text: str
     form: Any
     check: Check | None
+    needs: re.Pattern[bytes] | None = None
 
     def replace(self, text: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
         """The text with each match replaced; the same object where there is none."""
+        if self.needs is not None and self.needs.search(text) is None:
+            return text
         pieces: list[bytes] = []
         position = kept = 0
         while (found := self.form.search(text, position)) is not None:
@@ -58,8 +61,8 @@ def compile_pattern(text: str) -> TextPattern:
     if text.startswith("@"):
         if text not in BUILT_IN:
             raise PatternError(f"there is no pattern '{text}'; there are {', '.join(BUILT_IN)}")
-        form, check = BUILT_IN[text]
-        return TextPattern(text, _compile(form), check)
+        form, check, needs = BUILT_IN[text]
+        return TextPattern(text, _compile(form), check, needs)
     if not text:
         raise PatternError("the pattern is empty")
     compiled = _compile(text)
@@ -165,12 +168,13 @@ _PHONE_FORM = (
     r"(?:\+|\b00)[1-9][0-9]{0,2}(?:[ ./-]?\(?[0-9]{1,5}\)?){2,6}\b"
     r"|(?:\([0-9]{3}\)[ -]?|\b[0-9]{3}[-. ])[0-9]{3}[-. ][0-9]{4}\b"
 )
-#: Form and check by name.
-BUILT_IN: dict[str, tuple[str, Check | None]] = {
-    "@email": (r"[\pL\pN._%+'-]+(?:@|%40)[\pL\pN-]+(?:\.[\pL\pN-]+)+", None),
-    "@credit-card": (r"\b[0-9](?:[ -]?[0-9]){12,30}\b", _card),
-    "@ip": (_IP_FORM, _ip),
-    "@phone": (_PHONE_FORM, _phone),
-    "@iban": (r"(?i)\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b", _iban),
-    "@us-ssn": (r"\b[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}\b", _ssn),
+_A_DIGIT = re.compile(rb"[0-9]")
+#: Form, check, and what every match holds, by name.
+BUILT_IN: dict[str, tuple[str, Check | None, re.Pattern[bytes]]] = {
+    "@email": (r"[\pL\pN._%+'-]+(?:@|%40)[\pL\pN-]+(?:\.[\pL\pN-]+)+", None, re.compile(rb"@|%40")),
+    "@credit-card": (r"\b[0-9](?:[ -]?[0-9]){12,30}\b", _card, _A_DIGIT),
+    "@ip": (_IP_FORM, _ip, re.compile(rb"[0-9]\.[0-9]|:[0-9A-Fa-f:]")),
+    "@phone": (_PHONE_FORM, _phone, _A_DIGIT),
+    "@iban": (r"(?i)\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}\b", _iban, _A_DIGIT),
+    "@us-ssn": (r"\b[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}\b", _ssn, _A_DIGIT),
 }

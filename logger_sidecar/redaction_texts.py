@@ -15,6 +15,7 @@ from logger_sidecar.redaction_values import Replacement
 REASON_OPAQUE = "opaque"
 #: So much of a cut text's end is left out: a pattern cannot tell what began there.
 CUT_BYTES = 256
+_MAX_NAMES = 1024
 _ESCAPE = re.compile(rb"\\+u00([2-7][0-9a-fA-F])|\\+u([0-9a-fA-F]{4})")
 _CHARSET = re.compile(r"charset\s*=\s*\"?(utf-?(?:16|32)[a-z-]*)", re.IGNORECASE)
 
@@ -24,6 +25,8 @@ class TextScrubber:
 
     def __init__(self, patterns: Sequence[tuple[TextPattern, Replacement]]) -> None:
         self._patterns = patterns
+        #: What became of names of members; the same few come again and again.
+        self._names: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
@@ -98,11 +101,19 @@ class TextScrubber:
             if isinstance(value, str | dict | list | int | bytes):
                 document[name], found = self.document(value)
                 is_changed |= found
-            if isinstance(name, str) and (plain := self.text(name)) is not name:
+            if isinstance(name, str) and (plain := self._name(name)) != name:
                 renamed[name] = plain
         if renamed:
             _rename(document, renamed)
         return is_changed or bool(renamed)
+
+    def _name(self, name: str) -> str:
+        known = self._names.get(name)
+        if known is None:
+            if len(self._names) >= _MAX_NAMES:
+                self._names.clear()
+            known = self._names[name] = self.text(name)
+        return known
 
     def _list(self, items: list[Any]) -> bool:
         is_changed = False

@@ -100,6 +100,7 @@ def poisoned(directory: Path, deed: str, monkeypatch: pytest.MonkeyPatch, timeou
     return FinishingProcess(RULES, module="poisoned_finishing", timeout_s=timeout_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "deed", ["os.kill(os.getpid(), 9)", "time.sleep(60)", "os.close(0); os._exit(3)", "bytearray(1 << 40)"]
 )
@@ -113,6 +114,7 @@ def test_a_frame_that_ends_the_process_twice_is_lost_alone(
     process.close()
 
 
+@pytest.mark.slow
 def test_many_bad_frames_do_not_hold_the_spool_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = poisoned(tmp_path, "os._exit(3)", monkeypatch, 5.0)
     assert set(process.finish([frame(b"POISON")] * 100)) == {REASON_FINISHING_FAILED}
@@ -121,6 +123,7 @@ def test_many_bad_frames_do_not_hold_the_spool_up(tmp_path: Path, monkeypatch: p
     process.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_start_loses_frames_and_waits_before_it_tries_again() -> None:
     now = [0.0]
     process = FinishingProcess(RULES, module="no_such_module_at_all", monotonic=lambda: now[0])
@@ -141,6 +144,7 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_parent_even_when_that_is_killed() -> None:
     code = textwrap.dedent("""
         import time
