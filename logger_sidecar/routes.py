@@ -12,10 +12,10 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-_V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer|generate|generate_stream)$")
+_V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer|infer_stream|generate|generate_stream)$")
 _V1 = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict$")
 _OTHERS = (
-    (re.compile(r"/v1/(?:chat/completions|completions|embeddings)$"), "openai"),
+    (re.compile(r"/v1/(?:chat/completions|completions|embeddings|responses)$"), "openai"),
     (re.compile(r"/api/v(?:0\.1|1\.0)/predictions$"), "seldon"),
     (re.compile(r"/invocations$"), "invocations"),
 )
@@ -56,7 +56,7 @@ class RouteTable:
     def _read(self, target: bytes) -> Route | None:
         path = target.partition(b"?")[0].decode("latin-1")
         if found := _V2.search(path):
-            protocol = "v2" if found[3] == "infer" else "generate"
+            protocol = "v2" if found[3].startswith("infer") else "generate"
             return Route(protocol, _name(found[1]), _name(found[2] or self._default_version))
         if found := _V1.search(path):
             return Route("v1", _name(found[1]), _name(found[2] or self._default_version))
