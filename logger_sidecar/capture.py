@@ -1,7 +1,7 @@
-"""From an exchange to an inference event in the spool: sampled, marked, and counted exactly once.
+"""From an exchange to the record of an inference: sampled, marked, and counted exactly once.
 
-Most inferences take the short way: their frame is put together from parts that were encoded before. Work that the
-request path must not do (folding a stream, redaction) is handed over as ``Unfinished`` and finished by the spool.
+Most inferences take the short way: their record is what their event's frame is made of, in parts that were encoded
+before. Making the event, folding a stream, redaction and writing are the recorder's work, in a process of its own.
 """
 
 import math
@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from driftline.events import Payload
 from logger_sidecar.captured import Captured, encode_captured
-from logger_sidecar.event_frames import frame, request_part, response_part, stream_part
+from logger_sidecar.event_frames import request_part, response_part, stream_part
 from logger_sidecar.exchange import Exchange
 from logger_sidecar.heads import Head
 from logger_sidecar.meters import Meters, StreamMeters
+from logger_sidecar.recorder_client import REASON_SPOOL_FULL, RECORD_BYTES, RecorderClient
+from logger_sidecar.recorder_wire import Record
 from logger_sidecar.routes import Route
 from logger_sidecar.sampling import Sampler
-from logger_sidecar.spool_writer import REASON_SPOOL_FULL, SpoolWriter, Unfinished
 
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
@@ -33,16 +34,12 @@ _Types = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class CapturePolicy:
-    """What is kept of the inferences, and what their events say about where they come from.
-
-    ``finish_all``: every event has work left before it may be written, because bodies or headers are redacted.
-    """
+    """What is kept of the inferences, and what their events say about where they come from."""
 
     source: str
     namespace: str = "default"
     variant: str = "stable"
     sampler: Sampler = field(default_factory=Sampler)
-    finish_all: bool = False
 
 
 @dataclass(slots=True)
@@ -75,20 +72,23 @@ class Call:
     not_observable: str = ""
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """What events of one stream with one status and rate share: the part of their frames, and their counters."""
 
     part: bytes
     meters: StreamMeters
+    protocol: str
+    may_share_memory: bool
+    made_for: CapturePolicy
 
 
 class Capture:
     """Makes one event of each inference."""
 
-    def __init__(self, spool: SpoolWriter, meters: Meters, policy: CapturePolicy) -> None:
+    def __init__(self, spool: RecorderClient, meters: Meters, policy: CapturePolicy) -> None:
         self._spool = spool
         self._meters = meters
-        self._kinds: dict[tuple[Route, int, str, float], _Kind] = {}
+        self._kinds: dict[tuple[Route, int, str, float], Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
         self.follow(policy)
@@ -97,8 +97,61 @@ class Capture:
         """Go by this policy from the next inference on."""
         self._policy = policy
         self._sampler = policy.sampler
-        self._takes_short_way = not policy.finish_all
+        self._needs_thought = not policy.sampler.keeps_all
         self._kinds.clear()
+
+    def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
+        """As ``record``, for an answer that came whole: with this head and this body."""
+        request, route = exchange.request, exchange.route
+        if self._needs_thought or request.truncated or len(body) > exchange.room_bytes or route is None:
+            self._record_slowly(exchange, head, body, now_s)
+            return
+        kind = head.kind
+        if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
+            kind = self._kind_of(head, route)
+        parts = request.parts
+        request_body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if kind.may_share_memory and len(request_body) < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request_body:
+            self._record_slowly(exchange, head, body, now_s)
+            return
+        stream, meters = kind.meters, self._meters
+        duration_s = now_s - exchange.started_s
+        stream.answered(kind.protocol, head.status, duration_s)
+        size = request.seen_bytes
+        meters.bytes_in += size
+        meters.bytes_out += len(body)
+        duration_ms = duration_s * 1e3
+        record = (
+            kind.part,
+            exchange.event_id,
+            exchange.request_id,
+            exchange.time_ns,
+            duration_ms,
+            duration_ms,
+            False,
+            request.head.event_part or self._request_part(request.head),
+            request_body,
+            head.event_part or self._response_part(head),
+            body,
+        )
+        if not self._spool.put(record, size + len(body) + RECORD_BYTES, stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def _record_slowly(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
+        exchange.status = head.status
+        exchange.first_byte_s = now_s
+        exchange.response.begin(exchange.room_bytes)
+        exchange.response.head = head
+        exchange.response.append(body)
+        self.record(exchange, now_s)
+        exchange.response.begin(0)
+
+    def _kind_of(self, head: Head, route: Route) -> Kind:
+        """The kind of an answer that is kept at the rate 1, remembered beside its head."""
+        key = (route, head.status, head.variant or self._policy.variant, 1.0)
+        head.kind = kind = self._kinds.get(key) or self._kind(*key)
+        head.kind_route = route
+        return kind
 
     def record(self, exchange: Exchange, now_s: float) -> None:
         """Count a finished inference and log it. ``now_s``: monotonic seconds."""
@@ -126,8 +179,10 @@ class Capture:
         not_observable = ""
         if route.protocol in _TENSOR_PROTOCOLS and request.seen_bytes < _SHARED_MEMORY_BODY_BYTES:
             not_observable = NOT_OBSERVABLE_SHARED_MEMORY if _SHARED_MEMORY in request_body else ""
-        if self._takes_short_way and response.arrivals is None and not not_observable:
-            payload = frame(
+        if response.arrivals is None and not not_observable:
+            response_body = response.body
+            size = len(request_body) + len(response_body) + RECORD_BYTES
+            record: Record = (
                 kind.part,
                 exchange.event_id,
                 exchange.request_id,
@@ -138,11 +193,12 @@ class Capture:
                 request.head.event_part or self._request_part(request.head),
                 request_body,
                 response.head.event_part or self._response_part(response.head),
-                response.body,
+                response_body,
             )
         else:
-            payload = self._captured(exchange, now_s, variant, rate, not_observable)
-        if not self._spool.append(payload, stream):
+            record = self._captured(exchange, now_s, variant, rate, not_observable)
+            size = request.seen_bytes + response.seen_bytes + RECORD_BYTES
+        if not self._spool.put(record, size, stream):
             stream.drop(REASON_SPOOL_FULL)
 
     def record_call(self, call: Call, now_s: float) -> None:
@@ -185,10 +241,10 @@ class Capture:
             response=call.response,
         )
         payload = encode_captured(captured)
-        if not self._spool.append(Unfinished(payload) if policy.finish_all else payload, stream):
+        if not self._spool.put(payload, len(payload), stream):
             stream.drop(REASON_SPOOL_FULL)
 
-    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> bytes:
+    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> Record:
         """The frame of an event that does not take the short way."""
         request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
         assert route is not None  # noqa: S101 - record looked
@@ -213,10 +269,10 @@ class Capture:
             response=_payload(response.head, response.body),
             arrivals=[(end, (at_s - exchange.started_s) * 1e3) for end, at_s in response.arrivals or ()],
         )
-        payload = encode_captured(captured)
-        return Unfinished(payload) if policy.finish_all or captured.arrivals else payload
+        frame = encode_captured(captured)
+        return (frame,) if captured.arrivals else frame
 
-    def _kind(self, route: Route, status: int, variant: str, rate: float) -> _Kind:
+    def _kind(self, route: Route, status: int, variant: str, rate: float) -> Kind:
         part = stream_part(
             source=self._policy.source,
             model=route.model,
@@ -227,7 +283,8 @@ class Capture:
             status_code=status,
             sample_rate=rate or math.nan,
         )
-        kind = _Kind(part, self._meters.stream(route.model, route.version, variant, status))
+        meters = self._meters.stream(route.model, route.version, variant, status)
+        kind = Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, self._policy)
         if kind.meters.model == route.model:  # one that counts as "other" may have counters of its own the next time
             if len(self._kinds) >= _MAX_KINDS:
                 self._kinds.clear()

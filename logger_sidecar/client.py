@@ -14,7 +14,7 @@ from logger_sidecar.exchange import Exchange
 from logger_sidecar.head_grammar import HeadError, is_hopeless
 from logger_sidecar.heads import NO_HEAD, Head, RequestReader, other_id, rewritten
 from logger_sidecar.proxy_parts import ProxyParts
-from logger_sidecar.request_ids import PROTOCOLS_WITH_BODY_ID, body_id
+from logger_sidecar.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id
 from logger_sidecar.routes import Route
 from logger_sidecar.splice import Splice
 from logger_sidecar.upstream import (
@@ -148,21 +148,31 @@ class ClientConnection(ClientFlow):
 
     def _pass_whole(self, head: Head, data: bytes, request_id: str) -> None:
         """A request that came in one piece and says what the one before it said, but for the id, as most do."""
-        parts, exchange = self._parts, self._own_exchange
-        started_s = time.monotonic()
+        parts, exchange, route = self._parts, self._own_exchange, self._route
         body = data[head.size - len(head.request_id) + len(request_id) :]
-        exchange.begin(head, self._route, self._room_bytes, started_s, body)
+        exchange.begin_whole(head, route, self._room_bytes, time.monotonic(), body)
         self._exchange = exchange
         self._answer_begun = False
         self._close_after = parts.draining
-        if self._route is not None and self._name_request(exchange, request_id):
-            data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
+        if route is not None:
+            exchange.time_ns = time_ns = int(parts.clock() * 1e9)
+            exchange.event_id = event_id = parts.event_ids.new(time_ns)
+            if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
+                request_id = body_id(body)
+            exchange.request_id = request_id or event_id
+            exchange.id_line = b"x-request-id: %b\r\n" % exchange.request_id.encode("latin-1")
+            if not request_id:
+                data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
-        if connection is not None:
-            self.use(connection)
-        else:
+        if connection is None:
             parts.pool.connect(self)
+            return
+        self._upstream = connection
+        connection.begin(self, exchange, head)
+        if self._stalls & CLIENT_FULL:
+            connection.transport.pause_reading()
+        connection.transport.write(data)
 
     def _begin(self, head: Head, data: bytes, end: int) -> None:
         has_body = head.chunked or head.content_length > 0
@@ -320,15 +330,13 @@ class ClientConnection(ClientFlow):
             self.done(connection, reusable=True)
             return
         parts = self._parts
-        self._exchange = None
+        self._exchange = self._upstream = None
         if exchange.route is None:
             self.transport.write(data)
         else:
             self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
-            now_s = time.monotonic()
-            exchange.take_answer(head, body, self._room_bytes, now_s)
-            parts.capture.record(exchange, now_s)
-        exchange.release()
+            parts.capture.record_whole(exchange, head, body, time.monotonic())
+        exchange.release_whole()
         self._upstream = None
         if self._stalls:
             self._unstall(connection)
@@ -349,6 +357,7 @@ class ClientConnection(ClientFlow):
         without: tuple[bytes, ...] = ()
         if exchange.route is not None:
             exchange.first_byte_s = time.monotonic()
+            exchange.response.begin(exchange.room_bytes)
             exchange.response.head = head
             if head.is_stream:
                 exchange.response.arrivals = []
@@ -401,6 +410,7 @@ class ClientConnection(ClientFlow):
         body = self._write_error(exchange, status, detail)
         exchange.status = status
         exchange.first_byte_s = time.monotonic()
+        exchange.response.begin(exchange.room_bytes)
         exchange.response.head = ERROR_HEAD
         if exchange.route is not None:
             exchange.response.append(body)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from driftline.events import new_event_id
 
-_NODE_LIMIT = 1 << 48
+_NODE_LIMIT = (1 << 48) - 1
+_MILLISECOND_NS = 1_000_000
 
 
 class EventIds:
@@ -20,22 +21,21 @@ class EventIds:
     ``getrandbits``: as ``random.getrandbits``.
     """
 
-    __slots__ = ("_getrandbits", "_last", "_millisecond", "_prefix")
+    __slots__ = ("_getrandbits", "_last", "_prefix", "_since_ns", "_until_ns")
 
     def __init__(self, getrandbits: Callable[[int], int]) -> None:
         self._getrandbits = getrandbits
-        self._millisecond = -1
+        self._since_ns = self._until_ns = 0
         self._prefix = ""
         self._last = 0
 
     def new(self, time_ns: int) -> str:
         """The next id; ``time_ns`` since 1970."""
-        millisecond = time_ns // 1_000_000
-        last = self._last + 1
-        if millisecond != self._millisecond or last >= _NODE_LIMIT:
-            self._millisecond = millisecond
-            drawn = new_event_id(time_ns, self._getrandbits)
-            self._prefix, self._last = drawn[:24], int(drawn[24:], 16)
-            return drawn
-        self._last = last
-        return f"{self._prefix}{last:012x}"
+        if self._since_ns <= time_ns < self._until_ns and self._last < _NODE_LIMIT:
+            self._last += 1
+            return f"{self._prefix}{self._last:012x}"
+        self._since_ns = time_ns - time_ns % _MILLISECOND_NS
+        self._until_ns = self._since_ns + _MILLISECOND_NS
+        drawn = new_event_id(time_ns, self._getrandbits)
+        self._prefix, self._last = drawn[:24], int(drawn[24:], 16)
+        return drawn

@@ -34,14 +34,6 @@ class Half:
         parts = self.parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def take_whole(self, body: bytes, room_bytes: int) -> None:
-        """As ``begin`` and ``append``, in one step: this is all of the body."""
-        self.seen_bytes = len(body)
-        self.truncated = self.seen_bytes > room_bytes
-        self.parts = [body[:room_bytes] if self.truncated else body]
-        self.arrivals = None
-        self._room = 0
-
     def append(self, data: bytes, /) -> None:
         """Take one more piece of the body, as far as there is room."""
         size = len(data)
@@ -74,6 +66,7 @@ class Exchange:
         "request",
         "request_id",
         "response",
+        "room_bytes",
         "route",
         "started_s",
         "status",
@@ -83,22 +76,16 @@ class Exchange:
     def __init__(self) -> None:
         self.request = Half()
         self.response = Half()
+        self.room_bytes = 0
         self.begin(NO_HEAD, None, 0, 0.0)
 
-    def begin(
-        self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes | None = None
-    ) -> None:
-        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept.
-
-        ``body``: all of the request's, where it is there already.
-        """
+    def begin(self, head: Head, route: Route | None, room_bytes: int, started_s: float) -> None:
+        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept."""
         self.route = route
+        self.room_bytes = room_bytes
         self.started_s = started_s
         self.request.head = head
-        if body is None:
-            self.request.begin(room_bytes)
-        else:
-            self.request.take_whole(body, room_bytes)
+        self.request.begin(room_bytes)
         self.response.head = NO_HEAD
         self.response.begin(room_bytes)
         self.event_id = ""
@@ -109,15 +96,26 @@ class Exchange:
         self.time_ns = 0
         self.status = 0
 
-    def take_answer(self, head: Head, body: bytes, room_bytes: int, now_s: float) -> None:
-        """The whole answer is there, all at once. ``room_bytes``: how much of its body is kept."""
-        self.status = head.status
-        self.first_byte_s = now_s
-        self.response.head = head
-        self.response.take_whole(body, room_bytes)
+    def begin_whole(self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes) -> None:
+        """As ``begin``, with all of the request's body. The last one was released."""
+        self.route = route
+        self.started_s = started_s
+        request = self.request
+        request.head = head
+        request.seen_bytes = size = len(body)
+        if size <= room_bytes:
+            request.parts.append(body)
+        elif room_bytes:
+            request.parts.append(body[:room_bytes])
+            request.truncated = True
+        self.room_bytes = room_bytes
 
     def release(self) -> None:
-        """Let the bodies go: a connection may be idle for long, and must not keep them."""
+        """Let everything go: a connection may be idle for long, and must not keep bodies."""
+        self.begin(NO_HEAD, None, 0, 0.0)
+
+    def release_whole(self) -> None:
+        """As ``release``, where the answer was never taken in: it came whole."""
         self.held = None
-        self.request.parts = []
-        self.response.parts = []
+        self.request.parts.clear()
+        self.request.truncated = False

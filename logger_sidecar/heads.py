@@ -6,6 +6,7 @@ could understand differently is refused (RFC 9112 sections 6 and 11).
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 from driftline import names
 from logger_sidecar.head_grammar import FIELD, HeadError, split_answer, split_request
@@ -108,6 +109,8 @@ class Head:
         "is_stream",
         "is_upgrade",
         "keep_alive",
+        "kind",
+        "kind_route",
         "method",
         "minor",
         "must_rewrite",
@@ -137,6 +140,9 @@ class Head:
         self.behind_id = b""
         #: What capture makes of it, kept for the next event whose head this is.
         self.event_part = b""
+        #: What capture found out about answers with this head to requests of this route; its own affair.
+        self.kind: Any = None
+        self.kind_route: object = None
         #: All of it but the blank line: where a header line can be added.
         self.open_end = raw[:-2]
         self.content_length = -1

@@ -2,7 +2,7 @@
 
 import re
 
-_LOOK_BYTES = 1024
+LOOK_BYTES = 1024
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
 #: Protocols whose body has an id of its own at the top level.
@@ -15,9 +15,9 @@ def body_id(body: bytes) -> str:
     >>> body_id(b'{"id": "r-1", "inputs": []}'), body_id(b'{"inputs": [{"id": "no"}]}')
     ('r-1', '')
     """
-    if body.find(b'"id"', 0, _LOOK_BYTES) < 0:
+    if body.find(b'"id"', 0, LOOK_BYTES) < 0:
         return ""
-    head = body[:_LOOK_BYTES]
+    head = body[:LOOK_BYTES]
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[1] is None:

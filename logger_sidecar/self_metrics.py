@@ -6,7 +6,7 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from driftline import __version__, names
-from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.recorder_client import RecorderClient
 from logger_sidecar.upstream_pool import UpstreamPool
 
 
@@ -31,9 +31,9 @@ class SelfMetrics:
 class QueueMetrics:
     """What waits, in memory and for the model server; a Prometheus collector."""
 
-    def __init__(self, pool: UpstreamPool, spool: SpoolWriter) -> None:
+    def __init__(self, pool: UpstreamPool, recorder: RecorderClient) -> None:
         self._pool = pool
-        self._spool = spool
+        self._recorder = recorder
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
@@ -43,10 +43,10 @@ class QueueMetrics:
             connections.add_metric([state], count)
         yield connections
         for metric, value in (
-            (names.CAPTURE_QUEUE_EVENTS, self._spool.buffered_events),
-            (names.CAPTURE_QUEUE_BYTES, self._spool.buffered_bytes),
+            (names.CAPTURE_QUEUE_EVENTS, self._recorder.buffered_records),
+            (names.CAPTURE_QUEUE_BYTES, self._recorder.buffered_bytes),
         ):
             yield GaugeMetricFamily(metric.name, metric.help, value=float(value))
         metric = names.SPOOL_WRITE_ERRORS
-        errors = self._spool.write_errors
+        errors = self._recorder.write_errors
         yield CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, value=float(errors))

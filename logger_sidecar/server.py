@@ -25,7 +25,6 @@ from logger_sidecar.client import ClientConnection
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.dial import Dialer, parse_upstream
 from logger_sidecar.event_ids import EventIds
-from logger_sidecar.finisher import FinishingProcess
 from logger_sidecar.finishing_metrics import FinishingMetrics
 from logger_sidecar.finishing_wire import Setup
 from logger_sidecar.gpu import gpu_metrics, load_nvml
@@ -37,13 +36,13 @@ from logger_sidecar.meters import Meters
 from logger_sidecar.proxy_parts import ProxyParts
 from logger_sidecar.readers import forget_readers
 from logger_sidecar.readiness import Readiness
+from logger_sidecar.recorder_client import RecorderClient, StartRecorder, start_recorder_process
 from logger_sidecar.redaction_settings import finishing_setup
 from logger_sidecar.reload import Reloader
 from logger_sidecar.resources import own_attributes, resource_attributes
 from logger_sidecar.routes import RouteTable
 from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics
 from logger_sidecar.settings import ShipperSettings, SidecarSettings
-from logger_sidecar.spool_writer import SpoolWriter
 from logger_sidecar.stopwatch import OverheadMeters, Stopwatches
 from logger_sidecar.supervisor import Supervisor
 from logger_sidecar.tls import ALPN_HTTP1, ALPN_HTTP2
@@ -51,6 +50,8 @@ from logger_sidecar.tls_settings import listening_files, upstream_files
 from logger_sidecar.upstream_pool import UpstreamPool
 
 _log = logging.getLogger("driftline.sidecar")
+#: A batch is written in milliseconds; redaction of the largest ones, or a disk that hangs, may take a while.
+_RECORDER_TIMEOUT_S = 120.0
 #: What is left for the spool and its shipper at the end, even where requests took all the time.
 _LEAST_S = 0.5
 
@@ -86,6 +87,7 @@ class Sidecar:
         shipper: ShipperSettings | None,
         clock: Clock,
         sources: Sources | None = None,
+        start_recorder: StartRecorder | None = None,
     ) -> None:
         self.settings = settings
         self.listen_port = 0
@@ -95,16 +97,11 @@ class Sidecar:
         #: Set once both ports are open.
         self.started = threading.Event()
         self._stop = asyncio.Event()
-        self.finishing = FinishingProcess(_finishing_setup(settings))
-        self.spool = SpoolWriter(
-            settings.spool_directory,
-            max_bytes=settings.spool_max_bytes,
-            segment_bytes=settings.segment_bytes,
+        self.recorder = RecorderClient(
+            start_recorder or start_recorder_process(_recorder_environment(settings)),
+            _finishing_setup(settings),
             buffer_bytes=settings.buffer_bytes,
-            first_offset=time.time_ns(),
-            drop_policy=settings.drop_policy,
-            fsync=settings.fsync,
-            finisher=self.finishing,
+            answer_timeout_s=_RECORDER_TIMEOUT_S,
         )
         self.meters = Meters(
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
@@ -121,7 +118,7 @@ class Sidecar:
             queue_timeout_s=settings.queue_timeout_s,
         )
         self._readiness = Readiness(self._dialers[0], settings.ready_path, time.monotonic)
-        capture = Capture(self.spool, self.meters, settings.capture_policy())
+        capture = Capture(self.recorder, self.meters, settings.capture_policy())
         self._parts = ProxyParts(
             pool=self.pool,
             routes=RouteTable(settings.default_model, settings.model_version),
@@ -159,9 +156,9 @@ class Sidecar:
         gpu = gpu_metrics(settings.gpu_interval_s, load_nvml())
         self._collectors: list[Collector] = [
             self.meters,
-            FinishingMetrics(self.finishing),
+            FinishingMetrics(self.recorder),
             overhead,
-            QueueMetrics(self.pool, self.spool),
+            QueueMetrics(self.pool, self.recorder),
             self.reloader,
             own,
         ]
@@ -191,6 +188,8 @@ class Sidecar:
         await self._drain()
         for task in tasks:
             task.cancel()
+        if not await self.recorder.close(self._left_s()):
+            _log.error("the spool was not flushed within the %g s for the end", self.settings.grace_period_s)
         await loop.run_in_executor(None, self._finish)
         admin.close()
         return 0
@@ -210,9 +209,7 @@ class Sidecar:
         self.admin_port = admin.sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
             forget_readers(settings.spool_directory, ())
-        if settings.redact:  # every event passes it
-            await asyncio.get_running_loop().run_in_executor(None, self.finishing.start)
-        self.spool.start()
+        await self.recorder.start()
         self.started.set()
         return admin
 
@@ -230,8 +227,9 @@ class Sidecar:
                 connection.tick(idle_ticks)
             self._stopwatches.tick(list(self._parts.connections), self.pool.connections)
             await self._renew_certificates()
-            if self.spool.last_error != reported:
-                reported = self.spool.last_error
+            self.recorder.tick()
+            if self.recorder.state.last_error != reported:
+                reported = self.recorder.state.last_error
                 _log.warning("spool: %s", reported or "writing again")
             await asyncio.sleep(tick_s)
 
@@ -251,7 +249,7 @@ class Sidecar:
 
     def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
         self.settings = settings
-        self.finishing.follow(_finishing_setup(settings))
+        self.recorder.follow(_finishing_setup(settings))
         self._live.follow(settings)
         if shipper is None or self._supervisor is None:
             before, self._supervisor = self._supervisor, _supervisor(settings, shipper)
@@ -281,9 +279,7 @@ class Sidecar:
         self.pool.close()
 
     def _finish(self) -> None:
-        """The spool, then its shipper, in what is left of the time that there is for the end."""
-        if not self.spool.close(self._left_s()):
-            _log.error("the spool was not flushed within the %g s for the end", self.settings.grace_period_s)
+        """The shipper, in what is left of the time that there is for the end."""
         if self._supervisor is not None:
             self._supervisor.stop(self._left_s())
 
@@ -306,10 +302,11 @@ class Sidecar:
         return sum(connection.calls_in_flight for connection in self._parts.connections)
 
     def _spool_gauges(self) -> list[tuple[names.Metric, float]]:
+        oldest_s = self.recorder.state.oldest_time_s
         return [
-            (names.SPOOL_BYTES, float(self.spool.bytes_held)),
-            (names.SPOOL_LIMIT_BYTES, float(self.spool.max_bytes)),
-            (names.SPOOL_OLDEST_AGE, self.spool.oldest_age_s(time.time())),
+            (names.SPOOL_BYTES, float(self.recorder.state.bytes_held + self.recorder.buffered_bytes)),
+            (names.SPOOL_LIMIT_BYTES, float(self.settings.spool_max_bytes)),
+            (names.SPOOL_OLDEST_AGE, max(0.0, time.time() - oldest_s) if oldest_s else 0.0),
         ]
 
 
@@ -343,10 +340,17 @@ def _shipper_environment(settings: SidecarSettings, shipper: ShipperSettings) ->
     own = dataclasses.replace(
         shipper, spool_directory=settings.spool_directory.absolute(), sinks=settings.sinks, parent_pid=os.getpid()
     )
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(f"{ENV_PREFIX}SHIPPER_")}
-    # The child finds this package even where it is not installed but lies on the path.
-    inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return {**inherited, **environment_of(own, "SHIPPER")}
+    return {**_child_environ("SHIPPER"), **environment_of(own, "SHIPPER")}
+
+
+def _recorder_environment(settings: SidecarSettings) -> Mapping[str, str]:
+    return {**_child_environ("RECORDER"), **environment_of(settings.recorder(), "RECORDER")}
+
+
+def _child_environ(prefix: str) -> dict[str, str]:
+    """What a child inherits: all but settings with its own prefix, and the way to this package, installed or not."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(f"{ENV_PREFIX}{prefix}_")}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def environment_of(settings: Any, prefix: str) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from typing import Literal
 from driftline import names
 from logger_sidecar import sink_urls
 from logger_sidecar.capture import CapturePolicy
+from logger_sidecar.recorder_settings import RecorderSettings
 from logger_sidecar.redaction_settings import redaction_faults
 from logger_sidecar.sampling import Sampler
 from logger_sidecar.tls_settings import tls_faults, upstream_faults
@@ -139,13 +140,22 @@ class SidecarSettings:
         """What events say they come from: ``/NAMESPACE/WORKLOAD/POD``."""
         return f"/{self.namespace}/{self.workload}/{self.pod or self.workload}"
 
+    def recorder(self) -> RecorderSettings:
+        """The settings of this sidecar's recorder."""
+        return RecorderSettings(
+            spool_directory=self.spool_directory.absolute(),
+            spool_max_bytes=self.spool_max_bytes,
+            segment_bytes=self.segment_bytes,
+            drop_policy=self.drop_policy,
+            fsync=self.fsync,
+        )
+
     def capture_policy(self) -> CapturePolicy:
         """What is kept of the inferences."""
         return CapturePolicy(
             source=self.source,
             namespace=self.namespace,
             variant=self.variant,
-            finish_all=bool(self.redact),
             sampler=Sampler(
                 rate=self.sample_rate,
                 keep_errors=self.keep_errors,

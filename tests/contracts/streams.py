@@ -80,15 +80,6 @@ class ListStream:
         return ListSource(list(self._records), start)
 
 
-class _Receipt:
-    def written(self) -> None:
-        """As hoped."""
-
-    def lost(self, reason: str) -> None:
-        """A test must not go on without its data."""
-        raise AssertionError(reason)
-
-
 class SpoolStream:
     """The sidecar's spool, in segments so small that the tests cross them."""
 
@@ -97,12 +88,10 @@ class SpoolStream:
 
     def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
         """Append through the sidecar's own writer."""
-        bounds = {"max_bytes": 1 << 24, "segment_bytes": 4096, "buffer_bytes": 1 << 22, "first_offset": 0}
-        writer = SpoolWriter(self._directory, **bounds, flush_interval_s=0.0)
-        writer.start()
-        for content in contents:
-            assert writer.append(content if isinstance(content, bytes) else encode_frame(content), _Receipt())
-        assert writer.close(30.0)
+        writer = SpoolWriter(self._directory, max_bytes=1 << 24, segment_bytes=4096, first_offset=0)
+        payloads = [content if isinstance(content, bytes) else encode_frame(content) for content in contents]
+        assert writer.write(payloads) == {}
+        writer.close()
 
     def open(self, start: Start) -> Source:
         """The reader called ``test``."""

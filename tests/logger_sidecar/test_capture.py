@@ -10,6 +10,7 @@ from driftline import names
 from logger_sidecar.request_ids import body_id
 from logger_sidecar.routes import RouteTable
 from logger_sidecar.sampling import is_sampled
+from logger_sidecar.spool import SpoolSource
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, sidecar
 
 
@@ -25,6 +26,7 @@ def samples(text: str, metric: names.Metric) -> list[tuple[dict[str, str], float
 
 def test_every_inference_has_exactly_one_outcome(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
+    SpoolSource(tmp_path, "test", lambda _partition: None).close()  # somebody reads, and has read nothing
     changes = {"sample_rate": 0.5, "spool_max_bytes": 20_000, "segment_bytes": 4000, "buffer_bytes": 5000}
     with sidecar(upstream.url, tmp_path, **changes) as running, running.connect() as client:
         for number in range(200):

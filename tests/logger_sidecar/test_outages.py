@@ -20,7 +20,7 @@ from logger_sidecar.server import environment_of
 from logger_sidecar.settings import ShipperSettings
 from logger_sidecar.spool_writer import DropPolicy, SpoolWriter
 from tests.logger_sidecar.test_shipper import answers, get, shipper_process
-from tests.logger_sidecar.test_spool import Tally, event, fill
+from tests.logger_sidecar.test_spool import Tally, event, fill, put
 from tests.parts.kafka import KafkaBroker
 from tests.parts.processes import wait_until
 
@@ -56,7 +56,7 @@ def events_of(port: int) -> dict[tuple[str, str], int]:
 
 
 class Load(threading.Thread):
-    """Appends events steadily until told to stop, as the proxy does."""
+    """Writes events steadily until told to stop, as the recorder does."""
 
     def __init__(self, spool: SpoolWriter) -> None:
         super().__init__(daemon=True)
@@ -69,8 +69,7 @@ class Load(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.005):
             for _ in range(3):
-                if not self._spool.append(encode_frame(event(self.appended, b'"%s"' % (b"x" * 300))), self.tally):
-                    self.tally.counts["refused"] += 1
+                put(self._spool, encode_frame(event(self.appended, b'"%s"' % (b"x" * 300))), self.tally)
                 self.appended += 1
 
     def stop(self) -> None:
@@ -86,10 +85,7 @@ def test_a_broker_that_is_away_costs_nothing(
     away: tuple[Callable[[], None], Callable[[], None]] = (kafka_broker.pause, kafka_broker.resume)
     if outage == "is killed":
         away = (kafka_broker.kill, kafka_broker.start)
-    spool = SpoolWriter(
-        tmp_path / "spool", max_bytes=1 << 26, segment_bytes=1 << 18, buffer_bytes=1 << 22, first_offset=time.time_ns()
-    )
-    spool.start()
+    spool = SpoolWriter(tmp_path / "spool", max_bytes=1 << 26, segment_bytes=1 << 18, first_offset=time.time_ns())
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, kafka_client=client, **_QUICK) as (process, port):
         wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
         load = Load(spool)
@@ -101,7 +97,7 @@ def test_a_broker_that_is_away_costs_nothing(
         away[1]()
         wait_until(lambda: get(port, "/healthz") == "ok\n", 60, "noticing the end of the outage")
         load.stop()
-        assert spool.close(10)
+        spool.close()
         assert load.tally.counts == {"written": load.appended}
         wait_until(lambda: events_of(port) == {("delivered", ""): load.appended}, 60, "catching up")
         process.terminate()
@@ -118,11 +114,9 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
         tmp_path / "spool",
         max_bytes=400_000,
         segment_bytes=50_000,
-        buffer_bytes=100_000,
         first_offset=time.time_ns(),
         drop_policy=policy,
     )
-    spool.start()
     settings = {**_QUICK, "batch_records": 100}
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, **settings) as (process, port):
         wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
@@ -134,7 +128,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
         load.stop()
         assert spool.bytes_held <= 400_000
         kafka_broker.start()
-        assert spool.close(10)
+        spool.close()
         counts = load.tally.counts
         assert counts["written"] + counts["refused"] == load.appended
         assert (counts["refused"] > 0) is (policy == "newest")
@@ -150,7 +144,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
 @pytest.mark.parametrize("client", ["kafka-python", "confluent"])
 def test_a_shipper_that_is_killed_again_and_again_loses_nothing(tmp_path: Path, kafka: str, client: str) -> None:
     topic = f"killed-{os.getpid()}-{time.time_ns()}"
-    fill(tmp_path, range(6000), max_bytes=1 << 24, segment_bytes=1 << 16, buffer_bytes=1 << 22)
+    fill(tmp_path, range(6000), max_bytes=1 << 24, segment_bytes=1 << 16)
     settings = ShipperSettings(
         spool_directory=tmp_path,
         bootstrap_servers=(kafka,),

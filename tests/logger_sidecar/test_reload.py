@@ -159,7 +159,7 @@ def test_twenty_reloads_under_load_lose_no_request_and_no_event(upstream: Upstre
     rates = [1.0, 0.5, 0.25, 0.75]
     file = tmp_path / "conf.yaml"
     config(file, sample_rate=1.0)
-    stop, failures = threading.Event(), []
+    stop, failures = threading.Event(), list[str]()
     sent: Counter[int] = Counter()
 
     def load(number: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from driftline.events import InferenceEvent
+from logger_sidecar.client import ClientConnection
 from logger_sidecar.heads import HeaderNames, RequestReader, other_id
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
@@ -202,8 +203,9 @@ def test_an_idle_connection_keeps_no_body(tmp_path: Path, size: int) -> None:
         for _ in range(3):
             client.sendall(post(b"x" * size, "x-request-id: r"))
             assert read_message(client).endswith(b"{}")
-        wait_for(lambda: all(connection.is_idle for connection in running.sidecar._parts.connections))
+        wait_for(lambda: not any(one.calls_in_flight for one in running.sidecar._parts.connections))
         [connection] = running.sidecar._parts.connections
+        assert isinstance(connection, ClientConnection)
         exchange = connection._own_exchange
         wait_for(lambda: exchange.held is None and exchange.request.parts == exchange.response.parts == [])
         assert len(running.events()) == 3

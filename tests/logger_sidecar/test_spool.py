@@ -24,7 +24,7 @@ from logger_sidecar.readers import forget_readers
 from logger_sidecar.segment_writer import Fsync
 from logger_sidecar.segments import list_segments, read_cursors, segment_path
 from logger_sidecar.spool import SpoolSource
-from logger_sidecar.spool_writer import DropPolicy, SpoolWriter, Unfinished
+from logger_sidecar.spool_writer import DropPolicy, SpoolWriter
 
 
 class Tally:
@@ -52,34 +52,24 @@ def event(number: int, body: bytes = b"{}") -> InferenceEvent:
     )
 
 
-def writer(directory: Path, **changes: int) -> SpoolWriter:
-    given = {"max_bytes": 1 << 20, "segment_bytes": 4096, "buffer_bytes": 1 << 18, "first_offset": 1000, **changes}
-    made = SpoolWriter(directory, flush_interval_s=0.001, **given)
-    made.start()
-    return made
+def writer(directory: Path, drop_policy: DropPolicy = "newest", **changes: int) -> SpoolWriter:
+    given = {"max_bytes": 1 << 20, "segment_bytes": 4096, "first_offset": 1000, **changes}
+    # A clock that runs: the writer looks at its readers each time it is asked to.
+    return SpoolWriter(directory, drop_policy=drop_policy, monotonic=itertools.count().__next__, **given)
 
 
-def fill(directory: Path, numbers: range, **changes: int) -> Tally:
-    spool, tally = writer(directory, **changes), Tally()
+def put(spool: SpoolWriter, payload: bytes, tally: Tally) -> None:
+    reason = spool.write([payload]).get(0, "written")
+    tally.counts["refused" if reason == "spool_full" else reason] += 1
+
+
+def fill(directory: Path, numbers: range, drop_policy: DropPolicy = "newest", **changes: int) -> Tally:
+    """Write so many events, one by one, and see that the bound holds after each."""
+    spool, tally = writer(directory, drop_policy, **changes), Tally()
     for number in numbers:
-        if not spool.append(encode_frame(event(number)), tally):
-            tally.counts["refused"] += 1
-    assert spool.close(10)
-    return tally
-
-
-def slowly(directory: Path, numbers: range, drop_policy: DropPolicy = "newest", **changes: int) -> Tally:
-    """Fills the spool no faster than its thread writes, so that the disk's bound is met and not the buffer's."""
-    given = {"max_bytes": 1 << 20, "segment_bytes": 4096, "buffer_bytes": 1 << 18, "first_offset": 1000, **changes}
-    spool, tally = SpoolWriter(directory, flush_interval_s=0.0, drop_policy=drop_policy, **given), Tally()
-    spool.start()
-    for number in numbers:
-        if not spool.append(encode_frame(event(number)), tally):
-            tally.counts["refused"] += 1
-        if number % 10 == 9:
-            wait_for(lambda: spool.buffered_bytes == 0)
-        assert spool.bytes_held <= given["max_bytes"]
-    assert spool.close(10)
+        put(spool, encode_frame(event(number)), tally)
+        assert spool.bytes_held <= changes.get("max_bytes", 1 << 20)
+    spool.close()
     return tally
 
 
@@ -124,18 +114,18 @@ def test_the_cursor_is_where_a_reader_goes_on_after_a_restart(tmp_path: Path) ->
 
 
 def test_a_large_frame_is_read_whole(tmp_path: Path) -> None:
-    spool, tally = writer(tmp_path, max_bytes=1 << 28, buffer_bytes=1 << 26), Tally()
+    spool, tally = writer(tmp_path, max_bytes=1 << 28), Tally()
     bodies = [b"x" * 3_000_000, b"y", b"z" * 1_100_000]
     for number, body in enumerate(bodies):
-        spool.append(encode_frame(event(number, body)), tally)
-    assert spool.close(10)
+        put(spool, encode_frame(event(number, body)), tally)
+    spool.close()
     assert [one.request.body for one in read(tmp_path) if isinstance(one, InferenceEvent)] == bodies
 
 
 def test_a_full_spool_refuses_the_newest_and_keeps_the_oldest(tmp_path: Path) -> None:
     reader = SpoolSource(tmp_path, "reader", lambda _partition: None)
     reader.close()  # it is away, and keeps its position
-    tally = slowly(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
+    tally = fill(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000)
     assert tally.counts["refused"] > 0
     assert sum(tally.counts.values()) == 400
     assert sum(segment.size_bytes for segment in list_segments(tmp_path)) <= 20_000
@@ -145,7 +135,7 @@ def test_a_full_spool_refuses_the_newest_and_keeps_the_oldest(tmp_path: Path) ->
 
 
 def test_a_spool_that_nobody_reads_keeps_the_newest_and_refuses_nothing(tmp_path: Path) -> None:
-    tally = slowly(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000, buffer_bytes=5000)
+    tally = fill(tmp_path, range(400), max_bytes=20_000, segment_bytes=4000)
     assert tally.counts == {"written": 400}
     assert sum(segment.size_bytes for segment in list_segments(tmp_path)) <= 20_000
     found = read(tmp_path)
@@ -153,13 +143,13 @@ def test_a_spool_that_nobody_reads_keeps_the_newest_and_refuses_nothing(tmp_path
 
 
 def test_under_the_other_policy_the_oldest_go_and_each_reader_counts_what_it_lost(tmp_path: Path) -> None:
-    sizes = {"max_bytes": 20_000, "segment_bytes": 4000, "buffer_bytes": 5000}
+    sizes = {"max_bytes": 20_000, "segment_bytes": 4000}
     ahead, behind = (SpoolSource(tmp_path, name, lambda _partition: None) for name in ("ahead", "behind"))
-    slowly(tmp_path, range(40), "oldest", **sizes)
+    fill(tmp_path, range(40), "oldest", **sizes)
     records = ahead.poll(30, 0.0)
     ahead.acknowledge(ahead.partition, records[-1].next_offset)
     kept = behind.poll(5, 0.0)  # read, and not acknowledged
-    tally = slowly(tmp_path, range(40, 500), "oldest", **sizes)
+    tally = fill(tmp_path, range(40, 500), "oldest", **sizes)
     assert tally.counts == {"written": 460}
     for source, known in ((ahead, 30), (behind, 5)):
         found = [record.content for record in source.poll(1000, 0.0)]
@@ -197,13 +187,12 @@ def test_the_cursor_of_the_only_sink_there_was_before_goes_as_well(tmp_path: Pat
 @pytest.mark.parametrize("fsync", ["segment", "batch", "never"])
 def test_however_it_is_flushed_what_is_written_is_read(tmp_path: Path, fsync: Fsync) -> None:
     spool, tally = (
-        SpoolWriter(tmp_path, max_bytes=1 << 20, segment_bytes=500, buffer_bytes=1 << 18, first_offset=0, fsync=fsync),
+        SpoolWriter(tmp_path, max_bytes=1 << 20, segment_bytes=500, first_offset=0, fsync=fsync),
         Tally(),
     )
-    spool.start()
     for number in range(20):
-        spool.append(encode_frame(event(number)), tally)
-    assert spool.close(10)
+        put(spool, encode_frame(event(number)), tally)
+    spool.close()
     assert read(tmp_path) == [event(number) for number in range(20)]
 
 
@@ -217,10 +206,10 @@ def test_one_poll_reads_a_bounded_number_of_bytes(tmp_path: Path) -> None:
 
 
 def fill_with(directory: Path, bodies: Sequence[bytes], segment_bytes: int = 50_000) -> None:
-    spool, tally = writer(directory, segment_bytes=segment_bytes, max_bytes=1 << 24, buffer_bytes=1 << 22), Tally()
+    spool, tally = writer(directory, segment_bytes=segment_bytes, max_bytes=1 << 24), Tally()
     for number, body in enumerate(bodies):
-        assert spool.append(encode_frame(event(number, body)), tally)
-    assert spool.close(10)
+        put(spool, encode_frame(event(number, body)), tally)
+    spool.close()
 
 
 @given(st.data())
@@ -316,8 +305,8 @@ def test_damage_costs_only_itself_and_is_reported(tmp_path: Path) -> None:
 def test_a_frame_that_is_not_an_event_is_malformed_and_not_the_end(tmp_path: Path) -> None:
     spool, tally = writer(tmp_path), Tally()
     for payload in (encode_frame(event(1)), b"\xc1", encode_frame(event(2))):
-        spool.append(payload, tally)
-    assert spool.close(10)
+        put(spool, payload, tally)
+    spool.close()
     first, bad, last = read(tmp_path)
     assert (first, last) == (event(1), event(2))
     assert isinstance(bad, Malformed)
@@ -342,23 +331,22 @@ def test_a_directory_that_cannot_be_made_costs_events_and_recovers(tmp_path: Pat
     place = tmp_path / "spool"
     place.write_text("a file stands where the directory should")
     spool, tally = writer(place), Tally()
-    spool.append(encode_frame(event(0)), tally)
-    wait_for(lambda: tally.counts["disk_error"] == 1)
+    put(spool, encode_frame(event(0)), tally)
+    assert tally.counts == {"disk_error": 1}
     assert "spool" in spool.last_error
     place.unlink()
-    spool.append(encode_frame(event(1)), tally)
-    wait_for(lambda: tally.counts["written"] == 1)
-    assert spool.close(10)
+    put(spool, encode_frame(event(1)), tally)
+    assert (tally.counts["written"], spool.last_error) == (1, "")
+    spool.close()
     assert read(place) == [event(1)]
 
 
 def test_a_second_writer_loses_its_events_and_not_the_firsts(tmp_path: Path) -> None:
     first, second, tally, other = writer(tmp_path), writer(tmp_path), Tally(), Tally()
-    first.append(encode_frame(event(1)), tally)
-    wait_for(lambda: tally.counts["written"] == 1)
-    second.append(encode_frame(event(2)), other)
-    assert second.close(10)
-    assert first.close(10)
+    put(first, encode_frame(event(1)), tally)
+    put(second, encode_frame(event(2)), other)
+    second.close()
+    first.close()
     assert other.counts == {"disk_error": 1}
     assert read(tmp_path) == [event(1)]
 
@@ -369,17 +357,17 @@ def test_a_disk_that_is_full_keeps_whole_frames_and_counts_the_rest(tmp_path: Pa
         """
         import resource, signal, sys
         from pathlib import Path
-        from tests.logger_sidecar.test_spool import Tally, event, wait_for, writer
+        from tests.logger_sidecar.test_spool import Tally, event, put, writer
         from driftline.events import encode_frame
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         spool, tally = writer(Path(sys.argv[1]), segment_bytes=100_000), Tally()
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         for number in range(100):
-            spool.append(encode_frame(event(number)), tally)
-        wait_for(lambda: sum(tally.counts.values()) == 100)
+            put(spool, encode_frame(event(number)), tally)
+        assert sum(tally.counts.values()) == 100
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        spool.append(encode_frame(event(100)), tally)
-        assert spool.close(10)
+        put(spool, encode_frame(event(100)), tally)
+        spool.close()
         print(tally.counts["written"], tally.counts["disk_error"])
         """
     )
@@ -402,11 +390,11 @@ def test_a_reader_in_another_process_never_sees_half_a_frame_of_a_killed_writer(
         """
         import sys
         from pathlib import Path
-        from tests.logger_sidecar.test_spool import Tally, event, writer
+        from tests.logger_sidecar.test_spool import event, writer
         from driftline.events import encode_frame
-        spool, number = writer(Path(sys.argv[1]), max_bytes=1 << 26, buffer_bytes=1 << 20), 0
+        spool, number = writer(Path(sys.argv[1]), max_bytes=1 << 26), 0
         while True:
-            if spool.append(encode_frame(event(number, b"x" * (number % 5000))), Tally()):
+            if not spool.write([encode_frame(event(number, b"x" * (number % 5000)))]):
                 number += 1
         """
     )
@@ -441,37 +429,3 @@ def wait_for(condition: object) -> None:
             return
         pause.wait(0.005)
     raise AssertionError("it did not happen")
-
-
-class Upper:
-    """Finishes by writing bodies in capitals; refuses those that say so, and keeps count of what it was given."""
-
-    def __init__(self) -> None:
-        self.given = 0
-        self.closed = False
-
-    def finish(self, frames: Sequence[bytes]) -> list[bytes | str]:
-        self.given += len(frames)
-        return ["unreadable" if b"refuse" in frame else frame.replace(b"plain", b"PLAIN") for frame in frames]
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_unfinished_frames_are_finished_before_they_touch_the_disk_and_in_order(tmp_path: Path) -> None:
-    finisher, tally = Upper(), Tally()
-    made = SpoolWriter(
-        tmp_path, max_bytes=1 << 20, segment_bytes=4096, buffer_bytes=1 << 18, first_offset=0, finisher=finisher
-    )
-    bodies = [b"plain", b"refuse", b"as it is: plain", b"plain too"]
-    for number, body in enumerate(bodies):
-        payload = encode_frame(event(number, body))
-        made.append(payload if number == 2 else Unfinished(payload), tally)
-    made.start()
-    assert made.close(10)
-    source = SpoolSource(tmp_path, "reader", lambda _: None)
-    found = [record.content.request.body for record in source.poll(10, 1.0)]  # type: ignore[union-attr]
-    source.close()
-    assert found == [b"PLAIN", b"as it is: plain", b"PLAIN too"]
-    assert tally.counts == {"written": 3, "unreadable": 1}
-    assert (finisher.given, finisher.closed, made.buffered_bytes) == (3, True, 0)

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import socket
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +16,11 @@ import uvloop
 from driftline.clock import Clock
 from driftline.events import InferenceEvent
 from driftline.testing import ManualClock
+from logger_sidecar import recorder
 from logger_sidecar.config_file import Sources
+from logger_sidecar.finisher import FinishingProcess
+from logger_sidecar.finishing_wire import Setup
+from logger_sidecar.recorder_settings import RecorderSettings
 from logger_sidecar.server import Sidecar
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.spool import SpoolSource
@@ -185,9 +191,39 @@ def spooled(directory: Path) -> list[InferenceEvent]:
     return events
 
 
+class RecorderThread:
+    """A recorder in a thread of this process: the same work over the same socket, without the time a process takes."""
+
+    pid = -1
+
+    def __init__(self, settings: RecorderSettings, theirs: socket.socket) -> None:
+        self._connection = theirs.dup()
+        finisher = FinishingProcess(Setup())
+        self._thread = threading.Thread(target=recorder.run, args=(settings, self._connection, finisher), daemon=True)
+        self._thread.start()
+
+    def poll(self) -> int | None:
+        return None if self._thread.is_alive() else 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise subprocess.TimeoutExpired("recorder", timeout or 0.0)
+        self._connection.close()
+        return 0
+
+    def kill(self) -> None:
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
 def sidecar(
-    upstream: str, directory: Path, clock: Clock | None = None, sources: Sources | None = None, **changes: object
+    upstream: str,
+    directory: Path,
+    clock: Clock | None = None,
+    sources: Sources | None = None,
+    recorder_process: bool = False,
+    **changes: object,
 ) -> Iterator[Running]:
     """A sidecar in a thread of this process, stopped at the end."""
     given = {
@@ -204,7 +240,8 @@ def sidecar(
     settings = SidecarSettings(**given)  # type: ignore[arg-type]
     assert settings.validate() == []
     loop = uvloop.new_event_loop()
-    made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0), sources)
+    starts = None if recorder_process else functools.partial(RecorderThread, settings.recorder())
+    made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0), sources, starts)
     thread = threading.Thread(target=lambda: loop.run_until_complete(made.serve()), daemon=True)
     thread.start()
     assert made.started.wait(10)

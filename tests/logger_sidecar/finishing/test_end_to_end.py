@@ -44,6 +44,13 @@ def streaming(upstream: Upstream, connection: socket.socket) -> None:
         connection.sendall(b"0\r\n\r\n")
 
 
+def _finishing_pid(running: Running) -> int | None:
+    """The recorder's one child."""
+    recorder = running.sidecar.recorder.pid
+    children = Path(f"/proc/{recorder}/task/{recorder}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
 def _bytes_under(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
@@ -82,7 +89,7 @@ def test_no_byte_under_the_spool_holds_what_a_rule_names(tmp_path: Path) -> None
             running.ask(post(body, f"X-User: {SECRET}"))
         running.ask(post(f"plain text of {SECRET}".encode()))
         events = _redacted_events(running, SECRET.encode(), spool)
-        left_out = running.sidecar.finishing.left_out
+        left_out = running.sidecar.recorder.left_out
         outcomes = running.outcomes()
     upstream.close()
     assert (len(events), outcomes["logged"]) == (21, 21)
@@ -110,18 +117,18 @@ def test_a_killed_child_costs_no_event_and_shows_no_secret(tmp_path: Path) -> No
     upstream = Upstream(answering(_answer(b"{}")))
     spool = tmp_path / "spool"
     body = json.dumps({"user": SECRET}).encode()
-    with sidecar(upstream.url, spool, redact=("json:$.user",)) as running:
+    with sidecar(upstream.url, spool, redact=("json:$.user",), recorder_process=True) as running:
         for index in range(60):
             running.ask(post(body))
             if index % 20 == 10:
                 while running.outcomes().get("logged", 0) < index - 5:
                     time.sleep(0.01)
-                pid = running.sidecar.finishing.pid
+                pid = _finishing_pid(running)
                 with contextlib.suppress(ProcessLookupError):
                     if pid is not None:
                         os.kill(pid, signal.SIGKILL)
         events = _redacted_events(running, SECRET.encode(), spool)
-        starts = running.sidecar.finishing.starts
+        starts = running.sidecar.recorder.finishing_starts
     upstream.close()
     assert len(events) == 60
     assert starts >= 2

@@ -14,7 +14,6 @@ from driftline.events import Payload, decode_frame
 from logger_sidecar.captured import Captured, encode_captured
 from logger_sidecar.finisher import REASON_FINISHING_FAILED, FinishingProcess
 from logger_sidecar.finishing_wire import Setup
-from logger_sidecar.spool_writer import Unfinished
 
 RULES = Setup(rules=("json:$.user",))
 
@@ -24,7 +23,7 @@ def frame(body: bytes = b'{"user":"Ann"}') -> bytes:
         id="1", source="/a/b/c", model="m", time_ns=0, request_id="r", protocol="v1", status_code=200,
         request=Payload(body=body), response=Payload(),
     )  # fmt: skip
-    return Unfinished(encode_captured(captured))
+    return encode_captured(captured)
 
 
 def bodies(finished: list[bytes | str]) -> list[bytes | str]:

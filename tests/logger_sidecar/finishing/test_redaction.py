@@ -60,12 +60,12 @@ def test_without_a_rule_that_names_it_the_secret_would_be_found(document: dict[s
 @st.composite
 def with_a_secret(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """An object that has a member of that name at some depth, behind which a secret is."""
-    value = draw(st.sampled_from([SECRET, [SECRET, [SECRET, None]], {"deep": [SECRET]}, {SECRET: 1}]))
+    secrets: list[Any] = [SECRET, [SECRET, [SECRET, None]], {"deep": [SECRET]}, {SECRET: 1}]
+    value = draw(st.sampled_from(secrets))
     for _ in range(draw(st.integers(0, 4))):
-        around = draw(st.sampled_from(["list", "object"]))
         holder = {**draw(st.dictionaries(st.text(max_size=4), anything, max_size=2)), name: value}
-        value, name = ([anything_in, holder] if around == "list" else holder, draw(st.text("xy", min_size=1))) if (
-            anything_in := draw(anything)) is not None else (holder, draw(st.text("xy", min_size=1)))  # fmt: skip
+        value = [draw(anything), holder] if draw(st.booleans()) else holder
+        name = draw(st.text("xy", min_size=1))
     return {**draw(st.dictionaries(st.text(max_size=4), anything, max_size=2)), name: value}
 
 
@@ -79,7 +79,13 @@ def test_a_descent_finds_it_at_any_depth(document: dict[str, Any], action: str) 
 
 @given(anything, actions)
 def test_the_path_of_the_issue_takes_the_parameter_and_nothing_else(other: Any, action: str) -> None:
-    tensor = {"name": "a", "shape": [1], "datatype": "FP32", "data": [1.5], "parameters": {"user": SECRET, "o": other}}
+    tensor: dict[str, Any] = {
+        "name": "a",
+        "shape": [1],
+        "datatype": "FP32",
+        "data": [1.5],
+        "parameters": {"user": SECRET, "o": other},
+    }
     redacted = redact(json.dumps({"inputs": [tensor]}).encode(), f"json:$.inputs[*].parameters.user{action}")
     assert not holds(redacted, SECRET)
     tensor["parameters"]["user"] = request_of(redacted)["inputs"][0]["parameters"]["user"]
