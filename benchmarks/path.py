@@ -36,9 +36,9 @@ from detectors.reference import Reference, build_reference
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
-from logger_sidecar.frames import pack_frame
-from logger_sidecar.segment_writer import SegmentWriter
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.spool.frames import pack_frame
+from logger_sidecar.spool.segment_writer import SegmentWriter
+from logger_sidecar.spool.source import SpoolSource
 from serving.decoder import decode
 
 _NUMERIC = tuple(f"number{index}" for index in range(10))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.harness import alternate, close, medians, options
 from driftline.events import InferenceEvent, Payload
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.sink_kafka import open_sink
-from logger_sidecar.sink_urls import parse
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_kafka import open_sink
+from logger_sidecar.shipping.sink_urls import parse
 from tests.parts.kafka import KafkaBroker
 
 CLIENTS = ("kafka-python", "confluent")

@@ -20,7 +20,8 @@ import yaml
 from driftline.errors import SettingsError
 from driftline.settings import load
 from logger_sidecar.pod_annotations import LIVE_ANNOTATIONS, read_annotations, settings_of
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 
 #: The sections of the file: the settings class of each.
 SECTIONS: Mapping[str, type[Any]] = {"sidecar": SidecarSettings, "shipper": ShipperSettings}

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from driftline.clock import Clock
-from logger_sidecar.capture import Capture
-from logger_sidecar.dial import Dialer, parse_upstream
-from logger_sidecar.event_ids import EventIds
-from logger_sidecar.grpc_calls import CallParts
-from logger_sidecar.grpc_heads import HeadMeaning, Methods
-from logger_sidecar.grpc_messages import CaptureRoom
-from logger_sidecar.http2_splice import Http2Connection, Registry, SpliceParts
-from logger_sidecar.meters import Meters
+from logger_sidecar.http2.grpc_calls import CallParts
+from logger_sidecar.http2.grpc_heads import HeadMeaning, Methods
+from logger_sidecar.http2.grpc_messages import CaptureRoom
+from logger_sidecar.http2.splice import Http2Connection, Registry, SpliceParts
+from logger_sidecar.proxy.dial import Dialer, parse_upstream
+from logger_sidecar.recording.capture import Capture
+from logger_sidecar.recording.event_ids import EventIds
+from logger_sidecar.recording.meters import Meters
 from logger_sidecar.settings import SidecarSettings
 
 

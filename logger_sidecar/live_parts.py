@@ -7,10 +7,10 @@ path from request to request need not look whether anything changed.
 import logging
 from dataclasses import dataclass
 
-from logger_sidecar.client import ClientConnection
+from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2_serving import Http2Factory
-from logger_sidecar.proxy_parts import ProxyParts
-from logger_sidecar.routes import RouteTable
+from logger_sidecar.proxy.client import ClientConnection
+from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.settings import SidecarSettings
 
 

@@ -15,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from driftline import names
 from driftline.errors import SettingsError
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 
 _log = logging.getLogger("driftline.sidecar")
 #: The settings of the sidecar that are followed while it runs; all others hold until it is started anew.

@@ -6,8 +6,8 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from driftline import __version__, names
-from logger_sidecar.recorder_client import RecorderClient
-from logger_sidecar.upstream_pool import UpstreamPool
+from logger_sidecar.proxy.upstream_pool import UpstreamPool
+from logger_sidecar.recording.recorder_client import RecorderClient
 
 
 class SelfMetrics:

@@ -20,34 +20,35 @@ from driftline import names
 from driftline.clock import Clock
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
-from logger_sidecar.capture import Capture
-from logger_sidecar.client import ClientConnection
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
-from logger_sidecar.dial import Dialer, parse_upstream
-from logger_sidecar.event_ids import EventIds
-from logger_sidecar.finishing_metrics import FinishingMetrics
-from logger_sidecar.finishing_wire import Setup
+from logger_sidecar.finishing.redaction_settings import finishing_setup
+from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.gpu import gpu_metrics, load_nvml
-from logger_sidecar.heads import HeaderNames
+from logger_sidecar.http1.heads import HeaderNames
+from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2_serving import http2_factory
-from logger_sidecar.listening import Port, UnixSocket
 from logger_sidecar.live_parts import LiveParts
-from logger_sidecar.meters import Meters
-from logger_sidecar.proxy_parts import ProxyParts
-from logger_sidecar.readers import forget_readers
-from logger_sidecar.readiness import Readiness
-from logger_sidecar.recorder_client import RecorderClient, StartRecorder, start_recorder_process
-from logger_sidecar.redaction_settings import finishing_setup
+from logger_sidecar.proxy.client import ClientConnection
+from logger_sidecar.proxy.dial import Dialer, parse_upstream
+from logger_sidecar.proxy.listening import Port, UnixSocket
+from logger_sidecar.proxy.parts import ProxyParts
+from logger_sidecar.proxy.readiness import Readiness
+from logger_sidecar.proxy.stopwatch import OverheadMeters, Stopwatches
+from logger_sidecar.proxy.tls import ALPN_HTTP1, ALPN_HTTP2
+from logger_sidecar.proxy.upstream_pool import UpstreamPool
+from logger_sidecar.recording.capture import Capture
+from logger_sidecar.recording.event_ids import EventIds
+from logger_sidecar.recording.finishing_metrics import FinishingMetrics
+from logger_sidecar.recording.meters import Meters
+from logger_sidecar.recording.recorder_client import RecorderClient, StartRecorder, start_recorder_process
 from logger_sidecar.reload import Reloader
-from logger_sidecar.resources import own_attributes, resource_attributes
-from logger_sidecar.routes import RouteTable
 from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
-from logger_sidecar.stopwatch import OverheadMeters, Stopwatches
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.resources import resource_attributes
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.spool.readers import forget_readers
 from logger_sidecar.supervisor import Supervisor
-from logger_sidecar.tls import ALPN_HTTP1, ALPN_HTTP2
 from logger_sidecar.tls_settings import listening_files, upstream_files
-from logger_sidecar.upstream_pool import UpstreamPool
 
 _log = logging.getLogger("driftline.sidecar")
 #: A batch is written in milliseconds; redaction of the largest ones, or a disk that hangs, may take a while.
@@ -151,7 +152,7 @@ class Sidecar:
         self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), time.time)  # noqa: S311 - chooses whom to measure
         self._live = LiveParts(self._parts, self._http2)
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
-        attributes = resource_attributes(os.environ, own_attributes(settings))
+        attributes = resource_attributes(os.environ, settings.resource)
         own = SelfMetrics("sidecar", "python", attributes)
         gpu = gpu_metrics(settings.gpu_interval_s, load_nvml())
         self._collectors: list[Collector] = [
@@ -333,7 +334,7 @@ def _finishing_setup(settings: SidecarSettings) -> Setup:
 def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> Supervisor | None:
     if shipper is None or not settings.sinks:
         return None
-    return Supervisor("logger_sidecar.shipper", _shipper_environment(settings, shipper), time.monotonic)
+    return Supervisor("logger_sidecar.shipping.shipper", _shipper_environment(settings, shipper), time.monotonic)
 
 
 def _shipper_environment(settings: SidecarSettings, shipper: ShipperSettings) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Settings of the sidecar process and of its child, the shipper."""
+"""Settings of the sidecar process."""
 
 import math
 import re
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from driftline import names
-from logger_sidecar import sink_urls
-from logger_sidecar.capture import CapturePolicy
-from logger_sidecar.recorder_settings import RecorderSettings
-from logger_sidecar.redaction_settings import redaction_faults
-from logger_sidecar.sampling import Sampler
+from logger_sidecar.finishing.redaction_settings import redaction_faults
+from logger_sidecar.recording.capture import CapturePolicy
+from logger_sidecar.recording.recorder_settings import RecorderSettings
+from logger_sidecar.recording.sampling import Sampler
+from logger_sidecar.setting_faults import above_zero, below_zero, port_faults
+from logger_sidecar.shipping import sink_urls
 from logger_sidecar.tls_settings import tls_faults, upstream_faults
 
 #: Never captured, whatever the allow-list says: they hold credentials.
@@ -140,6 +140,18 @@ class SidecarSettings:
         """What events say they come from: ``/NAMESPACE/WORKLOAD/POD``."""
         return f"/{self.namespace}/{self.workload}/{self.pod or self.workload}"
 
+    @property
+    def resource(self) -> dict[str, str]:
+        """Where this process is, in OpenTelemetry's words (semantic conventions: service, k8s)."""
+        return {
+            "service.name": self.workload,
+            "service.namespace": self.namespace,
+            "service.instance.id": self.pod or self.workload,
+            "service.version": self.model_version,
+            "k8s.namespace.name": self.namespace if self.pod else "",
+            "k8s.pod.name": self.pod,
+        }
+
     def recorder(self) -> RecorderSettings:
         """The settings of this sidecar's recorder."""
         return RecorderSettings(
@@ -187,11 +199,11 @@ class SidecarSettings:
             *(upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
             *tls_faults(self),
             *_path_faults("ready_path", self.ready_path),
-            *_port_faults("listen_port", self.listen_port),
-            *_port_faults("grpc_listen_port", self.grpc_listen_port or 0),
+            *port_faults("listen_port", self.listen_port),
+            *port_faults("grpc_listen_port", self.grpc_listen_port or 0),
             *_method_faults(self.grpc_capture_methods),
-            *_port_faults("admin_port", self.admin_port),
-            *_above_zero(self, _ABOVE_ZERO),
+            *port_faults("admin_port", self.admin_port),
+            *above_zero(self, _ABOVE_ZERO),
             *_spool_faults(self),
             *sink_urls.faults(self.sinks),
             *(
@@ -199,12 +211,12 @@ class SidecarSettings:
                 if 0.0 <= self.sample_rate <= 1.0
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
-            *_below_zero(self, ("max_upstream_connections",)),
+            *below_zero(self, ("max_upstream_connections",)),
             *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *_header_faults("capture_headers", self.capture_headers),
             *_header_faults("keep_headers", tuple(self.kept_for)),
-            *_below_zero(self, ("keep_slower_than_s", "watch_config_s", "gpu_interval_s")),
+            *below_zero(self, ("keep_slower_than_s", "watch_config_s", "gpu_interval_s")),
             *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]
 
@@ -228,103 +240,6 @@ _ABOVE_ZERO = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ShipperSettings:
-    """Settings of ``python -m logger_sidecar.shipper`` (prefix SHIPPER).
-
-    ``spool_directory``, ``sinks``: the sidecar's; taken from there where the sidecar starts the shipper.
-    ``kafka_client``: the library that carries events to Kafka; "auto" takes confluent-kafka where it is installed.
-    ``bootstrap_servers``: Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose
-    acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes zstd where its library is
-    installed, else lz4, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``,
-    ``batch_bytes``: how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that
-    is longer as a message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``:
-    longest wait for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a
-    batch is tried again. ``drain_timeout_s``: longest time to deliver what is left, at the end. ``admin_host``,
-    ``admin_port``: where /metrics and /healthz of the shipper are; an empty host is every interface. ``client_id``:
-    what brokers call it. ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``: how it
-    shows who it is. ``sasl_password_file``: a file that holds the password, instead. ``ssl_cafile``: whose signature
-    on the brokers' certificates is trusted. ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``: its own certificate,
-    the key to it and the key's password, where brokers ask for one. ``parent_pid``: the shipper ends when this
-    process is gone.
-    """
-
-    spool_directory: Path = Path("spool")
-    sinks: tuple[str, ...] = ("kafka",)
-    kafka_client: Literal["auto", "kafka-python", "confluent"] = "auto"
-    bootstrap_servers: tuple[str, ...] = ("127.0.0.1:9092",)
-    topic: str = names.TOPIC_INFERENCE
-    acks: Literal["all", "1"] = "all"
-    compression: Literal["auto", "none", "gzip", "lz4", "zstd", "snappy"] = "auto"
-    batch_records: int = 2000
-    linger_ms: int = 5
-    batch_bytes: int = 256 * 1024
-    max_request_bytes: int = 8 * 1024 * 1024
-    request_timeout_s: float = 10.0
-    retry_backoff_s: float = 0.5
-    max_backoff_s: float = 10.0
-    drain_timeout_s: float = 10.0
-    admin_host: str = ""
-    admin_port: int = 9002
-    client_id: str = "driftline-shipper"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: str = ""
-    sasl_username: str = ""
-    sasl_password: str = ""
-    sasl_password_file: str = ""
-    ssl_cafile: str = ""
-    ssl_certfile: str = ""
-    ssl_keyfile: str = ""
-    ssl_password: str = ""
-    parent_pid: int | None = None
-
-    def validate(self) -> list[str]:
-        """Every fault as a sentence."""
-        faults = sink_urls.faults(self.sinks)
-        faults += [
-            f"bootstrap_servers holds '{server}', which is not HOST:PORT"
-            for server in self.bootstrap_servers
-            if not server.rpartition(":")[0] or not server.rpartition(":")[2].isdigit()
-        ]
-        if not self.bootstrap_servers:
-            faults.append("bootstrap_servers is empty; name at least one HOST:PORT")
-        if not self.topic:
-            faults.append("topic is empty")
-        if self.security_protocol.startswith("SASL") and not self.sasl_mechanism:
-            faults.append(f"security_protocol is {self.security_protocol}, which needs a sasl_mechanism")
-        if self.sasl_password and self.sasl_password_file:
-            faults.append("sasl_password and sasl_password_file are both given; one of them is enough")
-        if self.ssl_keyfile and not self.ssl_certfile:
-            faults.append("ssl_certfile is empty, and ssl_keyfile is of no use without it")
-        return [
-            *faults,
-            *_port_faults("admin_port", self.admin_port),
-            *_above_zero(
-                self,
-                (
-                    "batch_records",
-                    "max_request_bytes",
-                    "batch_bytes",
-                    "request_timeout_s",
-                    "retry_backoff_s",
-                    "max_backoff_s",
-                    "drain_timeout_s",
-                ),
-            ),
-        ]
-
-
-def _above_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
-    return [
-        f"{name} is {getattr(settings, name)}; it must be above 0" for name in fields if not getattr(settings, name) > 0
-    ]
-
-
-def _below_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
-    found = {name: getattr(settings, name) for name in fields}
-    return [f"{name} is {value:g}; it must not be below 0" for name, value in found.items() if not value >= 0]
-
-
 def _header_faults(setting: str, headers: tuple[str, ...]) -> list[str]:
     faults = [f"{setting} names '{name}', which is not a header" for name in headers if not _HEADER.fullmatch(name)]
     return faults + [
@@ -332,10 +247,6 @@ def _header_faults(setting: str, headers: tuple[str, ...]) -> list[str]:
         for name in headers
         if name.lower() in SECRET_HEADERS
     ]
-
-
-def _port_faults(name: str, port: int) -> list[str]:
-    return [] if 0 <= port <= 65535 else [f"{name} is {port}; it must be between 0 and 65535"]
 
 
 def _spool_faults(settings: SidecarSettings) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logger_sidecar.dial import parse_upstream
-from logger_sidecar.tls import TlsError, TlsFiles, client_context, server_context
+from logger_sidecar.proxy.dial import parse_upstream
+from logger_sidecar.proxy.tls import TlsError, TlsFiles, client_context, server_context
 
 if TYPE_CHECKING:
     from logger_sidecar.settings import SidecarSettings

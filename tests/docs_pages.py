@@ -13,8 +13,8 @@ from driftline import monitors
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
 from logger_sidecar.config_file import SECTIONS
-from logger_sidecar.inject_options import ANNOTATIONS
-from logger_sidecar.inject_settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS
+from logger_sidecar.inject.options import ANNOTATIONS
+from logger_sidecar.inject.settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS
 from logger_sidecar.setting_tables import describe
 from tests.house import ROOT
 

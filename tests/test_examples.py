@@ -8,8 +8,8 @@ import yaml
 from alerts.rules import build_rules
 from detectors.catalogue import check_detectors
 from driftline.monitors import parse_monitor
-from logger_sidecar.inject import inject_yaml
-from logger_sidecar.inject_options import InjectOptions
+from logger_sidecar.inject.manifests import inject_yaml
+from logger_sidecar.inject.options import InjectOptions
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MONITORS = sorted((EXAMPLES / "monitors").glob("*.yaml"))

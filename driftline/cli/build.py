@@ -78,9 +78,9 @@ def inject(
     driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over options, options
     over the cluster's defaults.
     """
-    from logger_sidecar.inject import InjectOptions, inject_yaml
-    from logger_sidecar.inject_bounds import read_cluster
-    from logger_sidecar.inject_options import ANNOTATIONS, with_cluster
+    from logger_sidecar.inject.bounds import read_cluster
+    from logger_sidecar.inject.manifests import InjectOptions, inject_yaml
+    from logger_sidecar.inject.options import ANNOTATIONS, with_cluster
 
     text = sys.stdin.read() if file is None else file.read_text(encoding="utf-8")
     given: dict[str, Any] = {"image": image, "kafka_bootstrap": kafka_bootstrap, "upstream_port": upstream_port}

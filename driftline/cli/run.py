@@ -205,6 +205,6 @@ def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
         from collector.kafka import KafkaSource
 
         return partial(KafkaSource, chosen.kafka)
-    from logger_sidecar.spool import SpoolSource
+    from logger_sidecar.spool.source import SpoolSource
 
     return partial(SpoolSource, chosen.spool_dir, SPOOL_READER)

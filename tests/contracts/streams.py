@@ -12,8 +12,8 @@ from collector.settings import KafkaSettings
 from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_frame, encode_inference
 from driftline.records import Malformed, Record
 from driftline.testing import ListSource
-from logger_sidecar.spool import SpoolSource
-from logger_sidecar.spool_writer import SpoolWriter
+from logger_sidecar.spool.source import SpoolSource
+from logger_sidecar.spool.writer import SpoolWriter
 
 Start = Callable[[str], int | None]
 

@@ -19,9 +19,10 @@ from detectors.settings import DetectorsSettings
 from driftline import names
 from driftline.cli.app import app
 from driftline.settings import load
-from logger_sidecar.inject_bounds import read_cluster
-from logger_sidecar.inject_options import ANNOTATIONS, InjectOptions, with_cluster
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.inject.bounds import read_cluster
+from logger_sidecar.inject.options import ANNOTATIONS, InjectOptions, with_cluster
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 from serving.settings import ServingSettings
 
 ROOT = Path(__file__).parents[2]

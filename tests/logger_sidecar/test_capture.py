@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
-from logger_sidecar.request_ids import body_id
-from logger_sidecar.routes import RouteTable
-from logger_sidecar.sampling import is_sampled
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.http1.request_ids import body_id
+from logger_sidecar.http1.routes import RouteTable
+from logger_sidecar.recording.sampling import is_sampled
+from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, sidecar
 
 

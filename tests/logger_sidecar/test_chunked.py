@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.chunked import ChunkedScanner, ChunkError
+from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 
 
 def chunked(pieces: list[bytes], extension: bytes = b"", trailers: bytes = b"") -> bytes:

@@ -11,7 +11,8 @@ from logger_sidecar.config_file import SECTIONS, Sources
 from logger_sidecar.pod_annotations import LIVE_ANNOTATIONS, parse_annotations
 from logger_sidecar.reload import LIVE, follow
 from logger_sidecar.setting_tables import describe, example_config
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 
 SECRET = "which holds credentials and is never captured"
 

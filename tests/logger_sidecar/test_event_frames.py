@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.events import InferenceEvent, Payload, decode_frame, encode_frame
-from logger_sidecar.event_frames import frame, request_part, response_part, stream_part
+from logger_sidecar.recording.event_frames import frame, request_part, response_part, stream_part
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
 maybe = st.none() | texts

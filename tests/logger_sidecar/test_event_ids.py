@@ -6,7 +6,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.event_ids import EventIds
+from logger_sidecar.recording.event_ids import EventIds
 
 _MS = 1_000_000
 

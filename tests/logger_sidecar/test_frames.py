@@ -5,7 +5,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.frames import HEADER, pack_frame, scan_frames
+from logger_sidecar.spool.frames import HEADER, pack_frame, scan_frames
 
 
 def payloads(data: bytes, *, sealed: bool = False) -> list[bytes | None]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from logger_sidecar.head_grammar import HeadError, split_answer, split_request
-from logger_sidecar.heads import HeaderNames, RequestReader, rewritten
+from logger_sidecar.http1.head_grammar import HeadError, split_answer, split_request
+from logger_sidecar.http1.heads import HeaderNames, RequestReader, rewritten
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_all, read_message, sidecar
 
 CHUNKS = b"0\r\n\r\n"

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from driftline.settings import load
-from logger_sidecar.inject import InjectError, InjectOptions, inject, inject_yaml
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.inject.manifests import InjectError, InjectOptions, inject, inject_yaml
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = InjectOptions()

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from logger_sidecar.config_file import Sources
-from logger_sidecar.inject import InjectError, InjectOptions, inject
-from logger_sidecar.inject_bounds import ClusterError, read_cluster
-from logger_sidecar.inject_options import ANNOTATIONS, with_cluster
+from logger_sidecar.inject.bounds import ClusterError, read_cluster
+from logger_sidecar.inject.manifests import InjectError, InjectOptions, inject
+from logger_sidecar.inject.options import ANNOTATIONS, with_cluster
 from logger_sidecar.pod_annotations import LIVE_ANNOTATIONS
 from tests.logger_sidecar.test_inject import deployment, environment, service, sidecar
 

@@ -13,11 +13,11 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from driftline.errors import UnavailableError
 from driftline.events import KafkaMessage, encode_inference
-from logger_sidecar.kafka import KafkaSink
-from logger_sidecar.kafka_confluent import ConfluentSink
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.sink_urls import parse
-from logger_sidecar.sinks import open_sink
+from logger_sidecar.shipping.kafka import KafkaSink
+from logger_sidecar.shipping.kafka_confluent import ConfluentSink
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_urls import parse
+from logger_sidecar.shipping.sinks import open_sink
 from tests.logger_sidecar.test_spool import event
 from tests.parts.kafka import KafkaBroker, Security
 

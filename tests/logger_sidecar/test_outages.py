@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from driftline import names
 from driftline.events import decode_inference, encode_frame
 from logger_sidecar.server import environment_of
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.spool_writer import DropPolicy, SpoolWriter
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
 from tests.logger_sidecar.test_shipper import answers, get, shipper_process
 from tests.logger_sidecar.test_spool import Tally, event, fill, put
 from tests.parts.kafka import KafkaBroker
@@ -157,11 +157,11 @@ def test_a_shipper_that_is_killed_again_and_again_loses_nothing(tmp_path: Path, 
     environ = {**os.environ, **environment_of(settings, "SHIPPER")}
     pauses = random.Random(5)  # where in its work it dies
     for _ in range(8):
-        process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipper"], env=environ)
+        process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipping.shipper"], env=environ)
         time.sleep(pauses.uniform(0.5, 1.5))
         process.kill()
         process.wait()
-    process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipper"], env=environ)
+    process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipping.shipper"], env=environ)
     try:
         found = consumed(kafka, topic, 6000)
         assert set(found) == {str(number) for number in range(6000)}

@@ -16,11 +16,16 @@ import pytest
 import uvloop
 
 from driftline.events import InferenceEvent, Payload, encode_frame
-from logger_sidecar.captured import Captured, encode_captured
-from logger_sidecar.event_frames import request_part, response_part, stream_part
-from logger_sidecar.finishing_wire import Setup
-from logger_sidecar.recorder_client import RecorderClient, RecorderProcess, StartRecorder, start_recorder_process
-from logger_sidecar.recorder_wire import Record
+from logger_sidecar.finishing.captured import Captured, encode_captured
+from logger_sidecar.finishing.wire import Setup
+from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
+from logger_sidecar.recording.recorder_client import (
+    RecorderClient,
+    RecorderProcess,
+    StartRecorder,
+    start_recorder_process,
+)
+from logger_sidecar.recording.recorder_wire import Record
 from tests.logger_sidecar.test_spool import event, read
 
 Scenario = Callable[[RecorderClient], Coroutine[Any, Any, None]]
@@ -216,7 +221,7 @@ def test_a_batch_that_ends_every_recorder_is_given_up_and_the_next_one_is_not(tm
     ends_at = textwrap.dedent(
         """
         import os
-        from logger_sidecar import recorder
+        from logger_sidecar.recording import recorder
         taken = recorder.Recorder._take
         recorder.Recorder._take = lambda self, records: (
             os._exit(9) if b"poison" in str(records).encode() else taken(self, records)
@@ -296,8 +301,8 @@ def test_a_proxy_killed_at_any_moment_leaves_what_reached_the_socket(tmp_path: P
         """
         import asyncio, sys
         from pathlib import Path
-        from logger_sidecar.finishing_wire import Setup
-        from logger_sidecar.recorder_client import RecorderClient, RecorderProcess, StartRecorder, start_recorder_process
+        from logger_sidecar.finishing.wire import Setup
+        from logger_sidecar.recording.recorder_client import RecorderClient, start_recorder_process
         from tests.logger_sidecar.test_recorder import environment, short
         class Said:
             def __init__(self, number): self.number = number

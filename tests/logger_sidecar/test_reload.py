@@ -12,7 +12,7 @@ import pytest
 
 from driftline.events import InferenceEvent
 from logger_sidecar.config_file import Sources
-from logger_sidecar.sampling import is_sampled
+from logger_sidecar.recording.sampling import is_sampled
 from tests.logger_sidecar.test_server import free_port
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar, spooled

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from driftline.events import InferenceEvent
-from logger_sidecar.client import ClientConnection
-from logger_sidecar.heads import HeaderNames, RequestReader, other_id
+from logger_sidecar.http1.heads import HeaderNames, RequestReader, other_id
+from logger_sidecar.proxy.client import ClientConnection
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
 

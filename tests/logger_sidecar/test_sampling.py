@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.sampling import Sampler, is_sampled
+from logger_sidecar.recording.sampling import Sampler, is_sampled
 
 
 @given(st.text(max_size=40), st.floats(0, 1), st.floats(0, 1))

@@ -15,7 +15,8 @@ import pytest
 from driftline.errors import SettingsError
 from driftline.settings import load
 from logger_sidecar.server import environment_of
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, spooled
 
@@ -24,7 +25,8 @@ import os, sys
 from driftline.clock import system_clock
 from driftline.settings import load
 from logger_sidecar.server import run
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.settings import SidecarSettings
 settings = load(SidecarSettings, "SIDECAR", environ=os.environ)
 shipper = load(ShipperSettings, "SHIPPER", environ=os.environ)
 sys.exit(run(settings, shipper, system_clock))

@@ -21,13 +21,13 @@ from driftline import names
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, KafkaMessage, decode_inference
 from driftline.records import Malformed, Record
-from logger_sidecar.segments import read_cursor
 from logger_sidecar.server import environment_of
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.shipper_meters import SinkMeters
-from logger_sidecar.shipping import Backoff, Shipper
-from logger_sidecar.sinks import BatchBounds
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.shipping.delivery import Backoff, Shipper
+from logger_sidecar.shipping.meters import SinkMeters
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sinks import BatchBounds
+from logger_sidecar.spool.segments import read_cursor
+from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.supervisor import Supervisor
 from tests.logger_sidecar.test_spool import event, fill, wait_for
 
@@ -246,7 +246,7 @@ def shipper_process(
         **changes,  # type: ignore[arg-type]
     )
     environ = {**os.environ, **environment_of(settings, "SHIPPER")}
-    process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipper"], env=environ)
+    process = subprocess.Popen([sys.executable, "-m", "logger_sidecar.shipping.shipper"], env=environ)
     try:
         yield process, port
     finally:
@@ -319,7 +319,11 @@ def test_files_beside_a_sink_that_is_away_are_written_and_sighup_is_no_end(tmp_p
 def test_wrong_settings_end_the_shipper_and_name_the_fault(tmp_path: Path) -> None:
     environ = {**os.environ, "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": "nowhere"}
     done = subprocess.run(
-        [sys.executable, "-m", "logger_sidecar.shipper"], env=environ, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "logger_sidecar.shipping.shipper"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "bootstrap_servers holds 'nowhere'" in done.stderr
@@ -363,7 +367,7 @@ def test_events_reach_kafka_as_cloudevents_that_others_read(tmp_path: Path, kafk
 @pytest.mark.real
 @pytest.mark.slow
 def test_an_event_too_large_for_kafka_is_counted_and_the_next_one_arrives(tmp_path: Path, kafka: str) -> None:
-    from logger_sidecar.kafka import KafkaSink
+    from logger_sidecar.shipping.kafka import KafkaSink
 
     settings = ShipperSettings(
         bootstrap_servers=(kafka,), topic=f"large-{time.time_ns()}", max_request_bytes=5000, compression="none"

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
-from logger_sidecar.meters import StreamMeters
-from logger_sidecar.resources import own_attributes, resource_attributes
+from logger_sidecar.recording.meters import StreamMeters
 from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.traces import parse_traceparent
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar
@@ -111,7 +111,7 @@ def test_both_formats_are_read_by_prometheus_own_parsers_and_say_the_same(upstre
 def test_resource_attributes_of_the_environment_win_and_are_decoded() -> None:
     settings = SidecarSettings(workload="w", namespace="n", pod="p")
     environ = {"OTEL_RESOURCE_ATTRIBUTES": "service.name=a,team=x%2Cy, k8s.node.name = node ,broken"}
-    assert resource_attributes(environ, own_attributes(settings)) == {
+    assert resource_attributes(environ, settings.resource) == {
         "service.name": "a",
         "service.namespace": "n",
         "service.instance.id": "p",

@@ -17,10 +17,10 @@ from cloudevents.core.formats.json import JSONFormat
 
 from driftline.errors import SettingsError, UnavailableError
 from driftline.events import InferenceEvent, Payload, decode_inference
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.sink_http import HttpSink
-from logger_sidecar.sink_urls import parse
-from logger_sidecar.sinks import open_sink
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_http import HttpSink
+from logger_sidecar.shipping.sink_urls import parse
+from logger_sidecar.shipping.sinks import open_sink
 
 
 class Seen(NamedTuple):

@@ -21,14 +21,14 @@ import zstandard
 
 from driftline.errors import SettingsError, UnavailableError
 from driftline.events import InferenceEvent, Payload
-from logger_sidecar.readers import PlanFile
-from logger_sidecar.segments import read_cursor
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.shipper_meters import SinkMeters
-from logger_sidecar.shipping import Backoff, Shipper
-from logger_sidecar.sink_objects import ObjectSink, open_sink
-from logger_sidecar.sink_urls import parse
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.shipping.delivery import Backoff, Shipper
+from logger_sidecar.shipping.meters import SinkMeters
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_objects import ObjectSink, open_sink
+from logger_sidecar.shipping.sink_urls import parse
+from logger_sidecar.spool.readers import PlanFile
+from logger_sidecar.spool.segments import read_cursor
+from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.test_shipper import always
 from tests.logger_sidecar.test_spool import fill
 from tests.parts.processes import free_ports

@@ -19,11 +19,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, Payload
-from logger_sidecar.otlp_spans import is_wanted, span_of
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
-from logger_sidecar.sink_otlp import OtlpSink
-from logger_sidecar.sink_urls import parse
-from logger_sidecar.sinks import open_sink
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.otlp_spans import is_wanted, span_of
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_otlp import OtlpSink
+from logger_sidecar.shipping.sink_urls import parse
+from logger_sidecar.shipping.sinks import open_sink
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, NOT_SAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"

@@ -4,8 +4,9 @@ import pytest
 
 from driftline.errors import SettingsError
 from driftline.settings import load
-from logger_sidecar.settings import ShipperSettings, SidecarSettings
-from logger_sidecar.sink_urls import SCHEMES, faults, parse
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_urls import SCHEMES, faults, parse
 
 
 @pytest.mark.parametrize(

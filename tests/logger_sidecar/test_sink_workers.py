@@ -12,12 +12,12 @@ from driftline import names
 from driftline.errors import SettingsError, UnavailableError
 from driftline.events import InferenceEvent
 from logger_sidecar.admin import metrics_answer
-from logger_sidecar.segments import read_cursors
-from logger_sidecar.settings import ShipperSettings
-from logger_sidecar.shipper_meters import ShipperMeters
-from logger_sidecar.sink_urls import SinkUrl
-from logger_sidecar.sink_workers import SinkWorkers
-from logger_sidecar.sinks import BatchBounds, Sink
+from logger_sidecar.shipping.meters import ShipperMeters
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_urls import SinkUrl
+from logger_sidecar.shipping.sink_workers import SinkWorkers
+from logger_sidecar.shipping.sinks import BatchBounds, Sink
+from logger_sidecar.spool.segments import read_cursors
 from tests.logger_sidecar.test_spool import fill, wait_for
 
 
@@ -153,7 +153,7 @@ def test_sighup_connects_anew_between_two_deliveries(tmp_path: Path, house: Hous
 
 
 def test_a_sink_whose_name_somebody_else_reads_under_waits_for_it(tmp_path: Path, house: House) -> None:
-    from logger_sidecar.spool import SpoolSource
+    from logger_sidecar.spool.source import SpoolSource
 
     fill(tmp_path, range(10))
     other = SpoolSource(tmp_path, "good", lambda _partition: None)

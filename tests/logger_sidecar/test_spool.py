@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, Label, Payload, encode_frame
 from driftline.records import Malformed
-from logger_sidecar.frames import HEADER, pack_frame
-from logger_sidecar.readers import forget_readers
-from logger_sidecar.segment_writer import Fsync
-from logger_sidecar.segments import list_segments, read_cursors, segment_path
-from logger_sidecar.spool import SpoolSource
-from logger_sidecar.spool_writer import DropPolicy, SpoolWriter
+from logger_sidecar.spool.frames import HEADER, pack_frame
+from logger_sidecar.spool.readers import forget_readers
+from logger_sidecar.spool.segment_writer import Fsync
+from logger_sidecar.spool.segments import list_segments, read_cursors, segment_path
+from logger_sidecar.spool.source import SpoolSource
+from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
 
 
 class Tally:

@@ -16,14 +16,14 @@ import uvloop
 from driftline.clock import Clock
 from driftline.events import InferenceEvent
 from driftline.testing import ManualClock
-from logger_sidecar import recorder
 from logger_sidecar.config_file import Sources
-from logger_sidecar.finisher import FinishingProcess
-from logger_sidecar.finishing_wire import Setup
-from logger_sidecar.recorder_settings import RecorderSettings
+from logger_sidecar.finishing.finisher import FinishingProcess
+from logger_sidecar.finishing.wire import Setup
+from logger_sidecar.recording import recorder
+from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.server import Sidecar
 from logger_sidecar.settings import SidecarSettings
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.spool.source import SpoolSource
 
 PATH = "/v2/models/iris/infer"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

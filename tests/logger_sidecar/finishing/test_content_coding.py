@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.content_coding import CodingError, decode
+from logger_sidecar.finishing.content_coding import CodingError, decode
 
 ENCODERS = {
     "gzip": gzip.compress,

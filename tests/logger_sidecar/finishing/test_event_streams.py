@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.event_streams import read_events
+from logger_sidecar.finishing.event_streams import read_events
 
 
 def data(body: bytes) -> list[str]:

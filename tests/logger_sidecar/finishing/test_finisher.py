@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from driftline.events import Payload, decode_frame
-from logger_sidecar.captured import Captured, encode_captured
-from logger_sidecar.finisher import REASON_FINISHING_FAILED, FinishingProcess
-from logger_sidecar.finishing_wire import Setup
+from logger_sidecar.finishing.captured import Captured, encode_captured
+from logger_sidecar.finishing.finisher import REASON_FINISHING_FAILED, FinishingProcess
+from logger_sidecar.finishing.wire import Setup
 
 RULES = Setup(rules=("json:$.user",))
 
@@ -80,7 +80,7 @@ def test_wrong_rules_finish_nothing() -> None:
 
 POISONED = """
 import os, sys, time
-from logger_sidecar import finishing_process
+from logger_sidecar.finishing import process as finishing_process
 
 class Poisoned(finishing_process.FinishingWorker):
     def answer(self, data):
@@ -147,8 +147,8 @@ def _is_alive(pid: int) -> bool:
 def test_the_process_ends_with_its_parent_even_when_that_is_killed() -> None:
     code = textwrap.dedent("""
         import time
-        from logger_sidecar.finisher import FinishingProcess
-        from logger_sidecar.finishing_wire import Setup
+        from logger_sidecar.finishing.finisher import FinishingProcess
+        from logger_sidecar.finishing.wire import Setup
         process = FinishingProcess(Setup())
         process.start()
         print(process.pid, flush=True)

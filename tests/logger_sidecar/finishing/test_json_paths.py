@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from logger_sidecar.json_paths import PathError, parse_path
+from logger_sidecar.finishing.json_paths import PathError, parse_path
 
 BOOKS: list[dict[str, Any]] = [
     {"category": "reference", "author": "Nigel Rees", "price": 8.95},

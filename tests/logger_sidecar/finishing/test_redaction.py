@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from driftline import names
 from driftline.events import InferenceEvent, Payload, encode_frame
-from logger_sidecar.redaction import Redacted, Redactor
-from logger_sidecar.redaction_rules import parse_rules
+from logger_sidecar.finishing.redaction import Redacted, Redactor
+from logger_sidecar.finishing.redaction_rules import parse_rules
 from tests.logger_sidecar.finishing.predict_messages import message_types
 
 TYPES = message_types()

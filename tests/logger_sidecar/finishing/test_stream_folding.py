@@ -13,9 +13,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 
 from driftline.events import Payload
-from logger_sidecar.captured import Captured
-from logger_sidecar.finishing import finish
-from logger_sidecar.stream_folding import NO_DONE, NO_RESPONSE_END, error_in, fold_stream
+from logger_sidecar.finishing.captured import Captured
+from logger_sidecar.finishing.steps import finish
+from logger_sidecar.finishing.stream_folding import NO_DONE, NO_RESPONSE_END, error_in, fold_stream
 
 words = st.text(max_size=12)
 finishes = st.sampled_from(["stop", "length", "tool_calls"])

@@ -10,14 +10,14 @@ import hpack
 import hyperframe.frame as frames
 
 from driftline.testing import ManualClock
-from logger_sidecar.capture import Call
-from logger_sidecar.event_ids import EventIds
-from logger_sidecar.grpc_calls import CallParts
-from logger_sidecar.grpc_heads import HeadMeaning, Methods
-from logger_sidecar.grpc_messages import CaptureRoom
-from logger_sidecar.http2_frames import PREFACE
-from logger_sidecar.http2_tap import Tap
-from logger_sidecar.meters import Meters
+from logger_sidecar.http2.frames import PREFACE
+from logger_sidecar.http2.grpc_calls import CallParts
+from logger_sidecar.http2.grpc_heads import HeadMeaning, Methods
+from logger_sidecar.http2.grpc_messages import CaptureRoom
+from logger_sidecar.http2.tap import Tap
+from logger_sidecar.recording.capture import Call
+from logger_sidecar.recording.event_ids import EventIds
+from logger_sidecar.recording.meters import Meters
 
 Headers = list[tuple[bytes, bytes]]
 #: Who said it, and the bytes.

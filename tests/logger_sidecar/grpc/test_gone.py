@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.http2_frames import PREFACE
+from logger_sidecar.http2.frames import PREFACE
 from tests.logger_sidecar.grpc.conversations import read_frames
 from tests.logger_sidecar.grpc.servers import (
     INFER,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.http2_header_blocks import BlockError, BlockReader
+from logger_sidecar.http2.header_blocks import BlockError, BlockReader
 
 NAMES = st.sampled_from([b":path", b":status", b"te", b"tenant", b"x-request-id", b"cookie", b"long-name-of-its-own"])
 FIELD = st.tuples(NAMES, st.binary(max_size=60) | st.sampled_from([b"200", b"/a", b"trailers", b"v" * 3000]))

@@ -7,8 +7,8 @@ import h2.connection
 import h2.events
 import pytest
 
-from logger_sidecar.http2_frames import PREFACE, frame
-from logger_sidecar.http2_refusal import Refusal
+from logger_sidecar.http2.frames import PREFACE, frame
+from logger_sidecar.http2.refusal import Refusal
 from tests.logger_sidecar.grpc.conversations import read_frames, request_headers
 
 

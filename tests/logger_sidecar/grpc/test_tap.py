@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.grpc_messages import CaptureRoom
-from logger_sidecar.http2_frames import (
+from logger_sidecar.http2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -25,6 +24,7 @@ from logger_sidecar.http2_frames import (
     goaway,
     reset,
 )
+from logger_sidecar.http2.grpc_messages import CaptureRoom
 from tests.logger_sidecar.grpc.conversations import (
     Observed,
     Said,

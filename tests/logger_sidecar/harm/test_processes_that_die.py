@@ -10,7 +10,7 @@ import pytest
 
 from driftline.events import InferenceEvent
 from driftline.records import Malformed
-from logger_sidecar.spool import SpoolSource
+from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.harm.rig import Figures, Report, drive, echo_server, settled, sidecar_process
 from tests.parts.processes import free_ports
 

@@ -1,0 +1,114 @@
+"""The values of named columns, wherever a protocol's JSON keeps them.
+
+Objects: the member of that name (V1 rows, ``inputs`` as an object, MLflow's records). Tensors of V2: the data of the
+tensor with that name. Seldon's ``names`` beside ``ndarray`` or ``tensor``, MLflow's ``columns`` beside ``data``: the
+values in that column. Values without a name cannot be found by one.
+
+>>> from logger_sidecar.finishing.redaction_values import Replacement
+>>> body = {"instances": [{"age": 31, "email": "a@b.c"}]}
+>>> redact_columns(body, {"email": Replacement(None)}), body
+(True, {'instances': [{'age': 31, 'email': '[redacted]'}]})
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from logger_sidecar.finishing.redaction_values import Replacement
+
+#: Of the top level, and the names of containers there; never themselves a column.
+_CONTAINERS = frozenset(
+    {"inputs", "outputs", "instances", "predictions", "dataframe_split", "dataframe_records", "data", "jsonData"}
+)
+#: Beside which list of names their values stand.
+_SPLITS = (("names", "ndarray"), ("columns", "data"))
+Replacements = Mapping[str, Replacement]
+
+
+def redact_columns(document: Any, columns: Replacements) -> bool:
+    """Replace the columns' values in place; whether there were any."""
+    if not isinstance(document, dict):
+        return _redact(document, columns)
+    changed = False
+    for name, value in document.items():
+        if name in _CONTAINERS and isinstance(value, dict | list):
+            changed |= _redact(value, columns)
+    rest = {name: value for name, value in document.items() if name not in _CONTAINERS or not _holds(value)}
+    if _redact_members(rest, columns):
+        document.update(rest)
+        changed = True
+    return _redact_split(document, columns) or changed
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _redact(value: Any, columns: Replacements) -> bool:
+    if isinstance(value, list):
+        redact = _redact_tensor if value and _is_tensor(value[0]) else _redact
+        return sum(redact(item, columns) for item in value if isinstance(item, dict | list)) > 0
+    if not isinstance(value, dict):
+        return False
+    changed = _redact_split(value, columns)
+    return _redact_members(value, columns) or changed
+
+
+def _redact_members(holder: dict[str, Any], columns: Replacements) -> bool:
+    changed = False
+    for name, value in holder.items():
+        replacement = columns.get(name)
+        if replacement is not None and value is not None:
+            holder[name] = replacement.value(value)
+            changed = True
+        elif isinstance(value, dict | list):
+            changed |= _redact(value, columns)
+    return changed
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, dict) and "name" in value and ("datatype" in value or "shape" in value)
+
+
+def _redact_tensor(tensor: Any, columns: Replacements) -> bool:
+    if not _is_tensor(tensor):
+        return _redact(tensor, columns)
+    replacement = columns.get(tensor["name"]) if isinstance(tensor["name"], str) else None
+    data = tensor.get("data")
+    if replacement is None:
+        return _redact(data, columns)
+    if data is None:
+        return False
+    tensor["data"] = replacement.value(data)
+    return True
+
+
+def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
+    """Values that stand in the order of names beside them."""
+    changed = False
+    for names_key, values_key in _SPLITS:
+        names, values = holder.get(names_key), holder.get(values_key)
+        if isinstance(names, list) and isinstance(values, list):
+            for place, replacement in _placed(names, columns):
+                changed |= _redact_place(values, place, replacement)
+    names, tensor = holder.get("names"), holder.get("tensor")
+    if isinstance(names, list) and isinstance(tensor, dict) and isinstance(tensor.get("values"), list) and names:
+        values = tensor["values"]
+        for place, replacement in _placed(names, columns):
+            values[place :: len(names)] = [replacement.value(value) for value in values[place :: len(names)]]
+            changed = True
+    return changed
+
+
+def _placed(names: list[Any], columns: Replacements) -> list[tuple[int, Replacement]]:
+    return [(place, columns[name]) for place, name in enumerate(names) if isinstance(name, str) and name in columns]
+
+
+def _redact_place(rows: list[Any], place: int, replacement: Replacement) -> bool:
+    if not any(isinstance(row, list) for row in rows):  # one row, not wrapped in a list of rows
+        rows = [rows]
+    changed = False
+    for row in rows:
+        if isinstance(row, list) and place < len(row):
+            row[place] = replacement.value(row[place])
+            changed = True
+    return changed

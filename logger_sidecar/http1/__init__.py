@@ -1,0 +1,1 @@
+"""HTTP/1.1 as it stands on the wire: heads, framing of bodies, one exchange; no sockets."""

@@ -1,0 +1,121 @@
+"""One request and its answer while they pass: what capture needs to know, gathered on the way."""
+
+import time
+
+from logger_sidecar.http1.heads import NO_HEAD, Head
+from logger_sidecar.http1.routes import Route
+
+_MAX_ARRIVALS = 4096
+
+
+class Half:
+    """One direction: its head and as much of its body as is captured. It is itself where body parts go.
+
+    ``arrivals``: None, or for a streamed answer when each piece came: bytes of the body so far, monotonic seconds.
+    """
+
+    __slots__ = ("_room", "arrivals", "head", "parts", "seen_bytes", "truncated")
+
+    def __init__(self) -> None:
+        self.head = NO_HEAD
+        self.begin(0)
+
+    def begin(self, room_bytes: int) -> None:
+        """Forget the body of before; at most ``room_bytes`` of the new one are kept."""
+        self._room = room_bytes
+        self.parts: list[bytes] = []
+        self.seen_bytes = 0
+        self.truncated = False
+        self.arrivals: list[tuple[int, float]] | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The captured part of the body."""
+        parts = self.parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def append(self, data: bytes, /) -> None:
+        """Take one more piece of the body, as far as there is room."""
+        size = len(data)
+        self.seen_bytes += size
+        if self.arrivals is not None and len(self.arrivals) < _MAX_ARRIVALS:
+            self.arrivals.append((self.seen_bytes, time.monotonic()))
+        if size <= self._room:
+            self.parts.append(data)
+            self._room -= size
+        else:
+            if self._room:
+                self.parts.append(data[: self._room])
+                self._room = 0
+            self.truncated = True
+
+
+class Exchange:
+    """One request and its answer; a connection has one and uses it again for each request.
+
+    ``route`` None: not an inference, passed through unseen. ``started_s``, ``first_byte_s``: monotonic seconds of the
+    first request byte and the first answer byte. ``time_ns``: arrival on the deployment's clock.
+    ``held``: all bytes sent upstream so far while they are few enough to be sent again, else None.
+    """
+
+    __slots__ = (
+        "event_id",
+        "first_byte_s",
+        "held",
+        "id_line",
+        "request",
+        "request_id",
+        "response",
+        "room_bytes",
+        "route",
+        "started_s",
+        "status",
+        "time_ns",
+    )
+
+    def __init__(self) -> None:
+        self.request = Half()
+        self.response = Half()
+        self.room_bytes = 0
+        self.begin(NO_HEAD, None, 0, 0.0)
+
+    def begin(self, head: Head, route: Route | None, room_bytes: int, started_s: float) -> None:
+        """Forget everything; a request with this head begins. ``room_bytes``: how much of each body is kept."""
+        self.route = route
+        self.room_bytes = room_bytes
+        self.started_s = started_s
+        self.request.head = head
+        self.request.begin(room_bytes)
+        self.response.head = NO_HEAD
+        self.response.begin(room_bytes)
+        self.event_id = ""
+        self.request_id = ""
+        self.id_line = b""
+        self.held: bytes | None = None
+        self.first_byte_s = 0.0
+        self.time_ns = 0
+        self.status = 0
+
+    def begin_whole(self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes) -> None:
+        """As ``begin``, with all of the request's body. The last one was released."""
+        self.route = route
+        self.started_s = started_s
+        request = self.request
+        request.head = head
+        request.seen_bytes = size = len(body)
+        if size <= room_bytes:
+            request.parts.append(body)
+        elif room_bytes:
+            request.parts.append(body[:room_bytes])
+            request.truncated = True
+        self.room_bytes = room_bytes
+
+    def release(self) -> None:
+        """Let everything go: a connection may be idle for long, and must not keep bodies."""
+        self.begin(NO_HEAD, None, 0, 0.0)
+
+    def release_whole(self) -> None:
+        """As ``release``, where the answer was never taken in: it came whole."""
+        self.held = None
+        self.request.parts.clear()
+        self.request.truncated = False

@@ -1,0 +1,190 @@
+"""What the header blocks of calls mean: of a request, of its answer, and of the trailers that end it.
+
+Names are those of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from driftline import names
+from logger_sidecar.http2.header_blocks import Fields
+
+PROTOCOL_V2 = "v2-grpc"
+PROTOCOL_OTHER = "grpc"
+_SERVICE = b"/inference.GRPCInferenceService/"
+_ID_RANKS = {name.encode(): rank for rank, name in enumerate(names.REQUEST_ID_HEADERS)}
+_ID_NAME = names.HEADER_REQUEST_ID.encode()
+_TRACEPARENT = names.HEADER_TRACEPARENT.encode()
+_VARIANT = names.HEADER_VARIANT.encode()
+_ID_LIMIT_BYTES = 512
+_TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
+_UNIT_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_NO_HEADERS: dict[str, str] = {}
+
+
+class Method(NamedTuple):
+    """A method whose calls are inferences. ``streams``: its answer may have any number of messages."""
+
+    protocol: str
+    streams: bool
+
+
+MODEL_INFER = Method(PROTOCOL_V2, streams=False)
+MODEL_STREAM_INFER = Method(PROTOCOL_V2, streams=True)
+
+
+class Methods:
+    """Which calls are inferences, by their path.
+
+    ``others``: further methods, as ``package.Service/Method``.
+    """
+
+    def __init__(self, others: Iterable[str] = ()) -> None:
+        self._known = {f"/{name}".encode(): Method(PROTOCOL_OTHER, streams=True) for name in others}
+        self._known[_SERVICE + b"ModelInfer"] = MODEL_INFER
+        self._known[_SERVICE + b"ModelStreamInfer"] = MODEL_STREAM_INFER
+
+    def of(self, path: bytes) -> Method | None:
+        """The method; None where its calls are passed on unseen."""
+        return self._known.get(path)
+
+
+class CallHead:
+    """What a header block says, of either half of a call. What it says never changes, so it may be kept."""
+
+    __slots__ = (
+        "content_type",
+        "encoding",
+        "grpc_message",
+        "grpc_status",
+        "headers",
+        "list_bytes",
+        "method",
+        "names_request_id",
+        "path",
+        "request_id",
+        "status",
+        "timeout_s",
+        "traceparent",
+        "variant",
+    )
+
+    def __init__(self) -> None:
+        #: Of a request; empty in an answer, and in trailers of either half.
+        self.path = b""
+        #: None where the call is no inference.
+        self.method: Method | None = None
+        #: HTTP status of an answer, 0 in a request and in trailers.
+        self.status = 0
+        self.request_id = ""
+        #: Whether ``request_id`` is what x-request-id says.
+        self.names_request_id = False
+        self.traceparent: str | None = None
+        self.timeout_s = 0.0
+        self.content_type: str | None = None
+        self.encoding = ""
+        self.variant = ""
+        self.grpc_status: int | None = None
+        self.grpc_message = ""
+        self.headers = _NO_HEADERS
+        #: Size as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113, section 6.5.2).
+        self.list_bytes = 0
+
+    @property
+    def is_informational(self) -> bool:
+        """Whether the answer itself is still to come."""
+        return 100 <= self.status < 200
+
+
+class HeadMeaning:
+    """Makes heads of header fields. ``captured``: headers that events carry, in lower case."""
+
+    def __init__(self, methods: Methods, captured: Collection[str] = ()) -> None:
+        self._methods = methods
+        self._captured = frozenset(name.lower().encode() for name in captured)
+
+    def __call__(self, fields: Fields) -> CallHead:
+        """What these fields say."""
+        head = CallHead()
+        rank = len(_ID_RANKS)
+        size = 0
+        for name, value in fields:
+            size += len(name) + len(value) + 32
+            given = _ID_RANKS.get(name)
+            if given is not None:
+                if given < rank and 0 < len(value) <= _ID_LIMIT_BYTES:
+                    rank, head.request_id = given, _text(value)
+            elif name in _TAKERS:
+                _TAKERS[name](head, value)
+            if name in self._captured:
+                if head.headers is _NO_HEADERS:
+                    head.headers = {}
+                head.headers[_text(name)] = _text(value)
+        head.names_request_id = rank == 0
+        head.list_bytes = size
+        head.method = self._methods.of(head.path)
+        return head
+
+
+def timeout_s(value: bytes) -> float:
+    """The deadline in a ``grpc-timeout``, in seconds; 0 where it is none.
+
+    >>> timeout_s(b"100m"), timeout_s(b"2S"), timeout_s(b"soon")
+    (0.1, 2.0, 0.0)
+    """
+    found = _TIMEOUT.fullmatch(value)
+    return int(found[1]) * _UNIT_S[found[2]] if found else 0.0
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").replace("\0", "")
+
+
+def _take_path(head: CallHead, value: bytes) -> None:
+    head.path = value
+
+
+def _take_status(head: CallHead, value: bytes) -> None:
+    head.status = int(value) if value.isdigit() and len(value) == 3 else 0
+
+
+def _take_type(head: CallHead, value: bytes) -> None:
+    head.content_type = _text(value)
+
+
+def _take_encoding(head: CallHead, value: bytes) -> None:
+    head.encoding = _text(value)
+
+
+def _take_timeout(head: CallHead, value: bytes) -> None:
+    head.timeout_s = timeout_s(value)
+
+
+def _take_trace(head: CallHead, value: bytes) -> None:
+    head.traceparent = _text(value)
+
+
+def _take_variant(head: CallHead, value: bytes) -> None:
+    head.variant = _text(value)
+
+
+def _take_grpc_status(head: CallHead, value: bytes) -> None:
+    head.grpc_status = int(value) if value.isdigit() and len(value) <= 3 else 2
+
+
+def _take_grpc_message(head: CallHead, value: bytes) -> None:
+    head.grpc_message = _text(value[:1024])
+
+
+_TAKERS = {
+    b":path": _take_path,
+    b":status": _take_status,
+    b"content-type": _take_type,
+    b"grpc-encoding": _take_encoding,
+    b"grpc-timeout": _take_timeout,
+    _TRACEPARENT: _take_trace,
+    _VARIANT: _take_variant,
+    b"grpc-status": _take_grpc_status,
+    b"grpc-message": _take_grpc_message,
+}

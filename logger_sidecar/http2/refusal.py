@@ -1,0 +1,92 @@
+"""What a client that speaks HTTP/2 is told where no model server can be reached.
+
+It is answered as a gRPC server would: settings, then "unavailable" on each stream it begins, then the wish that it
+come again on another connection.
+"""
+
+from logger_sidecar.http2 import grpc_status
+from logger_sidecar.http2.frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEAD_BYTES,
+    HEADERS,
+    NO_ERROR,
+    PING,
+    PREFACE,
+    SETTINGS,
+    frame,
+    goaway,
+    literal,
+    reset,
+    unpack_head,
+)
+
+_STATUS_200 = b"\x88"  # in the static table (RFC 7541, appendix A)
+_MAX_PENDING_BYTES = 65536
+
+
+class Refusal:
+    """Answers one connection's client; takes its bytes and gives those it shall get.
+
+    ``detail``: what the caller is told. ``count``: called for each call that is refused.
+    """
+
+    def __init__(self, detail: str) -> None:
+        message = "".join(
+            chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in detail.encode()
+        )
+        self._answer = b"".join(
+            (
+                _STATUS_200,
+                literal(b"content-type", b"application/grpc"),
+                literal(b"grpc-status", str(grpc_status.UNAVAILABLE).encode()),
+                literal(b"grpc-message", message.encode()),
+            )
+        )
+        self._pending = b""
+        self._skip = len(PREFACE)
+        self._highest = 0
+        self._is_leaving = False
+        #: Calls that were refused.
+        self.count = 0
+
+    def greeting(self) -> bytes:
+        """What a server says first."""
+        return frame(SETTINGS, 0, 0)
+
+    def goodbye(self) -> bytes:
+        """What a server says last, once: calls that the client begins from now on are for another connection."""
+        if self._is_leaving:
+            return b""
+        self._is_leaving = True
+        return goaway(self._highest)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the client sends; returns the answers to it, whole frames."""
+        data = self._pending + data
+        position = min(self._skip, len(data))
+        self._skip -= position
+        out: list[bytes] = []
+        while len(data) - position >= HEAD_BYTES:
+            high, low, kind, flags, stream = unpack_head(data, position)
+            end = position + HEAD_BYTES + (high << 8 | low)
+            if end > len(data) and kind in (PING, SETTINGS):
+                break
+            out.append(self._reply(kind, flags, stream, data[position + HEAD_BYTES : end]))
+            self._skip = max(0, end - len(data))
+            position = min(end, len(data))
+        self._pending = data[position:][:_MAX_PENDING_BYTES]
+        return b"".join(out)
+
+    def _reply(self, kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        if kind == SETTINGS and not flags & ACK:
+            return frame(SETTINGS, ACK, 0)
+        if kind == PING and not flags & ACK:
+            return frame(PING, ACK, 0, payload)
+        if kind != HEADERS or stream <= self._highest or not stream & 1 or self._is_leaving:
+            return b""
+        self._highest = stream
+        self.count += 1
+        answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._answer)
+        return answer if flags & END_STREAM else answer + reset(stream, NO_ERROR)

@@ -1,0 +1,279 @@
+"""The two directions of one HTTP/2 connection as they pass, and the inferences among its streams.
+
+It takes bytes and gives bytes, and knows nothing of sockets.
+"""
+
+from logger_sidecar.http2.frames import (
+    ACK,
+    DATA,
+    HEAD_BYTES,
+    HIGHEST_STREAM,
+    PADDED,
+    PREFACE,
+    SETTINGS_MAX_HEADER_LIST_SIZE,
+    goaway,
+    number_at,
+    settings_in,
+    unpack_head,
+)
+from logger_sidecar.http2.grpc_calls import REASON_TOO_MANY_CALLS, REASON_UNOBSERVED, CallParts, OpenCall
+from logger_sidecar.http2.grpc_heads import CallHead
+from logger_sidecar.http2.header_blocks import BlockReader
+from logger_sidecar.http2.walk import FrameWalk
+
+_LOOK_AHEAD_BYTES = 1029
+
+
+class Streams:
+    """The streams of one connection that have begun and not ended.
+
+    A stream that is no inference has no call. ``max_list_bytes``: the largest header list that either side takes, 0
+    where it did not say.
+    """
+
+    __slots__ = ("client_max_list_bytes", "ended", "highest", "open", "parts", "server_max_list_bytes")
+
+    def __init__(self, parts: CallParts) -> None:
+        self.parts = parts
+        self.open: dict[int, OpenCall | None] = {}
+        #: The highest stream that the client has begun.
+        self.highest = 0
+        self.client_max_list_bytes = 0
+        self.server_max_list_bytes = 0
+        #: What is left to do for streams that have ended, once their bytes are on their way.
+        self.ended: list[tuple[OpenCall, CallHead | None]] = []
+
+    def begin(self, stream: int, head: CallHead) -> OpenCall | None:
+        """The client begins a stream, whose header block says ``head``; returns its call if it is an inference."""
+        self.highest = stream
+        call = OpenCall(self.parts, head, head.method) if head.method is not None else None
+        if len(self.open) >= self.parts.max_calls:
+            if call is not None:
+                call.drop(REASON_TOO_MANY_CALLS)
+            return None
+        self.open[stream] = call
+        return call
+
+    def end(self, stream: int, trailers: CallHead | None) -> None:
+        """The server has said all it will on this stream."""
+        call = self.open.pop(stream, None)
+        if call is not None:
+            self.ended.append((call, trailers))
+
+    def settle(self) -> None:
+        """Record the calls that have ended."""
+        ended, self.ended = self.ended, []
+        for call, trailers in ended:
+            call.complete(trailers)
+
+    def take_all(self) -> list[OpenCall]:
+        """Forget all streams; returns the calls among them."""
+        self.settle()
+        calls = [call for call in self.open.values() if call is not None]
+        self.open.clear()
+        return calls
+
+
+class _Requests(FrameWalk):
+    """What the client sends."""
+
+    __slots__ = ("_blocks", "_streams")
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__(PREFACE, streams.parts.max_head_bytes)
+        self._streams = streams
+        self._blocks = BlockReader(streams.parts.meaning)
+
+    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+        """Part of FrameWalk."""
+        streams = self._streams
+        self._blocks.follow(streams.parts.meaning)
+        head = self._blocks.read(block)
+        if stream <= streams.highest or not stream & 1:
+            return b""  # trailers
+        call = streams.begin(stream, head)
+        if call is None:
+            return b""
+        return call.announced(_body_behind(data, behind, stream), streams.server_max_list_bytes)
+
+    def promised(self, block: bytes) -> None:
+        """Part of FrameWalk."""
+        self._blocks.read(block)
+
+    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
+        """Part of FrameWalk."""
+        call = self._streams.open.get(stream)
+        if call is not None:
+            call.request.append(data, start, end)
+
+    def ended(self, stream: int) -> None:
+        """Part of FrameWalk."""
+
+    def reset(self, stream: int, payload: bytes) -> None:
+        """Part of FrameWalk."""
+        call = self._streams.open.pop(stream, None)
+        if call is not None:
+            call.cancel()
+
+    def settings(self, flags: int, payload: bytes) -> None:
+        """Part of FrameWalk."""
+        if not flags & ACK:
+            self._streams.client_max_list_bytes = _max_list_bytes(payload, self._streams.client_max_list_bytes)
+
+    def going_away(self, payload: bytes) -> None:
+        """Part of FrameWalk."""
+
+
+class _Answers(FrameWalk):
+    """What the model server sends."""
+
+    __slots__ = ("_blocks", "_streams", "begun", "goes_away")
+
+    def __init__(self, streams: Streams) -> None:
+        super().__init__(b"", streams.parts.max_head_bytes)
+        self._streams = streams
+        self._blocks = BlockReader(streams.parts.meaning)
+        #: Whether the server has said how it wants to be talked to, as it must at first, and whether it is leaving.
+        self.begun = False
+        self.goes_away = False
+
+    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+        """Part of FrameWalk."""
+        streams = self._streams
+        self._blocks.follow(streams.parts.meaning)
+        head = self._blocks.read(block)
+        call = streams.open.get(stream)
+        field = b""
+        if call is not None and not call.is_answered:
+            field = call.take_answer(head, streams.client_max_list_bytes)
+        if ends:
+            streams.end(stream, head)
+        return field
+
+    def promised(self, block: bytes) -> None:
+        """Part of FrameWalk."""
+        self._blocks.read(block)
+
+    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
+        """Part of FrameWalk."""
+        call = self._streams.open.get(stream)
+        if call is not None:
+            call.take_response(data, start, end)
+
+    def ended(self, stream: int) -> None:
+        """Part of FrameWalk."""
+        self._streams.end(stream, None)
+
+    def reset(self, stream: int, payload: bytes) -> None:
+        """Part of FrameWalk."""
+        call = self._streams.open.pop(stream, None)
+        if call is not None:
+            call.reset(number_at(payload, 0))
+
+    def settings(self, flags: int, payload: bytes) -> None:
+        """Part of FrameWalk."""
+        self.begun = True
+        if not flags & ACK:
+            self._streams.server_max_list_bytes = _max_list_bytes(payload, self._streams.server_max_list_bytes)
+
+    def going_away(self, payload: bytes) -> None:
+        """Part of FrameWalk.
+
+        Streams above the last one that the server names were never looked at; clients ask again on another connection
+        (RFC 9113, section 6.8), and there the call is seen.
+        """
+        self.goes_away = True
+        last = number_at(payload, 0) & HIGHEST_STREAM
+        for stream in [stream for stream in self._streams.open if stream > last]:
+            call = self._streams.open.pop(stream)
+            if call is not None:
+                call.forget()
+
+
+class Tap:
+    """Both directions of one connection between a client and the model server."""
+
+    def __init__(self, parts: CallParts) -> None:
+        self._streams = Streams(parts)
+        self._requests = _Requests(self._streams)
+        self._answers = _Answers(self._streams)
+        self._says_goaway = False
+        self.is_observed = True
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams have begun and not ended, as far as they are followed."""
+        return len(self._streams.open)
+
+    def from_client(self, data: bytes) -> bytes:
+        """What the client sent; returns what the server shall get now."""
+        out = self._requests.feed(data)
+        if not self._requests.walks and self.is_observed:
+            self._give_up(self._requests.fault)
+        return out
+
+    def from_server(self, data: bytes) -> bytes:
+        """What the server sent; returns what the client shall get now. Call ``settle`` when it is on its way."""
+        out = self._answers.feed(data)
+        if not self._answers.walks and self.is_observed:
+            self._give_up(self._answers.fault)
+        if self._says_goaway and self._answers.at_boundary:
+            self._says_goaway = False
+            out += goaway(HIGHEST_STREAM)
+        return out
+
+    def settle(self) -> None:
+        """Record what has ended."""
+        if self._streams.ended:
+            self._streams.settle()
+
+    def say_goodbye(self) -> bytes:
+        """Ask the client to begin no more streams; returns what it shall get now, which may be nothing yet.
+
+        The frame names the highest stream there can be, so that whatever crosses it on the way is still served
+        (RFC 9113, section 6.8); it concerns no window and no table, so the server need not know.
+        """
+        answers = self._answers
+        if not self.is_observed or answers.goes_away or not answers.begun:
+            return b""
+        if answers.at_boundary:
+            return goaway(HIGHEST_STREAM)
+        self._says_goaway = True
+        return b""
+
+    def client_gone(self) -> None:
+        """Nothing more will come from the client, nor can it be told anything."""
+        for call in self._streams.take_all():
+            call.cancel()
+
+    def server_gone(self) -> int:
+        """Nothing more will come from the server; returns how many calls it left unanswered."""
+        calls = self._streams.take_all()
+        for call in calls:
+            call.lose_server()
+        return len(calls)
+
+    def _give_up(self, fault: str) -> None:
+        self.is_observed = False
+        self._streams.parts.meters.unobserved(fault)
+        self._requests.walks = self._answers.walks = False
+        for call in self._streams.take_all():
+            call.drop(REASON_UNOBSERVED)
+
+
+def _body_behind(data: bytes, position: int, stream: int) -> bytes:
+    """The beginning of the body that came in the same piece as its header block, if it did."""
+    if len(data) - position < HEAD_BYTES:
+        return b""
+    high, low, kind, flags, its_stream = unpack_head(data, position)
+    if kind != DATA or its_stream != stream or flags & PADDED:
+        return b""
+    start = position + HEAD_BYTES
+    return data[start : start + min(high << 8 | low, _LOOK_AHEAD_BYTES)]
+
+
+def _max_list_bytes(payload: bytes, present: int) -> int:
+    for setting, value in settings_in(payload):
+        if setting == SETTINGS_MAX_HEADER_LIST_SIZE:
+            present = value
+    return present

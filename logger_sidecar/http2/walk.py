@@ -1,0 +1,315 @@
+"""A walk over the frames of one direction of an HTTP/2 connection, beside the path of its bytes.
+
+Everything is let through as it comes, but for header blocks and the few short frames that must be whole to be
+understood: those are held until they are. A header field may be added to a block; nothing else is ever changed.
+Where something cannot be understood, the walk ends and the bytes go on.
+"""
+
+import logging
+import struct
+
+from logger_sidecar.http2.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEAD_BYTES,
+    HEADERS,
+    PADDED,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WITH_PRIORITY,
+    unpack_head,
+    with_field,
+)
+from logger_sidecar.http2.header_blocks import BlockError
+
+_log = logging.getLogger("driftline.sidecar")
+_WITH_BLOCK = frozenset({HEADERS, PUSH_PROMISE})
+_HELD_WHOLE = _WITH_BLOCK | {RST_STREAM, SETTINGS, GOAWAY}
+_STREAM_MASK = 0x7FFFFFFF
+_PLAIN_MASK = END_HEADERS | PADDED | WITH_PRIORITY
+_FIRST_HEAD_BYTES = HEAD_BYTES + 1  # with the length of the padding
+
+
+FAULT_FRAMES = "bad_frames"
+FAULT_HEADERS = "bad_header_block"
+FAULT_PREFACE = "not_http2"
+FAULT_INTERNAL = "internal_error"
+
+
+class WalkError(ValueError):
+    """The bytes are not HTTP/2, or more of them would have to be held than may be. ``fault``: in one word."""
+
+    def __init__(self, detail: str, fault: str = FAULT_FRAMES) -> None:
+        self.fault = fault
+        super().__init__(detail)
+
+
+class FrameWalk:
+    """Walks over the bytes of one direction, however they are cut; subclasses are told what stands in them.
+
+    ``preface``: what stands before the first frame. ``max_held_bytes``: the longest header block, with its frames, that
+    is held until it is whole.
+    """
+
+    __slots__ = (
+        "_body_left",
+        "_done",
+        "_ends",
+        "_held",
+        "_left",
+        "_max_held_bytes",
+        "_needed",
+        "_out",
+        "_preface",
+        "_stream",
+        "fault",
+        "walks",
+    )
+
+    def __init__(self, preface: bytes, max_held_bytes: int) -> None:
+        #: False from when the bytes could not be understood any more, and why.
+        self.walks = True
+        self.fault = ""
+        self._preface = preface
+        self._max_held_bytes = max_held_bytes
+        self._held = bytearray()
+        self._needed = len(preface) or HEAD_BYTES
+        # Of the bytes being walked over: what goes on in place of the first ``_done`` of them.
+        self._out: list[bytes] = []
+        self._done = 0
+        # Of the frame whose payload is passing: bytes left of it, and of the body in it.
+        self._left = 0
+        self._body_left = 0
+        self._stream = 0
+        self._ends = False
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what was let through so far is whole frames."""
+        return self.walks and not self._left and not self._preface
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of this direction; returns those that shall go on now."""
+        if self._held:
+            self._held += data
+            if len(self._held) < self._needed and self.walks:
+                return b""
+            data = bytes(self._held)
+            self._held = bytearray()
+        if not self.walks:
+            return data
+        try:
+            end = self._walk(data)
+        except Exception as error:  # noqa: BLE001 - whatever cannot be understood must not stop the bytes
+            self.walks = False
+            self.fault = _fault(error)
+            end = len(data)
+        if end < len(data):
+            self._held += data[end:]
+        out = self._out
+        if not out:
+            return data if end == len(data) else data[:end]
+        out.append(data[self._done : end])
+        self._out, self._done = [], 0
+        return b"".join(out)
+
+    # --- what subclasses are told ---------------------------------------------------------------------------------
+    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+        """A header block; returns the encoded field that shall stand at its end, or nothing.
+
+        ``ends``: nothing of this direction follows on the stream. ``data[behind:]``: what comes behind, as far as it
+        is there.
+        """
+        raise NotImplementedError
+
+    def promised(self, block: bytes) -> None:
+        """A header block that announces an answer nobody asked for."""
+        raise NotImplementedError
+
+    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
+        """``data[start:end]`` is a piece of the stream's body."""
+        raise NotImplementedError
+
+    def ended(self, stream: int) -> None:
+        """The stream's body is complete, without trailers."""
+        raise NotImplementedError
+
+    def reset(self, stream: int, payload: bytes) -> None:
+        """The stream was ended at once."""
+        raise NotImplementedError
+
+    def settings(self, flags: int, payload: bytes) -> None:
+        """The sender said how it wants to be talked to."""
+        raise NotImplementedError
+
+    def going_away(self, payload: bytes) -> None:
+        """The sender will not serve new streams."""
+        raise NotImplementedError
+
+    # --- the walk -------------------------------------------------------------------------------------------------
+    def _walk(self, data: bytes) -> int:
+        """Walk as far as there are bytes; returns where those begin that must be held."""
+        size = len(data)
+        position = 0
+        if self._left:
+            position = self._pass_payload(data, size)
+        elif self._preface:
+            position = self._pass_preface(data)
+            if not position:
+                return 0
+        while size - position >= HEAD_BYTES:
+            high, low, kind, flags, stream = unpack_head(data, position)
+            length = high << 8 | low
+            if kind == DATA:
+                if flags & PADDED and size - position < _FIRST_HEAD_BYTES and length:
+                    self._needed = _FIRST_HEAD_BYTES
+                    return position
+                position = self._take_body(data, position, length, flags, stream & _STREAM_MASK)
+            elif kind in _HELD_WHOLE:
+                end = self._take_whole(data, position, length, kind, flags, stream & _STREAM_MASK)
+                if not end:
+                    return position
+                position = end
+            else:
+                position += HEAD_BYTES + length
+            if position > size:
+                self._left = position - size
+                return size
+        self._needed = HEAD_BYTES
+        return position
+
+    def _pass_preface(self, data: bytes) -> int:
+        """Where the preface ends; 0 while it is not whole."""
+        preface = self._preface
+        if data.startswith(preface):
+            self._preface = b""
+            return len(preface)
+        if not preface.startswith(data):
+            raise WalkError("no HTTP/2 preface", FAULT_PREFACE)
+        self._needed = len(preface)
+        return 0
+
+    def _pass_payload(self, data: bytes, size: int) -> int:
+        """What is left of a frame whose beginning has gone on before."""
+        end = min(self._left, size)
+        self._left -= end
+        body = min(self._body_left, end)
+        if body:
+            self._body_left -= body
+            self.body(self._stream, data, 0, body)
+        if self._ends and not self._left:
+            self._ends = False
+            self.ended(self._stream)
+        return end
+
+    def _take_body(self, data: bytes, position: int, length: int, flags: int, stream: int) -> int:
+        start = position + HEAD_BYTES
+        end = stop = start + length
+        if flags & PADDED:
+            padding = data[start] if length else 0
+            start += 1
+            stop -= padding
+            if stop < start:
+                raise WalkError("more padding than payload")
+        size = len(data)
+        if stop > start and size > start:
+            self.body(stream, data, start, min(stop, size))
+        if end <= size:
+            if flags & END_STREAM:
+                self.ended(stream)
+            return end
+        self._stream = stream
+        self._body_left = max(0, stop - max(size, start))
+        self._ends = bool(flags & END_STREAM)
+        return end
+
+    def _sequence_end(self, data: bytes, position: int, length: int, flags: int) -> int:
+        """Where the frame, or the last one of its header block, ends; 0 while that is not there."""
+        size = len(data)
+        end = position + HEAD_BYTES + length
+        while not flags & END_HEADERS or end > size:
+            known = end if end > size else end + HEAD_BYTES
+            if known > size:
+                self._hold(known - position)
+                return 0
+            high, low, kind, flags, _ = unpack_head(data, end)
+            if kind != CONTINUATION:
+                raise WalkError("a header block that is interrupted")
+            end += HEAD_BYTES + (high << 8 | low)
+        if end - position > self._max_held_bytes:
+            raise WalkError("a frame that is too long to be held")
+        return end
+
+    def _take_whole(self, data: bytes, position: int, length: int, kind: int, flags: int, stream: int) -> int:
+        """Take a frame that is held until it is whole; returns where it ends, 0 while it is not."""
+        start = position + HEAD_BYTES
+        end = start + length
+        if kind == HEADERS and flags & _PLAIN_MASK == END_HEADERS and end <= len(data):
+            # All of the block and nothing else, as nearly always.
+            self._take_headers(stream, data[start:end], flags, data, position, end)
+            return end
+        end = self._sequence_end(data, position, length, flags if kind in _WITH_BLOCK else END_HEADERS)
+        if not end:
+            return 0
+        if kind == RST_STREAM:
+            self.reset(stream, data[start:end])
+        elif kind == SETTINGS:
+            self.settings(flags, data[start:end])
+        elif kind == GOAWAY:
+            self.going_away(data[start:end])
+        elif kind == PUSH_PROMISE:
+            self.promised(_block(data, position, end, kind, flags))
+        else:
+            self._take_headers(stream, _block(data, position, end, kind, flags), flags, data, position, end)
+        return end
+
+    def _take_headers(self, stream: int, block: bytes, flags: int, data: bytes, position: int, end: int) -> None:
+        field = self.headers(stream, block, ends=flags & END_STREAM != 0, data=data, behind=end)
+        if field:
+            self._out += (data[self._done : position], with_field(data[position:end], field))
+            self._done = end
+
+    def _hold(self, needed: int) -> None:
+        if needed > self._max_held_bytes:
+            raise WalkError("a frame that is too long to be held")
+        self._needed = needed
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, WalkError):
+        return error.fault
+    if isinstance(error, BlockError):
+        return FAULT_HEADERS
+    if isinstance(error, struct.error):
+        return FAULT_FRAMES
+    _log.error("an HTTP/2 connection goes on unobserved", exc_info=error)
+    return FAULT_INTERNAL
+
+
+def _block(data: bytes, position: int, end: int, kind: int, flags: int) -> bytes:
+    """The header block in a sequence of frames, put together."""
+    high, low, *_ = unpack_head(data, position)
+    start = position + HEAD_BYTES
+    stop = following = start + (high << 8 | low)
+    if flags & PADDED:
+        stop -= data[start]
+        start += 1
+    if kind == PUSH_PROMISE:
+        start += 4
+    elif flags & WITH_PRIORITY:
+        start += 5
+    if stop < start:
+        raise WalkError("more padding than payload")
+    if following == end:
+        return data[start:stop]
+    parts = [data[start:stop]]
+    while following < end:
+        high, low, *_ = unpack_head(data, following)
+        start = following + HEAD_BYTES
+        following = start + (high << 8 | low)
+        parts.append(data[start:following])
+    return b"".join(parts)

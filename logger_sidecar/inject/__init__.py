@@ -1,0 +1,1 @@
+"""The sidecar added to Kubernetes manifests."""

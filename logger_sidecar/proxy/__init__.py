@@ -1,0 +1,1 @@
+"""Connections: to clients, to the model server, and the path between them."""

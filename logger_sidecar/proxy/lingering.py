@@ -1,0 +1,45 @@
+"""The end of a connection whose client still talks: it is answered, and what it goes on to say is thrown away.
+
+A socket closed with unread bytes resets the connection, and the reset may overtake the answer. So only our half is
+closed, and the rest is read for a short while (RFC 9112 section 9.6).
+"""
+
+import asyncio
+
+from logger_sidecar.proxy.parts import ProxyParts
+
+#: The tick is a second at most; after its answer has been sent, a client has this many to stop talking.
+_TICKS = 3
+
+
+class Lingering(asyncio.Protocol):
+    """Takes a transport over from another protocol, whose last bytes are written."""
+
+    calls_in_flight = 0
+
+    def __init__(self, parts: ProxyParts, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._parts = parts
+        self._ticks = 0
+
+    def begin(self) -> None:
+        """Take the transport over."""
+        self._parts.opened(self)
+        self.transport.set_protocol(self)
+        self.transport.write_eof()
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol."""
+        self._parts.closed(self)
+
+    def tick(self, idle_ticks: int) -> None:
+        """Part of proxy_parts.OpenConnection."""
+        self._ticks += 1
+        if self._ticks > (idle_ticks if self.transport.get_write_buffer_size() else _TICKS):
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Part of proxy_parts.OpenConnection."""
+        if not self.transport.get_write_buffer_size():
+            self.transport.close()

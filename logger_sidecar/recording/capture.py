@@ -1,0 +1,318 @@
+"""From an exchange to the record of an inference: sampled, marked, and counted exactly once.
+
+Most inferences take the short way: their record is what their event's frame is made of, in parts that were encoded
+before. Making the event, folding a stream, redaction and writing are the recorder's work, in a process of its own.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from driftline.events import Payload
+from logger_sidecar.finishing.captured import Captured, encode_captured
+from logger_sidecar.http1.exchange import Exchange
+from logger_sidecar.http1.heads import Head
+from logger_sidecar.http1.routes import Route
+from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
+from logger_sidecar.recording.meters import Meters, StreamMeters
+from logger_sidecar.recording.recorder_client import REASON_SPOOL_FULL, RECORD_BYTES, RecorderClient
+from logger_sidecar.recording.recorder_wire import Record
+from logger_sidecar.recording.sampling import Sampler
+
+#: The client left before its answer was complete; nginx's word for it.
+STATUS_CLIENT_GONE = 499
+NOT_OBSERVABLE_SHARED_MEMORY = "shared_memory"
+_MAX_KINDS = 1024
+_SHARED_MEMORY = b"shared_memory_region"
+#: A request whose tensors lie in shared memory is short, because they are not in it.
+_SHARED_MEMORY_BODY_BYTES = 16384
+_TENSOR_PROTOCOLS = frozenset({"v2", "v2-binary"})
+#: Content type and content encoding.
+_Types = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePolicy:
+    """What is kept of the inferences, and what their events say about where they come from."""
+
+    source: str
+    namespace: str = "default"
+    variant: str = "stable"
+    sampler: Sampler = field(default_factory=Sampler)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call over HTTP/2, complete. Times are monotonic seconds, ``time_ns`` is the deployment's clock.
+
+    ``request``, ``response``: bodies are the messages as they were on the wire, length prefixes included, as far as
+    there was room. ``request_bytes``, ``response_bytes``: all that passed. ``code``: the status code that the
+    metrics count; the event says 200 and the gRPC status.
+    """
+
+    route: Route
+    event_id: str
+    request_id: str
+    time_ns: int
+    started_s: float
+    first_byte_s: float
+    request: Payload
+    response: Payload
+    request_bytes: int
+    response_bytes: int
+    code: int
+    status_code: int = 200
+    grpc_status: int | None = None
+    truncated: bool = False
+    traceparent: str | None = None
+    variant: str = ""
+    chunk_count: int = 0
+    stream_error: str = ""
+    not_observable: str = ""
+
+
+class Kind(NamedTuple):
+    """What events of one stream with one status and rate share: the part of their frames, and their counters."""
+
+    part: bytes
+    meters: StreamMeters
+    protocol: str
+    may_share_memory: bool
+    made_for: CapturePolicy
+
+
+class Capture:
+    """Makes one event of each inference."""
+
+    def __init__(self, spool: RecorderClient, meters: Meters, policy: CapturePolicy) -> None:
+        self._spool = spool
+        self._meters = meters
+        self._kinds: dict[tuple[Route, int, str, float], Kind] = {}
+        self._request_parts: dict[_Types, bytes] = {}
+        self._response_parts: dict[_Types, bytes] = {}
+        self.follow(policy)
+
+    def follow(self, policy: CapturePolicy) -> None:
+        """Go by this policy from the next inference on."""
+        self._policy = policy
+        self._sampler = policy.sampler
+        self._needs_thought = not policy.sampler.keeps_all
+        self._kinds.clear()
+
+    def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
+        """As ``record``, for an answer that came whole: with this head and this body."""
+        request, route = exchange.request, exchange.route
+        if self._needs_thought or request.truncated or len(body) > exchange.room_bytes or route is None:
+            self._record_slowly(exchange, head, body, now_s)
+            return
+        kind = head.kind
+        if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
+            kind = self._kind_of(head, route)
+        parts = request.parts
+        request_body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if kind.may_share_memory and len(request_body) < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request_body:
+            self._record_slowly(exchange, head, body, now_s)
+            return
+        stream, meters = kind.meters, self._meters
+        duration_s = now_s - exchange.started_s
+        stream.answered(kind.protocol, head.status, duration_s)
+        size = request.seen_bytes
+        meters.bytes_in += size
+        meters.bytes_out += len(body)
+        duration_ms = duration_s * 1e3
+        record = (
+            kind.part,
+            exchange.event_id,
+            exchange.request_id,
+            exchange.time_ns,
+            duration_ms,
+            duration_ms,
+            False,
+            request.head.event_part or self._request_part(request.head),
+            request_body,
+            head.event_part or self._response_part(head),
+            body,
+        )
+        if not self._spool.put(record, size + len(body) + RECORD_BYTES, stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def _record_slowly(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
+        exchange.status = head.status
+        exchange.first_byte_s = now_s
+        exchange.response.begin(exchange.room_bytes)
+        exchange.response.head = head
+        exchange.response.append(body)
+        self.record(exchange, now_s)
+        exchange.response.begin(0)
+
+    def _kind_of(self, head: Head, route: Route) -> Kind:
+        """The kind of an answer that is kept at the rate 1, remembered beside its head."""
+        key = (route, head.status, head.variant or self._policy.variant, 1.0)
+        head.kind = kind = self._kinds.get(key) or self._kind(*key)
+        head.kind_route = route
+        return kind
+
+    def record(self, exchange: Exchange, now_s: float) -> None:
+        """Count a finished inference and log it. ``now_s``: monotonic seconds."""
+        route = exchange.route
+        if route is None:
+            return
+        status, request, response, sampler = exchange.status, exchange.request, exchange.response, self._sampler
+        variant = response.head.variant or self._policy.variant
+        duration_s = now_s - exchange.started_s
+        rate = 1.0
+        if sampler.rate < 1.0:
+            kept = sampler.kept_rate(
+                exchange.request_id, failed=status >= 500, duration_s=duration_s, headers=request.head.headers
+            )
+            rate = kept or 0.0
+        kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
+        stream, meters = kind.meters, self._meters
+        stream.answered(route.protocol, status, duration_s)
+        meters.bytes_in += request.seen_bytes
+        meters.bytes_out += response.seen_bytes
+        if not rate:
+            stream.sampled_out += 1
+            return
+        request_body = request.body
+        not_observable = ""
+        if route.protocol in _TENSOR_PROTOCOLS and request.seen_bytes < _SHARED_MEMORY_BODY_BYTES:
+            not_observable = NOT_OBSERVABLE_SHARED_MEMORY if _SHARED_MEMORY in request_body else ""
+        if response.arrivals is None and not not_observable:
+            response_body = response.body
+            size = len(request_body) + len(response_body) + RECORD_BYTES
+            record: Record = (
+                kind.part,
+                exchange.event_id,
+                exchange.request_id,
+                exchange.time_ns,
+                duration_s * 1e3,
+                ((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
+                request.truncated or response.truncated,
+                request.head.event_part or self._request_part(request.head),
+                request_body,
+                response.head.event_part or self._response_part(response.head),
+                response_body,
+            )
+        else:
+            record = self._captured(exchange, now_s, variant, rate, not_observable)
+            size = request.seen_bytes + response.seen_bytes + RECORD_BYTES
+        if not self._spool.put(record, size, stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def record_call(self, call: Call, now_s: float) -> None:
+        """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
+        route, policy = call.route, self._policy
+        variant = call.variant or policy.variant
+        stream = self._meters.stream(route.model, route.version, variant, call.code)
+        duration_s = now_s - call.started_s
+        stream.answered(route.protocol, call.code, duration_s)
+        self._meters.bytes_in += call.request_bytes
+        self._meters.bytes_out += call.response_bytes
+        failed = call.code >= 500 or bool(call.stream_error)
+        rate = policy.sampler.kept_rate(
+            call.request_id, failed=failed, duration_s=duration_s, headers=call.request.headers
+        )
+        if rate is None:
+            stream.sampled_out += 1
+            return
+        captured = Captured(
+            id=call.event_id,
+            source=policy.source,
+            model=route.model,
+            model_version=route.version,
+            variant=variant,
+            namespace=policy.namespace,
+            protocol=route.protocol,
+            time_ns=call.time_ns,
+            request_id=call.request_id,
+            status_code=call.status_code,
+            grpc_status=call.grpc_status,
+            duration_ms=duration_s * 1e3,
+            ttfb_ms=((call.first_byte_s or now_s) - call.started_s) * 1e3,
+            sample_rate=rate,
+            truncated=call.truncated,
+            traceparent=call.traceparent,
+            chunk_count=call.chunk_count,
+            stream_error=call.stream_error,
+            not_observable=call.not_observable,
+            request=call.request,
+            response=call.response,
+        )
+        payload = encode_captured(captured)
+        if not self._spool.put(payload, len(payload), stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> Record:
+        """The frame of an event that does not take the short way."""
+        request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
+        assert route is not None  # noqa: S101 - record looked
+        captured = Captured(
+            id=exchange.event_id,
+            source=policy.source,
+            model=route.model,
+            model_version=route.version,
+            variant=variant,
+            namespace=policy.namespace,
+            protocol=route.protocol,
+            time_ns=exchange.time_ns,
+            request_id=exchange.request_id,
+            status_code=exchange.status,
+            duration_ms=(now_s - exchange.started_s) * 1e3,
+            ttfb_ms=((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
+            sample_rate=rate,
+            truncated=request.truncated or response.truncated,
+            traceparent=request.head.traceparent,
+            not_observable=not_observable,
+            request=_payload(request.head, request.body),
+            response=_payload(response.head, response.body),
+            arrivals=[(end, (at_s - exchange.started_s) * 1e3) for end, at_s in response.arrivals or ()],
+        )
+        frame = encode_captured(captured)
+        return (frame,) if captured.arrivals else frame
+
+    def _kind(self, route: Route, status: int, variant: str, rate: float) -> Kind:
+        part = stream_part(
+            source=self._policy.source,
+            model=route.model,
+            model_version=route.version,
+            variant=variant,
+            namespace=self._policy.namespace,
+            protocol=route.protocol,
+            status_code=status,
+            sample_rate=rate or math.nan,
+        )
+        meters = self._meters.stream(route.model, route.version, variant, status)
+        kind = Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, self._policy)
+        if kind.meters.model == route.model:  # one that counts as "other" may have counters of its own the next time
+            if len(self._kinds) >= _MAX_KINDS:
+                self._kinds.clear()
+            self._kinds[route, status, variant, rate] = kind
+        return kind
+
+    def _request_part(self, head: Head) -> bytes:
+        return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))
+
+    def _response_part(self, head: Head) -> bytes:
+        return self._part(head, self._response_parts, lambda: response_part(_payload(head, b"")))
+
+    def _part(self, head: Head, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
+        if head.headers or head.traceparent is not None:
+            head.event_part = make()
+            return head.event_part
+        # Heads whose request id differs, or the date, are still described alike.
+        types = (head.content_type, head.content_encoding)
+        part = known.get(types)
+        if part is None:
+            if len(known) >= _MAX_KINDS:
+                known.clear()
+            part = known[types] = make()
+        head.event_part = part
+        return part
+
+
+def _payload(head: Head, body: bytes) -> Payload:
+    return Payload(
+        content_type=head.content_type, content_encoding=head.content_encoding, headers=head.headers, body=body
+    )

@@ -1,0 +1,165 @@
+"""The recorder: a process of its own that makes events of the proxy's records and writes them to the spool.
+
+It lives as long as the other end of the socket on its standard input is open, writes what it was given, and ends. The
+proxy may be killed at any moment: what reached the socket is still written.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from driftline.errors import DriftlineError
+from driftline.settings import load
+from logger_sidecar.finishing.finisher import FinishingProcess
+from logger_sidecar.finishing.wire import Setup
+from logger_sidecar.recording.event_frames import frame
+from logger_sidecar.recording.recorder_settings import RecorderSettings
+from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, decode_message, encode
+from logger_sidecar.spool.writer import SpoolWriter
+
+_log = logging.getLogger("driftline.recorder")
+_READ_BYTES = 1 << 20
+_LOOK_EVERY_S = 1.0
+
+
+class Finisher(Protocol):
+    """Does the work that is left on some events before they may be written."""
+
+    #: Bodies that could not be redacted and were left out, by reason.
+    left_out: dict[str, int]
+    #: How often its process was started.
+    starts: int
+
+    def follow(self, setup: Setup) -> None:
+        """Go by this from the next batch on."""
+
+    def start(self) -> None:
+        """Be ready for the first batch."""
+
+    def finish(self, frames: Sequence[bytes]) -> Sequence[bytes | str]:
+        """Each frame as it may be written, in order; a text instead is the reason why it may not."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+
+class Recorder:
+    """Answers batches until the proxy has gone."""
+
+    def __init__(self, connection: socket.socket, spool: SpoolWriter, finisher: Finisher) -> None:
+        self._connection = connection
+        self._spool = spool
+        self._finisher = finisher
+        self._finishes_all = False
+        self._buffer = bytearray()
+
+    def run(self) -> None:
+        """Serve until the other end is closed."""
+        while (body := self._message()) is not None:
+            message = decode_message(body)
+            if isinstance(message, Batch):
+                self._connection.sendall(encode(self._take(message.records)))
+            else:
+                self._finishes_all = bool(message.rules)
+                self._finisher.follow(message)
+                if message.rules:  # every event passes it
+                    self._finisher.start()
+
+    def _take(self, records: Sequence[Any]) -> Ack:
+        payloads, indexes, lost = self._finished(records)
+        for index, reason in self._spool.write(payloads).items():
+            lost[indexes[index]] = reason
+        spool = self._spool
+        return Ack(
+            lost,
+            spool.bytes_held,
+            spool.oldest_time_s(),
+            spool.last_error,
+            spool.write_errors,
+            self._finisher.left_out,
+            self._finisher.starts,
+        )
+
+    def _finished(self, records: Sequence[Any]) -> tuple[list[bytes], list[int], dict[int, str]]:
+        """What may be written, which records it is, and why others may not."""
+        frames = [_frame_of(record) for record in records]
+        waiting = [index for index, record in enumerate(records) if self._finishes_all or _is_unfinished(record)]
+        if not waiting:
+            return frames, list(range(len(frames))), {}
+        outcomes = dict(zip(waiting, self._finisher.finish([frames[index] for index in waiting]), strict=True))
+        lost = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
+        kept = [index for index in range(len(frames)) if index not in lost]
+        done = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, bytes)}
+        return [done.get(index, frames[index]) for index in kept], kept, lost
+
+    def _message(self) -> bytes | None:
+        prefix = self._read(PREFIX.size)
+        return None if prefix is None else self._read(PREFIX.unpack(prefix)[0])
+
+    def _read(self, size: int) -> bytes | None:
+        while len(self._buffer) < size:
+            try:
+                data = self._connection.recv(_READ_BYTES)
+            except TimeoutError:
+                self._spool.look()  # readers go on while nothing is written
+                continue
+            if not data:
+                return None
+            self._buffer += data
+        piece = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return piece
+
+
+def _is_unfinished(record: Any) -> bool:
+    return not isinstance(record, bytes) and len(record) == 1
+
+
+def _frame_of(record: Any) -> bytes:
+    if isinstance(record, bytes):
+        return record
+    return bytes(record[0]) if len(record) == 1 else frame(*record)
+
+
+def run(settings: RecorderSettings, connection: socket.socket, finisher: Finisher) -> None:
+    """Record until the proxy has gone."""
+    spool = SpoolWriter(
+        settings.spool_directory,
+        max_bytes=settings.spool_max_bytes,
+        segment_bytes=settings.segment_bytes,
+        first_offset=time.time_ns(),
+        drop_policy=settings.drop_policy,
+        fsync=settings.fsync,
+    )
+    connection.settimeout(_LOOK_EVERY_S)
+    try:
+        Recorder(connection, spool, finisher).run()
+    except ConnectionError:
+        _log.info("the proxy is gone")
+    finally:
+        finisher.close()
+        spool.close()
+
+
+def main() -> int:
+    """The process: settings from the environment, the socket as standard input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # The proxy decides when it is over: it closes the socket when all was handed over.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        settings = load(RecorderSettings, "RECORDER", environ=os.environ)
+        run(settings, socket.socket(fileno=0), FinishingProcess(Setup()))
+    except DriftlineError as error:
+        _log.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

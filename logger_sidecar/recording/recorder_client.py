@@ -1,0 +1,325 @@
+"""The proxy's end of the recorder: records are gathered for a few milliseconds and handed to a process of its own.
+
+``put`` never waits, and nothing here needs a thread: making events, redaction and the disk would take the interpreter
+from the proxy, and so they happen elsewhere. What was handed over and not answered is kept, and handed over again when
+the recorder had to be started anew; events may then be in the spool twice, under the same id.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+
+import msgspec
+
+from logger_sidecar.finishing.wire import Setup
+from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_ack, encode
+
+_log = logging.getLogger("driftline.sidecar")
+REASON_SPOOL_FULL = "spool_full"
+REASON_RECORDER_FAILED = "recorder_failed"
+#: What a record takes beside its bodies.
+RECORD_BYTES = 512
+_BATCH_RECORDS = 4096
+_BATCH_BYTES = 8 * 1024 * 1024
+_GATHER_S = 0.01
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 10.0
+#: A batch that ended this many recorders is given up.
+_MAX_TRIES = 3
+
+
+class Receipt(Protocol):
+    """Is told what became of one record."""
+
+    def written(self) -> None:
+        """Its event is in the spool."""
+
+    def lost(self, reason: str) -> None:
+        """It is not, and will not be."""
+
+
+class RecorderProcess(Protocol):
+    """What the client needs of a recorder that was started; as ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """As ``poll``, when it has ended; raises subprocess.TimeoutExpired."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+#: Starts a recorder with one end of a socket, which it then owns.
+StartRecorder = Callable[[socket.socket], RecorderProcess]
+
+
+class RecorderClient(asyncio.Protocol):
+    """Hands records to the recorder.
+
+    ``buffer_bytes``: bound of what is held here. ``answer_timeout_s``: a recorder that is silent for longer is killed.
+    """
+
+    def __init__(
+        self,
+        start_recorder: StartRecorder,
+        setup: Setup,
+        *,
+        buffer_bytes: int,
+        answer_timeout_s: float,
+    ) -> None:
+        self._start_recorder = start_recorder
+        self._setup = setup
+        self._buffer_bytes = buffer_bytes
+        self._answer_timeout_s = answer_timeout_s
+        self._records: list[Record] = []
+        self._receipts: list[Receipt] = []
+        self._sizes: list[int] = []
+        self.buffered_bytes = 0
+        self._flush_is_due = True  # until the recorder is there
+        self._loop: asyncio.AbstractEventLoop
+        self._transport: asyncio.Transport | None = None
+        self._process: RecorderProcess | None = None
+        self._sent: list[Receipt] = []
+        self._sent_bytes = 0
+        self._sent_data = b""
+        self._sent_s = 0.0
+        self._tries = 0
+        self._received = b""
+        self._wait_s = _FIRST_WAIT_S
+        self._stopping = False
+        self._emptied = asyncio.Event()
+        self.restarts = -1
+        self.state = Ack()
+        # What the recorders before this one had counted.
+        self._write_errors = self._finishing_starts = 0
+        self._left_out: Counter[str] = Counter()
+
+    # --- records --------------------------------------------------------------------------------------------------
+    def put(self, record: Record, size_bytes: int, receipt: Receipt) -> bool:
+        """Take one record; False when there is no room for it (the receipt is then not told anything)."""
+        held = self.buffered_bytes + size_bytes
+        if held > self._buffer_bytes:
+            return False
+        self.buffered_bytes = held
+        self._records.append(record)
+        self._receipts.append(receipt)
+        self._sizes.append(size_bytes)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_later(_GATHER_S, self._flush)
+        return True
+
+    @property
+    def write_errors(self) -> int:
+        """Batches that the disk refused."""
+        return self._write_errors + self.state.write_errors
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Bodies that could not be redacted and were left out, by reason."""
+        return self._left_out + Counter(self.state.left_out)
+
+    @property
+    def finishing_starts(self) -> int:
+        """How often a finishing process was started."""
+        return self._finishing_starts + self.state.finishing_starts
+
+    @property
+    def pid(self) -> int | None:
+        """The recorder's process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def buffered_records(self) -> int:
+        """Records not yet answered for."""
+        return len(self._records) + len(self._sent)
+
+    def _flush(self) -> None:
+        if self._transport is None or self._sent:
+            return  # the recorder's return, or its answer, comes back here
+        if not self._records:
+            self._flush_is_due = False
+            self._emptied.set()
+            return
+        count = size = 0
+        for record_bytes in self._sizes[:_BATCH_RECORDS]:
+            if count and size + record_bytes > _BATCH_BYTES:
+                break
+            count, size = count + 1, size + record_bytes
+        self._sent_data = encode(Batch(self._records[:count]))
+        self._sent, self._sent_bytes = self._receipts[:count], size
+        del self._records[:count], self._receipts[:count], self._sizes[:count]
+        self._tries = 0
+        self._send()
+
+    def _send(self) -> None:
+        assert self._transport is not None  # noqa: S101 - whoever calls looked
+        self._tries += 1
+        self._sent_s = time.monotonic()
+        self._transport.write(self._sent_data)
+
+    def _answered(self, ack: Ack) -> None:
+        self.state = ack
+        lost = ack.lost
+        for index, receipt in enumerate(self._sent):
+            if lost and index in lost:
+                receipt.lost(lost[index])
+            else:
+                receipt.written()
+        self._settled()
+
+    def _settled(self) -> None:
+        """The batch that was on the way needs no more thought."""
+        self.buffered_bytes -= self._sent_bytes
+        self._sent, self._sent_data, self._sent_bytes = [], b"", 0
+        if len(self._records) >= _BATCH_RECORDS or self._stopping:
+            self._flush()
+        elif self._records:
+            self._loop.call_later(_GATHER_S, self._flush)
+        else:
+            self._flush_is_due = False
+            self._emptied.set()
+
+    # --- the recorder ---------------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Start the recorder."""
+        self._loop = asyncio.get_running_loop()
+        await self._connect()
+
+    def follow(self, setup: Setup) -> None:
+        """Finish events by this from the next batch on."""
+        self._setup = setup
+        if self._transport is not None:
+            self._transport.write(encode(setup))
+
+    def tick(self) -> None:
+        """Called regularly: ends a recorder that does not answer."""
+        if self._sent and self._transport is not None and time.monotonic() - self._sent_s > self._answer_timeout_s:
+            _log.error("the recorder has not answered for %g s; it is started anew", self._answer_timeout_s)
+            self._kill()
+
+    async def close(self, timeout_s: float) -> bool:
+        """Hand over what is left and end the recorder; False when that took longer than ``timeout_s``."""
+        deadline_s = time.monotonic() + timeout_s
+        self._stopping = True
+        if self._records or self._sent:
+            self._emptied.clear()
+            self._flush()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
+        whole = not self._records and not self._sent
+        self._lose_rest()
+        if self._transport is not None:
+            self._transport.close()
+        process = self._process
+        if process is not None:
+            left_s = max(0.5, deadline_s - time.monotonic())
+            try:
+                await self._loop.run_in_executor(None, process.wait, left_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                whole = False
+        return whole
+
+    def _lose_rest(self) -> None:
+        for receipt in (*self._sent, *self._receipts):
+            receipt.lost(REASON_RECORDER_FAILED)
+        self._sent, self._records, self._receipts, self._sizes = [], [], [], []
+        self.buffered_bytes = 0
+
+    async def _connect(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = self._start_recorder(theirs)
+            self.restarts += 1
+            await self._loop.create_connection(lambda: self, sock=ours)
+        except OSError as error:  # no process, or no descriptor, to be had now
+            ours.close()
+            _log.error("the recorder cannot be started: %s", error)
+            self._again_later()
+
+    def _again_later(self) -> None:
+        wait_s, self._wait_s = self._wait_s, min(self._wait_s * 2, _LONGEST_WAIT_S)
+        self._loop.call_later(wait_s, self._reconnect)
+
+    def _reconnect(self) -> None:
+        if not self._stopping:
+            self._loop.create_task(self._connect())
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    # --- the socket -----------------------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
+        self._received = b""
+        self._transport.write(encode(self._setup))
+        if self._sent:
+            self._send()
+        else:
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
+        data = self._received + data
+        while len(data) >= PREFIX.size:
+            end = PREFIX.size + PREFIX.unpack_from(data)[0]
+            if len(data) < end:
+                break
+            body, data = data[PREFIX.size : end], data[end:]
+            self._wait_s = _FIRST_WAIT_S
+            self._answered(decode_ack(body))
+        self._received = data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol; the recorder died, or is being ended."""
+        self._transport = None
+        self._keep_counts()
+        if self._stopping:
+            self._emptied.set()
+            return
+        process = self._process
+        _log.error("the recorder ended%s; it is started anew", "" if process is None else f" (code {process.poll()})")
+        if self._sent and self._tries >= _MAX_TRIES:
+            for receipt in self._sent:
+                receipt.lost(REASON_RECORDER_FAILED)
+            self._settled_without_recorder()
+        self._again_later()
+
+    def _keep_counts(self) -> None:
+        state = self.state
+        self._write_errors, self._finishing_starts = self.write_errors, self.finishing_starts
+        self._left_out += Counter(state.left_out)
+        self.state = msgspec.structs.replace(state, write_errors=0, left_out={}, finishing_starts=0)
+
+    def _settled_without_recorder(self) -> None:
+        self.buffered_bytes -= self._sent_bytes
+        self._sent, self._sent_data, self._sent_bytes = [], b"", 0
+
+
+def start_recorder_process(environ: Mapping[str, str]) -> StartRecorder:
+    """Starts ``python -m logger_sidecar.recording.recorder`` with its socket as standard input."""
+
+    def start(theirs: socket.socket) -> RecorderProcess:
+        return subprocess.Popen(
+            [sys.executable, "-m", "logger_sidecar.recording.recorder"], env=dict(environ), stdin=theirs.fileno()
+        )
+
+    return start

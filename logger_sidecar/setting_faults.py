@@ -1,0 +1,19 @@
+"""Checks that several settings share; each returns its faults as sentences."""
+
+
+def above_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
+    """The ``fields`` that are zero or less, or no number."""
+    return [
+        f"{name} is {getattr(settings, name)}; it must be above 0" for name in fields if not getattr(settings, name) > 0
+    ]
+
+
+def below_zero(settings: object, fields: tuple[str, ...]) -> list[str]:
+    """The ``fields`` that are less than zero, or no number."""
+    found = {name: getattr(settings, name) for name in fields}
+    return [f"{name} is {value:g}; it must not be below 0" for name, value in found.items() if not value >= 0]
+
+
+def port_faults(name: str, port: int) -> list[str]:
+    """Of a port's number; 0 lets the system choose."""
+    return [] if 0 <= port <= 65535 else [f"{name} is {port}; it must be between 0 and 65535"]

@@ -1,0 +1,1 @@
+"""From the spool to the sinks: a process of its own, with one position for each sink."""

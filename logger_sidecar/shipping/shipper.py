@@ -1,0 +1,120 @@
+"""The shipper: a process of its own that moves the spool to its sinks and forgets nothing it was not told to.
+
+One process for all sinks, a thread and a position for each (``sink_workers``). SIGHUP reads the settings again and
+connects anew, so that certificates that were replaced are used.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from driftline.errors import DriftlineError, SettingsError
+from driftline.settings import load
+from logger_sidecar.admin import AdminThread, Answer, metrics_answer
+from logger_sidecar.shipping.meters import ShipperMeters
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_workers import SinkWorkers
+
+_log = logging.getLogger("driftline.shipper")
+_LOOK_S = 0.25
+
+ReadSettings = Callable[[], ShipperSettings]
+
+
+class _Lifetime:
+    """How long to go on: until SIGTERM, or until the parent is gone."""
+
+    def __init__(self, parent_pid: int | None) -> None:
+        self._parent_pid = parent_pid
+        self._news = threading.Event()
+        self._is_over = False
+        self._is_reload = False
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGHUP, self._reload)
+        # Ctrl-C reaches the whole group; the parent drains first and then sends SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN if parent_pid else self._end)
+
+    def wait(self) -> bool:
+        """Wait for a signal; True when the settings are to be read again, False when this is the end."""
+        while not self._is_over:
+            if self._parent_pid is not None and os.getppid() != self._parent_pid:
+                return False
+            if self._is_reload:
+                self._is_reload = False
+                return True
+            self._news.wait(_LOOK_S)
+            self._news.clear()
+        return False
+
+    def _end(self, *_signal: object) -> None:
+        self._is_over = True
+        self._news.set()
+
+    def _reload(self, *_signal: object) -> None:
+        self._is_reload = True
+        self._news.set()
+
+
+def run(read: ReadSettings) -> int:
+    """Ship until SIGTERM; returns the exit code. ``read``: the settings as they stand now."""
+    settings = read()
+    lifetime = _Lifetime(settings.parent_pid)
+    meters = ShipperMeters(time.time)
+    workers = SinkWorkers(meters)
+
+    async def metrics() -> Answer:
+        return metrics_answer(meters)
+
+    async def health() -> Answer:
+        away = ", ".join(meters.away)
+        return Answer(200, f"ok, but these sinks are away: {away}\n".encode() if away else b"ok\n")
+
+    admin = AdminThread(settings.admin_host, settings.admin_port, {"/metrics": metrics, "/healthz": health})
+    try:
+        workers.follow(settings)
+        while lifetime.wait():
+            settings = _followed(workers, read, settings)
+    finally:
+        for name, is_empty in workers.drain(settings.drain_timeout_s).items():
+            if not is_empty:
+                _log.warning("sink %s has not taken all; the spool keeps the rest", name)
+        admin.close()
+    return 0
+
+
+def _followed(workers: SinkWorkers, read: ReadSettings, settings: ShipperSettings) -> ShipperSettings:
+    """The settings that are followed now: new ones where they hold, else those from before."""
+    try:
+        found = read()
+        workers.reopen()
+        workers.follow(found)
+    except SettingsError as error:
+        _log.error("%s; going on as before", error)
+        return settings
+    _log.info("settings read again; sinks: %s", ", ".join(workers.names) or "none")
+    return found
+
+
+def main() -> int:
+    """The process: settings from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        code = run(lambda: load(ShipperSettings, "SHIPPER", environ=os.environ))
+    except SettingsError as error:
+        _log.error("%s", error)
+        code = 2
+    except (DriftlineError, OSError) as error:
+        _log.error("%s", error)
+        code = 1
+    return code
+
+
+if __name__ == "__main__":
+    # A sink that still waits for an answer must not hold the process: its thread ends with it.
+    status = main()
+    logging.shutdown()
+    os._exit(status)

@@ -1,0 +1,159 @@
+"""A thread per sink, each with its own position, pauses and counters, so that no sink waits for another.
+
+Threads and not processes: delivering is waiting for a network most of the time, the libraries that compress and encode
+let go of the interpreter while they work, and a process each would cost 30 MB per sink beside the model server. What a
+thread cannot survive, a crash of a compiled library, ends the shipper; the sidecar starts it again, and every sink goes
+on where its own position stands.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from driftline.errors import DriftlineError
+from logger_sidecar.shipping.delivery import Backoff, Shipper
+from logger_sidecar.shipping.meters import ShipperMeters, SinkMeters
+from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.shipping.sink_urls import SinkUrl, parse
+from logger_sidecar.shipping.sinks import Sink, open_sink
+from logger_sidecar.spool.readers import PlanFile, forget_readers
+from logger_sidecar.spool.source import SpoolSource
+
+_log = logging.getLogger("driftline.shipper")
+_END_PAUSE_S = 0.5
+
+OpenSink = Callable[[SinkUrl, ShipperSettings], Sink]
+
+
+class SinkWorker:
+    """Ships to one sink on a thread of its own, until it is told to end."""
+
+    def __init__(self, sink: Sink, settings: ShipperSettings, meters: SinkMeters) -> None:
+        self.sink = sink
+        self._settings = settings
+        self._meters = meters
+        self._ending = threading.Event()
+        self._reopening = threading.Event()
+        self._deadline_s = float("inf")
+        self.is_empty = False
+        self._thread = threading.Thread(target=self._run, name=f"sink {sink.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def reopen(self) -> None:
+        """Connect anew before the next delivery."""
+        self._reopening.set()
+
+    def end(self, drain_timeout_s: float) -> None:
+        """Deliver what is there within so many seconds, then end; returns at once."""
+        self._deadline_s = time.monotonic() + drain_timeout_s
+        self._ending.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False when it did not come in time (the thread is then left behind)."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _goes_on(self) -> bool:
+        if self._reopening.is_set():
+            self._reopening.clear()
+            self.sink.close()
+        return not self._ending.is_set()
+
+    def _may_drain(self) -> bool:
+        return self._goes_on() or time.monotonic() < self._deadline_s
+
+    def _sleep(self, seconds: float) -> None:
+        # The end begins in the middle of a pause, not behind it; from then on pauses are short.
+        if self._ending.wait(seconds):
+            time.sleep(min(seconds, _END_PAUSE_S))
+
+    def _run(self) -> None:
+        pause_s = self._settings.retry_backoff_s
+        while True:
+            try:
+                self._ship()
+            except (OSError, DriftlineError) as error:  # the disk, or another reader of this name
+                _log.error("sink %s: %s", self.sink.name, error)
+                if not self._may_drain():
+                    return
+                self._sleep(pause_s)
+                pause_s = min(pause_s * 2, self._settings.max_backoff_s)
+            else:
+                return
+
+    def _ship(self) -> None:
+        settings, sink = self._settings, self.sink
+        source = SpoolSource(settings.spool_directory, sink.name, lambda _partition: None)
+        self._meters.unread_bytes = lambda: sum(source.lag().values())
+        backoff = Backoff(settings.retry_backoff_s, settings.max_backoff_s, sleep=self._sleep)
+        plans = PlanFile(settings.spool_directory, sink.name) if sink.bounds.repeats_exactly else None
+        try:
+            self.is_empty = Shipper(source, sink, self._meters, backoff, plans).run(self._goes_on, self._may_drain)
+        finally:
+            source.close()
+            sink.close()
+
+
+class SinkWorkers:
+    """The workers of all configured sinks."""
+
+    def __init__(self, meters: ShipperMeters, opener: OpenSink = open_sink) -> None:
+        self._meters = meters
+        self._opener = opener
+        self._workers: dict[str, tuple[tuple[SinkUrl, ShipperSettings], SinkWorker]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the sinks that are served now."""
+        return list(self._workers)
+
+    def follow(self, settings: ShipperSettings) -> None:
+        """Serve the sinks of these settings: new ones begin, those that are gone or changed end, others go on.
+
+        Raises SettingsError, and changes nothing, when a sink cannot be had.
+        """
+        common = dataclasses.replace(settings, sinks=())
+        wanted = {url.name: (url, common) for url in map(parse, settings.sinks)}
+        changed = [name for name, key in wanted.items() if name not in self._workers or self._workers[name][0] != key]
+        opened = {name: self._opener(wanted[name][0], settings) for name in changed}
+        self._end([name for name in self._workers if name not in wanted or name in opened], settings)
+        for name in self._meters.configured - set(wanted):
+            self._meters.retire(name)
+        _forget(settings.spool_directory, list(wanted))
+        for name, sink in opened.items():
+            worker = SinkWorker(sink, settings, self._meters.of(name, lambda: 0))
+            self._workers[name] = (wanted[name], worker)
+            worker.start()
+
+    def reopen(self) -> None:
+        """Let every sink connect anew, so that certificates and passwords are read again."""
+        for _, worker in self._workers.values():
+            worker.reopen()
+
+    def drain(self, drain_timeout_s: float) -> Mapping[str, bool]:
+        """End all, within so many seconds and a little; says of each whether all was delivered."""
+        for _, worker in self._workers.values():
+            worker.end(drain_timeout_s)
+        until_s = time.monotonic() + drain_timeout_s + 1.0
+        ended = {name: worker.join(max(0.0, until_s - time.monotonic())) for name, (_, worker) in self._workers.items()}
+        return {name: ended[name] and worker.is_empty for name, (_, worker) in self._workers.items()}
+
+    def _end(self, names: Sequence[str], settings: ShipperSettings) -> None:
+        ending = [(name, self._workers.pop(name)[1]) for name in names]
+        for _, worker in ending:
+            worker.end(0.0)
+        until_s = time.monotonic() + settings.drain_timeout_s
+        for name, worker in ending:
+            if not worker.join(max(0.0, until_s - time.monotonic())):
+                _log.warning("sink %s is still waiting for an answer; it is left behind", name)
+
+
+def _forget(directory: Path, configured: Sequence[str]) -> None:
+    for name in forget_readers(directory, configured):
+        _log.warning("the spool no longer waits for '%s', which is not among the sinks", name)
