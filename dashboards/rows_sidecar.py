@@ -74,73 +74,87 @@ def proxy_row() -> RowSpec:
                 stacked=True,
                 minimum=0.0,
             ),
-            PanelSpec(
-                "Waiting to be written",
-                "Bytes in memory that are not yet in the spool. A steady climb: the disk is too slow.",
-                "timeseries",
-                "bytes",
-                (Query(top(20, select(names.CAPTURE_QUEUE_BYTES)), "{{instance}}"),),
-                minimum=0.0,
-            ),
-            PanelSpec(
-                "Events waiting to be written",
-                "Events in memory that are not yet in the spool.",
-                "timeseries",
-                "short",
-                (Query(top(20, select(names.CAPTURE_QUEUE_EVENTS)), "{{instance}}"),),
-                minimum=0.0,
-                width=6,
-            ),
-            PanelSpec(
-                "Writes the disk refused",
-                "Batches per second that could not be written to the spool; their events are counted as dropped.",
-                "timeseries",
-                "cps",
-                (Query(total(rate(names.SPOOL_WRITE_ERRORS)), "refused"),),
-                minimum=0.0,
-                width=6,
-            ),
+            *_spool_panels(),
             *_finishing_panels(),
-            PanelSpec(
-                "Configuration in force",
-                "Whether the newest configuration is the one in force. Refused: the sidecar's log names every fault.",
-                "state",
-                "short",
-                (Query(top(20, select(names.CONFIG_LAST_RELOAD_SUCCESSFUL)), "{{instance}}"),),
-                ((None, RED), (1.0, GREEN)),
-                values=((0.0, "refused", RED), (1.0, "in force", GREEN)),
-                width=6,
-            ),
-            PanelSpec(
-                "Configurations read",
-                "Configurations applied and refused per second, while running.",
-                "timeseries",
-                "cps",
-                (Query(total(rate(names.CONFIG_RELOADS), "outcome"), "{{outcome}}"),),
-                minimum=0.0,
-                width=6,
-            ),
-            PanelSpec(
-                "Age of the configuration",
-                "Since the configuration in force was read.",
-                "timeseries",
-                "s",
-                (Query(f"time() - {select(names.CONFIG_LAST_RELOAD)}", "{{instance}}"),),
-                minimum=0.0,
-                width=12,
-                height=6,
-            ),
-            PanelSpec(
-                "Builds",
-                "How many sidecars run which release, compiled or in pure Python.",
-                "table",
-                "short",
-                (Query(f"count by (part, release, implementation) ({names.BUILD_INFO.name})"),),
-                width=12,
-                height=6,
-            ),
-            _unobserved_panel(),
+            *_configuration_panels(),
         ),
+    )
+
+
+def _spool_panels() -> tuple[PanelSpec, ...]:
+    """What waits between the proxy and the spool."""
+    return (
+        PanelSpec(
+            "Waiting to be written",
+            "Bytes in memory that are not yet in the spool. A steady climb: the disk is too slow.",
+            "timeseries",
+            "bytes",
+            (Query(top(20, select(names.CAPTURE_QUEUE_BYTES)), "{{instance}}"),),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Events waiting to be written",
+            "Events in memory that are not yet in the spool.",
+            "timeseries",
+            "short",
+            (Query(top(20, select(names.CAPTURE_QUEUE_EVENTS)), "{{instance}}"),),
+            minimum=0.0,
+            width=6,
+        ),
+        PanelSpec(
+            "Writes the disk refused",
+            "Batches per second that could not be written to the spool; their events are counted as dropped.",
+            "timeseries",
+            "cps",
+            (Query(total(rate(names.SPOOL_WRITE_ERRORS)), "refused"),),
+            minimum=0.0,
+            width=6,
+        ),
+    )
+
+
+def _configuration_panels() -> tuple[PanelSpec, ...]:
+    """What the sidecar goes by."""
+    return (
+        PanelSpec(
+            "Configuration in force",
+            "Whether the newest configuration is the one in force. Refused: the sidecar's log names every fault.",
+            "state",
+            "short",
+            (Query(top(20, select(names.CONFIG_LAST_RELOAD_SUCCESSFUL)), "{{instance}}"),),
+            ((None, RED), (1.0, GREEN)),
+            values=((0.0, "refused", RED), (1.0, "in force", GREEN)),
+            width=6,
+        ),
+        PanelSpec(
+            "Configurations read",
+            "Configurations applied and refused per second, while running.",
+            "timeseries",
+            "cps",
+            (Query(total(rate(names.CONFIG_RELOADS), "outcome"), "{{outcome}}"),),
+            minimum=0.0,
+            width=6,
+        ),
+        PanelSpec(
+            "Age of the configuration",
+            "Since the configuration in force was read.",
+            "timeseries",
+            "s",
+            (Query(f"time() - {select(names.CONFIG_LAST_RELOAD)}", "{{instance}}"),),
+            minimum=0.0,
+            width=12,
+            height=6,
+        ),
+        PanelSpec(
+            "Builds",
+            "How many sidecars run which release, compiled or in pure Python.",
+            "table",
+            "short",
+            (Query(f"count by (part, release, implementation) ({names.BUILD_INFO.name})"),),
+            width=12,
+            height=6,
+        ),
+        _unobserved_panel(),
     )
 
 

@@ -107,12 +107,11 @@ class Sidecar:
         self.meters = Meters(
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
         )
-        header_names = HeaderNames(settings.read_headers)
         self._dialers = [_dialer(settings, settings.upstream, ALPN_HTTP1)]
         self._dialers.append(_dialer(settings, settings.grpc_upstream or settings.upstream, ALPN_HTTP2))
         self.pool = UpstreamPool(
             self._dialers[0],
-            header_names=header_names,
+            header_names=HeaderNames(settings.read_headers),
             max_idle=settings.max_idle_upstream,
             max_head_bytes=settings.max_head_bytes,
             max_connections=settings.max_upstream_connections,
@@ -120,18 +119,7 @@ class Sidecar:
         )
         self._readiness = Readiness(self._dialers[0], settings.ready_path, time.monotonic)
         capture = Capture(self.recorder, self.meters, settings.capture_policy())
-        self._parts = ProxyParts(
-            pool=self.pool,
-            routes=RouteTable(settings.default_model, settings.model_version),
-            header_names=header_names,
-            capture=capture,
-            meters=self.meters,
-            clock=clock,
-            event_ids=EventIds(random.getrandbits),
-            http2=None,
-            max_body_bytes=settings.max_body_bytes,
-            max_head_bytes=settings.max_head_bytes,
-        )
+        self._parts = _proxy_parts(settings, self.pool, capture, self.meters, clock)
         self._http2 = self._parts.http2 = http2_factory(
             settings,
             capture=capture,
@@ -318,6 +306,23 @@ def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Di
         files=upstream_files(settings),
         server_name=settings.upstream_server_name,
         alpn=alpn,
+    )
+
+
+def _proxy_parts(
+    settings: SidecarSettings, pool: UpstreamPool, capture: Capture, meters: Meters, clock: Clock
+) -> ProxyParts:
+    return ProxyParts(
+        pool=pool,
+        routes=RouteTable(settings.default_model, settings.model_version),
+        header_names=pool.header_names,
+        capture=capture,
+        meters=meters,
+        clock=clock,
+        event_ids=EventIds(random.getrandbits),
+        http2=None,
+        max_body_bytes=settings.max_body_bytes,
+        max_head_bytes=settings.max_head_bytes,
     )
 
 

@@ -93,15 +93,12 @@ def sidecar(
     if print_config:
         typer.echo(example_config(), nl=False)
         return
-    given = {
-        "upstream": upstream,
-        "listen_host": host,
-        "listen_port": port,
-        "admin_port": admin_port,
-        "spool_directory": spool_dir,
-        "sinks": sinks,
+    given = {"upstream": upstream, "listen_host": host, "listen_port": port, "admin_port": admin_port}
+    given_spool = {"spool_directory": spool_dir, "sinks": sinks}
+    arguments: dict[str, dict[str, Any]] = {
+        "sidecar": {**given, **given_spool},
+        "shipper": {"bootstrap_servers": bootstrap},
     }
-    arguments: dict[str, dict[str, Any]] = {"sidecar": given, "shipper": {"bootstrap_servers": bootstrap}}
     followed = LIVE_ANNOTATIONS if annotations_followed is None else tuple(annotations_followed.split(","))
     sources = Sources(dict(os.environ), config, annotations_file, followed, arguments)
     chosen = sources.read()

@@ -215,7 +215,9 @@ class RecorderClient(asyncio.Protocol):
         """Hand over what is left and end the recorder; False when that took longer than ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         self._stopping = True
-        if self._records or self._sent:
+        if (self._records or self._sent) and self._transport is None:
+            await self._connect()  # the last try: there is no time for pauses between tries any more
+        if (self._records or self._sent) and self._transport is not None:
             self._emptied.clear()
             self._flush()
             with contextlib.suppress(TimeoutError):

@@ -26,6 +26,7 @@ from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.spool.source import SpoolSource
 
 PATH = "/v2/models/iris/infer"
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -251,3 +252,24 @@ def sidecar(
     finally:
         running.stop()
         loop.close()
+
+
+@contextlib.contextmanager
+def between(
+    tmp_path: Path, script: Callable[[Upstream, socket.socket], None], **changes: object
+) -> Iterator[tuple[Running, Upstream]]:
+    """A sidecar in front of a model server that does what ``script`` says."""
+    upstream = Upstream(script)
+    try:
+        with sidecar(upstream.url, tmp_path, **changes) as running:
+            yield running, upstream
+    finally:
+        upstream.close()
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """Exactly so many bytes, or what came before the end."""
+    data = b""
+    while len(data) < size and (piece := connection.recv(min(65536, size - len(data)))):
+        data += piece
+    return data
