@@ -109,14 +109,7 @@ class Sidecar:
         )
         self._dialers = [_dialer(settings, settings.upstream, ALPN_HTTP1)]
         self._dialers.append(_dialer(settings, settings.grpc_upstream or settings.upstream, ALPN_HTTP2))
-        self.pool = UpstreamPool(
-            self._dialers[0],
-            header_names=HeaderNames(settings.read_headers),
-            max_idle=settings.max_idle_upstream,
-            max_head_bytes=settings.max_head_bytes,
-            max_connections=settings.max_upstream_connections,
-            queue_timeout_s=settings.queue_timeout_s,
-        )
+        self.pool = _pool(settings, self._dialers[0])
         self._readiness = Readiness(self._dialers[0], settings.ready_path, time.monotonic)
         capture = Capture(self.recorder, self.meters, settings.capture_policy())
         self._parts = _proxy_parts(settings, self.pool, capture, self.meters, clock)
@@ -140,18 +133,20 @@ class Sidecar:
         self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), time.time)  # noqa: S311 - chooses whom to measure
         self._live = LiveParts(self._parts, self._http2)
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
-        attributes = resource_attributes(os.environ, settings.resource)
-        own = SelfMetrics("sidecar", "python", attributes)
-        gpu = gpu_metrics(settings.gpu_interval_s, load_nvml())
-        self._collectors: list[Collector] = [
+        self._collectors = self._all_collectors(overhead)
+
+    def _all_collectors(self, overhead: OverheadMeters) -> list[Collector]:
+        attributes = resource_attributes(os.environ, self.settings.resource)
+        gpu = gpu_metrics(self.settings.gpu_interval_s, load_nvml())
+        return [
             self.meters,
             FinishingMetrics(self.recorder),
             overhead,
             QueueMetrics(self.pool, self.recorder),
             self.reloader,
-            own,
+            SelfMetrics("sidecar", "python", attributes),
+            *([] if gpu is None else [gpu]),
         ]
-        self._collectors += [] if gpu is None else [gpu]
 
     def stop(self) -> None:
         """Begin the end: what SIGTERM does."""
@@ -306,6 +301,17 @@ def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Di
         files=upstream_files(settings),
         server_name=settings.upstream_server_name,
         alpn=alpn,
+    )
+
+
+def _pool(settings: SidecarSettings, dialer: Dialer) -> UpstreamPool:
+    return UpstreamPool(
+        dialer,
+        header_names=HeaderNames(settings.read_headers),
+        max_idle=settings.max_idle_upstream,
+        max_head_bytes=settings.max_head_bytes,
+        max_connections=settings.max_upstream_connections,
+        queue_timeout_s=settings.queue_timeout_s,
     )
 
 
