@@ -48,8 +48,10 @@ class SidecarSettings:
     keep what failed, whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a
     stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that.
     ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value
-    only. ``capture_headers``: headers written on the event, of requests and of answers, in any case; those of
-    ``keep_headers`` are too. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the
+    only (a name may stand there with several values); they are written on the event, as ``capture_headers`` are.
+    ``capture_headers``: headers written on the event, of requests and of answers, in any case, over HTTP/1.1 and over
+    HTTP/2 (gRPC's metadata and trailers too; ``host`` is what it calls ``:authority``); where one stands twice, its
+    last value. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the
     name used where the path has none; an empty text is the workload. ``model_version``: the version used where the path
     has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of the
     label values of metrics; streams beyond it count as "other". ``max_idle_upstream``: connections to the model server
@@ -177,15 +179,16 @@ class SidecarSettings:
         )
 
     @property
-    def kept_for(self) -> dict[str, str]:
+    def kept_for(self) -> tuple[tuple[str, str], ...]:
         """The headers of ``keep_headers``, lower case, with the value each must have; an empty text is any."""
         pairs = (text.partition("=") for text in self.keep_headers)
-        return {name.strip().lower(): value.strip() for name, _, value in pairs}
+        return tuple((name.strip().lower(), value.strip()) for name, _, value in pairs)
 
     @property
     def read_headers(self) -> tuple[str, ...]:
         """The headers that are read for the event or for a rule, lower case."""
-        return tuple(dict.fromkeys([*(name.lower() for name in self.capture_headers), *self.kept_for]))
+        named = [*(name.lower() for name in self.capture_headers), *(name for name, _ in self.kept_for)]
+        return tuple(dict.fromkeys(named))
 
     @property
     def default_model(self) -> str:
@@ -215,7 +218,7 @@ class SidecarSettings:
             *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *_header_faults("capture_headers", self.capture_headers),
-            *_header_faults("keep_headers", tuple(self.kept_for)),
+            *_header_faults("keep_headers", tuple(name for name, _ in self.kept_for)),
             *below_zero(self, ("keep_slower_than_s", "watch_config_s", "gpu_interval_s")),
             *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from driftline import names
 from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request
+from logger_sidecar.traces import valid_traceparent
 
 (
     _HOP,
@@ -273,7 +274,7 @@ def _take(head: Head, code: int, name: bytes, value: bytes) -> None:
     elif code >= _ID:
         _take_id(head, code, value)
     elif code == _TRACE:
-        head.traceparent = value.decode("latin-1")
+        head.traceparent = valid_traceparent(value) if head.traceparent is None else None  # of two, neither counts
     elif code == _AGENT:
         head.is_probe = value.startswith(b"kube-probe")
     elif code == _CONTENT_ENCODING:
@@ -361,6 +362,8 @@ class ResponseReader(_Reader):
 
 def _find_id(head: Head) -> None:
     written = head.request_id.encode("latin-1")
+    if head.headers and head.request_id in head.headers.values():
+        return  # events carry the header it stands in: no other request says the same
     if written and head.raw.count(written) == 1:
         before, _, behind = head.raw.partition(written)
         if before.endswith(b": ") and behind.startswith(b"\r\n"):

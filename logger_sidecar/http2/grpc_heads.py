@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from driftline import names
 from logger_sidecar.http2.header_blocks import Fields
+from logger_sidecar.traces import valid_traceparent
 
 PROTOCOL_V2 = "v2-grpc"
 PROTOCOL_OTHER = "grpc"
 _SERVICE = b"/inference.GRPCInferenceService/"
 _ID_RANKS = {name.encode(): rank for rank, name in enumerate(names.REQUEST_ID_HEADERS)}
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
+_AUTHORITY = b":authority"
 _TRACEPARENT = names.HEADER_TRACEPARENT.encode()
 _VARIANT = names.HEADER_VARIANT.encode()
 _ID_LIMIT_BYTES = 512
@@ -102,7 +104,9 @@ class HeadMeaning:
 
     def __init__(self, methods: Methods, captured: Collection[str] = ()) -> None:
         self._methods = methods
-        self._captured = frozenset(name.lower().encode() for name in captured)
+        self._captured = {name.lower().encode(): name.lower() for name in captured}
+        if b"host" in self._captured:
+            self._captured[_AUTHORITY] = "host"  # what HTTP/2 calls it
 
     def __call__(self, fields: Fields) -> CallHead:
         """What these fields say."""
@@ -117,10 +121,11 @@ class HeadMeaning:
                     rank, head.request_id = given, _text(value)
             elif name in _TAKERS:
                 _TAKERS[name](head, value)
-            if name in self._captured:
+            kept = self._captured.get(name)
+            if kept is not None:
                 if head.headers is _NO_HEADERS:
                     head.headers = {}
-                head.headers[_text(name)] = _text(value)
+                head.headers[kept] = _text(value)
         head.names_request_id = rank == 0
         head.list_bytes = size
         head.method = self._methods.of(head.path)
@@ -162,7 +167,7 @@ def _take_timeout(head: CallHead, value: bytes) -> None:
 
 
 def _take_trace(head: CallHead, value: bytes) -> None:
-    head.traceparent = _text(value)
+    head.traceparent = valid_traceparent(value) if head.traceparent is None else None  # of two, neither counts
 
 
 def _take_variant(head: CallHead, value: bytes) -> None:

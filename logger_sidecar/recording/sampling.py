@@ -7,8 +7,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 def is_sampled(request_id: str, rate: float) -> bool:
@@ -28,13 +28,13 @@ class Sampler:
 
     ``rate``: in [0, 1]. ``keep_errors``: keep what failed (status 500 or above, a gRPC status that blames the server,
     an error inside a stream). ``keep_slower_than_s``: keep what took longer. ``keep_headers``: keep requests with
-    one of these headers (lower case); a value of "" is any value.
+    one of these headers (name in lower case, and value; a value of "" is any value).
     """
 
     rate: float = 1.0
     keep_errors: bool = True
     keep_slower_than_s: float = math.inf
-    keep_headers: Mapping[str, str] = field(default_factory=dict)
+    keep_headers: Sequence[tuple[str, str]] = ()
 
     @property
     def keeps_all(self) -> bool:
@@ -55,4 +55,4 @@ class Sampler:
         return self.rate if is_sampled(request_id, self.rate) else None
 
     def _is_kept_for(self, headers: Mapping[str, str]) -> bool:
-        return any(name in headers and wanted in ("", headers[name]) for name, wanted in self.keep_headers.items())
+        return any(name in headers and wanted in ("", headers[name]) for name, wanted in self.keep_headers)

@@ -63,7 +63,7 @@ def test_any_setting_of_sidecar_and_shipper_is_an_annotation_that_they_read_back
     chosen = Sources(found).read()
     assert chosen.sidecar.max_body_bytes == 2048
     assert chosen.sidecar.capture_headers == ("X-Team", "x-user")
-    assert chosen.sidecar.kept_for == {"x-debug": "1"}
+    assert chosen.sidecar.kept_for == (("x-debug", "1"),)
     assert chosen.sidecar.sinks == ("kafka", "https://broker/shop")
     assert (chosen.sidecar.drop_policy, chosen.sidecar.ready_path) == ("oldest", "/v2/health/ready")
     assert chosen.shipper is not None

@@ -11,6 +11,8 @@ import pytest
 
 from tests.logger_sidecar.wire import OK, PATH, Upstream, answering, post, read_all, read_message, sidecar
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 @pytest.fixture
 def served() -> Iterator[list[Upstream]]:
@@ -33,7 +35,7 @@ def test_a_health_request_passes_byte_for_byte_both_ways(tmp_path: Path, served:
 
 def test_an_inference_with_an_id_reaches_the_model_server_unchanged(tmp_path: Path, served: list[Upstream]) -> None:
     served.append(Upstream(answering(OK)))
-    request = post(b'{"inputs": []}', "X-Request-Id: r-1", "traceparent: 00-a-b-01")
+    request = post(b'{"inputs": []}', "X-Request-Id: r-1", f"traceparent: {TRACE}")
     with sidecar(served[0].url, tmp_path) as running:
         answer = running.ask(request)
         assert served[0].requests == [request]  # no Content-Type was sent, and none was added
@@ -42,7 +44,7 @@ def test_an_inference_with_an_id_reaches_the_model_server_unchanged(tmp_path: Pa
     assert (event.request_id, event.model, event.protocol, event.status_code) == ("r-1", "iris", "v2", 200)
     assert (event.request.body, event.response.body) == (b'{"inputs": []}', b"{}")
     assert (event.request.content_type, event.response.content_type) == (None, "application/json")
-    assert event.traceparent == "00-a-b-01"
+    assert event.traceparent == TRACE
     assert event.time_ns == 1_700_000_000_000_000_000
     assert event.duration_ms >= event.ttfb_ms > 0
 

@@ -31,13 +31,15 @@ def test_the_share_kept_is_the_rate() -> None:
         (False, 2.0, {}, None),
         (False, 0.1, {"x-debug": "anything"}, 1.0),
         (False, 0.1, {"x-tenant": "gold"}, 1.0),
+        (False, 0.1, {"x-tenant": "platinum"}, 1.0),
         (False, 0.1, {"x-tenant": "silver"}, None),
     ],
 )
 def test_rules_keep_at_rate_one_what_the_share_would_not(
     failed: bool, duration_s: float, headers: dict[str, str], kept: float | None
 ) -> None:
-    sampler = Sampler(rate=0.0, keep_slower_than_s=2.0, keep_headers={"x-debug": "", "x-tenant": "gold"})
+    wanted = (("x-debug", ""), ("x-tenant", "gold"), ("x-tenant", "platinum"))
+    sampler = Sampler(rate=0.0, keep_slower_than_s=2.0, keep_headers=wanted)
     assert sampler.kept_rate("r", failed=failed, duration_s=duration_s, headers=headers) == kept
 
 
