@@ -77,6 +77,7 @@ class OpenCall:
         "_beginning",
         "_event_id",
         "_first_byte_s",
+        "_first_message_s",
         "_head",
         "_method",
         "_parts",
@@ -97,6 +98,8 @@ class OpenCall:
         self._event_id = parts.event_ids.new(self._time_ns)
         self._request_id = head.request_id
         self._first_byte_s = 0.0
+        #: When the first message of a streamed answer was whole; 0.0 until then, and where the answer is no stream.
+        self._first_message_s = 0.0
         self._answer: CallHead | None = None
         self._trailers = _NO_TRAILERS
         self._beginning = NO_BEGINNING
@@ -127,6 +130,7 @@ class OpenCall:
         if head.is_informational:
             return b""
         self._answer = head
+        self._first_byte_s = self._parts.now_s()
         if head.names_request_id:
             self._request_id = head.request_id
             return b""
@@ -141,9 +145,9 @@ class OpenCall:
 
     def take_response(self, data: bytes, start: int, end: int) -> None:
         """A piece of the answer's messages passed."""
-        if not self._first_byte_s:
-            self._first_byte_s = self._parts.now_s()
         self.response.append(data, start, end)
+        if self._method.streams and not self._first_message_s and self.response.has_message:
+            self._first_message_s = self._parts.now_s()
 
     # --- its end --------------------------------------------------------------------------------------------------
     def complete(self, trailers: CallHead | None) -> None:
@@ -220,6 +224,8 @@ class OpenCall:
         response = self.response.kept
         now_s = parts.now_s()
         request_id = self._request_id or self._begins_with().id or self._event_id
+        is_stream = self._is_stream
+        stream_error, has_content = self._stream_error(response)
         return Call(
             route=self._route(),
             event_id=self._event_id,
@@ -237,8 +243,9 @@ class OpenCall:
             truncated=self.request.is_cut or self.response.is_cut or len(request) < self.request.seen_bytes,
             traceparent=head.traceparent,
             variant=trailers.variant or (answer.variant if answer is not None else ""),
-            chunk_count=self.response.count if self._is_stream else 0,
-            stream_error=self._stream_error(response),
+            chunk_count=self.response.count if is_stream else 0,
+            first_message_s=self._first_message_s if is_stream and has_content else 0.0,
+            stream_error=stream_error,
             not_observable=self._not_observable(request),
         )
 
@@ -300,13 +307,14 @@ class OpenCall:
         except zlib.error:
             return b""
 
-    def _stream_error(self, response: bytes) -> str:
+    def _stream_error(self, response: bytes) -> tuple[str, bool]:
+        """The first error among a stream's messages, and whether anything else came before it."""
         if not self._is_v2 or not self._method.streams:
-            return ""
-        for message in split_messages(response, _LOOKED_AT_MESSAGES):
+            return "", True
+        for rank, message in enumerate(split_messages(response, _LOOKED_AT_MESSAGES)):
             if error := error_of_stream_response(message, self._beginning.model):
-                return error
-        return ""
+                return error, rank > 0
+        return "", True
 
     def _not_observable(self, request: bytes) -> str:
         if not self._is_v2 or self.request.seen_bytes >= _SHARED_MEMORY_BYTES:

@@ -59,6 +59,11 @@ class Messages:
         """Whether something is missing: not kept, or never sent."""
         return self.truncated or self._left > 0 or bool(self._prefix)
 
+    @property
+    def has_message(self) -> bool:
+        """Whether the first message is whole."""
+        return self.count > 1 or (self.count == 1 and not self._left)
+
     def append(self, data: bytes, start: int, end: int) -> None:
         """``data[start:end]`` passed."""
         size = end - start

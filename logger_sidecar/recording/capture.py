@@ -48,7 +48,8 @@ class Call:
 
     ``request``, ``response``: bodies are the messages as they were on the wire, length prefixes included, as far as
     there was room. ``request_bytes``, ``response_bytes``: all that passed. ``code``: the status code that the
-    metrics count; the event says 200 and the gRPC status.
+    metrics count; the event says 200 and the gRPC status. ``first_message_s``: when the first message of a streamed
+    answer was there; 0.0 where there was none.
     """
 
     route: Route
@@ -68,6 +69,7 @@ class Call:
     traceparent: str | None = None
     variant: str = ""
     chunk_count: int = 0
+    first_message_s: float = 0.0
     stream_error: str = ""
     not_observable: str = ""
 
@@ -235,6 +237,7 @@ class Capture:
             truncated=call.truncated,
             traceparent=call.traceparent,
             chunk_count=call.chunk_count,
+            ttft_ms=(call.first_message_s - call.started_s) * 1e3 if call.first_message_s else 0.0,
             stream_error=call.stream_error,
             not_observable=call.not_observable,
             request=call.request,
