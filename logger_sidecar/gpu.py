@@ -4,6 +4,7 @@ Runs alone too, with pynvml (the package nvidia-ml-py) and prometheus_client: ``
 the figures once. (NVML API reference: docs.nvidia.com/deploy/nvml-api)
 """
 
+import ctypes
 import importlib
 import logging
 import sys
@@ -22,6 +23,8 @@ _log = logging.getLogger("driftline.gpu")
 _T = TypeVar("_T")
 #: Figures older than this many readings are shown no more: the driver does not answer.
 _STALE_READINGS = 3
+#: What a driver brings along and pynvml reads from.
+_DRIVER_LIBRARY = "libnvidia-ml.so.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,15 @@ _GAUGES: tuple[tuple[names.Metric, Callable[[DeviceFigures], float | None]], ...
     (names.GPU_PROCESSES, lambda device: device.processes),
     (names.GPU_PROCESS_MEMORY, lambda device: device.process_memory_bytes),
 )
+
+
+def has_driver(library: str = _DRIVER_LIBRARY) -> bool:
+    """Whether there is a driver to ask. Without one pynvml would be several MB of memory for nothing."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def load_nvml() -> Any | None:

@@ -23,7 +23,7 @@ from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
-from logger_sidecar.gpu import gpu_metrics, load_nvml
+from logger_sidecar.gpu import gpu_metrics, has_driver, load_nvml
 from logger_sidecar.http1.heads import HeaderNames
 from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2_serving import http2_factory
@@ -137,7 +137,7 @@ class Sidecar:
 
     def _all_collectors(self, overhead: OverheadMeters) -> list[Collector]:
         attributes = resource_attributes(os.environ, self.settings.resource)
-        gpu = gpu_metrics(self.settings.gpu_interval_s, load_nvml())
+        gpu = gpu_metrics(self.settings.gpu_interval_s, load_nvml() if has_driver() else None)
         return [
             self.meters,
             FinishingMetrics(self.recorder),

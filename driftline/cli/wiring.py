@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from driftline.cli.conductor import follow
 from driftline.clock import Clock
 from driftline.errors import MonitorError
-from driftline.monitors import Monitor, parse_monitor
 
 if TYPE_CHECKING:
     from collector.store import Store
     from detectors.reference import Reference
+    from driftline.monitors import Monitor
 
 ENV_CLOCK = "DRIFTLINE_CLOCK"
 DEFAULT_DATA_DIR = Path(".driftline")
@@ -24,7 +24,7 @@ DEFAULT_DATA_DIR = Path(".driftline")
 class MonitorFile:
     """A monitor and the file it was read from; paths inside a monitor are relative to that file."""
 
-    monitor: Monitor
+    monitor: "Monitor"
     path: Path
 
     @property
@@ -41,6 +41,9 @@ def clock() -> Clock:
 
 def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
     """All ``*.yaml`` and ``*.yml`` monitors of a directory by name; raises MonitorError with the faults of all."""
+    # Not above: the sidecar needs no monitors, and pydantic behind them is 6 MB of every sidecar.
+    from driftline.monitors import parse_monitor
+
     if not directory.is_dir():
         raise MonitorError(str(directory), ["is not a directory of monitor files"])
     found: dict[str, MonitorFile] = {}
@@ -61,7 +64,7 @@ def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
     return found
 
 
-def monitors_of(files: Mapping[str, MonitorFile]) -> dict[str, Monitor]:
+def monitors_of(files: Mapping[str, MonitorFile]) -> dict[str, "Monitor"]:
     """The monitors alone, by name."""
     return {name: file.monitor for name, file in files.items()}
 
@@ -82,7 +85,7 @@ def open_store(database_url: str) -> "Store":
     return Store(database_url)
 
 
-def _reference(monitor: Monitor, source: Path, cache_dir: Path) -> "Reference":
+def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference":
     from detectors.reference import build_reference, load_frame, load_reference
 
     if not source.is_file():

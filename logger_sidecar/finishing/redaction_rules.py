@@ -21,7 +21,6 @@ from driftline import names
 from logger_sidecar.finishing.json_paths import JsonPath, PathError, parse_path
 from logger_sidecar.finishing.redaction_patterns import PatternError, TextPattern, compile_pattern
 
-MIN_KEY_BYTES = 16
 #: What an event is found by, or a body read with; without them it would be of no use.
 _KEPT_HEADERS = frozenset({*names.REQUEST_ID_HEADERS, names.HEADER_VARIANT, names.HEADER_BINARY_LENGTH})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

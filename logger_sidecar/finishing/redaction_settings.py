@@ -1,19 +1,25 @@
 """From settings to what the finishing process is told: the rules, and the key of their hashes from its file."""
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from logger_sidecar.finishing.redaction_rules import MIN_KEY_BYTES, parse_rules
 from logger_sidecar.finishing.wire import Setup
+
+MIN_KEY_BYTES = 16
+#: Loaded only where there are rules: the library of patterns behind it would be 3 MB of every sidecar's proxy.
+_RULES = "logger_sidecar.finishing.redaction_rules"
 
 
 def redaction_faults(rules: Sequence[str], key_file: Path | None) -> list[str]:
     """Every fault of the rules, and of the key where one of them needs it, as a sentence."""
-    parsed, faults = parse_rules(rules)
+    faults: list[str] = []
+    needs_key = False
+    if rules:
+        parsed, faults = importlib.import_module(_RULES).parse_rules(rules)
+        needs_key = parsed.needs_key
     if key_file is None:
-        return (
-            [*faults, "redact_key_file is not given, and a rule of redact makes a hash"] if parsed.needs_key else faults
-        )
+        return [*faults, "redact_key_file is not given, and a rule of redact makes a hash"] if needs_key else faults
     try:
         size = len(_read_key(key_file))
     except OSError as error:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from driftline import names
 from driftline.testing import ManualClock
-from logger_sidecar.gpu import GpuMetrics, NvmlReader, gpu_metrics, load_nvml
+from logger_sidecar.gpu import GpuMetrics, NvmlReader, gpu_metrics, has_driver, load_nvml
 from tests.logger_sidecar.fake_nvml import (
     NVML_ERROR_GPU_IS_LOST,
     NVML_ERROR_LIBRARY_NOT_FOUND,
@@ -103,6 +103,11 @@ def test_without_a_driver_the_thread_ends_and_nothing_failed() -> None:
 def test_nobody_looks_when_told_not_to() -> None:
     assert gpu_metrics(0.0, FakeNvml([h100()])) is None
     assert gpu_metrics(1.0, None) is None
+
+
+def test_a_driver_is_there_where_its_library_can_be_loaded() -> None:
+    assert has_driver("libc.so.6")
+    assert not has_driver("libdriftline-has-no-such-library.so.1")
 
 
 def test_the_fake_answers_what_the_library_offers() -> None:
