@@ -47,39 +47,39 @@ class SidecarSettings:
     a request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``:
     keep what failed, whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a
     stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that.
-    ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value
-    only (a name may stand there with several values); they are written on the event, as ``capture_headers`` are.
+    ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value only
+    (a name may stand there with several values); they are written on the event, as ``capture_headers`` are.
     ``capture_headers``: headers written on the event, of requests and of answers, in any case, over HTTP/1.1 and over
     HTTP/2 (gRPC's metadata and trailers too; ``host`` is what it calls ``:authority``); where one stands twice, its
-    last value. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the
-    name used where the path has none; an empty text is the workload. ``model_version``: the version used where the path
-    has none. ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of the
-    label values of metrics; streams beyond it count as "other". ``max_idle_upstream``: connections to the model server
-    kept for the next request. ``max_upstream_connections``: connections to the model server that may be open; requests
-    that find all of them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``:
-    longest such wait, then 503. ``ready_path``: asked with GET to tell whether the model server is ready, such as
+    last value. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the name used
+    where the path has none; an empty text is the workload. ``model_version``: the version used where the path has none.
+    ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of the label
+    values of metrics; streams beyond it count as "other". ``max_idle_upstream``: connections to the model server kept
+    for the next request. ``max_upstream_connections``: connections to the model server that may be open; requests that
+    find all of them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``: longest
+    such wait, then 503. ``ready_path``: asked with GET to tell whether the model server is ready, such as
     /v2/health/ready; empty: a connection to it is enough. ``upstream_ca``: who signed the certificate of an https
     upstream; empty: one of those that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to
     it. ``upstream_server_name``: the name its certificate must have; empty: the host. ``connect_timeout_s``: longest
     wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
     ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
     flight at the end. ``grace_period_s``: time for all of the end: the requests, then the spool and its shipper; no
-    longer than the pod's terminationGracePeriodSeconds. ``sinks``: where events go, each a URL or "kafka"; with none
-    the spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the "newest" event, which is
-    then not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the spool is flushed to the
-    disk, so that it outlives a crash of the machine: with each full "segment", each written "batch", or "never" (which
-    leaves it to the system, within half a minute). ``log_level``: how much is said on standard error.
-    ``watch_config_s``: seconds between two looks whether the configuration's files changed; 0 waits for SIGHUP.
-    ``gpu_interval_s``: seconds between two looks at the machine's NVIDIA devices, where pynvml is installed and there
-    are any; 0 looks at none. ``grpc_upstream``: where the model server speaks gRPC, ``http://HOST:PORT``; empty: the
-    same as ``upstream``. ``grpc_listen_port``: a further port, for gRPC alone; ``listen_port`` takes gRPC, too.
-    ``grpc_capture_methods``: methods whose calls are captured besides those of inference.GRPCInferenceService, as
-    ``package.Service/Method``. ``grpc_capture_bytes``: how much the calls in flight may keep of their bodies, all
-    together; past it bodies are cut. ``grpc_max_calls``: calls of one connection that are followed at a time;
-    inferences beyond it are dropped. ``redact``: what is taken out of headers and bodies before they are written, as
-    rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with " => hash" behind it for a hash in its place;
-    in the environment a JSON list, where a rule holds a comma. ``redact_key_file``: holds the key of the hashes, at
-    least 16 bytes. ``max_decoded_bytes``: how much of a body is decoded to be folded or redacted.
+    longer than the pod's terminationGracePeriodSeconds, which ``driftline inject`` raises to it. ``sinks``: where
+    events go, each a URL or "kafka"; with none the spool is read by somebody else. ``drop_policy``: what goes when the
+    spool is full: the "newest" event, which is then not taken, or the "oldest" segment, which its readers then lose.
+    ``fsync``: when the spool is flushed to the disk, so that it outlives a crash of the machine: with each full
+    "segment", each written "batch", or "never" (which leaves it to the system, within half a minute). ``log_level``:
+    how much is said on standard error. ``watch_config_s``: seconds between two looks whether the configuration's files
+    changed; 0 waits for SIGHUP. ``gpu_interval_s``: seconds between two looks at the machine's NVIDIA devices, where
+    pynvml is installed and there are any; 0 looks at none. ``grpc_upstream``: where the model server speaks gRPC,
+    ``http://HOST:PORT``; empty: the same as ``upstream``. ``grpc_listen_port``: a further port, for gRPC alone;
+    ``listen_port`` takes gRPC, too. ``grpc_capture_methods``: methods whose calls are captured besides those of
+    inference.GRPCInferenceService, as ``package.Service/Method``. ``grpc_capture_bytes``: how much the calls in flight
+    may keep of their bodies, all together; past it bodies are cut. ``grpc_max_calls``: calls of one connection that are
+    followed at a time; inferences beyond it are dropped. ``redact``: what is taken out of headers and bodies before
+    they are written, as rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with " => hash" behind it for
+    a hash in its place; in the environment a JSON list, where a rule holds a comma. ``redact_key_file``: holds the key
+    of the hashes, at least 16 bytes. ``max_decoded_bytes``: how much of a body is decoded to be folded or redacted.
     """
 
     upstream: str = "http://127.0.0.1:8000"

@@ -8,6 +8,10 @@ name; one elsewhere that targets the number goes past the sidecar until its ``ta
 A KServe InferenceService takes it as a container that alone declares a port, which is where Knative sends requests.
 In a SeldonDeployment the port declared for the executor becomes the sidecar's; the model is told to stay on its own.
 
+The pod's ``terminationGracePeriodSeconds`` is raised to the sidecar's ``grace_period_s`` where it is shorter, and never
+lowered. Of an InferenceService only where it stands already or its mode is a plain Deployment: Knative refuses the
+field, and gives its pods the revision's timeout (300 s) instead.
+
 Injecting twice changes nothing; injecting again with other options updates. Unknown kinds pass through untouched.
 Comments of the YAML are lost.
 """
@@ -20,6 +24,7 @@ import yaml
 
 from driftline.names import ANNOTATION_PREFIX
 from logger_sidecar.inject import container as inject_container
+from logger_sidecar.inject.grace import FIELD, SELDON_DEFAULT_S, grant_grace
 from logger_sidecar.inject.options import SCRAPED, InjectError, InjectOptions, annotated, wanted
 from logger_sidecar.inject.pod import Redirect, inject_pod
 from logger_sidecar.inject.service import redirect_services
@@ -31,6 +36,9 @@ _VARIANT = ANNOTATION_PREFIX + "variant"
 _KSERVE_DEFAULT_PORT = 8080
 #: Seldon Core v1 tells its model servers by this variable where to listen, unless it is set.
 _SELDON_PORT_ENV = "PREDICTIVE_UNIT_HTTP_SERVICE_PORT"
+_KSERVE_MODE = "serving.kserve.io/deploymentMode"
+#: KServe's words, old and new, for a plain Deployment instead of a Knative service.
+_KSERVE_PLAIN = frozenset({"RawDeployment", "Standard"})
 
 
 def inject(documents: Sequence[Mapping[str, Any]], options: InjectOptions) -> list[dict[str, Any]]:
@@ -84,7 +92,9 @@ def _inject_workload(
         _drop_empty(template)
         return
     chosen = annotated(annotations, options, subject)
-    redirect = inject_pod(_mapping(template, "spec", subject), chosen, _name(document), subject)
+    spec = _mapping(template, "spec", subject)
+    redirect = inject_pod(spec, chosen, _name(document), subject)
+    grant_grace(spec, chosen, subject)
     _scraped(metadata, chosen)
     redirect_services(others, _namespace(document), metadata.get("labels") or {}, redirect)
 
@@ -108,6 +118,8 @@ def _inject_kserve(document: dict[str, Any], options: InjectOptions, subject: st
         redirect = inject_pod(pod, chosen, _name(document), subject, native=False)
     predictor.update(containers=pod["containers"], volumes=pod["volumes"])
     _only_port(predictor["containers"], redirect)
+    if FIELD in predictor or annotations.get(_KSERVE_MODE) in _KSERVE_PLAIN:
+        grant_grace(predictor, chosen, subject)
     _scraped(metadata, chosen)
 
 
@@ -129,6 +141,7 @@ def _inject_seldon(document: dict[str, Any], options: InjectOptions, subject: st
             _restore_seldon_port(spec)
             redirect = inject_pod(spec, variant, f"{_name(document)}-{predictor.get('name', index)}", where)
             _seldon_port(spec["containers"], redirect, chosen.listen_port)
+            grant_grace(spec, chosen, where, SELDON_DEFAULT_S)
 
 
 def _with_port(options: InjectOptions, port: int) -> InjectOptions:

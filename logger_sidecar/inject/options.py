@@ -27,7 +27,8 @@ class InjectOptions:
 
     ``everything``: also workloads without ``driftline.io/inject: "true"`` (``"false"`` is always obeyed).
     ``upstream_port``: port of the model server; None takes it from the container's ports. ``kafka_bootstrap``: empty
-    ships nothing, the spool is read by a collector beside it. ``cpu``, ``memory``: requests; ``..._limit``: limits.
+    ships nothing, the spool is read by a collector beside it. ``cpu``, ``memory``: requests; ``..._limit``: limits of
+    proxy, recorder, finishing and shipper together (docs/sidecar.md says what each takes).
     ``grpc_port``: port of the model server's gRPC; the sidecar takes it over on ``grpc_listen_port``.
     ``config_map``: a ConfigMap whose key ``sidecar.yaml`` is the configuration file, followed while running.
     ``tls_secret``: a Secret with ``tls.crt`` and ``tls.key``, shown to clients. ``env_secret``: a Secret whose keys are
@@ -50,7 +51,7 @@ class InjectOptions:
     model: str = ""
     model_version: str = ""
     cpu: str = "100m"
-    cpu_limit: str = "1"
+    cpu_limit: str = "2"
     memory: str = "128Mi"
     memory_limit: str = "512Mi"
     run_as_user: int = 65532
