@@ -4,8 +4,9 @@ Where a part lacks, the tests that need it are skipped and say how to install it
 fail instead. The end of every run says which parts it used and which it lacked.
 """
 
+import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,17 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("quick", max_examples=15, deadline=None)
     settings.register_profile("thorough", max_examples=200, deadline=None)
     settings.load_profile(os.environ.get("DRIFTLINE_HYPOTHESIS", "quick"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collect without looking for garbage, and never look afterwards at what is there then: it stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

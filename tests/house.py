@@ -5,7 +5,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,57 +50,77 @@ def _hidden(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file."""
+    """One Python file; what is asked of its syntax is found once and kept, because many tests ask."""
 
     path: Path
     text: str
-    tree: ast.Module
 
     @property
     def name(self) -> str:
         """The path from the root, for messages."""
         return str(self.path.relative_to(ROOT))
 
-    def imports(self) -> Iterator[tuple[str, int, bool]]:
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The file as syntax."""
+        return ast.parse(self.text)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the syntax, in no order."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> tuple[tuple[str, int, bool], ...]:
         """Every import: the module's dotted name, the line, and whether it stands inside a function."""
-        yield from _imports(self.tree, inside=False)
+        return tuple(_imports(self.tree, inside=False))
 
-    def functions(self) -> Iterator[tuple[str, int]]:
+    @cached_property
+    def functions(self) -> tuple[tuple[str, int], ...]:
         """Every function with the lines from its first decorator or ``def`` to its end."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+        return tuple(
+            (node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
+            for node in self.nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
 
-    def strings(self) -> Iterator[tuple[str, int]]:
+    @cached_property
+    def strings(self) -> tuple[tuple[str, int], ...]:
         """Every string that is no docstring, with its line."""
         docstrings = {
             id(node.body[0].value)
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                yield node.value, node.lineno
+        return tuple(
+            (node.value, node.lineno)
+            for node in self.nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        )
 
 
 def _imports(node: ast.AST, *, inside: bool) -> Iterator[tuple[str, int, bool]]:
+    if isinstance(node, ast.expr):  # no import stands in an expression, and most of a tree is expressions
+        return
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from ((alias.name, child.lineno, inside) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             yield child.module or "", child.lineno, inside
-        function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
         yield from _imports(child, inside=inside or function)
+
+
+@cache
+def _module(path: Path) -> Module:
+    return Module(path, path.read_text())
 
 
 @cache
 def modules(*folders: str) -> tuple[Module, ...]:
     """The Python files of some top-level folders."""
-    found = []
-    for path in own_files():
-        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders:
-            text = path.read_text()
-            found.append(Module(path, text, ast.parse(text)))
-    return tuple(found)
+    return tuple(
+        _module(path) for path in own_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders
+    )
