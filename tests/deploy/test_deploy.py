@@ -1,6 +1,7 @@
 """The deployment files name commands, options, settings and ports that exist."""
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import tomllib
@@ -140,6 +141,44 @@ def test_the_image_holds_every_package_of_the_wheel() -> None:
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     containerfile = (DEPLOY / "Containerfile").read_text()
     assert [name for name in packages if f"COPY {name} {name}" not in containerfile] == []
+
+
+def extras_of_the_sidecars_image() -> list[str]:
+    found = re.search(r"^ARG SIDECAR_EXTRAS=(\S+)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1].split(",")
+
+
+def test_the_images_install_extras_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (DEPLOY / "Containerfile").read_text()
+    named = [word for group in re.findall(r"'\.\[([\w,]+)\]'|SIDECAR_EXTRAS=([\w,]+)", text) for word in group if word]
+    assert len(named) >= 3  # both images, and what the comment offers
+    assert {extra for words in named for extra in words.split(",")} <= set(project["optional-dependencies"])
+
+
+def test_the_sidecars_image_has_the_cheaper_client_of_kafka_and_no_library_of_tables() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = extras_of_the_sidecars_image()
+    assert {"sidecar", "confluent"} <= set(extras)
+    required = " ".join(word for extra in extras for word in project["optional-dependencies"][extra])
+    assert [name for name in ("pyarrow", "numpy", "pandas", "sqlalchemy", "fastapi") if name in required] == []
+
+
+def test_what_the_images_install_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    extras = [*extras_of_the_sidecars_image(), "objects"]
+    required = [re.match(r"[\w-]+", word) for extra in extras for word in project["optional-dependencies"][extra]]
+    assert {found[0].lower() for found in required if found} <= pinned
+
+
+def test_every_file_that_the_build_needs_is_in_the_image() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    hooks = project["tool"]["hatch"].get("build", {}).get("hooks", {})
+    needed = [project["project"]["readme"], "constraints.txt", *(["hatch_build.py"] if "custom" in hooks else [])]
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    assert set(needed) <= {name for line in copied for name in line.split()}
 
 
 def has_compose() -> bool:
