@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import uvloop
 from prometheus_client.registry import Collector
@@ -36,13 +37,14 @@ from logger_sidecar.proxy.readiness import Readiness
 from logger_sidecar.proxy.stopwatch import OverheadMeters, Stopwatches
 from logger_sidecar.proxy.tls import ALPN_HTTP1, ALPN_HTTP2
 from logger_sidecar.proxy.upstream_pool import UpstreamPool
+from logger_sidecar.queue_metrics import QueueMetrics
 from logger_sidecar.recording.capture import Capture
 from logger_sidecar.recording.event_ids import EventIds
 from logger_sidecar.recording.finishing_metrics import FinishingMetrics
 from logger_sidecar.recording.meters import Meters
 from logger_sidecar.recording.recorder_client import RecorderClient, StartRecorder, start_recorder_process
 from logger_sidecar.reload import Reloader
-from logger_sidecar.self_metrics import QueueMetrics, SelfMetrics
+from logger_sidecar.self_metrics import SelfMetrics
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -350,7 +352,12 @@ def _supervisor(settings: SidecarSettings, shipper: ShipperSettings | None) -> S
 
 def _shipper_environment(settings: SidecarSettings, shipper: ShipperSettings) -> Mapping[str, str]:
     own = dataclasses.replace(
-        shipper, spool_directory=settings.spool_directory.absolute(), sinks=settings.sinks, parent_pid=os.getpid()
+        shipper,
+        spool_directory=settings.spool_directory.absolute(),
+        sinks=settings.sinks,
+        # Without the model's version, which may change while running: the shipper need not begin anew for that.
+        resource=tuple(f"{k}={quote(v)}" for k, v in settings.resource.items() if v and k != "service.version"),
+        parent_pid=os.getpid(),
     )
     return {**_child_environ("SHIPPER"), **environment_of(own, "SHIPPER")}
 

@@ -42,9 +42,9 @@ class SidecarSettings:
     certificate with its chain and key, in PEM, shown to clients of the ports; read again when they change.
     ``tls_client_ca``: whose clients are let in (mTLS). ``admin_port``: port of /metrics, /healthz and /readyz.
     ``spool_directory``: where events wait for their sinks; the sidecar's own directory. ``spool_max_bytes``: bound of
-    the spool, memory included. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of what waits
-    in memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``: longest head of
-    a request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``:
+    the spool on the disk. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of what waits in
+    memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``: longest head of a
+    request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``:
     keep what failed, whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a
     stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that.
     ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value only

@@ -9,6 +9,7 @@ from logger_sidecar.inject.settings import environment_name
 NAME = "driftline-sidecar"
 VOLUME = "driftline-spool"
 ADMIN_PORT_NAME = "driftline-admin"
+SHIPPER_PORT_NAME = "driftline-ship"
 SPOOL_PATH = "/var/spool/driftline"
 GRPC_PORT_NAME = "driftline-grpc"
 UPSTREAM_ENV = "DRIFTLINE_SIDECAR_UPSTREAM"
@@ -34,6 +35,7 @@ def container(
             {"name": port_name, "containerPort": options.listen_port, "protocol": "TCP"},
             {"name": ADMIN_PORT_NAME, "containerPort": options.admin_port, "protocol": "TCP"},
             *_grpc_ports(options, grpc_name),
+            *_shipper_ports(options),
         ],
         # The proxy is alive before the model is ready; only readiness may wait for the model.
         "startupProbe": _probe("/healthz", periodSeconds=1, failureThreshold=60),
@@ -111,6 +113,13 @@ def _grpc_ports(options: InjectOptions, name: str) -> list[dict[str, Any]]:
     if options.grpc_port is None:
         return []
     return [{"name": name, "containerPort": options.grpc_listen_port, "protocol": "TCP"}]
+
+
+def _shipper_ports(options: InjectOptions) -> list[dict[str, Any]]:
+    """Declared for those who look for what is to be scraped: annotations name one port of a pod only."""
+    if not options.kafka_bootstrap and not options.settings.get("sinks"):
+        return []
+    return [{"name": SHIPPER_PORT_NAME, "containerPort": options.shipper_admin_port, "protocol": "TCP"}]
 
 
 def _probe(path: str, **timing: int) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def _is_ours(volume: dict[str, Any]) -> bool:
 
 def _grpc_name(containers: list[dict[str, Any]], port: int | None, earlier: dict[str, Any] | None) -> str:
     """The name that gRPC traffic comes by: an earlier sidecar's, or the model server's port's, or one of our own."""
-    before = [each["name"] for each in (earlier or {}).get("ports") or []][2:3]
+    ours = (inject_container.ADMIN_PORT_NAME, inject_container.SHIPPER_PORT_NAME)
+    before = [each["name"] for each in ((earlier or {}).get("ports") or [])[1:] if each["name"] not in ours]
     declared = [each for container in containers for each in container.get("ports") or []]
     named = [each["name"] for each in declared if each.get("containerPort") == port and "name" in each]
     return str([*before, *named, inject_container.GRPC_PORT_NAME][0])

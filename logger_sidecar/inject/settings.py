@@ -36,7 +36,16 @@ _DECIDED = frozenset(
 )
 #: The shipper's that come from elsewhere; passwords come from a Secret (``driftline.io/env-secret``).
 _DECIDED_FOR_SHIPPER = frozenset(
-    {"spool_directory", "sinks", "bootstrap_servers", "admin_port", "parent_pid", "sasl_password", "ssl_password"}
+    {
+        "spool_directory",
+        "sinks",
+        "bootstrap_servers",
+        "admin_port",
+        "resource",
+        "parent_pid",
+        "sasl_password",
+        "ssl_password",
+    }
 )
 SIDECAR_SETTINGS = tuple(field.name for field in dataclasses.fields(SidecarSettings) if field.name not in _DECIDED)
 SHIPPER_SETTINGS = tuple(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from driftline import names
 from logger_sidecar.setting_faults import above_zero, port_faults
@@ -26,8 +27,9 @@ class ShipperSettings:
     what brokers call it. ``security_protocol``, ``sasl_mechanism``, ``sasl_username``, ``sasl_password``: how it
     shows who it is. ``sasl_password_file``: a file that holds the password, instead. ``ssl_cafile``: whose signature
     on the brokers' certificates is trusted. ``ssl_certfile``, ``ssl_keyfile``, ``ssl_password``: its own certificate,
-    the key to it and the key's password, where brokers ask for one. ``parent_pid``: the shipper ends when this
-    process is gone.
+    the key to it and the key's password, where brokers ask for one. ``resource``: who it is, in OpenTelemetry's words,
+    each KEY=VALUE with the value quoted as in URLs; taken from the sidecar where that starts it. ``parent_pid``: the
+    shipper ends when this process is gone.
     """
 
     spool_directory: Path = Path("spool")
@@ -57,11 +59,21 @@ class ShipperSettings:
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
     ssl_password: str = ""
+    resource: tuple[str, ...] = ()
     parent_pid: int | None = None
+
+    @property
+    def resource_attributes(self) -> dict[str, str]:
+        """``resource``, read."""
+        pairs = (text.partition("=") for text in self.resource)
+        return {key: unquote(value) for key, _, value in pairs}
 
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
         faults = sink_urls.faults(self.sinks)
+        faults += [
+            f"resource holds '{text}', which is not KEY=VALUE" for text in self.resource if not text.partition("=")[0]
+        ]
         faults += [
             f"bootstrap_servers holds '{server}', which is not HOST:PORT"
             for server in self.bootstrap_servers

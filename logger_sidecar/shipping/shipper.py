@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from driftline.errors import DriftlineError, SettingsError
 from driftline.settings import load
-from logger_sidecar.admin import AdminThread, Answer, metrics_answer
+from logger_sidecar.admin import AdminThread, Answer, MetricsPage, Routes
+from logger_sidecar.self_metrics import SelfMetrics
 from logger_sidecar.shipping.meters import ShipperMeters
+from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_workers import SinkWorkers
 
@@ -65,14 +67,13 @@ def run(read: ReadSettings) -> int:
     meters = ShipperMeters(time.time)
     workers = SinkWorkers(meters)
 
-    async def metrics() -> Answer:
-        return metrics_answer(meters)
-
     async def health() -> Answer:
         away = ", ".join(meters.away)
         return Answer(200, f"ok, but these sinks are away: {away}\n".encode() if away else b"ok\n")
 
-    admin = AdminThread(settings.admin_host, settings.admin_port, {"/metrics": metrics, "/healthz": health})
+    itself = SelfMetrics("shipper", "python", resource_attributes(os.environ, settings.resource_attributes))
+    routes: Routes = {"/metrics": MetricsPage([meters, itself]), "/healthz": health}
+    admin = AdminThread(settings.admin_host, settings.admin_port, routes)
     try:
         workers.follow(settings)
         while lifetime.wait():

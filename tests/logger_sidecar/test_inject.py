@@ -150,6 +150,15 @@ def test_all_injects_without_annotation_but_obeys_a_no() -> None:
     assert changed[1] == refusing
 
 
+def test_the_shippers_port_is_declared_where_something_is_shipped() -> None:
+    def ports(options: InjectOptions) -> list[str]:
+        return [port["name"] for port in sidecar(inject([deployment()], options)[0])["ports"]]
+
+    assert ports(OPTIONS) == ["driftline", "driftline-admin", "driftline-ship"]
+    assert ports(InjectOptions(kafka_bootstrap="")) == ["driftline", "driftline-admin"]
+    assert ports(InjectOptions(grpc_port=8001)) == ["driftline", "driftline-admin", "driftline-grpc", "driftline-ship"]
+
+
 def test_a_list_is_looked_into_and_stays_a_list() -> None:
     changed = inject([{"apiVersion": "v1", "kind": "List", "items": [service(), deployment()]}], OPTIONS)
     assert changed[0]["items"][0]["spec"]["ports"][0]["targetPort"] == "driftline"

@@ -292,6 +292,21 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_shipper_says_who_it_is_and_what_it_costs(tmp_path: Path) -> None:
+    fill(tmp_path / "spool", range(1))
+    who = ("service.name=iris", "service.namespace=a%2Cb", "k8s.pod.name=iris-0")
+    sinks = (f"file://{tmp_path}/out?format=jsonl&max_age=0.1&name=files",)
+    with shipper_process(tmp_path / "spool", "127.0.0.1:1", sinks=sinks, resource=who) as (_, port):
+        wait_for(answers(port, "/healthz", "ok"))
+        families = {family.name: family for family in text_string_to_metric_families(get(port, "/metrics"))}
+    (target,) = families["target_info"].samples
+    assert target.labels == {"service_name": "iris", "service_namespace": "a,b", "k8s_pod_name": "iris-0"}
+    (build,) = families[names.BUILD_INFO.name].samples
+    assert build.labels["part"] == "shipper"
+    assert families["process_resident_memory_bytes"].samples[0].value > 0
+
+
+@pytest.mark.slow
 def test_files_beside_a_sink_that_is_away_are_written_and_sighup_is_no_end(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     fill(spool, range(30))
