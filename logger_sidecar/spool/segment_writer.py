@@ -34,6 +34,8 @@ class SegmentWriter:
         self._base = first_offset
         self._size = 0
         self.sealed_bytes = 0
+        #: Why only the first frames of the newest write are on the disk; None where all are.
+        self.fault: OSError | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -53,6 +55,7 @@ class SegmentWriter:
         if self._descriptor < 0:
             self._begin_segment()
         written, fault = self._write_all(b"".join(frames))
+        self.fault = fault
         if fault is None:
             self._size += written
             self.number += len(frames)

@@ -134,13 +134,14 @@ class SpoolWriter:
 
     def _write_batch(self, frames: list[bytes]) -> int:
         """How many of the first frames are in the spool now."""
+        fault: Exception | None
         try:
             kept = self._segments.write(frames)
+            fault = self._segments.fault
         except (OSError, UnavailableError) as error:
-            self.write_errors += 1
-            self.last_error = str(error)
-            return 0
-        self.last_error = ""
+            kept, fault = 0, error
+        self.write_errors += fault is not None
+        self.last_error = "" if fault is None else str(fault)
         return kept
 
     def _delete_passed(self) -> None:

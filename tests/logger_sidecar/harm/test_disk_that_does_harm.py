@@ -1,19 +1,127 @@
 """A disk that is full or read-only costs events, which are counted, and no inference.
 
-The disk is a file system of memory that only the sidecar sees: it runs in a mount namespace of its own, where a tmpfs
-of a few MiB (a true ENOSPC) or a read-only one (a true EROFS) lies under its spool.
+The first tests need no privilege and meet what the system says on any machine: ENOSPC of a segment that is /dev/full,
+EFBIG in the middle of a write where files may not grow (RLIMIT_FSIZE), EACCES of a directory that may not be written.
+
+In the others the disk is a file system of memory that only the sidecar sees: it runs in a mount namespace of its own,
+where a tmpfs of a few MiB (a true ENOSPC) or a read-only one (a true EROFS) lies under its spool. They are skipped
+where such a namespace is not allowed.
 """
 
+import os
+import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from driftline import names
+from driftline.events import InferenceEvent
+from logger_sidecar.spool.segments import list_segments, segment_path
+from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.harm.rig import Figures, SidecarProcess, alternate, drive, settled, sidecar_process
 from tests.parts.processes import wait_until
 
 MIB = 1024 * 1024
+#: Far behind every time in nanoseconds, where new spools begin: the writer goes on at a segment that stands there.
+LATER = 4 * 10**18
+#: Root may write where nobody may, unless it gives that up (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) before it begins.
+LIKE_ANYBODY = """
+import ctypes, os, sys
+PR_CAPBSET_DROP = 24
+for capability in (1, 2):
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot give a capability up")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def recorder_of(sidecar: SidecarProcess) -> int:
+    """The process that writes the spool."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in sidecar.children()}
+    (found,) = [pid for pid, command in commands.items() if b"logger_sidecar.recording.recorder" in command]
+    return found
+
+
+def logging_goes_on(sidecar: SidecarProcess, before: dict[str, int]) -> None:
+    """Assert that from now on every event is written."""
+    assert drive(sidecar.port, 200, tag="again").wrong == {}
+    again = settled(sidecar.outcomes, sum(before.values()) + 200)
+    assert again == {**before, "logged": before.get("logged", 0) + 200}
+
+
+@pytest.mark.slow
+def test_a_disk_without_room_costs_events_and_no_inference_until_there_is_room(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    spool = tmp_path / "spool"
+    segment = segment_path(spool, LATER, 0)
+    spool.mkdir()
+    segment.touch()
+    with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
+        wait_until((spool / "writer.lock").exists, 20, "the recorder, which has then chosen its segment")
+        segment.unlink()
+        segment.symlink_to("/dev/full")
+        without, with_fault = alternate(healthy, sidecar)
+        figures.compare("no space left on device", without, with_fault)
+        outcomes = dict(settled(sidecar.outcomes, 3000))
+        assert outcomes == {"disk_error": 3000}
+        wait_until(lambda: "No space left on device" in sidecar.process.output(), 10, "the true error in the log")
+        segment.unlink()
+        logging_goes_on(sidecar, outcomes)
+
+
+@pytest.mark.slow
+def test_writes_that_break_off_leave_whole_events_and_count_the_others(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    spool = tmp_path / "spool"
+    with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
+        recorder = recorder_of(sidecar)
+        _, hard = resource.prlimit(recorder, resource.RLIMIT_FSIZE)
+        resource.prlimit(recorder, resource.RLIMIT_FSIZE, (MIB // 4 + 1, hard))
+        without, with_fault = alternate(healthy, sidecar)
+        figures.compare("files that may not grow", without, with_fault)
+        outcomes = dict(settled(sidecar.outcomes, 3000))
+        figures.say(f"files that may not grow: {outcomes}")
+        assert set(outcomes) == {"logged", "disk_error"}
+        # Between two of these faults all is well, so the log need not have seen one; the counter has.
+        assert f"\n{names.SPOOL_WRITE_ERRORS.name} 0.0\n" not in sidecar.metrics()
+        assert max(each.size_bytes for each in list_segments(spool)) <= MIB // 4 + 1
+        resource.prlimit(recorder, resource.RLIMIT_FSIZE, (hard, hard))
+        logging_goes_on(sidecar, outcomes)
+    assert written(spool) == outcomes["logged"] + 200
+
+
+def written(spool: Path) -> int:
+    """How many events are in the spool; none of them is damaged."""
+    source = SpoolSource(spool, "check", lambda _partition: None)
+    ids: set[str] = set()
+    while records := source.poll(1000, 0.0):
+        for record in records:
+            assert isinstance(record.content, InferenceEvent), record
+            ids.add(record.content.id)
+    source.close()
+    return len(ids)
+
+
+@pytest.mark.slow
+def test_a_spool_that_may_not_be_written_costs_events_and_no_inference_until_it_may(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir(mode=0o555)
+    inside = [sys.executable, "-c", LIKE_ANYBODY] if os.geteuid() == 0 else []
+    with sidecar_process(tmp_path / "work", echo, inside=inside, spool=spool) as sidecar:
+        without, with_fault = alternate(healthy, sidecar)
+        figures.compare("spool directory without permission", without, with_fault)
+        outcomes = dict(settled(sidecar.outcomes, 3000))
+        assert outcomes == {"disk_error": 3000}
+        wait_until(lambda: "Permission denied" in sidecar.process.output(), 10, "the true error in the log")
+        spool.chmod(0o755)
+        logging_goes_on(sidecar, outcomes)
 
 
 def on_file_system(directory: Path, options: str) -> list[str]:
