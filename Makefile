@@ -10,8 +10,11 @@ READY := .venv/.ready
 EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
 
+# Where it is set, every test run compiles all tests anew, and every process that a test starts compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras clients check lint types unit examples test demo demo-full bench constraints clean
+.PHONY: help setup setup-extras clients check lint types unit unit-sidecar unit-others examples test demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +37,7 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 	@touch $@
 
 check: $(READY)  ## lint, types, house rules and unit tests; under a minute
-	@$(MAKE) --no-print-directory -j 2 -k lint types unit
+	@$(MAKE) --no-print-directory -j 4 -k -O lint types unit-sidecar unit-others
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
@@ -44,7 +47,14 @@ types: $(READY)  ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(READY)  ## house rules and unit tests
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" tests
+	@$(MAKE) --no-print-directory -j 2 -k -O unit-sidecar unit-others
+
+# Side by side: the sidecar's tests wait a lot and import little, the others compute and import half a data centre.
+unit-sidecar: $(READY)
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" tests/logger_sidecar
+
+unit-others: $(READY)
+	$(BIN)/pytest -q -m "$(FAST)" tests --ignore=tests/logger_sidecar
 
 examples: $(READY)  ## the examples in docstrings
 	$(BIN)/pytest -q --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES)
