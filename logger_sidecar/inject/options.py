@@ -52,7 +52,7 @@ class InjectOptions:
     model_version: str = ""
     cpu: str = "100m"
     cpu_limit: str = "2"
-    memory: str = "128Mi"
+    memory: str = "192Mi"
     memory_limit: str = "512Mi"
     run_as_user: int = 65532
     grpc_port: int | None = None

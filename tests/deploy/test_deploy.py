@@ -19,6 +19,7 @@ from dashboards.settings import WebSettings
 from detectors.settings import DetectorsSettings
 from driftline import names
 from driftline.cli.app import app
+from driftline.durations import parse_duration
 from driftline.settings import load
 from logger_sidecar.inject.bounds import read_cluster
 from logger_sidecar.inject.options import ANNOTATIONS, InjectOptions, with_cluster
@@ -88,6 +89,10 @@ def test_the_check_of_command_lines_can_fail() -> None:
 @pytest.mark.parametrize("name", sorted(own_services()))
 def test_every_compose_command_is_one_of_driftlines(name: str) -> None:
     assert unknown_parts(own_services()[name]["command"]) == []
+
+
+def test_docker_gives_the_sidecar_the_time_that_it_takes_for_its_end() -> None:
+    assert parse_duration(own_services()["sidecar"]["stop_grace_period"]) > SidecarSettings().grace_period_s
 
 
 def test_every_kubernetes_command_is_one_of_driftlines() -> None:
