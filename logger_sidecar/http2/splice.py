@@ -143,18 +143,23 @@ class Http2Connection(asyncio.Protocol):
         if self._is_ending:
             return False
         self._is_ending = True
+        self._leave_unanswered()  # now, because the client will give up what it began when it hears of it
         return not self._is_lost and _pass_eof(self.transport)
 
     def server_lost(self) -> None:
         """The connection to the server is closed."""
         if self._client_ended:
             self._tap.client_gone()
-        for _ in range(self._tap.server_gone()):
-            self._parts.calls.meters.upstream_error(REASON_CLOSED_MID_RESPONSE)
+        self._leave_unanswered()
         if self._is_lost:
             self._parts.registry.closed(self)
         self._server = None
         self.transport.close()
+
+    def _leave_unanswered(self) -> None:
+        """The server has said its last: what it has not answered by now it never will."""
+        for _ in range(self._tap.server_gone()):
+            self._parts.calls.meters.upstream_error(REASON_CLOSED_MID_RESPONSE)
 
     # --- its life -------------------------------------------------------------------------------------------------
     @property

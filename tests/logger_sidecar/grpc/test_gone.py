@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.logger_sidecar.grpc.servers import (
     served,
     wait_until,
 )
-from tests.logger_sidecar.wire import Running, Upstream, sidecar
+from tests.logger_sidecar.wire import Running, Upstream, read_all, sidecar
 
 
 def closed_port() -> int:
@@ -83,11 +84,16 @@ def test_a_server_that_comes_back_is_found_again(tmp_path: Path) -> None:
             wait_until(lambda: answers(made))
 
 
-def test_a_server_that_goes_in_mid_call_is_unavailable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("goes", ["says it is done", "is torn away"])
+def test_a_server_that_goes_in_mid_call_is_unavailable(tmp_path: Path, goes: str) -> None:
     def vanish(upstream: Upstream, connection: socket.socket) -> None:
         connection.sendall(b"\0\0\0\4\0\0\0\0\0")  # its settings
-        connection.recv(65536)
         begun.wait(10)
+        if goes == "is torn away":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:  # as one whose process ends; by what the client then does, the call must not be judged
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
 
     begun = threading.Event()
     upstream = Upstream(vanish)
