@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from driftline.clock import Clock
-from logger_sidecar.http2.grpc_calls import CallParts
-from logger_sidecar.http2.grpc_heads import HeadMeaning, Methods
-from logger_sidecar.http2.grpc_messages import CaptureRoom
+from logger_sidecar.http1.routes import RouteTable
+from logger_sidecar.http2.capture_room import CaptureRoom
+from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.splice import Http2Connection, Registry, SpliceParts
+from logger_sidecar.http2.stream_heads import HeadMeaning, Methods
 from logger_sidecar.proxy.dial import Dialer, parse_upstream
 from logger_sidecar.recording.capture import Capture
 from logger_sidecar.recording.event_ids import EventIds
@@ -38,11 +39,10 @@ def http2_factory(
         meters=meters,
         clock=clock,
         event_ids=event_ids,
-        meaning=HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers),
+        meaning=_meaning(settings),
         room=CaptureRoom(settings.grpc_capture_bytes),
         default_model=settings.default_model,
         default_version=settings.model_version,
-        variant=settings.variant,
         max_body_bytes=settings.max_body_bytes,
         max_head_bytes=settings.max_head_bytes,
         max_calls=settings.grpc_max_calls,
@@ -64,7 +64,11 @@ class Http2Factory:
     def follow(self, settings: SidecarSettings) -> None:
         """Go by these settings from the next call on, on open connections too."""
         calls = self._parts.calls
-        calls.meaning = HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers)
+        calls.meaning = _meaning(settings)
         calls.default_model, calls.default_version = settings.default_model, settings.model_version
-        calls.variant = settings.variant
         calls.max_body_bytes = settings.max_body_bytes
+
+
+def _meaning(settings: SidecarSettings) -> HeadMeaning:
+    routes = RouteTable(settings.default_model, settings.model_version)
+    return HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers, routes)

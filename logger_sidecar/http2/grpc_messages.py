@@ -1,16 +1,12 @@
 """The messages of one half of a call: kept as they were on the wire, as far as there is room, and counted."""
 
+import struct
+
+from logger_sidecar.http2.capture_room import CaptureRoom
+
 PREFIX_BYTES = 5
-
-
-class CaptureRoom:
-    """How many bytes all calls in flight may keep together."""
-
-    __slots__ = ("held_bytes", "max_bytes")
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.held_bytes = 0
+#: The length of a message, from its prefix behind the first byte.
+unpack_length = struct.Struct(">I").unpack_from
 
 
 class Messages:
@@ -36,7 +32,7 @@ class Messages:
         self._room = room
         self._room_bytes = room_bytes
         self._first = b""
-        self._rest = bytearray()
+        self._rest: bytearray | None = None
         self._prefix = b""
         self._left = 0
         self.seen_bytes = 0
@@ -67,7 +63,35 @@ class Messages:
     def append(self, data: bytes, start: int, end: int) -> None:
         """``data[start:end]`` passed."""
         size = end - start
+        room = self._room
+        if (
+            not self.seen_bytes
+            and PREFIX_BYTES <= size <= self._room_bytes
+            and room.held_bytes + size <= room.max_bytes
+            and unpack_length(data, start + 1)[0] == size - PREFIX_BYTES
+        ):
+            # One whole message and nothing before it, as most are.
+            self.seen_bytes = size
+            self._room_bytes -= size
+            room.held_bytes += size
+            self._first = data[start:end]
+            self.count = 1
+            if data[start]:
+                self.compressed = True
+            return
         self.seen_bytes += size
+        self._keep(data, start, size)
+        self._count(data, start, end)
+
+    def release(self) -> None:
+        """Let go what was kept."""
+        self._room.held_bytes -= len(self._first)
+        self._first = b""
+        if self._rest is not None:
+            self._room.held_bytes -= len(self._rest)
+            self._rest = None
+
+    def _keep(self, data: bytes, start: int, size: int) -> None:
         free = min(self._room_bytes, self._room.max_bytes - self._room.held_bytes)
         if size > free:
             size = max(0, free)
@@ -75,25 +99,15 @@ class Messages:
             self._room_bytes = 0
         else:
             self._room_bytes -= size
-        if size:
-            self._room.held_bytes += size
-            if self._first:
-                self._rest += data[start : start + size]
-            else:
-                self._first = data[start : start + size]
-        if not self._left and not self._prefix and end - start >= PREFIX_BYTES:
-            length = int.from_bytes(data[start + 1 : start + PREFIX_BYTES], "big")
-            if length == end - start - PREFIX_BYTES:  # one whole message, as most are
-                self.count += 1
-                self.compressed = self.compressed or data[start] != 0
-                return
-        self._count(data, start, end)
-
-    def release(self) -> None:
-        """Let go what was kept."""
-        self._room.held_bytes -= len(self._first) + len(self._rest)
-        self._first = b""
-        self._rest = bytearray()
+        if not size:
+            return
+        self._room.held_bytes += size
+        if not self._first:
+            self._first = data[start : start + size]
+        elif self._rest is None:
+            self._rest = bytearray(data[start : start + size])
+        else:
+            self._rest += data[start : start + size]
 
     def _count(self, data: bytes, position: int, end: int) -> None:
         left = self._left

@@ -46,14 +46,11 @@ class BlockReader(Generic[Read]):
         self._known: dict[bytes, Read] = {}
         self._known_texts: dict[bytes, bytes] = {}
 
-    def follow(self, meaning: Callable[[Fields], Read]) -> None:
-        """Ask this one from the next block on."""
-        if meaning is not self._meaning:
+    def read(self, block: bytes, meaning: Callable[[Fields], Read] | None = None) -> Read:
+        """What the block means; raises BlockError. ``meaning``: to be asked from now on, where it is another one."""
+        if meaning is not self._meaning and meaning is not None:
             self._meaning = meaning
             self._known.clear()
-
-    def read(self, block: bytes) -> Read:
-        """What the block means; raises BlockError."""
         known = self._known.get(block)
         if known is not None:
             return known

@@ -1,12 +1,16 @@
 """What a client that speaks HTTP/2 is told where no model server can be reached.
 
 It is answered as a gRPC server would: settings, then "unavailable" on each stream it begins, then the wish that it
-come again on another connection.
+come again on another connection. A stream that is no gRPC gets the answer that it would get over HTTP/1.1.
 """
+
+import json
+from collections.abc import Callable
 
 from logger_sidecar.http2 import grpc_status
 from logger_sidecar.http2.frames import (
     ACK,
+    DATA,
     END_HEADERS,
     END_STREAM,
     HEAD_BYTES,
@@ -29,10 +33,20 @@ _MAX_PENDING_BYTES = 65536
 class Refusal:
     """Answers one connection's client; takes its bytes and gives those it shall get.
 
-    ``detail``: what the caller is told. ``count``: called for each call that is refused.
+    ``detail``: what the caller is told. ``status``: the HTTP status where it is no gRPC. ``speaks_grpc``: tells whether
+    a stream is.
     """
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, status: int, speaks_grpc: Callable[[int], bool]) -> None:
+        self._speaks_grpc = speaks_grpc
+        self._body = json.dumps({"error": detail}).encode()
+        self._plain = b"".join(
+            (
+                literal(b":status", str(status).encode()),
+                literal(b"content-type", b"application/json"),
+                literal(b"content-length", str(len(self._body)).encode()),
+            )
+        )
         message = "".join(
             chr(byte) if 0x20 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in detail.encode()
         )
@@ -88,5 +102,8 @@ class Refusal:
             return b""
         self._highest = stream
         self.count += 1
-        answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._answer)
+        if self._speaks_grpc(stream):
+            answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._answer)
+        else:
+            answer = frame(HEADERS, END_HEADERS, stream, self._plain) + frame(DATA, END_STREAM, stream, self._body)
         return answer if flags & END_STREAM else answer + reset(stream, NO_ERROR)

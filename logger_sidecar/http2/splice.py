@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from logger_sidecar.http2.grpc_calls import CallParts
+from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.refusal import Refusal
 from logger_sidecar.http2.tap import Tap
 from logger_sidecar.proxy.upstream import (
@@ -21,6 +21,8 @@ from logger_sidecar.proxy.upstream import (
 _GOODBYE_TICKS = 2
 _REFUSED_TICKS = 5
 _CLOSING_TICKS = 1
+#: As over HTTP/1.1; of everything else it is 502.
+_STATUS_OF = {REASON_CONNECT_TIMEOUT: 504}
 #: How long calls are refused on a connection before the client is asked to try another one.
 _REFUSING_S = 0.2
 
@@ -204,7 +206,7 @@ class Http2Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Let no more calls begin, and close when those in flight have ended."""
         self._says_goodbye = True
-        if self._is_ending:
+        if self._is_ending or self.transport.is_closing():
             return
         goodbye = self._tap.say_goodbye()
         if goodbye:
@@ -253,7 +255,9 @@ class Http2Connection(asyncio.Protocol):
         if self._is_lost:
             return
         self._reason = reason
-        self._refusal = refusal = Refusal(f"driftline sidecar: {detail}")
+        self._refusal = refusal = Refusal(
+            f"driftline sidecar: {detail}", _STATUS_OF.get(reason, 502), self._tap.speaks_grpc
+        )
         self.server_said(refusal.greeting())
         waiting, self._waiting = self._waiting, []
         for data in waiting:

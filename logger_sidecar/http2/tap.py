@@ -3,25 +3,21 @@
 It takes bytes and gives bytes, and knows nothing of sockets.
 """
 
+from logger_sidecar.http2.followed_call import REASON_TOO_MANY_CALLS, REASON_UNOBSERVED, CallParts, FollowedCall
 from logger_sidecar.http2.frames import (
     ACK,
-    DATA,
-    HEAD_BYTES,
     HIGHEST_STREAM,
-    PADDED,
     PREFACE,
     SETTINGS_MAX_HEADER_LIST_SIZE,
     goaway,
     number_at,
     settings_in,
-    unpack_head,
 )
-from logger_sidecar.http2.grpc_calls import REASON_TOO_MANY_CALLS, REASON_UNOBSERVED, CallParts, OpenCall
-from logger_sidecar.http2.grpc_heads import CallHead
+from logger_sidecar.http2.grpc_calls import GrpcCall
 from logger_sidecar.http2.header_blocks import BlockReader
+from logger_sidecar.http2.plain_calls import PlainCall
+from logger_sidecar.http2.stream_heads import CallHead
 from logger_sidecar.http2.walk import FrameWalk
-
-_LOOK_AHEAD_BYTES = 1029
 
 
 class Streams:
@@ -31,32 +27,47 @@ class Streams:
     where it did not say.
     """
 
-    __slots__ = ("client_max_list_bytes", "ended", "highest", "open", "parts", "server_max_list_bytes")
+    __slots__ = ("client_max_list_bytes", "ended", "highest", "open", "parts", "plain", "server_max_list_bytes")
 
     def __init__(self, parts: CallParts) -> None:
         self.parts = parts
-        self.open: dict[int, OpenCall | None] = {}
+        #: The same dictionary for as long as the connection lives.
+        self.open: dict[int, FollowedCall | None] = {}
+        #: Those of them that are no gRPC.
+        self.plain: set[int] = set()
         #: The highest stream that the client has begun.
         self.highest = 0
         self.client_max_list_bytes = 0
         self.server_max_list_bytes = 0
         #: What is left to do for streams that have ended, once their bytes are on their way.
-        self.ended: list[tuple[OpenCall, CallHead | None]] = []
+        self.ended: list[tuple[FollowedCall, CallHead | None]] = []
 
-    def begin(self, stream: int, head: CallHead) -> OpenCall | None:
+    def begin(self, stream: int, head: CallHead) -> FollowedCall | None:
         """The client begins a stream, whose header block says ``head``; returns its call if it is an inference."""
         self.highest = stream
-        call = OpenCall(self.parts, head, head.method) if head.method is not None else None
+        call: FollowedCall | None = None
+        if head.method is not None:
+            call = GrpcCall(self.parts, head, head.method)
+        elif head.route is not None:
+            call = PlainCall(self.parts, head, head.route)
         if len(self.open) >= self.parts.max_calls:
             if call is not None:
                 call.drop(REASON_TOO_MANY_CALLS)
             return None
         self.open[stream] = call
+        if not head.is_grpc:
+            self.plain.add(stream)
         return call
+
+    def pop(self, stream: int) -> FollowedCall | None:
+        """Forget a stream; returns its call if it is an inference."""
+        if self.plain:
+            self.plain.discard(stream)
+        return self.open.pop(stream, None)
 
     def end(self, stream: int, trailers: CallHead | None) -> None:
         """The server has said all it will on this stream."""
-        call = self.open.pop(stream, None)
+        call = self.pop(stream)
         if call is not None:
             self.ended.append((call, trailers))
 
@@ -66,52 +77,60 @@ class Streams:
         for call, trailers in ended:
             call.complete(trailers)
 
-    def take_all(self) -> list[OpenCall]:
+    def take_all(self) -> list[FollowedCall]:
         """Forget all streams; returns the calls among them."""
         self.settle()
         calls = [call for call in self.open.values() if call is not None]
         self.open.clear()
+        self.plain.clear()
         return calls
 
 
 class _Requests(FrameWalk):
     """What the client sends."""
 
-    __slots__ = ("_blocks", "_streams")
+    __slots__ = ("_blocks", "_open", "_streams")
 
     def __init__(self, streams: Streams) -> None:
         super().__init__(PREFACE, streams.parts.max_head_bytes)
         self._streams = streams
+        self._open = streams.open
         self._blocks = BlockReader(streams.parts.meaning)
 
-    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes:
         """Part of FrameWalk."""
         streams = self._streams
-        self._blocks.follow(streams.parts.meaning)
-        head = self._blocks.read(block)
+        head = self._blocks.read(block, streams.parts.meaning)
         if stream <= streams.highest or not stream & 1:
+            if ends:
+                self.ended(stream)
             return b""  # trailers
         call = streams.begin(stream, head)
         if call is None:
             return b""
-        return call.announced(_body_behind(data, behind, stream), streams.server_max_list_bytes)
+        if ends:
+            call.end_request()
+        return call.announced(data, behind, stream, streams.server_max_list_bytes)
 
     def promised(self, block: bytes) -> None:
         """Part of FrameWalk."""
-        self._blocks.read(block)
+        self._blocks.read(block, self._streams.parts.meaning)
 
     def body(self, stream: int, data: bytes, start: int, end: int) -> None:
         """Part of FrameWalk."""
-        call = self._streams.open.get(stream)
+        call = self._open.get(stream)
         if call is not None:
-            call.request.append(data, start, end)
+            call.take_request(data, start, end)
 
     def ended(self, stream: int) -> None:
         """Part of FrameWalk."""
+        call = self._open.get(stream)
+        if call is not None:
+            call.end_request()
 
     def reset(self, stream: int, payload: bytes) -> None:
         """Part of FrameWalk."""
-        call = self._streams.open.pop(stream, None)
+        call = self._streams.pop(stream)
         if call is not None:
             call.cancel()
 
@@ -127,23 +146,23 @@ class _Requests(FrameWalk):
 class _Answers(FrameWalk):
     """What the model server sends."""
 
-    __slots__ = ("_blocks", "_streams", "begun", "goes_away")
+    __slots__ = ("_blocks", "_open", "_streams", "begun", "goes_away")
 
     def __init__(self, streams: Streams) -> None:
         super().__init__(b"", streams.parts.max_head_bytes)
         self._streams = streams
+        self._open = streams.open
         self._blocks = BlockReader(streams.parts.meaning)
         #: Whether the server has said how it wants to be talked to, as it must at first, and whether it is leaving.
         self.begun = False
         self.goes_away = False
 
-    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes:
         """Part of FrameWalk."""
         streams = self._streams
-        self._blocks.follow(streams.parts.meaning)
-        head = self._blocks.read(block)
-        call = streams.open.get(stream)
+        head = self._blocks.read(block, streams.parts.meaning)
         field = b""
+        call = self._open.get(stream)
         if call is not None and not call.is_answered:
             field = call.take_answer(head, streams.client_max_list_bytes)
         if ends:
@@ -152,11 +171,11 @@ class _Answers(FrameWalk):
 
     def promised(self, block: bytes) -> None:
         """Part of FrameWalk."""
-        self._blocks.read(block)
+        self._blocks.read(block, self._streams.parts.meaning)
 
     def body(self, stream: int, data: bytes, start: int, end: int) -> None:
         """Part of FrameWalk."""
-        call = self._streams.open.get(stream)
+        call = self._open.get(stream)
         if call is not None:
             call.take_response(data, start, end)
 
@@ -166,7 +185,7 @@ class _Answers(FrameWalk):
 
     def reset(self, stream: int, payload: bytes) -> None:
         """Part of FrameWalk."""
-        call = self._streams.open.pop(stream, None)
+        call = self._streams.pop(stream)
         if call is not None:
             call.reset(number_at(payload, 0))
 
@@ -185,7 +204,7 @@ class _Answers(FrameWalk):
         self.goes_away = True
         last = number_at(payload, 0) & HIGHEST_STREAM
         for stream in [stream for stream in self._streams.open if stream > last]:
-            call = self._streams.open.pop(stream)
+            call = self._streams.pop(stream)
             if call is not None:
                 call.forget()
 
@@ -204,6 +223,10 @@ class Tap:
     def open_streams(self) -> int:
         """How many streams have begun and not ended, as far as they are followed."""
         return len(self._streams.open)
+
+    def speaks_grpc(self, stream: int) -> bool:
+        """Whether the client spoke gRPC when it began this stream, as far as that can be told."""
+        return stream not in self._streams.plain
 
     def from_client(self, data: bytes) -> bytes:
         """What the client sent; returns what the server shall get now."""
@@ -259,17 +282,6 @@ class Tap:
         self._requests.walks = self._answers.walks = False
         for call in self._streams.take_all():
             call.drop(REASON_UNOBSERVED)
-
-
-def _body_behind(data: bytes, position: int, stream: int) -> bytes:
-    """The beginning of the body that came in the same piece as its header block, if it did."""
-    if len(data) - position < HEAD_BYTES:
-        return b""
-    high, low, kind, flags, its_stream = unpack_head(data, position)
-    if kind != DATA or its_stream != stream or flags & PADDED:
-        return b""
-    start = position + HEAD_BYTES
-    return data[start : start + min(high << 8 | low, _LOOK_AHEAD_BYTES)]
 
 
 def _max_list_bytes(payload: bytes, present: int) -> int:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 #: So much of a message is looked at for its model, version and id.
 BEGINNING_BYTES = 1024
+_PREFIX_BYTES = 5
 _MAX_NAME_BYTES = 256
 _MAX_ERROR = 500
 _PLAIN_ID = re.compile(rb"[ -~]{1,256}")
@@ -49,6 +50,14 @@ class Beginnings:
     def __init__(self) -> None:
         self._bytes = b""
         self._newest = NO_BEGINNING
+
+    def newest_in(self, body: bytes) -> Beginning | None:
+        """What the newest said, where the first message of this body, prefix and all, begins with the same bytes."""
+        newest = self._bytes
+        if newest and body.startswith(newest, _PREFIX_BYTES) and not body[0]:
+            length = int.from_bytes(body[1:_PREFIX_BYTES], "big")
+            return self._newest if length >= len(newest) else None
+        return None
 
     def read(self, message: bytes) -> Beginning:
         """As :func:`read_beginning`."""

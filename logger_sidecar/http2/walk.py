@@ -118,7 +118,7 @@ class FrameWalk:
         return b"".join(out)
 
     # --- what subclasses are told ---------------------------------------------------------------------------------
-    def headers(self, stream: int, block: bytes, *, ends: bool, data: bytes, behind: int) -> bytes:
+    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes:
         """A header block; returns the encoded field that shall stand at its end, or nothing.
 
         ``ends``: nothing of this direction follows on the stream. ``data[behind:]``: what comes behind, as far as it
@@ -155,27 +155,27 @@ class FrameWalk:
         """Walk as far as there are bytes; returns where those begin that must be held."""
         size = len(data)
         position = 0
-        if self._left:
-            position = self._pass_payload(data, size)
-        elif self._preface:
-            position = self._pass_preface(data)
+        if self._left or self._preface:
+            position = self._pass_payload(data, size) if self._left else self._pass_preface(data)
             if not position:
                 return 0
         while size - position >= HEAD_BYTES:
             high, low, kind, flags, stream = unpack_head(data, position)
             length = high << 8 | low
-            if kind == DATA:
-                if flags & PADDED and size - position < _FIRST_HEAD_BYTES and length:
-                    self._needed = _FIRST_HEAD_BYTES
-                    return position
-                position = self._take_body(data, position, length, flags, stream & _STREAM_MASK)
+            stream &= _STREAM_MASK
+            end = position + HEAD_BYTES + length
+            if kind == HEADERS and end <= size and flags & _PLAIN_MASK == END_HEADERS:
+                # All of the block and nothing else, as nearly always.
+                block = data[position + HEAD_BYTES : end]
+                if field := self.headers(stream, block, flags & END_STREAM != 0, data, end):
+                    self._add(field, data, position, end)
+            elif kind == DATA:
+                end = self._take_body(data, position, length, flags, stream)
             elif kind in _HELD_WHOLE:
-                end = self._take_whole(data, position, length, kind, flags, stream & _STREAM_MASK)
-                if not end:
-                    return position
-                position = end
-            else:
-                position += HEAD_BYTES + length
+                end = self._take_whole(data, position, length, kind, flags, stream)
+            if not end:
+                return position
+            position = end
             if position > size:
                 self._left = position - size
                 return size
@@ -207,15 +207,19 @@ class FrameWalk:
         return end
 
     def _take_body(self, data: bytes, position: int, length: int, flags: int, stream: int) -> int:
+        """Take as much of a body's piece as is there; returns where it ends, 0 while more is needed to say anything."""
+        size = len(data)
         start = position + HEAD_BYTES
         end = stop = start + length
         if flags & PADDED:
+            if length and start == size:
+                self._needed = _FIRST_HEAD_BYTES
+                return 0
             padding = data[start] if length else 0
             start += 1
             stop -= padding
             if stop < start:
                 raise WalkError("more padding than payload")
-        size = len(data)
         if stop > start and size > start:
             self.body(stream, data, start, min(stop, size))
         if end <= size:
@@ -224,7 +228,7 @@ class FrameWalk:
             return end
         self._stream = stream
         self._body_left = max(0, stop - max(size, start))
-        self._ends = bool(flags & END_STREAM)
+        self._ends = flags & END_STREAM != 0
         return end
 
     def _sequence_end(self, data: bytes, position: int, length: int, flags: int) -> int:
@@ -248,10 +252,6 @@ class FrameWalk:
         """Take a frame that is held until it is whole; returns where it ends, 0 while it is not."""
         start = position + HEAD_BYTES
         end = start + length
-        if kind == HEADERS and flags & _PLAIN_MASK == END_HEADERS and end <= len(data):
-            # All of the block and nothing else, as nearly always.
-            self._take_headers(stream, data[start:end], flags, data, position, end)
-            return end
         end = self._sequence_end(data, position, length, flags if kind in _WITH_BLOCK else END_HEADERS)
         if not end:
             return 0
@@ -264,14 +264,15 @@ class FrameWalk:
         elif kind == PUSH_PROMISE:
             self.promised(_block(data, position, end, kind, flags))
         else:
-            self._take_headers(stream, _block(data, position, end, kind, flags), flags, data, position, end)
+            block = _block(data, position, end, kind, flags)
+            if field := self.headers(stream, block, flags & END_STREAM != 0, data, end):
+                self._add(field, data, position, end)
         return end
 
-    def _take_headers(self, stream: int, block: bytes, flags: int, data: bytes, position: int, end: int) -> None:
-        field = self.headers(stream, block, ends=flags & END_STREAM != 0, data=data, behind=end)
-        if field:
-            self._out += (data[self._done : position], with_field(data[position:end], field))
-            self._done = end
+    def _add(self, field: bytes, data: bytes, position: int, end: int) -> None:
+        """Let the header frames ``data[position:end]`` go on with one more field."""
+        self._out += (data[self._done : position], with_field(data[position:end], field))
+        self._done = end
 
     def _hold(self, needed: int) -> None:
         if needed > self._max_held_bytes:

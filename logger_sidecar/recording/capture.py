@@ -5,9 +5,11 @@ before. Making the event, folding a stream, redaction and writing are the record
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from driftline.events import Payload
 from logger_sidecar.finishing.captured import Captured, encode_captured
@@ -30,6 +32,12 @@ _SHARED_MEMORY_BODY_BYTES = 16384
 _TENSOR_PROTOCOLS = frozenset({"v2", "v2-binary"})
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
+_Key = TypeVar("_Key")
+_NO_NOTES: Mapping[str, str] = {}
+#: The status code under which the metrics count inferences of which nobody can say how they ended.
+CODE_UNSEEN = 0
+#: What is said of an answer that never came.
+_UNANSWERED = Head(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +50,28 @@ class CapturePolicy:
     sampler: Sampler = field(default_factory=Sampler)
 
 
-@dataclass(slots=True)
-class Call:
+class Described(Protocol):
+    """What a head says of the body behind it, over either version of HTTP.
+
+    ``event_part``: what capture makes of it, kept for the next event whose head this is; its own affair.
+    """
+
+    content_type: str | None
+    content_encoding: str | None
+    headers: dict[str, str]
+    traceparent: str | None
+    event_part: bytes
+
+
+class Call(msgspec.Struct, kw_only=True):
     """One call over HTTP/2, complete. Times are monotonic seconds, ``time_ns`` is the deployment's clock.
 
-    ``request``, ``response``: bodies are the messages as they were on the wire, length prefixes included, as far as
-    there was room. ``request_bytes``, ``response_bytes``: all that passed. ``code``: the status code that the
-    metrics count; the event says 200 and the gRPC status. ``first_message_s``: when the first message of a streamed
-    answer was there; 0.0 where there was none.
+    ``request_head``, ``response_head``: what was said of the bodies; None: there was no answer. ``request_notes``,
+    ``response_notes``: what readers need to know besides, as further headers. ``request_body``, ``response_body``: as
+    they were on the wire (messages with their length prefixes), as far as there was room. ``request_bytes``,
+    ``response_bytes``: all that passed. ``code``: the status code that the metrics count; the event says
+    ``status_code`` and the gRPC status. ``first_message_s``: when the first message of a streamed answer was there; 0.0
+    where there was none. ``arrivals``: as in ``Captured``.
     """
 
     route: Route
@@ -58,20 +80,24 @@ class Call:
     time_ns: int
     started_s: float
     first_byte_s: float
-    request: Payload
-    response: Payload
+    request_head: Described
+    request_body: bytes
     request_bytes: int
+    response_head: Described | None
+    response_body: bytes
     response_bytes: int
     code: int
     status_code: int = 200
     grpc_status: int | None = None
     truncated: bool = False
-    traceparent: str | None = None
     variant: str = ""
+    request_notes: dict[str, str] = {}
+    response_notes: dict[str, str] = {}
     chunk_count: int = 0
     first_message_s: float = 0.0
     stream_error: str = ""
     not_observable: str = ""
+    arrivals: list[tuple[int, float]] = []
 
 
 class Kind(NamedTuple):
@@ -91,6 +117,7 @@ class Capture:
         self._spool = spool
         self._meters = meters
         self._kinds: dict[tuple[Route, int, str, float], Kind] = {}
+        self._call_kinds: dict[tuple[Route, int, int, int | None, str, float], Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
         self.follow(policy)
@@ -101,6 +128,7 @@ class Capture:
         self._sampler = policy.sampler
         self._needs_thought = not policy.sampler.keeps_all
         self._kinds.clear()
+        self._call_kinds.clear()
 
     def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         """As ``record``, for an answer that came whole: with this head and this body."""
@@ -178,9 +206,7 @@ class Capture:
             stream.sampled_out += 1
             return
         request_body = request.body
-        not_observable = ""
-        if route.protocol in _TENSOR_PROTOCOLS and request.seen_bytes < _SHARED_MEMORY_BODY_BYTES:
-            not_observable = NOT_OBSERVABLE_SHARED_MEMORY if _SHARED_MEMORY in request_body else ""
+        not_observable = shares_memory(route.protocol, request_body, request.seen_bytes)
         if response.arrivals is None and not not_observable:
             response_body = response.body
             size = len(request_body) + len(response_body) + RECORD_BYTES
@@ -205,20 +231,63 @@ class Capture:
 
     def record_call(self, call: Call, now_s: float) -> None:
         """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
-        route, policy = call.route, self._policy
-        variant = call.variant or policy.variant
-        stream = self._meters.stream(route.model, route.version, variant, call.code)
+        sampler, meters = self._sampler, self._meters
         duration_s = now_s - call.started_s
-        stream.answered(route.protocol, call.code, duration_s)
-        self._meters.bytes_in += call.request_bytes
-        self._meters.bytes_out += call.response_bytes
-        failed = call.code >= 500 or bool(call.stream_error)
-        rate = policy.sampler.kept_rate(
-            call.request_id, failed=failed, duration_s=duration_s, headers=call.request.headers
-        )
-        if rate is None:
+        rate = 1.0
+        if sampler.rate < 1.0:
+            failed = call.code >= 500 or bool(call.stream_error)
+            kept = sampler.kept_rate(
+                call.request_id, failed=failed, duration_s=duration_s, headers=call.request_head.headers
+            )
+            rate = kept or 0.0
+        variant = call.variant or self._policy.variant
+        key = (call.route, call.code, call.status_code, call.grpc_status, variant, rate)
+        kind = self._call_kinds.get(key) or self._call_kind(*key)
+        stream = kind.meters
+        stream.answered(kind.protocol, call.code, duration_s)
+        meters.bytes_in += call.request_bytes
+        meters.bytes_out += call.response_bytes
+        if not rate:
             stream.sampled_out += 1
             return
+        record: Record
+        if not (
+            call.chunk_count
+            or call.request_notes
+            or call.response_notes
+            or call.not_observable
+            or call.stream_error
+            or call.arrivals
+        ):
+            request, response = call.request_head, call.response_head or _UNANSWERED
+            record = (
+                kind.part,
+                call.event_id,
+                call.request_id,
+                call.time_ns,
+                duration_s * 1e3,
+                ((call.first_byte_s or now_s) - call.started_s) * 1e3,
+                call.truncated,
+                request.event_part or self._request_part(request),
+                call.request_body,
+                response.event_part or self._response_part(response),
+                call.response_body,
+            )
+        else:
+            record = self._captured_call(call, duration_s, variant, rate)
+        size = len(call.request_body) + len(call.response_body) + RECORD_BYTES
+        if not self._spool.put(record, size, stream):
+            stream.drop(REASON_SPOOL_FULL)
+
+    def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
+        """Count an inference that was received and is not captured: nobody knows how it ends."""
+        stream = self._meters.stream(route.model, route.version, self._policy.variant, CODE_UNSEEN)
+        stream.answered(route.protocol, CODE_UNSEEN, duration_s)
+        stream.drop(reason)
+
+    def _captured_call(self, call: Call, duration_s: float, variant: str, rate: float) -> Record:
+        """The frame of a call that does not take the short way."""
+        route, policy, head = call.route, self._policy, call.request_head
         captured = Captured(
             id=call.event_id,
             source=policy.source,
@@ -232,20 +301,20 @@ class Capture:
             status_code=call.status_code,
             grpc_status=call.grpc_status,
             duration_ms=duration_s * 1e3,
-            ttfb_ms=((call.first_byte_s or now_s) - call.started_s) * 1e3,
+            ttfb_ms=((call.first_byte_s - call.started_s) if call.first_byte_s else duration_s) * 1e3,
             sample_rate=rate,
             truncated=call.truncated,
-            traceparent=call.traceparent,
+            traceparent=head.traceparent,
             chunk_count=call.chunk_count,
             ttft_ms=(call.first_message_s - call.started_s) * 1e3 if call.first_message_s else 0.0,
             stream_error=call.stream_error,
             not_observable=call.not_observable,
-            request=call.request,
-            response=call.response,
+            request=_payload(head, call.request_body, call.request_notes),
+            response=_payload(call.response_head or _UNANSWERED, call.response_body, call.response_notes),
+            arrivals=call.arrivals,
         )
-        payload = encode_captured(captured)
-        if not self._spool.put(payload, len(payload), stream):
-            stream.drop(REASON_SPOOL_FULL)
+        frame = encode_captured(captured)
+        return (frame,) if call.arrivals else frame
 
     def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> Record:
         """The frame of an event that does not take the short way."""
@@ -276,31 +345,40 @@ class Capture:
         return (frame,) if captured.arrivals else frame
 
     def _kind(self, route: Route, status: int, variant: str, rate: float) -> Kind:
+        kind = self._made_kind(route, status, variant, rate, status_code=status)
+        _remember(self._kinds, (route, status, variant, rate), kind, route)
+        return kind
+
+    def _call_kind(
+        self, route: Route, code: int, status_code: int, grpc_status: int | None, variant: str, rate: float
+    ) -> Kind:
+        said: dict[str, int] = {} if grpc_status is None else {"grpc_status": grpc_status}
+        kind = self._made_kind(route, code, variant, rate, status_code=status_code, **said)
+        _remember(self._call_kinds, (route, code, status_code, grpc_status, variant, rate), kind, route)
+        return kind
+
+    def _made_kind(self, route: Route, code: int, variant: str, rate: float, **statuses: int) -> Kind:
+        policy = self._policy
         part = stream_part(
-            source=self._policy.source,
+            source=policy.source,
             model=route.model,
             model_version=route.version,
             variant=variant,
-            namespace=self._policy.namespace,
+            namespace=policy.namespace,
             protocol=route.protocol,
-            status_code=status,
             sample_rate=rate or math.nan,
+            **statuses,
         )
-        meters = self._meters.stream(route.model, route.version, variant, status)
-        kind = Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, self._policy)
-        if kind.meters.model == route.model:  # one that counts as "other" may have counters of its own the next time
-            if len(self._kinds) >= _MAX_KINDS:
-                self._kinds.clear()
-            self._kinds[route, status, variant, rate] = kind
-        return kind
+        meters = self._meters.stream(route.model, route.version, variant, code)
+        return Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, policy)
 
-    def _request_part(self, head: Head) -> bytes:
+    def _request_part(self, head: Described) -> bytes:
         return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))
 
-    def _response_part(self, head: Head) -> bytes:
+    def _response_part(self, head: Described) -> bytes:
         return self._part(head, self._response_parts, lambda: response_part(_payload(head, b"")))
 
-    def _part(self, head: Head, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
+    def _part(self, head: Described, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
         if head.headers or head.traceparent is not None:
             head.event_part = make()
             return head.event_part
@@ -315,7 +393,21 @@ class Capture:
         return part
 
 
-def _payload(head: Head, body: bytes) -> Payload:
-    return Payload(
-        content_type=head.content_type, content_encoding=head.content_encoding, headers=head.headers, body=body
-    )
+def shares_memory(protocol: str, request: bytes, size: int) -> str:
+    """Why a request of so many bytes holds no data for us, where its tensors lie in shared memory; else empty."""
+    if protocol in _TENSOR_PROTOCOLS and size < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request:
+        return NOT_OBSERVABLE_SHARED_MEMORY
+    return ""
+
+
+def _remember(kinds: dict[_Key, Kind], key: _Key, kind: Kind, route: Route) -> None:
+    if kind.meters.model != route.model:
+        return  # one that counts as "other" may have counters of its own the next time
+    if len(kinds) >= _MAX_KINDS:
+        kinds.clear()
+    kinds[key] = kind
+
+
+def _payload(head: Described, body: bytes, notes: Mapping[str, str] = _NO_NOTES) -> Payload:
+    headers = {**head.headers, **notes} if notes else head.headers
+    return Payload(content_type=head.content_type, content_encoding=head.content_encoding, headers=headers, body=body)

@@ -1,5 +1,6 @@
 """Conversations over HTTP/2 without sockets: made with python-hyper's h2, and read with hyperframe and hpack."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,12 +9,14 @@ import h2.connection
 import h2.settings
 import hpack
 import hyperframe.frame as frames
+import msgspec
 
 from driftline.testing import ManualClock
+from logger_sidecar.http1.routes import Route, RouteTable
+from logger_sidecar.http2.capture_room import CaptureRoom
+from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.frames import PREFACE
-from logger_sidecar.http2.grpc_calls import CallParts
-from logger_sidecar.http2.grpc_heads import HeadMeaning, Methods
-from logger_sidecar.http2.grpc_messages import CaptureRoom
+from logger_sidecar.http2.stream_heads import HeadMeaning, Methods
 from logger_sidecar.http2.tap import Tap
 from logger_sidecar.recording.capture import Call
 from logger_sidecar.recording.event_ids import EventIds
@@ -25,13 +28,26 @@ Said = tuple[str, bytes]
 
 
 class Recorded:
-    """Keeps the calls that a real Capture would make events of."""
+    """Keeps the calls that a real Capture would make events of, and counts those that it would drop."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.lost: Counter[str] = Counter()
 
     def record_call(self, call: Call, now_s: float) -> None:
         self.calls.append(call)
+
+    def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
+        self.lost[reason] += 1
+
+    def described(self) -> list[dict[str, Any]]:
+        """The calls in plain words: heads as what events say of them."""
+        described = [msgspec.structs.asdict(call) for call in self.calls]
+        for call in described:
+            for half in ("request_head", "response_head"):
+                head = call[half]
+                call[half] = head and (head.content_type, head.content_encoding, head.headers, head.traceparent)
+        return described
 
 
 @dataclass
@@ -49,11 +65,10 @@ class Observed:
             "meters": self.meters,
             "clock": ManualClock(1_700_000_000.0),
             "event_ids": EventIds(lambda bits: 0),
-            "meaning": HeadMeaning(Methods(["test.Any/Call"]), ["tenant"]),
+            "meaning": HeadMeaning(Methods(["test.Any/Call"]), ["tenant"], RouteTable("server", "")),
             "room": CaptureRoom(1 << 20),
             "default_model": "server",
             "default_version": "",
-            "variant": "stable",
             "max_body_bytes": 1 << 20,
             "max_head_bytes": 65536,
             "max_calls": 1000,
@@ -80,11 +95,7 @@ class Observed:
             (self.client if who == "client" else self.server)(data)
 
     def dropped(self) -> dict[str, int]:
-        counted: dict[str, int] = {}
-        for stream in self.meters._streams.values():
-            for reason, count in stream.dropped.items():
-                counted[reason] = counted.get(reason, 0) + count
-        return counted
+        return dict(self.recorded.lost)
 
 
 class Talk:

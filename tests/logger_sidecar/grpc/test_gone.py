@@ -1,10 +1,11 @@
 """One of the two goes, or was never there: callers are told what they would be told without the sidecar."""
 
+import asyncio
 import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.http2.frames import PREFACE
-from tests.logger_sidecar.grpc.conversations import read_frames
+from logger_sidecar.http2.frames import PREFACE, SETTINGS, frame
+from logger_sidecar.http2.splice import Http2Connection, SpliceParts
+from tests.logger_sidecar.grpc.conversations import Observed, read_frames
 from tests.logger_sidecar.grpc.servers import (
     INFER,
     READY,
@@ -238,3 +240,70 @@ def test_after_all_that_noise_calls_are_answered(open_house: Running) -> None:
     with channel(open_house.sidecar.listen_port) as made:
         assert call(made, INFER, infer_request()) == infer_request()
     wait_until(lambda: open_house.sidecar._open_connections() == 0)
+
+
+class ClosedTransport(asyncio.Transport):
+    """A transport that is closed, or closing with something left to write: as uvloop's, it takes nothing more."""
+
+    def __init__(self, *, is_closing: bool = False) -> None:
+        super().__init__()
+        self._closing = is_closing
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self._closing = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing:
+            raise RuntimeError("the handler is closed")
+
+
+class Registered:
+    """Knows the connections that are open."""
+
+    def __init__(self) -> None:
+        self.open: set[Http2Connection] = set()
+
+    def opened(self, connection: Http2Connection) -> None:
+        self.open.add(connection)
+
+    def closed(self, connection: Http2Connection) -> None:
+        self.open.discard(connection)
+
+
+def test_the_end_of_the_sidecar_says_nothing_to_a_client_that_is_gone_already() -> None:
+    """Its server's side may take a while to close, and until then the connection counts as open."""
+    registered = Registered()
+    server: list[tuple[ClosedTransport, asyncio.Protocol]] = []
+
+    async def connect(make: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        server.append((ClosedTransport(), make()))
+        server[-1][1].connection_made(server[-1][0])
+        return server[-1]
+
+    async def scenario() -> None:
+        connection = Http2Connection(SpliceParts(Observed().parts, registered, connect, "model", 1.0))
+        client = ClosedTransport()
+        connection.connection_made(client)
+        await asyncio.sleep(0.01)
+        connection.data_received(PREFACE)
+        connection.server_said(frame(SETTINGS, 0, 0))
+        client.close()
+        connection.connection_lost(None)
+        assert registered.open == {connection}
+        connection.drain()
+        server[0][1].connection_lost(None)
+        assert registered.open == set()
+
+    asyncio.run(scenario())

@@ -1,6 +1,6 @@
-"""What the header blocks of calls mean: of a request, of its answer, and of the trailers that end it.
+"""What the header blocks of streams mean: of a request, of its answer, and of the trailers that end it.
 
-Names are those of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+Names of gRPC are those of https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 """
 
 import re
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from driftline import names
+from logger_sidecar.http1.routes import Route, RouteTable
 from logger_sidecar.http2.header_blocks import Fields
 from logger_sidecar.traces import valid_traceparent
 
@@ -20,6 +21,8 @@ _AUTHORITY = b":authority"
 _TRACEPARENT = names.HEADER_TRACEPARENT.encode()
 _VARIANT = names.HEADER_VARIANT.encode()
 _ID_LIMIT_BYTES = 512
+_EVENT_STREAM = "text/event-stream"
+_BINARY_LENGTH = names.HEADER_BINARY_LENGTH
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNIT_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _NO_HEADERS: dict[str, str] = {}
@@ -56,27 +59,38 @@ class CallHead:
     """What a header block says, of either half of a call. What it says never changes, so it may be kept."""
 
     __slots__ = (
+        "content_encoding",
         "content_type",
         "encoding",
+        "event_part",
         "grpc_message",
         "grpc_status",
         "headers",
+        "is_grpc",
+        "is_probe",
         "list_bytes",
         "method",
         "names_request_id",
         "path",
         "request_id",
+        "route",
         "status",
         "timeout_s",
         "traceparent",
         "variant",
+        "verb",
     )
 
     def __init__(self) -> None:
         #: Of a request; empty in an answer, and in trailers of either half.
         self.path = b""
-        #: None where the call is no inference.
+        self.verb = b""
+        #: None where the call is no inference over gRPC.
         self.method: Method | None = None
+        #: None where it is no inference over plain HTTP.
+        self.route: Route | None = None
+        self.is_grpc = False
+        self.is_probe = False
         #: HTTP status of an answer, 0 in a request and in trailers.
         self.status = 0
         self.request_id = ""
@@ -85,6 +99,10 @@ class CallHead:
         self.traceparent: str | None = None
         self.timeout_s = 0.0
         self.content_type: str | None = None
+        self.content_encoding: str | None = None
+        #: What capture makes of it; its own affair.
+        self.event_part = b""
+        #: What gRPC compresses its messages with.
         self.encoding = ""
         self.variant = ""
         self.grpc_status: int | None = None
@@ -98,13 +116,22 @@ class CallHead:
         """Whether the answer itself is still to come."""
         return 100 <= self.status < 200
 
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is server-sent events."""
+        return self.content_type is not None and self.content_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM
+
 
 class HeadMeaning:
-    """Makes heads of header fields. ``captured``: headers that events carry, in lower case."""
+    """Makes heads of header fields.
 
-    def __init__(self, methods: Methods, captured: Collection[str] = ()) -> None:
+    ``captured``: headers that events carry, in any case. ``routes``: which requests over plain HTTP are inferences.
+    """
+
+    def __init__(self, methods: Methods, captured: Collection[str], routes: RouteTable) -> None:
         self._methods = methods
-        self._captured = {name.lower().encode(): name.lower() for name in captured}
+        self._routes = routes
+        self._captured = {name.lower().encode(): name.lower() for name in (*captured, _BINARY_LENGTH)}
         if b"host" in self._captured:
             self._captured[_AUTHORITY] = "host"  # what HTTP/2 calls it
 
@@ -128,8 +155,19 @@ class HeadMeaning:
                 head.headers[kept] = _text(value)
         head.names_request_id = rank == 0
         head.list_bytes = size
-        head.method = self._methods.of(head.path)
+        if head.path:
+            head.method = self._methods.of(head.path)
+            if head.method is None and head.verb == b"POST":
+                head.route = self._route(head)
         return head
+
+    def _route(self, head: CallHead) -> Route | None:
+        if head.is_probe or head.is_grpc:
+            return None
+        route = self._routes.lookup(head.path)
+        if route is not None and route.protocol == "v2" and _BINARY_LENGTH in head.headers:
+            return route._replace(protocol="v2-binary")
+        return route
 
 
 def timeout_s(value: bytes) -> float:
@@ -150,12 +188,25 @@ def _take_path(head: CallHead, value: bytes) -> None:
     head.path = value
 
 
+def _take_verb(head: CallHead, value: bytes) -> None:
+    head.verb = value
+
+
+def _take_agent(head: CallHead, value: bytes) -> None:
+    head.is_probe = value.startswith(b"kube-probe")
+
+
+def _take_content_encoding(head: CallHead, value: bytes) -> None:
+    head.content_encoding = _text(value)
+
+
 def _take_status(head: CallHead, value: bytes) -> None:
     head.status = int(value) if value.isdigit() and len(value) == 3 else 0
 
 
 def _take_type(head: CallHead, value: bytes) -> None:
     head.content_type = _text(value)
+    head.is_grpc = value.startswith(b"application/grpc")
 
 
 def _take_encoding(head: CallHead, value: bytes) -> None:
@@ -184,6 +235,9 @@ def _take_grpc_message(head: CallHead, value: bytes) -> None:
 
 _TAKERS = {
     b":path": _take_path,
+    b":method": _take_verb,
+    b"user-agent": _take_agent,
+    b"content-encoding": _take_content_encoding,
     b":status": _take_status,
     b"content-type": _take_type,
     b"grpc-encoding": _take_encoding,
