@@ -82,7 +82,7 @@ def _metrics_absent(monitor: Monitor, options: RuleOptions) -> Health:
 
 
 def _detectors_stale(monitor: Monitor, options: RuleOptions) -> Health:
-    look_s = options.seen(STALE_AFTER_S)
+    look_s = options.worked(STALE_AFTER_S)
     ran = _selector(monitor, names.DETECTORS_LAST_RUN).promql(options.real(look_s))
     return Health(
         names.ALERT_DETECTORS_STALE,
@@ -95,7 +95,7 @@ def _detectors_stale(monitor: Monitor, options: RuleOptions) -> Health:
 
 
 def _collector_stalled(monitor: Monitor, options: RuleOptions) -> Health:
-    look_s = options.seen(STALLED_AFTER_S)
+    look_s = options.worked(STALLED_AFTER_S)
     span = options.real(look_s)
     logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
     read = _selector(monitor, names.COLLECTOR_EVENTS).promql(span)

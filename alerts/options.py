@@ -9,6 +9,8 @@ from driftline.errors import SettingsError
 SHORTEST_S = 0.001
 #: A range of four scrapes still holds two samples when two scrapes fail; ``increase`` and ``changes`` need two.
 SCRAPES_PER_LOOK = 4
+#: Real seconds: what processes do among themselves (join a group, fetch, commit) takes no less on a faster clock.
+PROCESSES_MAY_TAKE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,14 @@ class RuleOptions:
         (900.0, 216000.0)
         """
         return max(seconds, SCRAPES_PER_LOOK * self.sampling_s)
+
+    def worked(self, seconds: float) -> float:
+        """As ``seen``, and as long as processes may rightly take to do anything at all.
+
+        >>> RuleOptions().worked(900.0), RuleOptions(clock_speed=3600.0, scrape_interval_s=0.25).worked(900.0)
+        (900.0, 36000.0)
+        """
+        return max(self.seen(seconds), PROCESSES_MAY_TAKE_S * self.clock_speed)
 
     def real(self, seconds: float) -> str:
         """Seconds of the monitors' clock as a real duration for Prometheus; raises SettingsError below 1 ms.

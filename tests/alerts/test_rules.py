@@ -114,6 +114,20 @@ def test_a_clock_too_fast_for_prometheus_is_refused() -> None:
         RuleOptions(clock_speed=1e9).real(300.0)
 
 
+def test_a_faster_clock_does_not_ask_processes_to_be_faster() -> None:
+    """A broker that takes two seconds to hand a collector its partitions is no reason to wake anybody."""
+    fast = RuleOptions(clock_speed=10_800.0, scrape_interval_s=0.25, evaluation_interval_s=0.25)
+    spans = {
+        rule["alert"]: rule["expr"]
+        for rule in _rules(build_rules(monitors(), fast))
+        if rule.get("alert") in {names.ALERT_COLLECTOR_STALLED, names.ALERT_DETECTORS_STALE}
+    }
+    assert len(spans) == 2
+    for expression in spans.values():
+        assert "[10s]" in expression
+        assert "[1s]" not in expression
+
+
 @pytest.mark.parametrize("name", ["clock_speed", "scrape_interval_s", "evaluation_interval_s"])
 def test_options_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is 0"):
