@@ -214,9 +214,11 @@ def test_any_pipeline_in_any_pieces_is_as_direct(
     assert oracle.faults == []
     assert oracle.requests == [meaning for _, meaning in asked]
     assert _ID_LINE.sub(b"", oracle.received) == sent
-    assert _ID_LINE.sub(b"", answer).replace(_CLOSE_LINE, b"") == b"".join(given_answers)
+    given_bytes = b"".join(given_answers)
+    # A body may say what the line says; that bodies are whole is looked at below.
+    assert _ID_LINE.sub(b"", answer).replace(_CLOSE_LINE, b"") == given_bytes.replace(_CLOSE_LINE, b"")
     methods = [meaning[0] for _, meaning in asked]
-    assert understood(answer, methods) == understood(b"".join(given_answers), methods)
+    assert understood(answer, methods) == understood(given_bytes, methods)
 
 
 #: What mutations are made of: the bytes that framing is made of.
