@@ -15,9 +15,11 @@ from driftline import __version__
 from tests.house import ROOT, own_files, packages, project, rooms
 
 
-@pytest.mark.parametrize("package", packages())
-def test_no_other_distribution_owns_the_name(package: str) -> None:
-    assert set(importlib.metadata.packages_distributions().get(package, ["driftline"])) == {"driftline"}
+def test_no_other_distribution_owns_a_name_of_ours() -> None:
+    owners = importlib.metadata.packages_distributions()
+    assert {package: set(owners.get(package, ["driftline"])) for package in packages()} == {
+        package: {"driftline"} for package in packages()
+    }
 
 
 @pytest.mark.parametrize("package", packages())

@@ -30,15 +30,22 @@ def pages() -> FakePages:
     return FakePages()
 
 
-@pytest.fixture
-def make_client(pages):
-    def make(reader, evidence=None, settings=PLAIN, clock=None, monitors=None):
-        build = evidence or (lambda alert: flights_page(reader, alert))
+@pytest.fixture(scope="session")
+def client_over():
+    """Makes the pages over a reader and kept pages of one's own."""
+
+    def make(found, pages, evidence=None, settings=PLAIN, clock=None, monitors=None):
+        build = evidence or (lambda alert: flights_page(found, alert))
         chosen = {MONITOR.name: MONITOR} if monitors is None else monitors
-        app = create_app(reader, pages, build, parse_plain, chosen, clock or ManualClock(NOW_S), settings)
+        app = create_app(found, pages, build, parse_plain, chosen, clock or ManualClock(NOW_S), settings)
         return TestClient(app, raise_server_exceptions=False)
 
     return make
+
+
+@pytest.fixture
+def make_client(client_over, pages):
+    return lambda reader, **options: client_over(reader, pages, **options)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every page, with content and without, and with content that would break careless pages."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.dashboards.fakes import (
     DAY_S,
     FIRST_S,
     NOW_S,
+    FakePages,
     FakeReader,
     flights_alert,
     flights_page,
@@ -36,18 +38,30 @@ PAGES = (
 HOSTILE = '"><script>alert(1)</script>'
 
 
-@pytest.fixture
-def full(make_client, reader, pages):
+@pytest.fixture(scope="module")
+def full(client_over, reader):
+    """Everything there is, to look at only."""
     page = flights_page(reader, flights_alert())
-    pages.kept["p1"] = page.__class__(**{**{name: getattr(page, name) for name in page.__slots__}, "id": "p1"})
-    return make_client(reader)
+    kept = page.__class__(**{**{name: getattr(page, name) for name in page.__slots__}, "id": "p1"})
+    return client_over(reader, FakePages({"p1": kept}))
+
+
+@pytest.fixture(scope="module")
+def seen(full):
+    """What is at a path: the answer, and its page as it was read, once for all who look."""
+
+    @cache
+    def look(path):
+        answer = full.get(path)
+        return answer, read_html(answer.text)
+
+    return look
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_is_whole_and_has_no_empty_section(full, path):
-    answer = full.get(path)
+def test_every_page_is_whole_and_has_no_empty_section(seen, path):
+    answer, found = seen(path)
     assert answer.status_code == 200
-    found = read_html(answer.text)
     assert found.faults == []
     assert all(len(section.strip()) > 20 for section in found.sections)
     assert not re.search(r"\bNone\b(?! of)|\bnan\b", found.text)
@@ -63,12 +77,12 @@ def test_every_link_leads_somewhere(full):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_is_loaded_from_elsewhere(full, path):
-    assert [load for load in read_html(full.get(path).text).loads if not load.startswith("/static/")] == []
+def test_nothing_is_loaded_from_elsewhere(seen, path):
+    assert [load for load in seen(path)[1].loads if not load.startswith("/static/")] == []
 
 
-def test_the_overview_says_how_things_stand(full):
-    text = " ".join(read_html(full.get("/").text).text.replace("\u202f", "~").split())
+def test_the_overview_says_how_things_stand(seen):
+    text = " ".join(seen("/")[1].text.replace("\u202f", "~").split())
     assert "6 columns drifted on Thu 12 Dec 2013: temp, dewp, visib and 3 more." in text
     assert "newest 4 minutes ago" in text
     assert "46~% of the window labelled" in text
@@ -76,16 +90,16 @@ def test_the_overview_says_how_things_stand(full):
     assert "too few rows to judge" in text
 
 
-def test_accuracy_never_stands_without_its_interval_and_coverage(full):
+def test_accuracy_never_stands_without_its_interval_and_coverage(seen):
     for path in PAGES:
-        text = full.get(path).text
+        text = seen(path)[0].text
         assert text.count('class="measure"') == text.count('class="interval"'), path
         for chunk in text.split('class="measure"')[1:]:
             assert "labelled" in chunk[:600] or "labels" in chunk[:600], path
 
 
-def test_the_page_holds_what_on_call_needs(full):
-    text = " ".join(read_html(full.get("/pages/p1").text).text.split())
+def test_the_page_holds_what_on_call_needs(seen):
+    text = " ".join(seen("/pages/p1")[1].text.split())
     for part in (
         "correctness",
         "for 1 hour",
@@ -105,11 +119,11 @@ def test_the_page_holds_what_on_call_needs(full):
     assert order == sorted(order)
 
 
-def test_a_runbook_cannot_carry_markup(full):
-    html = full.get("/pages/p1").text
-    assert "<script>alert" not in html
-    assert "&lt;script&gt;alert" in html
-    assert read_html(html).tags["table"] >= 2
+def test_a_runbook_cannot_carry_markup(seen):
+    answer, found = seen("/pages/p1")
+    assert "<script>alert" not in answer.text
+    assert "&lt;script&gt;alert" in answer.text
+    assert found.tags["table"] >= 2
 
 
 @pytest.mark.slow
@@ -157,9 +171,10 @@ def test_a_stream_without_closed_windows_says_why(make_client, reader):
 )
 def test_unknown_things_get_a_404_that_helps(full, path, told):
     answer = full.get(path)
+    found = read_html(answer.text)
     assert answer.status_code == 404
-    assert told in read_html(answer.text).text
-    assert read_html(answer.text).faults == []
+    assert told in found.text
+    assert found.faults == []
 
 
 def test_a_monitored_model_without_traffic_gets_its_own_words(make_client):

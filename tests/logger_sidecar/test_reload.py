@@ -155,6 +155,7 @@ def test_annotations_of_the_pod_are_followed(upstream: Upstream, tmp_path: Path)
         wait_for(lambda: running.sidecar.settings.sample_rate == 0.25)
 
 
+@pytest.mark.slow
 def test_twenty_reloads_under_load_lose_no_request_and_no_event(upstream: Upstream, tmp_path: Path) -> None:
     rates = [1.0, 0.5, 0.25, 0.75]
     file = tmp_path / "conf.yaml"

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
+from sklearn.tree import DecisionTreeClassifier
 
 from serving.sklearn_model import save_sklearn_model
 
@@ -13,11 +13,11 @@ CITIES = ("Oslo", "Paris", "Rome")
 
 
 def write_classifier(directory: Path, version: str = "1", variant: str = "stable") -> Any:
-    """A gradient boosting model of a category and a number; returns the fitted estimator."""
+    """A tree over a category and a number, either of which may lack; returns the fitted estimator."""
     rng = np.random.default_rng(1)
     matrix = np.column_stack([rng.integers(0, len(CITIES), 400), rng.normal(size=400)]).astype(float)
     answer = (matrix[:, 0] + matrix[:, 1] > 1).astype(int)
-    estimator = HistGradientBoostingClassifier(categorical_features=[0], max_iter=10, random_state=0)
+    estimator = DecisionTreeClassifier(max_depth=3, min_samples_leaf=20, random_state=0)
     estimator.fit(matrix, answer)
     save_sklearn_model(
         directory,
