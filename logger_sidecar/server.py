@@ -1,6 +1,7 @@
 """The sidecar process: proxy, capture, spool, admin port and the shipper's supervisor, put together and taken down."""
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from driftline import names
 from driftline.clock import Clock
+from driftline.errors import SettingsError
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
@@ -66,7 +68,7 @@ def run(
 
     ``shipper`` None, or no sinks: nothing is shipped, the spool is read by somebody else. ``sources``: where the
     settings came from and are read again on SIGHUP; None: they stay as they are.
-    Raises OSError when a port is taken.
+    Raises SettingsError when it cannot listen where the settings say.
     """
     # What lives now lives to the end; what a request makes is freed by its reference count, so the collector of cycles
     # need look only rarely.
@@ -181,17 +183,21 @@ class Sidecar:
         return 0
 
     async def start(self) -> asyncio.Server:
-        """Open all ports and begin to spool; returns the admin port's server."""
+        """Open all ports and begin to spool; returns the admin port's server. Raises SettingsError, as ``run``."""
         settings = self.settings
-        await self._port.open(settings.listen_host, settings.listen_port)
+        with _naming("listen_port", settings.listen_port):
+            await self._port.open(settings.listen_host, settings.listen_port)
         self.listen_port = self._port.number
         if settings.grpc_listen_port is not None:
-            await self._grpc.open(settings.listen_host, settings.grpc_listen_port)
+            with _naming("grpc_listen_port", settings.grpc_listen_port):
+                await self._grpc.open(settings.listen_host, settings.grpc_listen_port)
             self.grpc_port = self._grpc.number
         if settings.listen_socket:
-            await self._socket.open()
+            with _naming("listen_socket", settings.listen_socket):
+                await self._socket.open()
         routes: Routes = {"/metrics": MetricsPage(self._collectors), "/healthz": self._health, "/readyz": self._ready}
-        admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
+        with _naming("admin_port", settings.admin_port):
+            admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin.sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
             forget_readers(settings.spool_directory, ())
@@ -294,6 +300,17 @@ class Sidecar:
             (names.SPOOL_LIMIT_BYTES, float(self.settings.spool_max_bytes)),
             (names.SPOOL_OLDEST_AGE, max(0.0, time.time() - oldest_s) if oldest_s else 0.0),
         ]
+
+
+@contextlib.contextmanager
+def _naming(setting: str, place: object) -> Iterator[None]:
+    """Where it is not possible to listen, say which setting asked for it."""
+    try:
+        yield
+    except OSError as error:
+        detail = os.strerror(error.errno) if error.errno else str(error)
+        fault = f"{setting} is {place}, where it is not possible to listen: {detail}"
+        raise SettingsError("settings of the sidecar", [fault]) from error
 
 
 def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Dialer:

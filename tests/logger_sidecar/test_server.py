@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from driftline.clock import system_clock
 from driftline.errors import SettingsError
 from driftline.settings import load
-from logger_sidecar.server import environment_of
+from logger_sidecar.server import Sidecar, environment_of
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
 from tests.logger_sidecar.test_spool import wait_for
@@ -84,8 +86,23 @@ def _listens(port: int) -> bool:
     return False
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def shippers(pid: int) -> list[int]:
+    """The shippers that a sidecar has started and that run."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"shipping.shipper" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("setting", ["listen_port", "grpc_listen_port", "admin_port"])
+def test_a_port_that_is_taken_is_told_with_the_setting_that_asked_for_it(tmp_path: Path, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        chosen = {"listen_port": 0, "admin_port": 0, setting: port}
+        settings = SidecarSettings(
+            listen_host="127.0.0.1", admin_host="127.0.0.1", spool_directory=tmp_path, sinks=(), **chosen
+        )
+        made = Sidecar(settings, None, system_clock)
+        with pytest.raises(SettingsError, match=f"{setting} is {port}, .*: Address already in use"):
+            uvloop.run(made.start())
 
 
 def test_sigterm_flushes_the_spool_and_exits_0(tmp_path: Path) -> None:
@@ -147,12 +164,12 @@ def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Pa
 def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, port):
-        wait_for(lambda: len(children(sidecar.pid)) == 1)
-        [first] = children(sidecar.pid)
+        wait_for(lambda: len(shippers(sidecar.pid)) == 1)
+        [first] = shippers(sidecar.pid)
         os.kill(first, signal.SIGKILL)
         assert ask(port, post()).startswith(b"HTTP/1.1 200")
-        wait_for(lambda: [pid for pid in children(sidecar.pid) if pid != first] != [])
-        [second] = children(sidecar.pid)
+        wait_for(lambda: [pid for pid in shippers(sidecar.pid) if pid != first] != [])
+        [second] = shippers(sidecar.pid)
         assert ask(port, post()).startswith(b"HTTP/1.1 200")
         sidecar.terminate()
         assert sidecar.wait(30) == 0
@@ -165,8 +182,8 @@ def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path)
 def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
-        wait_for(lambda: len(children(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
-        [shipper] = children(sidecar.pid)
+        wait_for(lambda: len(shippers(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
+        [shipper] = shippers(sidecar.pid)
         sidecar.kill()
         sidecar.wait()
         wait_for(lambda: _has_ended(shipper))

@@ -66,14 +66,29 @@ class SidecarProcess:
             found[reason or outcome] += round(float(count))
         return {name: count for name, count in found.items() if count}
 
-    def children(self) -> list[int]:
-        """The processes it has started and that run: the shipper."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    def running(self, module: str) -> list[int]:
+        """The processes below it that run this module of the sidecar, such as ``recording.recorder``."""
+        command = f"logger_sidecar.{module}".encode()
+        return [pid for pid in _below(self.pid) if command in _command(pid)]
 
     def rss_bytes(self) -> int:
         found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0
+
+
+def _below(pid: int) -> list[int]:
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_below(child)]
+    return found
+
+
+def _command(pid: int) -> list[bytes]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
 
 
 @contextlib.contextmanager

@@ -155,7 +155,7 @@ def test_a_shipper_killed_again_and_again_loses_no_event(
         def kill() -> None:
             nonlocal kills
             while not enough.wait(0.2):
-                for child in sidecar.children():
+                for child in sidecar.running("shipping.shipper"):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(child, signal.SIGKILL)
                         kills += 1

@@ -38,13 +38,6 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-def recorder_of(sidecar: SidecarProcess) -> int:
-    """The process that writes the spool."""
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in sidecar.children()}
-    (found,) = [pid for pid, command in commands.items() if b"logger_sidecar.recording.recorder" in command]
-    return found
-
-
 def logging_goes_on(sidecar: SidecarProcess, before: dict[str, int]) -> None:
     """Assert that from now on every event is written."""
     assert drive(sidecar.port, 200, tag="again").wrong == {}
@@ -79,7 +72,7 @@ def test_writes_that_break_off_leave_whole_events_and_count_the_others(
 ) -> None:
     spool = tmp_path / "spool"
     with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
-        recorder = recorder_of(sidecar)
+        [recorder] = sidecar.running("recording.recorder")
         _, hard = resource.prlimit(recorder, resource.RLIMIT_FSIZE)
         resource.prlimit(recorder, resource.RLIMIT_FSIZE, (MIB // 4 + 1, hard))
         without, with_fault = alternate(healthy, sidecar)

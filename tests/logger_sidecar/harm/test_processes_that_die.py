@@ -1,5 +1,11 @@
-"""A sidecar killed at any moment loses nothing that was in its spool; a model server that dies is seen as it is."""
+"""A sidecar killed at any moment loses nothing that was in its spool, its helpers killed cost no inference anything.
 
+A model server that dies is seen as it is.
+"""
+
+import contextlib
+import itertools
+import os
 import random
 import signal
 import threading
@@ -11,7 +17,16 @@ import pytest
 from driftline.events import InferenceEvent
 from driftline.records import Malformed
 from logger_sidecar.spool.source import SpoolSource
-from tests.logger_sidecar.harm.rig import Figures, Report, drive, echo_server, settled, sidecar_process
+from tests.logger_sidecar.harm.rig import (
+    Figures,
+    Report,
+    SidecarProcess,
+    alternate,
+    drive,
+    echo_server,
+    settled,
+    sidecar_process,
+)
 from tests.parts.processes import free_ports
 
 KILLS = 8
@@ -36,8 +51,11 @@ class Load:
         return self._reports[0]
 
 
-def read_spool(directory: Path) -> tuple[dict[str, str], int]:
-    """Request ids by event id, as a new reader finds them, and how many records were damaged."""
+def read_spool(directory: Path, *, once: bool = True) -> tuple[dict[str, str], int]:
+    """Request ids by event id, as a new reader finds them, and how many records were damaged.
+
+    ``once``: assert that no event is there twice.
+    """
     source = SpoolSource(directory, "probe", lambda _partition: 0)
     events: dict[str, str] = {}
     damaged = 0
@@ -46,7 +64,7 @@ def read_spool(directory: Path) -> tuple[dict[str, str], int]:
             if isinstance(record.content, Malformed):
                 damaged += 1
             elif isinstance(record.content, InferenceEvent):
-                assert record.content.id not in events, "an event id came twice"
+                assert not once or record.content.id not in events, "an event id came twice"
                 events[record.content.id] = record.content.request_id
     source.close()
     return events, damaged
@@ -84,6 +102,52 @@ def test_what_was_in_the_spool_outlives_any_number_of_kills(tmp_path: Path, echo
         last, _ = read_spool(spool)
     assert after.items() <= last.items()
     assert {f"last-{number}" for number in range(500)} <= set(last.values())
+
+
+@pytest.mark.slow
+def test_helpers_killed_again_and_again_cost_no_inference_and_what_counts_as_logged_is_in_the_spool(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    spool = tmp_path / "spool"
+    kills = {"recording.recorder": 0, "finishing.process": 0}
+    enough = threading.Event()
+    # With a rule every event passes the finishing process, too.
+    with sidecar_process(tmp_path / "work", echo, spool=spool, sidecar_redact="pattern:@email") as sidecar:
+
+        def kill() -> None:
+            for module in itertools.cycle(kills):
+                before: list[int] = []
+                # One that has only just begun is left alone, or nothing would ever be written.
+                while not (found := sidecar.running(module)) or found != before:
+                    before = found
+                    if enough.wait(1.0):
+                        return
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(found[0], signal.SIGKILL)
+                    kills[module] += 1
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            without, with_fault = alternate(healthy, sidecar)
+            more = drive(sidecar.port, 1_000_000, tag="more", keep_on=lambda: min(kills.values()) < 3)
+        finally:
+            enough.set()
+            killer.join()
+        figures.compare(f"helpers killed {kills}", without, with_fault)
+        assert more.wrong == {}
+        total = 3000 + len(more.right)
+        outcomes = settled(sidecar.outcomes, total, 60)
+        figures.say(f"helpers killed: {dict(outcomes)}")
+        # A batch, or a frame, that three kills met in a row is given up, and counted.
+        assert set(outcomes) <= {"logged", "recorder_failed", "finishing_failed"}
+        assert drive(sidecar.port, 200, tag="again").wrong == {}
+        again = settled(sidecar.outcomes, total + 200, 60)
+        assert again["logged"] == outcomes["logged"] + 200
+    events, damaged = read_spool(spool, once=False)
+    # One that was written when its recorder died is written again under its id; one given up may be there all the same.
+    assert len(events) >= again["logged"]
+    assert damaged <= kills["recording.recorder"]
 
 
 @pytest.mark.slow
