@@ -59,6 +59,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ``stream_error``: the error that a stream reported under a status that says success; one line.
     ``not_observable``: why the payload holds no data for anybody but client and server ("shared_memory"), else empty.
     ``redacted``: something was taken out of headers or bodies before they were written down.
+    ``metadata``: what whoever runs the sidecar says of all its events, by name: team, region, image.
     """
 
     id: str
@@ -84,6 +85,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     stream_error: str = ""
     not_observable: str = ""
     redacted: bool = False
+    metadata: dict[str, str] = {}
 
     @property
     def time_s(self) -> float:
@@ -161,6 +163,7 @@ def encode_inference(event: InferenceEvent) -> KafkaMessage:
         "streamerror": event.stream_error or None,
         "notobservable": event.not_observable or None,
         "redacted": "true" if event.redacted else None,
+        "metadata": _json_encoder.encode(event.metadata).decode() if event.metadata else None,
     }
     value = b'{"request":' + _encode_payload(event.request) + b',"response":' + _encode_payload(event.response) + b"}"
     return KafkaMessage(_headers(attributes), event.request_id.encode(), value)
@@ -193,6 +196,7 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
         stream_error=fields.text("streamerror", ""),
         not_observable=fields.text("notobservable", ""),
         redacted=fields.text("redacted", "false") == "true",
+        metadata=fields.texts("metadata"),
         request=request,
         response=response,
     )
@@ -283,6 +287,8 @@ class _Halves(msgspec.Struct):
 
 _halves_decoder = msgspec.json.Decoder(_Halves)
 _any_json_decoder = msgspec.json.Decoder(Any)
+_texts_decoder = msgspec.json.Decoder(dict[str, str])
+_json_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def _encode_payload(payload: Payload) -> bytes:
@@ -376,6 +382,14 @@ class _Fields:
             self.faults.append(f"ce_{name} is missing")
             return ""
         return value
+
+    def texts(self, name: str) -> dict[str, str]:
+        """A JSON object of texts; empty where there is none."""
+        try:
+            return _texts_decoder.decode(self._values.get(name, "{}"))
+        except msgspec.MsgspecError as error:
+            self.faults.append(f"ce_{name} is not a JSON object of texts: {error}")
+            return {}
 
     def number(self, name: str, default: float | None = None) -> float:
         text = self._values.get(name)

@@ -17,10 +17,12 @@ from driftline.names import ANNOTATION_PREFIX
 #: What a workload may say of its own capture while it runs; the annotation has dashes where the setting has underlines.
 LIVE_ANNOTATIONS = (
     "sample_rate",
+    "model_sample_rates",
     "keep_errors",
     "keep_slower_than_s",
     "keep_headers",
     "capture_headers",
+    "metadata",
     "max_body_bytes",
     "variant",
     "log_level",

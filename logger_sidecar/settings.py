@@ -2,12 +2,13 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from logger_sidecar.finishing.redaction_settings import redaction_faults
 from logger_sidecar.recording.capture import CapturePolicy
+from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
 from logger_sidecar.setting_faults import above_zero, below_zero, port_faults
@@ -44,42 +45,44 @@ class SidecarSettings:
     ``spool_directory``: where events wait for their sinks; the sidecar's own directory. ``spool_max_bytes``: bound of
     the spool on the disk. ``segment_bytes``: size of one file of the spool. ``buffer_bytes``: bound of what waits in
     memory to be written. ``max_body_bytes``: how much of each body is captured. ``max_head_bytes``: longest head of a
-    request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id. ``keep_errors``:
-    keep what failed, whatever the rate (status 500 or above, a gRPC status that blames the server, an error inside a
-    stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf keeps none for that.
-    ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or NAME=VALUE for one value only
-    (a name may stand there with several values); they are written on the event, as ``capture_headers`` are.
-    ``capture_headers``: headers written on the event, of requests and of answers, in any case, over HTTP/1.1 and over
-    HTTP/2 (gRPC's metadata and trailers too; ``host`` is what it calls ``:authority``); where one stands twice, its
-    last value. ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the name used
-    where the path has none; an empty text is the workload. ``model_version``: the version used where the path has none.
-    ``variant``: the variant of answers without the header x-driftline-variant. ``max_models``: bound of the label
-    values of metrics; streams beyond it count as "other". ``max_idle_upstream``: connections to the model server kept
-    for the next request. ``max_upstream_connections``: connections to the model server that may be open; requests that
-    find all of them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``: longest
-    such wait, then 503. ``ready_path``: asked with GET to tell whether the model server is ready, such as
-    /v2/health/ready; empty: a connection to it is enough. ``upstream_ca``: who signed the certificate of an https
-    upstream; empty: one of those that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to
-    it. ``upstream_server_name``: the name its certificate must have; empty: the host. ``connect_timeout_s``: longest
-    wait for a connection to the model server. ``response_timeout_s``: longest silence of the model server.
-    ``idle_timeout_s``: how long a silent client connection is kept. ``drain_timeout_s``: longest wait for requests in
-    flight at the end. ``grace_period_s``: time for all of the end: the requests, then the spool and its shipper; no
-    longer than the pod's terminationGracePeriodSeconds, which ``driftline inject`` raises to it. ``sinks``: where
-    events go, each a URL or "kafka"; with none the spool is read by somebody else. ``drop_policy``: what goes when the
-    spool is full: the "newest" event, which is then not taken, or the "oldest" segment, which its readers then lose.
-    ``fsync``: when the spool is flushed to the disk, so that it outlives a crash of the machine: with each full
-    "segment", each written "batch", or "never" (which leaves it to the system, within half a minute). ``log_level``:
-    how much is said on standard error. ``watch_config_s``: seconds between two looks whether the configuration's files
-    changed; 0 waits for SIGHUP. ``gpu_interval_s``: seconds between two looks at the machine's NVIDIA devices, where
-    pynvml is installed and there are any; 0 looks at none. ``grpc_upstream``: where the model server speaks gRPC,
-    ``http://HOST:PORT``; empty: the same as ``upstream``. ``grpc_listen_port``: a further port, for gRPC alone;
-    ``listen_port`` takes gRPC, too. ``grpc_capture_methods``: methods whose calls are captured besides those of
-    inference.GRPCInferenceService, as ``package.Service/Method``. ``grpc_capture_bytes``: how much the calls in flight
-    may keep of their bodies, all together; past it bodies are cut. ``grpc_max_calls``: calls of one connection that are
-    followed at a time; inferences beyond it are dropped. ``redact``: what is taken out of headers and bodies before
-    they are written, as rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with " => hash" behind it for
-    a hash in its place; in the environment a JSON list, where a rule holds a comma. ``redact_key_file``: holds the key
-    of the hashes, at least 16 bytes. ``max_decoded_bytes``: how much of a body is decoded to be folded or redacted.
+    request or an answer. ``sample_rate``: share of the inferences kept, decided by the request id.
+    ``model_sample_rates``: that share of single models, as MODEL=RATE with the model as events name it; all others keep
+    to ``sample_rate``. ``keep_errors``: keep what failed, whatever the rate (status 500 or above, a gRPC status that
+    blames the server, an error inside a stream). ``keep_slower_than_s``: keep what took longer, whatever the rate; inf
+    keeps none for that. ``keep_headers``: keep requests with one of these headers, whatever the rate; NAME, or
+    NAME=VALUE for one value only (a name may stand there with several values); they are written on the event, as
+    ``capture_headers`` are. ``capture_headers``: headers written on the event, of requests and of answers, in any case,
+    over HTTP/1.1 and over HTTP/2 (gRPC's metadata and trailers too; ``host`` is what it calls ``:authority``); where
+    one stands twice, its last value. ``metadata``: written on every event, as NAME=VALUE: team, region, node, image.
+    ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the name used where the path
+    has none; an empty text is the workload. ``model_version``: the version used where the path has none. ``variant``:
+    the variant of answers without the header x-driftline-variant. ``max_models``: bound of the label values of metrics;
+    streams beyond it count as "other". ``max_idle_upstream``: connections to the model server kept for the next
+    request. ``max_upstream_connections``: connections to the model server that may be open; requests that find all of
+    them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``: longest such wait,
+    then 503. ``ready_path``: asked with GET to tell whether the model server is ready, such as /v2/health/ready; empty:
+    a connection to it is enough. ``upstream_ca``: who signed the certificate of an https upstream; empty: one of those
+    that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to it. ``upstream_server_name``:
+    the name its certificate must have; empty: the host. ``connect_timeout_s``: longest wait for a connection to the
+    model server. ``response_timeout_s``: longest silence of the model server. ``idle_timeout_s``: how long a silent
+    client connection is kept. ``drain_timeout_s``: longest wait for requests in flight at the end. ``grace_period_s``:
+    time for all of the end: the requests, then the spool and its shipper; no longer than the pod's
+    terminationGracePeriodSeconds, which ``driftline inject`` raises to it. ``sinks``: where events go, each a URL or
+    "kafka"; with none the spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the
+    "newest" event, which is then not taken, or the "oldest" segment, which its readers then lose. ``fsync``: when the
+    spool is flushed to the disk, so that it outlives a crash of the machine: with each full "segment", each written
+    "batch", or "never" (which leaves it to the system, within half a minute). ``log_level``: how much is said on
+    standard error. ``watch_config_s``: seconds between two looks whether the configuration's files changed; 0 waits for
+    SIGHUP. ``gpu_interval_s``: seconds between two looks at the machine's NVIDIA devices, where pynvml is installed and
+    there are any; 0 looks at none. ``grpc_upstream``: where the model server speaks gRPC, ``http://HOST:PORT``; empty:
+    the same as ``upstream``. ``grpc_listen_port``: a further port, for gRPC alone; ``listen_port`` takes gRPC, too.
+    ``grpc_capture_methods``: methods whose calls are captured besides those of inference.GRPCInferenceService, as
+    ``package.Service/Method``. ``grpc_capture_bytes``: how much the calls in flight may keep of their bodies, all
+    together; past it bodies are cut. ``grpc_max_calls``: calls of one connection that are followed at a time;
+    inferences beyond it are dropped. ``redact``: what is taken out of headers and bodies before they are written, as
+    rules json:PATH, header:NAME, column:NAME and pattern:REGEX, each with " => hash" behind it for a hash in its place;
+    in the environment a JSON list, where a rule holds a comma. ``redact_key_file``: holds the key of the hashes, at
+    least 16 bytes. ``max_decoded_bytes``: how much of a body is decoded to be folded or redacted.
     """
 
     upstream: str = "http://127.0.0.1:8000"
@@ -98,6 +101,7 @@ class SidecarSettings:
     max_body_bytes: int = 1024 * 1024
     max_head_bytes: int = 65536
     sample_rate: float = 1.0
+    model_sample_rates: tuple[str, ...] = ()
     keep_errors: bool = True
     keep_slower_than_s: float = math.inf
     keep_headers: tuple[str, ...] = ()
@@ -108,6 +112,7 @@ class SidecarSettings:
     model_version: str = ""
     variant: str = "stable"
     capture_headers: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     max_models: int = 100
     max_idle_upstream: int = 256
     max_upstream_connections: int = 0
@@ -166,16 +171,20 @@ class SidecarSettings:
 
     def capture_policy(self) -> CapturePolicy:
         """What is kept of the inferences."""
+        sampler = Sampler(
+            rate=self.sample_rate,
+            keep_errors=self.keep_errors,
+            keep_slower_than_s=self.keep_slower_than_s,
+            keep_headers=self.kept_for,
+        )
+        rates, _ = read_rates(self.model_sample_rates)
         return CapturePolicy(
             source=self.source,
             namespace=self.namespace,
             variant=self.variant,
-            sampler=Sampler(
-                rate=self.sample_rate,
-                keep_errors=self.keep_errors,
-                keep_slower_than_s=self.keep_slower_than_s,
-                keep_headers=self.kept_for,
-            ),
+            sampler=sampler,
+            model_samplers={model: replace(sampler, rate=rate) for model, rate in rates.items()},
+            metadata=read_metadata(self.metadata)[0],
         )
 
     @property
@@ -214,6 +223,8 @@ class SidecarSettings:
                 if 0.0 <= self.sample_rate <= 1.0
                 else [f"sample_rate is {self.sample_rate}; it must be between 0 and 1"]
             ),
+            *read_rates(self.model_sample_rates)[1],
+            *read_metadata(self.metadata)[1],
             *below_zero(self, ("max_upstream_connections",)),
             *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),

@@ -42,12 +42,21 @@ _UNANSWERED = Head(b"")
 
 @dataclass(frozen=True, slots=True)
 class CapturePolicy:
-    """What is kept of the inferences, and what their events say about where they come from."""
+    """What is kept of the inferences, and what their events say about where they come from.
+
+    ``model_samplers``: of models that do not go by ``sampler``. ``metadata``: of every event.
+    """
 
     source: str
     namespace: str = "default"
     variant: str = "stable"
     sampler: Sampler = field(default_factory=Sampler)
+    model_samplers: Mapping[str, Sampler] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def sampler_of(self, model: str) -> Sampler:
+        """What decides which inferences of this model are kept."""
+        return self.model_samplers.get(model, self.sampler)
 
 
 class Described(Protocol):
@@ -107,6 +116,7 @@ class Kind(NamedTuple):
     meters: StreamMeters
     protocol: str
     may_share_memory: bool
+    needs_thought: bool
     made_for: CapturePolicy
 
 
@@ -125,20 +135,21 @@ class Capture:
     def follow(self, policy: CapturePolicy) -> None:
         """Go by this policy from the next inference on."""
         self._policy = policy
-        self._sampler = policy.sampler
-        self._needs_thought = not policy.sampler.keeps_all
         self._kinds.clear()
         self._call_kinds.clear()
 
     def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         """As ``record``, for an answer that came whole: with this head and this body."""
         request, route = exchange.request, exchange.route
-        if self._needs_thought or request.truncated or len(body) > exchange.room_bytes or route is None:
+        if request.truncated or len(body) > exchange.room_bytes or route is None:
             self._record_slowly(exchange, head, body, now_s)
             return
         kind = head.kind
         if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
             kind = self._kind_of(head, route)
+        if kind.needs_thought:
+            self._record_slowly(exchange, head, body, now_s)
+            return
         parts = request.parts
         request_body = parts[0] if len(parts) == 1 else b"".join(parts)
         if kind.may_share_memory and len(request_body) < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request_body:
@@ -188,7 +199,8 @@ class Capture:
         route = exchange.route
         if route is None:
             return
-        status, request, response, sampler = exchange.status, exchange.request, exchange.response, self._sampler
+        status, request, response = exchange.status, exchange.request, exchange.response
+        sampler = self._policy.sampler_of(route.model)
         variant = response.head.variant or self._policy.variant
         duration_s = now_s - exchange.started_s
         rate = 1.0
@@ -231,7 +243,7 @@ class Capture:
 
     def record_call(self, call: Call, now_s: float) -> None:
         """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
-        sampler, meters = self._sampler, self._meters
+        sampler, meters = self._policy.sampler_of(call.route.model), self._meters
         duration_s = now_s - call.started_s
         rate = 1.0
         if sampler.rate < 1.0:
@@ -303,6 +315,7 @@ class Capture:
             duration_ms=duration_s * 1e3,
             ttfb_ms=((call.first_byte_s - call.started_s) if call.first_byte_s else duration_s) * 1e3,
             sample_rate=rate,
+            metadata=dict(policy.metadata),
             truncated=call.truncated,
             traceparent=head.traceparent,
             chunk_count=call.chunk_count,
@@ -334,6 +347,7 @@ class Capture:
             duration_ms=(now_s - exchange.started_s) * 1e3,
             ttfb_ms=((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
             sample_rate=rate,
+            metadata=dict(policy.metadata),
             truncated=request.truncated or response.truncated,
             traceparent=request.head.traceparent,
             not_observable=not_observable,
@@ -359,6 +373,7 @@ class Capture:
 
     def _made_kind(self, route: Route, code: int, variant: str, rate: float, **statuses: int) -> Kind:
         policy = self._policy
+        said: dict[str, Mapping[str, str]] = {"metadata": policy.metadata} if policy.metadata else {}
         part = stream_part(
             source=policy.source,
             model=route.model,
@@ -368,9 +383,11 @@ class Capture:
             protocol=route.protocol,
             sample_rate=rate or math.nan,
             **statuses,
+            **said,
         )
         meters = self._meters.stream(route.model, route.version, variant, code)
-        return Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, policy)
+        needs_thought = not policy.sampler_of(route.model).keeps_all
+        return Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, needs_thought, policy)
 
     def _request_part(self, head: Described) -> bytes:
         return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))

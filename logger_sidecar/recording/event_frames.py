@@ -6,6 +6,7 @@ for each event. Readers cannot tell the difference, but for the order of the ent
 """
 
 import struct
+from collections.abc import Mapping
 
 from msgspec import msgpack
 
@@ -24,7 +25,7 @@ _MAP_MARK = 0xDE
 _CHANGING = 9
 
 
-def stream_part(**fields: str | int | float) -> bytes:
+def stream_part(**fields: str | int | float | Mapping[str, str]) -> bytes:
     """What all events of a kind share: entries of ``driftline.events.InferenceEvent``."""
     entries = b"".join(_encode(name) + _encode(value) for name, value in fields.items())
     return _MAP.pack(_MAP_MARK, len(fields) + _CHANGING) + entries + _encode("id")

@@ -81,7 +81,7 @@ def kserve_record(event: InferenceEvent, half: str, *, inference_service: str, c
         "component": component,
         "endpoint": event.variant,
         "metadata": _metadata(payload),
-        "annotations": {},
+        "annotations": event.metadata,
         "certName": "",
         "tlsSkipVerify": False,
         "occurrenceTime": _time(at_ns),

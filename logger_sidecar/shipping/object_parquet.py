@@ -40,6 +40,7 @@ _ATTRIBUTES = (
     ("stream_error", pa.string()),
     ("not_observable", pa.string()),
     ("redacted", pa.bool_()),
+    ("metadata", pa.map_(pa.string(), pa.string())),
 )
 _READERS: dict[str, Callable[[Payload], Any]] = {
     "content_type": lambda half: half.content_type,
@@ -59,8 +60,9 @@ SCHEMA = pa.schema(
 
 def encode(events: Sequence[InferenceEvent], compression: str) -> bytes:
     """The events as one Parquet file."""
-    columns = {"time": [event.time_ns for event in events]}
+    columns: dict[str, list[Any]] = {"time": [event.time_ns for event in events]}
     columns |= {name: [getattr(event, name) for event in events] for name, _ in _ATTRIBUTES}
+    columns["metadata"] = [list(event.metadata.items()) for event in events]
     for half, payloads in (
         ("request", [one.request for one in events]),
         ("response", [one.response for one in events]),

@@ -113,6 +113,7 @@ def _attributes(event: InferenceEvent) -> dict[str, _Value]:
     for name in ("truncated", "redacted"):
         if getattr(event, name):
             found[f"driftline.{name}"] = True
+    found |= {f"driftline.metadata.{name}": value for name, value in event.metadata.items()}
     return found
 
 

@@ -71,6 +71,7 @@ events = st.builds(
     stream_error=st.just("") | words,
     not_observable=st.just("") | words,
     redacted=st.booleans(),
+    metadata=st.dictionaries(words, words, max_size=3),
 )
 
 
@@ -182,6 +183,7 @@ def test_the_cloudevents_package_reads_our_attributes() -> None:
         stream_error="CUDA out of memory",
         not_observable="shared_memory",
         redacted=True,
+        metadata={"team": "red", "node": "né"},
     )
     seen = as_cloud_event(encode_inference(event))
     assert seen.get_specversion() == "1.0"
@@ -207,6 +209,7 @@ def test_the_cloudevents_package_reads_our_attributes() -> None:
         "streamerror": "CUDA out of memory",
         "notobservable": "shared_memory",
         "redacted": "true",
+        "metadata": '{"node":"né","team":"red"}',
     }
     assert {name: seen.get_extension(name) for name in extensions} == extensions
 

@@ -64,7 +64,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_parquet_has_every_attribute_of_the_event(tmp_path: Path) -> None:
-    events = [event(1), event(2, grpc_status=5, redacted=True, chunk_count=3)]
+    events = [event(1), event(2, grpc_status=5, redacted=True, chunk_count=3, metadata={"team": "red"})]
     assert sink(tmp_path).deliver(events) == {}
     [(name, _)] = files(tmp_path).items()
     assert name == "model=iris/date=2023-11-14/hour=22/id-1.parquet"
@@ -75,6 +75,7 @@ def test_parquet_has_every_attribute_of_the_event(tmp_path: Path) -> None:
     expected |= {f"{half}_{field}" for half in halves for field in Payload.__struct_fields__}
     assert set(rows[0]) == expected
     for row, given in zip(rows, events, strict=True):
+        row["metadata"] = dict(row["metadata"])
         assert all(row[name] == getattr(given, name) for name in InferenceEvent.__struct_fields__ if name in row)
         assert row["time"].value == given.time_ns
         for half in halves:
@@ -102,7 +103,7 @@ def test_json_lines_are_cloudevents_one_per_line(tmp_path: Path, compression: st
 
 
 def test_kserves_form_has_its_names_and_fields(tmp_path: Path) -> None:
-    sink(tmp_path, "format=kserve-json&compression=none").deliver([event(1), event(2)])
+    sink(tmp_path, "format=kserve-json&compression=none").deliver([event(1), event(2, metadata={"team": "red"})])
     found = files(tmp_path)
     assert list(found) == ["ns/workload/predictor/id-1-request.json", "ns/workload/predictor/id-1-response.json"]
     first, second = json.loads(found["ns/workload/predictor/id-1-request.json"])
@@ -111,6 +112,7 @@ def test_kserves_form_has_its_names_and_fields(tmp_path: Path) -> None:
         *("endpoint", "metadata", "annotations", "certName", "tlsSkipVerify", "occurrenceTime"),
     }
     assert (first["id"], second["id"], first["metadata"]) == ("id-1", "id-2", {"x-a": ["b"]})
+    assert (first["annotations"], second["annotations"]) == ({}, {"team": "red"})
     assert base64.b64decode(first["bytes"]) == b'{"a":\n1}'
 
 

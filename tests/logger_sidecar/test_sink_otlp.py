@@ -111,7 +111,12 @@ def sink(receiver: Receiver, options: str = "", **environ: str) -> OtlpSink:
 
 
 def test_a_collector_sees_each_inference_below_its_callers_span(receiver: Receiver) -> None:
-    assert sink(receiver, OTEL_RESOURCE_ATTRIBUTES="team=red").deliver([event(1), event(2, variant="canary")]) == {}
+    assert (
+        sink(receiver, OTEL_RESOURCE_ATTRIBUTES="team=red").deliver(
+            [event(1), event(2, variant="canary", metadata={"team": "red"})]
+        )
+        == {}
+    )
     first, second = receiver.spans
     assert (first.trace_id.hex(), first.parent_span_id.hex()) == (TRACE, PARENT)
     assert first.kind == Span.SPAN_KIND_SERVER
@@ -125,6 +130,7 @@ def test_a_collector_sees_each_inference_below_its_callers_span(receiver: Receiv
     found = attributes(second)
     assert found["driftline.variant"] == "canary"
     assert found["driftline.request_id"] == "r2"
+    assert found["driftline.metadata.team"] == "red"
     assert found["http.response.status_code"] == 200
     assert first.status.code == Status.STATUS_CODE_UNSET
     (resource,) = [each.resource for each in receiver.requests[0].resource_spans]

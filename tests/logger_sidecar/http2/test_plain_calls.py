@@ -227,7 +227,7 @@ def test_without_a_server_it_is_refused_as_over_http_1_1(tmp_path: Path) -> None
         answers = []
         for http2 in (False, True):
             with client(running, http2=http2) as made:
-                answers.append(made.post(PATH, json={"id": "r"}))
+                answers.append(made.post(PATH, json={}, headers={"x-request-id": "r"}))
         with client(running) as made:
             assert made.get("/v2/health/ready").status_code == 502
         over_1, over_2 = running.events()
