@@ -23,6 +23,8 @@ from tests.parts.processes import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
 PAGE_TIMEOUT_S = 300
+#: Scrapes are short in this world; on a machine that is busy with other things some fail, and their series are gone.
+ANSWERS_TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_prometheus_fires_alertmanager_delivers_and_the_page_carries_evidence(fu
     assert _in_autumn(full_demo) == []
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(ANSWERS_TIMEOUT_S + 120)
 def test_every_query_of_every_board_has_an_answer(full_demo: FullDemo) -> None:
     queries = [
         (f"{name}: {panel}", expression)
@@ -77,7 +79,7 @@ def test_every_query_of_every_board_has_an_answer(full_demo: FullDemo) -> None:
     assert len(queries) > 80
     unanswered = [query for query in queries if not full_demo.prometheus.query(query[1])]
     if unanswered:  # a counter that rose a moment ago is answered with the next scrapes
-        wait_until(lambda: not _still(full_demo, unanswered), 30, f"answers to {unanswered}", pause_s=1.0)
+        wait_until(lambda: not _still(full_demo, unanswered), ANSWERS_TIMEOUT_S, f"answers to {unanswered}", pause_s=1.0)
 
 
 def _still(demo: FullDemo, queries: list[tuple[str, str]]) -> list[tuple[str, str]]:
