@@ -79,7 +79,9 @@ def test_every_query_of_every_board_has_an_answer(full_demo: FullDemo) -> None:
     assert len(queries) > 80
     unanswered = [query for query in queries if not full_demo.prometheus.query(query[1])]
     if unanswered:  # a counter that rose a moment ago is answered with the next scrapes
-        wait_until(lambda: not _still(full_demo, unanswered), ANSWERS_TIMEOUT_S, f"answers to {unanswered}", pause_s=1.0)
+        wait_until(
+            lambda: not _still(full_demo, unanswered), ANSWERS_TIMEOUT_S, f"answers to {unanswered}", pause_s=1.0
+        )
 
 
 def _still(demo: FullDemo, queries: list[tuple[str, str]]) -> list[tuple[str, str]]:
