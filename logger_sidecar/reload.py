@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -77,14 +77,15 @@ def follow(old: SidecarSettings, new: SidecarSettings) -> Followed:
 class Reloader:
     """Reads the configuration again when asked to, or when a file's content is another; a Prometheus collector.
 
-    ``take``: is given the settings to go by from now on, and the shipper's, on the event loop.
+    ``take``: is given the settings to go by from now on, and the shipper's, on the event loop; done when nothing that
+    is written goes by the old ones any more.
     """
 
     def __init__(
         self,
         sources: Sources | Unchanging,
         current: SidecarSettings,
-        take: Callable[[SidecarSettings, ShipperSettings | None], None],
+        take: Callable[[SidecarSettings, ShipperSettings | None], Awaitable[None]],
     ) -> None:
         self._sources = sources
         self._current = current
@@ -113,7 +114,7 @@ class Reloader:
             except SettingsError as error:
                 self._refuse(error)
             else:
-                self._follow(chosen)
+                await self._follow(chosen)
 
     async def _wait(self) -> bool:
         """Until somebody asks (True) or it is time to look (False)."""
@@ -131,11 +132,11 @@ class Reloader:
         self.outcomes[names.OUTCOME_REFUSED] += 1
         self.was_successful = False
 
-    def _follow(self, chosen: Chosen) -> None:
+    async def _follow(self, chosen: Chosen) -> None:
         found = follow(self._current, chosen.sidecar)
         if found.fixed:
             _log.warning("these settings change only with a restart and stay as they were: %s", ", ".join(found.fixed))
-        self._take(found.settings, chosen.shipper)
+        await self._take(found.settings, chosen.shipper)
         self._current = found.settings
         self.outcomes[names.OUTCOME_APPLIED] += 1
         self.was_successful = True

@@ -239,7 +239,7 @@ class Sidecar:
         self.reloader.ask()
         self._renewal_asked = True
 
-    def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
+    async def _follow(self, settings: SidecarSettings, shipper: ShipperSettings | None) -> None:
         self.settings = settings
         self.recorder.follow(_finishing_setup(settings))
         self._live.follow(settings)
@@ -249,6 +249,7 @@ class Sidecar:
                 asyncio.get_running_loop().run_in_executor(None, _end_shipping, before, settings)
         else:
             self._supervisor.follow(_shipper_environment(settings, shipper))
+        await self.recorder.in_force()
 
     async def _drain(self) -> None:
         self._parts.draining = True

@@ -101,6 +101,9 @@ class RecorderClient(asyncio.Protocol):
         self._wait_s = _FIRST_WAIT_S
         self._stopping = False
         self._emptied = asyncio.Event()
+        #: Set while nothing is on the way that is finished by an older setup.
+        self._in_force = asyncio.Event()
+        self._in_force.set()
         self.restarts = -1
         self.state = Ack()
         # What the recorders before this one had counted.
@@ -185,6 +188,7 @@ class RecorderClient(asyncio.Protocol):
         """The batch that was on the way needs no more thought."""
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_data, self._sent_bytes = [], b"", 0
+        self._in_force.set()
         if len(self._records) >= _BATCH_RECORDS or self._stopping:
             self._flush()
         elif self._records:
@@ -200,10 +204,18 @@ class RecorderClient(asyncio.Protocol):
         await self._connect()
 
     def follow(self, setup: Setup) -> None:
-        """Finish events by this from the next batch on."""
+        """Finish by this all that is not on its way to the recorder yet; ``in_force`` waits for what is."""
+        if setup == self._setup:
+            return
         self._setup = setup
         if self._transport is not None:
             self._transport.write(encode(setup))
+            if self._sent:
+                self._in_force.clear()
+
+    async def in_force(self) -> None:
+        """Wait until nothing will be written any more that is finished by an older setup than the newest."""
+        await self._in_force.wait()
 
     def tick(self) -> None:
         """Called regularly: ends a recorder that does not answer."""
@@ -293,6 +305,7 @@ class RecorderClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol; the recorder died, or is being ended."""
         self._transport = None
+        self._in_force.set()  # what it was given and did not answer for is given to the next one, behind the newest
         self._keep_counts()
         if self._stopping:
             self._emptied.set()

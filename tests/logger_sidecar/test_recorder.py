@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -25,7 +26,7 @@ from logger_sidecar.recording.recorder_client import (
     StartRecorder,
     start_recorder_process,
 )
-from logger_sidecar.recording.recorder_wire import Record
+from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_message, encode
 from tests.logger_sidecar.test_spool import event, read
 
 Scenario = Callable[[RecorderClient], Coroutine[Any, Any, None]]
@@ -336,3 +337,91 @@ def test_a_proxy_killed_at_any_moment_leaves_what_reached_the_socket(tmp_path: P
                 break
         assert found == list(range(len(found)))
         assert len(found) > last
+
+
+class Listener:
+    """A recorder that keeps what it is told, and answers a batch only when it may."""
+
+    pid = -1
+
+    def __init__(self, theirs: socket.socket) -> None:
+        self.heard: list[Setup | Batch] = []
+        self.may_answer = threading.Semaphore(0)
+        self._connection = theirs.dup()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with self._connection, self._connection.makefile("rb") as stream:
+            while prefix := stream.read(PREFIX.size):
+                message = decode_message(stream.read(PREFIX.unpack(prefix)[0]))
+                self.heard.append(message)
+                if isinstance(message, Batch):
+                    if not self.may_answer.acquire(timeout=20):
+                        return
+                    self._connection.sendall(encode(Ack()))
+
+    def poll(self) -> int | None:
+        return None if self._thread.is_alive() else 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._thread.join(timeout)
+        return 0
+
+    def kill(self) -> None:
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+
+def in_words(heard: list[Setup | Batch]) -> list[object]:
+    return [list(one.rules) if isinstance(one, Setup) else [record[1] for record in one.records] for one in heard]
+
+
+def test_rules_hold_for_all_that_is_not_on_its_way_and_are_in_force_when_that_has_arrived() -> None:
+    made: list[Listener] = []
+
+    def start(theirs: socket.socket) -> RecorderProcess:
+        made.append(Listener(theirs))
+        return made[-1]
+
+    async def scenario(client: RecorderClient) -> None:
+        await client.in_force()
+        client.put(short(1), 600, Tally())
+        await until(lambda: len(made[0].heard) == 2)
+        client.put(short(2), 600, Tally())
+        client.follow(Setup(rules=("json:$.user",)))
+        client.put(short(3), 600, Tally())
+        waiting = asyncio.ensure_future(client.in_force())
+        await until(lambda: client.buffered_records == 3)
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        made[0].may_answer.release()
+        await waiting
+        made[0].may_answer.release()
+        await until(lambda: client.buffered_records == 0)
+        client.follow(Setup(rules=("json:$.user",)))  # says nothing new
+        client.follow(Setup(rules=("json:$.name",)))
+        await client.in_force()
+
+    with_recorder(start, scenario)
+    assert in_words(made[0].heard) == [[], ["1"], ["json:$.user"], ["2", "3"], ["json:$.name"]]
+
+
+def test_what_a_dead_recorder_left_is_finished_by_the_newest_rules() -> None:
+    made: list[Listener] = []
+
+    def start(theirs: socket.socket) -> RecorderProcess:
+        made.append(Listener(theirs))
+        return made[-1]
+
+    async def scenario(client: RecorderClient) -> None:
+        client.put(short(1), 600, Tally())
+        await until(lambda: len(made[0].heard) == 2)
+        client.follow(Setup(rules=("json:$.user",)))
+        made[0].kill()
+        await client.in_force()
+        await until(lambda: len(made) == 2 and len(made[1].heard) == 2)
+        made[1].may_answer.release()
+        await until(lambda: client.buffered_records == 0)
+
+    with_recorder(start, scenario)
+    assert in_words(made[1].heard) == [["json:$.user"], ["1"]]

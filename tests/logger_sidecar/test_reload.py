@@ -197,6 +197,35 @@ def test_twenty_reloads_under_load_lose_no_request_and_no_event(upstream: Upstre
     assert {str(event.request.headers) for event in events} == {"{}", "{'x-team': 'red'}"}
 
 
+def test_nothing_that_is_written_after_a_reload_goes_by_the_old_rules(upstream: Upstream, tmp_path: Path) -> None:
+    file = tmp_path / "conf.yaml"
+    config(file)
+    stop = threading.Event()
+
+    def load(number: int) -> None:
+        with running.connect() as connection:
+            while not stop.is_set():
+                connection.sendall(post(b'{"user": "ada"}', f"x-request-id: {number}"))
+                read_message(connection)
+
+    with sidecar(upstream.url, tmp_path / "spool", sources=Sources({}, file)) as running:
+        clients = [threading.Thread(target=load, args=(number,)) for number in range(8)]
+        for client in clients:
+            client.start()
+        wait_for(lambda: running.outcomes()["logged"] > 200)
+        config(file, running, redact="['json:$.user']")
+        written = running.outcomes()["logged"]
+        wait_for(lambda: running.outcomes()["logged"] > written + 200)
+        stop.set()
+        for client in clients:
+            client.join(10)
+        redacted = [event.redacted for event in running.events()]
+        assert running.sidecar.reloader.outcomes == {"applied": 1, "refused": 0}
+    unredacted = redacted.index(True)
+    assert 200 < unredacted <= written
+    assert all(redacted[unredacted:])
+
+
 def test_the_command_refuses_to_start_with_every_fault_named_and_exit_code_2(tmp_path: Path) -> None:
     file = tmp_path / "conf.yaml"
     file.write_text("sidecar: {sample_rat: 1, listen_port: 70000}\nshipper: {acks: most}\n")
