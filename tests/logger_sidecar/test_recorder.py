@@ -193,6 +193,7 @@ def test_a_recorder_that_cannot_be_started_at_first_gets_everything_later(tmp_pa
     assert tries == 3
 
 
+@pytest.mark.slow
 def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
     tally, started = Tally(), 0
     real = start_recorder_process(environment(tmp_path))

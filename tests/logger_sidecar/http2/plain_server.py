@@ -68,7 +68,7 @@ class PlainServer:
         peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         peer.initiate_connection()
         streams: dict[int, Asked] = {}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), connection:
             connection.sendall(peer.data_to_send())
             while data := connection.recv(65536):
                 for event in peer.receive_data(data):
