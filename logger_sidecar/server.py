@@ -51,7 +51,7 @@ from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.spool.readers import forget_readers
-from logger_sidecar.supervisor import Supervisor
+from logger_sidecar.supervisor import Supervisor, bury_strangers
 from logger_sidecar.tls_settings import listening_files, upstream_files
 
 _log = logging.getLogger("driftline.sidecar")
@@ -214,6 +214,8 @@ class Sidecar:
             idle_ticks = round(settings.idle_timeout_s / tick_s)
             if self._supervisor is not None:
                 self._supervisor.tick()
+            if os.getpid() == 1:  # else somebody else is there for it
+                bury_strangers((self.recorder.pid, None if self._supervisor is None else self._supervisor.pid))
             self.pool.tick(response_ticks, idle_ticks)
             for connection in list(self._parts.connections):
                 connection.tick(idle_ticks)

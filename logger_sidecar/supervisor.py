@@ -1,9 +1,11 @@
 """Keeps the shipper running beside the proxy: starts it again when it dies, and lets it finish at the end."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
@@ -74,3 +76,15 @@ class Supervisor:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def bury_strangers(own: Collection[int | None]) -> None:
+    """Let ended processes go that nobody waits for: whoever is a container's first process inherits them.
+
+    ``own``: children that others here wait for, and that are left to them.
+    """
+    with contextlib.suppress(ChildProcessError):  # there is no child at all
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in own:
+                return
+            os.waitpid(ended.si_pid, 0)

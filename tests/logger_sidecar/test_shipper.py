@@ -231,6 +231,32 @@ def test_a_child_that_dies_is_started_again_after_a_growing_pause() -> None:
     assert supervisor.pid is None
 
 
+_FIRST_PROCESS = """
+import ctypes, os, subprocess, sys, time
+from logger_sidecar.supervisor import bury_strangers
+
+def ended():
+    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    return found.si_pid
+
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+bury_strangers([])  # nobody there
+subprocess.run(["sh", "-c", "sleep 0.01 & exit 0"], check=True)
+ended()
+own = subprocess.Popen(["sh", "-c", "exit 3"])
+bury_strangers([own.pid])
+assert ended() == own.pid, "the stranger is still there"
+bury_strangers([own.pid])
+assert own.wait() == 3
+"""
+
+
+def test_what_ended_and_is_waited_for_by_nobody_is_buried_and_ones_own_is_left() -> None:
+    # A process that inherits orphans, as the first one of a container does.
+    subprocess.run([sys.executable, "-c", _FIRST_PROCESS], check=True, timeout=30)
+
+
 # --- processes ----------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def shipper_process(
