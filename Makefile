@@ -9,12 +9,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
+COMPILED_BIN := .venv-compiled/bin
+COMPILED_READY := .venv-compiled/.ready
 
 # Where it is set, every test run compiles all tests anew, and every process that a test starts compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras clients check lint types unit unit-sidecar unit-others examples test demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +24,8 @@ help:  ## this list
 setup: $(READY)  ## make .venv, with everything that running and testing needs
 
 setup-extras: $(EXTRAS_READY)  ## make .venv-extras, with alibi-detect and Evidently beside the rest
+
+setup-compiled: $(COMPILED_READY)  ## make .venv-compiled, with the sidecar's compiled part
 
 # Made again only when what is to be installed has changed. pip takes minutes where uv takes seconds; compiled now, because
 # the demo starts six processes at once, and each would compile what it imports.
@@ -34,6 +38,13 @@ $(READY): pyproject.toml constraints.txt
 $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-extras
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
+	@touch $@
+
+# Not editable: what is compiled is in the wheel.
+$(COMPILED_READY): $(READY) scripts/compile_sidecar.py $(shell find logger_sidecar driftline -name '*.py')
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-compiled
+	DRIFTLINE_COMPILE=1 $(BIN)/uv pip install --quiet --python $(COMPILED_BIN)/python -c constraints.txt \
+	  --reinstall-package driftline '.[all,dev]'
 	@touch $@
 
 check: $(READY)  ## lint, types, house rules and unit tests; under a minute
@@ -59,8 +70,15 @@ unit-others: $(READY)
 examples: $(READY)  ## the examples in docstrings
 	$(BIN)/pytest -q --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES)
 
+# The same tests. The installed package stands before the checkout, for the processes that tests start, too.
+compiled: $(COMPILED_READY)  ## the sidecar's tests against its compiled part
+	PYTHONSAFEPATH=1 PYTHONPATH="$$($(COMPILED_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))'):." \
+	  DRIFTLINE_COMPILED=1 $(COMPILED_BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)" -o pythonpath= \
+	  tests/logger_sidecar tests/test_compiled.py
+
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
+	@$(MAKE) --no-print-directory compiled
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
 
 clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
@@ -82,5 +100,5 @@ constraints: $(READY)  ## newest versions into both constraints files
 	$(COMPILE) --extra all --extra dev --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
 
 clean:  ## remove environments and caches
-	rm -rf .venv .venv-extras .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-extras .venv-compiled .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
+import inspect
 import logging
 import os
 import random
@@ -59,6 +60,11 @@ _log = logging.getLogger("driftline.sidecar")
 _RECORDER_TIMEOUT_S = 120.0
 #: What is left for the spool and its shipper at the end, even where requests took all the time.
 _LEAST_S = 0.5
+
+
+def implementation() -> str:
+    """Which build of the proxy this is: "compiled" or "python"."""
+    return "python" if inspect.isfunction(ClientConnection.data_received) else "compiled"
 
 
 def run(
@@ -148,7 +154,7 @@ class Sidecar:
             overhead,
             QueueMetrics(self.pool, self.recorder),
             self.reloader,
-            SelfMetrics("sidecar", "python", attributes),
+            SelfMetrics("sidecar", implementation(), attributes),
             *([] if gpu is None else [gpu]),
         ]
 
@@ -348,7 +354,6 @@ def _proxy_parts(
         meters=meters,
         clock=clock,
         event_ids=EventIds(random.getrandbits),
-        http2=None,
         max_body_bytes=settings.max_body_bytes,
         max_head_bytes=settings.max_head_bytes,
     )

@@ -1,6 +1,6 @@
 """One request and its answer while they pass: what capture needs to know, gathered on the way."""
 
-import time
+from time import monotonic
 
 from logger_sidecar.http1.heads import NO_HEAD, Head
 from logger_sidecar.http1.routes import Route
@@ -17,7 +17,7 @@ class Half:
     __slots__ = ("_room", "arrivals", "head", "parts", "seen_bytes", "truncated")
 
     def __init__(self) -> None:
-        self.head = NO_HEAD
+        self.head: Head = NO_HEAD
         self.begin(0)
 
     def begin(self, room_bytes: int) -> None:
@@ -39,7 +39,7 @@ class Half:
         size = len(data)
         self.seen_bytes += size
         if self.arrivals is not None and len(self.arrivals) < _MAX_ARRIVALS:
-            self.arrivals.append((self.seen_bytes, time.monotonic()))
+            self.arrivals.append((self.seen_bytes, monotonic()))
         if size <= self._room:
             self.parts.append(data)
             self._room -= size

@@ -145,7 +145,7 @@ class Head:
         self.kind: Any = None
         self.kind_route: object = None
         #: All of it but the blank line: where a header line can be added.
-        self.open_end = raw[:-2]
+        self.open_end: bytes = raw[:-2]
         self.content_length = -1
         self.chunked = False
         self.content_type: str | None = None
@@ -170,8 +170,8 @@ class Head:
         self.minor = 1
         #: Whether the answer to this request may be passed on as it came, without a look at the request.
         self.takes_whole = True
-        self.headers = _NO_HEADERS
-        self.rank = _NO_RANK
+        self.headers: dict[str, str] = _NO_HEADERS
+        self.rank: int = _NO_RANK
         self.method = b""
         self.target = b""
         self.status = 0

@@ -2,7 +2,9 @@
 
 import re
 
-LOOK_BYTES = 1024
+#: How far into the body the key may stand: those who write one write it first.
+LOOK_BYTES = 256
+_READ_BYTES = LOOK_BYTES + 512
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
 #: Protocols whose body has an id of its own at the top level.
@@ -10,14 +12,14 @@ PROTOCOLS_WITH_BODY_ID = frozenset({"v2", "v2-binary", "generate"})
 
 
 def body_id(body: bytes) -> str:
-    """The top-level ``id`` of a JSON object, if it stands in the first KiB; else an empty text.
+    """The top-level ``id`` of a JSON object, if its key stands near the beginning; else an empty text.
 
     >>> body_id(b'{"id": "r-1", "inputs": []}'), body_id(b'{"inputs": [{"id": "no"}]}')
     ('r-1', '')
     """
     if body.find(b'"id"', 0, LOOK_BYTES) < 0:
         return ""
-    head = body[:LOOK_BYTES]
+    head = body[:_READ_BYTES]
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[1] is None:

@@ -1,8 +1,8 @@
 """Connections from clients: requests are read, passed on and answered in order, without a task for any of them."""
 
 import asyncio
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import cast
 
 from driftline import names
@@ -27,6 +27,7 @@ from logger_sidecar.proxy.upstream import (
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
 
 _ID_NAME = names.HEADER_REQUEST_ID.encode()
+_ID_START = _ID_NAME + b": "
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _MAX_PIPELINED_BYTES = 256 * 1024
 _STATUS_OF = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
@@ -39,7 +40,7 @@ class ClientConnection(ClientFlow):
         super().__init__(parts)
         self._reader = RequestReader(parts.header_names)
         # The newest head, and what follows from it: so much need not be worked out for the next that says the same.
-        self._head = NO_HEAD
+        self._head: Head = NO_HEAD
         self._route: Route | None = None
         self._room_bytes = 0
         self._looks_for_id = False
@@ -98,7 +99,7 @@ class ClientConnection(ClientFlow):
     def _take_head(self, data: bytes) -> None:
         seen = len(self._pending)
         if not seen:
-            self._first_byte_s = time.monotonic()
+            self._first_byte_s = monotonic()
         self._pending = b""
         if data.startswith(b"PRI ") and self._parts.http2 is not None and _HTTP2_PREFACE.startswith(data[:18]):
             self._become_http2(data, self._parts.http2)
@@ -150,7 +151,7 @@ class ClientConnection(ClientFlow):
         """A request that came in one piece and says what the one before it said, but for the id, as most do."""
         parts, exchange, route = self._parts, self._own_exchange, self._route
         body = data[head.size - len(head.request_id) + len(request_id) :]
-        exchange.begin_whole(head, route, self._room_bytes, time.monotonic(), body)
+        exchange.begin_whole(head, route, self._room_bytes, monotonic(), body)
         self._exchange = exchange
         self._answer_begun = False
         self._close_after = parts.draining
@@ -160,7 +161,7 @@ class ClientConnection(ClientFlow):
             if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
                 request_id = body_id(body)
             exchange.request_id = request_id or event_id
-            exchange.id_line = b"x-request-id: %b\r\n" % exchange.request_id.encode("latin-1")
+            exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
             if not request_id:
                 data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
         exchange.held = data
@@ -251,7 +252,7 @@ class ClientConnection(ClientFlow):
         if self._looks_for_id and exchange.request.parts:
             request_id = body_id(exchange.request.parts[0])
         exchange.request_id = request_id or event_id
-        exchange.id_line = f"{names.HEADER_REQUEST_ID}: {exchange.request_id}\r\n".encode("latin-1")
+        exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
         return not request_id
 
     def _more_body(self, data: bytes) -> None:
@@ -335,7 +336,7 @@ class ClientConnection(ClientFlow):
             self.transport.write(data)
         else:
             self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
-            parts.capture.record_whole(exchange, head, body, time.monotonic())
+            parts.capture.record_whole(exchange, head, body, monotonic())
         exchange.release_whole()
         self._upstream = None
         if self._stalls:
@@ -356,7 +357,7 @@ class ClientConnection(ClientFlow):
         added = b""
         without: tuple[bytes, ...] = ()
         if exchange.route is not None:
-            exchange.first_byte_s = time.monotonic()
+            exchange.first_byte_s = monotonic()
             exchange.response.begin(exchange.room_bytes)
             exchange.response.head = head
             if head.is_stream:
@@ -409,7 +410,7 @@ class ClientConnection(ClientFlow):
         self._let_go(SERVER_FULL | CONNECTING)
         body = self._write_error(exchange, status, detail)
         exchange.status = status
-        exchange.first_byte_s = time.monotonic()
+        exchange.first_byte_s = monotonic()
         exchange.response.begin(exchange.room_bytes)
         exchange.response.head = ERROR_HEAD
         if exchange.route is not None:
@@ -424,7 +425,7 @@ class ClientConnection(ClientFlow):
         if exchange.route is not None:
             if not exchange.event_id:  # refused before it was named
                 self._name_request(exchange, exchange.request.head.request_id)
-            self._parts.capture.record(exchange, time.monotonic())
+            self._parts.capture.record(exchange, monotonic())
         exchange.release()
 
     def _give_up(self, exchange: Exchange, status: int) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from driftline.clock import Clock
@@ -30,25 +29,39 @@ class OpenConnection(Protocol):
         """Answer what is in flight, then close."""
 
 
-@dataclass(slots=True)
 class ProxyParts:
-    """What all client connections share."""
+    """What all client connections share. ``draining``: the end has begun.
 
-    pool: UpstreamPool
-    routes: RouteTable
-    header_names: HeaderNames
-    capture: Capture
-    meters: Meters
-    clock: Clock
-    event_ids: EventIds
-    #: Makes the protocol that takes over a connection whose client speaks HTTP/2, from its first bytes on.
-    http2: Callable[[], asyncio.Protocol] | None
-    max_body_bytes: int
-    max_head_bytes: int
-    draining: bool = False
-    connections: set[OpenConnection] = field(default_factory=set)
-    #: Set whenever the last connection has gone.
-    emptied: asyncio.Event = field(default_factory=asyncio.Event)
+    ``http2``: makes the protocol that takes over a connection whose client speaks HTTP/2, from its first bytes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: UpstreamPool,
+        routes: RouteTable,
+        header_names: HeaderNames,
+        capture: Capture,
+        meters: Meters,
+        clock: Clock,
+        event_ids: EventIds,
+        max_body_bytes: int,
+        max_head_bytes: int,
+    ) -> None:
+        self.pool: UpstreamPool = pool
+        self.routes = routes
+        self.header_names = header_names
+        self.capture: Capture = capture
+        self.meters: Meters = meters
+        self.clock = clock
+        self.event_ids: EventIds = event_ids
+        self.http2: Callable[[], asyncio.Protocol] | None = None
+        self.max_body_bytes = max_body_bytes
+        self.max_head_bytes = max_head_bytes
+        self.draining = False
+        self.connections: set[OpenConnection] = set()
+        #: Set whenever the last connection has gone.
+        self.emptied = asyncio.Event()
 
     def opened(self, connection: OpenConnection) -> None:
         """There is one more connection."""

@@ -76,8 +76,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.served = 0
         self._pool = pool
         self._reader = ResponseReader(pool.header_names)
-        self._head = NO_HEAD
-        self._asked = NO_HEAD
+        self._head: Head = NO_HEAD
+        self._asked: Head = NO_HEAD
         self._caller: Caller | None = None
         self._exchange: Exchange
         self._in_head = True
@@ -123,6 +123,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
+
+    def eof_received(self) -> None:
+        """Part of asyncio.Protocol; the connection is closed at once: a model server that ends has said all."""
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol."""

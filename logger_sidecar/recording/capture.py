@@ -7,7 +7,7 @@ before. Making the event, folding a stream, redaction and writing are the record
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -109,15 +109,27 @@ class Call(msgspec.Struct, kw_only=True):
     arrivals: list[tuple[int, float]] = []
 
 
-class Kind(NamedTuple):
+class Kind:
     """What events of one stream with one status and rate share: the part of their frames, and their counters."""
 
-    part: bytes
-    meters: StreamMeters
-    protocol: str
-    may_share_memory: bool
-    needs_thought: bool
-    made_for: CapturePolicy
+    __slots__ = ("made_for", "may_share_memory", "meters", "needs_thought", "part", "protocol")
+
+    def __init__(
+        self,
+        *,
+        part: bytes,
+        meters: StreamMeters,
+        protocol: str,
+        may_share_memory: bool,
+        needs_thought: bool,
+        made_for: CapturePolicy,
+    ) -> None:
+        self.part = part
+        self.meters: StreamMeters = meters
+        self.protocol = protocol
+        self.may_share_memory = may_share_memory
+        self.needs_thought = needs_thought
+        self.made_for = made_for
 
 
 class Capture:
@@ -144,7 +156,7 @@ class Capture:
         if request.truncated or len(body) > exchange.room_bytes or route is None:
             self._record_slowly(exchange, head, body, now_s)
             return
-        kind = head.kind
+        kind: Kind | None = head.kind
         if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
             kind = self._kind_of(head, route)
         if kind.needs_thought:
@@ -386,8 +398,14 @@ class Capture:
             **said,
         )
         meters = self._meters.stream(route.model, route.version, variant, code)
-        needs_thought = not policy.sampler_of(route.model).keeps_all
-        return Kind(part, meters, route.protocol, route.protocol in _TENSOR_PROTOCOLS, needs_thought, policy)
+        return Kind(
+            part=part,
+            meters=meters,
+            protocol=route.protocol,
+            may_share_memory=route.protocol in _TENSOR_PROTOCOLS,
+            needs_thought=not policy.sampler_of(route.model).keeps_all,
+            made_for=policy,
+        )
 
     def _request_part(self, head: Described) -> bytes:
         return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))

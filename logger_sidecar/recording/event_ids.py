@@ -9,33 +9,50 @@ from collections.abc import Callable
 
 from driftline.events import new_event_id
 
-_NODE_LIMIT = (1 << 48) - 1
 _MILLISECOND_NS = 1_000_000
+#: An id is its first 33 digits and dashes, and the last three digits, which are looked up and not formatted.
+_STEM = 33
+_LAST_DIGITS = tuple(f"{number:03x}" for number in range(1 << 12))
+_ENDS = len(_LAST_DIGITS)
+#: Of the 48 bits that count up, how far those before the last three digits go.
+_HIGH_LIMIT = 1 << 36
 
 
 class EventIds:
     """Makes the ids of one process.
 
     All ids of a millisecond share one draw of 74 random bits, and the last 48 of them count up (RFC 9562, section 6.2,
-    "monotonic random"); so they sort in the order they were made, and one costs a fifth of a draw of its own.
+    "monotonic random"); so they sort in the order they were made, and one costs a tenth of a draw of its own.
     ``getrandbits``: as ``random.getrandbits``.
     """
 
-    __slots__ = ("_getrandbits", "_last", "_prefix", "_since_ns", "_until_ns")
+    __slots__ = ("_getrandbits", "_high", "_low", "_since_ns", "_stem", "_until_ns")
 
     def __init__(self, getrandbits: Callable[[int], int]) -> None:
         self._getrandbits = getrandbits
-        self._since_ns = self._until_ns = 0
-        self._prefix = ""
-        self._last = 0
+        self._since_ns = 0
+        self._until_ns = 0
+        self._stem = ""
+        self._high = 0
+        self._low = 0
 
     def new(self, time_ns: int) -> str:
         """The next id; ``time_ns`` since 1970."""
-        if self._since_ns <= time_ns < self._until_ns and self._last < _NODE_LIMIT:
-            self._last += 1
-            return f"{self._prefix}{self._last:012x}"
+        low = self._low + 1
+        if self._since_ns <= time_ns < self._until_ns and low < _ENDS:
+            self._low = low
+            return self._stem + _LAST_DIGITS[low]
+        return self._anew(time_ns)
+
+    def _anew(self, time_ns: int) -> str:
+        self._low = 0
+        self._high += 1
+        if self._since_ns <= time_ns < self._until_ns and self._high < _HIGH_LIMIT:
+            self._stem = f"{self._stem[:24]}{self._high:09x}"
+            return self._stem + _LAST_DIGITS[0]
         self._since_ns = time_ns - time_ns % _MILLISECOND_NS
         self._until_ns = self._since_ns + _MILLISECOND_NS
         drawn = new_event_id(time_ns, self._getrandbits)
-        self._prefix, self._last = drawn[:24], int(drawn[24:], 16)
+        self._stem = drawn[:_STEM]
+        self._high, self._low = int(drawn[24:_STEM], 16), int(drawn[_STEM:], 16)
         return drawn

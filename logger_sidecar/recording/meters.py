@@ -27,7 +27,7 @@ class StreamMeters:
     def __init__(self, model: str, version: str, variant: str) -> None:
         self.model, self.version, self.variant = model, version, variant
         self.requests: dict[tuple[str, int], int] = {}
-        self.buckets = [0] * (len(_BUCKETS_S) + 1)
+        self.buckets: list[int] = [0] * (len(_BUCKETS_S) + 1)
         self.seconds = 0.0
         self.sampled_out = 0
         self.dropped: dict[str, int] = {}

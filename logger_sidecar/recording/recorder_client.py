@@ -290,6 +290,15 @@ class RecorderClient(asyncio.Protocol):
         else:
             self._flush()
 
+    def eof_received(self) -> None:
+        """Part of asyncio.Protocol; the connection is closed at once."""
+
+    def pause_writing(self) -> None:
+        """Part of asyncio.Protocol; no more than one batch is ever on the way, so there is nothing to hold back."""
+
+    def resume_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         data = self._received + data
