@@ -9,7 +9,7 @@ from driftline import names
 from driftline.clock import Clock
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http2.capture_room import CaptureRoom
-from logger_sidecar.http2.frames import DATA, HEAD_BYTES, PADDED, literal, unpack_head
+from logger_sidecar.http2.frames import DATA, HEAD_BYTES, PADDED, WINDOW_UPDATE, literal, unpack_head
 from logger_sidecar.http2.stream_heads import CallHead, HeadMeaning
 from logger_sidecar.http2.v2_messages import Beginnings
 from logger_sidecar.recording.capture import Call, Capture
@@ -94,7 +94,7 @@ class FollowedCall:
         if head.names_request_id:
             self._request_id = head.request_id
             return b""
-        return _id_field(self._settled_id(), head, max_list_bytes)
+        return _id_field(self._request_id or self._settled_id(), head, max_list_bytes)
 
     @property
     def is_answered(self) -> bool:
@@ -155,10 +155,14 @@ class FollowedCall:
         """Let go what was kept of the bodies."""
         raise NotImplementedError
 
-    def _record(self, make: Callable[[], Call]) -> None:
-        """Hand it over. ``make``: makes its record."""
+    def _call(self, code: int, status: int) -> Call:
+        """Its record. ``code``: as the metrics count it, ``status``: as subclasses say it."""
+        raise NotImplementedError
+
+    def _record(self, code: int, status: int) -> None:
+        """It has ended so: hand it over."""
         try:
-            call = make()
+            call = self._call(code, status)
         except Exception:  # noqa: BLE001 - whatever is wrong with one event must not reach the connection
             _log.error("a call could not be captured", exc_info=True)
             self.drop(REASON_INTERNAL)
@@ -169,13 +173,15 @@ class FollowedCall:
 
 def body_behind(data: bytes, position: int, stream: int) -> bytes:
     """The beginning of the body that came in the same piece as its header block, if it did."""
-    if len(data) - position < HEAD_BYTES:
-        return b""
-    high, low, kind, flags, its_stream = unpack_head(data, position)
-    if kind != DATA or its_stream != stream or flags & PADDED:
-        return b""
-    start = position + HEAD_BYTES
-    return data[start : start + min(high << 8 | low, LOOK_AHEAD_BYTES)]
+    while len(data) - position >= HEAD_BYTES:
+        high, low, kind, flags, its_stream = unpack_head(data, position)
+        position += HEAD_BYTES
+        if kind == DATA and its_stream == stream and not flags & PADDED:
+            return data[position : position + min(high << 8 | low, LOOK_AHEAD_BYTES)]
+        if kind != WINDOW_UPDATE:  # which clients put between
+            break
+        position += high << 8 | low
+    return b""
 
 
 def _id_field(request_id: str, head: CallHead, max_list_bytes: int) -> bytes:

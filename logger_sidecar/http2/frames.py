@@ -81,21 +81,19 @@ def _length(size: int) -> bytes:
     return bytes(written)
 
 
+def with_more(flags: int, stream: int, block: bytes, field: bytes) -> bytes:
+    """As ``with_field``, for a HEADERS frame that is whole and has nothing but this block."""
+    size = len(block) + len(field)
+    if size > LEAST_MAX_PAYLOAD:
+        return with_field(frame(HEADERS, flags, stream, block), field)
+    return _HEAD.pack(size >> 8, size & 0xFF, HEADERS, flags, stream) + block + field
+
+
 def with_field(sequence: bytes, field: bytes) -> bytes:
     """Header frames with one more field at the end of their header block.
 
     ``sequence``: a HEADERS frame and its CONTINUATION frames, whole. No payload grows past what every peer takes.
     """
-    high, low, kind, flags, stream = unpack_head(sequence, 0)
-    size = high << 8 | low
-    if len(sequence) == HEAD_BYTES + size and not flags & PADDED and size + len(field) <= LEAST_MAX_PAYLOAD:
-        size += len(field)
-        return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + sequence[HEAD_BYTES:] + field
-    return _with_field_behind(sequence, field)
-
-
-def _with_field_behind(sequence: bytes, field: bytes) -> bytes:
-    """The same for any number of frames, any padding and any size."""
     position = last = 0
     while position < len(sequence):
         last = position

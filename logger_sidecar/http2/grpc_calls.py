@@ -1,7 +1,6 @@
 """Calls over gRPC in flight that are inferences, from their first header block to the event they become."""
 
 import zlib
-from functools import partial
 
 from driftline import names
 from logger_sidecar.http1.routes import Route
@@ -27,7 +26,6 @@ _PEEK_BYTES = PREFIX_BYTES + BEGINNING_BYTES
 #: Window bits by which zlib reads what each encoding writes.
 _INFLATED = {"gzip": 31, "deflate": 15}
 _MAX_INFLATED_BYTES = 4096
-_NO_NOTES: dict[str, str] = {}
 
 
 class GrpcCall(FollowedCall):
@@ -73,7 +71,7 @@ class GrpcCall(FollowedCall):
             status, code = grpc_status.UNKNOWN, grpc_status.http_code(grpc_status.UNKNOWN)
         else:
             status, code = grpc_status.status_of_http(http_status), http_status
-        self._record(partial(self._call, code, status))
+        self._record(code, status)
 
     def cancel(self) -> None:
         """Part of FollowedCall.
@@ -83,7 +81,7 @@ class GrpcCall(FollowedCall):
         if self._is_late:
             self._fail(grpc_status.DEADLINE_EXCEEDED)
         else:
-            self._record(partial(self._call, STATUS_CLIENT_GONE, grpc_status.CANCELLED))
+            self._record(STATUS_CLIENT_GONE, grpc_status.CANCELLED)
 
     def reset(self, error: int) -> None:
         """Part of FollowedCall; the server, too, keeps to the deadline."""
@@ -103,24 +101,16 @@ class GrpcCall(FollowedCall):
         return timeout_s > 0 and self._parts.now_s() - self._started_s >= 0.95 * timeout_s - 0.005
 
     def _fail(self, status: int) -> None:
-        self._record(partial(self._call, grpc_status.http_code(status), status))
+        self._record(grpc_status.http_code(status), status)
 
     def _call(self, code: int, status: int) -> Call:
-        head, answer, trailers, asked, answered = (
-            self._head,
-            self._answer,
-            self._trailers,
-            self._request,
-            self._response,
-        )
-        request, room_bytes = asked.kept, self._parts.max_body_bytes
+        head, answer, asked, answered = self._head, self._answer, self._request, self._response
+        request, response = asked.kept, answered.kept
+        request_id = self._request_id or self._settled_id()
+        room_bytes = self._parts.max_body_bytes
         if len(request) > room_bytes:
             request = request[:room_bytes]
-        response = answered.kept
-        request_id = self._settled_id()
-        is_stream = self._is_stream
-        stream_error, has_content = self._stream_error(response) if is_stream else ("", True)
-        return Call(
+        call = Call(
             route=self._route(),
             event_id=self._event_id,
             request_id=request_id,
@@ -130,53 +120,48 @@ class GrpcCall(FollowedCall):
             request_head=head,
             request_body=request,
             request_bytes=asked.seen_bytes,
-            request_notes=self._request_notes(request_id),
             response_head=answer,
             response_body=response,
             response_bytes=answered.seen_bytes,
-            response_notes=self._response_notes(trailers),
             code=code,
-            status_code=answer.status if answer is not None else code,
+            status_code=code if answer is None else answer.status,
             grpc_status=status,
             truncated=asked.is_cut or answered.is_cut or len(request) < asked.seen_bytes,
-            variant=trailers.variant or (answer.variant if answer is not None else ""),
-            chunk_count=answered.count if is_stream else 0,
-            first_message_s=self._first_message_s if is_stream and has_content else 0.0,
-            stream_error=stream_error,
-            not_observable=self._not_observable(request),
+            variant=self._trailers.variant or ("" if answer is None else answer.variant),
         )
+        if self._streams and self._is_stream:
+            self._note_stream(call)
+        self._note(call)
+        return call
+
+    def _note_stream(self, call: Call) -> None:
+        """What events of streams say besides."""
+        call.chunk_count = self._response.count
+        call.stream_error, has_content = self._stream_error(call.response_body)
+        if has_content:
+            call.first_message_s = self._first_message_s
+
+    def _note(self, call: Call) -> None:
+        """What a reader needs to know besides the allowed headers: most often nothing."""
+        head, answer, trailers = self._head, self._answer, self._trailers
+        if self._request.compressed and head.encoding:
+            call.request_notes["grpc-encoding"] = head.encoding
+        if head.names_request_id and head.request_id != call.request_id:  # the server answered with another one
+            call.request_notes[names.HEADER_REQUEST_ID] = head.request_id
+        if trailers.headers:
+            call.response_notes.update(trailers.headers)
+        if trailers.grpc_message:
+            call.response_notes["grpc-message"] = trailers.grpc_message
+        if self._response.compressed and answer is not None and answer.encoding:
+            call.response_notes["grpc-encoding"] = answer.encoding
+        if self._is_v2 and self._request.seen_bytes < _SHARED_MEMORY_BYTES:
+            call.not_observable = self._not_observable(call.request_body)
 
     @property
     def _is_stream(self) -> bool:
         if self._is_v2:
             return self._streams
         return self._response.count != 1 or self._request.count != 1
-
-    def _request_notes(self, request_id: str) -> dict[str, str]:
-        """What a reader of the request needs to know besides its allowed headers."""
-        head = self._head
-        compresses = self._request.compressed and head.encoding
-        renamed = head.names_request_id and head.request_id != request_id  # the server answered with another one
-        if not compresses and not renamed:
-            return _NO_NOTES
-        notes = {}
-        if compresses:
-            notes["grpc-encoding"] = head.encoding
-        if renamed:
-            notes[names.HEADER_REQUEST_ID] = head.request_id
-        return notes
-
-    def _response_notes(self, trailers: CallHead) -> dict[str, str]:
-        answer = self._answer
-        encoding = answer.encoding if self._response.compressed and answer is not None else ""
-        if not trailers.headers and not trailers.grpc_message and not encoding:
-            return _NO_NOTES
-        notes = dict(trailers.headers)
-        if trailers.grpc_message:
-            notes["grpc-message"] = trailers.grpc_message
-        if encoding:
-            notes["grpc-encoding"] = encoding
-        return notes
 
     def _release(self) -> None:
         self._request.release()
@@ -240,8 +225,6 @@ class GrpcCall(FollowedCall):
         return "", True
 
     def _not_observable(self, request: bytes) -> str:
-        if not self._is_v2 or self._request.seen_bytes >= _SHARED_MEMORY_BYTES:
-            return ""
         if self._request.compressed:
             messages = [self._first_message(request)]
         elif SHARED_MEMORY_REGION in request:

@@ -1,7 +1,5 @@
 """Inferences over HTTP/2 that are no gRPC: requests to the same paths as over HTTP/1.1, and the same events of them."""
 
-from functools import partial
-
 from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http2.capture_room import CaptureRoom
@@ -58,7 +56,16 @@ class Body:
 class PlainCall(FollowedCall):
     """One request whose path is that of an inference, and its answer."""
 
-    __slots__ = ("_arrivals", "_is_asked", "_known_route", "_looks_for_id", "_request", "_response", "_variant")
+    __slots__ = (
+        "_arrivals",
+        "_is_asked",
+        "_is_whole",
+        "_known_route",
+        "_looks_for_id",
+        "_request",
+        "_response",
+        "_variant",
+    )
 
     def __init__(self, parts: CallParts, head: CallHead, route: Route) -> None:
         super().__init__(parts, head)
@@ -66,7 +73,7 @@ class PlainCall(FollowedCall):
         self._looks_for_id = not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
         self._request = Body(parts.room, parts.max_body_bytes)
         self._response = Body(parts.room, parts.max_body_bytes)
-        self._is_asked = False
+        self._is_asked = self._is_whole = False
         #: Of a stream of events: when each piece came, and how many bytes there were then.
         self._arrivals: list[tuple[int, float]] = []
         self._variant = ""
@@ -93,24 +100,26 @@ class PlainCall(FollowedCall):
         if trailers is not None:
             self._variant = trailers.variant
         status = self._answer.status if self._answer is not None else 0
-        self._record(partial(self._call, status or _STATUS_BAD_GATEWAY, is_whole=True))
+        self._is_whole = True
+        status = status or _STATUS_BAD_GATEWAY
+        self._record(status, status)
 
     def cancel(self) -> None:
         """Part of FollowedCall."""
-        self._record(partial(self._call, STATUS_CLIENT_GONE, is_whole=False))
+        self._record(STATUS_CLIENT_GONE, STATUS_CLIENT_GONE)
 
     def reset(self, error: int) -> None:
         """Part of FollowedCall."""
-        self._record(partial(self._call, _STATUS_BAD_GATEWAY, is_whole=False))
+        self._record(_STATUS_BAD_GATEWAY, _STATUS_BAD_GATEWAY)
 
     def lose_server(self) -> None:
         """Part of FollowedCall."""
-        self._record(partial(self._call, _STATUS_BAD_GATEWAY, is_whole=False))
+        self._record(_STATUS_BAD_GATEWAY, _STATUS_BAD_GATEWAY)
 
-    def _call(self, status: int, *, is_whole: bool) -> Call:
+    def _call(self, code: int, status: int) -> Call:
         asked, answered, answer, route = self._request, self._response, self._answer, self._known_route
         request = asked.kept
-        is_cut = not is_whole and (answer is not None or not self._is_asked)
+        is_cut = not self._is_whole and (answer is not None or not self._is_asked)
         return Call(
             route=route,
             event_id=self._event_id,
@@ -124,7 +133,7 @@ class PlainCall(FollowedCall):
             response_head=answer,
             response_body=answered.kept,
             response_bytes=answered.seen_bytes,
-            code=status,
+            code=code,
             status_code=status,
             truncated=asked.truncated or answered.truncated or is_cut,
             variant=self._variant or (answer.variant if answer is not None else ""),

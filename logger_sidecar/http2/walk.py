@@ -23,12 +23,13 @@ from logger_sidecar.http2.frames import (
     WITH_PRIORITY,
     unpack_head,
     with_field,
+    with_more,
 )
 from logger_sidecar.http2.header_blocks import BlockError
 
 _log = logging.getLogger("driftline.sidecar")
 _WITH_BLOCK = frozenset({HEADERS, PUSH_PROMISE})
-_HELD_WHOLE = _WITH_BLOCK | {RST_STREAM, SETTINGS, GOAWAY}
+_LOOKED_AT = _WITH_BLOCK | {DATA, RST_STREAM, SETTINGS, GOAWAY}
 _STREAM_MASK = 0x7FFFFFFF
 _PLAIN_MASK = END_HEADERS | PADDED | WITH_PRIORITY
 _FIRST_HEAD_BYTES = HEAD_BYTES + 1  # with the length of the padding
@@ -103,7 +104,8 @@ class FrameWalk:
         if not self.walks:
             return data
         try:
-            end = self._walk(data)
+            position = self._resume(data) if self._left or self._preface else 0
+            end = self._walk(data, position) if position >= 0 else 0
         except Exception as error:  # noqa: BLE001 - whatever cannot be understood must not stop the bytes
             self.walks = False
             self.fault = _fault(error)
@@ -151,36 +153,48 @@ class FrameWalk:
         raise NotImplementedError
 
     # --- the walk -------------------------------------------------------------------------------------------------
-    def _walk(self, data: bytes) -> int:
-        """Walk as far as there are bytes; returns where those begin that must be held."""
+    def _resume(self, data: bytes) -> int:
+        """What was begun before; returns where the next frame begins, -1 while that cannot be told."""
+        if self._left:
+            return self._pass_payload(data, len(data))
+        return self._pass_preface(data) or -1
+
+    def _walk(self, data: bytes, position: int) -> int:
+        """Walk from a frame's beginning as far as there are bytes; returns where those begin that must be held."""
         size = len(data)
-        position = 0
-        if self._left or self._preface:
-            position = self._pass_payload(data, size) if self._left else self._pass_preface(data)
-            if not position:
-                return 0
         while size - position >= HEAD_BYTES:
             high, low, kind, flags, stream = unpack_head(data, position)
-            length = high << 8 | low
-            stream &= _STREAM_MASK
-            end = position + HEAD_BYTES + length
+            start = position + HEAD_BYTES
+            end = start + (high << 8 | low)
+            # First what stands whole in these bytes and is nothing else, as nearly all of it.
             if kind == HEADERS and end <= size and flags & _PLAIN_MASK == END_HEADERS:
-                # All of the block and nothing else, as nearly always.
-                block = data[position + HEAD_BYTES : end]
-                if field := self.headers(stream, block, flags & END_STREAM != 0, data, end):
-                    self._add(field, data, position, end)
-            elif kind == DATA:
-                end = self._take_body(data, position, length, flags, stream)
-            elif kind in _HELD_WHOLE:
-                end = self._take_whole(data, position, length, kind, flags, stream)
-            if not end:
-                return position
+                block = data[start:end]
+                if field := self.headers(stream & _STREAM_MASK, block, flags & END_STREAM != 0, data, end):
+                    self._out += (data[self._done : position], with_more(flags, stream, block, field))
+                    self._done = end
+            elif kind == DATA and end <= size and not flags & PADDED:
+                if end > start:
+                    self.body(stream & _STREAM_MASK, data, start, end)
+                if flags & END_STREAM:
+                    self.ended(stream & _STREAM_MASK)
+            elif kind in _LOOKED_AT:
+                end = self._take_slowly(data, position, kind, flags, stream & _STREAM_MASK)
+                if not end:
+                    return position
             position = end
             if position > size:
                 self._left = position - size
                 return size
         self._needed = HEAD_BYTES
         return position
+
+    def _take_slowly(self, data: bytes, position: int, kind: int, flags: int, stream: int) -> int:
+        """Take any frame; returns where it ends, 0 while more of it is needed."""
+        high, low, *_ = unpack_head(data, position)
+        length = high << 8 | low
+        if kind == DATA:
+            return self._take_body(data, position, length, flags, stream)
+        return self._take_whole(data, position, length, kind, flags, stream)
 
     def _pass_preface(self, data: bytes) -> int:
         """Where the preface ends; 0 while it is not whole."""

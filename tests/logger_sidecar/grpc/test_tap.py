@@ -20,6 +20,7 @@ from logger_sidecar.http2.frames import (
     PREFACE,
     PUSH_PROMISE,
     SETTINGS,
+    WINDOW_UPDATE,
     WITH_PRIORITY,
     frame,
     goaway,
@@ -294,6 +295,16 @@ def test_an_id_in_a_message_that_comes_late_is_still_the_id_of_the_call() -> Non
     observed.client(frame(DATA, END_STREAM, 1, framed(infer_request(request_id="late"))))
     assert answered(observed)[0][3][-1] == (b"x-request-id", b"late")
     assert observed.recorded.calls[0].request_id == "late"
+
+
+def test_an_id_in_a_message_behind_a_window_update_is_found_at_once() -> None:
+    """As grpcio's clients write it."""
+    observed = Observed()
+    head = frame(HEADERS, END_HEADERS, 1, block(request_headers())) + frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\5")
+    read = one_request(observed, head, framed(infer_request(request_id="inside")))
+    assert b"x-request-id" not in dict(read[1][3])
+    assert answered(observed)[1][3][-1] == (b"x-request-id", b"inside")
+    assert observed.recorded.calls[0].request_id == "inside"
 
 
 def test_trailers_alone_and_interim_answers_are_told_apart() -> None:
