@@ -1,5 +1,6 @@
 """A sidecar with rules: no byte under its spool holds a secret, and its streams arrive folded."""
 
+import asyncio
 import contextlib
 import dataclasses
 import gzip
@@ -142,9 +143,7 @@ def test_rules_can_be_changed_while_it_runs(tmp_path: Path) -> None:
         while running.outcomes()["logged"] < 1:
             time.sleep(0.01)
         changed = _with_rules(running, ("json:$.user",))
-        running.loop.call_soon_threadsafe(running.sidecar._follow, changed, None)
-        while running.sidecar.settings is not changed:
-            time.sleep(0.01)
+        asyncio.run_coroutine_threadsafe(running.sidecar._follow(changed, None), running.loop).result(20)
         running.ask(post(body))
         events = running.events()
     upstream.close()
