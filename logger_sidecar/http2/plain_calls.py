@@ -15,23 +15,24 @@ _MAX_ARRIVALS = 4096
 class Body:
     """One half's body as it passes, kept as far as there is room. ``room_bytes``: at most so much of it."""
 
-    __slots__ = ("_parts", "_room", "_room_bytes", "seen_bytes", "truncated")
+    __slots__ = ("_first", "_rest", "_room", "_room_bytes", "seen_bytes", "truncated")
 
     def __init__(self, room: CaptureRoom, room_bytes: int) -> None:
         self._room = room
         self._room_bytes = room_bytes
-        self._parts: list[bytes] = []
+        self._first = b""
+        self._rest = bytearray()  # not a list: pieces may be tiny
         self.seen_bytes = 0
         self.truncated = False
 
     @property
     def kept(self) -> bytes:
         """All that was kept."""
-        return b"".join(self._parts)
+        return self._first + self._rest if self._rest else self._first
 
     def beginning(self) -> bytes:
         """Where an id would stand."""
-        return b"".join(self._parts[:LOOK_BYTES])[:LOOK_BYTES]
+        return (self._first + self._rest[:LOOK_BYTES])[:LOOK_BYTES]
 
     def append(self, data: bytes, start: int, end: int) -> None:
         """``data[start:end]`` passed."""
@@ -40,17 +41,18 @@ class Body:
         free = max(0, min(self._room_bytes, self._room.max_bytes - self._room.held_bytes))
         if size > free:
             size, self.truncated = free, True
-        if size:
-            self._room_bytes -= size
-            self._room.held_bytes += size
-            self._parts.append(data[start : start + size])
-        if self.truncated:
-            self._room_bytes = 0
+        self._room_bytes = 0 if self.truncated else self._room_bytes - size
+        self._room.held_bytes += size
+        if self._first:
+            self._rest += data[start : start + size]
+        else:
+            self._first = data[start : start + size]
 
     def release(self) -> None:
         """Let go what was kept."""
-        self._room.held_bytes -= sum(map(len, self._parts))
-        self._parts = []
+        self._room.held_bytes -= len(self._first) + len(self._rest)
+        self._first = b""
+        self._rest = bytearray()
 
 
 class PlainCall(FollowedCall):

@@ -37,11 +37,25 @@ from tests.logger_sidecar.grpc.conversations import (
 )
 from tests.logger_sidecar.grpc.servers import INFER, STREAM_INFER, framed, infer_request
 
-PATHS = [INFER.encode(), STREAM_INFER.encode(), b"/test.Any/Call", b"/other.Service/Method"]
+PLAIN = b"/v2/models/iris/infer"
+PATHS = [INFER.encode(), STREAM_INFER.encode(), b"/test.Any/Call", b"/other.Service/Method", PLAIN]
 VALUES = st.text("abcXYZ09 -", min_size=1, max_size=40).map(lambda text: text.strip().encode() or b"x")
 FIELDS = st.lists(
     st.tuples(st.sampled_from([b"tenant", b"other", b"traceparent", b"x-request-id"]), VALUES), max_size=3
 )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of a request over gRPC, or of one over plain HTTP."""
+    huge = (b"huge", b"v" * 20_000) if draw(st.booleans()) and draw(st.booleans()) else (b"small", b"v")
+    path = draw(st.sampled_from(PATHS))
+    headers = request_headers(path, *draw(FIELDS), huge)
+    if path != PLAIN:
+        message = infer_request(request_id=draw(st.sampled_from(["", "r7"])))
+        return headers, framed(*[message] * draw(st.integers(0, 3)))
+    headers[headers.index((b"content-type", b"application/grpc"))] = (b"content-type", b"application/json")
+    return headers, draw(st.sampled_from([b"", b'{"id": "r8"}', b"{}", b"x" * 2000]))
 
 
 @st.composite
@@ -52,12 +66,10 @@ def talks(draw: st.DrawFn) -> list[Said]:
     for _ in range(draw(st.integers(1, 4))):
         stream = talk.peer.get_next_available_stream_id()
         streams.append(stream)
-        huge = (b"huge", b"v" * 20_000) if draw(st.booleans()) and draw(st.booleans()) else (b"small", b"v")
-        headers = request_headers(draw(st.sampled_from(PATHS)), *draw(FIELDS), huge)
+        headers, body = draw(requests())
         talk.peer.send_headers(stream, headers)
         if draw(st.booleans()):
             talk.flush()
-        body = framed(*[infer_request(request_id=draw(st.sampled_from(["", "r7"])))] * draw(st.integers(0, 3)))
         talk.peer.send_data(
             stream, body, end_stream=draw(st.booleans()), pad_length=draw(st.sampled_from([None, 0, 9]))
         )
