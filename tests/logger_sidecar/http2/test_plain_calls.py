@@ -175,7 +175,7 @@ def ended(peer: h2.connection.H2Connection, connection: socket.socket, streams: 
         assert data, "the connection was closed"
         for event in peer.receive_data(data):
             if isinstance(event, h2.events.ResponseReceived):
-                told[event.stream_id] = dict(event.headers).get("x-request-id", "")
+                told[event.stream_id] = {str(name): str(value) for name, value in event.headers}.get("x-request-id", "")
             elif isinstance(event, h2.events.DataReceived):
                 peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
