@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from logger_sidecar.finishing.redaction_settings import redaction_faults
-from logger_sidecar.recording.capture import CapturePolicy
+from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler

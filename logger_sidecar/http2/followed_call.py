@@ -12,7 +12,8 @@ from logger_sidecar.http2.capture_room import CaptureRoom
 from logger_sidecar.http2.frames import DATA, HEAD_BYTES, PADDED, WINDOW_UPDATE, literal, unpack_head
 from logger_sidecar.http2.stream_heads import CallHead, HeadMeaning
 from logger_sidecar.http2.v2_messages import Beginnings
-from logger_sidecar.recording.capture import Call, Capture
+from logger_sidecar.recording.calls import Call
+from logger_sidecar.recording.capture import Capture
 from logger_sidecar.recording.event_ids import EventIds
 from logger_sidecar.recording.meters import Meters
 

@@ -17,7 +17,9 @@ from logger_sidecar.http2.v2_messages import (
     error_of_stream_response,
     names_shared_memory,
 )
-from logger_sidecar.recording.capture import NOT_OBSERVABLE_SHARED_MEMORY, STATUS_CLIENT_GONE, Call
+from logger_sidecar.recording.calls import Call
+from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
+from logger_sidecar.recording.shared_memory import NOT_OBSERVABLE_SHARED_MEMORY
 
 #: A message whose tensors lie in shared memory is short, because they are not in it.
 _SHARED_MEMORY_BYTES = 16384

@@ -5,7 +5,9 @@ from logger_sidecar.http1.routes import Route
 from logger_sidecar.http2.capture_room import CaptureRoom
 from logger_sidecar.http2.followed_call import CallParts, FollowedCall, body_behind
 from logger_sidecar.http2.stream_heads import CallHead
-from logger_sidecar.recording.capture import STATUS_CLIENT_GONE, Call, shares_memory
+from logger_sidecar.recording.calls import Call
+from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
+from logger_sidecar.recording.shared_memory import shares_memory
 
 _STATUS_BAD_GATEWAY = 502
 #: As over HTTP/1.1 (exchange.Half).

@@ -6,32 +6,29 @@ before. Making the event, folding a stream, redaction and writing are the record
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from driftline.events import Payload
 from logger_sidecar.finishing.captured import Captured, encode_captured
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.heads import Head
 from logger_sidecar.http1.routes import Route
+from logger_sidecar.recording.calls import Call, Described
+from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
 from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_SPOOL_FULL, RECORD_BYTES, RecorderClient
 from logger_sidecar.recording.recorder_wire import Record
-from logger_sidecar.recording.sampling import Sampler
+from logger_sidecar.recording.shared_memory import shares_memory
 
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
-NOT_OBSERVABLE_SHARED_MEMORY = "shared_memory"
 _MAX_KINDS = 1024
-_SHARED_MEMORY = b"shared_memory_region"
-#: A request whose tensors lie in shared memory is short, because they are not in it.
-_SHARED_MEMORY_BODY_BYTES = 16384
-_TENSOR_PROTOCOLS = frozenset({"v2", "v2-binary"})
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
+#: Route, head and body of the request, head and body of the answer, event id, request id, arrival on the deployment's
+#: clock, monotonic seconds of beginning and end, and what was reserved for it.
+_Noted = tuple[Route, Head, bytes, Head, bytes, str, str, int, float, float, int]
 _Key = TypeVar("_Key")
 _NO_NOTES: Mapping[str, str] = {}
 #: The status code under which the metrics count inferences of which nobody can say how they ended.
@@ -40,94 +37,26 @@ CODE_UNSEEN = 0
 _UNANSWERED = Head(b"")
 
 
-@dataclass(frozen=True, slots=True)
-class CapturePolicy:
-    """What is kept of the inferences, and what their events say about where they come from.
-
-    ``model_samplers``: of models that do not go by ``sampler``. ``metadata``: of every event.
-    """
-
-    source: str
-    namespace: str = "default"
-    variant: str = "stable"
-    sampler: Sampler = field(default_factory=Sampler)
-    model_samplers: Mapping[str, Sampler] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    def sampler_of(self, model: str) -> Sampler:
-        """What decides which inferences of this model are kept."""
-        return self.model_samplers.get(model, self.sampler)
-
-
-class Described(Protocol):
-    """What a head says of the body behind it, over either version of HTTP.
-
-    ``event_part``: what capture makes of it, kept for the next event whose head this is; its own affair.
-    """
-
-    content_type: str | None
-    content_encoding: str | None
-    headers: dict[str, str]
-    traceparent: str | None
-    event_part: bytes
-
-
-class Call(msgspec.Struct, kw_only=True):
-    """One call over HTTP/2, complete. Times are monotonic seconds, ``time_ns`` is the deployment's clock.
-
-    ``request_head``, ``response_head``: what was said of the bodies; None: there was no answer. ``request_notes``,
-    ``response_notes``: what readers need to know besides, as further headers. ``request_body``, ``response_body``: as
-    they were on the wire (messages with their length prefixes), as far as there was room. ``request_bytes``,
-    ``response_bytes``: all that passed. ``code``: the status code that the metrics count; the event says
-    ``status_code`` and the gRPC status. ``first_message_s``: when the first message of a streamed answer was there; 0.0
-    where there was none. ``arrivals``: as in ``Captured``.
-    """
-
-    route: Route
-    event_id: str
-    request_id: str
-    time_ns: int
-    started_s: float
-    first_byte_s: float
-    request_head: Described
-    request_body: bytes
-    request_bytes: int
-    response_head: Described | None
-    response_body: bytes
-    response_bytes: int
-    code: int
-    status_code: int = 200
-    grpc_status: int | None = None
-    truncated: bool = False
-    variant: str = ""
-    request_notes: dict[str, str] = {}
-    response_notes: dict[str, str] = {}
-    chunk_count: int = 0
-    first_message_s: float = 0.0
-    stream_error: str = ""
-    not_observable: str = ""
-    arrivals: list[tuple[int, float]] = []
-
-
 class Kind:
-    """What events of one stream with one status and rate share: the part of their frames, and their counters."""
+    """What events of one stream with one status and rate share: the part of their frames, and their counters.
 
-    __slots__ = ("made_for", "may_share_memory", "meters", "needs_thought", "part", "protocol")
+    ``counted``: protocol and status code, as the counters have them.
+    """
+
+    __slots__ = ("counted", "made_for", "meters", "needs_thought", "part")
 
     def __init__(
         self,
         *,
         part: bytes,
         meters: StreamMeters,
-        protocol: str,
-        may_share_memory: bool,
+        counted: tuple[str, int],
         needs_thought: bool,
         made_for: CapturePolicy,
     ) -> None:
         self.part = part
         self.meters: StreamMeters = meters
-        self.protocol = protocol
-        self.may_share_memory = may_share_memory
+        self.counted = counted
         self.needs_thought = needs_thought
         self.made_for = made_for
 
@@ -142,53 +71,106 @@ class Capture:
         self._call_kinds: dict[tuple[Route, int, int, int | None, str, float], Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
+        self._noted: list[_Noted] = []
+        spool.before_batch = meters.before_collect = self.settle
         self.follow(policy)
 
     def follow(self, policy: CapturePolicy) -> None:
         """Go by this policy from the next inference on."""
+        self.settle()
         self._policy = policy
         self._kinds.clear()
         self._call_kinds.clear()
 
     def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
-        """As ``record``, for an answer that came whole: with this head and this body."""
+        """As ``record``, for an answer that came whole: with this head and this body.
+
+        It is only noted here. Counting and making the record waits for the next batch: work that is done for many at
+        once finds its instructions and data in the processor's caches, where between two requests it would not.
+        """
         request, route = exchange.request, exchange.route
-        if request.truncated or len(body) > exchange.room_bytes or route is None:
-            self._record_slowly(exchange, head, body, now_s)
+        if route is None:
             return
-        kind: Kind | None = head.kind
-        if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
-            kind = self._kind_of(head, route)
-        if kind.needs_thought:
+        size_bytes = request.seen_bytes + len(body) + RECORD_BYTES
+        if request.truncated or len(body) > exchange.room_bytes or not self._spool.reserve(size_bytes):
             self._record_slowly(exchange, head, body, now_s)
             return
         parts = request.parts
-        request_body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if kind.may_share_memory and len(request_body) < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request_body:
-            self._record_slowly(exchange, head, body, now_s)
-            return
-        stream, meters = kind.meters, self._meters
-        duration_s = now_s - exchange.started_s
-        stream.answered(kind.protocol, head.status, duration_s)
-        size = request.seen_bytes
-        meters.bytes_in += size
-        meters.bytes_out += len(body)
-        duration_ms = duration_s * 1e3
-        record = (
-            kind.part,
-            exchange.event_id,
-            exchange.request_id,
-            exchange.time_ns,
-            duration_ms,
-            duration_ms,
-            False,
-            request.head.event_part or self._request_part(request.head),
-            request_body,
-            head.event_part or self._response_part(head),
-            body,
+        self._noted.append(
+            (
+                route,
+                request.head,
+                parts[0] if len(parts) == 1 else b"".join(parts),
+                head,
+                body,
+                exchange.event_id,
+                exchange.request_id,
+                exchange.time_ns,
+                exchange.started_s,
+                now_s,
+                size_bytes,
+            )
         )
-        if not self._spool.put(record, size + len(body) + RECORD_BYTES, stream):
-            stream.drop(REASON_SPOOL_FULL)
+
+    def settle(self) -> None:
+        """Count what was noted, and make records of it."""
+        if not self._noted:
+            return
+        noted, self._noted = self._noted, []
+        policy, meters = self._policy, self._meters
+        records: list[Record] = []
+        receipts: list[StreamMeters] = []
+        sizes: list[int] = []
+        for one in noted:
+            route, request_head, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
+            kind: Kind | None = head.kind
+            if kind is None or head.kind_route is not route or kind.made_for is not policy:
+                kind = self._kind_of(head, route)
+            duration_s = now_s - started_s
+            if kind.needs_thought:
+                kept = self._kept_kind(one, duration_s)
+                if kept is None:
+                    continue
+                kind = kept
+            kind.meters.answered(kind.counted, duration_s)
+            meters.bytes_in += len(request_body)
+            meters.bytes_out += len(body)
+            duration_ms = duration_s * 1e3
+            records.append(
+                (
+                    kind.part,
+                    event_id,
+                    request_id,
+                    time_ns,
+                    duration_ms,
+                    duration_ms,
+                    False,
+                    request_head.event_part or self._request_part(request_head),
+                    request_body,
+                    head.event_part or self._response_part(head),
+                    body,
+                )
+            )
+            receipts.append(kind.meters)
+            sizes.append(size)
+        self._spool.add(records, sizes, receipts)
+
+    def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:
+        """Decide whether it is kept, and at which rate; None: it is not, and is counted."""
+        route, request_head, request_body, head, body, _, request_id, _, _, _, size_bytes = one
+        kept = self._policy.sampler_of(route.model).kept_rate(
+            request_id, failed=head.status >= 500, duration_s=duration_s, headers=request_head.headers
+        )
+        key = (route, head.status, head.variant or self._policy.variant, kept or 0.0)
+        kind = self._kinds.get(key) or self._kind(*key)
+        if kept:
+            return kind
+        kind.meters.answered(kind.counted, duration_s)
+        kind.meters.sampled_out += 1
+        self._meters.bytes_in += len(request_body)
+        self._meters.bytes_out += len(body)
+        self._spool.release(size_bytes)
+        return None
 
     def _record_slowly(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         exchange.status = head.status
@@ -211,6 +193,7 @@ class Capture:
         route = exchange.route
         if route is None:
             return
+        self.settle()  # so that the records of a connection keep their order
         status, request, response = exchange.status, exchange.request, exchange.response
         sampler = self._policy.sampler_of(route.model)
         variant = response.head.variant or self._policy.variant
@@ -223,15 +206,14 @@ class Capture:
             rate = kept or 0.0
         kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
         stream, meters = kind.meters, self._meters
-        stream.answered(route.protocol, status, duration_s)
+        stream.answered(kind.counted, duration_s)
         meters.bytes_in += request.seen_bytes
         meters.bytes_out += response.seen_bytes
         if not rate:
             stream.sampled_out += 1
             return
         request_body = request.body
-        not_observable = shares_memory(route.protocol, request_body, request.seen_bytes)
-        if response.arrivals is None and not not_observable:
+        if response.arrivals is None:
             response_body = response.body
             size = len(request_body) + len(response_body) + RECORD_BYTES
             record: Record = (
@@ -248,7 +230,7 @@ class Capture:
                 response_body,
             )
         else:
-            record = self._captured(exchange, now_s, variant, rate, not_observable)
+            record = self._captured(exchange, now_s, variant, rate)
             size = request.seen_bytes + response.seen_bytes + RECORD_BYTES
         if not self._spool.put(record, size, stream):
             stream.drop(REASON_SPOOL_FULL)
@@ -268,7 +250,7 @@ class Capture:
         key = (call.route, call.code, call.status_code, call.grpc_status, variant, rate)
         kind = self._call_kinds.get(key) or self._call_kind(*key)
         stream = kind.meters
-        stream.answered(kind.protocol, call.code, duration_s)
+        stream.answered(kind.counted, duration_s)
         meters.bytes_in += call.request_bytes
         meters.bytes_out += call.response_bytes
         if not rate:
@@ -306,7 +288,7 @@ class Capture:
     def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
         """Count an inference that was received and is not captured: nobody knows how it ends."""
         stream = self._meters.stream(route.model, route.version, self._policy.variant, CODE_UNSEEN)
-        stream.answered(route.protocol, CODE_UNSEEN, duration_s)
+        stream.answered((route.protocol, CODE_UNSEEN), duration_s)
         stream.drop(reason)
 
     def _captured_call(self, call: Call, duration_s: float, variant: str, rate: float) -> Record:
@@ -341,7 +323,7 @@ class Capture:
         frame = encode_captured(captured)
         return (frame,) if call.arrivals else frame
 
-    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float, not_observable: str) -> Record:
+    def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float) -> Record:
         """The frame of an event that does not take the short way."""
         request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
         assert route is not None  # noqa: S101 - record looked
@@ -362,7 +344,7 @@ class Capture:
             metadata=dict(policy.metadata),
             truncated=request.truncated or response.truncated,
             traceparent=request.head.traceparent,
-            not_observable=not_observable,
+            not_observable=shares_memory(route.protocol, request.body, request.seen_bytes),
             request=_payload(request.head, request.body),
             response=_payload(response.head, response.body),
             arrivals=[(end, (at_s - exchange.started_s) * 1e3) for end, at_s in response.arrivals or ()],
@@ -401,8 +383,7 @@ class Capture:
         return Kind(
             part=part,
             meters=meters,
-            protocol=route.protocol,
-            may_share_memory=route.protocol in _TENSOR_PROTOCOLS,
+            counted=(route.protocol, code),
             needs_thought=not policy.sampler_of(route.model).keeps_all,
             made_for=policy,
         )
@@ -426,13 +407,6 @@ class Capture:
             part = known[types] = make()
         head.event_part = part
         return part
-
-
-def shares_memory(protocol: str, request: bytes, size: int) -> str:
-    """Why a request of so many bytes holds no data for us, where its tensors lie in shared memory; else empty."""
-    if protocol in _TENSOR_PROTOCOLS and size < _SHARED_MEMORY_BODY_BYTES and _SHARED_MEMORY in request:
-        return NOT_OBSERVABLE_SHARED_MEMORY
-    return ""
 
 
 def _remember(kinds: dict[_Key, Kind], key: _Key, kind: Kind, route: Route) -> None:

@@ -27,8 +27,21 @@ _CHANGING = 9
 
 def stream_part(**fields: str | int | float | Mapping[str, str]) -> bytes:
     """What all events of a kind share: entries of ``driftline.events.InferenceEvent``."""
-    entries = b"".join(_encode(name) + _encode(value) for name, value in fields.items())
+    entries = b"".join(entry(name, value) for name, value in fields.items())
     return _MAP.pack(_MAP_MARK, len(fields) + _CHANGING) + entries + _encode("id")
+
+
+def entry(name: str, value: str | int | float | Mapping[str, str]) -> bytes:
+    """One entry of a frame."""
+    return _encode(name) + _encode(value)
+
+
+def with_entry(stream: bytes, name: str, value: str) -> bytes:
+    """A stream's part with one more entry that only some of its events have."""
+    mark, count = _MAP.unpack_from(stream)
+    id_key = _encode("id")
+    entries = stream[_MAP.size : len(stream) - len(id_key)]
+    return _MAP.pack(mark, count + 1) + entries + entry(name, value) + id_key
 
 
 def request_part(traceparent: str | None, described: Payload) -> bytes:

@@ -43,10 +43,9 @@ class StreamMeters:
         if sum(len(name) + len(value) for name, value in labels.items()) <= _EXEMPLAR_CHARACTERS:
             self.examples[bisect_left(_BUCKETS_S, seconds)] = Exemplar(labels, seconds, at_s)
 
-    def answered(self, protocol: str, status: int, seconds: float) -> None:
-        """One inference was answered."""
-        key = (protocol, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
+    def answered(self, counted: tuple[str, int], seconds: float) -> None:
+        """One inference was answered. ``counted``: its protocol and status code."""
+        self.requests[counted] = self.requests.get(counted, 0) + 1
         self.buckets[bisect_left(_BUCKETS_S, seconds)] += 1
         self.seconds += seconds
 
@@ -82,6 +81,8 @@ class Meters:
         self.bytes_out = 0
         #: The variant of answers that do not name one.
         self.variant = "stable"
+        #: Called before the figures are told: what is not counted yet is counted now.
+        self.before_collect: Callable[[], None] = _nothing
         self._namespace = namespace
         self._max_streams = max_streams
         self._connections = connections
@@ -115,6 +116,7 @@ class Meters:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
+        self.before_collect()
         streams = list(self._streams.values())
         if any(self._other.buckets):
             streams.append(self._other)
@@ -170,6 +172,10 @@ class Meters:
                 for reason, count in list(reasons.items()):
                     family.add_metric([*labels, names.OUTCOME_DROPPED, reason], count)
         return family
+
+
+def _nothing() -> None:
+    pass
 
 
 def _by_reason(metric: names.Metric, counted: Mapping[str, int]) -> Metric:

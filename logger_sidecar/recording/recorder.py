@@ -20,10 +20,13 @@ from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.recording.event_frames import frame
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, decode_message, encode
+from logger_sidecar.recording.shared_memory import marked
 from logger_sidecar.spool.writer import SpoolWriter
 
 _log = logging.getLogger("driftline.recorder")
 _READ_BYTES = 1 << 20
+#: Where the body of the request stands in a record that takes the short way.
+_REQUEST_BODY = 8
 _LOOK_EVERY_S = 1.0
 
 
@@ -123,7 +126,10 @@ def _is_unfinished(record: Any) -> bool:
 def _frame_of(record: Any) -> bytes:
     if isinstance(record, bytes):
         return record
-    return bytes(record[0]) if len(record) == 1 else frame(*record)
+    if len(record) == 1:
+        return bytes(record[0])
+    stream, *rest = record
+    return frame(marked(stream, record[_REQUEST_BODY]), *rest)
 
 
 def run(settings: RecorderSettings, connection: socket.socket, finisher: Finisher) -> None:

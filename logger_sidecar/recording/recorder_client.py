@@ -13,13 +13,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import msgspec
 
 from logger_sidecar.finishing.wire import Setup
-from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_ack, encode
+from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_ack, encode, encode_into
 
 _log = logging.getLogger("driftline.sidecar")
 REASON_SPOOL_FULL = "spool_full"
@@ -28,6 +28,8 @@ REASON_RECORDER_FAILED = "recorder_failed"
 RECORD_BYTES = 512
 _BATCH_RECORDS = 4096
 _BATCH_BYTES = 8 * 1024 * 1024
+#: How large a buffer is kept for the next batch.
+_KEPT_BYTES = 1024 * 1024
 _GATHER_S = 0.01
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
@@ -88,13 +90,16 @@ class RecorderClient(asyncio.Protocol):
         self._receipts: list[Receipt] = []
         self._sizes: list[int] = []
         self.buffered_bytes = 0
+        #: Called before a batch is made: whoever has reserved room for records makes them now.
+        self.before_batch: Callable[[], None] = _nothing
         self._flush_is_due = True  # until the recorder is there
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport | None = None
         self._process: RecorderProcess | None = None
         self._sent: list[Receipt] = []
         self._sent_bytes = 0
-        self._sent_data = b""
+        #: The batch on its way, as it is sent; used again for each, for there is one at a time.
+        self._sent_data = bytearray(PREFIX.size)
         self._sent_s = 0.0
         self._tries = 0
         self._received = b""
@@ -113,17 +118,31 @@ class RecorderClient(asyncio.Protocol):
     # --- records --------------------------------------------------------------------------------------------------
     def put(self, record: Record, size_bytes: int, receipt: Receipt) -> bool:
         """Take one record; False when there is no room for it (the receipt is then not told anything)."""
+        if not self.reserve(size_bytes):
+            return False
+        self.add([record], [size_bytes], [receipt])
+        return True
+
+    def reserve(self, size_bytes: int) -> bool:
+        """Keep room for a record that is made when the next batch is; False when there is none."""
         held = self.buffered_bytes + size_bytes
         if held > self._buffer_bytes:
             return False
         self.buffered_bytes = held
-        self._records.append(record)
-        self._receipts.append(receipt)
-        self._sizes.append(size_bytes)
         if not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_later(_GATHER_S, self._flush)
         return True
+
+    def add(self, records: Sequence[Record], sizes_bytes: Sequence[int], receipts: Sequence[Receipt]) -> None:
+        """Take records for which there is room, each with its size and who is told of it."""
+        self._records += records
+        self._sizes += sizes_bytes
+        self._receipts += receipts
+
+    def release(self, size_bytes: int) -> None:
+        """Room that was reserved is not needed."""
+        self.buffered_bytes -= size_bytes
 
     @property
     def write_errors(self) -> int:
@@ -148,11 +167,13 @@ class RecorderClient(asyncio.Protocol):
     @property
     def buffered_records(self) -> int:
         """Records not yet answered for."""
+        self.before_batch()
         return len(self._records) + len(self._sent)
 
     def _flush(self) -> None:
         if self._transport is None or self._sent:
             return  # the recorder's return, or its answer, comes back here
+        self.before_batch()
         if not self._records:
             self._flush_is_due = False
             self._emptied.set()
@@ -162,7 +183,7 @@ class RecorderClient(asyncio.Protocol):
             if count and size + record_bytes > _BATCH_BYTES:
                 break
             count, size = count + 1, size + record_bytes
-        self._sent_data = encode(Batch(self._records[:count]))
+        encode_into(self._sent_data, Batch(self._records[:count]))
         self._sent, self._sent_bytes = self._receipts[:count], size
         del self._records[:count], self._receipts[:count], self._sizes[:count]
         self._tries = 0
@@ -187,8 +208,11 @@ class RecorderClient(asyncio.Protocol):
     def _settled(self) -> None:
         """The batch that was on the way needs no more thought."""
         self.buffered_bytes -= self._sent_bytes
-        self._sent, self._sent_data, self._sent_bytes = [], b"", 0
+        self._sent, self._sent_bytes = [], 0
+        if len(self._sent_data) > _KEPT_BYTES:
+            self._sent_data = bytearray(PREFIX.size)
         self._in_force.set()
+        self.before_batch()
         if len(self._records) >= _BATCH_RECORDS or self._stopping:
             self._flush()
         elif self._records:
@@ -219,6 +243,7 @@ class RecorderClient(asyncio.Protocol):
 
     def tick(self) -> None:
         """Called regularly: ends a recorder that does not answer."""
+        self.before_batch()
         if self._sent and self._transport is not None and time.monotonic() - self._sent_s > self._answer_timeout_s:
             _log.error("the recorder has not answered for %g s; it is started anew", self._answer_timeout_s)
             self._kill()
@@ -227,6 +252,7 @@ class RecorderClient(asyncio.Protocol):
         """Hand over what is left and end the recorder; False when that took longer than ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         self._stopping = True
+        self.before_batch()
         if (self._records or self._sent) and self._transport is None:
             await self._connect()  # the last try: there is no time for pauses between tries any more
         if (self._records or self._sent) and self._transport is not None:
@@ -335,7 +361,11 @@ class RecorderClient(asyncio.Protocol):
 
     def _settled_without_recorder(self) -> None:
         self.buffered_bytes -= self._sent_bytes
-        self._sent, self._sent_data, self._sent_bytes = [], b"", 0
+        self._sent, self._sent_bytes = [], 0
+
+
+def _nothing() -> None:
+    pass
 
 
 def start_recorder_process(environ: Mapping[str, str]) -> StartRecorder:

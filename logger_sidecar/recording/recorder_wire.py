@@ -58,6 +58,12 @@ def encode(message: Message | Ack) -> bytes:
     return PREFIX.pack(len(body)) + body
 
 
+def encode_into(buffer: bytearray, message: Message) -> None:
+    """As ``encode``, in place of what is in the buffer, whose memory is used again."""
+    _encoder.encode_into(message, buffer, PREFIX.size)
+    PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)
+
+
 def decode_message(body: bytes) -> Message:
     """What the proxy said, given without its length; raises msgspec.MsgspecError."""
     return _messages.decode(body)

@@ -18,7 +18,7 @@ from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.frames import PREFACE
 from logger_sidecar.http2.stream_heads import HeadMeaning, Methods
 from logger_sidecar.http2.tap import Tap
-from logger_sidecar.recording.capture import Call
+from logger_sidecar.recording.calls import Call
 from logger_sidecar.recording.event_ids import EventIds
 from logger_sidecar.recording.meters import Meters
 
