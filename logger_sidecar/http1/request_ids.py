@@ -3,7 +3,7 @@
 import re
 
 #: How far into the body the key may stand: those who write one write it first.
-LOOK_BYTES = 256
+LOOK_BYTES = 128
 _READ_BYTES = LOOK_BYTES + 512
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')

@@ -40,10 +40,11 @@ _UNANSWERED = Head(b"")
 class Kind:
     """What events of one stream with one status and rate share: the part of their frames, and their counters.
 
-    ``counted``: protocol and status code, as the counters have them.
+    ``counted``: protocol and status code, as the counters have them. ``waiting_s``: how long those took that are not
+    counted yet.
     """
 
-    __slots__ = ("counted", "made_for", "meters", "needs_thought", "part")
+    __slots__ = ("counted", "made_for", "meters", "needs_thought", "part", "waiting_s")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Kind:
         self.counted = counted
         self.needs_thought = needs_thought
         self.made_for = made_for
+        self.waiting_s: list[float] = []
 
 
 class Capture:
@@ -121,6 +123,7 @@ class Capture:
         records: list[Record] = []
         receipts: list[StreamMeters] = []
         sizes: list[int] = []
+        kinds: list[Kind] = []
         for one in noted:
             route, request_head, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
             kind: Kind | None = head.kind
@@ -132,7 +135,9 @@ class Capture:
                 if kept is None:
                     continue
                 kind = kept
-            kind.meters.answered(kind.counted, duration_s)
+            if not kind.waiting_s:
+                kinds.append(kind)
+            kind.waiting_s.append(duration_s)
             meters.bytes_in += len(request_body)
             meters.bytes_out += len(body)
             duration_ms = duration_s * 1e3
@@ -153,6 +158,9 @@ class Capture:
             )
             receipts.append(kind.meters)
             sizes.append(size)
+        for kind in kinds:
+            kind.meters.answered_many(kind.counted, kind.waiting_s)
+            kind.waiting_s = []
         self._spool.add(records, sizes, receipts)
 
     def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:

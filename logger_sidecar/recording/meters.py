@@ -3,7 +3,7 @@
 Per stream of predictions: received = logged + sampled out + dropped + not yet written.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,16 +49,28 @@ class StreamMeters:
         self.buckets[bisect_left(_BUCKETS_S, seconds)] += 1
         self.seconds += seconds
 
+    def answered_many(self, counted: tuple[str, int], seconds: list[float]) -> None:
+        """As ``answered`` for each; sorts ``seconds``, so that many are counted by looking at the bounds alone."""
+        self.requests[counted] = self.requests.get(counted, 0) + len(seconds)
+        self.seconds += sum(seconds)
+        seconds.sort()
+        below = 0
+        for rank, bound in enumerate(_BUCKETS_S):
+            up_to = bisect_right(seconds, bound)
+            self.buckets[rank] += up_to - below
+            below = up_to
+        self.buckets[-1] += len(seconds) - below
+
     def drop(self, reason: str) -> None:
         """One event was refused by the spool."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
-    def written(self) -> None:
-        """Part of spool_writer.Receipt."""
-        self.logged += 1
+    def written(self, count: int = 1) -> None:
+        """Part of recorder_client.Receipt."""
+        self.logged += count
 
     def lost(self, reason: str) -> None:
-        """Part of spool_writer.Receipt."""
+        """Part of recorder_client.Receipt."""
         self.lost_by_reason[reason] = self.lost_by_reason.get(reason, 0) + 1
 
 

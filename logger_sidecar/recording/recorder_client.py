@@ -40,8 +40,8 @@ _MAX_TRIES = 3
 class Receipt(Protocol):
     """Is told what became of one record."""
 
-    def written(self) -> None:
-        """Its event is in the spool."""
+    def written(self, count: int = 1) -> None:
+        """Its event is in the spool; those of ``count`` records, where it was given with so many."""
 
     def lost(self, reason: str) -> None:
         """It is not, and will not be."""
@@ -178,11 +178,7 @@ class RecorderClient(asyncio.Protocol):
             self._flush_is_due = False
             self._emptied.set()
             return
-        count = size = 0
-        for record_bytes in self._sizes[:_BATCH_RECORDS]:
-            if count and size + record_bytes > _BATCH_BYTES:
-                break
-            count, size = count + 1, size + record_bytes
+        count, size = _first(self._sizes)
         encode_into(self._sent_data, Batch(self._records[:count]))
         self._sent, self._sent_bytes = self._receipts[:count], size
         del self._records[:count], self._receipts[:count], self._sizes[:count]
@@ -198,11 +194,11 @@ class RecorderClient(asyncio.Protocol):
     def _answered(self, ack: Ack) -> None:
         self.state = ack
         lost = ack.lost
-        for index, receipt in enumerate(self._sent):
-            if lost and index in lost:
-                receipt.lost(lost[index])
-            else:
-                receipt.written()
+        for index, reason in lost.items():
+            self._sent[index].lost(reason)
+        written = [each for index, each in enumerate(self._sent) if index not in lost] if lost else self._sent
+        for receipt, count in Counter(written).items():
+            receipt.written(count)
         self._settled()
 
     def _settled(self) -> None:
@@ -362,6 +358,19 @@ class RecorderClient(asyncio.Protocol):
     def _settled_without_recorder(self) -> None:
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
+
+
+def _first(sizes: list[int]) -> tuple[int, int]:
+    """How many of the first records are one batch, and how large it is."""
+    count, size = len(sizes), sum(sizes)
+    if count <= _BATCH_RECORDS and size <= _BATCH_BYTES:
+        return count, size
+    count = size = 0
+    for record_bytes in sizes[:_BATCH_RECORDS]:
+        if count and size + record_bytes > _BATCH_BYTES:
+            break
+        count, size = count + 1, size + record_bytes
+    return count, size
 
 
 def _nothing() -> None:

@@ -38,8 +38,8 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def written(self) -> None:
-        self.counts["written"] += 1
+    def written(self, count: int = 1) -> None:
+        self.counts["written"] += count
 
     def lost(self, reason: str) -> None:
         self.counts[reason] += 1
@@ -308,7 +308,7 @@ def test_a_proxy_killed_at_any_moment_leaves_what_reached_the_socket(tmp_path: P
         from tests.logger_sidecar.test_recorder import environment, short
         class Said:
             def __init__(self, number): self.number = number
-            def written(self): print(self.number, flush=True)
+            def written(self, count): print(self.number, flush=True)
             def lost(self, reason): raise AssertionError(reason)
         async def main():
             start = start_recorder_process(environment(Path(sys.argv[1])))

@@ -6,9 +6,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_metrics
 
+from driftline import names
 from logger_sidecar.recording.meters import StreamMeters
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.resources import resource_attributes
@@ -202,3 +205,14 @@ def test_prometheus_takes_the_exemplars_with_the_metrics(
                 return {each["labels"]["trace_id"] for series in found["data"] for each in series["exemplars"]}
 
             wait_until(lambda: traces() == {TRACE}, 60, "an exemplar", pause_s=0.2)
+
+
+@given(st.lists(st.sampled_from([*names.LATENCY_BUCKETS_S, 0.0, 1e-9, 0.0151, 1e9]) | st.floats(0.0, 100.0)))
+def test_many_counted_at_once_are_counted_as_one_by_one(seconds: list[float]) -> None:
+    once, each = StreamMeters("m", "1", "stable"), StreamMeters("m", "1", "stable")
+    for one in seconds:
+        each.answered(("v2", 200), one)
+    if seconds:
+        once.answered_many(("v2", 200), list(seconds))
+    assert (once.requests, once.buckets) == (each.requests, each.buckets)
+    assert once.seconds == pytest.approx(each.seconds)
