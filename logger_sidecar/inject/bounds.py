@@ -33,6 +33,8 @@ _QUANTITY = re.compile(r"([0-9]*\.?[0-9]+)([a-zA-Z]*)")
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     unit: 1024.0**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"), start=1)
 }
+#: Annotations that say the same for a part of what another is about: its bound is theirs, unless they have their own.
+_ALSO_BOUND = {"sample-rate": "model-sample-rates"}
 _WORDS = ("min", "max", "one_of", "locked")
 
 
@@ -56,7 +58,9 @@ class Bound:
         if self.one_of and not any(fnmatchcase(text, pattern) for pattern in self.one_of):
             return f"must be one of {', '.join(self.one_of)}"
         if not math.isinf(self.lowest) or not math.isinf(self.highest):
-            return self._number_fault(number(text))
+            # "0.5", and "iris=0.5,wine=1" alike
+            faults = (self._number_fault(number(each.rpartition("=")[2])) for each in text.split(","))
+            return next(filter(None, faults), "")
         return ""
 
     def _number_fault(self, value: float | None) -> str:
@@ -101,6 +105,9 @@ def read_cluster(path: Path, known: tuple[str, ...]) -> Cluster:
     made = {name: _bound(f"bounds.{name}", value, faults) for name, value in bounds.items()}
     if faults:
         raise ClusterError(str(path), faults)
+    for name, inner in _ALSO_BOUND.items():
+        if name in made:
+            made.setdefault(inner, made[name])
     return Cluster({name: _text(value) for name, value in defaults.items()}, made)
 
 

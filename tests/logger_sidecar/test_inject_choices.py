@@ -111,6 +111,8 @@ def test_a_cluster_gives_defaults_that_annotations_override_within_bounds(cluste
         ({"memory_limit": "2Gi"}, "memory-limit'] is '2Gi', which must not be above 1.07374e+09"),
         ({"cpu_limit": "2500m"}, "cpu-limit'] is '2500m', which must not be above 2"),
         ({"sample_rate": "0.001"}, "sample-rate'] is '0.001', which must not be below 0.01"),
+        # What bounds the rate of all bounds that of one model.
+        ({"model_sample_rates": "iris=0.5,wine=0.001"}, "wine=0.001', which must not be below 0.01"),
         (
             {"image": "elsewhere/driftline:1"},
             "image'] is 'elsewhere/driftline:1', which must be one of registry/driftline-*",
