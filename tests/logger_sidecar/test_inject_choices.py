@@ -167,7 +167,7 @@ def test_a_config_map_a_secret_and_the_pods_annotations_become_files_that_are_wa
 def test_what_the_cluster_bounds_is_not_followed_past_the_injection(cluster: InjectOptions) -> None:
     variables = environment(sidecar(inject([asked(live_annotations="true")], cluster)[0]))
     followed = variables["DRIFTLINE_ANNOTATIONS_FOLLOWED"].split(",")
-    assert set(followed) == set(LIVE_ANNOTATIONS) - {"sample_rate"}
+    assert set(followed) == set(LIVE_ANNOTATIONS) - {"sample_rate", "model_sample_rates"}
 
 
 def test_grpc_goes_through_the_sidecar_too_where_it_has_a_port_of_its_own() -> None:
