@@ -120,15 +120,23 @@ def _declared(node: ast.ClassDef, known: set[str]) -> _Declared:
     for method in node.body:
         if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        arguments = {each.arg: _type(each.annotation, known) for each in (*method.args.args, *method.args.kwonlyargs)}
+        arguments = {
+            each.arg: _fitting(each.arg, _type(each.annotation, known))
+            for each in (*method.args.args, *method.args.kwonlyargs)
+        }
         for target, annotation, value in _assigned(method):
             kind = _type(annotation, known) if annotation is not None else _type_of_value(value, arguments, known)
             if annotation is not None or target not in found.attributes:
-                found.attributes[target] = kind
+                found.attributes[target] = _fitting(target, kind)
         if _may_be_called_directly(method):
             kinds = ", ".join(f"{arguments[each.arg]} {each.arg}" for each in method.args.args[1:])
             found.methods.append(f"cpdef object {method.name}(self{', ' if kinds else ''}{kinds})")
     return found
+
+
+def _fitting(name: str, kind: str) -> str:
+    """Nanoseconds since 1970 stay numbers of Python: those of far dates have more than 63 bits."""
+    return "object" if name.endswith("_ns") and kind in _C_TYPES.values() else kind
 
 
 def _assigned(method: ast.AST) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:

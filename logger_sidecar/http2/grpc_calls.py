@@ -12,17 +12,18 @@ from logger_sidecar.http2.stream_heads import PROTOCOL_V2, CallHead, Method
 from logger_sidecar.http2.v2_messages import (
     BEGINNING_BYTES,
     NO_BEGINNING,
-    SHARED_MEMORY_REGION,
     Beginning,
     error_of_stream_response,
     names_shared_memory,
 )
 from logger_sidecar.recording.calls import Call
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
-from logger_sidecar.recording.shared_memory import NOT_OBSERVABLE_SHARED_MEMORY
+from logger_sidecar.recording.shared_memory import (
+    NOT_OBSERVABLE_SHARED_MEMORY,
+    SHARED_MEMORY_BODY_BYTES,
+    SHARED_MEMORY_REGION,
+)
 
-#: A message whose tensors lie in shared memory is short, because they are not in it.
-_SHARED_MEMORY_BYTES = 16384
 _LOOKED_AT_MESSAGES = 1024
 _PEEK_BYTES = PREFIX_BYTES + BEGINNING_BYTES
 #: Window bits by which zlib reads what each encoding writes.
@@ -156,7 +157,7 @@ class GrpcCall(FollowedCall):
             call.response_notes["grpc-message"] = trailers.grpc_message
         if self._response.compressed and answer is not None and answer.encoding:
             call.response_notes["grpc-encoding"] = answer.encoding
-        if self._is_v2 and self._request.seen_bytes < _SHARED_MEMORY_BYTES:
+        if self._is_v2 and self._request.seen_bytes < SHARED_MEMORY_BODY_BYTES:
             call.not_observable = self._not_observable(call.request_body)
 
     @property

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from logger_sidecar.recording.shared_memory import SHARED_MEMORY_REGION
+
 #: So much of a message is looked at for its model, version and id.
 BEGINNING_BYTES = 1024
 _PREFIX_BYTES = 5
 _MAX_NAME_BYTES = 256
 _MAX_ERROR = 500
 _PLAIN_ID = re.compile(rb"[ -~]{1,256}")
-SHARED_MEMORY_REGION = b"shared_memory_region"
 _INPUTS, _OUTPUTS = 5, 6
 #: In which field the parameters stand.
 _PARAMETERS = {_INPUTS: 4, _OUTPUTS: 2}

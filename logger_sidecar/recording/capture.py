@@ -166,12 +166,10 @@ class Capture:
     def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:
         """Decide whether it is kept, and at which rate; None: it is not, and is counted."""
         route, request_head, request_body, head, body, _, request_id, _, _, _, size_bytes = one
-        kept = self._policy.sampler_of(route.model).kept_rate(
-            request_id, failed=head.status >= 500, duration_s=duration_s, headers=request_head.headers
-        )
-        key = (route, head.status, head.variant or self._policy.variant, kept or 0.0)
+        rate = self._rate(route, request_id, head.status >= 500, duration_s, request_head)
+        key = (route, head.status, head.variant or self._policy.variant, rate)
         kind = self._kinds.get(key) or self._kind(*key)
-        if kept:
+        if rate:
             return kind
         kind.meters.answered(kind.counted, duration_s)
         kind.meters.sampled_out += 1
@@ -179,6 +177,11 @@ class Capture:
         self._meters.bytes_out += len(body)
         self._spool.release(size_bytes)
         return None
+
+    def _rate(self, route: Route, request_id: str, failed: bool, duration_s: float, asked: Described) -> float:
+        """The rate at which an inference is kept; 0.0: it is not."""
+        sampler = self._policy.sampler_of(route.model)
+        return sampler.kept_rate(request_id, failed=failed, duration_s=duration_s, headers=asked.headers) or 0.0
 
     def _record_slowly(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         exchange.status = head.status
@@ -203,15 +206,9 @@ class Capture:
             return
         self.settle()  # so that the records of a connection keep their order
         status, request, response = exchange.status, exchange.request, exchange.response
-        sampler = self._policy.sampler_of(route.model)
         variant = response.head.variant or self._policy.variant
         duration_s = now_s - exchange.started_s
-        rate = 1.0
-        if sampler.rate < 1.0:
-            kept = sampler.kept_rate(
-                exchange.request_id, failed=status >= 500, duration_s=duration_s, headers=request.head.headers
-            )
-            rate = kept or 0.0
+        rate = self._rate(route, exchange.request_id, status >= 500, duration_s, request.head)
         kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
         stream, meters = kind.meters, self._meters
         stream.answered(kind.counted, duration_s)
@@ -245,15 +242,10 @@ class Capture:
 
     def record_call(self, call: Call, now_s: float) -> None:
         """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
-        sampler, meters = self._policy.sampler_of(call.route.model), self._meters
+        meters = self._meters
         duration_s = now_s - call.started_s
-        rate = 1.0
-        if sampler.rate < 1.0:
-            failed = call.code >= 500 or bool(call.stream_error)
-            kept = sampler.kept_rate(
-                call.request_id, failed=failed, duration_s=duration_s, headers=call.request_head.headers
-            )
-            rate = kept or 0.0
+        failed = call.code >= 500 or bool(call.stream_error)
+        rate = self._rate(call.route, call.request_id, failed, duration_s, call.request_head)
         variant = call.variant or self._policy.variant
         key = (call.route, call.code, call.status_code, call.grpc_status, variant, rate)
         kind = self._call_kinds.get(key) or self._call_kind(*key)

@@ -3,22 +3,24 @@
 from logger_sidecar.recording.event_frames import entry, with_entry
 
 NOT_OBSERVABLE_SHARED_MEMORY = "shared_memory"
-_REGION = b"shared_memory_region"
+SHARED_MEMORY_REGION = b"shared_memory_region"
 #: A request whose tensors lie in shared memory is short, because they are not in it.
-_LONGEST_BYTES = 16384
+SHARED_MEMORY_BODY_BYTES = 16384
 _PROTOCOLS = frozenset({"v2", "v2-binary"})
 _PROTOCOL_ENTRIES = tuple(entry("protocol", protocol) for protocol in _PROTOCOLS)
 
 
 def shares_memory(protocol: str, request: bytes, size_bytes: int) -> str:
     """Why a request of so many bytes holds no data for us, where its tensors lie in shared memory; else empty."""
-    if protocol in _PROTOCOLS and size_bytes < _LONGEST_BYTES and _REGION in request:
+    if protocol in _PROTOCOLS and size_bytes < SHARED_MEMORY_BODY_BYTES and SHARED_MEMORY_REGION in request:
         return NOT_OBSERVABLE_SHARED_MEMORY
     return ""
 
 
 def marked(stream: bytes, request: bytes) -> bytes:
     """The stream's part of an event's frame as it is for this request: says so where its tensors cannot be seen."""
-    if len(request) < _LONGEST_BYTES and _REGION in request and any(each in stream for each in _PROTOCOL_ENTRIES):
-        return with_entry(stream, "not_observable", NOT_OBSERVABLE_SHARED_MEMORY)
-    return stream
+    if len(request) >= SHARED_MEMORY_BODY_BYTES or SHARED_MEMORY_REGION not in request:
+        return stream
+    if not any(each in stream for each in _PROTOCOL_ENTRIES):
+        return stream
+    return with_entry(stream, "not_observable", NOT_OBSERVABLE_SHARED_MEMORY)

@@ -61,7 +61,7 @@ def test_a_client_gone_mid_request_takes_its_upstream_connection_along(tmp_path:
     with between(tmp_path, script) as (running, upstream):
         client = running.connect()
         client.sendall(post(b"x" * 1000)[:-500])
-        wait_for(lambda: running.sidecar.pool.open_connections == 1)
+        wait_for(lambda: running.sidecar.pool.counts()["busy"] == 1)
         client.close()
         assert seen.wait(5)
         assert len(upstream.requests[0]) < len(post(b"x" * 1000))
