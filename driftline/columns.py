@@ -3,11 +3,13 @@
 The only floor module that needs NumPy; the sidecar does not import it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from driftline.errors import DecodeError
 
 #: float64 with NaN for a missing number.
 NumericColumn = NDArray[np.float64]
@@ -36,6 +38,22 @@ class ColumnBatch:
     def names(self) -> frozenset[str]:
         """The names of all columns."""
         return frozenset(self.numeric) | frozenset(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """The rows of many events of one monitor, one under the other, in the order of the events.
+
+    ``columns``: all rows of all events that could be read. ``events``: for each row its event, as its place in the
+    sequence that was decoded; never falling. ``rows``: for each row its place within its request, from 0. ``faults``:
+    the events that could not be read, as (place, why), in order; they have no rows. An event that has neither rows nor
+    a fault was answered with an error: nothing was predicted.
+    """
+
+    columns: ColumnBatch
+    events: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    faults: Sequence[tuple[int, DecodeError]] = ()
 
 
 @dataclass(frozen=True, slots=True)

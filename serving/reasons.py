@@ -16,5 +16,17 @@ NOT_OBSERVABLE = "not_observable"
 NO_COLUMNS = "no_columns"
 #: The body is larger than may be unpacked.
 TOO_LARGE = "too_large"
+#: The decoder itself failed on the payload; a fault of ours.
+DECODER_FAULT = "decoder_fault"
 
-ALL = (MALFORMED, UNSUPPORTED_FORMAT, WRONG_TYPE, SHAPE_MISMATCH, TRUNCATED, NOT_OBSERVABLE, NO_COLUMNS, TOO_LARGE)
+ALL = (
+    MALFORMED,
+    UNSUPPORTED_FORMAT,
+    WRONG_TYPE,
+    SHAPE_MISMATCH,
+    TRUNCATED,
+    NOT_OBSERVABLE,
+    NO_COLUMNS,
+    TOO_LARGE,
+    DECODER_FAULT,
+)
