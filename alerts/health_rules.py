@@ -22,6 +22,8 @@ STALE_AFTER_S = HOUR_S
 STALLED_AFTER_S = 15 * MINUTE_S
 LAG_GROWS_FOR_S = 30 * MINUTE_S
 SPOOL_FULL_SHARE = 0.8
+DOWN_FOR_S = 5 * MINUTE_S
+REFUSED_WITHIN_S = 15 * MINUTE_S
 #: One inference in twenty lost: from here on what is left may be a skewed sample, so quality alerts are muted.
 DROPPING_SHARE = 0.05
 
@@ -65,6 +67,9 @@ def _of_model(monitor: Monitor, options: RuleOptions) -> Iterable[Health]:
 def _of_platform(options: RuleOptions) -> Iterable[Health]:
     yield _collector_lagging(options)
     yield _spool_filling()
+    yield _spool_refused(options)
+    yield _sink_down(options)
+    yield _reload_refused(options)
 
 
 # --- one model ----------------------------------------------------------------------------------------------------
@@ -166,6 +171,45 @@ def _spool_filling() -> Health:
         "The spool of {{ $labels.instance }} is over " + f"{SPOOL_FULL_SHARE * 100:.0f} % full",
         "Events are written faster than they are delivered. When it is full, the sidecar drops events (and counts "
         "them); inference goes on as before.",
+    )
+
+
+def _spool_refused(options: RuleOptions) -> Health:
+    look_s = options.seen(REFUSED_WITHIN_S)
+    return Health(
+        names.ALERT_SPOOL_REFUSED,
+        f"increase({names.SPOOL_WRITE_ERRORS.name}[{options.real(look_s)}]) > 0",
+        0.0,  # what was refused is lost: there is nothing to wait for
+        "ticket",
+        "The disk refuses the spool of {{ $labels.instance }}",
+        f"Writes to the spool failed within the last {format_duration(look_s)}; their events are dropped and counted "
+        "(disk_error). Inference goes on as before, and so does writing as soon as the disk takes it.",
+    )
+
+
+def _sink_down(options: RuleOptions) -> Health:
+    down_s = options.worked(DOWN_FOR_S)
+    return Health(
+        names.ALERT_SINK_DOWN,
+        f"{names.SHIPPER_SINK_UP.name} == 0",
+        down_s,
+        "ticket",
+        "The sink {{ $labels." + names.SINK + " }} of {{ $labels.instance }} has been down for "
+        f"{format_duration(down_s)}",
+        "Events wait for it in the spool and are delivered when it is back. Other sinks go on; when the spool is full, "
+        "events are lost.",
+    )
+
+
+def _reload_refused(options: RuleOptions) -> Health:
+    return Health(
+        names.ALERT_RELOAD_REFUSED,
+        f"{names.CONFIG_LAST_RELOAD_SUCCESSFUL.name} == 0",
+        options.seen(DOWN_FOR_S),
+        "ticket",
+        "{{ $labels.instance }} refused its newest configuration",
+        "The old configuration stays in force, whole. What was meant to change (a rate, a rule of redaction, a sink) "
+        "has not, and the next start will fail with the same faults.",
     )
 
 

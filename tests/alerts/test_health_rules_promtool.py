@@ -44,6 +44,22 @@ def _spool(used: float, minutes: int) -> list[Series]:
     ]
 
 
+def _refused(rises: Sequence[float]) -> list[Series]:
+    return [Series(names.SPOOL_WRITE_ERRORS.name, {"instance": "a:1"}, counter(rises))]
+
+
+def _sinks(values: Sequence[float]) -> list[Series]:
+    """Two of them; the other one takes events all the time."""
+    return [
+        Series(names.SHIPPER_SINK_UP.name, {"instance": "a:2", "sink": "kafka"}, list(values)),
+        Series(names.SHIPPER_SINK_UP.name, {"instance": "a:2", "sink": "archive"}, [1.0] * len(values)),
+    ]
+
+
+def _reloads(values: Sequence[float]) -> list[Series]:
+    return [Series(names.CONFIG_LAST_RELOAD_SUCCESSFUL.name, {"instance": "a:1"}, list(values))]
+
+
 def _lag(values: Sequence[float]) -> Series:
     return Series(names.COLLECTOR_LAG.name, {"partition": "kafka:t:0"}, list(values))
 
@@ -103,6 +119,18 @@ CASES: dict[str, tuple[str, list[Series], float, float, bool]] = {
     "labels are not due yet": (names.ALERT_LABELS_LATE, _labelled([0.0] * 360, 60), 600, 20 * 60, False),
     "spool nearly full": (names.ALERT_SPOOL_FILLING, _spool(85.0, 30), MINUTE_S, 20, True),
     "spool half full": (names.ALERT_SPOOL_FILLING, _spool(50.0, 30), MINUTE_S, 20, False),
+    "one write refused": (names.ALERT_SPOOL_REFUSED, _refused([0.0] * 10 + [1.0] + [0.0] * 30), MINUTE_S, 12, True),
+    "refused again and again": (names.ALERT_SPOOL_REFUSED, _refused([1.0] * 60), MINUTE_S, 50, True),
+    "refused long ago": (names.ALERT_SPOOL_REFUSED, _refused([0.0] * 10 + [1.0] + [0.0] * 30), MINUTE_S, 30, False),
+    "never refused": (names.ALERT_SPOOL_REFUSED, _refused([0.0] * 40), MINUTE_S, 30, False),
+    "a sink is down": (names.ALERT_SINK_DOWN, _sinks([1.0] * 5 + [0.0] * 30), MINUTE_S, 20, True),
+    "a sink was down from the start": (names.ALERT_SINK_DOWN, _sinks([0.0] * 30), MINUTE_S, 20, True),
+    "a sink is down for a moment": (names.ALERT_SINK_DOWN, _sinks([1.0] * 5 + [0.0] * 3 + [1.0] * 20), 60, 9, False),
+    "a sink is back": (names.ALERT_SINK_DOWN, _sinks([1.0] * 5 + [0.0] * 20 + [1.0] * 10), MINUTE_S, 26, False),
+    "no sink is down": (names.ALERT_SINK_DOWN, _sinks([1.0] * 30), MINUTE_S, 20, False),
+    "a configuration is refused": (names.ALERT_RELOAD_REFUSED, _reloads([1.0] * 5 + [0.0] * 30), MINUTE_S, 20, True),
+    "a better one follows": (names.ALERT_RELOAD_REFUSED, _reloads([0.0] * 20 + [1.0] * 10), MINUTE_S, 21, False),
+    "one is mended at once": (names.ALERT_RELOAD_REFUSED, _reloads([0.0] * 3 + [1.0] * 20), MINUTE_S, 9, False),
     "lag grows": (names.ALERT_COLLECTOR_LAGGING, [_lag([10.0 * m for m in range(90)])], MINUTE_S, 80, True),
     "lag shrinks": (names.ALERT_COLLECTOR_LAGGING, [_lag([900.0 - 10 * m for m in range(90)])], MINUTE_S, 80, False),
     "lag comes and goes": (names.ALERT_COLLECTOR_LAGGING, [_lag([m % 7.0 for m in range(90)])], MINUTE_S, 80, False),
