@@ -6,6 +6,9 @@ from logger_sidecar.http1.heads import NO_HEAD, Head
 from logger_sidecar.http1.routes import Route
 
 _MAX_ARRIVALS = 4096
+#: A piece shorter than this is joined with those before it: an object for each would take many times its bytes.
+_SMALL_BYTES = 512
+_JOINED_BYTES = 8192
 
 
 class Half:
@@ -43,11 +46,20 @@ class Half:
         if size <= self._room:
             self.parts.append(data)
             self._room -= size
+            if size < _SMALL_BYTES and len(self.parts) > 1:
+                self._join_small()
         else:
             if self._room:
                 self.parts.append(data[: self._room])
                 self._room = 0
             self.truncated = True
+
+    def _join_small(self) -> None:
+        # Only pieces of about one length are joined, so that a byte is copied a few times, however many pieces come.
+        parts = self.parts
+        while len(parts) > 1 and len(parts[-2]) < min(2 * len(parts[-1]), _JOINED_BYTES):
+            last = parts.pop()
+            parts[-1] += last
 
 
 class Exchange:
