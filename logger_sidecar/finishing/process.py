@@ -24,7 +24,8 @@ from logger_sidecar.finishing.redaction_rules import parse_rules
 from logger_sidecar.finishing.steps import finish
 from logger_sidecar.finishing.wire import Batch, Done, Outcome, Setup, decode_order, encode, receive, send
 
-_NICE = 10
+#: Behind the recorder, which it inherits its priority from.
+_NICE = 5
 #: Addresses, not pages in use: the interpreter and its libraries alone reserve a few hundred megabytes.
 _MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 _LOOK_FOR_PARENT_S = 0.5

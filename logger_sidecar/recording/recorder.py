@@ -4,6 +4,7 @@ It lives as long as the other end of the socket on its standard input is open, w
 proxy may be killed at any moment: what reached the socket is still written.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ _READ_BYTES = 1 << 20
 #: Where the body of the request stands in a record that takes the short way.
 _REQUEST_BODY = 8
 _LOOK_EVERY_S = 1.0
+#: On a core that is fully used requests come first; what the proxy gathers meanwhile is bounded.
+_NICE = 5
 
 
 class Finisher(Protocol):
@@ -158,6 +161,8 @@ def main() -> int:
     # The proxy decides when it is over: it closes the socket when all was handed over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     try:
         settings = load(RecorderSettings, "RECORDER", environ=os.environ)
         run(settings, socket.socket(fileno=0), FinishingProcess(Setup()))

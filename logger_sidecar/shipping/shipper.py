@@ -4,6 +4,7 @@ One process for all sinks, a thread and a position for each (``sink_workers``). 
 connects anew, so that certificates that were replaced are used.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -22,6 +23,8 @@ from logger_sidecar.shipping.sink_workers import SinkWorkers
 
 _log = logging.getLogger("driftline.shipper")
 _LOOK_S = 0.25
+#: Behind the proxy and the recorder: what waits in the spool is safe.
+_NICE = 10
 
 ReadSettings = Callable[[], ShipperSettings]
 
@@ -103,6 +106,8 @@ def main() -> int:
     """The process: settings from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     try:
         code = run(lambda: load(ShipperSettings, "SHIPPER", environ=os.environ))
     except SettingsError as error:

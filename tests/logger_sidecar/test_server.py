@@ -178,6 +178,24 @@ def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path)
     assert len(spooled(tmp_path)) == 2  # the broker never was there: the spool still holds both
 
 
+def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
+
+        def niceness() -> dict[str, int]:
+            children = Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split()
+            modules = {
+                child: Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[-2].decode() for child in children
+            }
+            return {module: os.getpriority(os.PRIO_PROCESS, int(child)) for child, module in modules.items()}
+
+        ours = os.getpriority(os.PRIO_PROCESS, sidecar.pid)
+        behind = {"recording.recorder": 5, "shipping.shipper": 10}
+        expected = {f"logger_sidecar.{name}": min(19, ours + steps) for name, steps in behind.items()}
+        wait_for(lambda: niceness() == expected)
+    upstream.close()
+
+
 @pytest.mark.slow
 def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
