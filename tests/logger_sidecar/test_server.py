@@ -183,11 +183,11 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
 
         def niceness() -> dict[str, int]:
-            children = Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split()
-            modules = {
-                child: Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[-2].decode() for child in children
-            }
-            return {module: os.getpriority(os.PRIO_PROCESS, int(child)) for child, module in modules.items()}
+            found = {}
+            for child in Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split():
+                module = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[-2].decode()
+                found[module] = os.getpriority(os.PRIO_PROCESS, int(child))
+            return found
 
         ours = os.getpriority(os.PRIO_PROCESS, sidecar.pid)
         behind = {"recording.recorder": 5, "shipping.shipper": 10}
