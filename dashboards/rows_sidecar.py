@@ -86,7 +86,8 @@ def _spool_panels() -> tuple[PanelSpec, ...]:
     return (
         PanelSpec(
             "Waiting to be written",
-            "Bytes in memory that are not yet in the spool. A steady climb: the disk is too slow.",
+            "Bytes in memory that are not yet in the spool. A climb: disk or CPU are too slow. At buffer_bytes: "
+            "events are dropped (buffer_full).",
             "timeseries",
             "bytes",
             (Query(top(20, select(names.CAPTURE_QUEUE_BYTES)), "{{instance}}"),),

@@ -17,7 +17,7 @@ from logger_sidecar.recording.calls import Call, Described
 from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
 from logger_sidecar.recording.meters import Meters, StreamMeters
-from logger_sidecar.recording.recorder_client import REASON_SPOOL_FULL, RECORD_BYTES, RecorderClient
+from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
 from logger_sidecar.recording.recorder_wire import Record
 from logger_sidecar.recording.shared_memory import shares_memory
 
@@ -238,7 +238,7 @@ class Capture:
             record = self._captured(exchange, now_s, variant, rate)
             size = request.seen_bytes + response.seen_bytes + RECORD_BYTES
         if not self._spool.put(record, size, stream):
-            stream.drop(REASON_SPOOL_FULL)
+            stream.drop(REASON_BUFFER_FULL)
 
     def record_call(self, call: Call, now_s: float) -> None:
         """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
@@ -283,7 +283,7 @@ class Capture:
             record = self._captured_call(call, duration_s, variant, rate)
         size = len(call.request_body) + len(call.response_body) + RECORD_BYTES
         if not self._spool.put(record, size, stream):
-            stream.drop(REASON_SPOOL_FULL)
+            stream.drop(REASON_BUFFER_FULL)
 
     def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
         """Count an inference that was received and is not captured: nobody knows how it ends."""

@@ -22,7 +22,8 @@ from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_ack, encode, encode_into
 
 _log = logging.getLogger("driftline.sidecar")
-REASON_SPOOL_FULL = "spool_full"
+#: There was no room for the record here: ``buffer_bytes`` wait already. A spool that is full says ``spool_full``.
+REASON_BUFFER_FULL = "buffer_full"
 REASON_RECORDER_FAILED = "recorder_failed"
 #: What a record takes beside its bodies.
 RECORD_BYTES = 512

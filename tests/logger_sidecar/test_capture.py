@@ -1,6 +1,7 @@
 """Capture: one outcome for each inference, the same sampling everywhere, names that stay bounded."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def test_every_inference_has_exactly_one_outcome(tmp_path: Path) -> None:
             client.sendall(post(b"{}", f"x-request-id: {number}"))
             while not client.recv(65536).endswith(b"{}"):
                 pass
+            while running.sidecar.recorder.buffered_bytes > 3000:  # no faster than they can be written
+                time.sleep(0.001)
         client.close()
         events = running.events()
         outcomes = running.outcomes()
@@ -41,8 +44,19 @@ def test_every_inference_has_exactly_one_outcome(tmp_path: Path) -> None:
     assert requests == 200 == sum(outcomes.values())
     assert outcomes["logged"] == len(events) > 0
     assert outcomes["spool_full"] > 0
+    assert set(outcomes) == {"logged", "sampled_out", "spool_full"}
     assert outcomes["sampled_out"] == sum(not is_sampled(str(number), 0.5) for number in range(200))
     assert all(event.sample_rate == 0.5 for event in events)
+
+
+def test_what_finds_no_room_in_memory_has_another_reason_than_what_finds_none_on_the_disk(tmp_path: Path) -> None:
+    upstream = Upstream(answering(OK))
+    with sidecar(upstream.url, tmp_path, buffer_bytes=4000) as running:
+        for size in (10, 4000):
+            assert running.ask(post(b"x" * size)).startswith(b"HTTP/1.1 200")
+        running.stop()
+        assert running.outcomes() == {"requests": 2, "logged": 1, "sampled_out": 0, "buffer_full": 1}
+    upstream.close()
 
 
 def test_without_a_spool_inference_goes_on_and_the_loss_is_counted(tmp_path: Path) -> None:
