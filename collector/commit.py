@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from collector.database import key_text
 from collector.intake import Arrival, Intake, LabelArrival
 from collector.labels import LabelBook, LabelEffects
 from collector.payloads import PayloadWriter
 from collector.ports import WindowStatistics
-from collector.rows import MonitorRows, gather, merge_columns, prediction_rows
+from collector.predictions import PredictionColumns
+from collector.row_columns import layout_of
+from collector.rows import MonitorRows, gather, merge_columns, prediction_columns
 from collector.states import StateBook
 from collector.store import Store
 from collector.store_labels import LabelKey, any_pending
@@ -38,7 +39,7 @@ class Batch:
 class _Writes:
     """Everything of a batch that is ready to be stored."""
 
-    predictions: list[tuple[Any, ...]] = field(default_factory=list)
+    predictions: list[PredictionColumns] = field(default_factory=list)
     rowless: list[tuple[str, int, float, int]] = field(default_factory=list)
     files: list[PayloadFile] = field(default_factory=list)
     batches: list[MonitorRows] = field(default_factory=list)
@@ -80,7 +81,8 @@ class BatchWriter:
             transaction.move_positions(batch.moves)
             early, late = _by_arrival(batch.intake)
             self._apply_labels(transaction, batch, early, effects)
-            transaction.insert_predictions(writes.predictions)
+            for predictions in writes.predictions:
+                transaction.insert_predictions(predictions)
             self._join_waiting(transaction, batch, writes.batches, effects)
             self._apply_labels(transaction, batch, late, effects)
             transaction.insert_rowless(writes.rowless)
@@ -122,8 +124,11 @@ class BatchWriter:
         rows = gather(monitor, arrivals, columns, stream_ids, self._watch(monitor, columns))
         self._observe(batch.states, rows)
         scores = self._statistics.outlier_scores(monitor, columns)
-        predictions = prediction_rows(rows, scores, keep_columns=self._keep_columns)
-        writes.predictions.extend(predictions)
+        layout = layout_of(monitor) if self._keep_columns else None
+        if layout is not None:
+            self._store.keep_layout(layout)
+        predictions = prediction_columns(rows, scores, layout)
+        writes.predictions.append(predictions)
         writes.batches.append(rows)
         for partition, counts in rows.totals().items():
             writes.totals.setdefault(partition, Counter()).update(counts)
@@ -152,7 +157,7 @@ class BatchWriter:
 
             states.update(StateKey(partition, window), observe, len(positions))
 
-    def _write_payloads(self, rows: MonitorRows, predictions: Sequence[tuple[Any, ...]], writes: _Writes) -> None:
+    def _write_payloads(self, rows: MonitorRows, predictions: PredictionColumns, writes: _Writes) -> None:
         if self._payloads is None:
             return
         try:

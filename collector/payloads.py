@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from collector.predictions import PredictionColumns
 from collector.rows import MonitorRows
-from collector.transaction import PREDICTION_COLUMNS, PayloadFile
+from collector.transaction import PayloadFile
 from driftline.errors import UnavailableError
 from driftline.monitors import Monitor
 
@@ -34,9 +35,9 @@ class PayloadWriter:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def write(self, batch: MonitorRows, rows: Sequence[tuple[Any, ...]]) -> list[PayloadFile]:
+    def write(self, batch: MonitorRows, rows: PredictionColumns) -> list[PayloadFile]:
         """Write one file; raises UnavailableError when the disk does not take it."""
-        if not rows:
+        if not len(rows):
             return []
         monitor = batch.monitor
         times = [arrival.event.time_s for arrival in batch.arrivals]
@@ -105,19 +106,18 @@ def payload_schema(monitor: Monitor) -> "pa.Schema":
     return pa.schema([*meta, *((column.name, types[column.type]) for column in monitor.columns)])
 
 
-def _table(batch: MonitorRows, rows: Sequence[tuple[Any, ...]]) -> "pa.Table":
-    by_name = dict(zip(PREDICTION_COLUMNS, zip(*rows, strict=True), strict=True))
+def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
     streams = [arrival.stream for arrival in batch.arrivals]
     owners = batch.owners.tolist()
     values: dict[str, Any] = {
-        "_request_id": by_name["request_id"],
-        "_row": by_name["row"],
-        "_time_s": by_name["time_s"],
+        "_request_id": rows.request_id,
+        "_row": rows.row,
+        "_time_s": rows.time_s,
         "_version": [streams[owner].version for owner in owners],
         "_variant": [streams[owner].variant for owner in owners],
-        "_prediction": by_name["prediction"],
-        "_score": by_name["score"],
-        "_valid": [bool(valid) for valid in by_name["valid"]],
+        "_prediction": rows.prediction,
+        "_score": rows.score,
+        "_valid": [bool(valid) for valid in rows.valid],
     }
     schema = payload_schema(batch.monitor)
     arrays = []

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from collector.assemble import concatenate
 from collector.database import clean, key_text
 from collector.intake import Arrival
+from collector.predictions import PredictionColumns
+from collector.row_columns import RowLayout, pack
 from collector.transaction import TotalKey, WindowRef, total
 from collector.validation import Validation, validate
 from collector.values import class_name, number_text
@@ -110,31 +111,35 @@ def merge_columns(arrivals: Sequence[Arrival]) -> ColumnBatch:
     return concatenate([arrival.rows for arrival in arrivals])
 
 
-def prediction_rows(
-    batch: MonitorRows, outlier_scores: NDArray[np.float64], *, keep_columns: bool
-) -> list[tuple[Any, ...]]:
-    """Tuples in the order of ``transaction.PREDICTION_COLUMNS``."""
+def prediction_columns(
+    batch: MonitorRows, outlier_scores: NDArray[np.float64], layout: RowLayout | None
+) -> PredictionColumns:
+    """The rows as the store takes them; ``layout`` None: without their input columns."""
     monitor, columns = batch.monitor, batch.columns
-    events = [_event_values(arrival, window) for arrival, window in zip(batch.arrivals, batch.windows, strict=True)]
-    encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
+    owners = batch.owners.tolist()
     first_rows = np.concatenate([[0], np.cumsum([arrival.rows.rows for arrival in batch.arrivals])])
-    numbers = (np.arange(columns.rows) - first_rows[batch.owners]).tolist()
-    answers = zip(
-        predictions(monitor, columns),
-        _scores(monitor, columns),
-        _nullable(outlier_scores),
-        batch.validation.valid.astype(np.int64).tolist(),
-        strict=True,
+    encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
+    events = [arrival.event for arrival in batch.arrivals]
+    times_s = [event.time_s for event in events]
+    event_ids = [key_text(event.id) for event in events]
+    request_ids = [key_text(event.request_id) for event in events]
+    traces = [None if event.traceparent is None else clean(event.traceparent) for event in events]
+    return PredictionColumns(
+        event_id=[event_ids[owner] for owner in owners],
+        row=(np.arange(columns.rows) - first_rows[batch.owners]).tolist(),
+        stream_id=[batch.windows[owner].stream_id for owner in owners],
+        request_id=[request_ids[owner] for owner in owners],
+        time_s=[times_s[owner] for owner in owners],
+        window_start_s=[batch.windows[owner].start_s for owner in owners],
+        window_end_s=[batch.windows[owner].end_s for owner in owners],
+        segments=[encoded[segments] for segments in batch.segments],
+        prediction=predictions(monitor, columns),
+        score=_scores(monitor, columns),
+        outlier_score=_nullable(outlier_scores),
+        valid=batch.validation.valid.astype(np.int64).tolist(),
+        traceparent=[traces[owner] for owner in owners],
+        columns=[None] * columns.rows if layout is None else pack(layout, columns),
     )
-    texts = column_texts(batch) if keep_columns else [None] * columns.rows
-    rows = []
-    for owner, number, segments, answer, text in zip(
-        batch.owners.tolist(), numbers, batch.segments, answers, texts, strict=True
-    ):
-        event_id, stream_id, request_id, time_s, start_s, end_s, traceparent = events[owner]
-        place = (event_id, number, stream_id, request_id, time_s, start_s, end_s, encoded[segments])
-        rows.append((*place, *answer, traceparent, text))
-    return rows
 
 
 def predictions(monitor: Monitor, columns: ColumnBatch) -> list[str | None]:
@@ -149,31 +154,6 @@ def predictions(monitor: Monitor, columns: ColumnBatch) -> list[str | None]:
     return [None] * columns.rows
 
 
-def column_texts(batch: MonitorRows) -> list[str]:
-    """Each row's input columns as a JSON object; infinities as text, because JSON has no number for them."""
-    outputs = {batch.monitor.prediction.column, batch.monitor.prediction.score}
-    columns = {}
-    for name, values in batch.columns.numeric.items():
-        if name not in outputs:
-            columns[name] = _json_numbers(values)
-    for name, texts in batch.columns.text.items():
-        if name not in outputs:
-            columns[name] = texts.tolist()
-    order = [spec.name for spec in batch.monitor.columns if spec.name in columns]
-    encode = msgspec.json.encode
-    if not order:
-        return ["{}"] * batch.columns.rows
-    listed = zip(*(columns[name] for name in order), strict=True)
-    return [encode(dict(zip(order, row, strict=True))).decode() for row in listed]
-
-
-def _event_values(arrival: Arrival, window: WindowRef) -> tuple[str, int, str, float, float, float, str | None]:
-    event = arrival.event
-    traceparent = None if event.traceparent is None else clean(event.traceparent)
-    ids = (key_text(event.id), window.stream_id, key_text(event.request_id))
-    return (*ids, event.time_s, window.start_s, window.end_s, traceparent)
-
-
 def _scores(monitor: Monitor, columns: ColumnBatch) -> list[float | None]:
     score = monitor.prediction.score
     if score is None or score not in columns.numeric:
@@ -186,11 +166,4 @@ def _nullable(values: NDArray[np.float64]) -> list[float | None]:
     listed: list[float | None] = values.tolist()
     for place in np.flatnonzero(missing).tolist():
         listed[place] = None
-    return listed
-
-
-def _json_numbers(values: NDArray[np.float64]) -> list[float | str | None]:
-    listed: list[float | str | None] = values.tolist()
-    for place in np.flatnonzero(~np.isfinite(values)).tolist():
-        listed[place] = None if np.isnan(values[place]) else str(values[place])
     return listed

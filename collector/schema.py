@@ -65,13 +65,21 @@ predictions = Table(
     Column("outlier_score", Double),
     Column("valid", SmallInteger, nullable=False),
     Column("traceparent", Text),
-    Column("columns", Text),  # JSON object
+    Column("columns", LargeBinary),  # packed by collector.row_columns; a JSON object in rows of the first schema
     Column("label", Text),
     Column("label_time_s", Double),  # when the truth was known; stays after a withdrawal
     Column("wrong", SmallInteger),  # 1 when the label contradicts the prediction
     Column("judged", SmallInteger, nullable=False, server_default="0"),  # 1 once counted as correct or incorrect
     Index("ix_predictions_request_id", "request_id", "row"),
     Index("ix_predictions_stream_time", "stream_id", "time_s"),
+)
+
+#: What packed columns mean: the columns of a monitor, as they were when rows were stored.
+row_layouts = Table(
+    "row_layouts",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("columns", Text, nullable=False),  # JSON list of name and kind
 )
 
 #: Events that brought no rows (error answers), so that they too are counted once.

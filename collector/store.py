@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select, text
 from collector import schema, store_reads, store_windows
 from collector.database import connect, reading, writing
 from collector.migrate import migrate
+from collector.row_columns import RowLayout
 from collector.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
 from driftline.errors import UnavailableError
 from driftline.monitors import Monitor
@@ -44,6 +45,7 @@ class Store:
             migrate(url)
         self._engine: Engine = connect(url)
         self._stream_ids: dict[StreamKey, int] = {}
+        self._layouts: set[int] = set()
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -119,9 +121,19 @@ class Store:
     def add_segment_values(self, monitor: Monitor, values: Sequence[tuple[str, str]]) -> None:
         """Watch these (column, value) pairs apart from now on."""
         monitored = {"namespace": monitor.namespace, "model": monitor.model}
-        rows = [{**monitored, "column": column, "value": value} for column, value in values]
+        rows: list[Mapping[str, str | int]] = [
+            {**monitored, "column": column, "value": value} for column, value in values
+        ]
         with writing(self._engine) as connection:
             Transaction(connection).add_missing(schema.segment_values, rows)
+
+    def keep_layout(self, layout: RowLayout) -> None:
+        """Remember what packed columns of this layout mean; in a transaction of its own, which is harmless alone."""
+        if layout.number not in self._layouts:
+            with writing(self._engine) as connection:
+                row: dict[str, str | int] = {"number": layout.number, "columns": layout.spelt()}
+                Transaction(connection).add_missing(schema.row_layouts, [row])
+            self._layouts.add(layout.number)
 
     def totals(self) -> Mapping[TotalKey, int]:
         """The persisted counters."""

@@ -1,7 +1,7 @@
 """What people and pages are shown: results, samples, shapes, streams, counters, dead letters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Row, Select, case, func, select
 
 from collector import schema
 from collector.database import reading
+from collector.row_columns import RowLayout, layout_number, unpack
 from collector.store_windows import find_stream
 from collector.transaction import DeadLetter, TotalKey
 from driftline import names
@@ -99,7 +100,8 @@ def samples(engine: Engine, stream: StreamKey, since_s: float, until_s: float, l
             .limit(limit)
         )
         found = connection.execute(statement).all()
-    return [_sample(row) for row in found]
+        layouts = {number: RowLayout.read(spelt) for number, spelt in connection.execute(select(schema.row_layouts))}
+    return [_sample(row, layouts) for row in found]
 
 
 def streams(engine: Engine) -> list[StreamSummary]:
@@ -205,7 +207,7 @@ def _result(row: Row[Any]) -> Result:
     )
 
 
-def _sample(row: Sequence[Any]) -> SamplePayload:
+def _sample(row: Sequence[Any], layouts: Mapping[int, RowLayout]) -> SamplePayload:
     request_id, number, time_s, prediction, label, outlier_score, columns, traceparent = row
     return SamplePayload(
         request_id=request_id,
@@ -214,9 +216,18 @@ def _sample(row: Sequence[Any]) -> SamplePayload:
         prediction=prediction or "",
         label=label,
         outlier_score=outlier_score,
-        columns=msgspec.json.decode(columns, type=_Columns) if columns else {},
+        columns=_columns(columns, layouts),
         traceparent=traceparent,
     )
+
+
+def _columns(stored: bytes | None, layouts: Mapping[int, RowLayout]) -> _Columns:
+    if not stored:
+        return {}
+    if stored[:1] == b"{":  # a row of the first schema
+        return msgspec.json.decode(stored, type=_Columns)
+    layout = layouts.get(layout_number(bytes(stored)))
+    return {} if layout is None else unpack(layout, bytes(stored))
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
 from collector.database import insert_tuples, is_any_of
+from collector.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
 
@@ -90,25 +91,6 @@ class PayloadFile:
     rows: int
 
 
-#: The order of the values in a prediction row as the collector makes it.
-PREDICTION_COLUMNS = (
-    "event_id",
-    "row",
-    "stream_id",
-    "request_id",
-    "time_s",
-    "window_start_s",
-    "window_end_s",
-    "segments",
-    "prediction",
-    "score",
-    "outlier_score",
-    "valid",
-    "traceparent",
-    "columns",
-)
-
-
 class Transaction:
     """The writes of one transaction, each of them set-based. Made by ``Store.transaction``."""
 
@@ -162,9 +144,9 @@ class Transaction:
         )
         return {event_id for statement in statements for (event_id,) in self.connection.execute(statement)}
 
-    def insert_predictions(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows as tuples in the order of PREDICTION_COLUMNS."""
-        insert_tuples(self.connection, schema.predictions, PREDICTION_COLUMNS, rows)
+    def insert_predictions(self, rows: PredictionColumns) -> None:
+        """Store prediction rows."""
+        insert_tuples(self.connection, schema.predictions, PREDICTION_COLUMNS, list(rows.tuples()))
 
     def insert_rowless(self, rows: Sequence[tuple[str, int, float, int]]) -> None:
         """Events without rows: id, stream, time, status code."""
@@ -252,7 +234,7 @@ class Transaction:
             else:
                 self.connection.execute(table.insert().values(partition=partition, stream_id=stream_id, **values))
 
-    def add_missing(self, table: Table, rows: Sequence[Mapping[str, str]]) -> None:
+    def add_missing(self, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
         """Insert rows, leaving those that are there as they are."""
         if rows:
             self.connection.execute(self._upsert(table).on_conflict_do_nothing(), list(rows))
