@@ -213,7 +213,7 @@ def _add_dead_letter_routes(app: FastAPI, store: Store) -> None:
         return [_dead_letter(letter) for letter in store.dead_letters(limit, model=model, reason=reason)]
 
     @app.get(
-        "/v1/deadletters/{partition}/{offset}",
+        "/v1/deadletters/{partition:path}/{offset}",
         summary="One dead letter with its bytes",
         tags=["dead letters"],
         responses={404: {"description": "There is none at this place."}},

@@ -8,7 +8,7 @@ from collector.database import key_text
 from collector.intake import Arrival, Intake, LabelArrival
 from collector.labels import LabelBook, LabelEffects
 from collector.payloads import PayloadWriter
-from collector.ports import WindowStatistics
+from collector.ports import BatchPart, WindowStatistics
 from collector.predictions import PredictionColumns
 from collector.row_columns import layout_of
 from collector.rows import MonitorRows, gather, merge_columns, prediction_columns
@@ -26,13 +26,14 @@ from driftline.results import StreamKey
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be committed, with the states it is counted into."""
+    """What is to be committed, with the states it is counted into; ``parts`` are written in the same transaction."""
 
     moves: Sequence[PositionMove]
     intake: Intake
     states: StateBook
     now_s: float
     monitors: Mapping[str, Monitor]
+    parts: Sequence[BatchPart] = ()
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class BatchWriter:
         effects: dict[str, LabelEffects] = {}
         with self._store.transaction() as transaction:
             transaction.move_positions(batch.moves)
+            for part in batch.parts:
+                part.write(transaction)
             early, late = _by_arrival(batch.intake)
             self._apply_labels(transaction, batch, early, effects)
             for predictions in writes.predictions:
@@ -164,7 +167,7 @@ class BatchWriter:
             writes.files.extend(self._payloads.write(rows, predictions))
         except UnavailableError:
             key = total(names.COLLECTOR_PAYLOAD_FAILURES, rows.monitor.namespace, rows.monitor.model)
-            writes.count(rows.arrivals[0].record.partition, key)
+            writes.count(rows.arrivals[0].record.counted_in, key)
 
     # --- inside the transaction -----------------------------------------------------------------------------------
     def _apply_labels(
@@ -194,7 +197,7 @@ class BatchWriter:
                 continue
             by_partition: dict[str, list[LabelKey]] = {}
             for arrival in rows.arrivals:
-                keys = by_partition.setdefault(arrival.record.partition, [])
+                keys = by_partition.setdefault(arrival.record.counted_in, [])
                 request_id = key_text(arrival.event.request_id)
                 monitored = (rows.monitor.namespace, rows.monitor.model, request_id)
                 keys.extend(LabelKey(*monitored, row) for row in range(arrival.rows.rows))
@@ -245,7 +248,7 @@ def _count_event(
 def _count_stored(writes: _Writes, arrivals: Sequence[Arrival], stream_ids: Mapping[StreamKey, int]) -> None:
     by_stream: dict[tuple[str, int], list[Arrival]] = {}
     for arrival in arrivals:
-        by_stream.setdefault((arrival.record.partition, stream_ids[arrival.stream]), []).append(arrival)
+        by_stream.setdefault((arrival.record.counted_in, stream_ids[arrival.stream]), []).append(arrival)
     for (partition, stream_id), found in by_stream.items():
         times_s = [arrival.event.time_s for arrival in found]
         span = Span(sum(arrival.rows.rows for arrival in found), 0, min(times_s), max(times_s))

@@ -25,6 +25,7 @@ UNKNOWN_MODEL = "unknown_model"
 BAD_TIME = "bad_time"
 UNSTORABLE = "unstorable"
 DECODER_FAULT = "decoder_fault"
+NOT_JOINED = "not_joined"
 
 _DECODER_FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
@@ -142,14 +143,17 @@ class Reader:
             if isinstance(content, InferenceEvent):
                 event_id = key_text(content.id)
                 if event_id in seen:
-                    intake.duplicates.append((record.partition, self._counted_as(content)))
+                    intake.duplicates.append((record.counted_in, self._counted_as(content)))
                     continue
                 seen.add(event_id)
                 self._read_event(intake, order, record, content, now_s)
             elif isinstance(content, Label):
-                intake.labels.append(LabelArrival(order, record.partition, content))
-            else:
+                intake.labels.append(LabelArrival(order, record.counted_in, content))
+            elif isinstance(content, Malformed):
                 intake.dead.append(self._malformed(record, content, now_s))
+            else:  # nobody paired it; a fault of ours
+                detail = f"{type(content).__name__} was neither paired nor taken apart"
+                intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
         return intake
 
     def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:
@@ -157,11 +161,13 @@ class Reader:
         content = record.content
         if isinstance(content, Malformed):
             return self._malformed(record, content, now_s)
+        if not isinstance(content, InferenceEvent | Label):
+            return self._malformed(record, Malformed(reason, detail, msgspec.json.encode(content)), now_s)
         raw = encode_frame(content) if isinstance(content, InferenceEvent) else msgspec.json.encode(content)
         event_id = key_text(content.id) if isinstance(content, InferenceEvent) else None
         stream = self._counted_as(content) if isinstance(content, InferenceEvent) else _NO_STREAM
         letter = DeadLetter(
-            partition=record.partition,
+            partition=record.place,
             offset=record.offset,
             event_id=event_id,
             namespace=clean(content.namespace),
@@ -202,11 +208,11 @@ class Reader:
 
     def _malformed(self, record: Record, content: Malformed, now_s: float) -> tuple[DeadLetter, StreamKey]:
         letter = DeadLetter(
-            partition=record.partition,
+            partition=record.place,
             offset=record.offset,
             event_id=None,
-            namespace=UNKNOWN,
-            model=UNKNOWN,
+            namespace=clean(content.namespace),
+            model=clean(content.model),
             reason=content.reason,
             detail=clean(content.detail)[:1000],
             time_s=now_s,

@@ -20,6 +20,7 @@ PERSISTED = (
     names.COLLECTOR_EVENTS,
     names.COLLECTOR_ROWS,
     names.VALIDATION_FAILURES,
+    names.HALVES,
     names.LABELS,
     names.JUDGED_PREDICTIONS,
     names.COLLECTOR_PAYLOAD_FAILURES,

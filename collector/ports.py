@@ -1,11 +1,13 @@
 """What the collector needs from other rooms; the roof passes it in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.transaction import Transaction
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
@@ -49,4 +51,28 @@ class WindowStatistics(Protocol):
 
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """One score per row, NaN where there is none."""
+        ...
+
+
+class BatchPart(Protocol):
+    """Something that is written in the transaction of a batch."""
+
+    def write(self, transaction: Transaction) -> None:
+        """Write it; raises TransientError when another writer was first, and then nothing of the batch is written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedBatch:
+    """Records that hold events, labels and malformed ones only, and what joining them leaves in the store."""
+
+    records: Sequence[Record]
+    part: BatchPart
+
+
+class HalfJoiner(Protocol):
+    """Pairs requests and answers that came as events of their own, and takes apart records of several things."""
+
+    def join(self, records: Sequence[Record], now_s: float) -> JoinedBatch:
+        """The same for the same records and store: nothing is remembered between two calls."""
         ...

@@ -93,7 +93,7 @@ def gather(
     ]
     numbers: dict[tuple[str, WindowRef], int] = {}
     keys = [
-        numbers.setdefault((arrival.record.partition, window), len(numbers))
+        numbers.setdefault((arrival.record.counted_in, window), len(numbers))
         for arrival, window in zip(arrivals, windows, strict=True)
     ]
     names_by_id = {number: stream for stream, number in stream_ids.items()}

@@ -233,3 +233,29 @@ pages = Table(
     Column("page", LargeBinary, nullable=False),  # msgpack
     Index("ix_pages_received", "received_at_s"),
 )
+
+#: Requests and answers that came as events of their own, each waiting for its other half.
+waiting_halves = Table(
+    "waiting_halves",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("pair", Text, nullable=False),  # what both halves share
+    Column("kind", Text, nullable=False),  # request or response
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("received_at_s", Double, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("half", LargeBinary, nullable=False),  # msgpack
+    Index("ix_waiting_halves_pair", "pair", "kind"),
+    Index("ix_waiting_halves_due", "namespace", "model", "received_at_s"),
+    Index("ix_waiting_halves_oldest", "received_at_s", "size_bytes"),
+)
+
+#: Halves that need not wait any more, remembered for a while so that a copy of one is known as such.
+settled_halves = Table(
+    "settled_halves",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("settled_at_s", Double, nullable=False),
+    Index("ix_settled_halves_time", "settled_at_s"),
+)

@@ -16,7 +16,7 @@ from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
 from collector.labels import LabelBook, LabelEffects
 from collector.metrics import CollectorMetrics
 from collector.payloads import PayloadWriter
-from collector.ports import Decoder, RecordSource, WindowStatistics
+from collector.ports import BatchPart, Decoder, HalfJoiner, RecordSource, WindowStatistics
 from collector.settings import CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.store import Store
@@ -50,8 +50,10 @@ class Collector:
         settings: CollectorSettings,
         payloads: PayloadWriter | None,
         metrics: CollectorMetrics,
+        joiner: HalfJoiner | None = None,
     ) -> None:
         self._source = source
+        self._joiner = joiner
         self._store = store
         self._monitors = monitors
         self._clock = clock
@@ -160,9 +162,10 @@ class Collector:
         fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
         if fresh:
             started = time.monotonic()
-            intake = self._read(fresh) if refused is None else self._refuse(fresh, refused)
+            whole, parts = self._join(fresh)
+            intake = self._read(whole) if refused is None else self._refuse(whole, refused)
             states = StateBook(self._cache)
-            batch = Batch(moves, intake, states, self._clock(), self._monitors)
+            batch = Batch(moves, intake, states, self._clock(), self._monitors, parts)
             effects = self._writer.write(batch)
             states.committed()
             self._metrics.committed(time.monotonic() - started)
@@ -181,7 +184,21 @@ class Collector:
         for partition, end in ends.items():
             expected = self._positions[partition]
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
-        return moves
+        return [*moves, *self._lane_moves(records)]
+
+    def _lane_moves(self, records: Sequence[Record]) -> list[PositionMove]:
+        """A lane has no positions of its own; that it moves at all shows other collectors that its states changed."""
+        lanes = {record.lane for record in records if record.lane}
+        for lane in lanes - self._positions.keys():
+            self._positions[lane] = self._store.position(lane)
+        return [PositionMove(lane, self._positions[lane], (self._positions[lane] or 0) + 1) for lane in sorted(lanes)]
+
+    def _join(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[BatchPart]]:
+        """The records with halves paired, and what has to be stored for that."""
+        if self._joiner is None:
+            return records, ()
+        joined = self._joiner.join(records, self._clock())
+        return joined.records, (joined.part,)
 
     def _read(self, records: Sequence[Record]) -> Intake:
         reader = self._ready_reader()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Connection, Engine, select, text
 
 from collector import schema, store_reads, store_windows
 from collector.database import connect, reading, writing
@@ -66,6 +66,12 @@ class Store:
         """All or nothing; raises TransientError when another writer was first, UnavailableError, PermanentError."""
         with writing(self._engine) as connection:
             yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for one consistent read, for parts that keep tables of their own."""
+        with reading(self._engine) as connection:
+            yield connection
 
     def position(self, partition: str) -> int | None:
         """Where reading a partition goes on; None: from its beginning. The ``start`` of a record source."""

@@ -18,6 +18,7 @@ def pipeline_health(options: BoardOptions) -> BoardSpec:
             proxy_row(),
             RowSpec("Shipper", _shipper()),
             RowSpec("Collector", _collector()),
+            RowSpec("Events of other loggers", _collector_sources()),
             RowSpec("What the collector could not take", _collector_faults()),
             RowSpec("Detectors and pages", _detectors()),
             gpu_row(),
@@ -186,6 +187,44 @@ def _collector() -> tuple[PanelSpec, ...]:
             "cps",
             (Query(total(rate(names.COLLECTOR_ROWS), "outcome"), "{{outcome}}"),),
             stacked=True,
+        ),
+    )
+
+
+def _collector_sources() -> tuple[PanelSpec, ...]:
+    """Events of loggers that are not ours."""
+    came = total(rate(names.SOURCE_EVENTS), "outcome", "reason")
+    return (
+        PanelSpec(
+            "Halves of inferences",
+            "Requests and answers per second that came as events of their own. Unpaired: the other half never came.",
+            "timeseries",
+            "cps",
+            (Query(total(rate(names.HALVES), "outcome"), "{{outcome}}"),),
+            width=8,
+            height=8,
+        ),
+        PanelSpec(
+            "Waiting for the other half",
+            "A steady climb: one of both halves is not logged, or is lost on its way.",
+            "timeseries",
+            "short",
+            (
+                Query(total(select(names.WAITING_HALVES)), "halves"),
+                Query(total(select(names.WAITING_HALVES_BYTES)), "bytes"),
+            ),
+            minimum=0.0,
+            width=8,
+            height=8,
+        ),
+        PanelSpec(
+            "Events over HTTP",
+            "Events per second sent to the collector; refused ones with their reason.",
+            "timeseries",
+            "cps",
+            (Query(came, "{{outcome}} {{reason}}"),),
+            width=8,
+            height=8,
         ),
     )
 

@@ -59,6 +59,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ``stream_error``: the error that a stream reported under a status that says success; one line.
     ``not_observable``: why the payload holds no data for anybody but client and server ("shared_memory"), else empty.
     ``redacted``: something was taken out of headers or bodies before they were written down.
+    ``answer_unknown``: nobody logged the answer: ``response`` is empty and ``status_code`` 0.
     ``metadata``: what whoever runs the sidecar says of all its events, by name: team, region, image.
     """
 
@@ -85,6 +86,7 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     stream_error: str = ""
     not_observable: str = ""
     redacted: bool = False
+    answer_unknown: bool = False
     metadata: dict[str, str] = {}
 
     @property
@@ -163,6 +165,7 @@ def encode_inference(event: InferenceEvent) -> KafkaMessage:
         "streamerror": event.stream_error or None,
         "notobservable": event.not_observable or None,
         "redacted": "true" if event.redacted else None,
+        "answerunknown": "true" if event.answer_unknown else None,
         "metadata": _json_encoder.encode(event.metadata).decode() if event.metadata else None,
     }
     value = b'{"request":' + _encode_payload(event.request) + b',"response":' + _encode_payload(event.response) + b"}"
@@ -196,6 +199,7 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
         stream_error=fields.text("streamerror", ""),
         not_observable=fields.text("notobservable", ""),
         redacted=fields.text("redacted", "false") == "true",
+        answer_unknown=fields.text("answerunknown", "false") == "true",
         metadata=fields.texts("metadata"),
         request=request,
         response=response,

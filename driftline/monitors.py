@@ -114,6 +114,19 @@ class LabelSpec(_Part):
     timeout: Duration = Field(30 * 86400.0, description="Labels without a prediction are kept this long.")
 
 
+class PairingSpec(_Part):
+    """Loggers that send request and answer as two events (KServe, Seldon, ModelMesh): how long one waits."""
+
+    timeout: Duration = Field(
+        600.0, description="After this long a request, or an answer, without its other half counts as unpaired."
+    )
+    unpaired_requests: Literal["inputs", "drop"] = Field(
+        "inputs",
+        description="Requests without an answer: 'inputs' keeps their input columns, without a prediction; 'drop' only "
+        "counts them.",
+    )
+
+
 class _Objective(_Part):
     target: Share = Field(description="Share of good events over the period.")
     severity: Severity = Field("page", description="'ticket' keeps even fast burn from paging.")
@@ -198,6 +211,7 @@ class Monitor(_Part):
     windows: WindowSpec = WindowSpec()
     detectors: DetectorSpec = DetectorSpec()
     labels: LabelSpec = LabelSpec()
+    pairing: PairingSpec = PairingSpec()
     slos: SloSet = SloSet()
     owner: str = Field("unowned", description="Who is paged; routes follow it.")
     runbook: str | None = Field(None, description="Address of the team's own runbook.")

@@ -43,6 +43,7 @@ PROTOCOL = "protocol"
 PARTITION = "partition"
 PART = "part"
 SINK = "sink"
+SOURCE = "source"
 DIRECTION = "direction"
 STATE = "state"
 IMPLEMENTATION = "implementation"
@@ -74,6 +75,12 @@ OUTCOME_APPLIED = "applied"
 OUTCOME_REFUSED = "refused"
 OUTCOME_DELIVERED = "delivered"
 OUTCOME_FAILED = "failed"
+OUTCOME_ACCEPTED = "accepted"
+OUTCOME_IGNORED = "ignored"
+OUTCOME_RECEIVED = "received"
+OUTCOME_PAIRED = "paired"
+OUTCOME_UNPAIRED = "unpaired"
+OUTCOME_NOT_INFERENCE = "not_inference"
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -317,6 +324,25 @@ COLLECTOR_PAYLOAD_FAILURES = Metric(
     "counter",
     (NAMESPACE, MODEL),
     "Batches whose Parquet payload rows could not be written; their rows are stored all the same.",
+)
+HALVES = Metric(
+    "driftline_collector_halves_total",
+    "counter",
+    (NAMESPACE, MODEL, OUTCOME),
+    "Requests and answers that came as events of their own: all received, and what became of them: paired, unpaired, "
+    "duplicate, refused, not_inference; ignored are events of other types. What is missing to received waits.",
+)
+WAITING_HALVES = Metric(
+    "driftline_collector_waiting_halves", "gauge", (), "Requests and answers that wait for their other half."
+)
+WAITING_HALVES_BYTES = Metric(
+    "driftline_collector_waiting_halves_bytes", "gauge", (), "Bytes of those that wait for their other half."
+)
+SOURCE_EVENTS = Metric(
+    "driftline_collector_source_events_total",
+    "counter",
+    (SOURCE, OUTCOME, REASON),
+    "Events sent to the collector over HTTP: accepted, ignored (of no type of ours), or refused with the reason.",
 )
 LABELS = Metric(
     "driftline_labels_total",

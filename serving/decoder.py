@@ -8,7 +8,8 @@ The format is found in the content; the event's protocol only says what to try f
   is read as class probabilities when each row is one (prediction: index of the largest), else as prediction and score;
 * *score*: the output of its name; of two values per row, the second (the positive class).
 
-An answer outside 200-299, or with a gRPC error, is a batch of no rows: nothing was predicted.
+An answer outside 200-299, or with a gRPC error, is a batch of no rows: nothing was predicted. Where nobody logged the
+answer, the rows have inputs and no prediction.
 
 ``decode`` raises nothing but DecodeError, whose reasons are in ``serving.reasons``.
 """
@@ -28,7 +29,7 @@ from serving.tensors import Tensor, Values
 
 def decode(event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
     """The rows of one inference; see the module's docstring. Raises DecodeError."""
-    if not 200 <= event.status_code < 300 or event.grpc_status:
+    if not event.answer_unknown and (not 200 <= event.status_code < 300 or event.grpc_status):
         return ColumnBatch(0)
     if event.truncated:
         raise DecodeError(
@@ -38,6 +39,8 @@ def decode(event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
     columns = _Columns()
     types = {column.name: column.type for column in monitor.columns}
     _add_inputs(columns, request_tensors(event.request, event.protocol, types), types)
+    if event.answer_unknown:
+        return columns.batch()
     outputs = [monitor.prediction.column]
     if monitor.prediction.score is not None:
         outputs.append(monitor.prediction.score)

@@ -23,7 +23,7 @@ from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import DecodeError
 from driftline.events import InferenceEvent, Label, Payload
 from driftline.monitors import Monitor
-from driftline.records import Malformed, Record
+from driftline.records import Content, Record
 from driftline.testing import Crash, ListSource, ManualClock
 
 HOUR_S = 3600.0
@@ -156,7 +156,7 @@ def label(number: int, value: str | float | bool | None, *, after_s: float = 720
     return Label(**{**fields, **changes})
 
 
-def records(contents: Sequence[InferenceEvent | Label | Malformed], partition: str = "spool:0") -> list[Record]:
+def records(contents: Sequence[Content], partition: str = "spool:0") -> list[Record]:
     """Contents as records of a partition with growing, not consecutive offsets."""
     return [Record(partition, 10 * place, 10 * place + 10, content) for place, content in enumerate(contents)]
 

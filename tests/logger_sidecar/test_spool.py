@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent, Label, Payload, encode_frame
-from driftline.records import Malformed
+from driftline.events import InferenceEvent, Payload, encode_frame
+from driftline.records import Content, Malformed
 from logger_sidecar.spool.frames import HEADER, pack_frame
 from logger_sidecar.spool.readers import forget_readers
 from logger_sidecar.spool.segment_writer import Fsync
@@ -73,9 +73,9 @@ def fill(directory: Path, numbers: range, drop_policy: DropPolicy = "newest", **
     return tally
 
 
-def read(directory: Path, name: str = "reader") -> list[InferenceEvent | Label | Malformed]:
+def read(directory: Path, name: str = "reader") -> list[Content]:
     source = SpoolSource(directory, name, lambda _partition: None)
-    found: list[InferenceEvent | Label | Malformed] = []
+    found: list[Content] = []
     while records := source.poll(7, 0.0):
         found.extend(record.content for record in records)
     source.close()
@@ -400,7 +400,7 @@ def test_a_reader_in_another_process_never_sees_half_a_frame_of_a_killed_writer(
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
     source = SpoolSource(tmp_path, "a", lambda _partition: None)
-    found: list[InferenceEvent | Label | Malformed] = []
+    found: list[Content] = []
     try:
         while len(found) < 2000:
             found.extend(record.content for record in source.poll(100, 5.0))

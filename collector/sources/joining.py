@@ -1,0 +1,215 @@
+"""Pairing: requests and answers that came as events of their own become inferences, in whatever order they come.
+
+A half whose other half is not there waits in the store. What waits, what need not wait any more and the inferences that
+come of it are written in one transaction with the positions of the streams, so that a replay, a restart or a rebalance
+changes nothing. A copy of a half (same source, id and type) is known and counted as a duplicate. Of several requests
+that share everything, the first answer belongs to the first.
+
+Every half ends in one outcome, and with those that wait they add up to all received:
+``paired``, ``unpaired``, ``duplicate``, ``refused`` (no monitor), ``not_inference`` (a GET of health or metadata).
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from collector.ports import JoinedBatch
+from collector.sources.waiting_store import (
+    Waiting,
+    begin_waiting,
+    end_waiting,
+    forget_settled,
+    settle,
+    settled,
+    waiting_of_pairs,
+)
+from collector.store import Store
+from collector.transaction import TotalKey, Transaction, total
+from driftline import names
+from driftline.halves import Half, join_halves, lone_half, lone_request
+from driftline.monitors import Monitor
+from driftline.records import Content, Due, Ignored, Malformed, One, Record, Several
+
+NO_REQUEST = "response_without_request"
+_UNKNOWN = "unknown"
+_FORGET_EVERY_S = 60.0
+
+
+@dataclass(slots=True)
+class _Effects:
+    """What pairing a batch leaves in the store; a ``BatchPart``."""
+
+    now_s: float
+    forget_before_s: float | None
+    begun: dict[str, Waiting] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+    counts: dict[str, Counter[TotalKey]] = field(default_factory=dict)
+
+    def write(self, transaction: Transaction) -> None:
+        """Write all of it."""
+        end_waiting(transaction, self.ended)
+        begin_waiting(transaction, list(self.begun.values()))
+        settle(transaction, self.settled, self.now_s)
+        for partition in sorted(self.counts):
+            transaction.add_totals(partition, self.counts[partition])
+        if self.forget_before_s is not None:
+            forget_settled(transaction, self.forget_before_s)
+
+    def count(self, record: Record, namespace: str, model: str, outcome: str) -> None:
+        key = total(names.HALVES, namespace, model, outcome)
+        self.counts.setdefault(record.counted_in, Counter())[key] += 1
+
+
+class Joiner:
+    """Pairs the halves of a batch with each other and with those that wait; a ``HalfJoiner``.
+
+    ``remember_s``: how long a copy of a half is known as one after it was settled.
+    """
+
+    def __init__(self, store: Store, monitors: Mapping[str, Monitor], remember_s: float) -> None:
+        self._store = store
+        self._monitors = monitors
+        self._remember_s = remember_s
+        self._next_forget = time.monotonic()
+
+    def join(self, records: Sequence[Record], now_s: float) -> JoinedBatch:
+        """Events for halves; everything else as it was, taken apart where a record holds several things."""
+        parts = [part for record in records for part in _parts(record)]
+        effects = _Effects(now_s, self._forget_before(now_s))
+        if not any(isinstance(part.content, Half | Due | Ignored) for part in parts):
+            return JoinedBatch(parts, effects)
+        batch = _Batch(self._monitors, effects)
+        batch.look_up(self._store, parts)
+        return JoinedBatch([made for part in parts for made in batch.take(part)], effects)
+
+    def _forget_before(self, now_s: float) -> float | None:
+        if time.monotonic() < self._next_forget:
+            return None
+        self._next_forget = time.monotonic() + _FORGET_EVERY_S
+        return now_s - self._remember_s
+
+
+class _Batch:
+    """The halves that matter to one batch of records."""
+
+    def __init__(self, monitors: Mapping[str, Monitor], effects: _Effects) -> None:
+        self._monitors = monitors
+        self._effects = effects
+        self._known: set[str] = set()
+        self._stored: set[str] = set()
+        self._waiting: dict[tuple[str, str], deque[Half]] = {}
+
+    def look_up(self, store: Store, parts: Sequence[Record]) -> None:
+        """Read what the store knows of the halves in ``parts``: two queries, however many they are."""
+        halves = [part.content for part in parts if isinstance(part.content, Half)]
+        pairs = {half.pair for half in halves}
+        pairs.update(part.content.pair for part in parts if isinstance(part.content, Due))
+        with store.reading() as connection:
+            self._known = settled(connection, [half.identity for half in halves])
+            for half, _ in waiting_of_pairs(connection, sorted(pairs)):
+                self._stored.add(half.identity)
+                self._queue(half.pair, half.kind).append(half)
+
+    def take(self, record: Record) -> Iterator[Record]:
+        """What becomes of one record."""
+        content = record.content
+        if isinstance(content, Half):
+            yield from self._take_half(record, content)
+        elif isinstance(content, Due):
+            yield from self._take_due(record, content)
+        elif isinstance(content, Ignored):
+            self._effects.count(record, _UNKNOWN, _UNKNOWN, names.OUTCOME_IGNORED)
+        else:
+            yield record
+
+    # --- a half arrives -------------------------------------------------------------------------------------------
+    def _take_half(self, record: Record, half: Half) -> Iterator[Record]:
+        self._count(record, half, names.OUTCOME_RECEIVED)
+        if half.model and f"{half.namespace}/{half.model}" not in self._monitors:
+            self._count(record, half, names.OUTCOME_REFUSED)
+            yield replace(record, content=lone_half(half))
+            return
+        identity = half.identity
+        if identity in self._known or identity in self._stored:
+            self._count(record, half, names.OUTCOME_DUPLICATE)
+            return
+        others = self._queue(half.pair, "response" if half.kind == "request" else "request")
+        if others:
+            self._known.add(identity)
+            self._effects.settled.append(identity)
+            yield from self._pair(record, half, self._leave(others.popleft()))
+        else:
+            self._stored.add(identity)
+            self._queue(half.pair, half.kind).append(half)
+            self._effects.begun[identity] = Waiting(half, self._effects.now_s)
+
+    # --- halves that waited are looked at -------------------------------------------------------------------------
+    def _take_due(self, record: Record, due: Due) -> Iterator[Record]:
+        requests, responses = self._queue(due.pair, "request"), self._queue(due.pair, "response")
+        if due.reason == "met":
+            number = 0
+            while requests and responses:
+                part = replace(record, part=number)
+                yield from self._pair(part, self._leave(requests.popleft()), self._leave(responses.popleft()))
+                number += 1
+            return
+        for queue in (requests, responses):
+            for half in [half for half in queue if half.identity in due.identities]:
+                queue.remove(half)
+                yield from self._give_up(record, self._leave(half), due)
+
+    def _give_up(self, record: Record, half: Half, due: Due) -> Iterator[Record]:
+        monitor = self._monitors.get(f"{half.namespace}/{half.model}")
+        if half.kind == "request" and not half.payload.body:
+            self._count(record, half, names.OUTCOME_NOT_INFERENCE)
+            return
+        self._count(record, half, names.OUTCOME_UNPAIRED)
+        if half.kind == "response":
+            since = "too much was waiting" if due.reason == "full" else "no request came in time"
+            detail = f"answer '{half.id}' to request '{half.request_id}': {since}"
+            raw = msgspec.msgpack.encode(half)
+            yield replace(record, content=Malformed(NO_REQUEST, detail, raw, 1, half.namespace, half.model or _UNKNOWN))
+        elif monitor is None or monitor.pairing.unpaired_requests == "inputs":
+            yield replace(record, content=lone_request(half))
+
+    # --- both -----------------------------------------------------------------------------------------------------
+    def _pair(self, record: Record, first: Half, second: Half) -> Iterator[Record]:
+        request, response = (first, second) if first.kind == "request" else (second, first)
+        # Loggers also log GETs of health and metadata, whose requests have no body.
+        outcome = names.OUTCOME_PAIRED if request.payload.body else names.OUTCOME_NOT_INFERENCE
+        for half in (request, response):
+            self._count(record, half, outcome)
+        if outcome == names.OUTCOME_PAIRED:
+            yield replace(record, content=join_halves(request, response))
+
+    def _leave(self, half: Half) -> Half:
+        """The half waits no more, whether it did so in the store or only since this batch began."""
+        identity = half.identity
+        self._stored.discard(identity)
+        self._known.add(identity)
+        self._effects.settled.append(identity)
+        if self._effects.begun.pop(identity, None) is None:
+            self._effects.ended.append(identity)
+        return half
+
+    def _queue(self, pair: str, kind: str) -> deque[Half]:
+        return self._waiting.setdefault((pair, kind), deque())
+
+    def _count(self, record: Record, half: Half, outcome: str) -> None:
+        known = f"{half.namespace}/{half.model}" in self._monitors
+        place = (half.namespace, half.model) if known else (_UNKNOWN, _UNKNOWN)
+        self._effects.count(record, *place, outcome)
+
+
+def _parts(record: Record) -> Iterator[Record]:
+    content: Content = record.content
+    if not isinstance(content, Several):
+        yield record
+        return
+    one: One
+    for number, one in enumerate(content.contents):
+        yield replace(record, content=one, part=number)

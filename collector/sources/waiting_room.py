@@ -1,0 +1,89 @@
+"""Halves that waited long enough, as a source of records: looked up in the store, committed like any other."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from collector.sources import waiting_store
+from collector.sources.waiting_store import Room
+from collector.store import Store
+from driftline.clock import Clock
+from driftline.monitors import Monitor
+from driftline.records import Due, Record
+
+#: The partition under which they are counted.
+PARTITION = "halves:waiting"
+_LIMIT = 1000
+
+
+class WaitingRoom:
+    """A ``RecordSource`` of what is due in the store: pairs that met, halves past their time, the oldest of too many.
+
+    ``maximum_halves``, ``maximum_bytes``: beyond these the oldest halves are given up before their time.
+    ``look_every_s``: real seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        *,
+        maximum_halves: int,
+        maximum_bytes: int,
+        look_every_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._monitors = monitors
+        self._clock = clock
+        self._maximum_halves = maximum_halves
+        self._maximum_bytes = maximum_bytes
+        self._look_every_s = look_every_s
+        self._longest_s = max([monitor.pairing.timeout for monitor in monitors.values()], default=3600.0)
+        self._next_look = 0.0
+        self._offered: dict[tuple[str, ...], int] = {}
+        self._next_offset: int | None = None
+        #: What waited when it was last looked at.
+        self.room = Room(0, 0)
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """What is due, without waiting for more; nothing between two looks."""
+        if time.monotonic() < self._next_look or max_records <= 0:
+            return []
+        dues = self._due(min(max_records, _LIMIT))
+        if not dues:
+            self._next_look = time.monotonic() + self._look_every_s
+            return []
+        return self._records(dues)
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """What was offered is dealt with."""
+        self._offered = {key: offset for key, offset in self._offered.items() if offset >= next_offset}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _due(self, limit: int) -> list[Due]:
+        now_s = self._clock()
+        with self._store.reading() as connection:
+            self.room = waiting_store.room(connection)
+            found = waiting_store.met(connection, limit)
+            for monitor in self._monitors.values():
+                found += waiting_store.timed_out(connection, monitor, now_s, limit)
+            # Halves that no monitor knows (any more).
+            found += waiting_store.older_than(connection, now_s - self._longest_s, limit)
+            halves, size_bytes = self.room.halves - self._maximum_halves, self.room.size_bytes - self._maximum_bytes
+            if halves > 0 or size_bytes > 0:
+                found += waiting_store.oldest(connection, halves, size_bytes, limit)
+        new = {due.identities: due for due in reversed(found) if due.identities not in self._offered}
+        return list(reversed(new.values()))[:limit]
+
+    def _records(self, dues: Sequence[Due]) -> list[Record]:
+        stored = self._store.position(PARTITION) or 0
+        begin = max(stored, self._next_offset or 0)
+        self._next_offset = begin + len(dues)
+        self._offered.update({due.identities: begin + number for number, due in enumerate(dues)})
+        return [Record(PARTITION, begin + number, begin + number + 1, due) for number, due in enumerate(dues)]
+
+
+#: Looks a partition's committed position up.
+Start = Callable[[str], int | None]
