@@ -17,7 +17,8 @@ from driftline import names
 from driftline.events import Payload
 from driftline.halves import join_halves
 from driftline.records import Ignored, Record, Several
-from tests.collector.helpers import MONITOR, Parts, drain, event, label, records, tables
+from driftline.results import StreamKey
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import halves, list_collector, outcomes, pairing_collector, require_balance
 
 #: What differs between pairs and whole events by nature: ids, and the counters of halves.
@@ -99,7 +100,7 @@ def test_requests_that_share_everything_but_their_own_id_are_answered_in_order(p
     assert len(tables(url)["predictions"]) == 2
 
 
-def test_a_request_past_its_time_keeps_its_inputs_and_has_no_prediction(parts: Parts, url: str) -> None:
+def test_a_request_past_its_time_keeps_its_inputs_and_has_no_prediction(parts: Parts) -> None:
     request, response = halves(1)
     drain(list_collector(parts, records([request])))
     source = waiting_room(parts)
@@ -108,8 +109,9 @@ def test_a_request_past_its_time_keeps_its_inputs_and_has_no_prediction(parts: P
     late = pairing_collector(parts, source)
     assert drain(late) == 1
     assert outcomes(parts.store) == {"received": 1, "unpaired": 1}
-    stored = dict(tables(url)["predictions"][0])
-    assert stored["columns"] == '{"distance":100.0,"carrier":"UA"}'
+    stored = parts.store.samples(StreamKey("default", "flights", "3", "stable"), START_S, START_S + HOUR_S, 5)
+    assert [dict(sample.columns) for sample in stored] == [{"distance": 100.0, "carrier": "UA"}]
+    assert stored[0].prediction == ""
     require_balance(parts.store, 0)
     # The answer that comes after all has nothing to belong to any more.
     drain(list_collector(parts, records([response], "kafka:t:9")))
