@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from collector.ports import JoinedBatch
-from collector.sources.waiting_store import (
+from collector.store import Store
+from collector.store_halves import (
     Waiting,
     begin_waiting,
     end_waiting,
@@ -26,7 +27,6 @@ from collector.sources.waiting_store import (
     settled,
     waiting_of_pairs,
 )
-from collector.store import Store
 from collector.transaction import TotalKey, Transaction, total
 from driftline import names
 from driftline.halves import Half, join_halves, lone_half, lone_request

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from collector.sources import waiting_store
-from collector.sources.waiting_store import Room
+from collector import store_halves
 from collector.store import Store
+from collector.store_halves import Room
 from driftline.clock import Clock
 from driftline.monitors import Monitor
 from driftline.records import Due, Record
@@ -65,15 +65,15 @@ class WaitingRoom:
     def _due(self, limit: int) -> list[Due]:
         now_s = self._clock()
         with self._store.reading() as connection:
-            self.room = waiting_store.room(connection)
-            found = waiting_store.met(connection, limit)
+            self.room = store_halves.room(connection)
+            found = store_halves.met(connection, limit)
             for monitor in self._monitors.values():
-                found += waiting_store.timed_out(connection, monitor, now_s, limit)
+                found += store_halves.timed_out(connection, monitor, now_s, limit)
             # Halves that no monitor knows (any more).
-            found += waiting_store.older_than(connection, now_s - self._longest_s, limit)
+            found += store_halves.older_than(connection, now_s - self._longest_s, limit)
             halves, size_bytes = self.room.halves - self._maximum_halves, self.room.size_bytes - self._maximum_bytes
             if halves > 0 or size_bytes > 0:
-                found += waiting_store.oldest(connection, halves, size_bytes, limit)
+                found += store_halves.oldest(connection, halves, size_bytes, limit)
         new = {due.identities: due for due in reversed(found) if due.identities not in self._offered}
         return list(reversed(new.values()))[:limit]
 
