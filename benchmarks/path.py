@@ -36,7 +36,7 @@ from detectors.reference import Reference, build_reference
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
-from logger_sidecar.spool.frames import pack_frame
+from logger_sidecar.spool.frames import pack_pieces
 from logger_sidecar.spool.segment_writer import SegmentWriter
 from logger_sidecar.spool.source import SpoolSource
 from serving.decoder import decode
@@ -181,7 +181,7 @@ def _fill(spool: Path, events: int) -> int:
     length = 0
     for first in range(0, events, 1000):
         made = [_event(number, pick) for number in range(first, min(first + 1000, events))]
-        writer.write([pack_frame(encode_frame(event)) for event in made])
+        writer.write([pack_pieces(encode_frame(event)) for event in made])
         length = len(made[0].request.body)
     writer.close()
     return length

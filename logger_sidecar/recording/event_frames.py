@@ -10,7 +10,9 @@ from collections.abc import Mapping
 
 from msgspec import msgpack
 
-from driftline.events import Payload
+from driftline.events import Payload as Body
+from logger_sidecar.recording.recorder_wire import ReceivedRecord
+from logger_sidecar.spool.frames import Payload
 
 _encode = msgpack.Encoder().encode
 # A key of msgpack is its length's mark and its text; behind it stands the mark of the value's type.
@@ -23,6 +25,8 @@ _MAP = struct.Struct(">BH")
 _MAP_MARK = 0xDE
 #: id, time_ns, duration_ms, ttfb_ms, request_id, truncated, traceparent, request, response
 _CHANGING = 9
+#: Bodies that have more bytes together are not copied.
+_LARGE_BYTES = 4096
 
 
 def stream_part(**fields: str | int | float | Mapping[str, str]) -> bytes:
@@ -44,48 +48,35 @@ def with_entry(stream: bytes, name: str, value: str) -> bytes:
     return _MAP.pack(mark, count + 1) + entries + entry(name, value) + id_key
 
 
-def request_part(traceparent: str | None, described: Payload) -> bytes:
+def request_part(traceparent: str | None, described: Body) -> bytes:
     """What a request's head says. ``described``: the request without its body."""
     return _encode("traceparent") + _encode(traceparent) + _half("request", described)
 
 
-def response_part(described: Payload) -> bytes:
+def response_part(described: Body) -> bytes:
     """What an answer's head says. ``described``: the answer without its body."""
     return _half("response", described)
 
 
-def frame(
-    stream: bytes,
-    event_id: str,
-    request_id: str,
-    time_ns: int,
-    duration_ms: float,
-    ttfb_ms: float,
-    truncated: bool,
-    request: bytes,
-    request_body: bytes,
-    response: bytes,
-    response_body: bytes,
-) -> bytes:
-    """The frame of one event. ``stream``, ``request``, ``response``: its parts; bodies are shorter than 4 GiB."""
-    return b"".join(
-        (
-            stream,
-            _encode(event_id),
-            _NUMBERS.pack(_TIME, time_ns, _DURATION, duration_ms, _TTFB, ttfb_ms, _REQUEST_ID),
-            _encode(request_id),
-            _TRUNCATED if truncated else _WHOLE,
-            request,
-            _LENGTH.pack(len(request_body)),
-            request_body,
-            response,
-            _LENGTH.pack(len(response_body)),
-            response_body,
-        )
+def frame(record: ReceivedRecord) -> Payload:
+    """The frame of one event, of its parts; bodies are shorter than 4 GiB. Large ones stay where they are."""
+    request_body, response_body = record.request_body, record.response_body
+    request_bytes, response_bytes = len(request_body), len(response_body)
+    before = (
+        record.stream,
+        _encode(record.event_id),
+        _NUMBERS.pack(_TIME, record.time_ns, _DURATION, record.duration_ms, _TTFB, record.ttfb_ms, _REQUEST_ID),
+        _encode(record.request_id),
+        _TRUNCATED if record.truncated else _WHOLE,
+        record.request,
+        _LENGTH.pack(request_bytes),
     )
+    if request_bytes + response_bytes < _LARGE_BYTES:
+        return b"".join((*before, request_body, record.response, _LENGTH.pack(response_bytes), response_body))
+    return b"".join(before), request_body, record.response + _LENGTH.pack(response_bytes), response_body
 
 
-def _half(name: str, described: Payload) -> bytes:
+def _half(name: str, described: Body) -> bytes:
     """All of one half up to the length of its body: its map has the body as one more entry."""
     encoded = _encode(described)
     return _encode(name) + bytes([encoded[0] + 1]) + encoded[1:] + _BODY

@@ -12,22 +12,21 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from driftline.errors import DriftlineError
 from driftline.settings import load
 from logger_sidecar.finishing.finisher import FinishingProcess
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.recording.event_frames import frame
+from logger_sidecar.recording.recorder_inbox import Inbox
 from logger_sidecar.recording.recorder_settings import RecorderSettings
-from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, decode_message, encode
-from logger_sidecar.recording.shared_memory import marked
+from logger_sidecar.recording.recorder_wire import Ack, ReceivedBatch, ReceivedRecord, decode_message, encode
+from logger_sidecar.recording.shared_memory import SHARED_MEMORY_BODY_BYTES, marked
+from logger_sidecar.spool.frames import Payload
 from logger_sidecar.spool.writer import SpoolWriter
 
 _log = logging.getLogger("driftline.recorder")
-_READ_BYTES = 1 << 20
-#: Where the body of the request stands in a record that takes the short way.
-_REQUEST_BODY = 8
 _LOOK_EVERY_S = 1.0
 #: On a core that is fully used requests come first; what the proxy gathers meanwhile is bounded.
 _NICE = 5
@@ -62,13 +61,13 @@ class Recorder:
         self._spool = spool
         self._finisher = finisher
         self._finishes_all = False
-        self._buffer = bytearray()
+        self._inbox = Inbox(connection, spool.look)  # readers go on while nothing is written
 
     def run(self) -> None:
         """Serve until the other end is closed."""
-        while (body := self._message()) is not None:
+        while (body := self._inbox.next()) is not None:
             message = decode_message(body)
-            if isinstance(message, Batch):
+            if isinstance(message, ReceivedBatch):
                 self._connection.sendall(encode(self._take(message.records)))
             else:
                 self._finishes_all = bool(message.rules)
@@ -76,7 +75,7 @@ class Recorder:
                 if message.rules:  # every event passes it
                     self._finisher.start()
 
-    def _take(self, records: Sequence[Any]) -> Ack:
+    def _take(self, records: Sequence[ReceivedRecord | bytes]) -> Ack:
         payloads, indexes, lost = self._finished(records)
         for index, reason in self._spool.write(payloads).items():
             lost[indexes[index]] = reason
@@ -91,48 +90,39 @@ class Recorder:
             self._finisher.starts,
         )
 
-    def _finished(self, records: Sequence[Any]) -> tuple[list[bytes], list[int], dict[int, str]]:
+    def _finished(
+        self, records: Sequence[ReceivedRecord | bytes]
+    ) -> tuple[Sequence[Payload], Sequence[int], dict[int, str]]:
         """What may be written, which records it is, and why others may not."""
-        frames = [_frame_of(record) for record in records]
-        waiting = [index for index, record in enumerate(records) if self._finishes_all or _is_unfinished(record)]
+        frames: list[Payload] = []
+        unfinished: list[int] = []
+        for index, record in enumerate(records):
+            if isinstance(record, bytes):
+                frames.append(record)
+            elif record.response:
+                frames.append(_frame_of(record))
+            else:
+                frames.append(record.stream)
+                unfinished.append(index)
+        waiting = range(len(frames)) if self._finishes_all else unfinished
         if not waiting:
-            return frames, list(range(len(frames))), {}
-        outcomes = dict(zip(waiting, self._finisher.finish([frames[index] for index in waiting]), strict=True))
+            return frames, range(len(frames)), {}
+        outcomes = dict(zip(waiting, self._finisher.finish([_joined(frames[index]) for index in waiting]), strict=True))
         lost = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, str)}
         kept = [index for index in range(len(frames)) if index not in lost]
         done = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, bytes)}
         return [done.get(index, frames[index]) for index in kept], kept, lost
 
-    def _message(self) -> bytes | None:
-        prefix = self._read(PREFIX.size)
-        return None if prefix is None else self._read(PREFIX.unpack(prefix)[0])
 
-    def _read(self, size: int) -> bytes | None:
-        while len(self._buffer) < size:
-            try:
-                data = self._connection.recv(_READ_BYTES)
-            except TimeoutError:
-                self._spool.look()  # readers go on while nothing is written
-                continue
-            if not data:
-                return None
-            self._buffer += data
-        piece = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return piece
+def _frame_of(record: ReceivedRecord) -> Payload:
+    body = record.request_body
+    if len(body) < SHARED_MEMORY_BODY_BYTES:
+        record.stream = marked(record.stream, bytes(body))
+    return frame(record)
 
 
-def _is_unfinished(record: Any) -> bool:
-    return not isinstance(record, bytes) and len(record) == 1
-
-
-def _frame_of(record: Any) -> bytes:
-    if isinstance(record, bytes):
-        return record
-    if len(record) == 1:
-        return bytes(record[0])
-    stream, *rest = record
-    return frame(marked(stream, record[_REQUEST_BODY]), *rest)
+def _joined(payload: Payload) -> bytes:
+    return payload if isinstance(payload, bytes) else b"".join(payload)
 
 
 def run(settings: RecorderSettings, connection: socket.socket, finisher: Finisher) -> None:

@@ -18,6 +18,7 @@ ShortRecord = tuple[bytes, str, str, int, float, float, bool, bytes, bytes, byte
 #: A frame as ``captured.encode_captured`` made it; alone in a tuple it has work left before it may be written.
 Record = ShortRecord | bytes | tuple[bytes]
 
+_NO_BODY = memoryview(b"")
 PREFIX = struct.Struct(">I")
 
 
@@ -25,6 +26,31 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     """Records, in order. They are told apart by their type; what stands in them was put there by this very package."""
 
     records: Sequence[Any]
+
+
+class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
+    """A record that is a tuple, as it arrives: the bodies are where the message is, and last as long as it.
+
+    ``response`` is empty where ``stream`` is a frame that was alone in its tuple: it has work left on it.
+    """
+
+    stream: bytes
+    event_id: str = ""
+    request_id: str = ""
+    time_ns: int = 0
+    duration_ms: float = 0.0
+    ttfb_ms: float = 0.0
+    truncated: bool = False
+    request: bytes = b""
+    request_body: memoryview = _NO_BODY
+    response: bytes = b""
+    response_body: memoryview = _NO_BODY
+
+
+class ReceivedBatch(msgspec.Struct, tag="Batch"):
+    """As ``Batch``, at its other end; a record that is bytes is a finished frame."""
+
+    records: list[ReceivedRecord | bytes]
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):
@@ -46,25 +72,25 @@ class Ack(msgspec.Struct, frozen=True, array_like=True):
     finishing_starts: int = 0
 
 
-Message = Batch | Setup
+Received = ReceivedBatch | Setup
 _encoder = msgpack.Encoder()
-_messages: msgpack.Decoder[Message] = msgpack.Decoder(Message)
+_messages: msgpack.Decoder[Received] = msgpack.Decoder(Received)
 _acks = msgpack.Decoder(Ack)
 
 
-def encode(message: Message | Ack) -> bytes:
+def encode(message: Batch | Setup | Ack) -> bytes:
     """A message as it goes over the socket."""
     body = _encoder.encode(message)
     return PREFIX.pack(len(body)) + body
 
 
-def encode_into(buffer: bytearray, message: Message) -> None:
+def encode_into(buffer: bytearray, message: Batch | Setup) -> None:
     """As ``encode``, in place of what is in the buffer, whose memory is used again."""
     _encoder.encode_into(message, buffer, PREFIX.size)
     PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)
 
 
-def decode_message(body: bytes) -> Message:
+def decode_message(body: bytes | memoryview) -> Received:
     """What the proxy said, given without its length; raises msgspec.MsgspecError."""
     return _messages.decode(body)
 

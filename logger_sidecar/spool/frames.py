@@ -22,6 +22,12 @@ _CHECKED = struct.Struct(">HII")
 _CHECK = struct.Struct(">I")
 
 
+#: What becomes one frame: bytes, or the pieces of them in order, which are never joined.
+Payload = bytes | tuple[bytes | memoryview, ...]
+#: A frame as it is written, in pieces.
+Pieces = tuple[bytes | memoryview, ...]
+
+
 class Found(NamedTuple):
     """One piece of a segment: a whole frame, or (payload None) damaged bytes.
 
@@ -35,8 +41,23 @@ class Found(NamedTuple):
 
 def pack_frame(payload: bytes) -> bytes:
     """The payload as it stands in a segment."""
-    checked = _CHECKED.pack(MARKER, len(payload), zlib.crc32(payload))
-    return checked + _CHECK.pack(zlib.crc32(checked)) + payload
+    return b"".join(pack_pieces(payload))
+
+
+def pack_pieces(payload: Payload) -> Pieces:
+    """As ``pack_frame``, without copying the payload."""
+    if isinstance(payload, bytes):
+        return _header(len(payload), zlib.crc32(payload)), payload
+    size = checksum = 0
+    for piece in payload:
+        size += len(piece)
+        checksum = zlib.crc32(piece, checksum)
+    return _header(size, checksum), *payload
+
+
+def _header(size: int, checksum: int) -> bytes:
+    checked = _CHECKED.pack(MARKER, size, checksum)
+    return checked + _CHECK.pack(zlib.crc32(checked))
 
 
 def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:

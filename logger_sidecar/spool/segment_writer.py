@@ -5,14 +5,17 @@ Whatever happens, a frame is either whole in a segment, and counted as written, 
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from logger_sidecar.spool.frames import scan_frames
+from logger_sidecar.spool.frames import Pieces, scan_frames
 from logger_sidecar.spool.segments import FileLock, list_segments, newest_number, read_cursors, segment_path
 
 #: When written frames are put on the disk for good: with each full segment, with each write, or never.
 Fsync = Literal["segment", "batch", "never"]
+#: How many pieces the kernel takes at once (IOV_MAX).
+_MAX_PIECES = 1024
 
 
 class SegmentWriter:
@@ -47,14 +50,14 @@ class SegmentWriter:
         """The offset that the next frame gets."""
         return self._next_base if self._descriptor < 0 else self._base + self._size
 
-    def write(self, frames: Sequence[bytes]) -> int:
+    def write(self, frames: Sequence[Pieces]) -> int:
         """How many of the first frames are on the disk now, whole; raises OSError or UnavailableError when none is."""
         self.prepare()
         if self._descriptor >= 0 and self._size >= self._segment_bytes:
             self.seal()
         if self._descriptor < 0:
             self._begin_segment()
-        written, fault = self._write_all(b"".join(frames))
+        written, fault = self._write_all(list(chain.from_iterable(frames)))
         self.fault = fault
         if fault is None:
             self._size += written
@@ -149,13 +152,19 @@ class SegmentWriter:
         if self._fsync != "never":
             _flush_directory(self._directory)
 
-    def _write_all(self, data: bytes) -> tuple[int, OSError | None]:
-        written, view = 0, memoryview(data)
-        while written < len(data):
+    def _write_all(self, pieces: list[bytes | memoryview]) -> tuple[int, OSError | None]:
+        written = start = 0
+        while start < len(pieces):
+            some = pieces[start : start + _MAX_PIECES]
             try:
-                written += os.write(self._descriptor, view[written:])
+                count = os.writev(self._descriptor, some)
             except OSError as error:
                 return written, error
+            written += count
+            if count == sum(map(len, some)):
+                start += len(some)
+            else:
+                start = skip(pieces, start, count)
         return written, None
 
     def _flush_batch(self) -> None:
@@ -165,13 +174,14 @@ class SegmentWriter:
         except OSError:
             self.seal()
 
-    def _keep_whole_frames(self, frames: Sequence[bytes], written: int) -> int:
+    def _keep_whole_frames(self, frames: Sequence[Pieces], written: int) -> int:
         # A reader may have read the whole frames already, so they stay; the torn one behind them is cut off.
         kept = kept_bytes = 0
         for frame in frames:
-            if kept_bytes + len(frame) > written:
+            size = sum(map(len, frame))
+            if kept_bytes + size > written:
                 break
-            kept, kept_bytes = kept + 1, kept_bytes + len(frame)
+            kept, kept_bytes = kept + 1, kept_bytes + size
         good = self._size + kept_bytes
         try:
             os.ftruncate(self._descriptor, good)
@@ -183,6 +193,15 @@ class SegmentWriter:
         except OSError:
             return kept  # not flushed, but written; the next segment begins behind it all the same
         return kept
+
+
+def skip(pieces: list[bytes | memoryview], start: int, count: int) -> int:
+    """Where to go on behind ``count`` bytes from ``start`` on; a piece that was cut becomes its rest."""
+    while count >= len(pieces[start]):
+        count -= len(pieces[start])
+        start += 1
+    pieces[start] = memoryview(pieces[start])[count:]
+    return start
 
 
 def _cut_torn_tail(path: Path) -> int:

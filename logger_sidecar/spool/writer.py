@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from driftline.errors import UnavailableError
-from logger_sidecar.spool.frames import pack_frame
+from logger_sidecar.spool.frames import Payload, Pieces, pack_pieces
 from logger_sidecar.spool.segment_writer import Fsync, SegmentWriter
 from logger_sidecar.spool.segments import list_segments
 
@@ -45,7 +45,8 @@ class SpoolWriter:
         self._drop_policy = drop_policy
         self._drops_oldest = drop_policy == "oldest"
         self._monotonic = monotonic
-        self._looked_s = float("-inf")
+        self._looked_s = self._dated_s = float("-inf")
+        self._oldest_time_s = 0.0
         #: Bytes of segments that went, unread by somebody or by nobody, to make room.
         self.overwritten_bytes = 0
         #: What the disk said to the last write that failed; empty when writing is well.
@@ -62,19 +63,29 @@ class SpoolWriter:
         return self._segments.total_bytes
 
     def oldest_time_s(self) -> float:
-        """When the oldest segment was last written to, seconds since 1970; 0 when there is none."""
+        """When the oldest segment was last written to, seconds since 1970; 0 when there is none.
+
+        It is looked up now and then only: with many segments that takes longer than writing a small batch.
+        """
+        now_s = self._monotonic()
+        if now_s - self._dated_s >= _LOOK_EVERY_S:
+            self._dated_s, self._oldest_time_s = now_s, self._oldest_on_disk_s()
+        return self._oldest_time_s
+
+    def _oldest_on_disk_s(self) -> float:
         with contextlib.suppress(OSError):
             for segment in list_segments(self._directory):
                 return segment.path.stat().st_mtime
         return 0.0
 
-    def write(self, payloads: Sequence[bytes]) -> dict[int, str]:
+    def write(self, payloads: Sequence[Payload]) -> dict[int, str]:
         """Append each payload as a frame, in order; returns, by index, the reason for each that is not in the spool."""
-        frames = [pack_frame(payload) for payload in payloads]
+        frames = [pack_pieces(payload) for payload in payloads]
+        sizes = [sum(map(len, frame)) for frame in frames]
         lost: dict[int, str] = {}
         start = 0
         while start < len(frames):
-            count = self._fitting(frames, start)
+            count = self._fitting(sizes, start)
             if not count:
                 lost[start] = REASON_SPOOL_FULL
                 start += 1
@@ -100,12 +111,12 @@ class SpoolWriter:
         with contextlib.suppress(OSError):
             self._segments.close()
 
-    def _fitting(self, frames: Sequence[bytes], start: int) -> int:
+    def _fitting(self, sizes: Sequence[int], start: int) -> int:
         """How many frames from ``start`` on can be written at once: into one segment, and within the bound."""
-        room = self._room(len(frames[start]))
+        room = self._room(sizes[start])
         count = size = 0
-        for frame in frames[start : start + _BATCH_FRAMES]:
-            size += len(frame)
+        for frame_bytes in sizes[start : start + _BATCH_FRAMES]:
+            size += frame_bytes
             if size > room or (count and size > self._segment_bytes):
                 break
             count += 1
@@ -132,7 +143,7 @@ class SpoolWriter:
                 return
             self.overwritten_bytes += freed
 
-    def _write_batch(self, frames: list[bytes]) -> int:
+    def _write_batch(self, frames: list[Pieces]) -> int:
         """How many of the first frames are in the spool now."""
         fault: Exception | None
         try:

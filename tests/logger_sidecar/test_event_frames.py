@@ -7,6 +7,14 @@ from hypothesis import strategies as st
 
 from driftline.events import InferenceEvent, Payload, decode_frame, encode_frame
 from logger_sidecar.recording.event_frames import frame, request_part, response_part, stream_part
+from logger_sidecar.recording.recorder_wire import (
+    PREFIX,
+    Batch,
+    ReceivedBatch,
+    ReceivedRecord,
+    decode_message,
+    encode,
+)
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
 maybe = st.none() | texts
@@ -51,7 +59,7 @@ def made_of_parts(event: InferenceEvent) -> bytes:
         namespace=event.namespace,
         sample_rate=event.sample_rate,
     )
-    return frame(
+    record = (
         stream,
         event.id,
         event.request_id,
@@ -64,6 +72,13 @@ def made_of_parts(event: InferenceEvent) -> bytes:
         response_part(without_body(event.response)),
         event.response.body,
     )
+    message = encode(Batch([record]))[PREFIX.size :]
+    received = decode_message(message)
+    assert isinstance(received, ReceivedBatch)
+    [arrived] = received.records
+    assert isinstance(arrived, ReceivedRecord)
+    made = frame(arrived)
+    return made if isinstance(made, bytes) else b"".join(made)
 
 
 def without_body(payload: Payload) -> Payload:

@@ -26,7 +26,15 @@ from logger_sidecar.recording.recorder_client import (
     StartRecorder,
     start_recorder_process,
 )
-from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_message, encode
+from logger_sidecar.recording.recorder_wire import (
+    PREFIX,
+    Ack,
+    ReceivedBatch,
+    ReceivedRecord,
+    Record,
+    decode_message,
+    encode,
+)
 from tests.logger_sidecar.test_spool import event, read
 
 Scenario = Callable[[RecorderClient], Coroutine[Any, Any, None]]
@@ -346,7 +354,7 @@ class Listener:
     pid = -1
 
     def __init__(self, theirs: socket.socket) -> None:
-        self.heard: list[Setup | Batch] = []
+        self.heard: list[Setup | ReceivedBatch] = []
         self.may_answer = threading.Semaphore(0)
         self._connection = theirs.dup()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -357,7 +365,7 @@ class Listener:
             while prefix := stream.read(PREFIX.size):
                 message = decode_message(stream.read(PREFIX.unpack(prefix)[0]))
                 self.heard.append(message)
-                if isinstance(message, Batch):
+                if isinstance(message, ReceivedBatch):
                     if not self.may_answer.acquire(timeout=20):
                         return
                     self._connection.sendall(encode(Ack()))
@@ -373,8 +381,13 @@ class Listener:
         self._connection.shutdown(socket.SHUT_RDWR)
 
 
-def in_words(heard: list[Setup | Batch]) -> list[object]:
-    return [list(one.rules) if isinstance(one, Setup) else [record[1] for record in one.records] for one in heard]
+def in_words(heard: list[Setup | ReceivedBatch]) -> list[object]:
+    return [
+        list(one.rules)
+        if isinstance(one, Setup)
+        else [record.event_id for record in one.records if isinstance(record, ReceivedRecord)]
+        for one in heard
+    ]
 
 
 def test_rules_hold_for_all_that_is_not_on_its_way_and_are_in_force_when_that_has_arrived() -> None:

@@ -21,7 +21,7 @@ from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.records import Content, Malformed
 from logger_sidecar.spool.frames import HEADER, pack_frame
 from logger_sidecar.spool.readers import forget_readers
-from logger_sidecar.spool.segment_writer import Fsync
+from logger_sidecar.spool.segment_writer import Fsync, skip
 from logger_sidecar.spool.segments import list_segments, read_cursors, segment_path
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
@@ -182,6 +182,26 @@ def test_a_reader_that_is_not_configured_any_more_holds_nothing(tmp_path: Path) 
 def test_the_cursor_of_the_only_sink_there_was_before_goes_as_well(tmp_path: Path) -> None:
     SpoolSource(tmp_path, "kafka", lambda _partition: None).close()
     assert forget_readers(tmp_path, ["archive"]) == ["kafka"]
+
+
+@given(sizes=st.lists(st.lists(st.integers(0, 3000), min_size=1, max_size=5), min_size=1, max_size=30))
+def test_a_payload_in_pieces_is_written_as_if_it_were_whole(sizes: list[list[int]]) -> None:
+    payloads = [tuple(memoryview(bytes([index]) * size) for index, size in enumerate(pieces)) for pieces in sizes]
+    with tempfile.TemporaryDirectory() as place:
+        spool = writer(Path(place), max_bytes=1 << 24, segment_bytes=1 << 24)
+        assert spool.write([*payloads, b"whole"]) == {}
+        spool.close()
+        [segment] = list_segments(Path(place))
+        assert segment.path.read_bytes() == b"".join(map(pack_frame, [*map(b"".join, payloads), b"whole"]))
+
+
+def test_more_pieces_than_the_kernel_takes_at_once_are_all_written(tmp_path: Path) -> None:
+    payloads = [(b"%d," % number, memoryview(b"x" * (number % 7)), b"") for number in range(3000)]
+    spool = writer(tmp_path, max_bytes=1 << 24, segment_bytes=1 << 24)
+    assert spool.write(payloads) == {}
+    spool.close()
+    [segment] = list_segments(tmp_path)
+    assert segment.path.read_bytes() == b"".join(pack_frame(b"".join(payload)) for payload in payloads)
 
 
 @pytest.mark.parametrize("fsync", ["segment", "batch", "never"])
@@ -382,6 +402,44 @@ def test_a_disk_that_is_full_keeps_whole_frames_and_counts_the_rest(tmp_path: Pa
     assert len(found) == written
     assert all(isinstance(one, InferenceEvent) for one in found)
     assert found[-1] == event(100)
+
+
+def test_a_disk_that_is_full_within_a_batch_of_pieces_keeps_its_first_frames_whole(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import resource, signal, sys
+        from pathlib import Path
+        from tests.logger_sidecar.test_spool import event, writer
+        from driftline.events import encode_frame
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        spool = writer(Path(sys.argv[1]), segment_bytes=100_000)
+        frames = [encode_frame(event(number)) for number in range(101)]
+        pieces = [tuple(memoryview(frame)[at : at + 50] for at in range(0, len(frame), 50)) for frame in frames]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+        lost = spool.write(pieces[:100])
+        assert list(lost) == list(range(100 - len(lost), 100)) and set(lost.values()) == {"disk_error"}
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert spool.write(pieces[100:]) == {}
+        spool.close()
+        print(100 - len(lost))
+        """
+    )
+    for limit in (5000, 5001, 5177):
+        place = tmp_path / str(limit)
+        command = [sys.executable, "-c", script, str(place), str(limit)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        assert 0 < int(done.stdout) < 100
+        assert read(place) == [event(number) for number in (*range(int(done.stdout)), 100)]
+
+
+@given(st.lists(st.binary(max_size=9), min_size=1, max_size=9), st.data())
+def test_behind_what_was_written_is_the_rest(pieces: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(pieces)
+    waiting: list[bytes | memoryview] = [*pieces, b"more"]
+    count = data.draw(st.integers(0, len(whole) + 3))
+    start = skip(waiting, 0, count)
+    assert b"".join(waiting[start:]) == (whole + b"more")[count:]
 
 
 @pytest.mark.slow
