@@ -34,6 +34,8 @@ _KEPT_BYTES = 1024 * 1024
 _GATHER_S = 0.01
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
+#: A recorder that lived this long was well, though it was never asked anything; the next wait is short again.
+_WELL_AFTER_S = 60.0
 #: A batch that ended this many recorders is given up.
 _MAX_TRIES = 3
 
@@ -104,7 +106,9 @@ class RecorderClient(asyncio.Protocol):
         self._sent_s = 0.0
         self._tries = 0
         self._received = b""
-        self._wait_s = _FIRST_WAIT_S
+        #: The pause before the recorder that runs now was started; 0: none, or it has answered since.
+        self._wait_s = 0.0
+        self._started_s = 0.0
         self._stopping = False
         self._emptied = asyncio.Event()
         #: Set while nothing is on the way that is finished by an older setup.
@@ -288,11 +292,11 @@ class RecorderClient(asyncio.Protocol):
         except OSError as error:  # no process, or no descriptor, to be had now
             ours.close()
             _log.error("the recorder cannot be started: %s", error)
-            self._again_later()
+            self._again_later(0.0)
 
-    def _again_later(self) -> None:
-        wait_s, self._wait_s = self._wait_s, min(self._wait_s * 2, _LONGEST_WAIT_S)
-        self._loop.call_later(wait_s, self._reconnect)
+    def _again_later(self, lived_s: float) -> None:
+        self._wait_s = next_wait_s(self._wait_s, lived_s)
+        self._loop.call_later(self._wait_s, self._reconnect)
 
     def _reconnect(self) -> None:
         if not self._stopping:
@@ -307,6 +311,7 @@ class RecorderClient(asyncio.Protocol):
         """Part of asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)  # a base class of uvloop's own by duck typing only
         self._received = b""
+        self._started_s = time.monotonic()
         self._transport.write(encode(self._setup))
         if self._sent:
             self._send()
@@ -330,7 +335,8 @@ class RecorderClient(asyncio.Protocol):
             if len(data) < end:
                 break
             body, data = data[PREFIX.size : end], data[end:]
-            self._wait_s = _FIRST_WAIT_S
+            # It does its work: were it to die after each batch, a short wait would still lose the least.
+            self._wait_s = 0.0
             self._answered(decode_ack(body))
         self._received = data
 
@@ -348,7 +354,7 @@ class RecorderClient(asyncio.Protocol):
             for receipt in self._sent:
                 receipt.lost(REASON_RECORDER_FAILED)
             self._settled_without_recorder()
-        self._again_later()
+        self._again_later(time.monotonic() - self._started_s)
 
     def _keep_counts(self) -> None:
         state = self.state
@@ -359,6 +365,17 @@ class RecorderClient(asyncio.Protocol):
     def _settled_without_recorder(self) -> None:
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
+
+
+def next_wait_s(last_s: float, lived_s: float) -> float:
+    """The pause before a recorder is started anew. ``last_s``: the one before it; ``lived_s``: how long it lived.
+
+    >>> next_wait_s(0.0, 0.1), next_wait_s(0.2, 0.1), next_wait_s(10.0, 0.1), next_wait_s(10.0, 3600.0)
+    (0.2, 0.4, 10.0, 0.2)
+    """
+    if not last_s or lived_s >= _WELL_AFTER_S:
+        return _FIRST_WAIT_S
+    return min(2 * last_s, _LONGEST_WAIT_S)
 
 
 def _first(sizes: list[int]) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from logger_sidecar.recording.recorder_client import (
     RecorderClient,
     RecorderProcess,
     StartRecorder,
+    next_wait_s,
     start_recorder_process,
 )
 from logger_sidecar.recording.recorder_wire import (
@@ -202,6 +203,15 @@ def test_a_recorder_that_cannot_be_started_at_first_gets_everything_later(tmp_pa
 
 
 @pytest.mark.slow
+def test_pauses_grow_while_recorders_die_young_and_begin_anew_when_one_was_well() -> None:
+    pauses = [0.0]
+    for _ in range(9):
+        pauses.append(next_wait_s(pauses[-1], lived_s=0.5))
+    assert pauses == [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
+    # One that nobody asked anything can have answered nothing.
+    assert next_wait_s(pauses[-1], lived_s=3600.0) == 0.2
+
+
 def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
     tally, started = Tally(), 0
     real = start_recorder_process(environment(tmp_path))
