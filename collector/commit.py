@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from collector.database import key_text
 from collector.intake import Arrival, Intake, LabelArrival
-from collector.labels import LabelBook, LabelEffects
+from collector.label_effects import LabelEffects
+from collector.label_keys import given_key, keyed_predictions
+from collector.labels import LabelBook
 from collector.payloads import PayloadWriter
 from collector.ports import BatchPart, WindowStatistics
 from collector.predictions import PredictionColumns
@@ -14,6 +16,8 @@ from collector.row_columns import layout_of
 from collector.rows import MonitorRows, gather, merge_columns, prediction_columns
 from collector.states import StateBook
 from collector.store import Store
+from collector.store_counts import ROWS, WindowCounts, add_window_counts
+from collector.store_keys import KeyedPrediction, save_keys
 from collector.store_labels import LabelKey, any_pending
 from collector.transaction import PayloadFile, PositionMove, Span, StateKey, TotalKey, Transaction, total
 from collector.windows import new_segment_values
@@ -46,6 +50,8 @@ class _Writes:
     batches: list[MonitorRows] = field(default_factory=list)
     totals: dict[str, Counter[TotalKey]] = field(default_factory=dict)
     spans: dict[str, dict[int, Span]] = field(default_factory=dict)
+    #: Business keys of the rows, by partition.
+    keys: dict[str, list[KeyedPrediction]] = field(default_factory=dict)
 
     def count(self, partition: str, key: TotalKey, number: int = 1) -> None:
         self.totals.setdefault(partition, Counter())[key] += number
@@ -82,11 +88,13 @@ class BatchWriter:
             transaction.move_positions(batch.moves)
             for part in batch.parts:
                 part.write(transaction)
-            early, late = _by_arrival(batch.intake)
+            early, late = _by_arrival(batch.intake, writes.keys)
             self._apply_labels(transaction, batch, early, effects)
             for predictions in writes.predictions:
                 transaction.insert_predictions(predictions)
+            save_keys(transaction, [key for keys in writes.keys.values() for key in keys])
             self._join_waiting(transaction, batch, writes.batches, effects)
+            self._join_waiting_keys(transaction, batch, writes.keys, effects)
             self._apply_labels(transaction, batch, late, effects)
             transaction.insert_rowless(writes.rowless)
             transaction.insert_dead_letters([letter for letter, _ in batch.intake.dead])
@@ -133,6 +141,10 @@ class BatchWriter:
         predictions = prediction_columns(rows, scores, layout)
         writes.predictions.append(predictions)
         writes.batches.append(rows)
+        if monitor.labels.key is not None:
+            for arrival in arrivals:
+                found = keyed_predictions(monitor.labels.key, arrival.event, arrival.rows)
+                writes.keys.setdefault(arrival.record.partition, []).extend(found)
         for partition, counts in rows.totals().items():
             writes.totals.setdefault(partition, Counter()).update(counts)
         self._write_payloads(rows, predictions, writes)
@@ -205,6 +217,17 @@ class BatchWriter:
                 counted = effects.setdefault(partition, LabelEffects())
                 self._labels.join_waiting(transaction, batch.states, partition, keys, counted)
 
+    def _join_waiting_keys(
+        self,
+        transaction: Transaction,
+        batch: Batch,
+        keys: Mapping[str, Sequence[KeyedPrediction]],
+        effects: dict[str, LabelEffects],
+    ) -> None:
+        for partition, predictions in keys.items():
+            counted = effects.setdefault(partition, LabelEffects())
+            self._labels.join_waiting_keys(transaction, batch.states, partition, predictions, counted)
+
     @staticmethod
     def _add_counts(transaction: Transaction, writes: _Writes, effects: Mapping[str, LabelEffects]) -> None:
         for partition, found in effects.items():
@@ -212,14 +235,22 @@ class BatchWriter:
             spans = writes.spans.setdefault(partition, {})
             for stream_id, span in found.spans.items():
                 spans.setdefault(stream_id, Span()).labelled_rows += span.labelled_rows
+        windows = {partition: WindowCounts(found.windows) for partition, found in effects.items()}
+        for rows in writes.batches:
+            for group in rows.groups:
+                windows.setdefault(group.partition, WindowCounts())[group.window, ROWS] += len(group.rows)
+        for partition in sorted(windows):
+            add_window_counts(transaction, partition, windows[partition])
         for partition in sorted(writes.totals):
             transaction.add_totals(partition, writes.totals[partition])
         for partition in sorted(writes.spans):
             transaction.add_spans(partition, writes.spans[partition])
 
 
-def _by_arrival(intake: Intake) -> tuple[list[LabelArrival], list[LabelArrival]]:
-    """Labels that come before an event of their request id in this batch, and all others.
+def _by_arrival(
+    intake: Intake, keys: Mapping[str, Sequence[KeyedPrediction]]
+) -> tuple[list[LabelArrival], list[LabelArrival]]:
+    """Labels that come before an event of their request id, or of their key, in this batch, and all others.
 
     They wait for it first, as they would had the batch ended between the two: where batches end must not show.
     """
@@ -229,12 +260,18 @@ def _by_arrival(intake: Intake) -> tuple[list[LabelArrival], list[LabelArrival]]
     for arrival in intake.arrivals:
         event = arrival.event
         last[event.namespace, event.model, event.request_id] = arrival.order
+    by_key: dict[tuple[str, str, str], int] = {}
+    for found in keys.values():
+        for each in found:
+            place = (each.namespace, each.model, each.key)
+            by_key[place] = max(by_key.get(place, -1), last.get((*place[:2], each.request_id), -1))
     early: list[LabelArrival] = []
     late: list[LabelArrival] = []
-    for found in intake.labels:
-        label = found.label
-        comes_first = found.order < last.get((label.namespace, label.model, label.request_id), -1)
-        (early if comes_first else late).append(found)
+    for arrived in intake.labels:
+        label = arrived.label
+        orders, subject = (by_key, given_key(label.key)) if label.key else (last, label.request_id)
+        comes_first = arrived.order < orders.get((label.namespace, label.model, subject), -1)
+        (early if comes_first else late).append(arrived)
     return early, late
 
 

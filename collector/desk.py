@@ -1,14 +1,16 @@
 """Where labels without a stream are taken: over HTTP, or by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collector.labels import INVALID, UNKNOWN, LabelBook, LabelEffects
+from collector.label_effects import INVALID, UNKNOWN, LabelEffects, save_effects
+from collector.labels import LabelBook
 from collector.metrics import CollectorMetrics
 from collector.ports import WindowStatistics
 from collector.service import DESK
 from collector.states import StateBook, StateCache
 from collector.store import Store
+from collector.transaction import Transaction
 from driftline.clock import Clock
 from driftline.events import Label
 from driftline.monitors import Monitor
@@ -32,6 +34,10 @@ class LabelReceipt:
     faults: tuple[LabelFault, ...] = ()
 
 
+def _nothing(_transaction: Transaction, _receipt: LabelReceipt) -> None:
+    """Nothing more to write."""
+
+
 class LabelDesk:
     """Takes labels and joins them at once; safe to use from several threads and processes."""
 
@@ -48,10 +54,16 @@ class LabelDesk:
         self._clock = clock
         self._metrics = metrics
 
-    def submit(self, labels: Sequence[Label], unreadable: int = 0) -> LabelReceipt:
+    def submit(
+        self,
+        labels: Sequence[Label],
+        unreadable: int = 0,
+        beside: Callable[[Transaction, LabelReceipt], None] = _nothing,
+    ) -> LabelReceipt:
         """Store labels in one transaction; ``unreadable`` more could not even be read and are only counted.
 
-        Raises TransientError (and stored nothing) when the database is away.
+        ``beside`` writes what belongs to the same transaction. Raises TransientError (and stored nothing) when the
+        database is away.
         """
         effects = LabelEffects()
         now_s = self._clock()
@@ -61,14 +73,30 @@ class LabelDesk:
         states = StateBook(StateCache(1))
         with self._store.transaction() as transaction:
             transaction.lock_partition(DESK)
-            self._book.apply(transaction, states, DESK, usable, effects)
+            refused = self._book.apply(transaction, states, DESK, usable, effects)
             transaction.save_window_states(states.changed())
-            transaction.add_totals(DESK, effects.totals)
-            transaction.add_spans(DESK, effects.spans)
+            save_effects(transaction, DESK, effects)
+            receipt = _receipt(labels, faults, refused, unreadable, effects)
+            beside(transaction, receipt)
         self._metrics.label_delays(effects.delays_s)
-        refused = tuple(
-            LabelFault(index, label.request_id, tuple(found))
-            for index, (label, found) in enumerate(zip(labels, faults, strict=True))
-            if found
-        )
-        return LabelReceipt(len(labels) + unreadable, dict(effects.outcomes), refused)
+        return receipt
+
+
+def _receipt(
+    labels: Sequence[Label],
+    faults: Sequence[Sequence[str]],
+    refused: Mapping[int, str],
+    unreadable: int,
+    effects: LabelEffects,
+) -> LabelReceipt:
+    """``refused`` counts among the labels that have no faults of their own."""
+    found = []
+    usable = 0
+    for index, (label, reasons) in enumerate(zip(labels, faults, strict=True)):
+        told = tuple(reasons)
+        if not reasons:
+            told = (refused[usable],) if usable in refused else ()
+            usable += 1
+        if told:
+            found.append(LabelFault(index, label.subject, told))
+    return LabelReceipt(len(labels) + unreadable, dict(effects.outcomes), tuple(found))

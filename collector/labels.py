@@ -2,18 +2,44 @@
 
 The newest observation wins, whatever the order of arrival; of two with the same time, the one that arrived last.
 Labels and predictions are compared as class names (``collector.values.class_name``), numbers of a regression as
-numbers. Of several events with one request id, the newest gets the label.
+numbers. Of several events with one request id, the newest gets the label; of several predictions with one business
+key, those that the monitor says.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from collector.database import clean, key_text
+from collector.label_effects import (
+    AMBIGUOUS,
+    CORRECTED,
+    DUPLICATE,
+    EXPIRED,
+    INVALID,
+    JOINED,
+    PENDING,
+    UNKNOWN,
+    UNKNOWN_MODEL,
+    WAITING_FULL,
+    WITHDRAWN,
+    LabelEffects,
+)
+from collector.label_judging import Judgement, is_wrong, judged_batch
+from collector.label_values import Usable, beside, read_label
 from collector.ports import WindowStatistics
 from collector.states import StateBook
+from collector.store_keys import (
+    KeyedLabel,
+    KeyedPrediction,
+    any_waiting_keyed,
+    drop_keyed,
+    expired_keyed,
+    joinable_keyed,
+    keyed_predictions,
+    save_keyed,
+    waiting_count,
+    waiting_keyed,
+)
 from collector.store_labels import (
     LabelKey,
     LabelledRow,
@@ -26,59 +52,19 @@ from collector.store_labels import (
     save_labels,
     save_pending,
 )
-from collector.transaction import Span, StateKey, TotalKey, Transaction, total
-from collector.values import class_name, number_text
-from driftline import names
+from collector.transaction import StateKey, Transaction
 from driftline.columns import JudgedBatch
-from driftline.events import Label, label_faults
+from driftline.events import Label
 from driftline.monitors import Monitor
 
-JOINED = "joined"
-PENDING = "pending"
-DUPLICATE = "duplicate"
-CORRECTED = "corrected"
-WITHDRAWN = "withdrawn"
-EXPIRED = "expired"
-INVALID = "invalid"
-UNKNOWN_MODEL = "unknown_model"
-#: Stands for namespaces and models that no monitor knows: anybody can send any name, metrics must stay bounded.
-UNKNOWN = "unknown"
-
 _SWEEP_LIMIT = 10_000
-_LAST_ROW = 2**31 - 1
 
 
-@dataclass(slots=True)
-class LabelEffects:
-    """What labels did, to be counted in the same transaction (``totals``, ``spans``) and after it (``delays_s``)."""
+class _Item(NamedTuple):
+    """A label on its way to a prediction; one label may be for several, and counts once."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-    totals: Counter[TotalKey] = field(default_factory=Counter)
-    spans: dict[int, Span] = field(default_factory=dict)
-    delays_s: list[tuple[str, str, float]] = field(default_factory=list)
-
-    def count(self, namespace: str, model: str, outcome: str) -> None:
-        """One label of a monitored model, or of ``UNKNOWN``, ended like this."""
-        self.outcomes[outcome] += 1
-        self.totals[total(names.LABELS, namespace, model, outcome)] += 1
-
-    def judged(self, row: LabelledRow) -> None:
-        """The row's first label says whether it was right; counted once and never revised."""
-        outcome = names.OUTCOME_INCORRECT if row.wrong else names.OUTCOME_CORRECT
-        stream = row.stream
-        labels = (stream.namespace, stream.model, stream.version, stream.variant, outcome)
-        self.totals[total(names.JUDGED_PREDICTIONS, *labels)] += 1
-
-    def labelled(self, row: LabelledRow, count: int) -> None:
-        """The row has one label more or less."""
-        self.spans.setdefault(row.stream_id, Span()).labelled_rows += count
-
-
-@dataclass(frozen=True, slots=True)
-class _Judgement:
-    row: LabelledRow
-    label: str
-    weight: int
+    label: PendingLabel
+    counts: bool
 
 
 class LabelBook:
@@ -90,23 +76,20 @@ class LabelBook:
 
     def refuse(
         self, labels: Sequence[Label], now_s: float, effects: LabelEffects
-    ) -> tuple[list[PendingLabel], list[list[str]]]:
+    ) -> tuple[list[Usable], list[list[str]]]:
         """The usable labels, normalised, and for each given label its faults (empty: none); counts the refused."""
-        usable: list[PendingLabel] = []
+        usable: list[Usable] = []
         faults: list[list[str]] = []
         for label in labels:
             monitor = self._monitors.get(f"{label.namespace}/{label.model}")
-            found = label_faults(label)
-            if label.row > _LAST_ROW:
-                found.append(f"row {label.row} is above {_LAST_ROW}")
-            if monitor is None:
-                found.append(f"model '{label.namespace}/{label.model}' has no monitor")
+            reading = read_label(label, monitor, now_s)
+            if reading.usable is not None:
+                usable.append(reading.usable)
+            elif monitor is None:
                 effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
-            elif not found:
-                usable.extend(self._normalised(monitor, label, now_s, found))
-            if monitor is not None and found:
+            else:
                 effects.count(label.namespace, label.model, INVALID)
-            faults.append(found)
+            faults.append(reading.faults)
         return usable, faults
 
     def apply(
@@ -114,15 +97,25 @@ class LabelBook:
         transaction: Transaction,
         states: StateBook,
         partition: str,
-        labels: Sequence[PendingLabel],
+        labels: Sequence[Usable],
         effects: LabelEffects,
-    ) -> None:
-        """Join labels to stored predictions; those without one begin to wait."""
+    ) -> dict[int, str]:
+        """Join labels to stored predictions; those without one begin to wait.
+
+        Answers why labels could not even wait, by their places in ``labels``.
+        """
+        refused: dict[int, str] = {}
         if not labels:
-            return
-        rows = rows_to_label(transaction, [label.key for label in labels])
-        self._join(transaction, states, partition, [label for label in labels if label.key in rows], rows, effects)
-        self._wait(transaction, [label for label in labels if label.key not in rows], effects)
+            return refused
+        items, keyed = self._resolve(transaction, list(enumerate(labels)), refused, effects)
+        found = [item for _, item in items]
+        rows = rows_to_label(transaction, [item.label.key for item in found])
+        self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
+        waiting = [(place, item.label) for place, item in items if item.label.key not in rows and item.counts]
+        room = self._room(transaction, [label for _, label in waiting] + [label for _, label in keyed])
+        self._wait(transaction, waiting, room, refused, effects)
+        self._wait_for_key(transaction, keyed, room, refused, effects)
+        return refused
 
     def join_waiting(
         self,
@@ -139,38 +132,170 @@ class LabelBook:
         if waiting:
             self._join_pending(transaction, states, partition, list(waiting.values()), effects)
 
+    def join_waiting_keys(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        predictions: Sequence[KeyedPrediction],
+        effects: LabelEffects,
+    ) -> None:
+        """Join the labels that waited for the business keys of ``predictions``, which have just been stored."""
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for prediction in predictions:
+            by_model.setdefault((prediction.namespace, prediction.model), set()).add(prediction.key)
+        for (namespace, model), keys in sorted(by_model.items()):
+            if any_waiting_keyed(transaction, namespace, model):
+                waiting = waiting_keyed(transaction, namespace, model, keys)
+                self._join_keyed(transaction, states, partition, waiting, effects)
+
     def sweep(
         self, transaction: Transaction, states: StateBook, partition: str, now_s: float, effects: LabelEffects
     ) -> None:
         """Join what two writers passed each other with, and let go of labels that waited too long."""
         self._join_pending(transaction, states, partition, joinable_labels(transaction, _SWEEP_LIMIT), effects)
         for monitor in self._monitors.values():
+            namespace, model = monitor.namespace, monitor.model
             before_s = now_s - monitor.labels.timeout
-            expired = expired_labels(transaction, monitor.namespace, monitor.model, before_s, _SWEEP_LIMIT)
-            for _ in expired:
-                effects.count(monitor.namespace, monitor.model, EXPIRED)
+            expired = expired_labels(transaction, namespace, model, before_s, _SWEEP_LIMIT)
             drop_pending(transaction, [label.key for label in expired])
+            keyed = []
+            if monitor.labels.key is not None:
+                waiting = joinable_keyed(transaction, namespace, model, _SWEEP_LIMIT)
+                self._join_keyed(transaction, states, partition, waiting, effects)
+                keyed = expired_keyed(transaction, namespace, model, before_s, _SWEEP_LIMIT)
+                drop_keyed(transaction, [label.key for label in keyed])
+            for _ in range(len(expired) + len(keyed)):
+                effects.count(namespace, model, EXPIRED)
 
-    # --- steps --------------------------------------------------------------------------------------------------
-    def _normalised(self, monitor: Monitor, label: Label, now_s: float, faults: list[str]) -> Iterable[PendingLabel]:
-        try:
-            text = number_text(label.value) if monitor.task == "regression" else class_name(label.value)
-        except ValueError:
-            faults.append(f"value '{label.value}' is not a number, which a regression's label must be")
-            return
-        key = LabelKey(label.namespace, label.model, key_text(label.request_id), label.row)
-        yield PendingLabel(key, None if text is None else clean(text), label.observed_at_s, now_s)
+    # --- which prediction ---------------------------------------------------------------------------------------
+    def _resolve(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, Usable]],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> tuple[list[tuple[int, _Item]], list[tuple[int, KeyedLabel]]]:
+        """Labels with their request ids, in their order, and those whose key no prediction has yet."""
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for _, label in labels:
+            if isinstance(label, KeyedLabel):
+                by_model.setdefault((label.key.namespace, label.key.model), set()).add(label.key.key)
+        known = {each: keyed_predictions(transaction, *each, keys) for each, keys in sorted(by_model.items())}
+        items: list[tuple[int, _Item]] = []
+        unknown: list[tuple[int, KeyedLabel]] = []
+        for place, label in labels:
+            if isinstance(label, PendingLabel):
+                items.append((place, _Item(label, counts=True)))
+                continue
+            targets = self._targets(label, known[label.key.namespace, label.key.model].get(label.key.key, []))
+            if targets is None:
+                effects.count(label.key.namespace, label.key.model, AMBIGUOUS)
+                refused[place] = f"key '{label.key.key}' has several predictions, and labels.key.several is 'refuse'"
+            elif not targets:
+                unknown.append((place, label))
+            else:
+                items.extend((place, _Item(_for(label, target), target is targets[0])) for target in targets)
+        return items, unknown
 
-    def _wait(self, transaction: Transaction, labels: Sequence[PendingLabel], effects: LabelEffects) -> None:
-        waiting = pending_labels(transaction, [label.key for label in labels]) if labels else {}
+    def _targets(self, label: KeyedLabel, predictions: Sequence[LabelKey]) -> Sequence[LabelKey] | None:
+        """Those of the key's predictions that the label is for; None when the monitor refuses to choose."""
+        monitor = self._monitors[f"{label.key.namespace}/{label.key.model}"]
+        spec = monitor.labels.key
+        if spec is None:
+            return ()
+        if not spec.per_row:
+            predictions = [prediction for prediction in predictions if prediction.row == label.key.row]
+        if spec.several == "newest":
+            return predictions[:1]
+        return None if spec.several == "refuse" and len(predictions) > 1 else predictions
+
+    def _room(self, transaction: Transaction, labels: Sequence[PendingLabel | KeyedLabel]) -> Counter[str]:
+        """How many more labels may wait, by monitor."""
+        room: Counter[str] = Counter()
+        for namespace, model in sorted({(label.key.namespace, label.key.model) for label in labels}):
+            monitor = self._monitors[f"{namespace}/{model}"]
+            room[monitor.name] = monitor.labels.maximum_waiting - waiting_count(transaction, namespace, model)
+        return room
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+    def _wait(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, PendingLabel]],
+        room: Counter[str],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> None:
+        known = pending_labels(transaction, [label.key for _, label in labels]) if labels else {}
         changed: dict[LabelKey, PendingLabel] = {}
-        for label in labels:
-            old = waiting.get(label.key)
-            outcome = _pending_outcome(old, label)
-            effects.count(label.key.namespace, label.key.model, outcome)
-            if old is None or label.observed_at_s >= old.observed_at_s:
-                waiting[label.key] = changed[label.key] = label
+        for place, label in labels:
+            if self._begins_to_wait(known.get(label.key), label, room, place, refused, effects):
+                known[label.key] = changed[label.key] = label
         save_pending(transaction, list(changed.values()))
+
+    def _wait_for_key(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, KeyedLabel]],
+        room: Counter[str],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> None:
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for _, label in labels:
+            by_model.setdefault((label.key.namespace, label.key.model), set()).add(label.key.key)
+        known = {
+            old.key: old for each, keys in sorted(by_model.items()) for old in waiting_keyed(transaction, *each, keys)
+        }
+        changed = {}
+        for place, label in labels:
+            if self._begins_to_wait(known.get(label.key), label, room, place, refused, effects):
+                known[label.key] = changed[label.key] = label
+        save_keyed(transaction, list(changed.values()))
+
+    def _begins_to_wait(
+        self,
+        old: PendingLabel | KeyedLabel | None,
+        new: PendingLabel | KeyedLabel,
+        room: Counter[str],
+        place: int,
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> bool:
+        """Whether ``new`` takes the place of ``old``; counts what becomes of it."""
+        namespace, model = new.key.namespace, new.key.model
+        outcome = _pending_outcome(old, new)
+        if old is None:
+            name = f"{namespace}/{model}"
+            if room[name] <= 0:
+                limit = self._monitors[name].labels.maximum_waiting
+                refused[place] = (
+                    f"{limit} labels of '{name}' wait for their predictions; labels.maximum_waiting is full"
+                )
+                effects.count(namespace, model, WAITING_FULL)
+                return False
+            room[name] -= 1
+        effects.count(namespace, model, outcome)
+        return old is None or new.observed_at_s >= old.observed_at_s
+
+    # --- joining ------------------------------------------------------------------------------------------------
+    def _join_keyed(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        waiting: Sequence[KeyedLabel],
+        effects: LabelEffects,
+    ) -> None:
+        if not waiting:
+            return
+        items, unknown = self._resolve(transaction, list(enumerate(waiting)), {}, effects)
+        found = [item for _, item in items]
+        rows = rows_to_label(transaction, [item.label.key for item in found])
+        self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
+        still = {label.key for _, label in unknown}
+        drop_keyed(transaction, [label.key for label in waiting if label.key not in still])
 
     def _join_pending(
         self,
@@ -183,65 +308,67 @@ class LabelBook:
         if not waiting:
             return
         rows = rows_to_label(transaction, [label.key for label in waiting])
-        joined = [label for label in waiting if label.key in rows]
+        joined = [_Item(label, counts=True) for label in waiting if label.key in rows]
         self._join(transaction, states, partition, joined, rows, effects)
-        drop_pending(transaction, [label.key for label in joined])
+        drop_pending(transaction, [item.label.key for item in joined])
 
     def _join(
         self,
         transaction: Transaction,
         states: StateBook,
         partition: str,
-        labels: Sequence[PendingLabel],
+        items: Sequence[_Item],
         rows: Mapping[LabelKey, LabelledRow],
         effects: LabelEffects,
     ) -> None:
-        judgements: list[_Judgement] = []
+        judgements: list[Judgement] = []
         touched = {}
-        for label in labels:
+        for label, counts in items:
             row = rows[label.key]
             outcome = self._apply_one(row, label, judgements, effects)
-            effects.count(row.stream.namespace, row.stream.model, outcome)
+            if counts:
+                effects.count(row.stream.namespace, row.stream.model, outcome)
             touched[label.key] = row
         save_labels(transaction, list(touched.values()))
         self._judge(transaction, states, partition, judgements)
 
     def _apply_one(
-        self, row: LabelledRow, label: PendingLabel, judgements: list[_Judgement], effects: LabelEffects
+        self, row: LabelledRow, label: PendingLabel, judgements: list[Judgement], effects: LabelEffects
     ) -> str:
         first = row.label_time_s is None
         if row.label_time_s is not None and label.observed_at_s < row.label_time_s:
             return DUPLICATE
         row.label_time_s = label.observed_at_s
-        if label.label == row.label:
+        monitor = self._monitors[f"{row.stream.namespace}/{row.stream.model}"]
+        text = beside(monitor, label.label, row.prediction)
+        if text == row.label:
             return WITHDRAWN if first else DUPLICATE
-        old, row.label = row.label, label.label
+        old, row.label = row.label, text
         if old is not None:
-            judgements.append(_Judgement(row, old, -1))
+            judgements.append(Judgement(row, old, -1))
             effects.labelled(row, -1)
         row.wrong = None
-        if label.label is None:
+        if text is None:
             return WITHDRAWN
-        judgements.append(_Judgement(row, label.label, +1))
+        judgements.append(Judgement(row, text, +1))
         effects.labelled(row, +1)
-        self._first_judgement(row, effects)
+        self._first_judgement(monitor, row, effects)
         if first:
-            delay_s = max(0.0, label.observed_at_s - row.time_s)
-            effects.delays_s.append((row.stream.namespace, row.stream.model, delay_s))
+            effects.first_label(row, label)
         return JOINED if first else CORRECTED
 
-    def _first_judgement(self, row: LabelledRow, effects: LabelEffects) -> None:
-        monitor = self._monitors.get(f"{row.stream.namespace}/{row.stream.model}")
-        row.wrong = None if monitor is None else _is_wrong(monitor, row)
+    @staticmethod
+    def _first_judgement(monitor: Monitor, row: LabelledRow, effects: LabelEffects) -> None:
+        row.wrong = is_wrong(monitor, row)
         if row.wrong is not None and not row.judged:
             row.judged = 1
             effects.judged(row)
 
     def _judge(
-        self, transaction: Transaction, states: StateBook, partition: str, judgements: Sequence[_Judgement]
+        self, transaction: Transaction, states: StateBook, partition: str, judgements: Sequence[Judgement]
     ) -> None:
         """Bring the statistics of every window of every judged row up to date, one call per window."""
-        by_window: dict[StateKey, list[_Judgement]] = {}
+        by_window: dict[StateKey, list[Judgement]] = {}
         for judgement in judgements:
             if judgement.row.prediction is not None:
                 for window in judgement.row.windows():
@@ -250,7 +377,7 @@ class LabelBook:
         for key, judged in by_window.items():
             stream = judged[0].row.stream
             monitor = self._monitors[f"{stream.namespace}/{stream.model}"]
-            batch = _judged_batch(monitor, judged)
+            batch = judged_batch(monitor, judged)
 
             def judge(state: bytes | None, monitor: Monitor = monitor, batch: JudgedBatch = batch) -> bytes:
                 return self._statistics.judge(monitor, state, batch)
@@ -258,7 +385,7 @@ class LabelBook:
             states.update(key, judge, len(judged))
 
 
-def _pending_outcome(old: PendingLabel | None, new: PendingLabel) -> str:
+def _pending_outcome(old: PendingLabel | KeyedLabel | None, new: PendingLabel | KeyedLabel) -> str:
     if old is None:
         return PENDING
     if new.observed_at_s < old.observed_at_s or new.label == old.label:
@@ -266,24 +393,5 @@ def _pending_outcome(old: PendingLabel | None, new: PendingLabel) -> str:
     return WITHDRAWN if new.label is None else CORRECTED
 
 
-def _is_wrong(monitor: Monitor, row: LabelledRow) -> int | None:
-    if row.prediction is None or row.label is None:
-        return None
-    if monitor.task != "regression":
-        return int(row.prediction != row.label)
-    tolerance = next((slo.tolerance for slo in monitor.slos.objectives if slo.kind == "correctness"), None)
-    if tolerance is None:
-        return None
-    return int(not abs(float(row.prediction) - float(row.label)) <= tolerance)
-
-
-def _judged_batch(monitor: Monitor, judged: Sequence[_Judgement]) -> JudgedBatch:
-    predictions = [judgement.row.prediction for judgement in judged]
-    labels = [judgement.label for judgement in judged]
-    scores = [np.nan if judgement.row.score is None else judgement.row.score for judgement in judged]
-    weight = np.array([judgement.weight for judgement in judged], dtype=np.int64)
-    score = np.array(scores, dtype=np.float64)
-    if monitor.task == "regression":
-        numbers = np.array([float(value or "nan") for value in predictions], dtype=np.float64)
-        return JudgedBatch(numbers, score, np.array([float(label) for label in labels], dtype=np.float64), weight)
-    return JudgedBatch(np.array(predictions, dtype=np.object_), score, np.array(labels, dtype=np.object_), weight)
+def _for(label: KeyedLabel, target: LabelKey) -> PendingLabel:
+    return PendingLabel(target, label.label, label.observed_at_s, label.received_at_s)

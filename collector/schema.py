@@ -259,3 +259,75 @@ settled_halves = Table(
     Column("settled_at_s", Double, nullable=False),
     Index("ix_settled_halves_time", "settled_at_s"),
 )
+
+#: Business keys of stored predictions, for monitors that name one (``labels.key``).
+prediction_keys = Table(
+    "prediction_keys",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Index("ix_prediction_keys_time", "time_s"),
+)
+
+#: Labels that name a prediction by a business key which none has yet; ``row`` is 0 where every row has its own key.
+labels_pending_keys = Table(
+    "labels_pending_keys",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("label", Text),
+    Column("observed_at_s", Double, nullable=False),
+    Column("received_at_s", Double, nullable=False),
+    Index("ix_labels_pending_keys_received", "received_at_s"),
+)
+
+#: Rows, labelled rows and delays of first labels per window of all rows; the sum over partitions counts.
+window_counts = Table(
+    "window_counts",
+    metadata,
+    Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("start_s", Double, primary_key=True),
+    Column("end_s", Double, primary_key=True),
+    Column("partition", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # rows, labelled, delay/NUMBER of the class of delay
+    Column("value", BigInteger, nullable=False),
+)
+
+#: What was known of a window's labels at each revision of its results.
+window_revisions = Table(
+    "window_revisions",
+    metadata,
+    Column("evaluation_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True),
+    Column("evaluated_at_s", Double, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("maturity", Double),
+    Column("mature", SmallInteger),
+)
+
+#: Files of labels that were uploaded, and how far each is joined; the file itself lies beside the collector.
+label_uploads = Table(
+    "label_uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # waiting, done, failed, cancelled
+    Column("name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("options", Text, nullable=False),  # JSON object: which columns hold what
+    Column("received_at_s", Double, nullable=False),
+    Column("finished_at_s", Double),
+    Column("rows_total", BigInteger),  # where the file says it
+    Column("rows_read", BigInteger, nullable=False),
+    Column("bytes_read", BigInteger, nullable=False),
+    Column("outcomes", Text, nullable=False),  # JSON object of counts
+    Column("faults", Text, nullable=False),  # JSON list of the first faults
+    Column("error", Text),
+    Index("ix_label_uploads_received", "received_at_s"),
+)

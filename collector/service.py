@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from collector.commit import Batch, BatchWriter
 from collector.database import key_text
 from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
-from collector.labels import LabelBook, LabelEffects
+from collector.label_effects import LabelEffects, save_effects
+from collector.labels import LabelBook
 from collector.metrics import CollectorMetrics
 from collector.payloads import PayloadWriter
 from collector.ports import BatchPart, Decoder, HalfJoiner, RecordSource, WindowStatistics
@@ -113,8 +114,7 @@ class Collector:
             transaction.lock_partition(DESK)
             self._labels.sweep(transaction, states, DESK, self._clock(), effects)
             transaction.save_window_states(states.changed())
-            transaction.add_totals(DESK, effects.totals)
-            transaction.add_spans(DESK, effects.spans)
+            save_effects(transaction, DESK, effects)
         self._metrics.label_delays(effects.delays_s)
         if self._payloads is not None:
             self._payloads.sweep(self._store.payload_files())

@@ -98,16 +98,26 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What turned out to be true for one row of one inference.
 
+    The inference is named by ``request_id``, or by ``key``: a business key (an order number, say) that the monitor
+    finds in every request. ``row``: index of the row within the request; a key that is itself per row needs none.
     ``value`` None withdraws an earlier label. ``observed_at_s``: when the truth was known, seconds since the epoch.
-    ``row``: index of the row within the request.
+    ``reward``: ``value`` is a number that says how good the answer was, not what was true; the monitor says what it
+    means.
     """
 
-    request_id: str
     value: str | float | int | bool | None
     observed_at_s: float
     model: str
+    request_id: str = ""
     namespace: str = "default"
     row: int = 0
+    key: str = ""
+    reward: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What the label names its inference by."""
+        return self.request_id or self.key
 
 
 _frame_encoder = msgspec.msgpack.Encoder()
@@ -218,9 +228,9 @@ def encode_label(label: Label, event_id: str) -> KafkaMessage:
         "type": names.CE_TYPE_LABEL,
         "id": event_id,
         "source": f"/{label.namespace}/{label.model}",
-        "requestid": label.request_id,
+        "requestid": label.request_id or None,
     }
-    return KafkaMessage(_headers(attributes), label.request_id.encode(), msgspec.json.encode(label))
+    return KafkaMessage(_headers(attributes), label.subject.encode(), msgspec.json.encode(label))
 
 
 def decode_label(headers: KafkaHeaders, value: bytes) -> Label:
@@ -238,15 +248,19 @@ def label_from_json(value: bytes) -> Label:
         raise EventError("label", [str(error)]) from error
     faults = label_faults(label)
     if faults:
-        raise EventError(f"label for '{label.request_id}'", faults)
+        raise EventError(f"label for '{label.subject}'", faults)
     return label
 
 
 def label_faults(label: Label) -> list[str]:
     """Everything wrong with a label's values (its types are checked on reading)."""
     faults = []
-    if not label.request_id:
-        faults.append("request_id is empty")
+    if not label.request_id and not label.key:
+        faults.append("request_id is empty, and there is no key in its place")
+    if label.request_id and label.key:
+        faults.append(f"request_id '{label.request_id}' and key '{label.key}' are both given; one says which inference")
+    if label.reward and (label.value is None or isinstance(label.value, str)):
+        faults.append(f"value {label.value!r} is not a number, which a reward must be")
     if not label.model:
         faults.append("model is empty")
     if not 0 <= label.row < 2**31:
@@ -263,7 +277,7 @@ def label_faults(label: Label) -> list[str]:
 
 # No database column of text can hold a NUL, and no name needs one.
 _EVENT_TEXTS = ("id", "source", "model", "model_version", "request_id", "protocol", "variant", "namespace")
-_LABEL_TEXTS = ("request_id", "model", "namespace", "value")
+_LABEL_TEXTS = ("request_id", "key", "model", "namespace", "value")
 
 
 def _nul_faults(thing: InferenceEvent | Label) -> list[str]:

@@ -6,7 +6,7 @@ value and, where one is close, the valid name. ``monitor_schema()`` is the JSON 
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -36,6 +36,8 @@ Duration = Annotated[
     AfterValidator(_above_zero),
 ]
 Share = Annotated[float, Field(gt=0, lt=1)]
+#: A place in a JSON document: names, numbers in brackets, and at most one ``[*]``.
+KEY_PATH = r"^\$(?:\.[A-Za-z0-9_-]+|\[\d+\])*(?:\[\*\])?(?:\.[A-Za-z0-9_-]+|\[\d+\])*$"
 
 
 class _Part(BaseModel):
@@ -106,12 +108,61 @@ class DetectorSpec(_Part):
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
 
 
+class KeySpec(_Part):
+    """A business key by which labels may name a prediction; a text alone stands for ``column``. Give one place."""
+
+    column: str | None = Field(None, min_length=1, description="Input column that holds the key of each row.")
+    header: str | None = Field(None, min_length=1, description="Header of the request that holds its key.")
+    path: str | None = Field(
+        None,
+        pattern=KEY_PATH,
+        description="Place in the JSON of the request, such as `$.order.id`, or `$.instances[*].id` for one key a row.",
+    )
+    several: Literal["newest", "all", "refuse"] = Field(
+        "newest", description="Which of several predictions with one key a label is for, of those that are stored."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "KeySpec":
+        given = [name for name in ("column", "header", "path") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of column, header and path (found {', '.join(given) or 'none'})")
+        return self
+
+    @property
+    def per_row(self) -> bool:
+        """Every row has a key of its own; else all rows of a request share one."""
+        return self.column is not None or (self.path is not None and "[*]" in self.path)
+
+
+def _key_place(value: object) -> object:
+    return {"column": value} if isinstance(value, str) else value
+
+
 class LabelSpec(_Part):
-    """When labels come and when accuracy is final."""
+    """When labels come, what they name predictions by, and when accuracy is final."""
 
     expected_delay: Duration = Field(86400.0, description="By then most labels have arrived.")
     maturity: Duration = Field(7 * 86400.0, description="From then on a window's accuracy counts as final.")
+    mature_share: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="A window's accuracy counts as final earlier once this share of its labels is expected to have "
+        "come, by the delays seen so far.",
+    )
+    expected_share: float = Field(1.0, gt=0, le=1, description="Share of predictions that ever get a label.")
     timeout: Duration = Field(30 * 86400.0, description="Labels without a prediction are kept this long.")
+    maximum_waiting: int = Field(200_000, ge=1, description="Labels without a prediction that are kept at once.")
+    key: Annotated[KeySpec | None, BeforeValidator(_key_place, json_schema_input_type=str | KeySpec | None)] = Field(
+        None, description="Business key of predictions, as a column's name or as below."
+    )
+    reward: Literal["judgement", "label"] | None = Field(
+        None,
+        description="What a reward without truth says: `judgement`, whether the prediction was right (classification, "
+        "and its default), or `label`, that it is the true value itself.",
+    )
+    correct_from: float = Field(0.5, description="Rewards from here on judge a prediction right.")
 
 
 class PairingSpec(_Part):
@@ -230,10 +281,28 @@ class Monitor(_Part):
         for segment in self.segments:
             if types.get(segment) != "categorical":
                 raise ValueError(f"segments names '{segment}', which is not a categorical column")
+        self._labels_fit({column.name: column for column in self.columns})
         for slo in self.slos.objectives:
             if slo.kind == "correctness" and self.task == "regression" and slo.tolerance is None:
                 raise ValueError("the correctness objective of a regression needs a tolerance")
         return self
+
+    def _labels_fit(self, columns: Mapping[str, ColumnSpec]) -> None:
+        key = self.labels.key
+        if key is not None and key.column is not None:
+            if key.column not in columns:
+                raise ValueError(f"labels.key names '{key.column}', which is not an input column")
+            if columns[key.column].drift:
+                raise ValueError(f"labels.key names '{key.column}', a column with drift tests; give it drift: false")
+        if self.task == "regression" and self.labels.reward == "judgement":
+            raise ValueError("labels.reward 'judgement' is for classification; a regression's reward can be a label")
+
+    @property
+    def reward_meaning(self) -> Literal["judgement", "label"] | None:
+        """What a reward without truth says; None: nothing that this monitor knows of."""
+        if self.labels.reward is not None:
+            return self.labels.reward
+        return None if self.task == "regression" else "judgement"
 
     @property
     def name(self) -> str:

@@ -32,6 +32,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("detectors", monitors.DetectorSpec),
     ("labels", monitors.LabelSpec),
     ("pairing", monitors.PairingSpec),
+    ("labels.key", monitors.KeySpec),
     ("slos", monitors.SloSet),
     ("slos.objectives, kind: availability", monitors.AvailabilitySlo),
     ("slos.objectives, kind: latency", monitors.LatencySlo),

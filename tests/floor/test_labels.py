@@ -23,13 +23,16 @@ labels = st.builds(
     namespace=words,
     row=st.integers(0, 10**6),
 )
+keyed = st.builds(
+    Label, key=words, value=st.integers(0, 9), observed_at_s=st.floats(0, 1e9), model=words, reward=st.booleans()
+)
 
 
-@given(labels)
+@given(labels | keyed)
 def test_a_kafka_message_gives_back_the_label(label: Label) -> None:
     message = encode_label(label, "event-1")
     assert decode_label(message.headers, message.value) == label
-    assert message.key == label.request_id.encode()
+    assert message.key == (label.request_id or label.key).encode()
 
 
 def test_the_cloudevents_package_reads_our_label() -> None:
@@ -58,6 +61,9 @@ def test_a_missing_value_is_a_fault_not_a_withdrawal() -> None:
     ("change", "told"),
     [
         ({"request_id": ""}, "request_id is empty"),
+        ({"key": "order-1"}, "key 'order-1' are both given"),
+        ({"reward": True, "value": "late"}, "value 'late' is not a number, which a reward must be"),
+        ({"reward": True, "value": None}, "value None is not a number, which a reward must be"),
         ({"model": ""}, "model is empty"),
         ({"row": -1}, "row -1 is below 0"),
         ({"row": 2**31}, "row 2147483648 is above 2147483647"),

@@ -1,0 +1,116 @@
+"""How complete a window's labels are: classes of delay, and the share of labels expected by an age.
+
+Delays of labels still to come are unknown, and young windows have only short ones behind them, so that the delays seen
+so far are shorter than delays are. The estimate takes this into account, as is usual for reports that come late
+(Kalbfleisch and Lawless, 1989, "Inference based on retrospective ascertainment"; insurers call it chain ladder): the
+share of delays below a class among those up to it is taken only from windows that are old enough to show both, and
+the shares are multiplied from the longest delay down.
+
+>>> old = LabelledWindow(age_s=3 * 86400.0, delays={class_of(3600.0): 50, class_of(2 * 86400.0): 50})
+>>> young = LabelledWindow(age_s=7200.0, delays={class_of(3600.0): 40})
+>>> DelayCurve.of([old, young]).expected_by(7200.0)
+0.5
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: Delays beyond the one before (about 137 days) count as this class.
+LAST_CLASS = 48
+_POINTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledWindow:
+    """First labels of one window by class of their delay; ``age_s``: time since the window's end."""
+
+    age_s: float
+    delays: Mapping[int, int]
+
+
+def class_of(delay_s: float) -> int:
+    """The class of a delay: 0 up to a second, then two classes for every doubling.
+
+    >>> [class_of(seconds) for seconds in (0.0, 1.0, 1.2, 2.0, 60.0, 1e12)]
+    [0, 0, 1, 2, 12, 48]
+    """
+    if delay_s <= 1.0:
+        return 0
+    return min(math.ceil(2.0 * math.log2(delay_s) - 1e-9), LAST_CLASS)
+
+
+def longest_s(number: int) -> float:
+    """The longest delay of a class, in seconds.
+
+    >>> longest_s(0), longest_s(2), longest_s(12)
+    (1.0, 2.0, 64.0)
+    """
+    return float(2.0 ** (number / 2.0))
+
+
+def quantile_s(delays: Mapping[int, int], share: float) -> float | None:
+    """The delay (the longest of its class) up to which at least ``share`` of ``delays`` lie; None without any.
+
+    >>> quantile_s({0: 50, 12: 49, 20: 1}, 0.5), quantile_s({0: 50, 12: 49, 20: 1}, 0.95), quantile_s({}, 0.5)
+    (1.0, 64.0, None)
+    """
+    total = sum(delays.values())
+    seen = 0
+    for number in sorted(delays):
+        seen += delays[number]
+        if total and seen >= share * total:
+            return longest_s(number)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class DelayCurve:
+    """``shares[class]``: the share of labels whose delay is of that class or below.
+
+    ``oldest_s``: the age of the oldest window with labels; of longer delays nothing is known.
+    """
+
+    shares: tuple[float, ...]
+    oldest_s: float
+
+    @classmethod
+    def of(cls, windows: Sequence[LabelledWindow]) -> "DelayCurve":
+        """The curve that windows of any ages show together; ``oldest_s`` is 0 when none has a label."""
+        below = [0] * (LAST_CLASS + 1)
+        here = [0] * (LAST_CLASS + 1)
+        for window in windows:
+            seen = 0
+            for number in range(LAST_CLASS + 1):
+                count = window.delays.get(number, 0)
+                if window.age_s >= longest_s(number):
+                    below[number] += seen
+                    here[number] += count
+                seen += count
+        shares = [1.0] * (LAST_CLASS + 1)
+        for number in range(LAST_CLASS, 0, -1):
+            total = below[number] + here[number]
+            shares[number - 1] = shares[number] * (below[number] / total if total else 1.0)
+        oldest_s = max((window.age_s for window in windows if any(window.delays.values())), default=0.0)
+        return cls(tuple(shares), oldest_s)
+
+    def expected_by(self, age_s: float) -> float:
+        """Share of labels expected this long after their prediction, straight between the ends of the classes."""
+        if age_s <= 0.0:
+            return 0.0
+        if age_s <= 1.0:
+            return self.shares[0] * age_s
+        place = min(2.0 * math.log2(age_s), float(LAST_CLASS))
+        number = math.floor(place)
+        if number >= LAST_CLASS:
+            return self.shares[LAST_CLASS]
+        return self.shares[number] + (self.shares[number + 1] - self.shares[number]) * (place - number)
+
+    def expected_in_window(self, age_s: float, size_s: float) -> float:
+        """The same for a window that ended ``age_s`` ago: its first prediction is older by ``size_s``, its last is not.
+
+        Predictions are taken to be spread evenly over the window; before its end, over what is past of it.
+        """
+        youngest_s, oldest_s = max(age_s, 0.0), age_s + size_s
+        step_s = (oldest_s - youngest_s) / _POINTS
+        return sum(self.expected_by(youngest_s + (point + 0.5) * step_s) for point in range(_POINTS)) / _POINTS
