@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, func, select
+from sqlalchemy import Select, bindparam, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
@@ -49,11 +49,13 @@ def save_keys(transaction: Transaction, predictions: Sequence[KeyedPrediction]) 
         return
     table = schema.prediction_keys
     statement = _upsert(transaction)(table)
+    given_s = statement.excluded.time_s
+    newer_s = case((given_s > table.c.time_s, given_s), else_=table.c.time_s)
     # Sorted, as any writer does, so that two writers cannot wait for each other.
     rows = {prediction[:5]: prediction._asdict() for prediction in sorted(predictions)}
     transaction.connection.execute(
         statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={"time_s": statement.excluded.time_s}
+            index_elements=list(table.primary_key.columns), set_={"time_s": newer_s}
         ),
         list(rows.values()),
     )

@@ -61,7 +61,7 @@ def test_a_missing_value_is_a_fault_not_a_withdrawal() -> None:
     ("change", "told"),
     [
         ({"request_id": ""}, "request_id is empty"),
-        ({"key": "order-1"}, "key 'order-1' are both given"),
+        ({"key": "order-1"}, "request_id 'r' and key 'order-1' are both given"),
         ({"reward": True, "value": "late"}, "value 'late' is not a number, which a reward must be"),
         ({"reward": True, "value": None}, "value None is not a number, which a reward must be"),
         ({"model": ""}, "model is empty"),
