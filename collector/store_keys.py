@@ -54,9 +54,7 @@ def save_keys(transaction: Transaction, predictions: Sequence[KeyedPrediction]) 
     # Sorted, as any writer does, so that two writers cannot wait for each other.
     rows = {prediction[:5]: prediction._asdict() for prediction in sorted(predictions)}
     transaction.connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={"time_s": newer_s}
-        ),
+        statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_={"time_s": newer_s}),
         list(rows.values()),
     )
 
