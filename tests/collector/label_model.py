@@ -55,8 +55,9 @@ class LabelModel:
                 self.keys[place] = max(time_s, self.keys.get(place, 0.0))
 
     def join_waiting(self) -> None:
-        """Waiting labels whose predictions are there."""
-        for (request_id, key, row), (value, observed_s, received_s) in sorted(self.waiting.items()):
+        """Waiting labels whose predictions are there, those by request id first."""
+        waiting = sorted(self.waiting.items(), key=lambda item: item[0][1] != "")
+        for (request_id, key, row), (value, observed_s, received_s) in waiting:
             label = ModelLabel(request_id, key, row, value, observed_s)
             target = self.target(label)
             if target is not None:
