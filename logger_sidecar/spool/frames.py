@@ -70,7 +70,7 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
     while position < len(data):
         length = frame_length_at(data, position)
         if length is not None and position + length <= len(data):
-            end, payload = position + length, frame_at(data, position)
+            end, payload = position + length, _payload_at(data, position, length)
         else:
             end, payload = _end_of_damage(data, position, length, sealed), None
             if end < 0:
@@ -79,11 +79,7 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
         position = end
 
 
-def frame_at(data: bytes, position: int) -> bytes | None:
-    """The payload of the whole, undamaged frame that starts at ``position``; None where there is none."""
-    length = frame_length_at(data, position)
-    if length is None or position + length > len(data):
-        return None
+def _payload_at(data: bytes, position: int, length: int) -> bytes | None:
     payload = data[position + HEADER.size : position + length]
     return payload if zlib.crc32(payload) == HEADER.unpack_from(data, position)[2] else None
 
