@@ -23,6 +23,7 @@ from logger_sidecar.finishing.redaction import Redactor
 from logger_sidecar.finishing.redaction_rules import parse_rules
 from logger_sidecar.finishing.steps import finish
 from logger_sidecar.finishing.wire import Batch, Done, Outcome, Setup, decode_order, encode, receive, send
+from logger_sidecar.priority import run_behind
 
 #: Behind the recorder, which it inherits its priority from.
 _NICE = 5
@@ -89,8 +90,8 @@ def _follow_parent(parent_pid: int) -> None:
 def main() -> int:
     """The process."""
     parent_pid = os.getppid()
+    run_behind(_NICE)
     with contextlib.suppress(OSError, ValueError):
-        os.nice(_NICE)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what is to be redacted
     # Ctrl-C and SIGTERM may reach the whole group; the sidecar drains first, and needs this process for it.

@@ -4,7 +4,6 @@ It lives as long as the other end of the socket on its standard input is open, w
 proxy may be killed at any moment: what reached the socket is still written.
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from driftline.errors import DriftlineError
 from driftline.settings import load
 from logger_sidecar.finishing.finisher import FinishingProcess
 from logger_sidecar.finishing.wire import Setup
+from logger_sidecar.priority import run_behind
 from logger_sidecar.recording.event_frames import frame
 from logger_sidecar.recording.recorder_inbox import Inbox
 from logger_sidecar.recording.recorder_settings import RecorderSettings
@@ -151,8 +151,7 @@ def main() -> int:
     # The proxy decides when it is over: it closes the socket when all was handed over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
+    run_behind(_NICE)
     try:
         settings = load(RecorderSettings, "RECORDER", environ=os.environ)
         run(settings, socket.socket(fileno=0), FinishingProcess(Setup()))

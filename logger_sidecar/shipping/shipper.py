@@ -4,7 +4,6 @@ One process for all sinks, a thread and a position for each (``sink_workers``). 
 connects anew, so that certificates that were replaced are used.
 """
 
-import contextlib
 import logging
 import os
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from driftline.errors import DriftlineError, SettingsError
 from driftline.settings import load
 from logger_sidecar.admin import AdminThread, Answer, MetricsPage, Routes
+from logger_sidecar.priority import run_behind
 from logger_sidecar.self_metrics import SelfMetrics
 from logger_sidecar.shipping.meters import ShipperMeters
 from logger_sidecar.shipping.resources import resource_attributes
@@ -106,8 +106,7 @@ def main() -> int:
     """The process: settings from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
+    run_behind(_NICE)
     try:
         code = run(lambda: load(ShipperSettings, "SHIPPER", environ=os.environ))
     except SettingsError as error:

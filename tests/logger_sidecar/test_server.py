@@ -182,17 +182,17 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
 
-        def niceness() -> dict[str, int]:
+        def priorities() -> dict[str, tuple[int, int]]:
             found = {}
             for child in Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split():
                 module = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[-2].decode()
-                found[module] = os.getpriority(os.PRIO_PROCESS, int(child))
+                found[module] = (os.getpriority(os.PRIO_PROCESS, int(child)), os.sched_getscheduler(int(child)))
             return found
 
         ours = os.getpriority(os.PRIO_PROCESS, sidecar.pid)
         behind = {"recording.recorder": 5, "shipping.shipper": 10}
-        expected = {f"logger_sidecar.{name}": min(19, ours + steps) for name, steps in behind.items()}
-        wait_for(lambda: niceness() == expected)
+        expected = {f"logger_sidecar.{name}": (min(19, ours + steps), os.SCHED_BATCH) for name, steps in behind.items()}
+        wait_for(lambda: priorities() == expected)
     upstream.close()
 
 
