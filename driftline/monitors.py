@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from driftline.durations import parse_duration
 from driftline.errors import MonitorError
+from driftline.payload_paths import parse_path
 
 Task = Literal["binary", "multiclass", "regression"]
 Severity = Literal["page", "ticket"]
@@ -40,6 +41,27 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 KEY_PATH = r"^\$(?:\.[A-Za-z0-9_-]+|\[\d+\])*(?:\[\*\])?(?:\.[A-Za-z0-9_-]+|\[\d+\])*$"
 
 
+def _a_path(text: str) -> str:
+    parse_path(text)
+    return text
+
+
+#: See ``driftline.payload_paths``.
+Path = Annotated[str, AfterValidator(_a_path)]
+#: What a text, a vector, a list or an image can be watched as; ``docs/codecs.md`` says how each is found.
+NumericFeature = Literal[
+    "characters", "words", "tokens", "bytes", "count", "dimension", "norm", "mean", "deviation", "smallest", "largest",
+    "width", "height", "brightness", "contrast",
+]  # fmt: skip
+CategoricalFeature = Literal["language", "script", "image_format"]
+Feature = Literal[NumericFeature, CategoricalFeature]
+#: Types of tensors; see https://github.com/kserve/open-inference-protocol, and BF16 of Triton.
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64",
+    "BYTES",
+]  # fmt: skip
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,9 +76,22 @@ class ColumnSpec(_Part):
     maximum: float | None = Field(None, description="Largest valid number.")
     allowed: tuple[str, ...] | None = Field(None, description="The only valid categories.")
     drift: bool = Field(True, description="False keeps the column out of drift tests.")
+    source: Path | None = Field(
+        None,
+        alias="from",
+        description="Where the value is, when it is not the field or tensor of the column's name: `features[3]`, "
+        "`messages[-1].content`, `response.answer`, `event.ttft_ms`. Without `response.` or `event.`: in the request.",
+    )
+    feature: Feature | None = Field(
+        None,
+        alias="as",
+        description="What is watched of a text, vector, list or image, such as `characters` or `norm`.",
+    )
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> "ColumnSpec":
+        if self.feature is not None and (self.feature in _CATEGORICAL_FEATURES) != (self.type == "categorical"):
+            raise ValueError(f"as: {self.feature} makes {_kind_of(self.feature)} of it, and type is {self.type}")
         if self.type == "numeric" and self.allowed is not None:
             raise ValueError("allowed is for categorical columns; numeric ones have minimum and maximum")
         if self.type == "categorical" and not self.minimum is self.maximum is None:
@@ -66,12 +101,30 @@ class ColumnSpec(_Part):
         return self
 
 
+_CATEGORICAL_FEATURES = frozenset(get_args(CategoricalFeature))
+
+
+def _kind_of(feature: str) -> str:
+    return "a category" if feature in _CATEGORICAL_FEATURES else "a number"
+
+
 class PredictionSpec(_Part):
     """Where the answer is in the response: output tensor names (or response keys)."""
 
     column: str = Field("prediction", description="Output with the predicted class or number.")
     score: str | None = Field(None, description="Output with the probability of the positive class (binary).")
     positive: str = Field("1", description="The positive class (binary).")
+    source: Path | None = Field(
+        None, alias="from", description="Where the prediction is, as for a column; unless it says so, in the response."
+    )
+    feature: Feature | None = Field(None, alias="as", description="What is watched of it, as for a column.")
+    score_from: Path | None = Field(None, description="Where the score is, as for a column; in the response.")
+
+    @model_validator(mode="after")
+    def _score_has_a_name(self) -> "PredictionSpec":
+        if self.score_from is not None and self.score is None:
+            raise ValueError("score_from needs score, the name that it goes by")
+        return self
 
 
 class ReferenceSpec(_Part):
@@ -254,6 +307,12 @@ class Monitor(_Part):
     task: Task
     columns: tuple[ColumnSpec, ...] = Field(min_length=1)
     prediction: PredictionSpec = PredictionSpec()
+    tensors: dict[str, tuple[str, ...]] = Field(
+        {}, description="Inputs with several values per row, and the column of each of these values, in order."
+    )
+    raw_datatype: Datatype | None = Field(
+        None, description="Type of a request that is one raw tensor without JSON (Triton's binary form, header 0)."
+    )
     segments: tuple[str, ...] = Field((), description="Categorical columns whose every value is watched apart.")
     maximum_segments: int = Field(
         20, ge=1, description="Values watched apart per segment column; others count only in all rows."
@@ -277,6 +336,8 @@ class Monitor(_Part):
         for output in (self.prediction.column, self.prediction.score):
             if output in names:
                 raise ValueError(f"prediction names '{output}', which is an input column")
+        self._check_outputs()
+        self._check_tensors()
         types = {column.name: column.type for column in self.columns}
         for segment in self.segments:
             if types.get(segment) != "categorical":
@@ -303,6 +364,26 @@ class Monitor(_Part):
         if self.labels.reward is not None:
             return self.labels.reward
         return None if self.task == "regression" else "judgement"
+
+    def _check_outputs(self) -> None:
+        feature = self.prediction.feature
+        if feature is not None and (feature in _CATEGORICAL_FEATURES) != (self.task != "regression"):
+            raise ValueError(f"prediction.as: {feature} makes {_kind_of(feature)} of it, and task is {self.task}")
+
+    def _check_tensors(self) -> None:
+        known = {column.name: column for column in self.columns}
+        held: dict[str, str] = {}
+        for tensor, names in self.tensors.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"tensors.{tensor} names '{name}', which is not a column{_did_you_mean(name, [*known])}"
+                    )
+                if name in held:
+                    raise ValueError(f"tensors.{tensor} names '{name}', which is in tensors.{held[name]} already")
+                if known[name].source is not None or known[name].feature is not None:
+                    raise ValueError(f"tensors.{tensor} names '{name}', which says itself where it is from")
+                held[name] = tensor
 
     @property
     def name(self) -> str:
@@ -344,7 +425,7 @@ def parse_monitor(text: str, file: str) -> Monitor:
 
 def dump_monitor(monitor: Monitor) -> str:
     """The monitor as YAML that :func:`parse_monitor` reads back to an equal monitor; defaults left out."""
-    data = monitor.model_dump(mode="json", exclude_defaults=True)
+    data = monitor.model_dump(mode="json", exclude_defaults=True, by_alias=True)
     for slo, dumped in zip(monitor.slos.objectives, data.get("slos", {}).get("objectives", ()), strict=False):
         dumped["kind"] = slo.kind
     text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
@@ -389,6 +470,10 @@ def _fault(error: dict[str, Any]) -> str:
         kinds = [str(tag).strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
         tag = str(error["ctx"]["tag"])
         return f"{path}.kind: must be one of {', '.join(kinds)} (found '{tag}'){_did_you_mean(tag, kinds)}"
+    if kind == "literal_error" and isinstance(error["input"], str):
+        valid = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
+        found = error["input"][:_LONGEST_SHOWN]
+        return f"{path}: must be one of {', '.join(valid)} (found '{found}'){_did_you_mean(found, valid)}"
     message = _PLAIN.get(kind) or str(error["msg"]).removeprefix("Value error, ")
     message = re.sub(r"^\w+ should", "must", message)
     value = repr(error.get("input"))
@@ -412,7 +497,7 @@ def _fields_beside(location: Sequence[str | int]) -> list[str]:
             parts = [inner for part in parts for inner in _parts_in(part.model_fields[str(step)].annotation)]
         elif isinstance(step, str):  # the kind of an objective
             parts = [part for part in parts if step in get_args(part.model_fields["kind"].annotation)]
-    return sorted({field for part in parts for field in part.model_fields})
+    return sorted({field.alias or name for part in parts for name, field in part.model_fields.items()})
 
 
 def _parts_in(annotation: Any) -> list[type[BaseModel]]:

@@ -70,7 +70,10 @@ def _spell(name: str, row: int, value: object) -> str | None:
         return _spell_float(value)
     if isinstance(value, str):
         return value
-    raise DecodeError(reasons.WRONG_TYPE, f"column '{name}' has {_shown(value)} in row {row}, which is not a category")
+    if isinstance(value, bytes):
+        # Bytes that are no UTF-8 stay apart from each other as \\xNN.
+        return value.decode("utf-8", "backslashreplace")
+    raise DecodeError(reasons.WRONG_TYPE, f"column '{name}' has {shown(value)} in row {row}, which is not a category")
 
 
 def _spell_float(value: float) -> str | None:
@@ -93,12 +96,13 @@ def _not_a_number(name: str, values: Values) -> DecodeError:
                 continue
         except (ValueError, TypeError, OverflowError):
             pass
-        detail = f"column '{name}' has {_shown(value)} in row {row}, which is not a number"
+        detail = f"column '{name}' has {shown(value)} in row {row}, which is not a number"
         return DecodeError(reasons.WRONG_TYPE, detail)
     return DecodeError(reasons.WRONG_TYPE, f"column '{name}' has values that are not numbers")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as messages show it: short, whatever it is."""
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
     if isinstance(value, int):

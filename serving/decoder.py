@@ -1,5 +1,6 @@
 """From one inference event to the columns its monitor names: the collector's ``Decoder``.
 
+<<<<<<< HEAD
 The format is found in the content; the event's protocol only says what to try first. What each column is taken from:
 
 * *inputs*: a tensor (or a row's field) of the column's name with one value per row; or, when no name fits, the only
@@ -12,22 +13,20 @@ An answer outside 200-299, or with a gRPC error, is a batch of no rows: nothing 
 answer, the rows have inputs and no prediction.
 
 ``decode`` raises nothing but DecodeError, whose reasons are in ``serving.reasons``.
+=======
+It is ``serving.decode_many`` for a single event. What each column is taken from: ``serving.extraction``; how a format
+is recognised: ``serving.recognition``.
+>>>>>>> ec4e51d (Codecs are found by content, one file each; columns may come from any place in a payload, and be features of texts, vectors and images)
 """
 
-from collections.abc import Mapping
-
-import numpy as np
-
-from driftline.columns import ColumnBatch, NumericColumn
-from driftline.errors import DecodeError
+from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
-from serving import column_values, reasons
-from serving.payloads import request_tensors, response_tensors
-from serving.tensors import Tensor, Values
+from serving.decode_many import decode_many
 
 
 def decode(event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
+<<<<<<< HEAD
     """The rows of one inference; see the module's docstring. Raises DecodeError."""
     if not event.answer_unknown and (not 200 <= event.status_code < 300 or event.grpc_status):
         return ColumnBatch(0)
@@ -163,3 +162,10 @@ def _list(names: Mapping[str, str]) -> str:
 
 def _longest(event: InferenceEvent) -> int:
     return max(len(event.request.body), len(event.response.body))
+=======
+    """The rows of one inference; raises nothing but DecodeError, whose reasons are in ``serving.reasons``."""
+    batch = decode_many([event], monitor)
+    for _place, fault in batch.faults:
+        raise fault
+    return batch.columns
+>>>>>>> ec4e51d (Codecs are found by content, one file each; columns may come from any place in a payload, and be features of texts, vectors and images)

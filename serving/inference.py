@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 
 from driftline.errors import DecodeError, DriftlineError
-from serving import json_body, reasons, v1, v2, v2_binary
+from serving import json_body, reasons
+from serving.codecs import v1, v2_binary, v2_json
 from serving.errors import ModelFailedError
 from serving.json_body import NotThisFormat
 from serving.repository import Model
@@ -30,7 +31,7 @@ def infer_v2(model: Model, body: bytes, binary_header: str | None) -> Answer:
     """
     text, tail = (body, memoryview(b"")) if binary_header is None else v2_binary.split(body, binary_header)
     try:
-        request = v2.parse_request(text)
+        request = v2_json.parse_request(text)
     except NotThisFormat as fault:
         raise DecodeError(reasons.MALFORMED, f"the request breaks the V2 protocol: {fault}") from fault
     tensors = v2_binary.tensors(request.inputs, tail)
@@ -65,7 +66,7 @@ def _predict(model: Model, tensors: Sequence[Tensor]) -> list[Tensor]:
         raise ModelFailedError(f"model '{model.name}' failed: {type(error).__name__}: {error}") from error
 
 
-def _requested(outputs: Sequence[Tensor], request: v2.Request) -> list[tuple[Tensor, bool]]:
+def _requested(outputs: Sequence[Tensor], request: v2_json.Request) -> list[tuple[Tensor, bool]]:
     # Triton's clients ask for all outputs as raw bytes once, or for each output alone.
     binary = bool((request.parameters or {}).get("binary_data_output", False))
     if not request.outputs:

@@ -9,6 +9,7 @@ from driftline.errors import DecodeError
 from serving import reasons
 
 T = TypeVar("T")
+_any = msgspec.json.Decoder()
 
 
 class NotThisFormat(Exception):  # noqa: N818 - an answer to "is it this format?", never seen by a caller of the room
@@ -29,8 +30,17 @@ def read(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise NotThisFormat(str(error)) from error
 
 
+def read_any(body: bytes) -> Any:
+    """The body as whatever JSON it is; raises DecodeError when it is none."""
+    try:
+        return _any.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _read_lenient(body, error)
+
+
 def _read_lenient(body: bytes, fault: Exception) -> Any:
-    if b"NaN" in body or b"Infinity" in body:
+    # A number beyond float64 is infinite to Python and a fault to msgspec.
+    if b"NaN" in body or b"Infinity" in body or isinstance(fault, msgspec.ValidationError):
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:

@@ -39,11 +39,11 @@ Values: TypeAlias = list[Any] | NDArray[Any]
 
 
 # A msgspec Struct, not a dataclass: fourteen are made per event, and it is several times cheaper to make.
-class Tensor(msgspec.Struct, frozen=True):
+class Tensor(msgspec.Struct, frozen=True, gc=False):
     """A named tensor.
 
     ``datatype`` is empty where the protocol names none (V1). ``values`` are flat, in row-major order; their number is
-    the product of ``shape``. BYTES are ``str`` in a list.
+    the product of ``shape``. BYTES are ``str`` in a list, or ``bytes`` where they are no UTF-8.
     """
 
     name: str
@@ -126,8 +126,8 @@ def _check_multiple(name: str, datatype: str, raw: bytes, size: int) -> None:
         )
 
 
-def _read_texts(name: str, raw: bytes) -> list[str]:
-    texts: list[str] = []
+def _read_texts(name: str, raw: bytes) -> list[str | bytes]:
+    texts: list[str | bytes] = []
     place = 0
     while place < len(raw):
         if place + 4 > len(raw):
@@ -135,7 +135,14 @@ def _read_texts(name: str, raw: bytes) -> list[str]:
         end = place + 4 + int.from_bytes(raw[place : place + 4], "little")
         if end > len(raw):
             raise DecodeError(reasons.MALFORMED, f"tensor '{name}' ends within element {len(texts)}")
-        # Bytes that are no UTF-8 stay apart from each other as \xNN.
-        texts.append(raw[place + 4 : end].decode("utf-8", "backslashreplace"))
+        texts.append(text_or_bytes(raw[place + 4 : end]))
         place = end
     return texts
+
+
+def text_or_bytes(raw: bytes) -> str | bytes:
+    """An element of a BYTES tensor: text where it is UTF-8, else the bytes themselves (an image, say)."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

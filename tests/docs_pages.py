@@ -98,7 +98,7 @@ def _first_sentence(part: type[BaseModel]) -> str:
 
 
 def _field_row(name: str, field: FieldInfo) -> str:
-    return f"| `{name}` | {_default(name, field)} | {field.description or _meaning(name)} |"
+    return f"| `{field.alias or name}` | {_default(name, field)} | {field.description or _meaning(name)} |"
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -113,6 +113,8 @@ def _default(name: str, field: FieldInfo) -> str:
         return f"`{format_duration(value)}`"
     if isinstance(value, tuple):
         return f"`[{', '.join(value)}]`"
+    if value == {}:
+        return "`{}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if value != "" else "empty"

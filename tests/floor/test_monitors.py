@@ -179,7 +179,7 @@ def test_all_faults_of_a_file_come_together() -> None:
     for part in (
         "model: is required",
         "modell: is not known",
-        "task: must be 'binary'",
+        "task: must be one of binary",
         "windows.size",
         "minimum_rows",
     ):

@@ -214,10 +214,10 @@ def refused(found: pytest.ExceptionInfo[DecodeError], reason: str, *words: str) 
     ("request_content", "response", "reason", "words"),
     [
         (b"", V2_RESPONSE, reasons.UNSUPPORTED_FORMAT, ["request", "0 bytes"]),
-        (b"\x00\x00\x00\x00\x05grpc!", V2_RESPONSE, reasons.UNSUPPORTED_FORMAT, ["request"]),
+        (b"\x00\x00\x00\x00\x05grpc!", V2_RESPONSE, reasons.MALFORMED, ["request", "V2"]),
         (b'{"inputs": [', V2_RESPONSE, reasons.MALFORMED, ["JSON"]),
         (b'{"a": 1}', V2_RESPONSE, reasons.UNSUPPORTED_FORMAT, ["instances", "inputs", "a"]),
-        ({"messages": []}, V2_RESPONSE, reasons.UNSUPPORTED_FORMAT, ["messages"]),
+        ({"questions": []}, V2_RESPONSE, reasons.UNSUPPORTED_FORMAT, ["questions"]),
         ({"inputs": [{"name": "age", "datatype": "FP64"}]}, V2_RESPONSE, reasons.MALFORMED, ["shape", "inputs[0]"]),
         ({"inputs": [tensor("age", [1, 2], shape=[3])]}, V2_RESPONSE, reasons.SHAPE_MISMATCH, ["age", "[3]", "2"]),
         ({"inputs": [tensor("age", ["old"])]}, NO_ANSWER, reasons.WRONG_TYPE, ["age", "'old'", "row 0"]),
@@ -277,7 +277,9 @@ def test_shared_memory_is_not_observable() -> None:
         (gzip.compress(b"{}", mtime=0)[:-5], "gzip", reasons.MALFORMED),
         (b"\x1f\x8bnothing", None, reasons.MALFORMED),
         (b"abc", "deflate", reasons.MALFORMED),
-        (b"abc", "br", reasons.UNSUPPORTED_FORMAT),
+        (b"abc", "lzma", reasons.UNSUPPORTED_FORMAT),
+        (b"abc", "br", reasons.MALFORMED),
+        (b"abc", "zstd", reasons.MALFORMED),
         (gzip.compress(bytes(65 * 1024 * 1024), mtime=0), "gzip", reasons.TOO_LARGE),
     ],
 )

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from driftline.errors import DecodeError
-from serving import reasons, v2
+from serving import reasons
+from serving.codecs import v2_json
 from serving.tensors import Tensor, read_raw, write_raw
 
 #: Texts (possessive, so that a missing quote costs one pass and no more) and brackets.
@@ -47,14 +48,14 @@ def json_length(body: bytes) -> int:
     raise DecodeError(reasons.MALFORMED, "the body is not JSON: it ends before its first object does")
 
 
-def tensors(parts: Sequence[v2.JsonTensor], tail: memoryview) -> list[Tensor]:
+def tensors(parts: Sequence[v2_json.JsonTensor], tail: memoryview) -> list[Tensor]:
     """The tensors of a request or response whose raw data are in ``tail``, in order; raises DecodeError."""
     result = []
     place = 0
     for part in parts:
         size = _binary_size(part)
         if size is None:
-            result.append(v2.to_tensor(part))
+            result.append(v2_json.to_tensor(part))
             continue
         if place + size > len(tail):
             raise DecodeError(
@@ -83,8 +84,8 @@ def write_response(
             head = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
             outputs.append({**head, "parameters": {"binary_data_size": len(raws[-1])}})
         else:
-            outputs.append(v2.output(tensor))
-    text = v2.write_response(model_name, model_version, request_id, outputs)
+            outputs.append(v2_json.output(tensor))
+    text = v2_json.write_response(model_name, model_version, request_id, outputs)
     return (b"".join((text, *raws)), len(text)) if raws else (text, None)
 
 
@@ -98,7 +99,7 @@ def _header_length(header: str, body_bytes: int) -> int:
     return int(header)
 
 
-def _binary_size(part: v2.JsonTensor) -> int | None:
+def _binary_size(part: v2_json.JsonTensor) -> int | None:
     if part.parameters is None:
         return None
     size = part.parameters.get("binary_data_size")

@@ -1,4 +1,4 @@
-"""The V1 protocol of TensorFlow Serving and KServe: ``instances`` or ``inputs`` in, ``predictions`` out.
+"""The V1 protocol of KServe: ``instances`` (or ``inputs``) in, ``predictions`` out, row by row.
 
 Rows come as scalars, lists or objects. They are read into tensors without a datatype: one per field when rows have
 named fields, else a single one without a name.
@@ -14,6 +14,8 @@ import msgspec
 
 from driftline.errors import DecodeError
 from serving import reasons
+from serving.codecs import tf_serving
+from serving.codecs.tf_serving import plain_value, plain_values
 from serving.tensors import Tensor
 
 #: Name of the tensor made of rows that name nothing.
@@ -24,14 +26,14 @@ def request_tensors(document: Mapping[str, Any], wanted: Collection[str]) -> lis
     """The tensors of a request; of named fields only the ``wanted``. Raises DecodeError."""
     if "instances" in document:
         return rows_to_tensors("instances", document["instances"], wanted)
-    return _columns_or_rows("inputs", document["inputs"], wanted)
+    return columns_or_rows("inputs", document["inputs"], wanted)
 
 
 def response_tensors(document: Mapping[str, Any], wanted: Collection[str]) -> list[Tensor]:
     """The tensors of a response; of named fields only the ``wanted``. Raises DecodeError."""
     if "predictions" in document:
-        return _columns_or_rows("predictions", document["predictions"], wanted)
-    return _columns_or_rows("outputs", document["outputs"], wanted)
+        return columns_or_rows("predictions", document["predictions"], wanted)
+    return columns_or_rows("outputs", document["outputs"], wanted)
 
 
 def rows_to_tensors(field: str, rows: object, wanted: Collection[str]) -> list[Tensor]:
@@ -55,28 +57,32 @@ def write_response(predictions: Sequence[Any]) -> bytes:
     return msgspec.json.encode({"predictions": predictions})
 
 
-def _columns_or_rows(field: str, content: object, wanted: Collection[str]) -> list[Tensor]:
-    if not isinstance(content, dict):
-        return rows_to_tensors(field, content, wanted)
-    result = []
-    for name in wanted:
-        values = content.get(name)
-        if values is None:
-            continue
-        if not isinstance(values, list):
-            raise DecodeError(reasons.MALFORMED, f"{field}.{name} is {_kind(values)}, not a list of values")
-        result.append(Tensor(name, "", (len(values),), _unwrap(values)))
-    return result
+def columns_or_rows(field: str, content: object, wanted: Collection[str]) -> list[Tensor]:
+    """Columns by name where ``content`` is an object, as TensorFlow Serving has them, else rows."""
+    if isinstance(content, dict):
+        return tf_serving.columns(field, content, wanted)
+    return rows_to_tensors(field, content, wanted)
 
 
 def _from_objects(field: str, rows: list[Any], wanted: Collection[str]) -> list[Tensor]:
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _mixed(field, index, row, "an object")
-    present = set(wanted).intersection(*([set().union(*rows)] if len(rows) > 1 else [rows[0]]))
-    return [
-        Tensor(name, "", (len(rows),), _unwrap([row.get(name) for row in rows])) for name in wanted if name in present
-    ]
+    present = set(rows[0]) if len(rows) == 1 else set().union(*rows)
+    found = [name for name in wanted if name in present]
+    if not found and len(present) == 1:
+        return _from_only_field(field, rows, *present)
+    return [Tensor(name, "", (len(rows),), plain_values([row.get(name) for row in rows])) for name in found]
+
+
+def _from_only_field(field: str, rows: list[Any], name: str) -> list[Tensor]:
+    # SageMaker's {"features": [...]}, or bytes of TensorFlow ({"b64": ...}): the row itself, in a wrapping.
+    if name == "b64":
+        return [Tensor(UNNAMED, "", (len(rows),), [plain_value(row) for row in rows])]
+    values = [row.get(name) for row in rows]
+    if all(isinstance(value, list | dict) for value in values):
+        return rows_to_tensors(f"{field}[].{name}", values, ())
+    return []
 
 
 def _from_lists(field: str, rows: list[Any]) -> Tensor:
@@ -89,13 +95,6 @@ def _from_lists(field: str, rows: list[Any]) -> Tensor:
             raise DecodeError(reasons.SHAPE_MISMATCH, f"{field}[{index}] has {len(row)} values, {field}[0] has {width}")
         flat.extend(row)
     return Tensor(UNNAMED, "", (len(rows), width), flat)
-
-
-def _unwrap(values: list[Any]) -> list[Any]:
-    # TensorFlow models take each field as a list of one.
-    if values and type(values[0]) is list:
-        return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
-    return values
 
 
 def _mixed(field: str, index: int, row: object, expected: str) -> DecodeError:

@@ -15,7 +15,8 @@ from serving.tensors import BYTES, Tensor, check_count, flatten
 Parameters = dict[str, Any]
 
 
-class JsonTensor(msgspec.Struct):
+# None of these can be part of a cycle: the collector of cycles need not look at the thousands of one batch.
+class JsonTensor(msgspec.Struct, gc=False):
     """A tensor as the JSON has it; ``data`` is absent when its bytes follow the JSON or lie in shared memory."""
 
     name: str
@@ -25,14 +26,14 @@ class JsonTensor(msgspec.Struct):
     data: list[Any] | None = None
 
 
-class RequestedOutput(msgspec.Struct):
+class RequestedOutput(msgspec.Struct, gc=False):
     """An output the client asks for."""
 
     name: str
     parameters: Parameters | None = None
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, gc=False):
     """The JSON of an inference request."""
 
     inputs: list[JsonTensor]
@@ -41,7 +42,7 @@ class Request(msgspec.Struct):
     outputs: list[RequestedOutput] | None = None
 
 
-class Response(msgspec.Struct):
+class Response(msgspec.Struct, gc=False):
     """The JSON of an inference response."""
 
     outputs: list[JsonTensor]

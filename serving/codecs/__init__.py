@@ -1,0 +1,1 @@
+"""Codecs: bytes of one half of an inference in, tensors out; one file for each format."""

@@ -1,0 +1,31 @@
+"""The language of a text, by py3langid (extra ``texts``): the one place that knows the library."""
+
+import functools
+import importlib
+from typing import Any
+
+from driftline.errors import DecodeError
+from serving import reasons
+
+#: So many characters say the language of a text; more cost time and change nothing.
+_LOOKED_AT = 4000
+
+
+def language(text: str) -> str | None:
+    """ISO 639-1 code of the most likely of 97 languages; None for a text without letters. Raises DecodeError."""
+    beginning = text[:_LOOKED_AT]
+    if not any(map(str.isalpha, beginning)):
+        return None
+    return str(_identifier().classify(beginning)[0])
+
+
+@functools.cache
+def _identifier() -> Any:
+    # By name and not at the top: few need it, and it takes a quarter of a second and 20 MB.
+    try:
+        module = importlib.import_module("py3langid.langid")
+    except ImportError as error:
+        raise DecodeError(
+            reasons.UNSUPPORTED_FORMAT, "as: language needs py3langid; install driftline with the extra 'texts'"
+        ) from error
+    return module.LanguageIdentifier.from_pickled_model(module.MODEL_FILE)

@@ -1,0 +1,214 @@
+"""Events whose tensors have the same names and shapes, taken together: their values become columns in one go.
+
+The values of such events are put one behind the other as they are read, so that NumPy is called once per column and
+group instead of once per column and event, and so that nothing is kept of an event but its values.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.columns import ColumnBatch
+from driftline.events import InferenceEvent
+from driftline.payload_paths import EVERY
+from serving import json_body
+from serving.codecs.reading import ABSENT, Reading
+from serving.extraction import (
+    Columns,
+    SplitError,
+    add_held,
+    add_named,
+    add_only_input,
+    add_outputs,
+    add_target,
+    by_name,
+    find_target,
+)
+from serving.plan import Plan, Target
+from serving.row_values import from_document
+from serving.tensors import Tensor, Values
+
+
+class Part(NamedTuple):
+    """Rows of some events, one event under the other: the events' places, each one's rows, and the columns."""
+
+    places: Sequence[int]
+    counts: NDArray[np.intp]
+    columns: ColumnBatch
+
+
+class Stack:
+    """A tensor of many events, one under the other."""
+
+    __slots__ = ("_arrays", "_like", "rows", "values")
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        #: Each event's rows; the values of all of them where they came in lists.
+        self.rows: list[int] = []
+        self.values: list[Any] = []
+        self._arrays: list[NDArray[Any]] = []
+
+    def add(self, tensor: Tensor) -> None:
+        """The next event's tensor, of the same name and inner shape."""
+        self.rows.append(tensor.rows)
+        if isinstance(tensor.values, np.ndarray):
+            self._arrays.append(tensor.values)
+        else:
+            self.values += tensor.values
+
+    def tensor(self) -> Tensor:
+        """All of it as one tensor."""
+        like = self._like
+        values: Values = self.values
+        if isinstance(like.values, np.ndarray):
+            values = self._arrays[0] if len(self._arrays) == 1 else np.concatenate(self._arrays)
+        return Tensor(like.name, like.datatype, (sum(self.rows), *like.shape[1:]), values)
+
+
+class Group:
+    """Events that are read together; see the module's docstring.
+
+    ``readings`` are kept only where the plan may look into documents.
+    """
+
+    def __init__(self, request: Reading, response: Reading, plan: Plan) -> None:
+        self.places: list[int] = []
+        self.requests = [Stack(tensor) for tensor in request.tensors]
+        self.responses = [Stack(tensor) for tensor in response.tensors]
+        self._plan = plan
+        self._loose = (request.loose, response.loose)
+        self._readings: list[tuple[Reading, Reading]] = []
+
+    def add(self, place: int, request: Reading, response: Reading) -> None:
+        """The next event."""
+        self.places.append(place)
+        for stack, tensor in zip(self.requests, request.tensors, strict=True):
+            stack.add(tensor)
+        for stack, tensor in zip(self.responses, response.tensors, strict=True):
+            stack.add(tensor)
+        if self._plan.targets:
+            self._readings.append((request, response))
+
+    def note(self, place: int, event: InferenceEvent | None) -> None:
+        """The next event, whose values are in the stacks already; ``event`` where its documents may be looked into."""
+        self.places.append(place)
+        if event is not None:
+            self._readings.append(
+                (Reading("v2", [], text=event.request.body), Reading("v2", [], text=event.response.body))
+            )
+
+    def part(self, events: Sequence[InferenceEvent]) -> Part:
+        """The columns of all its events; raises DecodeError, or SplitError where they must be looked at apart."""
+        plan = self._plan
+        requests = [stack.tensor() for stack in self.requests]
+        responses = [stack.tensor() for stack in self.responses]
+        asked, answered = by_name(requests, plan.request.names), by_name(responses, plan.response.names)
+        columns = Columns()
+        is_found = add_held(columns, asked, plan)
+        is_found = add_named(columns, asked, plan) or is_found
+        is_found = self._add_targets(columns, asked, answered, events) or is_found
+        if not is_found:
+            add_only_input(columns, requests, plan, loose=self._loose[0])
+        add_outputs(columns, responses, answered, plan, self._counts(columns), loose=self._loose[1])
+        return Part(self.places, self._counts(columns), columns.batch())
+
+    def _add_targets(
+        self,
+        columns: Columns,
+        asked: Mapping[str, Tensor],
+        answered: Mapping[str, Tensor],
+        events: Sequence[InferenceEvent],
+    ) -> bool:
+        late = []
+        is_found = False
+        for target in self._plan.targets:
+            found = {"request": asked, "response": answered}.get(target.half)
+            tensor = None if found is None else find_target(target, found)
+            if tensor is None:
+                late.append(target)
+            else:
+                add_target(columns, target, tensor)
+                is_found = True
+        # Lists with a value per row first: where there is nothing else, they say how many rows there are.
+        late.sort(key=lambda target: target.path is None or EVERY not in target.path.steps)
+        for target in late:
+            is_found = self._add_late(columns, target, events) or is_found
+        return is_found
+
+    def _add_late(self, columns: Columns, target: Target, events: Sequence[InferenceEvent]) -> bool:
+        """A column from the documents of the events, or from what was measured; whether any event has a value."""
+        found = [
+            _late_value(target, events[place], *readings)
+            for place, readings in zip(self.places, self._readings, strict=True)
+        ]
+        if all(each is None for each in found):
+            return False
+        counts = self._counts(columns)
+        lengths = np.array([len(each[0]) if each and each[1] else -1 for each in found], np.intp)
+        if columns.rows < 0 and (lengths >= 0).all():
+            counts = columns.counts = lengths
+        elif bool(((lengths >= 0) & (lengths != counts)).any()) and len(found) > 1:
+            raise SplitError
+        values: list[Any] = []
+        for each, rows in zip(found, counts.tolist(), strict=True):
+            if each is None:
+                values.extend([None] * rows)
+            else:
+                values.extend(each[0] if each[1] else each[0] * rows)
+        add_target(columns, target, Tensor(target.name, "", (len(values),), values))
+        return True
+
+    def _counts(self, columns: Columns) -> NDArray[np.intp]:
+        """The rows of each event; one each where there is no column yet. Raises SplitError where they are not told."""
+        if columns.counts is not None:
+            return columns.counts
+        events = len(self.places)
+        if events == 1 or columns.rows < 0:
+            return np.full(events, max(columns.rows, 1) if events == 1 and columns.rows else 1, np.intp)
+        # All tensors of an event have the same rows, or all events have the same ones: any tensor with this sum tells.
+        for stack in (*self.requests, *self.responses):
+            if sum(stack.rows) == columns.rows:
+                columns.counts = np.array(stack.rows, np.intp)
+                return columns.counts
+        raise SplitError
+
+
+def signature(request: Reading, response: Reading) -> Any:
+    """What events have in common whose values may be put one under the other."""
+    tensors = [*request.tensors, *response.tensors]
+    kinds = [(tensor.name, tensor.shape[1:], _kind(tensor)) for tensor in tensors]
+    rows = [tensor.rows for tensor in tensors]
+    # Where the tensors of an event have different rows, only events with the very same ones go together: sums over
+    # events must not hide that an event's own do not fit.
+    told = () if len(set(rows)) < 2 else tuple(rows)
+    return tuple(kinds), len(request.tensors), request.loose, response.loose, told
+
+
+def _kind(tensor: Tensor) -> str:
+    return tensor.values.dtype.str if isinstance(tensor.values, np.ndarray) else ""
+
+
+def _late_value(
+    target: Target, event: InferenceEvent, request: Reading, response: Reading
+) -> tuple[list[Any], bool] | None:
+    if target.path is None:
+        return None
+    if target.half == "event":
+        return [_measured(event, str(target.path.steps[0]))], False
+    document = document_of(request if target.half == "request" else response)
+    return None if document is ABSENT else from_document(document, target.path.steps)
+
+
+def _measured(event: InferenceEvent, name: str) -> float:
+    sizes = {"request_bytes": event.request, "response_bytes": event.response}
+    return float(len(sizes[name].body)) if name in sizes else float(getattr(event, name))
+
+
+def document_of(reading: Reading) -> Any:
+    """The document of a half, read now where it was not needed before."""
+    if reading.document is ABSENT and reading.text:
+        reading.document = json_body.read_any(reading.text)
+    return reading.document
