@@ -16,16 +16,15 @@ def language(text: str) -> str | None:
     beginning = text[:_LOOKED_AT]
     if not any(map(str.isalpha, beginning)):
         return None
-    return str(_identifier().classify(beginning)[0])
+    return str(_library().classify(beginning)[0])
 
 
 @functools.cache
-def _identifier() -> Any:
-    # By name and not at the top: few need it, and it takes a quarter of a second and 20 MB.
+def _library() -> Any:
+    # By name and not at the top: few need it, and its model takes a quarter of a second and 20 MB.
     try:
-        module = importlib.import_module("py3langid.langid")
+        return importlib.import_module("py3langid")
     except ImportError as error:
         raise DecodeError(
             reasons.UNSUPPORTED_FORMAT, "as: language needs py3langid; install driftline with the extra 'texts'"
         ) from error
-    return module.LanguageIdentifier.from_pickled_model(module.MODEL_FILE)
