@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from driftline.durations import parse_duration
 from driftline.errors import MonitorError
+from driftline.features import Datatype, Feature, feature_fault
 from driftline.payload_paths import parse_path
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -48,18 +49,6 @@ def _a_path(text: str) -> str:
 
 #: See ``driftline.payload_paths``.
 Path = Annotated[str, AfterValidator(_a_path)]
-#: What a text, a vector, a list or an image can be watched as; ``docs/codecs.md`` says how each is found.
-NumericFeature = Literal[
-    "characters", "words", "tokens", "bytes", "count", "dimension", "norm", "mean", "deviation", "smallest", "largest",
-    "width", "height", "brightness", "contrast",
-]  # fmt: skip
-CategoricalFeature = Literal["language", "script", "image_format"]
-Feature = Literal[NumericFeature, CategoricalFeature]
-#: Types of tensors; see https://github.com/kserve/open-inference-protocol, and BF16 of Triton.
-Datatype = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64",
-    "BYTES",
-]  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -90,8 +79,9 @@ class ColumnSpec(_Part):
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> "ColumnSpec":
-        if self.feature is not None and (self.feature in _CATEGORICAL_FEATURES) != (self.type == "categorical"):
-            raise ValueError(f"as: {self.feature} makes {_kind_of(self.feature)} of it, and type is {self.type}")
+        fault = feature_fault(self.feature, f"type is {self.type}", is_categorical=self.type == "categorical")
+        if fault is not None:
+            raise ValueError(f"as: {fault}")
         if self.type == "numeric" and self.allowed is not None:
             raise ValueError("allowed is for categorical columns; numeric ones have minimum and maximum")
         if self.type == "categorical" and not self.minimum is self.maximum is None:
@@ -99,13 +89,6 @@ class ColumnSpec(_Part):
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
         return self
-
-
-_CATEGORICAL_FEATURES = frozenset(get_args(CategoricalFeature))
-
-
-def _kind_of(feature: str) -> str:
-    return "a category" if feature in _CATEGORICAL_FEATURES else "a number"
 
 
 class PredictionSpec(_Part):
@@ -336,7 +319,9 @@ class Monitor(_Part):
         for output in (self.prediction.column, self.prediction.score):
             if output in names:
                 raise ValueError(f"prediction names '{output}', which is an input column")
-        self._check_outputs()
+        fault = feature_fault(self.prediction.feature, f"task is {self.task}", is_categorical=self.task != "regression")
+        if fault is not None:
+            raise ValueError(f"prediction.as: {fault}")
         self._check_tensors()
         types = {column.name: column.type for column in self.columns}
         for segment in self.segments:
@@ -364,11 +349,6 @@ class Monitor(_Part):
         if self.labels.reward is not None:
             return self.labels.reward
         return None if self.task == "regression" else "judgement"
-
-    def _check_outputs(self) -> None:
-        feature = self.prediction.feature
-        if feature is not None and (feature in _CATEGORICAL_FEATURES) != (self.task != "regression"):
-            raise ValueError(f"prediction.as: {feature} makes {_kind_of(feature)} of it, and task is {self.task}")
 
     def _check_tensors(self) -> None:
         known = {column.name: column for column in self.columns}

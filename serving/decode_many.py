@@ -2,7 +2,8 @@
 
 Each event's bodies are read alone; what follows is done once for all events whose tensors look alike
 (``serving.groups``).
-An answer outside 200-299, or with a gRPC error, has no rows: nothing was predicted.
+An answer outside 200-299, or with a gRPC error, has no rows: nothing was predicted. Where nobody logged the answer, the
+rows have inputs and no prediction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ def _our_fault(error: Exception) -> DecodeError:
 
 def _read(event: InferenceEvent, plan: Plan) -> tuple[Reading, Reading] | None:
     """Both halves of an event; None where nothing was predicted. Raises DecodeError."""
-    if not 200 <= event.status_code < 300 or event.grpc_status:
+    if not event.answer_unknown and (not 200 <= event.status_code < 300 or event.grpc_status):
         return None
     if event.truncated:
         longest = max(len(event.request.body), len(event.response.body))
@@ -103,6 +104,9 @@ def _read(event: InferenceEvent, plan: Plan) -> tuple[Reading, Reading] | None:
     if event.not_observable:
         raise DecodeError(reasons.NOT_OBSERVABLE, f"the values never crossed the wire: {event.not_observable[:80]}")
     request = recognition.read(event.request, REQUEST, plan.request)
+    if event.answer_unknown:
+        request.tensors = _wanted(request, plan.request)
+        return request, Reading("none", [], loose=False)
     rows = request.tensors[0].rows if request.tensors else None
     response = recognition.read(event.response, RESPONSE, plan.response, rows)
     if request.messages == 1 and rows == 1 and (response.messages > 1 or event.chunk_count > 1):

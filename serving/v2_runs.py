@@ -93,6 +93,7 @@ def _is_plain(event: InferenceEvent) -> bool:
         and not event.grpc_status
         and not event.truncated
         and not event.not_observable
+        and not event.answer_unknown
         and event.chunk_count < 2
         and _is_plain_body(event.request)
         and _is_plain_body(event.response)
