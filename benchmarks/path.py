@@ -156,7 +156,7 @@ def _obvious_event(store: Store, stream_id: int, event: InferenceEvent, edges: M
     row = {tensor["name"]: tensor["data"][0] for tensor in tensors}
     start_s, end_s = window_of(event.time_s, MONITOR.windows.size)
     with store.transaction() as transaction:
-        if transaction.known_events([event.id]):
+        if transaction.known_events([(event.id, event.time_s)]):
             return
         segment = f"{_TEXT[0]}={row[_TEXT[0]]}"
         keys = [StateKey("obvious", WindowRef(stream_id, name, start_s, end_s)) for name in (ALL_ROWS, segment)]

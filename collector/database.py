@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
-from typing import Any
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Table,
     Text,
     bindparam,
     cast,
@@ -99,21 +97,16 @@ def translated_errors() -> Iterator[None]:
         raise PermanentError(f"database: {error}") from error
 
 
-def insert_tuples(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert many rows given as tuples in the order of ``columns``.
+def prefer_indexes(connection: Connection) -> None:
+    """Until the transaction ends, look rows up one by one: what the collector writes are few rows among many.
 
-    Goes past SQLAlchemy's handling of single parameters, which would cost more than the insert itself.
+    PostgreSQL knows nothing about lists that are parameters, and reads whole tables when it guesses them to be long.
     """
-    if not rows:
-        return
-    marker = "?" if connection.dialect.name == "sqlite" else "%s"
-    quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(name) for name in columns)
-    markers = ", ".join([marker] * len(columns))
-    statement = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({markers})"  # noqa: S608 - names of our own tables
-    connection.exec_driver_sql(statement, list(rows))
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
+            "SET LOCAL jit = off"
+        )
 
 
 def is_any_of(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:

@@ -134,14 +134,14 @@ class Reader:
         self._maximum_raw_bytes = maximum_raw_bytes
         self._maximum_future_s = maximum_future_s
 
-    def read(self, records: Sequence[Record], known: set[str], now_s: float) -> Intake:
-        """Sort out the records; events in ``known``, or met twice here, are duplicates."""
+    def read(self, records: Sequence[Record], known: set[tuple[str, float]], now_s: float) -> Intake:
+        """Sort out the records; events in ``known`` (id and time), or met twice here, are duplicates."""
         intake = Intake()
         seen = set(known)
         for order, record in enumerate(records):
             content = record.content
             if isinstance(content, InferenceEvent):
-                event_id = key_text(content.id)
+                event_id = (key_text(content.id), content.time_s)
                 if event_id in seen:
                     intake.duplicates.append((record.counted_in, self._counted_as(content)))
                     continue
@@ -176,6 +176,7 @@ class Reader:
             detail=clean(detail)[:1000],
             time_s=now_s,
             raw=raw[: self._maximum_raw_bytes],
+            event_time_s=content.time_s if isinstance(content, InferenceEvent) else None,
         )
         return letter, stream
 

@@ -325,7 +325,9 @@ class LabelBook:
         touched = {}
         for label, counts in items:
             row = rows[label.key]
+            before = row.effect()
             outcome = self._apply_one(row, label, judgements, effects)
+            row.keep_change(before, label.received_at_s)
             if counts:
                 effects.count(row.stream.namespace, row.stream.model, outcome)
             touched[label.key] = row

@@ -17,7 +17,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
+from sqlalchemy.dialects.postgresql import UUID
 
 metadata = MetaData(
     naming_convention={
@@ -29,6 +31,8 @@ metadata = MetaData(
 
 #: SQLite numbers its rows only where the key is spelt INTEGER.
 _Number = BigInteger().with_variant(Integer, "sqlite")
+#: A key of ``collector.ids``, spelt as a UUID.
+_Key = Text().with_variant(UUID(as_uuid=False), "postgresql")
 
 streams = Table(
     "streams",
@@ -49,14 +53,18 @@ positions = Table(
     Column("next_offset", BigInteger, nullable=False),
 )
 
+#: Rows by the day of their event: on PostgreSQL these are partitioned by ``time_s`` (``collector.partitions``).
+DAILY = ("predictions", "prediction_columns", "labels")
+
+#: Never changed once written, and narrow, because labels look for rows here. An event is known by its id and its time.
 predictions = Table(
     "predictions",
     metadata,
-    Column("event_id", Text, primary_key=True),
+    Column("event_key", _Key, primary_key=True),  # collector.ids
     Column("row", Integer, primary_key=True),
+    Column("time_s", Double, primary_key=True),
     Column("stream_id", BigInteger, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("time_s", Double, nullable=False),
+    Column("request_key", _Key, nullable=False),
     Column("window_start_s", Double, nullable=False),
     Column("window_end_s", Double, nullable=False),
     Column("segments", Text, nullable=False),  # JSON list of the segments besides "all rows"
@@ -64,14 +72,49 @@ predictions = Table(
     Column("score", Double),
     Column("outlier_score", Double),
     Column("valid", SmallInteger, nullable=False),
+    Column("subject", _Key),  # collector.subjects; NULL where the monitor names none
+    Column("event_id", Text),  # NULL where it is its own key
+    Column("request_id", Text),  # NULL where it is its own key
     Column("traceparent", Text),
-    Column("columns", LargeBinary),  # packed by collector.row_columns; a JSON object in rows of the first schema
-    Column("label", Text),
-    Column("label_time_s", Double),  # when the truth was known; stays after a withdrawal
-    Column("wrong", SmallInteger),  # 1 when the label contradicts the prediction
-    Column("judged", SmallInteger, nullable=False, server_default="0"),  # 1 once counted as correct or incorrect
-    Index("ix_predictions_request_id", "request_id", "row"),
+    Index("ix_predictions_request", "request_key", "row"),
     Index("ix_predictions_stream_time", "stream_id", "time_s"),
+    Index(
+        "ix_predictions_subject",
+        "subject",
+        postgresql_where=text("subject IS NOT NULL"),
+        sqlite_where=text("subject IS NOT NULL"),
+    ),
+    postgresql_partition_by="RANGE (time_s)",
+)
+
+#: The input columns of rows, apart from them: they are most of the bytes, and only people read them.
+prediction_columns = Table(
+    "prediction_columns",
+    metadata,
+    Column("time_s", Double, nullable=False),
+    Column("event_key", _Key, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("columns", LargeBinary, nullable=False),  # packed by collector.row_columns; JSON in rows of the first schema
+    Index("ix_prediction_columns_time", "time_s", postgresql_using="brin", postgresql_with={"pages_per_range": 16}),
+    postgresql_partition_by="RANGE (time_s)",
+)
+
+#: Every label that took effect, by the time of its prediction; of a row's revisions the last is in effect.
+labels = Table(
+    "labels",
+    metadata,
+    Column("event_key", _Key, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("time_s", Double, primary_key=True),
+    Column("stream_id", BigInteger, nullable=False),
+    Column("label", Text),  # NULL: withdrawn
+    Column("observed_at_s", Double, nullable=False),  # when the truth was known
+    Column("received_at_s", Double),
+    Column("wrong", SmallInteger),  # 1 when the label contradicts the prediction
+    Column("judged", SmallInteger, nullable=False),  # 1 once the row was counted as correct or incorrect
+    Index("ix_labels_wrong", "stream_id", "time_s", postgresql_where=text("wrong = 1"), sqlite_where=text("wrong = 1")),
+    postgresql_partition_by="RANGE (time_s)",
 )
 
 #: What packed columns mean: the columns of a monitor, as they were when rows were stored.
@@ -87,8 +130,8 @@ rowless_events = Table(
     "rowless_events",
     metadata,
     Column("event_id", Text, primary_key=True),
+    Column("time_s", Double, primary_key=True),
     Column("stream_id", BigInteger, nullable=False),
-    Column("time_s", Double, nullable=False),
     Column("status_code", Integer, nullable=False),
 )
 
@@ -177,6 +220,7 @@ dead_letters = Table(
     Column("detail", Text, nullable=False),
     Column("time_s", Double, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    Column("event_time_s", Double),  # with event_id: which event it was
     Index("ix_dead_letters_time", "time_s"),
     Index("ix_dead_letters_event", "event_id"),
 )

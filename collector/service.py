@@ -202,8 +202,9 @@ class Collector:
 
     def _read(self, records: Sequence[Record]) -> Intake:
         reader = self._ready_reader()
-        event_ids = [key_text(record.content.id) for record in records if isinstance(record.content, InferenceEvent)]
-        known = self._store.known_events(event_ids)
+        contents = (record.content for record in records)
+        events = [(key_text(each.id), each.time_s) for each in contents if isinstance(each, InferenceEvent)]
+        known = self._store.known_events(events)
         return reader.read(records, known, self._clock())
 
     def _refuse(self, records: Sequence[Record], detail: str) -> Intake:

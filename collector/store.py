@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Engine, select, text
 from collector import schema, store_reads, store_windows
 from collector.database import connect, reading, writing
 from collector.migrate import migrate
+from collector.partitions import DayPartitions
 from collector.row_columns import RowLayout
 from collector.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
-from driftline.errors import UnavailableError
+from driftline.errors import TransientError, UnavailableError
 from driftline.monitors import Monitor
 from driftline.results import (
     ColumnShape,
@@ -44,6 +45,7 @@ class Store:
         if prepare:
             migrate(url)
         self._engine: Engine = connect(url)
+        self._days = DayPartitions(self._engine)
         self._stream_ids: dict[StreamKey, int] = {}
         self._layouts: set[int] = set()
 
@@ -64,8 +66,12 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing; raises TransientError when another writer was first, UnavailableError, PermanentError."""
-        with writing(self._engine) as connection:
-            yield Transaction(connection)
+        try:
+            with writing(self._engine) as connection:
+                yield Transaction(connection, self._days)
+        except TransientError:
+            self._days.forget()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -81,10 +87,10 @@ class Store:
                 select(table.next_offset).where(table.partition == partition)
             ).scalar_one_or_none()
 
-    def known_events(self, event_ids: Sequence[str]) -> set[str]:
-        """Those of ``event_ids`` that were stored before."""
+    def known_events(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
+        """Those events, by id and time, that were stored before."""
         with reading(self._engine) as connection:
-            return Transaction(connection).known_events(event_ids)
+            return Transaction(connection).known_events(events)
 
     def stored_states(self, keys: Iterable[StateKey]) -> Mapping[StateKey, WindowState]:
         """Window states by partition."""

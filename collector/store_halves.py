@@ -7,7 +7,8 @@ import msgspec
 from sqlalchemy import Connection, delete, func, select
 
 from collector import schema
-from collector.database import clean, insert_tuples, is_any_of
+from collector.bulk import insert_tuples
+from collector.database import clean, is_any_of
 from collector.transaction import Transaction
 from driftline.errors import TransientError
 from driftline.halves import Half

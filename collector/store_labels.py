@@ -1,15 +1,18 @@
 """The store's part in labels: finding the predictions they speak of, and keeping those that came too early."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, TextualSelect, and_, bindparam, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
-from collector.database import is_any_of
+from collector.bulk import insert_tuples
+from collector.database import is_any_of, prefer_indexes
+from collector.ids import day_of, key_of
+from collector.partitions import existing_days, partition_name
 from collector.transaction import Transaction, WindowRef
 from driftline.results import StreamKey
 
@@ -25,9 +28,13 @@ class LabelKey(NamedTuple):
 
 @dataclass(slots=True)
 class LabelledRow:
-    """A stored prediction as far as labels need it; ``label``, ``label_time_s``, ``wrong``, ``judged`` change."""
+    """A stored prediction as far as labels need it; ``label``, ``label_time_s``, ``wrong``, ``judged`` change.
 
-    event_id: str
+    ``revision`` counts the labels that took effect on the row so far; ``history`` holds those that did since it was
+    read, as they will be stored.
+    """
+
+    event_key: str
     row: int
     stream_id: int
     stream: StreamKey
@@ -41,6 +48,17 @@ class LabelledRow:
     label_time_s: float | None
     wrong: int | None
     judged: int
+    revision: int = 0
+    history: list[tuple[str | None, float | None, float, int | None, int]] = field(default_factory=list)
+
+    def keep_change(self, before: tuple[object, ...], received_at_s: float) -> None:
+        """Remember what the row's label is now, where that is not what :meth:`effect` said ``before``."""
+        if self.effect() != before:
+            self.history.append((self.label, self.label_time_s, received_at_s, self.wrong, self.judged))
+
+    def effect(self) -> tuple[object, ...]:
+        """What the label in effect says and did."""
+        return (self.label, self.label_time_s, self.wrong, self.judged)
 
     def windows(self) -> Iterable[WindowRef]:
         """The row's window in every segment it belongs to."""
@@ -60,8 +78,8 @@ class PendingLabel:
 
 #: Labels for more different rows than this are picked out here, not by the database.
 _ROW_NUMBERS_IN_QUERY = 100
-_ROW_COLUMNS = (
-    "event_id",
+_PREDICTION = (
+    "event_key",
     "row",
     "stream_id",
     "time_s",
@@ -70,69 +88,60 @@ _ROW_COLUMNS = (
     "segments",
     "prediction",
     "score",
+)
+_LABEL = ("label", "observed_at_s", "wrong", "judged", "revision")
+_LABEL_COLUMNS = (
+    "event_key",
+    "row",
+    "revision",
+    "time_s",
+    "stream_id",
     "label",
-    "label_time_s",
+    "observed_at_s",
+    "received_at_s",
     "wrong",
     "judged",
 )
 
 
 def rows_to_label(transaction: Transaction, keys: Sequence[LabelKey]) -> dict[LabelKey, LabelledRow]:
-    """The stored prediction of each key, locked; of several events with one request id, the newest.
+    """The stored prediction of each key with its label in effect; of several events with one request id, the newest.
 
     A request id that is used twice is a fault of the caller; the later event is the one its label most likely means.
+    Where the id tells its day (UUID version 7), that day's events go first; other days are looked through for what is
+    not there. Nothing is locked: of two writers that label one row at once, the second to store finds its revision
+    taken, and raises TransientError.
     """
-    rows, streams = schema.predictions.c, schema.streams.c
-    wanted = set(keys)
-    statement = (
-        select(
-            *(rows[name] for name in _ROW_COLUMNS),
-            rows.request_id,
-            streams.namespace,
-            streams.model,
-            streams.version,
-            streams.variant,
-        )
-        .join_from(schema.predictions, schema.streams, rows.stream_id == streams.id)
-        .where(is_any_of(transaction.connection, rows.request_id, sorted({key.request_id for key in wanted})))
-        .order_by(rows.time_s, rows.event_id, rows.row)
-        .with_for_update(of=schema.predictions)
-    )
-    row_numbers = sorted({key.row for key in wanted})
-    if len(row_numbers) <= _ROW_NUMBERS_IN_QUERY:
-        statement = statement.where(rows.row.in_(row_numbers))
-    found = {}
-    for values in transaction.connection.execute(statement):
-        *row, request_id, namespace, model, version, variant = values
-        key = LabelKey(namespace, model, request_id, row[1])
-        if key in wanted:
-            stream = StreamKey(namespace, model, version, variant)
-            found[key] = LabelledRow(row[0], row[1], row[2], stream, *row[3:])
+    if not keys:
+        return {}
+    wanted = _Wanted(keys)
+    streams = {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
+    found: dict[LabelKey, LabelledRow] = {}
+    for rows in _rows_by_request(transaction.connection, wanted):
+        for request_key, *values in map(list, rows):
+            stream = streams[values[2]]
+            key = LabelKey(stream.namespace, stream.model, wanted.request_ids[request_key], values[1])
+            newest = found.get(key)
+            if key in wanted.keys and (newest is None or (newest.time_s, newest.event_key) < (values[3], values[0])):
+                found[key] = _labelled_row(stream, values)
+        wanted.drop(found)
     return found
 
 
 def save_labels(transaction: Transaction, rows: Sequence[LabelledRow]) -> None:
-    """Write the labels of ``rows``."""
-    if not rows:
+    """Keep every change of ``rows`` as a revision of its own; raises TransientError when another writer was first."""
+    changed = sorted((row for row in rows if row.history), key=lambda row: (row.event_key, row.row))
+    if not changed:
         return
-    table = schema.predictions
-    statement = (
-        update(table)
-        .where(table.c.event_id == bindparam("at_event_id"), table.c.row == bindparam("at_row"))
-        .values({name: bindparam(name) for name in ("label", "label_time_s", "wrong", "judged")})
-    )
-    transaction.connection.execute(
-        statement,
+    transaction.prepare_days(row.time_s for row in changed)
+    insert_tuples(
+        transaction.connection,
+        schema.labels,
+        _LABEL_COLUMNS,
         [
-            {
-                "at_event_id": row.event_id,
-                "at_row": row.row,
-                "label": row.label,
-                "label_time_s": row.label_time_s,
-                "wrong": row.wrong,
-                "judged": row.judged,
-            }
-            for row in rows
+            (row.event_key, row.row, revision, row.time_s, row.stream_id, *change)
+            for row in changed
+            for revision, change in enumerate(row.history, row.revision + 1)
         ],
     )
 
@@ -165,17 +174,14 @@ def pending_labels(transaction: Transaction, keys: Iterable[LabelKey]) -> dict[L
 
 
 def joinable_labels(transaction: Transaction, limit: int) -> list[PendingLabel]:
-    """Waiting labels whose prediction is there all the same: two writers passed each other."""
-    waiting, rows, streams = schema.labels_pending.c, schema.predictions.c, schema.streams.c
-    exists = (
-        select(rows.row)
-        .join_from(schema.predictions, schema.streams, rows.stream_id == streams.id)
-        .where(rows.request_id == waiting.request_id, rows.row == waiting.row)
-        .where(streams.namespace == waiting.namespace, streams.model == waiting.model)
-        .exists()
-    )
-    found = transaction.connection.execute(select(schema.labels_pending).where(exists).limit(limit))
-    return [_pending(values) for values in found]
+    """Waiting labels whose prediction is there all the same: two writers passed each other.
+
+    Looked for among the ``limit`` that came last, because writers pass each other within moments.
+    """
+    statement = select(schema.labels_pending).order_by(schema.labels_pending.c.received_at_s.desc()).limit(limit)
+    waiting = [_pending(values) for values in transaction.connection.execute(statement)]
+    found = rows_to_label(transaction, [label.key for label in waiting])
+    return [label for label in waiting if label.key in found]
 
 
 def expired_labels(
@@ -227,3 +233,105 @@ def _pending(values: Sequence[object]) -> PendingLabel:
     return PendingLabel(
         key, None if label is None else str(label), float(str(observed_at_s)), float(str(received_at_s))
     )
+
+
+def _labelled_row(stream: StreamKey, values: Sequence[Any]) -> LabelledRow:
+    event_key, row, stream_id, *place = values[: len(_PREDICTION)]
+    label, observed_at_s, wrong, judged, revision = values[len(_PREDICTION) :]
+    time_s, start_s, end_s, segments, prediction, score = place
+    return LabelledRow(
+        event_key=event_key,
+        row=row,
+        stream_id=stream_id,
+        stream=stream,
+        time_s=time_s,
+        window_start_s=start_s,
+        window_end_s=end_s,
+        segments=segments,
+        prediction=prediction,
+        score=score,
+        label=label,
+        label_time_s=observed_at_s,
+        wrong=wrong,
+        judged=judged or 0,
+        revision=revision or 0,
+    )
+
+
+class _Wanted:
+    """Which rows are still looked for."""
+
+    def __init__(self, keys: Sequence[LabelKey]) -> None:
+        self.keys = set(keys)
+        self.request_ids = {key_of(request_id): request_id for request_id in {key.request_id for key in keys}}
+        self._keys_of_ids = {request_id: key for key, request_id in self.request_ids.items()}
+
+    def drop(self, found: Iterable[LabelKey]) -> None:
+        """These are found."""
+        self.keys = self.keys.difference(found)
+
+    def pairs(self) -> list[tuple[str, int]]:
+        """Request key and row of everything that is looked for, sorted."""
+        return sorted({(self._keys_of_ids[key.request_id], key.row) for key in self.keys})
+
+
+def _rows_by_request(connection: Connection, wanted: _Wanted) -> Iterator[Iterable[Row[Any]]]:
+    """Rows that may be wanted: first of the days that their ids tell, then of all days for what was not found."""
+    if connection.dialect.name == "sqlite":
+        rows, label = schema.predictions.c, schema.labels.c
+        statement = (
+            select(rows.request_key, *(rows[name] for name in _PREDICTION), *(label[name] for name in _LABEL))
+            .outerjoin_from(schema.predictions, schema.labels, newest_label())
+            .where(is_any_of(connection, rows.request_key, sorted(wanted.request_ids)))
+        )
+        numbers = sorted({key.row for key in wanted.keys})
+        if len(numbers) <= _ROW_NUMBERS_IN_QUERY:
+            statement = statement.where(rows.row.in_(numbers))
+        yield connection.execute(statement)
+        return
+    prefer_indexes(connection)
+    days = existing_days(connection)
+    by_day: dict[int | None, list[tuple[str, int]]] = {}
+    for pair in wanted.pairs():
+        by_day.setdefault(day_of(pair[0]), []).append(pair)
+    for day in days:
+        if day in by_day:
+            yield _rows_of_day(connection, day, by_day[day])
+    for day in reversed(days):
+        if not wanted.keys:
+            return
+        seen = set(by_day.get(day, ()))
+        yield _rows_of_day(connection, day, [pair for pair in wanted.pairs() if pair not in seen])
+
+
+def _rows_of_day(connection: Connection, day: int, pairs: Sequence[tuple[str, int]]) -> Iterable[Row[Any]]:
+    keys = "{" + ",".join([key for key, _ in pairs]) + "}"
+    rows = "{" + ",".join([str(row) for _, row in pairs]) + "}"
+    return connection.execute(_day_statement(day), {"keys": keys, "rows": rows})
+
+
+def _day_statement(day: int) -> TextualSelect:
+    columns = ", ".join(["p.request_key", *(f"p.{name}" for name in _PREDICTION), *(f"l.{name}" for name in _LABEL)])
+    statement = text(
+        f"SELECT {columns} "  # noqa: S608 - names of our own tables
+        "FROM unnest(CAST(:keys AS uuid[]), CAST(:rows AS integer[])) AS k (request_key, row) "
+        f"JOIN {partition_name('predictions', day)} p ON p.request_key = k.request_key AND p.row = k.row "
+        f"LEFT JOIN LATERAL (SELECT * FROM {partition_name('labels', day)} m "
+        "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s "
+        "ORDER BY m.revision DESC LIMIT 1) l ON true"
+    )
+    rows, label = schema.predictions.c, schema.labels.c
+    return statement.columns(rows.request_key, *(rows[name] for name in _PREDICTION), *(label[name] for name in _LABEL))
+
+
+def newest_label() -> ColumnElement[bool]:
+    """Joins each prediction with its label in effect, where there is one."""
+    rows, label = schema.predictions.c, schema.labels.c
+    newer = schema.labels.alias("newer").c
+    newest = (
+        select(func.max(newer.revision))
+        .where(newer.event_key == rows.event_key, newer.row == rows.row, newer.time_s == rows.time_s)
+        .scalar_subquery()
+    )
+    same = and_(label.event_key == rows.event_key, label.row == rows.row, label.time_s == rows.time_s)
+    return and_(same, label.revision == newest)

@@ -1,15 +1,17 @@
 """What people and pages are shown: results, samples, shapes, streams, counters, dead letters."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, Row, Select, case, func, select
+from sqlalchemy import Connection, Engine, Row, Select, Text, cast, func, select
 
 from collector import schema
 from collector.database import reading
 from collector.row_columns import RowLayout, layout_number, unpack
+from collector.store_labels import newest_label
 from collector.store_windows import find_stream
 from collector.transaction import DeadLetter, TotalKey
 from driftline import names
@@ -25,7 +27,11 @@ from driftline.results import (
 )
 
 _STREAM = tuple(schema.streams.c[name] for name in ("namespace", "model", "version", "variant"))
-_SAMPLE = ("request_id", "row", "time_s", "prediction", "label", "outlier_score", "columns", "traceparent")
+#: Event key, row and time; then request id, prediction, outlier score and trace parent.
+_Place = tuple[str, int, float]
+_Found = Sequence[Any]
+#: Rows that one statement asks for by their places.
+_PLACES_IN_QUERY = 500
 
 
 def newest_results(engine: Engine) -> list[Result]:
@@ -85,23 +91,16 @@ def shapes(engine: Engine, key: WindowKey) -> list[ColumnShape]:
 
 def samples(engine: Engine, stream: StreamKey, since_s: float, until_s: float, limit: int) -> list[SamplePayload]:
     """Stored rows of [since_s, until_s): wrong ones first, then by outlier score, newest first among equals."""
-    rows = schema.predictions.c
     with reading(engine) as connection:
-        statement = (
-            select(*(rows[name] for name in _SAMPLE))
-            .where(rows.stream_id == find_stream(connection, stream), rows.time_s >= since_s, rows.time_s < until_s)
-            .order_by(
-                case((rows.wrong == 1, 0), else_=1),
-                func.coalesce(rows.outlier_score, -1.0).desc(),
-                rows.time_s.desc(),
-                rows.event_id.desc(),
-                rows.row,
-            )
-            .limit(limit)
-        )
-        found = connection.execute(statement).all()
+        stream_id = find_stream(connection, stream)
+        wrong = connection.execute(_samples_statement(stream_id, since_s, until_s, limit, wrong=True)).all()
+        others = connection.execute(_samples_statement(stream_id, since_s, until_s, limit + len(wrong), wrong=False))
+        places = {tuple(row[:3]) for row in wrong}
+        found = [*wrong, *(row for row in others if tuple(row[:3]) not in places)][:limit]
+        labels = _labels_in_effect(connection, found)
+        columns = _stored_columns(connection, found)
         layouts = {number: RowLayout.read(spelt) for number, spelt in connection.execute(select(schema.row_layouts))}
-    return [_sample(row, layouts) for row in found]
+    return [_sample(row, labels.get(row[:3]), columns.get(row[:3]), layouts) for row in found]
 
 
 def streams(engine: Engine) -> list[StreamSummary]:
@@ -207,8 +206,54 @@ def _result(row: Row[Any]) -> Result:
     )
 
 
-def _sample(row: Sequence[Any], layouts: Mapping[int, RowLayout]) -> SamplePayload:
-    request_id, number, time_s, prediction, label, outlier_score, columns, traceparent = row
+def _samples_statement(
+    stream_id: int | None, since_s: float, until_s: float, limit: int, *, wrong: bool
+) -> Select[Any]:
+    rows, label = schema.predictions.c, schema.labels.c
+    statement = select(
+        rows.event_key,
+        rows.row,
+        rows.time_s,
+        func.coalesce(rows.request_id, cast(rows.request_key, Text)),
+        rows.prediction,
+        rows.outlier_score,
+        rows.traceparent,
+    ).where(rows.stream_id == stream_id, rows.time_s >= since_s, rows.time_s < until_s)
+    if wrong:
+        # The label's own stream and time are said again: they lead to the index of wrong ones.
+        statement = statement.join_from(schema.predictions, schema.labels, newest_label()).where(
+            label.wrong == 1, label.stream_id == stream_id, label.time_s >= since_s, label.time_s < until_s
+        )
+    return statement.order_by(
+        func.coalesce(rows.outlier_score, -1.0).desc(), rows.time_s.desc(), rows.event_key.desc(), rows.row
+    ).limit(limit)
+
+
+def _labels_in_effect(connection: Connection, found: Sequence[_Found]) -> dict[_Place, str | None]:
+    label = schema.labels.c
+    statement = select(label.event_key, label.row, label.time_s, label.label).order_by(label.revision)
+    return dict(_beside(connection, statement, label, found))
+
+
+def _stored_columns(connection: Connection, found: Sequence[_Found]) -> dict[_Place, bytes]:
+    apart = schema.prediction_columns.c
+    statement = select(apart.event_key, apart.row, apart.time_s, apart.columns)
+    return dict(_beside(connection, statement, apart, found))
+
+
+def _beside(
+    connection: Connection, statement: Select[Any], table: Any, found: Sequence[_Found]
+) -> Iterator[tuple[_Place, Any]]:
+    """What another table has on the rows ``found``; the last value of the statement, by their places."""
+    for start in range(0, len(found), _PLACES_IN_QUERY):
+        part = found[start : start + _PLACES_IN_QUERY]
+        here = table.event_key.in_([row[0] for row in part]) & table.time_s.in_([row[2] for row in part])
+        for key, row, time_s, value in connection.execute(statement.where(here)):
+            yield (key, row, time_s), value
+
+
+def _sample(row: _Found, label: str | None, columns: bytes | None, layouts: Mapping[int, RowLayout]) -> SamplePayload:
+    _key, number, time_s, request_id, prediction, outlier_score, traceparent = row
     return SamplePayload(
         request_id=request_id,
         row=number,
@@ -231,5 +276,5 @@ def _columns(stored: bytes | None, layouts: Mapping[int, RowLayout]) -> _Columns
 
 
 def _dead_letter(row: Sequence[Any]) -> DeadLetter:
-    partition, offset, event_id, namespace, model, reason, detail, time_s, raw = row
-    return DeadLetter(partition, offset, event_id, namespace, model, reason, detail, time_s, bytes(raw))
+    letter = DeadLetter(*row)
+    return replace(letter, raw=bytes(letter.raw))

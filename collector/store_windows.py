@@ -7,7 +7,8 @@ import msgspec
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 
 from collector import schema
-from collector.database import insert_tuples, reading, writing
+from collector.bulk import insert_tuples
+from collector.database import reading, writing
 from collector.transaction import Transaction, total
 from driftline import names
 from driftline.errors import PermanentError

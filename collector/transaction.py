@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, and_, select, update
+from sqlalchemy import Connection, Table, and_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
-from collector.database import insert_tuples, is_any_of
+from collector.bulk import insert_columns, insert_tuples
+from collector.database import is_any_of, prefer_indexes
+from collector.ids import beside_key, key_of
+from collector.partitions import DayPartitions, day_number, existing_days, partition_name
 from collector.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
@@ -77,6 +80,7 @@ class DeadLetter:
     detail: str
     time_s: float
     raw: bytes
+    event_time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,15 @@ class PayloadFile:
 class Transaction:
     """The writes of one transaction, each of them set-based. Made by ``Store.transaction``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, days: DayPartitions | None = None) -> None:
         self.connection = connection
+        self._days = days
         self._upsert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+
+    def prepare_days(self, times_s: Iterable[float]) -> None:
+        """Make sure that rows of these times can be stored; raises TransientError when that cannot be said here."""
+        if self._days is not None:
+            self._days.prepare(times_s)
 
     # --- positions ----------------------------------------------------------------------------------------------
     def move_positions(self, moves: Iterable[PositionMove]) -> None:
@@ -132,21 +142,69 @@ class Transaction:
         return moved.rowcount == 1
 
     # --- events and rows ----------------------------------------------------------------------------------------
-    def known_events(self, event_ids: Sequence[str]) -> set[str]:
-        """Those of ``event_ids`` that were stored before, with rows, without, or as dead letters."""
-        if not event_ids:
+    def known_events(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
+        """Those (id, time) that were stored before, with rows, without, or as dead letters.
+
+        An event is its id and its time: a replay has both, and a sender that uses an id again means another event.
+        """
+        if not events:
             return set()
-        rows, rowless, dead = schema.predictions.c, schema.rowless_events.c, schema.dead_letters.c
-        statements = (
-            select(rows.event_id).where(is_any_of(self.connection, rows.event_id, event_ids), rows.row == 0),
-            select(rowless.event_id).where(is_any_of(self.connection, rowless.event_id, event_ids)),
-            select(dead.event_id).where(is_any_of(self.connection, dead.event_id, event_ids)),
-        )
-        return {event_id for statement in statements for (event_id,) in self.connection.execute(statement)}
+        rowless, dead = schema.rowless_events.c, schema.dead_letters.c
+        wanted = set(events)
+        event_ids = sorted({event_id for event_id, _ in wanted})
+        statement = select(rowless.event_id, rowless.time_s)
+        found = {(i, s) for i, s in self.connection.execute(statement.where(self._any(rowless.event_id, event_ids)))}
+        found |= self._known_with_rows(wanted)
+        letters = select(dead.event_id, dead.event_time_s)
+        for event_id, time_s in self.connection.execute(letters.where(self._any(dead.event_id, event_ids))):
+            found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
+        return found & wanted
+
+    def _known_with_rows(self, wanted: set[tuple[str, float]]) -> set[tuple[str, float]]:
+        ids = {key_of(event_id): event_id for event_id, _ in wanted}
+        if self.connection.dialect.name == "sqlite":
+            rows = schema.predictions.c
+            stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, sorted(ids)), rows.row == 0)
+            return {(ids[key], time_s) for key, time_s in self.connection.execute(stored)}
+        by_day: dict[int, list[str]] = {}
+        for event_id, time_s in wanted:
+            by_day.setdefault(day_number(time_s), []).append(key_of(event_id))
+        prefer_indexes(self.connection)
+        found = set()
+        for day in sorted(by_day.keys() & set(existing_days(self.connection))):
+            table = partition_name("predictions", day)
+            statement = text(
+                f"SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k JOIN {table} p "  # noqa: S608
+                "ON p.event_key = k AND p.row = 0"
+            ).columns(schema.predictions.c.event_key, schema.predictions.c.time_s)
+            keys = "{" + ",".join(sorted(set(by_day[day]))) + "}"
+            found |= {(ids[key], time_s) for key, time_s in self.connection.execute(statement, {"keys": keys})}
+        return found
+
+    def _any(self, column: Any, values: Sequence[str]) -> Any:
+        return is_any_of(self.connection, column, values)
 
     def insert_predictions(self, rows: PredictionColumns) -> None:
-        """Store prediction rows."""
-        insert_tuples(self.connection, schema.predictions, PREDICTION_COLUMNS, list(rows.tuples()))
+        """Store prediction rows, with their columns apart."""
+        if not len(rows):
+            return
+        self.prepare_days(rows.time_s)
+        event_keys = [key_of(event_id) for event_id in rows.event_id]
+        request_keys = [key_of(request_id) for request_id in rows.request_id]
+        values: dict[str, Sequence[Any]] = {
+            "event_key": event_keys,
+            "request_key": request_keys,
+            "event_id": list(map(beside_key, rows.event_id, event_keys)),
+            "request_id": list(map(beside_key, rows.request_id, request_keys)),
+        }
+        values.update({name: getattr(rows, name) for name in PREDICTION_COLUMNS if name not in {*values, "columns"}})
+        insert_columns(self.connection, schema.predictions, values)
+        kept = [place for place, columns in enumerate(rows.columns) if columns is not None]
+        if kept:
+            apart = {"time_s": rows.time_s, "event_key": event_keys, "row": rows.row, "columns": rows.columns}
+            if len(kept) < len(rows):
+                apart = {name: [column[place] for place in kept] for name, column in apart.items()}
+            insert_columns(self.connection, schema.prediction_columns, apart)
 
     def insert_rowless(self, rows: Sequence[tuple[str, int, float, int]]) -> None:
         """Events without rows: id, stream, time, status code."""

@@ -9,6 +9,7 @@ from sqlalchemy import inspect
 
 from collector.database import connect
 from collector.migrate import downgrade, migrate
+from collector.partitions import is_partition
 from collector.schema import metadata
 from driftline.errors import SettingsError
 
@@ -18,6 +19,10 @@ def found_tables(url: str) -> set[str]:
     names = set(inspect(engine).get_table_names())
     engine.dispose()
     return names
+
+
+def not_a_partition(name: str | None, kind: str, _parents: object) -> bool:
+    return kind != "table" or name is None or not is_partition(name)
 
 
 def test_upgrade_and_downgrade_and_upgrade_again(url: str) -> None:
@@ -32,7 +37,8 @@ def test_upgrade_and_downgrade_and_upgrade_again(url: str) -> None:
 def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
     engine = connect(url)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": not_a_partition})
+        assert compare_metadata(context, metadata) == []
     engine.dispose()
 
 

@@ -27,9 +27,9 @@ APART = ("positions", "settled_halves", "waiting_halves", "totals")
 
 def rows(url: str) -> dict[str, list]:
     found = {name: rows for name, rows in tables(url).items() if name not in APART}
-    found["predictions"] = sorted(
-        (tuple(pair for pair in row if pair[0] != "event_id") for row in found["predictions"]), key=repr
-    )
+    for name in ("predictions", "prediction_columns", "labels"):
+        apart = (tuple(pair for pair in row if pair[0] not in ("event_id", "event_key")) for row in found[name])
+        found[name] = sorted(apart, key=repr)
     return found
 
 
