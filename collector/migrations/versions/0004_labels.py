@@ -77,7 +77,7 @@ def upgrade() -> None:
     # ### end Alembic commands ###
     for kind, counted in (("rows", "count(*)"), ("labelled", "count(label)")):
         op.execute(
-            "INSERT INTO window_counts (stream_id, start_s, end_s, partition, kind, value) "  # noqa: S608
+            "INSERT INTO window_counts (stream_id, start_s, end_s, partition, kind, value) "
             f"SELECT stream_id, window_start_s, window_end_s, 'migrated', '{kind}', {counted} "
             "FROM predictions GROUP BY stream_id, window_start_s, window_end_s"
         )
