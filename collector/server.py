@@ -17,6 +17,7 @@ from collector.payloads import PayloadWriter
 from collector.ports import Decoder, RecordSource, WindowStatistics
 from collector.service import Collector
 from collector.settings import CollectorSettings
+from collector.sources.assembling import EmbeddedInbox, assemble
 from collector.store import Store
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
@@ -25,7 +26,7 @@ from driftline.monitors import Monitor
 _log = logging.getLogger("driftline.collector")
 
 #: Makes the stream of records; ``start`` says where each partition goes on.
-SourceFactory = Callable[[Callable[[str], int | None]], RecordSource]
+SourceFactory = Callable[[Callable[[str], int | None]], RecordSource | None]
 
 _STOP_TIMEOUT_S = 10.0
 
@@ -37,8 +38,11 @@ def run(
     decoder: Decoder,
     statistics: WindowStatistics,
     monitors: Mapping[str, Monitor],
+    embedded: EmbeddedInbox | None = None,
 ) -> int:
     """Work until SIGTERM or SIGINT, then finish the batch in hand; returns the exit status.
+
+    ``embedded``: where events over HTTP are kept when Kafka does not keep them; None: they are not taken then.
 
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
@@ -47,8 +51,12 @@ def run(
     metrics = CollectorMetrics(registry)
     registry.register(StoreCounters(store))
     payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
-    source = source_factory(store.position)
-    collector = Collector(source, store, decoder, statistics, monitors, clock, settings, payloads, metrics)
+    main = source_factory(store.position)
+    sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
+    source = sources.source
+    collector = Collector(
+        source, store, decoder, statistics, monitors, clock, settings, payloads, metrics, sources.joiner
+    )
     stop = threading.Event()
     failed = threading.Event()
     config = uvicorn.Config("", host=settings.host, port=settings.port, log_level="warning", access_log=False)
@@ -56,7 +64,10 @@ def run(
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(store, statistics, monitors, clock, metrics)
     health = Health(collector, thread, settings.stuck_after_s)
-    server.config.app = create_app(desk, store, monitors, clock, registry, health, settings)
+    app = create_app(desk, store, monitors, clock, registry, health, settings)
+    if sources.receiver is not None:
+        sources.receiver.add_routes(app)
+    server.config.app = app
     _let_uvicorn_see_signals()
     thread.start()
     try:
@@ -64,6 +75,7 @@ def run(
     finally:
         stop.set()
         thread.join(_STOP_TIMEOUT_S)
+        sources.closing.close()
         source.close()
         store.close()
     return 1 if failed.is_set() else 0

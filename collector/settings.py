@@ -7,6 +7,8 @@ from typing import Literal
 from driftline import names
 
 PREFIX = "COLLECTOR"
+#: What a topic of others may be said to hold.
+TOPIC_KINDS = ("any", "cloudevents", "seldon-v1", "seldon-v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,22 @@ class CollectorSettings:
     ``bootstrap``: Kafka brokers, ``HOST:PORT`` by commas, read when ``source`` is ``kafka``.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
     ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
+    ``receive_events``: take CloudEvents over HTTP. They are kept in an inbox before the sender is told so: in
+    ``kafka_topic_inbox`` when ``source`` is ``kafka``, else in ``inbox_dir`` (beside the spool when empty), which holds
+    ``inbox_maximum_bytes`` at most. ``maximum_event_bytes``: the longest event taken.
+    ``topics``: topics of others to read as well, ``NAME`` or ``NAME=KIND`` with commas between; ``*`` in a name stands
+    for anything; kinds are any (each message is recognised), cloudevents, seldon-v1, seldon-v2. ``topics_group``: their
+    consumer group.
+    ``files_from``: where files with logged records appear, a directory or an URL of an object store (s3, gs, az).
+    ``files_settle_s``: a file is read once it has not changed for so long.
+    ``maximum_waiting_halves``, ``maximum_waiting_bytes``: requests and answers that wait for each other; beyond these
+    the oldest count as unpaired before their time. ``remember_halves_s``: for so long a copy of one is known as such.
     ``sweep_interval_s``: how often waiting labels are looked through for expired ones.
     """
 
     database_url: str = "sqlite:///driftline.db"
     payload_dir: Path | None = None
-    source: Literal["spool", "kafka"] = "spool"
+    source: Literal["spool", "kafka", "files", "none"] = "spool"
     spool_dir: Path = Path("spool")
     host: str = "127.0.0.1"
     port: int = 9084
@@ -62,6 +74,24 @@ class CollectorSettings:
     kafka_group: str = "driftline-collector"
     kafka_topic_inference: str = names.TOPIC_INFERENCE
     kafka_topic_labels: str = names.TOPIC_LABELS
+
+    kafka_topic_inbox: str = names.TOPIC_INBOX
+    receive_events: bool = True
+    inbox_dir: Path | None = None
+    inbox_maximum_bytes: int = 1024 * 1024 * 1024
+    maximum_event_bytes: int = 16 * 1024 * 1024
+    topics: tuple[str, ...] = ()
+    topics_group: str = "driftline-collector-topics"
+    files_from: str = ""
+    files_settle_s: float = 5.0
+    maximum_waiting_halves: int = 100_000
+    maximum_waiting_bytes: int = 512 * 1024 * 1024
+    remember_halves_s: float = 86400.0
+
+    @property
+    def inbox_path(self) -> Path:
+        """Where the inbox is when Kafka does not keep it."""
+        return self.inbox_dir or self.spool_dir.parent / "inbox"
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -85,6 +115,10 @@ class CollectorSettings:
                 "maximum_raw_bytes",
                 "stuck_after_s",
                 "sweep_interval_s",
+                "inbox_maximum_bytes",
+                "maximum_event_bytes",
+                "maximum_waiting_halves",
+                "maximum_waiting_bytes",
             )
             if getattr(self, name) <= 0
         ]
@@ -93,6 +127,12 @@ class CollectorSettings:
                 f"'minimum_batch_records' {self.minimum_batch_records} is above "
                 f"'maximum_batch_records' {self.maximum_batch_records}"
             )
+        for topic in self.topics:
+            name, _, kind = topic.partition("=")
+            if not name or (kind or "any") not in TOPIC_KINDS:
+                faults.append(f"topics names '{topic}'; write NAME or NAME=KIND with one of {', '.join(TOPIC_KINDS)}")
+        if self.source == "files" and not self.files_from:
+            faults.append("source is 'files', and 'files_from' does not say where they are")
         if not 0 <= self.port < 65536:
             faults.append(f"'port' is {self.port}, which is not a port")
         return faults

@@ -366,7 +366,8 @@ def _format_time(time_ns: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction_ns:09d}Z"
 
 
-def _parse_time_ns(text: str) -> int:
+def parse_time_ns(text: str) -> int:
+    """Nanoseconds since the epoch of a time as RFC 3339 writes it; raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no time zone")
@@ -436,7 +437,7 @@ class _Fields:
     def time_ns(self, name: str) -> int:
         text = self._values.get(name, "")
         try:
-            return _parse_time_ns(text)
+            return parse_time_ns(text)
         except ValueError:
             self.faults.append(f"ce_{name} {text!r} is not an RFC 3339 time")
             return 0

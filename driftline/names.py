@@ -13,6 +13,7 @@ ANNOTATION_PREFIX = "driftline.io/"
 # --- Kafka topics -------------------------------------------------------------------------------------------------
 TOPIC_INFERENCE = "driftline.inference"
 TOPIC_LABELS = "driftline.labels"
+TOPIC_INBOX = "driftline.inbox"
 TOPIC_DEAD_LETTERS = "driftline.deadletters"
 
 # --- CloudEvents --------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ VENDORS = ("kafka", "httpx", "grafana_foundation_sdk", "alibi_detect", "evidentl
 #: Where a vendor needs more than one module of a room, and why.
 SEVERAL = {
     ("dashboards", "grafana_foundation_sdk"): "every board is built with it; the boards are the adapter",
+    ("collector", "kafka"): "two topics of ours as fast as can be; others by pattern, read only, and the inbox written",
 }
 
 

@@ -6,7 +6,8 @@ out come from there, then from the defaults of the room's settings class.
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -19,9 +20,16 @@ from driftline.cli import wiring
 if TYPE_CHECKING:
     from collector.server import SourceFactory
     from collector.settings import CollectorSettings
+    from collector.sources.assembling import EmbeddedInbox
+    from driftline.records import Content
+
+    Start = Callable[[str], int | None]
 
 #: The embedded collector's name among the readers of a spool.
 SPOOL_READER = "collector"
+#: Its name among the readers of its inbox.
+INBOX_READER = "inbox"
+_INBOX_SEGMENT_BYTES = 32 * 1024 * 1024
 
 T = TypeVar("T")
 Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
@@ -108,7 +116,7 @@ def sidecar(
 def collector(
     monitors: Monitors = Path("monitors"),
     data_dir: DataDir = wiring.DEFAULT_DATA_DIR,
-    source: Annotated[str | None, typer.Option(help="kafka or spool.")] = None,
+    source: Annotated[str | None, typer.Option(help="kafka, spool, files or none.")] = None,
     spool_dir: Annotated[Path | None, typer.Option(help="Directory of the spool (source spool).")] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers (source kafka).")] = None,
     database_url: Database = None,
@@ -132,7 +140,8 @@ def collector(
     chosen = _settings(CollectorSettings, "COLLECTOR", given)
     files = wiring.load_monitor_files(monitors)
     statistics = StatisticsEngine(wiring.load_references(files, data_dir / "references"))
-    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode, statistics, wiring.monitors_of(files)))
+    by_name, embedded = wiring.monitors_of(files), _embedded_inbox(chosen)
+    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode, statistics, by_name, embedded))
 
 
 def detectors(
@@ -202,6 +211,34 @@ def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
         from collector.kafka import KafkaSource
 
         return partial(KafkaSource, chosen.kafka)
+    if chosen.source != "spool":
+        return lambda _start: None
     from logger_sidecar.spool.source import SpoolSource
 
     return partial(SpoolSource, chosen.spool_dir, SPOOL_READER)
+
+
+def _embedded_inbox(chosen: "CollectorSettings") -> "EmbeddedInbox | None":
+    """A spool of its own, which the collector both writes and reads; none where Kafka keeps what comes in."""
+    if chosen.source == "kafka" or not chosen.receive_events:
+        return None
+    from collector.sources.assembling import EmbeddedInbox
+    from logger_sidecar.spool.source import SpoolSource
+    from logger_sidecar.spool.writer import SpoolWriter
+
+    directory = chosen.inbox_path
+    segment_bytes = min(_INBOX_SEGMENT_BYTES, max(1, chosen.inbox_maximum_bytes // 4))
+
+    def open_log() -> SpoolWriter:
+        return SpoolWriter(
+            directory,
+            max_bytes=chosen.inbox_maximum_bytes,
+            segment_bytes=segment_bytes,
+            first_offset=time.time_ns(),
+            fsync="batch",
+        )
+
+    def open_reader(start: "Start", decode: "Callable[[bytes], Content]") -> SpoolSource:
+        return SpoolSource(directory, INBOX_READER, start, decode=decode)
+
+    return EmbeddedInbox(open_log, open_reader)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from driftline.errors import EventError
-from driftline.events import InferenceEvent, decode_frame
-from driftline.records import Malformed, Record
+from driftline.events import decode_frame
+from driftline.records import Content, Malformed, Record
 from logger_sidecar.spool.frames import Found, frame_length_at, scan_frames
 from logger_sidecar.spool.segments import (
     FileLock,
@@ -37,8 +37,9 @@ class SpoolSource:
     """The events of the spool in ``directory``, in order, from where ``name`` stopped.
 
     ``start`` looks the committed position of ``spool:NAME`` up; None means: from the reader's own cursor, else from the
-    oldest segment. A position outside the spool (it was emptied, or deleted) begins at the oldest segment.
-    Raises UnavailableError when another process reads under the same name.
+    oldest segment. A position outside the spool (it was emptied, or deleted) begins at the oldest segment. ``decode``
+    reads what a frame holds and raises EventError. Raises UnavailableError when another process reads under the same
+    name.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SpoolSource:
         name: str,
         start: Callable[[str], int | None],
         max_poll_bytes: int = MAX_POLL_BYTES,
+        decode: Callable[[bytes], Content] = decode_frame,
     ) -> None:
         if not name or "/" in name:
             raise ValueError(f"'{name}' is not a reader's name; use letters, digits, '-' and '_'")
@@ -55,6 +57,7 @@ class SpoolSource:
         self._directory = directory
         self._name = name
         self._max_poll_bytes = max_poll_bytes
+        self._decode = decode
         self._lock = FileLock(directory / f"{name}.reader-lock")
         committed = start(self.partition)
         kept = read_place(directory, name)
@@ -162,12 +165,12 @@ class SpoolSource:
         self._read.append(Place(self._position, self._number))
 
     def _record(self, origin: int, found: Found) -> Record:
-        content: InferenceEvent | Malformed
+        content: Content
         if found.payload is None:
             content = Malformed(REASON_CORRUPT, f"{found.end - found.start} damaged bytes in the spool", b"")
         else:
             try:
-                content = decode_frame(found.payload)
+                content = self._decode(found.payload)
             except EventError as error:
                 content = Malformed("bad_event", str(error), found.payload[:_RAW_LIMIT_BYTES])
         return Record(self.partition, origin + found.start, origin + found.end, content)

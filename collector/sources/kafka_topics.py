@@ -1,0 +1,188 @@
+"""Topics of others, and our inbox among them: read by pattern, and the inbox written. Knows Kafka's client.
+
+Beside ``collector.kafka``, which reads two topics of ours as fast as it can. Offsets are committed to the broker for
+the inbox alone: topics of others are read and nothing is written to them, not even a position.
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from collector.sources.cloud_event import CloudEvent
+from collector.sources.inbox import UNAVAILABLE
+from collector.sources.interpreting import Interpreter
+from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message
+from driftline.errors import UnavailableError
+from driftline.records import Record
+
+Start = Callable[[str], int | None]
+_PREFIX = "kafka"
+_APPEND_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsSettings:
+    """Where topics of others are: brokers, the group that reads them, what they are called and of which kind they are.
+
+    ``topics``: names, in which ``*`` stands for anything, each with its kind. ``inbox``: our own, empty for none.
+    """
+
+    bootstrap: tuple[str, ...]
+    group: str
+    topics: Mapping[str, TopicKind]
+    inbox: str = ""
+
+    def pattern(self) -> str:
+        """A regular expression of all names."""
+        spelt = [_spelt(name) for name in (*self.topics, self.inbox) if name]
+        return f"^({'|'.join(spelt)})$"
+
+    def kind(self, topic: str) -> TopicKind:
+        """Of which kind a topic is: what the first name that fits says."""
+        for name, kind in self.topics.items():
+            if re.fullmatch(_spelt(name), topic):
+                return kind
+        return "any"
+
+
+class TopicsSource:
+    """A ``RecordSource`` of the topics of others and our inbox. Not to be shared between threads."""
+
+    def __init__(self, settings: TopicsSettings, start: Start, interpreter: Interpreter) -> None:
+        self._settings = settings
+        self._interpreter = interpreter
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=list(settings.bootstrap),
+                group_id=settings.group,
+                client_id="driftline-collector-topics",
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_poll_records=5000,
+                fetch_max_wait_ms=200,
+                metadata_max_age_ms=10_000,
+            )
+            self._consumer.subscribe(pattern=settings.pattern(), listener=_SeekToStore(self._consumer, start))
+        except KafkaError as error:
+            raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Up to ``max_records`` records; raises UnavailableError when the broker is away."""
+        try:
+            found = self._consumer.poll(timeout_ms=max(0, round(timeout_s * 1000)), max_records=max_records)
+        except KafkaError as error:
+            raise UnavailableError("kafka", str(error)) from error
+        return [self._record(message) for messages in found.values() for message in messages]
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Tell the broker how far the store got with the inbox, so that people can watch the group's lag."""
+        topic_partition = _topic_partition(partition)
+        if topic_partition.topic == self._settings.inbox and topic_partition in self._consumer.assignment():
+            self._consumer.commit_async({topic_partition: OffsetAndMetadata(next_offset, "", -1)})
+
+    def lag(self) -> Mapping[str, int]:
+        """Records between the next to be read and the end, by partition, as of the last fetch."""
+        lags = {}
+        for topic_partition in self._consumer.assignment():
+            end = self._consumer.highwater(topic_partition)
+            if end is not None:
+                lags[_name(topic_partition)] = max(0, end - self._consumer.position(topic_partition))
+        return lags
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _record(self, found: Any) -> Record:
+        message = Message(
+            found.topic, found.headers or (), found.key or b"", found.value or b"", max(0, found.timestamp) * 1_000_000
+        )
+        content = read_message(message, self._interpreter, self._settings.kind(found.topic))
+        partition = _name(TopicPartition(found.topic, found.partition))
+        return Record(partition, found.offset, found.offset + 1, content)
+
+
+class KafkaInbox:
+    """An ``Inbox`` in a topic; an event is kept once every replica that must has it."""
+
+    def __init__(self, bootstrap: Sequence[str], topic: str, maximum_bytes: int) -> None:
+        self._topic = topic
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=list(bootstrap),
+                client_id="driftline-collector-inbox",
+                acks="all",
+                linger_ms=0,
+                max_request_size=maximum_bytes + 1024 * 1024,
+                max_block_ms=5_000,
+                delivery_timeout_ms=10_000,
+                request_timeout_ms=8_000,
+            )
+        except KafkaError as error:
+            raise UnavailableError("kafka", f"{', '.join(bootstrap)}: {error}") from error
+
+    def append(self, events: Sequence[CloudEvent]) -> Mapping[int, str]:
+        """As ``Inbox.append``."""
+        sent: list[Any] = []
+        for event in events:
+            headers, key = inbox_message(event)
+            try:
+                sent.append(self._producer.send(self._topic, value=event.body, key=key, headers=headers))
+            except KafkaError:
+                sent.append(None)
+        until = time.monotonic() + _APPEND_TIMEOUT_S
+        return {place: UNAVAILABLE for place, future in enumerate(sent) if not _is_kept(future, until)}
+
+    def close(self) -> None:
+        """As ``Inbox.close``."""
+        self._producer.close(timeout=_APPEND_TIMEOUT_S)
+
+
+class _SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Starts every newly given partition where the store says."""
+
+    def __init__(self, consumer: "KafkaConsumer", start: Start) -> None:
+        self._consumer = consumer
+        self._start = start
+
+    def on_partitions_revoked(self, revoked: Sequence[Any]) -> None:
+        """Nothing is lost: what was not committed to the store is read again by the next owner."""
+
+    def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
+        """Seek; a partition the store does not know starts at its beginning."""
+        for topic_partition in assigned:
+            offset = self._start(_name(topic_partition))
+            if offset is None:
+                self._consumer.seek_to_beginning(topic_partition)
+            else:
+                self._consumer.seek(topic_partition, offset)
+
+
+def _is_kept(future: Any, until: float) -> bool:
+    if future is None:
+        return False
+    try:
+        future.get(timeout=max(0.0, until - time.monotonic()))
+    except KafkaError:
+        return False
+    return True
+
+
+def _spelt(name: str) -> str:
+    return ".*".join(re.escape(part) for part in name.split("*"))
+
+
+def _name(topic_partition: Any) -> str:
+    return f"{_PREFIX}:{topic_partition.topic}:{topic_partition.partition}"
+
+
+def _topic_partition(partition: str) -> Any:
+    _, topic, number = partition.split(":")
+    return TopicPartition(topic, int(number))

@@ -1,0 +1,84 @@
+"""Several sources as one: each has its share of a batch, and what one of them does not use, another may."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from collector.ports import RecordSource
+from driftline.errors import TransientError
+from driftline.records import Record
+
+_SLICE_S = 0.05
+_PAUSE_S = 1.0
+
+
+class MergedSource:
+    """A ``RecordSource`` of a main source and others beside it.
+
+    The others are asked without waiting, each for its share; the main one has the rest, and is waited for in slices.
+    One of the others that is away is left alone for a second and told to ``failed``; the main one's error is raised.
+    """
+
+    def __init__(
+        self, main: RecordSource | None, others: Sequence[RecordSource], failed: Callable[[TransientError], None]
+    ) -> None:
+        self._main = main
+        self._others = list(others)
+        self._failed = failed
+        self._owners: dict[str, RecordSource] = {}
+        self._paused_until = [0.0] * len(self._others)
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Up to ``max_records`` records of all sources, waiting up to ``timeout_s`` for the first."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self._poll_others(max_records)
+            left_s = deadline - time.monotonic()
+            wait_s = 0.0 if found else max(0.0, min(_SLICE_S, left_s))
+            if self._main is None:
+                if not found:
+                    time.sleep(wait_s)
+            elif len(found) < max_records:
+                found += self._own(self._main, self._main.poll(max_records - len(found), wait_s))
+            if found or left_s <= 0:
+                return found
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Tell the source that the partition is of; lanes are of none."""
+        owner = self._owners.get(partition)
+        if owner is not None:
+            owner.acknowledge(partition, next_offset)
+
+    def lag(self) -> Mapping[str, int]:
+        """What every source that knows it says."""
+        found: dict[str, int] = {}
+        for source in self._sources():
+            lag = getattr(source, "lag", None)
+            if lag is not None:
+                found.update(lag())
+        return found
+
+    def close(self) -> None:
+        """Let go of all."""
+        for source in self._sources():
+            source.close()
+
+    def _poll_others(self, max_records: int) -> list[Record]:
+        found: list[Record] = []
+        share = max(1, max_records // (len(self._others) + (self._main is not None) or 1))
+        for number, source in enumerate(self._others):
+            if len(found) >= max_records or time.monotonic() < self._paused_until[number]:
+                continue
+            try:
+                found += self._own(source, source.poll(min(share, max_records - len(found)), 0.0))
+            except TransientError as error:
+                self._paused_until[number] = time.monotonic() + _PAUSE_S
+                self._failed(error)
+        return found
+
+    def _own(self, source: RecordSource, records: Sequence[Record]) -> Sequence[Record]:
+        for record in records:
+            self._owners[record.partition] = source
+        return records
+
+    def _sources(self) -> list[RecordSource]:
+        return [*self._others, *([] if self._main is None else [self._main])]
