@@ -26,15 +26,13 @@ def read_feedback(body: bytes, namespace: str, model: str, request_id: str, time
         raise EventError(f"feedback for '{request_id}'", [f"is not a JSON object: {error}"]) from error
     truth, reward = document.get("truth"), document.get("reward")
     if isinstance(truth, Mapping) and (values := _values(truth, request_id)):
-        rows = values
-    elif isinstance(reward, int | float):
-        rows = [reward]
+        rows, is_reward = values, False
+    elif isinstance(reward, int | float) and not isinstance(reward, bool):
+        rows, is_reward = [reward], True
     else:
         raise EventError(f"feedback for '{request_id}'", ["has neither a truth nor a reward"])
-    return [
-        Label(request_id=request_id, value=value, observed_at_s=time_s, model=model, namespace=namespace, row=row)
-        for row, value in enumerate(rows)
-    ]
+    shared: dict[str, Any] = {"request_id": request_id, "observed_at_s": time_s, "model": model, "namespace": namespace}
+    return [Label(value=value, row=row, reward=is_reward, **shared) for row, value in enumerate(rows)]
 
 
 def _values(truth: Mapping[str, Any], request_id: str) -> list[Any]:

@@ -136,9 +136,9 @@ def test_a_node_of_a_graph_has_a_model_where_a_monitor_is_called_so() -> None:
 @pytest.mark.parametrize("prefix", ["io.seldon.serving", "org.kubeflow.serving"])
 def test_feedback_is_labels_and_a_reward_of_0_is_one(prefix: str) -> None:
     headers = seldon("feedback", prefix)
-    expected = {"request_id": "puid-1", "model": "flights", "observed_at_s": 1795255200.0}
-    assert read(headers, b'{"reward": 0}') == Several((Label(value=0, **expected),))
-    assert read(headers, b'{"reward": 0.0, "truth": {}}') == Several((Label(value=0.0, **expected),))
+    expected: dict[str, Any] = {"request_id": "puid-1", "model": "flights", "observed_at_s": 1795255200.0}
+    assert read(headers, b'{"reward": 0}') == Several((Label(value=0, reward=True, **expected),))
+    assert read(headers, b'{"reward": 0.0, "truth": {}}') == Several((Label(value=0.0, reward=True, **expected),))
     rows = read(headers, b'{"truth": {"data": {"ndarray": [[1], ["b"], true]}}, "reward": 0.5}')
     assert [(one.row, one.value) for one in rows.contents] == [(0, 1), (1, "b"), (2, True)]
     tensor = read(headers, b'{"truth": {"data": {"tensor": {"shape": [2, 1], "values": [3, 4]}}}}')

@@ -25,6 +25,7 @@ from collector.sources.interpreting import Interpreter
 from collector.sources.receiver import Receiver
 from driftline import names
 from driftline.errors import UnavailableError
+from driftline.halves import Half
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import SpoolWriter
 from tests.collector.helpers import MONITORS, START_S, Parts, drain, event, tables
@@ -174,6 +175,7 @@ def test_every_mode_of_the_sdk_gives_the_same_event(open_post: Callable[..., Pos
         name: value for name, value in attributes.items() if name != "time"
     }
     half = INTERPRETER.read(found)
+    assert isinstance(half, Half)
     assert half.time_ns // 1000 == 1795255200123456  # the SDK keeps microseconds
 
 
