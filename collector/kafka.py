@@ -5,21 +5,24 @@ watch the group's lag. Partitions are named ``kafka:TOPIC:NUMBER``. When the gro
 throws away what it had fetched of lost partitions, and every partition it gets is read from its committed position.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer
+from kafka.consumer.fetcher import Fetcher
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
+from collector.event_templates import MALFORMED, EventReader
+from collector.kafka_records import RawRecord, read_headers, records
 from collector.settings import KafkaSettings
 from driftline.errors import EventError, UnavailableError
-from driftline.events import InferenceEvent, KafkaHeaders, Label, decode_inference, decode_label
+from driftline.events import InferenceEvent, Label, decode_label
 from driftline.records import Malformed, Record
 
-_MALFORMED = "malformed"
 _PREFIX = "kafka"
+_SECOND_FORMAT = 2
 
 #: Where reading of a partition goes on; None: from its beginning.
 Start = Callable[[str], int | None]
@@ -30,6 +33,7 @@ class KafkaSource:
 
     def __init__(self, settings: KafkaSettings, start: Start) -> None:
         self._labels_topic = settings.topic_labels
+        self._events = EventReader()
         try:
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(settings.bootstrap),
@@ -40,7 +44,11 @@ class KafkaSource:
                 max_poll_records=5000,
                 fetch_max_wait_ms=200,
                 metadata_max_age_ms=30_000,
+                fetch_max_bytes=settings.fetch_bytes,
+                max_partition_fetch_bytes=settings.fetch_bytes // 4,
+                metrics_enabled=False,
             )
+            self._consumer._fetcher.PartitionRecords = _Records  # noqa: SLF001 - see _Records
             topics = [settings.topic_inference, settings.topic_labels]
             self._consumer.subscribe(topics, listener=_SeekToStore(self._consumer, start))
         except KafkaError as error:
@@ -52,7 +60,13 @@ class KafkaSource:
             found = self._consumer.poll(timeout_ms=max(0, round(timeout_s * 1000)), max_records=max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
-        return [self._record(message) for messages in found.values() for message in messages]
+        records: list[Record] = []
+        for topic_partition, messages in found.items():
+            partition = partition_name(topic_partition)
+            read = self._label if topic_partition.topic == self._labels_topic else self._event
+            found_here = [Record(partition, raw.offset, raw.offset + 1, read(raw)) for raw in messages]
+            records.extend(found_here)
+        return records
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the broker how far the store got, without waiting; only people read it."""
@@ -73,12 +87,45 @@ class KafkaSource:
         """Leave the group."""
         self._consumer.close()
 
-    def _record(self, message: Any) -> Record:
-        partition = partition_name(TopicPartition(message.topic, message.partition))
-        content = read_message(
-            message.headers or (), message.value or b"", is_label=message.topic == self._labels_topic
-        )
-        return Record(partition, message.offset, message.offset + 1, content)
+    def _event(self, message: RawRecord) -> InferenceEvent | Malformed:
+        return self._events.read(message.headers, message.value)
+
+    def _label(self, message: RawRecord) -> Label | Malformed:
+        return read_label(message.headers, message.value)
+
+
+class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """What was fetched of one partition, as raw records: kafka-python's own class but for the loop over records.
+
+    This is the only place that leans on what kafka-python does not document: the class that ``Fetcher`` makes its
+    records with, and the buffer of a batch. Tests against a real broker hold it, and a version that lacks one of them
+    is refused when the source is made.
+    """
+
+    def _unpack_records(
+        self, topic_partition: Any, fetched: Any, _key_deserializer: Any, _value_deserializer: Any
+    ) -> Iterator[RawRecord]:
+        while (batch := fetched.next_batch()) is not None:
+            if self.check_crcs and not batch.validate_crc():
+                raise CorruptRecordError(f"{partition_name(topic_partition)}: batch at {batch.base_offset} is damaged")
+            self.bytes_read += batch.size_in_bytes
+            for record in _raw_records(batch):
+                self.records_read += 1
+                self.next_fetch_offset = record.offset + 1
+                yield record
+            if batch.magic == _SECOND_FORMAT:
+                self.leader_epoch = batch.leader_epoch
+                self.next_fetch_offset = batch.next_offset  # the last records of a compacted batch may be gone
+        self.drain()
+
+
+def _raw_records(batch: Any) -> Iterable[RawRecord]:
+    if batch.magic != _SECOND_FORMAT:
+        return (RawRecord(record.offset, record.value or b"", b"\0") for record in batch)
+    if batch.is_control_batch:
+        return ()
+    iter(batch)  # uncompresses
+    return records(bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset)  # noqa: SLF001
 
 
 class _SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -101,12 +148,12 @@ class _SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer.seek(topic_partition, offset)
 
 
-def read_message(headers: KafkaHeaders, value: bytes, *, is_label: bool) -> InferenceEvent | Label | Malformed:
-    """The content of one message; what breaks its contract comes back as Malformed with its bytes."""
+def read_label(block: bytes, value: bytes) -> Label | Malformed:
+    """The label in one message, ``block`` being its headers; what breaks its contract comes back with its bytes."""
     try:
-        return decode_label(headers, value) if is_label else decode_inference(headers, value)
+        return decode_label(read_headers(block), value)
     except (EventError, ValueError, OverflowError) as error:
-        return Malformed(_MALFORMED, str(error), value)
+        return Malformed(MALFORMED, str(error), value)
 
 
 def partition_name(topic_partition: Any) -> str:

@@ -13,12 +13,16 @@ TOPIC_KINDS = ("any", "cloudevents", "seldon-v1", "seldon-v2")
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """Where events and labels come from: brokers (``HOST:PORT``), the consumer group and both topics."""
+    """Where events and labels come from: brokers (``HOST:PORT``), the consumer group and both topics.
+
+    ``fetch_bytes``: what one answer of a broker may hold, as it is compressed; a quarter of it per partition.
+    """
 
     bootstrap: tuple[str, ...]
     group: str = "driftline-collector"
     topic_inference: str = names.TOPIC_INFERENCE
     topic_labels: str = names.TOPIC_LABELS
+    fetch_bytes: int = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)

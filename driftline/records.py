@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from driftline.events import InferenceEvent, Label
 from driftline.halves import Half
 
@@ -54,8 +56,8 @@ One = InferenceEvent | Label | Half | Malformed | Ignored
 Content = One | Due | Several
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+# A msgspec Struct, not a dataclass: one is made for every event, at a fifth of the cost.
+class Record(msgspec.Struct, frozen=True):
     """One record of a stream.
 
     ``partition`` names an ordered part of a stream (``kafka:TOPIC:0``, ``spool:NAME``); ``offset`` is the record's
