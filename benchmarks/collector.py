@@ -25,7 +25,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from benchmarks import collector_obvious
 from benchmarks.collector_obvious import rss_mb
-from benchmarks.collector_traffic import COLUMNS, MODEL, event, write_monitor
+from benchmarks.collector_traffic import COLUMNS, event, write_monitor
 from benchmarks.harness import alternate, close, cpu_seconds, medians
 from collector.store import Store
 from driftline import names

@@ -23,7 +23,7 @@ def main() -> None:
         with out.open("w") as file:
             pstats.Stats(profiler, stream=file).sort_stats("tottime").print_stats(45)
 
-    server._consume = profiled  # noqa: SLF001
+    server._consume = profiled  # type: ignore[assignment] # noqa: SLF001
     driftline()
 
 

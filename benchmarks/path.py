@@ -26,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.harness import alternate, close, medians
 from collector.metrics import CollectorMetrics
 from collector.payloads import PayloadWriter
+from collector.predictions import PredictionColumns
 from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.store import Store
@@ -171,7 +172,8 @@ def _obvious_event(store: Store, stream_id: int, event: InferenceEvent, edges: M
             changed[key] = WindowState(json.dumps(counts).encode(), (old.change if old else 0) + 1)
         transaction.save_window_states(changed)
         values = (event.id, 0, stream_id, event.request_id, event.time_s, start_s, end_s, json.dumps([segment]))
-        transaction.insert_predictions([(*values, str(row["late"]), row["score"], None, 1, None, json.dumps(row))])
+        every = (*values, str(row["late"]), row["score"], None, 1, None, json.dumps(row).encode())
+        transaction.insert_predictions(PredictionColumns(*([value] for value in every)))
 
 
 def _fill(spool: Path, events: int) -> int:

@@ -94,13 +94,13 @@ class ValueTemplate:
 
 
 class EventReader:
-    """Reads messages; remembers templates. Not to be shared between threads."""
+    """Reads messages and remembers templates; ``long_ways``: how many were read without one. For one thread."""
 
     def __init__(self) -> None:
         self._headers: dict[tuple[bytes, ...], HeaderTemplate] = {}
         self._values: dict[tuple[bytes, ...], ValueTemplate] = {}
         self._minutes: dict[bytes, int] = {}
-        self._long_ways = 0
+        self.long_ways = 0
         self._read: Mapping[str, Callable[[bytes], Any]] = {
             "id": _text,
             "time_ns": self._time_ns,
@@ -165,9 +165,9 @@ class EventReader:
     def _long_way(self, block: bytes, value: bytes) -> InferenceEvent:
         headers = read_headers(block)
         event = decode_inference(headers, value)
-        self._long_ways += 1
+        self.long_ways += 1
         # A stream whose messages have nothing in common would otherwise pay for a new template each time.
-        if self._long_ways < _EAGER or self._long_ways % _SELDOM == 0:
+        if self.long_ways < _EAGER or self.long_ways % _SELDOM == 0:
             self._learn(headers, block, value, event)
         return event
 

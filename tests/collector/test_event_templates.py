@@ -1,0 +1,165 @@
+"""Reading by template says what reading the long way says; records are read as kafka-python writes them."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+
+from collector.event_templates import MALFORMED, EventReader
+from collector.kafka_records import RecordError, read_headers, records, write_headers
+from driftline.errors import EventError
+from driftline.events import InferenceEvent, Payload, decode_inference, encode_inference
+from driftline.records import Malformed
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=80)
+bodies = st.sampled_from(
+    [
+        b'{"inputs": [1, 2.5]}',
+        b'{"a":{"request":1},"response":{"contenttype":"application/json","body":2}}',
+        b'"},\\"response\\":{\\"contenttype\\":"',
+        b"[]",
+        b"1",
+        b"not json",
+        b" {} ",
+        b"\x00\xff",
+        b"",
+    ]
+)
+payloads = st.builds(
+    Payload,
+    content_type=st.sampled_from(["application/json", None, "text/plain"]),
+    content_encoding=st.sampled_from([None, None, "gzip"]),
+    headers=st.sampled_from([{}, {"inference-header-content-length": "12"}]),
+    body=bodies,
+)
+events = st.builds(
+    InferenceEvent,
+    id=texts,
+    source=texts,
+    model=st.sampled_from(["m", "flights"]),
+    model_version=st.sampled_from(["", "3"]),
+    time_ns=st.integers(0, 4_000_000_000 * 10**9),
+    request_id=texts,
+    protocol=st.sampled_from(["v2", "openai"]),
+    status_code=st.sampled_from([200, 503]),
+    request=payloads,
+    response=payloads,
+    duration_ms=st.floats(0, 1e6),
+    ttfb_ms=st.floats(0, 1e6),
+    ttft_ms=st.sampled_from([0.0, 12.5]),
+    traceparent=st.none() | st.just("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    sample_rate=st.sampled_from([1.0, 0.25]),
+    metadata=st.sampled_from([{}, {"team": "a"}]),
+)
+
+
+def long_way(headers: list[tuple[str, bytes]], value: bytes) -> InferenceEvent | None:
+    try:
+        return decode_inference(headers, value)
+    except (EventError, ValueError, OverflowError):
+        return None
+
+
+@given(st.lists(events, max_size=30))
+def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent]) -> None:
+    reader = EventReader()
+    messages = [encode_inference(event) for event in sent]
+    for event, message in zip(sent, messages, strict=True):
+        block = write_headers(message.headers)
+        wanted = long_way(message.headers, message.value)
+        found = reader.read(block, message.value)
+        assert (None if isinstance(found, Malformed) else found) == wanted
+        assert reader.read(block, message.value) == found  # now by template, where there is one
+        assert wanted is None or wanted == event
+
+
+@given(st.lists(st.tuples(events, st.integers(0, 2**31), st.binary(max_size=3)), min_size=2, max_size=12))
+def test_damage_is_seen_as_the_long_way_sees_it(given_: list[tuple[InferenceEvent, int, bytes]]) -> None:
+    reader = EventReader()
+    for event, place, put in given_:
+        message = encode_inference(event)
+        reader.read(write_headers(message.headers), message.value)  # learns
+        headers = list(message.headers)
+        which = place % len(headers)
+        name, old = headers[which]
+        cut = place % (len(old) + 1)
+        headers[which] = (name, old[:cut] + put + old[cut + 1 :])
+        found = reader.read(write_headers(headers), message.value)
+        assert (None if isinstance(found, Malformed) else found) == long_way(headers, message.value)
+
+
+SAMPLE = InferenceEvent(
+    id="1",
+    source="/s",
+    model="m",
+    time_ns=1_700_000_000_123_456_789,
+    request_id="r",
+    protocol="v2",
+    status_code=200,
+    request=Payload(content_type="application/json", body=b'{"a": 1}'),
+    response=Payload(content_type="application/json", body=b"[1]"),
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":{"a":1},"response":{"contenttype":"application/json","body":2}}',
+        b'{"response":1}',
+        b'{"body":{"request":{}}}',
+    ],
+)
+def test_a_body_that_looks_like_the_message_around_it_is_not_cut(body: bytes) -> None:
+    reader = EventReader()
+    first = encode_inference(SAMPLE)
+    reader.read(write_headers(first.headers), first.value)
+    strange = msgspec.structs.replace(SAMPLE, request=Payload(content_type="application/json", body=body))
+    message = encode_inference(strange)
+    assert reader.read(write_headers(message.headers), message.value) == strange
+
+
+def test_the_second_message_of_a_stream_is_read_by_template() -> None:
+    reader = EventReader()
+    for number in range(5):
+        event = msgspec.structs.replace(SAMPLE, id=f"id-{number}", time_ns=SAMPLE.time_ns + number)
+        message = encode_inference(event)
+        assert reader.read(write_headers(message.headers), message.value) == event
+    assert reader.long_ways == 1
+
+
+def test_what_is_not_a_message_comes_back_with_its_bytes() -> None:
+    found = EventReader().read(b"\x02\x04", b"not json")
+    assert isinstance(found, Malformed)
+    assert (found.reason, found.raw) == (MALFORMED, b"not json")
+
+
+headers = st.lists(st.tuples(st.text(max_size=70), st.binary(max_size=200)), max_size=70)
+sent_records = st.lists(
+    st.tuples(st.none() | st.binary(max_size=200), st.binary(max_size=300), headers), min_size=1, max_size=10
+)
+
+
+@given(sent_records, st.integers(0, 2**40))
+def test_records_are_read_as_the_client_wrote_them(
+    sent: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]], base: int
+) -> None:
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=10**9)
+    for key, value, names in sent:
+        builder.append(timestamp=1_700_000_000_000, key=key, value=value, headers=names)
+    builder.close()
+    batch = MemoryRecords(builder.buffer()).next_batch()
+    found = list(records(bytes(batch._buffer), batch._pos, batch.records_count, base))
+    assert [record.offset for record in found] == [base + place for place in range(len(sent))]
+    assert [record.value for record in found] == [value for _, value, _ in sent]
+    assert [read_headers(record.headers) for record in found] == [names for _, _, names in sent]
+
+
+@given(st.binary(max_size=60), st.integers(1, 5))
+def test_bytes_that_are_no_records_are_refused_or_read_but_never_run_on(data: bytes, count: int) -> None:
+    try:
+        found = list(records(data, 0, count, 0))
+    except RecordError:
+        return
+    assert len(found) == count
+    assert sum(len(record.value) + len(record.headers) for record in found) <= len(data)
