@@ -1,0 +1,142 @@
+"""Topics of others and the inbox against a real broker."""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from collector.sources.cloud_event import CloudEvent
+from collector.sources.feedback import read_feedback
+from collector.sources.inbox import UNAVAILABLE
+from collector.sources.interpreting import Interpreter
+from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSource
+from driftline.halves import Half
+from tests.collector.helpers import MONITORS, Parts, event, tables
+from tests.collector.sources.messages import kserve
+from tests.collector.sources.parts import outcomes, pairing_collector
+
+pytestmark = pytest.mark.real
+INTERPRETER = Interpreter(MONITORS, read_feedback)
+
+
+@pytest.fixture
+def name(kafka: str) -> str:
+    return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture
+def admin(kafka: str) -> Iterator[KafkaAdminClient]:
+    client = KafkaAdminClient(bootstrap_servers=kafka)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def producer(kafka: str) -> Iterator[KafkaProducer]:
+    client = KafkaProducer(bootstrap_servers=kafka)
+    yield client
+    client.close()
+
+
+def halves_of(number: int) -> list[CloudEvent]:
+    whole, sent = event(number), []
+    for kind, body in (("request", whole.request.body), ("response", whole.response.body)):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole.time_s))
+        fields = kserve(kind, ce_id=f"id-{number}", ce_time=at)
+        sent.append(CloudEvent(attributes={name[3:]: text for name, text in fields if name[:3] == "ce-"}, body=body))
+    return sent
+
+
+def run_until(parts: Parts, source: TopicsSource, rows: int) -> None:
+    collector = pairing_collector(parts, source)
+    until = time.monotonic() + 90
+    while outcomes(parts.store).get("paired", 0) < 2 * rows and time.monotonic() < until:
+        collector.run_once()
+
+
+def test_both_halves_of_an_inference_are_in_one_partition_of_the_inbox(
+    kafka: str, name: str, admin: KafkaAdminClient, parts: Parts, url: str
+) -> None:
+    admin.create_topics([NewTopic(f"inbox-{name}", 3, 1)])
+    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20)
+    sent = [half for number in range(20) for half in halves_of(number)]
+    assert inbox.append(sent) == {}
+    source = TopicsSource(
+        TopicsSettings((kafka,), f"group-{name}", {}, f"inbox-{name}"), parts.store.position, INTERPRETER
+    )
+    run_until(parts, source, 20)
+    assert len(tables(url)["predictions"]) == 20
+    # Nothing had to wait for another partition: every half met its other one where it came.
+    assert outcomes(parts.store) == {"received": 40, "paired": 40}
+    assert sum(parts.store.positions().values()) == 40
+    source.poll(10, 1.0)
+    source.close()
+    inbox.close()
+    # Of the inbox people can watch the group's lag.
+    group = admin.list_group_offsets(f"group-{name}")
+    assert f"inbox-{name}" in str(group)
+
+
+def test_an_inbox_that_does_not_answer_keeps_nothing(kafka: str, name: str) -> None:
+    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20)
+    assert inbox.append(halves_of(1)) == {}
+    inbox._producer.close(timeout=1)
+    assert inbox.append(halves_of(2)) == dict.fromkeys(range(2), UNAVAILABLE)
+
+
+def test_seldon_v2s_topics_are_found_by_pattern_and_read_without_a_trace(
+    kafka: str, name: str, admin: KafkaAdminClient, producer: KafkaProducer, parts: Parts, url: str
+) -> None:
+    prefix = f"s{name}.default.model.flights"
+    settings = TopicsSettings((kafka,), f"group-{name}", {f"s{name}.*": "seldon-v2"})
+    whole = [event(number) for number in range(12)]
+    for one in whole[:6]:
+        send_seldon(producer, prefix, one)
+    source = TopicsSource(settings, parts.store.position, INTERPRETER)
+    run_until(parts, source, 6)
+    # A topic that appears later is found as well; this one's answers come before their requests.
+    for one in whole[6:]:
+        send_seldon(producer, f"s{name}.default.model.delay", one, answers_first=True)
+        send_seldon(producer, prefix, one, answers_first=True)
+    run_until(parts, source, 18)
+    source.close()
+    assert outcomes(parts.store)["paired"] == 36
+    assert len(tables(url)["predictions"]) == 12 + 6
+    assert f"s{name}" not in str(admin.list_group_offsets(f"group-{name}"))
+
+
+def send_seldon(producer: KafkaProducer, prefix: str, one, *, answers_first: bool = False) -> None:
+    ends = [("inputs", one.request.body), ("outputs", one.response.body)]
+    for end, body in reversed(ends) if answers_first else ends:
+        headers = [("x-request-id", one.request_id.encode()), ("seldon-infer-type", b"json/inferModelRequest")]
+        producer.send(f"{prefix}.{end}", value=body, key=one.request_id.encode(), headers=headers)
+    producer.flush()
+
+
+def test_reading_goes_on_where_the_store_says(kafka: str, name: str, producer: KafkaProducer) -> None:
+    for half in [half for number in range(5) for half in halves_of(number)]:
+        headers = [(f"ce_{key}", text.encode()) for key, text in half.attributes.items()]
+        producer.send(f"events-{name}", value=half.body, headers=headers)
+    producer.flush()
+    settings = TopicsSettings((kafka,), f"group-{name}", {f"events-{name}": "any"})
+    source = TopicsSource(settings, lambda _: 7, INTERPRETER)
+    found, until = [], time.monotonic() + 60
+    while len(found) < 3 and time.monotonic() < until:
+        found += source.poll(100, 0.5)
+    assert [record.offset for record in found] == [7, 8, 9]
+    assert all(isinstance(record.content, Half) for record in found)
+    assert source.lag() == {f"kafka:events-{name}:0": 0}
+    source.close()
+
+
+def test_names_with_stars_are_patterns_and_nothing_else_is() -> None:
+    settings = TopicsSettings(("x:1",), "g", {"seldon.*": "seldon-v2", "a.b": "seldon-v1"}, "in.box")
+    assert settings.pattern() == r"^(seldon\..*|a\.b|in\.box)$"
+    assert (settings.kind("seldon.ns.model.m.inputs"), settings.kind("a.b"), settings.kind("axb")) == (
+        "seldon-v2",
+        "seldon-v1",
+        "any",
+    )
