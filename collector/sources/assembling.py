@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from collector.ports import RecordSource
 from collector.settings import CollectorSettings
 from collector.sources.feedback import read_feedback
+from collector.sources.files import FilesSource, open_place
 from collector.sources.inbox import ByteLog, Inbox, LogInbox, Mailroom, OpenReader, inbox_reader
 from collector.sources.interpreting import Interpreter
 from collector.sources.joining import Joiner
@@ -73,6 +74,9 @@ def assemble(
     topics = _topics(settings)
     if topics.topics or topics.inbox:
         others.append(TopicsSource(topics, store.position, interpreter))
+    if settings.files_from:
+        place = open_place(settings.files_from, settings.files_settle_s)
+        others.append(FilesSource(place, store.position, interpreter))
     joiner = Joiner(store, monitors, settings.remember_halves_s)
     return Sources(MergedSource(main, others, failed), joiner, receiver, closing)
 

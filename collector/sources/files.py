@@ -1,0 +1,197 @@
+"""Files of logged records that appear in a directory or an object store: each read once, from where it was left.
+
+Every file is a partition of its own (``files:PATH``) whose offsets count its records; all are counted in one lane, so
+that a window does not get a state per file. A file that has been read is not looked at again, even when it grows.
+"""
+
+import importlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from stat import S_ISREG
+from typing import NamedTuple, Protocol
+
+from collector.sources.interpreting import Interpreter
+from collector.sources.logged_records import Item, read_file
+from driftline.errors import EventError, SettingsError, UnavailableError
+from driftline.records import Content, Malformed, Record
+
+MALFORMED = "malformed"
+TOO_LARGE = "too_large"
+#: The position of a file that has been read.
+DONE = 1 << 62
+#: The partition under which all files are counted.
+LANE = "files:all"
+_PREFIX = "files:"
+_LIST_EVERY_S = 2.0
+_MAXIMUM_BYTES = 1 << 30
+_RAW_BYTES = 64 * 1024
+_UNFINISHED = (".tmp", ".part", ".crc", "~")
+
+
+class FileSeen(NamedTuple):
+    """A file in a listing: its path below the place, when it was last changed (nanoseconds), its size."""
+
+    path: str
+    time_ns: int
+    size_bytes: int
+
+
+class FilePlace(Protocol):
+    """Where files appear."""
+
+    def list(self) -> Sequence[FileSeen]:
+        """All files; raises UnavailableError."""
+        ...
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content, None when it has gone; raises UnavailableError."""
+        ...
+
+
+class Directory:
+    """Files in a directory and below; one counts once it has not changed for ``settle_s`` real seconds."""
+
+    def __init__(self, root: Path, settle_s: float) -> None:
+        self._root = root
+        self._settle_s = settle_s
+
+    def list(self) -> Sequence[FileSeen]:
+        """As ``FilePlace.list``."""
+        before_s = time.time() - self._settle_s
+        found = []
+        for path in self._root.rglob("*"):
+            try:
+                stat = path.stat()
+            except OSError:  # it went while we looked
+                continue
+            if S_ISREG(stat.st_mode) and stat.st_mtime <= before_s:
+                found.append(FileSeen(path.relative_to(self._root).as_posix(), stat.st_mtime_ns, stat.st_size))
+        return found
+
+    def read(self, path: str) -> bytes | None:
+        """As ``FilePlace.read``."""
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnavailableError("files", f"'{path}': {error}") from error
+
+
+def open_place(address: str, settle_s: float) -> FilePlace:
+    """The place of an address: a directory, or an URL of an object store; raises SettingsError."""
+    if "://" not in address:
+        return Directory(Path(address), settle_s)
+    try:
+        module = importlib.import_module("collector.sources.object_files")
+    except ImportError as error:
+        raise SettingsError("files_from", [f"'{address}' needs a library: pip install 'driftline[objects]'"]) from error
+    place: FilePlace = module.ObjectFiles(address)
+    return place
+
+
+class FilesSource:
+    """A ``RecordSource`` of files. Not to be shared between threads."""
+
+    def __init__(self, place: FilePlace, start: Callable[[str], int | None], interpreter: Interpreter) -> None:
+        self._place = place
+        self._start = start
+        self._interpreter = interpreter
+        self._next_list = 0.0
+        self._seen: set[str] = set()
+        self._pending: deque[FileSeen] = deque()
+        self._records: Iterator[Record] = iter(())
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Up to ``max_records`` records; raises UnavailableError when the place does not answer."""
+        until = time.monotonic() + timeout_s
+        while True:
+            records = self._poll(max_records)
+            left_s = until - time.monotonic()
+            if records or left_s <= 0:
+                return records
+            time.sleep(min(0.05, left_s))
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Files stay where they are: whoever put them there takes them away."""
+
+    def lag(self) -> dict[str, int]:
+        """Files that are there and not read yet."""
+        return {LANE: len(self._pending)}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _poll(self, max_records: int) -> list[Record]:
+        self._look()
+        found: list[Record] = []
+        while len(found) < max_records:
+            part = list(islice(self._records, max_records - len(found)))
+            found += part
+            if not part and not self._open_next():
+                break
+        return found
+
+    def _look(self) -> None:
+        if self._pending or time.monotonic() < self._next_list:
+            return
+        listed = [file for file in self._place.list() if _is_finished(file.path)]
+        self._next_list = time.monotonic() + _LIST_EVERY_S
+        self._seen &= {file.path for file in listed}
+        new = [file for file in listed if file.path not in self._seen]
+        self._pending.extend(sorted(new, key=lambda file: (file.time_ns, file.path)))
+
+    def _open_next(self) -> bool:
+        """Go to the next file that is not read yet; False where there is none."""
+        while self._pending:
+            file = self._pending[0]
+            position = self._start(_PREFIX + file.path) or 0
+            data = b""
+            if position < DONE and file.size_bytes <= _MAXIMUM_BYTES:
+                data = self._place.read(file.path) or b""
+            self._pending.popleft()
+            self._seen.add(file.path)
+            if position < DONE:
+                self._records = self._read(file, data, position)
+                return True
+        return False
+
+    def _read(self, file: FileSeen, data: bytes, position: int) -> Iterator[Record]:
+        partition = _PREFIX + file.path
+        if file.size_bytes > _MAXIMUM_BYTES:
+            detail = f"'{file.path}' has {file.size_bytes} bytes, more than {_MAXIMUM_BYTES}"
+            yield Record(partition, 0, DONE, Malformed(TOO_LARGE, detail, b""), LANE)
+            return
+        try:
+            contents = map(self._content, read_file(file.path, data, file.time_ns))
+            yield from _numbered(partition, contents, position)
+        except EventError as error:
+            fault = Malformed(MALFORMED, f"'{file.path}': {error}", data[:_RAW_BYTES])
+            yield Record(partition, position, DONE, fault, LANE)
+
+    def _content(self, item: Item) -> Content:
+        if isinstance(item, tuple):
+            return Malformed(MALFORMED, item[0], item[1][:_RAW_BYTES])
+        try:
+            return self._interpreter.read(item)
+        except EventError as error:
+            return Malformed(MALFORMED, str(error), item.body[:_RAW_BYTES])
+
+
+def _numbered(partition: str, contents: Iterator[Content], position: int) -> Iterator[Record]:
+    """Records from ``position`` on; the last one says that the file is done."""
+    held: tuple[int, Content] | None = None
+    for number, content in enumerate(contents):
+        if held is not None and held[0] >= position:
+            yield Record(partition, held[0], held[0] + 1, held[1], LANE)
+        held = (number, content)
+    if held is not None and held[0] >= position:
+        yield Record(partition, held[0], DONE, held[1], LANE)
+
+
+def _is_finished(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return not name.startswith((".", "_")) and not name.endswith(_UNFINISHED)
