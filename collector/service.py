@@ -25,8 +25,9 @@ from collector.transaction import PositionMove
 from driftline.clock import Clock
 from driftline.errors import PermanentError, TransientError
 from driftline.events import InferenceEvent
+from driftline.halves import Half
 from driftline.monitors import Monitor
-from driftline.records import Malformed, Record
+from driftline.records import Content, Malformed, Record, Several
 
 __all__ = ["Collector", "Decoder", "RecordSource", "WindowStatistics"]
 
@@ -244,6 +245,13 @@ class Collector:
 
 def _size_bytes(record: Record) -> int:
     content = record.content
+    parts = content.contents if isinstance(content, Several) else (content,)
+    return sum(_content_bytes(part) for part in parts)
+
+
+def _content_bytes(content: Content) -> int:
     if isinstance(content, InferenceEvent):
         return len(content.request.body) + len(content.response.body)
+    if isinstance(content, Half):
+        return len(content.payload.body)
     return len(content.raw) if isinstance(content, Malformed) else 0

@@ -12,7 +12,7 @@ Every half ends in one outcome, and with those that wait they add up to all rece
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -131,7 +131,7 @@ class _Batch:
         self._count(record, half, names.OUTCOME_RECEIVED)
         if half.model and f"{half.namespace}/{half.model}" not in self._monitors:
             self._count(record, half, names.OUTCOME_REFUSED)
-            yield replace(record, content=lone_half(half))
+            yield _changed(record, content=lone_half(half))
             return
         identity = half.identity
         if identity in self._known or identity in self._stored:
@@ -153,7 +153,7 @@ class _Batch:
         if due.reason == "met":
             number = 0
             while requests and responses:
-                part = replace(record, part=number)
+                part = _changed(record, part=number)
                 yield from self._pair(part, self._leave(requests.popleft()), self._leave(responses.popleft()))
                 number += 1
             return
@@ -172,9 +172,11 @@ class _Batch:
             since = "too much was waiting" if due.reason == "full" else "no request came in time"
             detail = f"answer '{half.id}' to request '{half.request_id}': {since}"
             raw = msgspec.msgpack.encode(half)
-            yield replace(record, content=Malformed(NO_REQUEST, detail, raw, 1, half.namespace, half.model or _UNKNOWN))
+            yield _changed(
+                record, content=Malformed(NO_REQUEST, detail, raw, 1, half.namespace, half.model or _UNKNOWN)
+            )
         elif monitor is None or monitor.pairing.unpaired_requests == "inputs":
-            yield replace(record, content=lone_request(half))
+            yield _changed(record, content=lone_request(half))
 
     # --- both -----------------------------------------------------------------------------------------------------
     def _pair(self, record: Record, first: Half, second: Half) -> Iterator[Record]:
@@ -184,7 +186,7 @@ class _Batch:
         for half in (request, response):
             self._count(record, half, outcome)
         if outcome == names.OUTCOME_PAIRED:
-            yield replace(record, content=join_halves(request, response))
+            yield _changed(record, content=join_halves(request, response))
 
     def _leave(self, half: Half) -> Half:
         """The half waits no more, whether it did so in the store or only since this batch began."""
@@ -205,6 +207,10 @@ class _Batch:
         self._effects.count(record, *place, outcome)
 
 
+#: A record with other content, in the same place.
+_changed = msgspec.structs.replace
+
+
 def _parts(record: Record) -> Iterator[Record]:
     content: Content = record.content
     if not isinstance(content, Several):
@@ -212,4 +218,4 @@ def _parts(record: Record) -> Iterator[Record]:
         return
     one: One
     for number, one in enumerate(content.contents):
-        yield replace(record, content=one, part=number)
+        yield _changed(record, content=one, part=number)

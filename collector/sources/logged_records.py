@@ -73,10 +73,18 @@ def _documents(data: bytes) -> list[bytes]:
         _read_object.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         lines = [line for line in text.splitlines() if line.strip()]
-        if len(lines) < 2:
+        if len(lines) < 2 or not _is_object(lines[0]):
             raise EventError("file", [f"is neither JSON, CSV nor Parquet: {error}"]) from error
         return lines
     return [text]
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        _read_object.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _json_item(document: bytes, time_ns: int) -> Item:

@@ -69,7 +69,9 @@ def test_both_modes_of_the_sdk(mode: str) -> None:
 
 
 def test_a_batch_is_several_things_and_a_wrong_one_costs_itself_only() -> None:
-    one = {name[3:]: value for name, value in kserve("request") if name.startswith("ce-")} | {"data": {"instances": []}}
+    one: dict[str, Any] = {name[3:]: value for name, value in kserve("request") if name.startswith("ce-")} | {
+        "data": {"instances": []}
+    }
     reward = {name[3:]: value for name, value in seldon("feedback") if name.startswith("ce-")} | {"data": {"reward": 0}}
     other = {"id": "1", "type": "io.example.other", "source": "x", "specversion": "1.0"}
     batch = json.dumps([one, {**one, "time": "noon"}, reward, other]).encode()

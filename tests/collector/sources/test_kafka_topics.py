@@ -14,6 +14,7 @@ from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSource
 from driftline.halves import Half
+from driftline.records import Record
 from tests.collector.helpers import MONITORS, Parts, event, tables
 from tests.collector.sources.messages import kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
@@ -123,7 +124,8 @@ def test_reading_goes_on_where_the_store_says(kafka: str, name: str, producer: K
     producer.flush()
     settings = TopicsSettings((kafka,), f"group-{name}", {f"events-{name}": "any"})
     source = TopicsSource(settings, lambda _: 7, INTERPRETER)
-    found, until = [], time.monotonic() + 60
+    found: list[Record] = []
+    until = time.monotonic() + 60
     while len(found) < 3 and time.monotonic() < until:
         found += source.poll(100, 0.5)
     assert [record.offset for record in found] == [7, 8, 9]
