@@ -1,19 +1,22 @@
 """The collector's HTTP API: labels in, dead letters out, health and metrics; described by OpenAPI at ``/docs``."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-from fastapi import FastAPI, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi import FastAPI, File, HTTPException, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 
+from collector.api_deadletters import add_dead_letter_routes
+from collector.api_operations import HealthProbe, add_operations
 from collector.desk import LabelDesk, LabelReceipt
-from collector.health import HealthReport
+from collector.guard import guard_app, needs
+from collector.problems import add_problem_handlers, described
 from collector.settings import CollectorSettings
 from collector.store import Store
-from collector.transaction import DeadLetter
 from collector.uploads import (
     ReadLabel,
     UploadError,
@@ -23,21 +26,22 @@ from collector.uploads import (
     labels_from_parquet,
 )
 from driftline import __version__
+from driftline.access import LABELS_WRITE, Access
 from driftline.clock import Clock
-from driftline.errors import TransientError
 from driftline.monitors import Monitor
 
+_DESCRIPTION = (
+    "Takes labels and events, shows and replays what could not be used, and says how the collector is. Every endpoint "
+    "names the scope that a token needs for it."
+)
+_TAGS = [
+    {"name": "labels", "description": "What turned out to be true."},
+    {"name": "events", "description": "Inferences that other loggers send."},
+    {"name": "dead letters", "description": "What could not be used, why, and how it may yet be."},
+    {"name": "data", "description": "What is stored, and erasing it."},
+    {"name": "operations", "description": "Health and metrics."},
+]
 _NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-_RETRY_AFTER_S = "5"
-_RAW_SHOWN = 64 * 1024
-
-
-class HealthProbe(Protocol):
-    """Says how the consumer is."""
-
-    def report(self) -> HealthReport:
-        """How it is now."""
-        ...
 
 
 class LabelBody(BaseModel):
@@ -70,29 +74,6 @@ class ReceiptAnswer(BaseModel):
     faults: list[FaultAnswer]
 
 
-class DeadLetterAnswer(BaseModel):
-    """A record that could not be used."""
-
-    partition: str
-    offset: int
-    event_id: str | None
-    namespace: str
-    model: str
-    reason: str
-    detail: str
-    time_s: float
-    raw: str | None = Field(None, description="The record as text, at most 64 KiB; only when asked for alone.")
-
-
-class HealthAnswer(BaseModel):
-    """How the consumer is: working, stuck or stopped."""
-
-    state: str
-    detail: str
-    waiting_records: int
-    idle_s: float
-
-
 _EXAMPLE = {"request_id": "0197-a1", "value": 1, "observed_at_s": 1387300000.0, "model": "flights"}
 _WITHDRAWAL = {**_EXAMPLE, "row": 1, "value": None}
 _LINE = '{"request_id": "0197-a1", "value": 1, "observed_at_s": 1387300000, "model": "flights"}\n'
@@ -114,10 +95,10 @@ _LABEL_BODY: dict[str, Any] = {
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": ReceiptAnswer, "description": "Every label was taken."},
     207: {"model": ReceiptAnswer, "description": "Some labels were refused; the others were taken."},
-    400: {"description": "Nothing could be read."},
-    413: {"description": "More bytes or labels than the collector takes at once."},
+    400: described("Nothing could be read."),
+    413: described("More bytes or labels than the collector takes at once."),
     422: {"model": ReceiptAnswer, "description": "Every label was refused."},
-    503: {"description": "The store is away; nothing was taken. Try again after Retry-After seconds."},
+    503: described("The store is away; nothing was taken. Try again after Retry-After seconds."),
 }
 
 
@@ -129,14 +110,19 @@ def create_app(
     registry: CollectorRegistry,
     health: HealthProbe,
     settings: CollectorSettings,
+    access: Access | None = None,
 ) -> FastAPI:
-    """The application; see the module's docstring."""
-    known = ", ".join(sorted(monitors)) or "none"
-    app = FastAPI(title="driftline collector", version=__version__, description=f"Monitored models: {known}.")
-    app.add_exception_handler(TransientError, _unavailable)
+    """The application; see the module's docstring. ``access``: who may do what; everybody everything without."""
+    access = access or Access()
+    app = FastAPI(title="driftline collector", version=__version__, openapi_tags=_TAGS)
+    app.description = _DESCRIPTION
+    if access.book is None:  # the description is open to everybody, and which models there are need not be
+        app.description += f" Monitored models: {', '.join(sorted(monitors)) or 'none'}."
+    add_problem_handlers(app)
     _add_label_routes(app, _Intake(desk, clock, settings))
-    _add_dead_letter_routes(app, store)
-    _add_operations(app, store, registry, health)
+    add_dead_letter_routes(app, store)
+    add_operations(app, store, registry, health)
+    guard_app(app, access, settings.open_paths, time.time)
     return app
 
 
@@ -185,7 +171,13 @@ class _Intake:
 
 
 def _add_label_routes(app: FastAPI, intake: _Intake) -> None:
-    @app.post("/v1/labels", summary="Send labels", tags=["labels"], responses=_ANSWERS, openapi_extra=_LABEL_BODY)
+    @app.post(
+        "/v1/labels",
+        summary="Send labels",
+        tags=["labels"],
+        responses=_ANSWERS,
+        openapi_extra=needs(LABELS_WRITE, _LABEL_BODY),
+    )
     async def post_labels(request: Request) -> Response:
         """One label, a list, or newline-delimited JSON; late, repeated and corrected labels are welcome."""
         body = await intake.body(request)
@@ -193,7 +185,13 @@ def _add_label_routes(app: FastAPI, intake: _Intake) -> None:
         read = labels_from_ndjson if content_type in _NDJSON_TYPES else labels_from_json
         return await intake.take(lambda: read(body))
 
-    @app.post("/v1/labels/upload", summary="Upload a file of labels", tags=["labels"], responses=_ANSWERS)
+    @app.post(
+        "/v1/labels/upload",
+        summary="Upload a file of labels",
+        tags=["labels"],
+        responses=_ANSWERS,
+        openapi_extra=needs(LABELS_WRITE),
+    )
     async def upload_labels(file: Annotated[UploadFile, File(description="CSV or Parquet.")]) -> Response:
         """Columns: request_id, value, model and, where wanted, observed_at_s, row, namespace."""
         intake.require_size(file.size or 0)
@@ -202,67 +200,6 @@ def _add_label_routes(app: FastAPI, intake: _Intake) -> None:
         is_parquet = body.startswith(b"PAR1")
         read = labels_from_parquet if is_parquet else labels_from_csv
         return await intake.take(lambda: read(body, intake.now_s()))
-
-
-def _add_dead_letter_routes(app: FastAPI, store: Store) -> None:
-    @app.get("/v1/deadletters", summary="Newest dead letters", tags=["dead letters"])
-    def dead_letters(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100, model: str | None = None, reason: str | None = None
-    ) -> list[DeadLetterAnswer]:
-        """What could not be used, and why; newest first."""
-        return [_dead_letter(letter) for letter in store.dead_letters(limit, model=model, reason=reason)]
-
-    @app.get(
-        "/v1/deadletters/{partition:path}/{offset}",
-        summary="One dead letter with its bytes",
-        tags=["dead letters"],
-        responses={404: {"description": "There is none at this place."}},
-    )
-    def dead_letter(partition: str, offset: int) -> DeadLetterAnswer:
-        """One record by its place in the stream, as text."""
-        letter = store.dead_letter(partition, offset)
-        if letter is None:
-            raise HTTPException(404, f"no dead letter at offset {offset} of '{partition}'")
-        answer = _dead_letter(letter)
-        answer.raw = letter.raw[:_RAW_SHOWN].decode("utf-8", "backslashreplace")
-        return answer
-
-
-def _add_operations(app: FastAPI, store: Store, registry: CollectorRegistry, health: HealthProbe) -> None:
-    @app.get(
-        "/healthz",
-        summary="Does the consumer work?",
-        tags=["operations"],
-        response_model=HealthAnswer,
-        responses={503: {"model": HealthAnswer, "description": "Stuck or stopped."}},
-    )
-    def healthz() -> Response:
-        """200 while batches move on or nothing is there to read; 503 when stuck or stopped."""
-        report = health.report()
-        answer = HealthAnswer(
-            state=report.state, detail=report.detail, waiting_records=report.waiting_records, idle_s=report.idle_s
-        )
-        return JSONResponse(answer.model_dump(), 200 if report.state == "working" else 503)
-
-    @app.get(
-        "/readyz",
-        summary="Can labels be taken?",
-        tags=["operations"],
-        responses={503: {"description": "The store does not answer."}},
-    )
-    def readyz() -> Response:
-        """200 when the store answers."""
-        ready = store.ready()
-        return JSONResponse({"ready": ready, "store": "answers" if ready else "does not answer"}, 200 if ready else 503)
-
-    @app.get("/metrics", summary="Metrics for Prometheus", tags=["operations"], response_class=Response)
-    def metrics() -> Response:
-        """Text format of Prometheus."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": _RETRY_AFTER_S})
 
 
 def _receipt(receipt: LabelReceipt, parts: Sequence[ReadLabel]) -> ReceiptAnswer:
@@ -279,16 +216,3 @@ def _receipt(receipt: LabelReceipt, parts: Sequence[ReadLabel]) -> ReceiptAnswer
     ]
     faults.sort(key=lambda fault: fault.index)
     return ReceiptAnswer(received=receipt.received, outcomes=receipt.outcomes, faults=faults)
-
-
-def _dead_letter(letter: DeadLetter) -> DeadLetterAnswer:
-    return DeadLetterAnswer(
-        partition=letter.partition,
-        offset=letter.offset,
-        event_id=letter.event_id,
-        namespace=letter.namespace,
-        model=letter.model,
-        reason=letter.reason,
-        detail=letter.detail,
-        time_s=letter.time_s,
-    )

@@ -19,6 +19,11 @@ class HealthReport:
     waiting_records: int
     idle_s: float
 
+    @property
+    def healthy(self) -> bool:
+        """Whether a new start would change nothing for the better."""
+        return self.state not in ("stuck", "stopped")
+
 
 class Health:
     """Watches the collector's loop from outside. A loop with nothing to read still turns: idle is not stuck."""

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector as PrometheusCollector
 from collector.store import Store
 from collector.transaction import TotalKey
 from driftline import names
-from driftline.errors import DriftlineError, TransientError, UnavailableError
+from driftline.errors import DriftlineError, SettingsError, TransientError, UnavailableError
 from driftline.results import StreamSummary
 
 PERSISTED = (
@@ -31,14 +31,13 @@ class CollectorMetrics:
     """The collector's own measurements, registered at ``registry``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._lag = Gauge(
-            names.COLLECTOR_LAG.name, names.COLLECTOR_LAG.help, names.COLLECTOR_LAG.labels, registry=registry
-        )
+        self._lag = _gauge(names.COLLECTOR_LAG, registry)
         self._commit = _histogram(names.COLLECTOR_COMMIT, registry)
-        self._waits = Counter(
-            names.COLLECTOR_WAITS.name, names.COLLECTOR_WAITS.help, names.COLLECTOR_WAITS.labels, registry=registry
-        )
+        self._waits = _counter(names.COLLECTOR_WAITS, registry)
         self._delay = _histogram(names.LABEL_DELAY, registry)
+        self._reloads = _counter(names.CONFIG_RELOADS, registry)
+        self._reloaded = _gauge(names.CONFIG_LAST_RELOAD_SUCCESSFUL, registry)
+        self._reloaded.set(1)
 
     def committed(self, seconds: float) -> None:
         """One transaction took this long."""
@@ -48,6 +47,11 @@ class CollectorMetrics:
         """Labels (namespace, model, delay) were joined."""
         for namespace, model, delay_s in delays_s:
             self._delay.labels(namespace, model).observe(delay_s)
+
+    def tokens_read(self, fault: SettingsError | None) -> None:
+        """The list of tokens changed, and was taken or refused whole."""
+        self._reloads.labels(names.OUTCOME_APPLIED if fault is None else names.OUTCOME_REFUSED).inc()
+        self._reloaded.set(0 if fault else 1)
 
     def transient(self, error: TransientError) -> None:
         """A batch or a poll had to wait."""
@@ -102,3 +106,11 @@ class StoreCounters(PrometheusCollector):
 
 def _histogram(metric: names.Metric, registry: CollectorRegistry) -> Histogram:
     return Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets_s, registry=registry)
+
+
+def _gauge(metric: names.Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry)
+
+
+def _counter(metric: names.Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(metric.name, metric.help, metric.labels, registry=registry)

@@ -19,6 +19,7 @@ from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
 from collector.store import Store
+from collector.tokens import access_of
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor
@@ -46,9 +47,12 @@ def run(
 
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
-    store = Store(settings.database_url)
     registry = CollectorRegistry()
     metrics = CollectorMetrics(registry)
+    access = access_of(
+        "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
+    )
+    store = Store(settings.database_url)
     registry.register(StoreCounters(store))
     payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
     main = source_factory(store.position)
@@ -64,7 +68,7 @@ def run(
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(store, statistics, monitors, clock, metrics)
     health = Health(collector, thread, settings.stuck_after_s)
-    app = create_app(desk, store, monitors, clock, registry, health, settings)
+    app = create_app(desk, store, monitors, clock, registry, health, settings, access)
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app

@@ -1,6 +1,6 @@
 """How a collector process is set up; loaded by the roof with the prefix ``COLLECTOR``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,9 @@ class CollectorSettings:
     ``maximum_streams``: versions and variants told apart per model; events of any further one count as ``other``.
     ``bootstrap``: Kafka brokers, ``HOST:PORT`` by commas, read when ``source`` is ``kafka``.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
+    ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some, and else
+    nobody but this machine gets in. ``tokens_file``: what 'driftline tokens create' writes, followed while running.
+    ``tokens``: the content of such a file. ``open_paths``: endpoints that need no token.
     ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
     ``receive_events``: take CloudEvents over HTTP. They are kept in an inbox before the sender is told so: in
     ``kafka_topic_inbox`` when ``source`` is ``kafka``, else in ``inbox_dir`` (beside the spool when empty), which holds
@@ -72,6 +75,10 @@ class CollectorSettings:
     maximum_labels_per_request: int = 50_000
     maximum_request_bytes: int = 16 * 1024 * 1024
     maximum_raw_bytes: int = 256 * 1024
+    auth: Literal["auto", "tokens", "none"] = "auto"
+    tokens_file: Path | None = None
+    tokens: str = field(default="", repr=False)
+    open_paths: tuple[str, ...] = ("/healthz", "/readyz", "/metrics")
     stuck_after_s: float = 60.0
     sweep_interval_s: float = 30.0
     bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)

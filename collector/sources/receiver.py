@@ -4,21 +4,26 @@ KServe's agent sends every event once and never again, so that it is answered as
 2xx only then. What is refused says why, with the field and its value, and is counted by reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter
 
+from collector.guard import grant_of, needs
+from collector.problems import described, problem
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.http_modes import read_modelmesh, read_request
 from collector.sources.inbox import Mailroom
 from collector.sources.interpreting import Interpreter
 from driftline import names
+from driftline.access import EVENTS_WRITE, Grant
 from driftline.clock import Clock
 from driftline.errors import EventError
-from driftline.records import Ignored
+from driftline.events import InferenceEvent, Label
+from driftline.halves import Half
+from driftline.records import Content, Ignored, Several
 
 HTTP = "http"
 MODELMESH = "modelmesh"
@@ -37,9 +42,9 @@ _EXAMPLE = {
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     202: {"description": "Kept, or of a type that is ignored."},
-    400: {"description": "No CloudEvent, or one with a wrong attribute; the answer names field and value."},
-    413: {"description": "More bytes than the collector takes."},
-    503: {"description": "The inbox is full or away; nothing was kept. Try again after Retry-After seconds."},
+    400: described("No CloudEvent, or one with a wrong attribute; the answer names field and value."),
+    413: described("More bytes than the collector takes."),
+    503: described("The inbox is full or away; nothing was kept. Try again after Retry-After seconds."),
 }
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -90,13 +95,22 @@ class Receiver:
             return await self._take(request, MODELMESH, self._read_payload, 200)
 
         shown: dict[str, Any] = {"methods": ["POST"], "tags": ["events"], "responses": _ANSWERS, "status_code": 202}
-        app.add_api_route("/v1/events", post_events, summary="Send CloudEvents", openapi_extra=_BODY, **shown)
-        app.add_api_route("/", post_events, summary="The same, for loggers", include_in_schema=False, **shown)
+        app.add_api_route(
+            "/v1/events", post_events, summary="Send CloudEvents", openapi_extra=needs(EVENTS_WRITE, _BODY), **shown
+        )
+        app.add_api_route(
+            "/",
+            post_events,
+            summary="The same, for loggers",
+            include_in_schema=False,
+            openapi_extra=needs(EVENTS_WRITE),
+            **shown,
+        )
         app.add_api_route(
             "/consumer/kserve/v2",
             post_payload,
             summary="Send a payload, as ModelMesh does",
-            openapi_extra=_MODELMESH_BODY,
+            openapi_extra=needs(EVENTS_WRITE, _MODELMESH_BODY),
             **{**shown, "status_code": 200},
         )
 
@@ -110,9 +124,11 @@ class Receiver:
                 return self._refuse(source, 413, TOO_LARGE, [f"the body has more than {self._maximum_bytes} bytes"])
         try:
             events = read(request, bytes(received))
-            wanted = [event for event in events if not isinstance(self._interpreter.read(event), Ignored)]
+            contents = [self._interpreter.read(event) for event in events]
         except (EventError, UnicodeError) as error:
             return self._refuse(source, 400, INVALID, getattr(error, "faults", (str(error),)))
+        wanted = [event for event, content in zip(events, contents, strict=True) if not isinstance(content, Ignored)]
+        _require_models(grant_of(request), contents)
         if wanted and (reason := await self._mailroom.put(wanted)):
             answer = self._refuse(source, 503, reason, [f"not kept: {reason}"], len(wanted))
             answer.headers["Retry-After"] = _RETRY_AFTER_S
@@ -133,7 +149,17 @@ class Receiver:
 
     def _refuse(self, source: str, status: int, reason: str, faults: Sequence[str], number: int = 1) -> JSONResponse:
         self._events.labels(source, names.OUTCOME_REFUSED, reason).inc(number)
-        return JSONResponse({"reason": reason, "faults": list(faults)}, status)
+        return problem(status, "; ".join(faults), reason=reason, faults=list(faults))
+
+
+def _require_models(grant: Grant, contents: Iterable[Content]) -> None:
+    """Raise AccessError unless the token is for every model; a half may not know its model before its other half."""
+    if grant.unlimited:
+        return
+    for content in contents:
+        for one in content.contents if isinstance(content, Several) else (content,):
+            if isinstance(one, InferenceEvent | Half | Label):
+                grant.require_model(f"{one.namespace}/{one.model}")
 
 
 def _query(request: Request) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from driftline.cli.api import authorization
 from driftline.cli.ports import HOST, Ports
 
 
@@ -41,7 +42,7 @@ def send(
                 "row": row,
                 "observed_at_s": wiring.clock()(),
             }
-            response = httpx.post(f"{url}/v1/labels", json=label, timeout=30)
+            response = httpx.post(f"{url}/v1/labels", json=label, headers=authorization(), timeout=30)
         else:
             raise SettingsError("labels send", ["give a FILE, or --request-id with --value and --model"])
     except httpx.HTTPError as error:
@@ -55,7 +56,9 @@ def _send_file(url: str, file: Path):  # type: ignore[no-untyped-def]
     import httpx
 
     if file.suffix in (".ndjson", ".jsonl"):
-        headers = {"content-type": "application/x-ndjson"}
+        headers = {"content-type": "application/x-ndjson", **authorization()}
         return httpx.post(f"{url}/v1/labels", content=file.read_bytes(), headers=headers, timeout=300)
     with file.open("rb") as content:
-        return httpx.post(f"{url}/v1/labels/upload", files={"file": (file.name, content)}, timeout=300)
+        return httpx.post(
+            f"{url}/v1/labels/upload", files={"file": (file.name, content)}, headers=authorization(), timeout=300
+        )

@@ -122,6 +122,8 @@ def collector(
     database_url: Database = None,
     host: Host = None,
     port: Port = None,
+    auth: Annotated[str | None, typer.Option(help="Who may use the API: tokens, none, or auto.")] = None,
+    tokens_file: Annotated[Path | None, typer.Option(help="What 'driftline tokens create' wrote.")] = None,
 ) -> None:
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
     from collector.server import run
@@ -136,6 +138,8 @@ def collector(
         "database_url": database_url,
         "host": host,
         "port": port,
+        "auth": auth,
+        "tokens_file": tokens_file,
     }
     chosen = _settings(CollectorSettings, "COLLECTOR", given)
     files = wiring.load_monitor_files(monitors)

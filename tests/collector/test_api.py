@@ -18,6 +18,7 @@ from collector.health import Health, HealthReport
 from collector.metrics import StoreCounters
 from collector.settings import CollectorSettings
 from collector.store import Store
+from driftline.access import Access
 from driftline.errors import UnavailableError
 from driftline.records import Malformed
 from tests.collector.helpers import Parts, drain, event, label, records
@@ -42,11 +43,12 @@ def client(parts: Parts, health: FixedHealth) -> TestClient:
     return TestClient(make_app(parts, parts.store, health))
 
 
-def make_app(parts: Parts, store: Store, health: FixedHealth) -> Any:
+def make_app(parts: Parts, store: Store, health: FixedHealth, access: Access | None = None, **changes: Any) -> Any:
     desk = LabelDesk(store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
-    parts.registry.register(StoreCounters(store))
-    settings = CollectorSettings(maximum_request_bytes=20_000, maximum_labels_per_request=50)
-    return create_app(desk, store, parts.monitors, parts.clock, parts.registry, health, settings)
+    registry = CollectorRegistry()
+    registry.register(StoreCounters(store))
+    settings = CollectorSettings(maximum_request_bytes=20_000, maximum_labels_per_request=50, **changes)
+    return create_app(desk, store, parts.monitors, parts.clock, registry, health, settings, access)
 
 
 def as_json(*numbers: int) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Events over HTTP: answered 2xx once they are safe, read from the inbox, paired, and stored as rows."""
 
+import base64
 import json
 import threading
 import time
@@ -18,12 +19,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
+from collector.guard import guard_app
+from collector.problems import add_problem_handlers
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.feedback import read_feedback
 from collector.sources.inbox import BUSY, UNAVAILABLE, Inbox, LogInbox, Mailroom, inbox_reader
 from collector.sources.interpreting import Interpreter
 from collector.sources.receiver import Receiver
 from driftline import names
+from driftline.access import EVENTS_WRITE, Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.errors import UnavailableError
 from driftline.halves import Half
 from logger_sidecar.spool.source import SpoolSource
@@ -38,11 +42,20 @@ INTERPRETER = Interpreter(MONITORS, read_feedback)
 class Post:
     """A collector's HTTP side over any inbox, with what it counts."""
 
-    def __init__(self, inbox: Inbox, maximum_bytes: int = 1 << 20, waiting_bytes: int = 1 << 22) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        maximum_bytes: int = 1 << 20,
+        waiting_bytes: int = 1 << 22,
+        access: Access | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         app = FastAPI()
         mailroom = Mailroom(inbox, waiting_bytes)
         Receiver(mailroom, INTERPRETER, lambda: START_S, self.registry, maximum_bytes).add_routes(app)
+        if access is not None:
+            add_problem_handlers(app)
+            guard_app(app, access, (), time.time)
         self.client = TestClient(app)
         self.client.__enter__()  # one loop for all requests, as in the server
 
@@ -223,6 +236,26 @@ def test_what_is_refused_says_why_and_is_counted(
     assert said in answer.json()["faults"][0]
     assert post.counted() == {("http", "refused", reason): 1}
     assert kept.events == []
+
+
+def test_only_tokens_for_the_model_may_send_its_events(open_post: Callable[..., Post], tmp_path: Path) -> None:
+    mine, other = new_token(), new_token()
+    book = AccessBook(
+        (
+            TokenEntry(Grant("mine", frozenset({EVENTS_WRITE}), ("*/flights",)), digest_of(mine)),
+            TokenEntry(Grant("other", frozenset({EVENTS_WRITE}), ("*/delay",)), digest_of(other)),
+        )
+    )
+    post = open_post(LogInbox(spool(tmp_path)), access=Access(lambda: book))
+    headers, body = inference(1)[0]
+    # A logger can be given an URL only; what stands before its @ is sent like this.
+    named = base64.b64encode(f"kserve:{mine}".encode()).decode()
+    statuses = [
+        post([*headers, *given], body).status_code
+        for given in ([], [("authorization", f"Bearer {other}")], [("authorization", f"Basic {named}")])
+    ]
+    assert statuses == [401, 403, 202]
+    assert sum(post.counted().values()) == 1
 
 
 def test_other_events_of_a_broker_are_acknowledged_and_not_kept(open_post: Callable[..., Post]) -> None:

@@ -1,0 +1,61 @@
+"""Where a part's tokens come from: a file that is followed while it runs, or the environment."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from driftline.access import Access, AccessBook, FollowedBook, check_exposure
+from driftline.errors import SettingsError
+
+_log = logging.getLogger("driftline.tokens")
+
+
+def _silence(_fault: SettingsError | None) -> None:
+    """Nobody asked."""
+
+
+def access_of(
+    part: str,
+    host: str,
+    auth: str,
+    tokens_file: Path | None,
+    tokens: str,
+    on_reload: Callable[[SettingsError | None], None] = _silence,
+) -> Access:
+    """How ``part`` decides who may; raises SettingsError where it would listen to the world and ask nobody.
+
+    ``auth``: tokens, none, or auto, which asks for tokens where there are some and else listens to this machine only.
+    ``tokens``: the content of such a file, as the environment of a container gives it.
+    """
+    if tokens_file is not None and tokens:
+        raise SettingsError(part, ["'tokens_file' and 'tokens' are both given; one of them is enough"])
+    check_exposure(part, host, auth, has_tokens=tokens_file is not None or bool(tokens))
+    if tokens:
+        book = AccessBook.parse(tokens, f"{part} tokens")
+        return Access(lambda: book)
+    return Access() if tokens_file is None else Access(followed_file(tokens_file, on_reload))
+
+
+def followed_file(path: Path, on_reload: Callable[[SettingsError | None], None] = _silence) -> FollowedBook:
+    """The tokens of a file, read again when it changes; raises SettingsError when it cannot be read now."""
+
+    def told(fault: SettingsError | None) -> None:
+        if fault is None:
+            _log.info("the tokens of %s were read again", path)
+        else:
+            _log.error("the tokens stay as they were: %s", fault)
+        on_reload(fault)
+
+    try:
+        return FollowedBook(lambda: path.read_text(encoding="utf-8"), lambda: _stamp(path), str(path), told)
+    except OSError as error:
+        raise SettingsError("tokens_file", [f"{path} cannot be read: {error.strerror}"]) from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    # Mounted secrets are swapped by a link: the file's number changes even where its time does not.
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
