@@ -73,7 +73,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         go_agent, go_load = build_go(work, "go_agent"), build_go(work, "go_load")
-        bench = Bench(work, cores, stack.enter_context(_broker(work)))
+        bench = Bench(work, cores, stack.enter_context(broker(work)))
         stack.enter_context(bench.model_server())
         loads = {size: Load(work, SIZES[size], go_load, cores.others) for size in SIZES}
         if chosen.profile:
@@ -126,20 +126,21 @@ def _contenders(bench: Bench, go_agent: Path, compiled: Path | None) -> dict[str
 
 
 @contextlib.contextmanager
-def _broker(work: Path) -> Iterator[str]:
+def broker(work: Path) -> Iterator[str]:
+    """A Kafka broker with the topic of events; gives its address."""
     directory = work / "kafka"
     directory.mkdir()
-    broker = KafkaBroker(directory)
-    broker.start()
+    started = KafkaBroker(directory)
+    started.start()
     try:
         # A broker's own limit is 1 MiB per message; an operator who logs larger bodies raises it.
-        admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+        admin = KafkaAdminClient(bootstrap_servers=[started.bootstrap])
         limits = {"max.message.bytes": "16777216", "retention.bytes": "1073741824", "segment.bytes": "134217728"}
         admin.create_topics([NewTopic(names.TOPIC_INFERENCE, 1, 1, topic_configs=limits)])
         admin.close()
-        yield broker.bootstrap
+        yield started.bootstrap
     finally:
-        broker.kill()
+        started.kill()
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------

@@ -113,6 +113,18 @@ class Bench:
             yield Running(port, worker)
 
     @contextlib.contextmanager
+    def nginx_grpc(self) -> Iterator[Running]:
+        """As ``nginx``, for gRPC."""
+        port = free_port()
+        conf = f"""
+            upstream model {{ server 127.0.0.1:{self.server_port}; keepalive 64; keepalive_requests 1000000000; }}
+            server {{ listen 127.0.0.1:{port} http2; http2_max_concurrent_streams 1024;
+              location / {{ grpc_pass grpc://model; }} }}
+        """
+        with self._nginx(self.directory(), conf, port, self.cores.proxy) as worker:
+            yield Running(port, worker)
+
+    @contextlib.contextmanager
     def go_agent(self, program: Path, sink: str) -> Iterator[Running]:
         """The Go proxy that logs as KServe's agent does, to ``sink``."""
         port = free_port()
