@@ -48,14 +48,18 @@ def http2_factory(
         max_calls=settings.grpc_max_calls,
     )
     parts = SpliceParts(calls, registry, connect, target.address, settings.connect_timeout_s)
-    return Http2Factory(parts)
+    return Http2Factory(parts, capture.settle)
 
 
 class Http2Factory:
-    """Makes the protocol of each connection that speaks HTTP/2."""
+    """Makes the protocol of each connection that speaks HTTP/2.
 
-    def __init__(self, parts: SpliceParts) -> None:
+    ``settle``: called before settings change, so that calls which have ended are recorded by those before.
+    """
+
+    def __init__(self, parts: SpliceParts, settle: Callable[[], None]) -> None:
         self._parts = parts
+        self._settle = settle
 
     def __call__(self) -> Http2Connection:
         """The protocol of one more connection."""
@@ -64,6 +68,7 @@ class Http2Factory:
     def follow(self, settings: SidecarSettings) -> None:
         """Go by these settings from the next call on, on open connections too."""
         calls = self._parts.calls
+        self._settle()
         calls.meaning = _meaning(settings)
         calls.default_model, calls.default_version = settings.default_model, settings.model_version
         calls.max_body_bytes = settings.max_body_bytes

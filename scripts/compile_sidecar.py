@@ -28,9 +28,23 @@ COMPILED: dict[str, tuple[str, ...]] = {
     "logger_sidecar.proxy.parts": ("ProxyParts",),
     "logger_sidecar.proxy.client_flow": ("ClientFlow",),
     "logger_sidecar.proxy.client": ("ClientConnection",),
+    "logger_sidecar.http2.frames": (),
+    "logger_sidecar.http2.walk": ("FrameWalk",),
+    "logger_sidecar.http2.header_blocks": ("BlockReader",),
+    "logger_sidecar.http2.capture_room": ("CaptureRoom",),
+    "logger_sidecar.http2.v2_messages": ("Beginnings",),
+    "logger_sidecar.http2.stream_heads": ("CallHead", "HeadMeaning"),
+    "logger_sidecar.http2.followed_call": ("CallParts", "FollowedCall"),
+    "logger_sidecar.http2.grpc_messages": ("Messages",),
+    "logger_sidecar.http2.grpc_calls": ("GrpcCall",),
+    "logger_sidecar.http2.plain_calls": ("Body", "PlainCall"),
+    "logger_sidecar.http2.tap": ("Streams", "_Requests", "_Answers", "Tap"),
+    "logger_sidecar.http2.splice": ("Http2Connection", "_ServerSide"),
 }
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}
 _BUILTINS = ("bytes", "str", "list", "dict", "set")
+#: A method of another module's extension type that is passed as a value compiles to nonsense, with only a warning.
+_COMPILE_ARGS = ["-O2", "-g0", "-Werror=incompatible-pointer-types"]
 _DIRECTIVES = {"language_level": 3, "annotation_typing": False, "binding": True, "embedsignature": False}
 
 
@@ -55,7 +69,7 @@ def build() -> None:
     from setuptools import Extension, setup
 
     extensions = [
-        Extension(module, [f"{module.replace('.', '/')}.py"], extra_compile_args=["-O2", "-g0"]) for module in COMPILED
+        Extension(module, [f"{module.replace('.', '/')}.py"], extra_compile_args=_COMPILE_ARGS) for module in COMPILED
     ]
     setup(
         name="driftline-compiled",

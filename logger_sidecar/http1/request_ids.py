@@ -4,7 +4,7 @@ import re
 
 #: How far into the body the key may stand: those who write one write it first.
 LOOK_BYTES = 128
-_READ_BYTES = LOOK_BYTES + 512
+READ_BYTES = LOOK_BYTES + 512
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
 #: Protocols whose body has an id of its own at the top level.
@@ -19,7 +19,7 @@ def body_id(body: bytes) -> str:
     """
     if body.find(b'"id"', 0, LOOK_BYTES) < 0:
         return ""
-    head = body[:_READ_BYTES]
+    head = body[:READ_BYTES]
     depth = 0
     for token in _TOKEN.finditer(head):
         if token[1] is None:

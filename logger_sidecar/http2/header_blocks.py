@@ -9,7 +9,7 @@ blocks again and again: what a block that leaves the dynamic table alone means i
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any
 
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
@@ -17,7 +17,6 @@ from hpack.table import HeaderTable
 
 #: Header fields in the order in which they stand.
 Fields = list[tuple[bytes, bytes]]
-Read = TypeVar("Read")
 
 _MAX_FIELDS = 4096
 _MAX_TABLE_BYTES = 65536
@@ -31,7 +30,7 @@ class BlockError(ValueError):
     """A header block that cannot be read; nothing behind it on this connection can."""
 
 
-class BlockReader(Generic[Read]):
+class BlockReader:
     """Reads every header block of one direction, in order, as the one to whom they are sent does.
 
     ``meaning``: what shall be made of the fields; it is asked once for blocks that are alike. The sizes that a dynamic
@@ -40,13 +39,13 @@ class BlockReader(Generic[Read]):
 
     __slots__ = ("_known", "_known_texts", "_meaning", "_table")
 
-    def __init__(self, meaning: Callable[[Fields], Read]) -> None:
+    def __init__(self, meaning: Callable[[Fields], Any]) -> None:
         self._meaning = meaning
         self._table = HeaderTable()
-        self._known: dict[bytes, Read] = {}
+        self._known: dict[bytes, Any] = {}
         self._known_texts: dict[bytes, bytes] = {}
 
-    def read(self, block: bytes, meaning: Callable[[Fields], Read] | None = None) -> Read:
+    def read(self, block: bytes, meaning: Callable[[Fields], Any] | None = None) -> Any:
         """What the block means; raises BlockError. ``meaning``: to be asked from now on, where it is another one."""
         if meaning is not self._meaning and meaning is not None:
             self._meaning = meaning

@@ -1,9 +1,17 @@
 """Inferences over HTTP/2 that are no gRPC: requests to the same paths as over HTTP/1.1, and the same events of them."""
 
-from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id
+from logger_sidecar.http1.request_ids import PROTOCOLS_WITH_BODY_ID, READ_BYTES, body_id
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http2.capture_room import CaptureRoom
-from logger_sidecar.http2.followed_call import CallParts, FollowedCall, body_behind
+from logger_sidecar.http2.followed_call import (
+    ID_IS_FOUND,
+    ID_IS_NOT,
+    ID_MAY_COME,
+    ID_MAY_FOLLOW,
+    CallParts,
+    FollowedCall,
+    body_behind,
+)
 from logger_sidecar.http2.stream_heads import CallHead
 from logger_sidecar.recording.calls import Call
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
@@ -34,7 +42,7 @@ class Body:
 
     def beginning(self) -> bytes:
         """Where an id would stand."""
-        return (self._first + self._rest[:LOOK_BYTES])[:LOOK_BYTES]
+        return (self._first + self._rest[:READ_BYTES])[:READ_BYTES]
 
     def append(self, data: bytes, start: int, end: int) -> None:
         """``data[start:end]`` passed."""
@@ -83,18 +91,17 @@ class PlainCall(FollowedCall):
         self._variant = ""
 
     # --- while it passes ------------------------------------------------------------------------------------------
-    def take_request(self, data: bytes, start: int, end: int) -> None:
+    def take_request(self, data: bytes, start: int, end: int, ends: bool) -> None:
         """Part of FollowedCall."""
-        self._request.append(data, start, end)
-
-    def end_request(self) -> None:
-        """Part of FollowedCall."""
-        self._is_asked = True
+        if end > start:
+            self._request.append(data, start, end)
+        if ends:
+            self._is_asked = True
 
     def take_response(self, data: bytes, start: int, end: int) -> None:
         """Part of FollowedCall."""
         self._response.append(data, start, end)
-        answer = self._answer
+        answer = self.answer
         if answer is not None and answer.is_event_stream and len(self._arrivals) < _MAX_ARRIVALS:
             self._arrivals.append((self._response.seen_bytes, self._parts.now_s()))
 
@@ -103,7 +110,7 @@ class PlainCall(FollowedCall):
         """Part of FollowedCall."""
         if trailers is not None:
             self._variant = trailers.variant
-        status = self._answer.status if self._answer is not None else 0
+        status = self.answer.status if self.answer is not None else 0
         self._is_whole = True
         status = status or _STATUS_BAD_GATEWAY
         self._record(status, status)
@@ -121,7 +128,7 @@ class PlainCall(FollowedCall):
         self._record(_STATUS_BAD_GATEWAY, _STATUS_BAD_GATEWAY)
 
     def _call(self, code: int, status: int) -> Call:
-        asked, answered, answer, route = self._request, self._response, self._answer, self._known_route
+        asked, answered, answer, route = self._request, self._response, self.answer, self._known_route
         request = asked.kept
         is_cut = not self._is_whole and (answer is not None or not self._is_asked)
         return Call(
@@ -153,10 +160,16 @@ class PlainCall(FollowedCall):
     def _route(self) -> Route:
         return self._known_route
 
-    def _finds_id(self, data: bytes, behind: int, stream: int) -> bool:
-        if self._looks_for_id:
-            self._request_id = body_id(body_behind(data, behind, stream))
-        return self._request_id != ""
+    def _look_for_id(self, data: bytes, behind: int, stream: int) -> int:
+        if not self._looks_for_id or self._is_asked:
+            return ID_IS_NOT
+        start, end = body_behind(data, behind, stream)
+        if not start or self._head.expects_continue:
+            return ID_MAY_COME
+        if (end > len(data) and len(data) - start < READ_BYTES) or start == end:
+            return ID_MAY_FOLLOW
+        self._request_id = body_id(data[start : min(end, start + READ_BYTES)])
+        return ID_IS_FOUND if self._request_id else ID_IS_NOT
 
     def _settled_id(self) -> str:
         if not self._request_id and self._looks_for_id:

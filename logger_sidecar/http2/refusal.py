@@ -5,7 +5,7 @@ come again on another connection. A stream that is no gRPC gets the answer that 
 """
 
 import json
-from collections.abc import Callable
+from typing import Protocol
 
 from logger_sidecar.http2 import grpc_status
 from logger_sidecar.http2.frames import (
@@ -30,15 +30,24 @@ _STATUS_200 = b"\x88"  # in the static table (RFC 7541, appendix A)
 _MAX_PENDING_BYTES = 65536
 
 
+class Asked(Protocol):
+    """What is known of the streams that the client has begun; as ``tap.Tap``."""
+
+    def speaks_grpc(self, stream: int) -> bool:
+        """Whether it began this one as a call over gRPC."""
+
+    def wants_no_body(self, stream: int) -> bool:
+        """Whether the answer may have no body (RFC 9110, section 9.3.2)."""
+
+
 class Refusal:
     """Answers one connection's client; takes its bytes and gives those it shall get.
 
-    ``detail``: what the caller is told. ``status``: the HTTP status where it is no gRPC. ``speaks_grpc``: tells whether
-    a stream is.
+    ``detail``: what the caller is told. ``status``: the HTTP status where it is no gRPC. ``asked``: of the streams.
     """
 
-    def __init__(self, detail: str, status: int, speaks_grpc: Callable[[int], bool]) -> None:
-        self._speaks_grpc = speaks_grpc
+    def __init__(self, detail: str, status: int, asked: Asked) -> None:
+        self._asked = asked
         self._body = json.dumps({"error": detail}).encode()
         self._plain = b"".join(
             (
@@ -102,8 +111,10 @@ class Refusal:
             return b""
         self._highest = stream
         self.count += 1
-        if self._speaks_grpc(stream):
+        if self._asked.speaks_grpc(stream):
             answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._answer)
+        elif self._asked.wants_no_body(stream):
+            answer = frame(HEADERS, END_HEADERS | END_STREAM, stream, self._plain)
         else:
             answer = frame(HEADERS, END_HEADERS, stream, self._plain) + frame(DATA, END_STREAM, stream, self._body)
         return answer if flags & END_STREAM else answer + reset(stream, NO_ERROR)

@@ -23,6 +23,9 @@ _REFUSED_TICKS = 5
 _CLOSING_TICKS = 1
 #: As over HTTP/1.1; of everything else it is 502.
 _STATUS_OF = {REASON_CONNECT_TIMEOUT: 504}
+#: How long a header block waits for the body behind it, which may say the call's id. Clients that send both apart send
+#: them one after the other; who takes longer has its head go on without.
+_BODY_FOLLOWS_S = 0.1
 #: How long calls are refused on a connection before the client is asked to try another one.
 _REFUSING_S = 0.2
 
@@ -88,8 +91,17 @@ class Http2Connection(asyncio.Protocol):
         """Part of asyncio.Protocol."""
         self._silent_ticks = 0
         out = self._tap.from_client(data)
-        if not out:
-            return
+        if self._tap.keeps_back:
+            asyncio.get_running_loop().call_later(_BODY_FOLLOWS_S, self._let_go)
+        if out:
+            self._pass_on(out)
+
+    def _let_go(self) -> None:
+        out = self._tap.let_go()
+        if out and not self._is_lost:
+            self._pass_on(out)
+
+    def _pass_on(self, out: bytes) -> None:
         if self._server is not None:
             self._server.transport.write(out)
         elif self._refusal is not None:
@@ -101,6 +113,7 @@ class Http2Connection(asyncio.Protocol):
         """Part of asyncio.Protocol; what the client says, the server shall hear."""
         if self._is_ending:
             return False
+        self._let_go()
         self._is_ending = self._client_ended = True
         return self._server is not None and _pass_eof(self._server.transport)
 
@@ -255,9 +268,7 @@ class Http2Connection(asyncio.Protocol):
         if self._is_lost:
             return
         self._reason = reason
-        self._refusal = refusal = Refusal(
-            f"driftline sidecar: {detail}", _STATUS_OF.get(reason, 502), self._tap.speaks_grpc
-        )
+        self._refusal = refusal = Refusal(f"driftline sidecar: {detail}", _STATUS_OF.get(reason, 502), self._tap)
         self.server_said(refusal.greeting())
         waiting, self._waiting = self._waiting, []
         for data in waiting:

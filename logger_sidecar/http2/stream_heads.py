@@ -34,6 +34,11 @@ class Method(NamedTuple):
     protocol: str
     streams: bool
 
+    @property
+    def is_v2(self) -> bool:
+        """Whether its messages are those of the Open Inference Protocol."""
+        return self.protocol == PROTOCOL_V2
+
 
 MODEL_INFER = Method(PROTOCOL_V2, streams=False)
 MODEL_STREAM_INFER = Method(PROTOCOL_V2, streams=True)
@@ -63,6 +68,7 @@ class CallHead:
         "content_type",
         "encoding",
         "event_part",
+        "expects_continue",
         "grpc_message",
         "grpc_status",
         "headers",
@@ -91,6 +97,8 @@ class CallHead:
         self.route: Route | None = None
         self.is_grpc = False
         self.is_probe = False
+        #: Whether the body waits for the server's word.
+        self.expects_continue = False
         #: HTTP status of an answer, 0 in a request and in trailers.
         self.status = 0
         self.request_id = ""
@@ -200,6 +208,10 @@ def _take_content_encoding(head: CallHead, value: bytes) -> None:
     head.content_encoding = _text(value)
 
 
+def _take_expect(head: CallHead, value: bytes) -> None:
+    head.expects_continue = value.lower() == b"100-continue"
+
+
 def _take_status(head: CallHead, value: bytes) -> None:
     head.status = int(value) if value.isdigit() and len(value) == 3 else 0
 
@@ -238,6 +250,7 @@ _TAKERS = {
     b":method": _take_verb,
     b"user-agent": _take_agent,
     b"content-encoding": _take_content_encoding,
+    b"expect": _take_expect,
     b":status": _take_status,
     b"content-type": _take_type,
     b"grpc-encoding": _take_encoding,

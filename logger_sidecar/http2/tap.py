@@ -19,6 +19,9 @@ from logger_sidecar.http2.plain_calls import PlainCall
 from logger_sidecar.http2.stream_heads import CallHead
 from logger_sidecar.http2.walk import FrameWalk
 
+#: So much may come behind a header block that waits for its body; far more than what peers agree on at first.
+_MAX_BEHIND_BYTES = 4096
+
 
 class Streams:
     """The streams of one connection that have begun and not ended.
@@ -33,8 +36,8 @@ class Streams:
         self.parts = parts
         #: The same dictionary for as long as the connection lives.
         self.open: dict[int, FollowedCall | None] = {}
-        #: Those of them that are no gRPC.
-        self.plain: set[int] = set()
+        #: The method of each of them that is no gRPC.
+        self.plain: dict[int, bytes] = {}
         #: The highest stream that the client has begun.
         self.highest = 0
         self.client_max_list_bytes = 0
@@ -56,13 +59,13 @@ class Streams:
             return None
         self.open[stream] = call
         if not head.is_grpc:
-            self.plain.add(stream)
+            self.plain[stream] = head.verb
         return call
 
     def pop(self, stream: int) -> FollowedCall | None:
         """Forget a stream; returns its call if it is an inference."""
         if self.plain:
-            self.plain.discard(stream)
+            self.plain.pop(stream, None)
         return self.open.pop(stream, None)
 
     def end(self, stream: int, trailers: CallHead | None) -> None:
@@ -89,44 +92,60 @@ class Streams:
 class _Requests(FrameWalk):
     """What the client sends."""
 
-    __slots__ = ("_blocks", "_open", "_streams")
+    __slots__ = ("_blocks", "_kept_back", "_open", "_streams", "_waits")
 
     def __init__(self, streams: Streams) -> None:
         super().__init__(PREFACE, streams.parts.max_head_bytes)
         self._streams = streams
         self._open = streams.open
         self._blocks = BlockReader(streams.parts.meaning)
+        #: The call whose header block has come and not gone on, and whether there may be one.
+        self._kept_back: FollowedCall | None = None
+        self._waits = True
 
-    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes:
+    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes | None:
         """Part of FrameWalk."""
         streams = self._streams
-        head = self._blocks.read(block, streams.parts.meaning)
-        if stream <= streams.highest or not stream & 1:
-            if ends:
-                self.ended(stream)
-            return b""  # trailers
-        call = streams.begin(stream, head)
+        waits = self._waits and not ends and len(data) - behind < _MAX_BEHIND_BYTES
+        call = self._kept_back
         if call is None:
+            head = self._blocks.read(block, streams.parts.meaning)
+            if stream <= streams.highest or not stream & 1:
+                if ends:
+                    self.body(stream, b"", 0, 0, ends)
+                return b""  # trailers
+            call = streams.begin(stream, head)
+            if call is None:
+                return b""
+            if ends:
+                call.take_request(b"", 0, 0, ends)
+        field = call.announced(data, behind, stream, streams.server_max_list_bytes, waits)
+        self._kept_back = call if field is None else None
+        return field
+
+    def let_go(self) -> bytes:
+        """What was kept back shall go on now."""
+        if self._kept_back is None:
             return b""
-        if ends:
-            call.end_request()
-        return call.announced(data, behind, stream, streams.server_max_list_bytes)
+        self._waits = False
+        out = self.go_on()
+        self._waits = True
+        return out
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether a header block has come and not gone on."""
+        return self._kept_back is not None and self.walks
 
     def promised(self, block: bytes) -> None:
         """Part of FrameWalk."""
         self._blocks.read(block, self._streams.parts.meaning)
 
-    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
+    def body(self, stream: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """Part of FrameWalk."""
         call = self._open.get(stream)
         if call is not None:
-            call.take_request(data, start, end)
-
-    def ended(self, stream: int) -> None:
-        """Part of FrameWalk."""
-        call = self._open.get(stream)
-        if call is not None:
-            call.end_request()
+            call.take_request(data, start, end, ends)
 
     def reset(self, stream: int, payload: bytes) -> None:
         """Part of FrameWalk."""
@@ -163,7 +182,7 @@ class _Answers(FrameWalk):
         head = self._blocks.read(block, streams.parts.meaning)
         field = b""
         call = self._open.get(stream)
-        if call is not None and not call.is_answered:
+        if call is not None and call.answer is None:
             field = call.take_answer(head, streams.client_max_list_bytes)
         if ends:
             streams.end(stream, head)
@@ -173,15 +192,13 @@ class _Answers(FrameWalk):
         """Part of FrameWalk."""
         self._blocks.read(block, self._streams.parts.meaning)
 
-    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
+    def body(self, stream: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """Part of FrameWalk."""
         call = self._open.get(stream)
-        if call is not None:
+        if call is not None and end > start:
             call.take_response(data, start, end)
-
-    def ended(self, stream: int) -> None:
-        """Part of FrameWalk."""
-        self._streams.end(stream, None)
+        if ends:
+            self._streams.end(stream, None)
 
     def reset(self, stream: int, payload: bytes) -> None:
         """Part of FrameWalk."""
@@ -228,12 +245,25 @@ class Tap:
         """Whether the client spoke gRPC when it began this stream, as far as that can be told."""
         return stream not in self._streams.plain
 
+    def wants_no_body(self, stream: int) -> bool:
+        """Whether the answer to what began this stream has no body, whatever it says."""
+        return self._streams.plain.get(stream) == b"HEAD"
+
     def from_client(self, data: bytes) -> bytes:
         """What the client sent; returns what the server shall get now."""
         out = self._requests.feed(data)
         if not self._requests.walks and self.is_observed:
             self._give_up(self._requests.fault)
         return out
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether a header block of the client's has not gone on, because a body that says an id may follow at once."""
+        return self._requests.keeps_back
+
+    def let_go(self) -> bytes:
+        """What was kept back; returns what the server shall get now."""
+        return self._requests.let_go()
 
     def from_server(self, data: bytes) -> bytes:
         """What the server sent; returns what the client shall get now. Call ``settle`` when it is on its way."""

@@ -10,6 +10,7 @@ Beginning(model='iris', version='3', id='r1', is_whole=True)
 """
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from logger_sidecar.recording.shared_memory import SHARED_MEMORY_REGION
 #: So much of a message is looked at for its model, version and id.
 BEGINNING_BYTES = 1024
 _PREFIX_BYTES = 5
+_unpack_length = struct.Struct(">I").unpack_from
 _MAX_NAME_BYTES = 256
 _MAX_ERROR = 500
 _PLAIN_ID = re.compile(rb"[ -~]{1,256}")
@@ -52,13 +54,12 @@ class Beginnings:
         self._bytes = b""
         self._newest = NO_BEGINNING
 
-    def newest_in(self, body: bytes) -> Beginning | None:
-        """What the newest said, where the first message of this body, prefix and all, begins with the same bytes."""
+    def newest_at(self, data: bytes, start: int, end: int) -> Beginning | None:
+        """What the newest said, where the message in ``data[start:end]`` begins alike behind its prefix."""
         newest = self._bytes
-        if newest and body.startswith(newest, _PREFIX_BYTES) and not body[0]:
-            length = int.from_bytes(body[1:_PREFIX_BYTES], "big")
-            return self._newest if length >= len(newest) else None
-        return None
+        if not newest or data[start] or not data.startswith(newest, start + _PREFIX_BYTES, end):
+            return None
+        return self._newest if _unpack_length(data, start + 1)[0] >= len(newest) else None
 
     def read(self, message: bytes) -> Beginning:
         """As :func:`read_beginning`."""

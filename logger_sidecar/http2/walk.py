@@ -119,10 +119,16 @@ class FrameWalk:
         self._out, self._done = [], 0
         return b"".join(out)
 
-    # --- what subclasses are told ---------------------------------------------------------------------------------
-    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes:
-        """A header block; returns the encoded field that shall stand at its end, or nothing.
+    def go_on(self) -> bytes:
+        """Ask ``headers`` anew about what it keeps back; returns what shall go on now."""
+        self._needed = 0
+        return self.feed(b"")
 
+    # --- what subclasses are told ---------------------------------------------------------------------------------
+    def headers(self, stream: int, block: bytes, ends: bool, data: bytes, behind: int) -> bytes | None:
+        """A header block; returns the encoded field that shall stand at its end, or nothing. None keeps it back.
+
+        What is kept back is given again, with all that has come by then, when more has.
         ``ends``: nothing of this direction follows on the stream. ``data[behind:]``: what comes behind, as far as it
         is there.
         """
@@ -132,12 +138,11 @@ class FrameWalk:
         """A header block that announces an answer nobody asked for."""
         raise NotImplementedError
 
-    def body(self, stream: int, data: bytes, start: int, end: int) -> None:
-        """``data[start:end]`` is a piece of the stream's body."""
-        raise NotImplementedError
+    def body(self, stream: int, data: bytes, start: int, end: int, ends: bool) -> None:
+        """``data[start:end]``, which may be nothing, is a piece of the stream's body.
 
-    def ended(self, stream: int) -> None:
-        """The stream's body is complete, without trailers."""
+        ``ends``: nothing of this direction follows on the stream, not even trailers.
+        """
         raise NotImplementedError
 
     def reset(self, stream: int, payload: bytes) -> None:
@@ -169,14 +174,15 @@ class FrameWalk:
             # First what stands whole in these bytes and is nothing else, as nearly all of it.
             if kind == HEADERS and end <= size and flags & _PLAIN_MASK == END_HEADERS:
                 block = data[start:end]
-                if field := self.headers(stream & _STREAM_MASK, block, flags & END_STREAM != 0, data, end):
+                field = self.headers(stream & _STREAM_MASK, block, flags & END_STREAM != 0, data, end)
+                if field:
                     self._out += (data[self._done : position], with_more(flags, stream, block, field))
                     self._done = end
+                elif field is None:
+                    self._needed = size - position + 1
+                    return position
             elif kind == DATA and end <= size and not flags & PADDED:
-                if end > start:
-                    self.body(stream & _STREAM_MASK, data, start, end)
-                if flags & END_STREAM:
-                    self.ended(stream & _STREAM_MASK)
+                self.body(stream & _STREAM_MASK, data, start, end, flags & END_STREAM != 0)
             elif kind in _LOOKED_AT:
                 end = self._take_slowly(data, position, kind, flags, stream & _STREAM_MASK)
                 if not end:
@@ -212,12 +218,11 @@ class FrameWalk:
         end = min(self._left, size)
         self._left -= end
         body = min(self._body_left, end)
-        if body:
-            self._body_left -= body
-            self.body(self._stream, data, 0, body)
-        if self._ends and not self._left:
-            self._ends = False
-            self.ended(self._stream)
+        self._body_left -= body
+        ends = self._ends and not self._left
+        if body or ends:
+            self._ends = self._ends and not ends
+            self.body(self._stream, data, 0, body, ends)
         return end
 
     def _take_body(self, data: bytes, position: int, length: int, flags: int, stream: int) -> int:
@@ -234,12 +239,11 @@ class FrameWalk:
             stop -= padding
             if stop < start:
                 raise WalkError("more padding than payload")
-        if stop > start and size > start:
-            self.body(stream, data, start, min(stop, size))
         if end <= size:
-            if flags & END_STREAM:
-                self.ended(stream)
+            self.body(stream, data, start, stop, flags & END_STREAM != 0)
             return end
+        if stop > start and size > start:
+            self.body(stream, data, start, min(stop, size), False)
         self._stream = stream
         self._body_left = max(0, stop - max(size, start))
         self._ends = flags & END_STREAM != 0
@@ -279,8 +283,12 @@ class FrameWalk:
             self.promised(_block(data, position, end, kind, flags))
         else:
             block = _block(data, position, end, kind, flags)
-            if field := self.headers(stream, block, flags & END_STREAM != 0, data, end):
+            field = self.headers(stream, block, flags & END_STREAM != 0, data, end)
+            if field:
                 self._add(field, data, position, end)
+            elif field is None:
+                self._needed = len(data) - position + 1
+                return 0
         return end
 
     def _add(self, field: bytes, data: bytes, position: int, end: int) -> None:

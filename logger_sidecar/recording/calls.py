@@ -55,3 +55,10 @@ class Call(msgspec.Struct, kw_only=True):
     stream_error: str = ""
     not_observable: str = ""
     arrivals: list[tuple[int, float]] = []
+
+
+class EndedCall(Protocol):
+    """A call over HTTP/2 that has ended and is described later."""
+
+    def described(self) -> Call | None:
+        """What is recorded of it; None where nothing can be, which has been counted then."""

@@ -13,7 +13,7 @@ from logger_sidecar.finishing.captured import Captured, encode_captured
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.heads import Head
 from logger_sidecar.http1.routes import Route
-from logger_sidecar.recording.calls import Call, Described
+from logger_sidecar.recording.calls import Call, Described, EndedCall
 from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
 from logger_sidecar.recording.meters import Meters, StreamMeters
@@ -74,6 +74,8 @@ class Capture:
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
         self._noted: list[_Noted] = []
+        #: Calls over HTTP/2: each, when it ended, and what was reserved for it.
+        self._noted_calls: list[tuple[EndedCall, float, int]] = []
         spool.before_batch = meters.before_collect = self.settle
         self.follow(policy)
 
@@ -116,8 +118,12 @@ class Capture:
 
     def settle(self) -> None:
         """Count what was noted, and make records of it."""
-        if not self._noted:
-            return
+        if self._noted:
+            self._settle_exchanges()
+        if self._noted_calls:
+            self._settle_calls()
+
+    def _settle_exchanges(self) -> None:
         noted, self._noted = self._noted, []
         policy, meters = self._policy, self._meters
         records: list[Record] = []
@@ -240,8 +246,45 @@ class Capture:
         if not self._spool.put(record, size, stream):
             stream.drop(REASON_BUFFER_FULL)
 
+    def note_call(self, ended: EndedCall, size_bytes: int, now_s: float) -> None:
+        """As ``record_whole``, for a call over HTTP/2 that has ended; ``size_bytes``: of its bodies."""
+        size_bytes += RECORD_BYTES
+        if self._spool.reserve(size_bytes):
+            self._noted_calls.append((ended, now_s, size_bytes))
+            return
+        call = ended.described()
+        if call is not None:
+            self.record_call(call, now_s)
+
+    def _settle_calls(self) -> None:
+        noted, self._noted_calls = self._noted_calls, []
+        records: list[Record] = []
+        receipts: list[StreamMeters] = []
+        sizes: list[int] = []
+        for ended, now_s, size_bytes in noted:
+            call = ended.described()
+            taken = None if call is None else self._taken_call(call, now_s)
+            if taken is None:
+                self._spool.release(size_bytes)
+                continue
+            records.append(taken[0])
+            receipts.append(taken[1])
+            sizes.append(size_bytes)
+        self._spool.add(records, sizes, receipts)
+
     def record_call(self, call: Call, now_s: float) -> None:
         """Count a finished call over HTTP/2 and log it. ``now_s``: monotonic seconds."""
+        self.settle()  # so that the records of a connection keep their order
+        taken = self._taken_call(call, now_s)
+        if taken is None:
+            return
+        record, stream = taken
+        size = len(call.request_body) + len(call.response_body) + RECORD_BYTES
+        if not self._spool.put(record, size, stream):
+            stream.drop(REASON_BUFFER_FULL)
+
+    def _taken_call(self, call: Call, now_s: float) -> tuple[Record, StreamMeters] | None:
+        """Count a call; returns its record and who is told of it, None where it is sampled out."""
         meters = self._meters
         duration_s = now_s - call.started_s
         failed = call.code >= 500 or bool(call.stream_error)
@@ -255,9 +298,8 @@ class Capture:
         meters.bytes_out += call.response_bytes
         if not rate:
             stream.sampled_out += 1
-            return
-        record: Record
-        if not (
+            return None
+        if (
             call.chunk_count
             or call.request_notes
             or call.response_notes
@@ -265,25 +307,22 @@ class Capture:
             or call.stream_error
             or call.arrivals
         ):
-            request, response = call.request_head, call.response_head or _UNANSWERED
-            record = (
-                kind.part,
-                call.event_id,
-                call.request_id,
-                call.time_ns,
-                duration_s * 1e3,
-                ((call.first_byte_s or now_s) - call.started_s) * 1e3,
-                call.truncated,
-                request.event_part or self._request_part(request),
-                call.request_body,
-                response.event_part or self._response_part(response),
-                call.response_body,
-            )
-        else:
-            record = self._captured_call(call, duration_s, variant, rate)
-        size = len(call.request_body) + len(call.response_body) + RECORD_BYTES
-        if not self._spool.put(record, size, stream):
-            stream.drop(REASON_BUFFER_FULL)
+            return self._captured_call(call, duration_s, variant, rate), stream
+        request, response = call.request_head, call.response_head or _UNANSWERED
+        record = (
+            kind.part,
+            call.event_id,
+            call.request_id,
+            call.time_ns,
+            duration_s * 1e3,
+            ((call.first_byte_s or now_s) - call.started_s) * 1e3,
+            call.truncated,
+            request.event_part or self._request_part(request),
+            call.request_body,
+            response.event_part or self._response_part(response),
+            call.response_body,
+        )
+        return record, stream
 
     def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
         """Count an inference that was received and is not captured: nobody knows how it ends."""

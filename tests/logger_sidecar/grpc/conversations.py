@@ -18,7 +18,7 @@ from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.frames import PREFACE
 from logger_sidecar.http2.stream_heads import HeadMeaning, Methods
 from logger_sidecar.http2.tap import Tap
-from logger_sidecar.recording.calls import Call
+from logger_sidecar.recording.calls import Call, EndedCall
 from logger_sidecar.recording.event_ids import EventIds
 from logger_sidecar.recording.meters import Meters
 
@@ -36,6 +36,11 @@ class Recorded:
 
     def record_call(self, call: Call, now_s: float) -> None:
         self.calls.append(call)
+
+    def note_call(self, ended: EndedCall, size_bytes: int, now_s: float) -> None:
+        call = ended.described()
+        if call is not None:
+            self.calls.append(call)
 
     def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
         self.lost[reason] += 1
@@ -85,6 +90,7 @@ class Observed:
         return out
 
     def server(self, data: bytes) -> bytes:
+        self.to_server += self.tap.let_go()  # a server that speaks has had the time
         out = self.tap.from_server(data)
         self.tap.settle()
         self.to_client += out
@@ -93,6 +99,7 @@ class Observed:
     def hear(self, said: list[Said]) -> None:
         for who, data in said:
             (self.client if who == "client" else self.server)(data)
+        self.to_server += self.tap.let_go()
 
     def dropped(self) -> dict[str, int]:
         return dict(self.recorded.lost)

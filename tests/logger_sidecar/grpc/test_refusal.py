@@ -12,8 +12,18 @@ from logger_sidecar.http2.refusal import Refusal
 from tests.logger_sidecar.grpc.conversations import read_frames, request_headers
 
 
+class FifthAndSeventh:
+    """The fifth stream is no gRPC; nor is the seventh, which asks for a head alone."""
+
+    def speaks_grpc(self, stream: int) -> bool:
+        return stream not in (5, 7)
+
+    def wants_no_body(self, stream: int) -> bool:
+        return stream == 7
+
+
 def told(said: bytes, step: int, detail: str = "gone") -> bytes:
-    refusal = Refusal(detail, 502, lambda stream: stream != 5)
+    refusal = Refusal(detail, 502, FifthAndSeventh())
     heard = refusal.greeting()
     for position in range(0, len(said), step):
         heard += refusal.feed(said[position : position + step])
@@ -45,16 +55,17 @@ def test_each_call_is_unavailable_and_the_client_is_asked_to_come_again(step: in
 def test_what_is_no_grpc_is_refused_as_plain_http() -> None:
     peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     peer.initiate_connection()
-    for stream in (3, 5):
+    for stream in (3, 5, 7):
         peer.send_headers(stream, request_headers(), end_stream=True)
     events = peer.receive_data(told(peer.data_to_send(), 10_000, "gone"))
     answers = {
         event.stream_id: dict(event.headers) for event in events if isinstance(event, h2.events.ResponseReceived)
     }
     assert (answers[3][b":status"], answers[3][b"grpc-status"]) == (b"200", b"14")
-    assert answers[5][b":status"] == b"502"
+    assert answers[5][b":status"] == answers[7][b":status"] == b"502"
+    assert answers[7][b"content-length"] == answers[5][b"content-length"]
     assert [event.data for event in events if isinstance(event, h2.events.DataReceived)] == [b'{"error": "gone"}']
-    assert [type(event) for event in events].count(h2.events.StreamEnded) == 2
+    assert [type(event) for event in events].count(h2.events.StreamEnded) == 3
 
 
 def test_noise_is_answered_with_whole_frames_or_not_at_all() -> None:
@@ -65,7 +76,7 @@ def test_noise_is_answered_with_whole_frames_or_not_at_all() -> None:
 
 
 def test_a_call_that_crosses_the_goodbye_is_left_for_another_connection() -> None:
-    refusal = Refusal("gone", 502, lambda stream: True)
+    refusal = Refusal("gone", 502, FifthAndSeventh())
     head = frame(1, 4, 1, b"\x82")
     assert len(read_frames(refusal.feed(PREFACE + head))) == 2
     assert read_frames(refusal.goodbye())[0][3] == b"\0\0\0\1\0\0\0\0"
@@ -74,7 +85,7 @@ def test_a_call_that_crosses_the_goodbye_is_left_for_another_connection() -> Non
 
 def test_a_ping_that_comes_in_two_pieces_is_answered_once() -> None:
     ping = frame(6, 0, 0, b"abcdefgh")
-    refusal = Refusal("gone", 502, lambda stream: True)
+    refusal = Refusal("gone", 502, FifthAndSeventh())
     assert refusal.feed(PREFACE + ping[:11]) == b""
     assert read_frames(refusal.feed(ping[11:])) == [("PingFrame", 0, ["ACK"], b"abcdefgh")]
     assert refusal.count == 0

@@ -301,14 +301,6 @@ def test_the_event_carries_the_id_that_the_caller_sees(
         assert call.request_notes["x-request-id"] == "a"
 
 
-def test_an_id_in_a_message_that_comes_late_is_still_the_id_of_the_call() -> None:
-    observed = Observed()
-    observed.client(PREFACE + frame(HEADERS, END_HEADERS, 1, block(request_headers())))
-    observed.client(frame(DATA, END_STREAM, 1, framed(infer_request(request_id="late"))))
-    assert answered(observed)[0][3][-1] == (b"x-request-id", b"late")
-    assert observed.recorded.calls[0].request_id == "late"
-
-
 def test_an_id_in_a_message_behind_a_window_update_is_found_at_once() -> None:
     """As grpcio's clients write it."""
     observed = Observed()

@@ -36,10 +36,14 @@ class Answer:
 
 
 class PlainServer:
-    """Answers each request with what ``script`` makes of it. ``asked``: the requests, in order."""
+    """Answers each request with what ``script`` makes of it.
+
+    ``asked``: the requests, in order. ``begun``: of each request the head, before anything of its body.
+    """
 
     def __init__(self, script: Callable[[Asked], Answer]) -> None:
         self.asked: list[Asked] = []
+        self.begun: list[dict[str, str]] = []
         self._script = script
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -84,6 +88,7 @@ class PlainServer:
     ) -> None:
         if isinstance(event, h2.events.RequestReceived):
             streams[event.stream_id] = Asked(dict(event.headers))
+            self.begun.append(dict(event.headers))
         elif isinstance(event, h2.events.DataReceived):
             streams[event.stream_id].body += event.data
             peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

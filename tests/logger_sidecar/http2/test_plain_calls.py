@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import h2.connection
 import h2.events
 import httpx
 import pytest
+import trustme
 
 from driftline.events import InferenceEvent
 from tests.logger_sidecar.grpc.servers import wait_until
@@ -148,10 +150,65 @@ def test_many_at_once_on_one_connection_are_told_apart(tmp_path: Path) -> None:
             connection.sendall(peer.data_to_send())
             told = ended(peer, connection, set(bodies))
         events = {event.request_id: event for event in running.events()}
-    # Nothing of the bodies was there when the heads went on, so the server was told ids of our own.
+        # Nothing of the bodies was there when the heads went on: no id of ours was told, where one could still come.
+        assert sum("x-request-id" in asked.headers for asked in server.asked) == 0
     assert sorted(events) == sorted(f"r{number}" for number in range(50)) == sorted(told.values())
     for stream, body in bodies.items():
         assert events[told[stream]].request.body == events[told[stream]].response.body == body
+
+
+def test_a_head_whose_body_takes_its_time_goes_on_and_the_body_still_says_the_id(tmp_path: Path) -> None:
+    with plain_server(echo) as server, sidecar(server.url, tmp_path) as running:
+        with socket.create_connection(("127.0.0.1", running.sidecar.listen_port)) as connection:
+            peer = raw_client(connection)
+            peer.send_headers(1, request(PATH))
+            connection.sendall(peer.data_to_send())
+            wait_until(lambda: len(server.begun) == 1)
+            peer.send_data(1, b'{"id": "inside"}', end_stream=True)
+            connection.sendall(peer.data_to_send())
+            told = ended(peer, connection, {1})
+        [event] = running.events()
+    assert told[1] == event.request_id == "inside"
+    assert "x-request-id" not in server.begun[0]
+
+
+def test_a_client_that_says_no_more_behind_a_head_is_heard(tmp_path: Path) -> None:
+    with (
+        plain_server() as server,
+        sidecar(server.url, tmp_path) as running,
+        socket.create_connection(("127.0.0.1", running.sidecar.listen_port)) as connection,
+    ):
+        peer = raw_client(connection)
+        peer.send_headers(1, request(PATH))
+        connection.sendall(peer.data_to_send())
+        connection.shutdown(socket.SHUT_WR)
+        wait_until(lambda: len(server.begun) == 1)
+        assert server.begun[0][":path"] == PATH
+
+
+def test_rest_over_tls_is_http2_where_client_and_sidecar_agree_on_it(tmp_path: Path) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    issued = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA)
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(key))
+    trusted = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    trusted.set_alpn_protocols(["h2"])
+    settings = {"tls_certificate": chain, "tls_key": key}
+    with plain_server(echo) as server, sidecar(server.url, tmp_path / "spool", **settings) as running:
+        with (
+            socket.create_connection(("127.0.0.1", running.sidecar.listen_port)) as plain,
+            trusted.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            assert connection.selected_alpn_protocol() == "h2"
+            peer = raw_client(connection)
+            peer.send_headers(1, request(PATH))
+            peer.send_data(1, b'{"id": "r1"}', end_stream=True)
+            connection.sendall(peer.data_to_send())
+            told = ended(peer, connection, {1})
+        [event] = running.events()
+    assert (told[1], event.request_id, event.protocol, event.status_code) == ("r1", "r1", "v2", 200)
+    assert event.request.body == event.response.body == server.asked[0].body == b'{"id": "r1"}'
 
 
 def raw_client(connection: socket.socket) -> h2.connection.H2Connection:
@@ -230,6 +287,8 @@ def test_without_a_server_it_is_refused_as_over_http_1_1(tmp_path: Path) -> None
                 answers.append(made.post(PATH, json={}, headers={"x-request-id": "r"}))
         with client(running) as made:
             assert made.get("/v2/health/ready").status_code == 502
+            alone = made.head("/v2/health/ready")
+            assert (alone.status_code, alone.content, int(alone.headers["content-length"]) > 0) == (502, b"", True)
         over_1, over_2 = running.events()
     assert [answer.status_code for answer in answers] == [502, 502]
     assert answers[1].json()["error"].startswith("driftline sidecar: the model server at 127.0.0.1")
