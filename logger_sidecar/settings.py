@@ -13,7 +13,7 @@ from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
 from logger_sidecar.setting_faults import above_zero, below_zero, port_faults
 from logger_sidecar.shipping import sink_urls
-from logger_sidecar.tls_settings import tls_faults, upstream_faults
+from logger_sidecar.tls_settings import loop_faults, tls_faults, upstream_faults
 
 #: Never captured, whatever the allow-list says: they hold credentials.
 SECRET_HEADERS = frozenset(
@@ -209,6 +209,7 @@ class SidecarSettings:
         return [
             *upstream_faults("upstream", self.upstream),
             *(upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
+            *loop_faults(self),
             *tls_faults(self),
             *_path_faults("ready_path", self.ready_path),
             *port_faults("listen_port", self.listen_port),

@@ -1,5 +1,6 @@
 """What the settings say about TLS and Unix sockets, and what is wrong with it."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 #: The kernel's bound of a Unix socket's path.
 _MAX_PATH_BYTES = 107
+_WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def listening_files(settings: "SidecarSettings") -> TlsFiles:
@@ -52,6 +55,22 @@ def upstream_faults(name: str, text: str) -> list[str]:
     except ValueError as error:
         return [f"{name} is {error}"]
     return []
+
+
+def loop_faults(settings: "SidecarSettings") -> list[str]:
+    """A sidecar that forwards to itself opens connections for each request until there are no more of them."""
+    own = _LOOPBACK if settings.listen_host in (*_WILDCARDS, *_LOOPBACK) else (settings.listen_host,)
+    ports = {"listen_port": settings.listen_port, "grpc_listen_port": settings.grpc_listen_port}
+    faults = []
+    for name in ("upstream", "grpc_upstream"):
+        with contextlib.suppress(ValueError):
+            target = parse_upstream(getattr(settings, name))
+            if target.path:
+                listening = ["listen_socket"] if target.path == settings.listen_socket else []
+            else:
+                listening = [each for each, port in ports.items() if target.host in own and target.port == port]
+            faults += [f"{name} is the sidecar itself, at {each}" for each in listening]
+    return faults
 
 
 def _pair_faults(pair: Mapping[str, Path | None]) -> list[str]:

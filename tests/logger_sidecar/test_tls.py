@@ -269,6 +269,13 @@ def test_every_fault_of_tls_is_named(tmp_path: Path, authority: trustme.CA) -> N
         ({"upstream": "https://a", "upstream_key": key}, "upstream_certificate is empty, and upstream_key"),
         ({"upstream": "unix:model.sock"}, "unix:/PATH"),
         ({"upstream": "https://a:0"}, "upstream is 'https://a:0'"),
+        ({"upstream": "http://localhost:9000"}, "upstream is the sidecar itself, at listen_port"),
+        (
+            {"grpc_upstream": "http://[::1]:7", "grpc_listen_port": 7},
+            "grpc_upstream is the sidecar itself, at grpc_list",
+        ),
+        ({"upstream": "http://10.0.0.7:9000", "listen_host": "10.0.0.7"}, "upstream is the sidecar itself"),
+        ({"upstream": "unix:/s", "listen_socket": "/s"}, "upstream is the sidecar itself, at listen_socket"),
         ({"listen_socket": "own.sock"}, "listen_socket is 'own.sock', which is not an absolute path"),
         ({"listen_socket": "/" + "a" * 110}, "longer than 107 bytes"),
         ({"listen_socket": "/no/such/own.sock"}, "whose directory does not exist"),

@@ -18,7 +18,6 @@ import trustme
 from driftline.events import InferenceEvent
 from tests.logger_sidecar.grpc.servers import wait_until
 from tests.logger_sidecar.http2.plain_server import Answer, Asked, plain_server
-from tests.logger_sidecar.test_server import free_port
 from tests.logger_sidecar.wire import PATH, Running, Upstream, answering, sidecar
 
 JSON = {"content-type": "application/json"}
@@ -280,7 +279,10 @@ def test_a_client_that_leaves_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_without_a_server_it_is_refused_as_over_http_1_1(tmp_path: Path) -> None:
-    with sidecar(f"http://127.0.0.1:{free_port()}", tmp_path) as running:
+    with contextlib.ExitStack() as stack:
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))  # and does not listen: nobody else is given its port
+        running = stack.enter_context(sidecar(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path))
         answers = []
         for http2 in (False, True):
             with client(running, http2=http2) as made:
