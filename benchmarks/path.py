@@ -40,7 +40,7 @@ from driftline.results import ALL_ROWS, StreamKey
 from logger_sidecar.spool.frames import pack_pieces
 from logger_sidecar.spool.segment_writer import SegmentWriter
 from logger_sidecar.spool.source import SpoolSource
-from serving.decoder import decode
+from serving.decode_many import decode_many
 
 _NUMERIC = tuple(f"number{index}" for index in range(10))
 _TEXT = tuple(f"kind{index}" for index in range(4))
@@ -115,7 +115,7 @@ def _ours(directory: Path, spool: Path, reference: Reference, name: str, *, payl
     collector = Collector(
         source,
         store,
-        decode,
+        decode_many,
         StatisticsEngine({MONITOR.name: reference}),
         {MONITOR.name: MONITOR},
         lambda: _NOW_S,

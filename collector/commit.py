@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from collector.database import key_text
-from collector.intake import Arrival, Intake, LabelArrival
+from collector.intake import Intake, LabelArrival, MonitorEvents
 from collector.label_effects import LabelEffects
 from collector.label_keys import given_key, keyed_predictions
 from collector.labels import LabelBook
@@ -13,7 +16,7 @@ from collector.payloads import PayloadWriter
 from collector.ports import BatchPart, WindowStatistics
 from collector.predictions import PredictionColumns
 from collector.row_columns import layout_of
-from collector.rows import MonitorRows, gather, merge_columns, prediction_columns
+from collector.rows import MonitorRows, gather, prediction_columns
 from collector.states import StateBook
 from collector.store import Store
 from collector.store_counts import ROWS, WindowCounts, add_window_counts
@@ -110,31 +113,25 @@ class BatchWriter:
     def _prepare(self, batch: Batch) -> _Writes:
         intake = batch.intake
         writes = _Writes()
-        stream_ids = self._store.stream_ids(arrival.stream for arrival in intake.arrivals)
-        by_monitor: dict[str, list[Arrival]] = {}
-        for arrival in intake.arrivals:
-            if arrival.rows.rows:
-                by_monitor.setdefault(arrival.monitor.name, []).append(arrival)
-            else:
-                event = arrival.event
-                writes.rowless.append((key_text(event.id), stream_ids[arrival.stream], event.time_s, event.status_code))
-        _count_stored(writes, intake.arrivals, stream_ids)
+        stream_ids = self._store.stream_ids({arrival.stream for arrival in intake.arrivals()})
+        for events in intake.monitors:
+            _count_stored(writes, events, stream_ids)
         for partition, stream in intake.duplicates:
             _count_event(writes, partition, stream, names.OUTCOME_DUPLICATE)
         for letter, stream in intake.dead:
             _count_event(writes, letter.partition, stream, names.OUTCOME_DEAD_LETTER, letter.reason)
-        for arrivals in by_monitor.values():
-            self._prepare_rows(batch, arrivals, stream_ids, writes)
+        for events in intake.monitors:
+            if events.columns.rows:
+                self._prepare_rows(batch, events, stream_ids, writes)
         return writes
 
     def _prepare_rows(
-        self, batch: Batch, arrivals: Sequence[Arrival], stream_ids: Mapping[StreamKey, int], writes: _Writes
+        self, batch: Batch, events: MonitorEvents, stream_ids: Mapping[StreamKey, int], writes: _Writes
     ) -> None:
-        monitor = arrivals[0].monitor
-        columns = merge_columns(arrivals)
-        rows = gather(monitor, arrivals, columns, stream_ids, self._watch(monitor, columns))
-        self._observe(batch.states, rows)
+        monitor, columns = events.monitor, events.columns
+        rows = gather(events, stream_ids, self._watch(monitor, columns))
         scores = self._statistics.outlier_scores(monitor, columns)
+        self._observe(batch.states, rows, scores)
         layout = layout_of(monitor) if self._keep_columns else None
         if layout is not None:
             self._store.keep_layout(layout)
@@ -142,9 +139,9 @@ class BatchWriter:
         writes.predictions.append(predictions)
         writes.batches.append(rows)
         if monitor.labels.key is not None:
-            for arrival in arrivals:
-                found = keyed_predictions(monitor.labels.key, arrival.event, arrival.rows)
-                writes.keys.setdefault(arrival.record.partition, []).extend(found)
+            for place, arrival in enumerate(events.arrivals):
+                found = keyed_predictions(monitor.labels.key, arrival.event, events.rows_of(place))
+                writes.keys.setdefault(arrival.record.counted_in, []).extend(found)
         for partition, counts in rows.totals().items():
             writes.totals.setdefault(partition, Counter()).update(counts)
         self._write_payloads(rows, predictions, writes)
@@ -161,14 +158,18 @@ class BatchWriter:
                 watched[column].add(value)
         return watched
 
-    def _observe(self, states: StateBook, rows: MonitorRows) -> None:
+    def _observe(self, states: StateBook, rows: MonitorRows, scores: NDArray[np.float64]) -> None:
         changes = rows.states()
         states.load([StateKey(partition, window) for partition, window, _ in changes], self._store.stored_states)
         for partition, window, positions in changes:
-            part = rows.columns if len(positions) == rows.columns.rows else rows.columns.take(positions)
+            part, part_scores = rows.columns, scores
+            if len(positions) < rows.columns.rows:
+                part, part_scores = rows.columns.take(positions), scores[positions]
 
-            def observe(state: bytes | None, part: ColumnBatch = part) -> bytes:
-                return self._statistics.observe(rows.monitor, state, part)
+            def observe(
+                state: bytes | None, part: ColumnBatch = part, part_scores: NDArray[np.float64] = part_scores
+            ) -> bytes:
+                return self._statistics.observe(rows.monitor, state, part, part_scores)
 
             states.update(StateKey(partition, window), observe, len(positions))
 
@@ -208,11 +209,11 @@ class BatchWriter:
             if not any_pending(transaction, rows.monitor.namespace, rows.monitor.model):
                 continue
             by_partition: dict[str, list[LabelKey]] = {}
-            for arrival in rows.arrivals:
+            for arrival, count in zip(rows.arrivals, rows.events.counts, strict=True):
                 keys = by_partition.setdefault(arrival.record.counted_in, [])
                 request_id = key_text(arrival.event.request_id)
                 monitored = (rows.monitor.namespace, rows.monitor.model, request_id)
-                keys.extend(LabelKey(*monitored, row) for row in range(arrival.rows.rows))
+                keys.extend(LabelKey(*monitored, row) for row in range(count))
             for partition, keys in by_partition.items():
                 counted = effects.setdefault(partition, LabelEffects())
                 self._labels.join_waiting(transaction, batch.states, partition, keys, counted)
@@ -257,7 +258,7 @@ def _by_arrival(
     if not intake.labels:
         return [], []
     last: dict[tuple[str, str, str], int] = {}
-    for arrival in intake.arrivals:
+    for arrival in intake.arrivals():
         event = arrival.event
         last[event.namespace, event.model, event.request_id] = arrival.order
     by_key: dict[tuple[str, str, str], int] = {}
@@ -282,12 +283,18 @@ def _count_event(
     writes.count(partition, total(names.COLLECTOR_EVENTS, *labels), number)
 
 
-def _count_stored(writes: _Writes, arrivals: Sequence[Arrival], stream_ids: Mapping[StreamKey, int]) -> None:
-    by_stream: dict[tuple[str, int], list[Arrival]] = {}
-    for arrival in arrivals:
-        by_stream.setdefault((arrival.record.counted_in, stream_ids[arrival.stream]), []).append(arrival)
-    for (partition, stream_id), found in by_stream.items():
-        times_s = [arrival.event.time_s for arrival in found]
-        span = Span(sum(arrival.rows.rows for arrival in found), 0, min(times_s), max(times_s))
-        writes.spans.setdefault(partition, {})[stream_id] = span
-        _count_event(writes, partition, found[0].stream, names.OUTCOME_STORED, number=len(found))
+def _count_stored(writes: _Writes, events: MonitorEvents, stream_ids: Mapping[StreamKey, int]) -> None:
+    """Events and rows by stream; events without rows are kept as such."""
+    by_stream: dict[tuple[str, StreamKey], list[int]] = {}
+    for place, arrival in enumerate(events.arrivals):
+        by_stream.setdefault((arrival.record.counted_in, arrival.stream), []).append(place)
+    for (partition, stream), places in by_stream.items():
+        times_s = [events.arrivals[place].event.time_s for place in places]
+        span = Span(sum(events.counts[place] for place in places), 0, min(times_s), max(times_s))
+        writes.spans.setdefault(partition, {})[stream_ids[stream]] = span
+        _count_event(writes, partition, stream, names.OUTCOME_STORED, number=len(places))
+    for place, count in enumerate(events.counts):
+        if not count:
+            arrival = events.arrivals[place]
+            event, stream_id = arrival.event, stream_ids[arrival.stream]
+            writes.rowless.append((key_text(event.id), stream_id, event.time_s, event.status_code))

@@ -1,17 +1,19 @@
 """From records to decoded events, labels and dead letters; nothing is written here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from collector.database import clean, key_text
-from collector.ports import Decoder
+from collector.ports import BatchDecoder
 from collector.transaction import DeadLetter
 from driftline import names
 from driftline.columns import ColumnBatch
-from driftline.errors import DecodeError
+from driftline.errors import PermanentError
 from driftline.events import InferenceEvent, Label, Payload, encode_frame
 from driftline.monitors import Monitor
 from driftline.records import Malformed, Record
@@ -24,22 +26,37 @@ OTHER = "other"
 UNKNOWN_MODEL = "unknown_model"
 BAD_TIME = "bad_time"
 UNSTORABLE = "unstorable"
-DECODER_FAULT = "decoder_fault"
 NOT_JOINED = "not_joined"
-
-_DECODER_FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
 # A named tuple, not a dataclass: one is made for every event, at a third of the cost.
 class Arrival(NamedTuple):
-    """A decoded event with its place in the batch."""
+    """An event that could be read, with its place in the batch."""
 
     order: int
     record: Record
     event: InferenceEvent
-    monitor: Monitor
     stream: StreamKey
-    rows: ColumnBatch
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorEvents:
+    """The events of one monitor that could be read, and all their rows, one under the other.
+
+    ``owners``: for each row its event, as its place in ``arrivals``; ``rows``: its place within its request;
+    ``counts``: how many rows each event has, none where nothing was predicted.
+    """
+
+    monitor: Monitor
+    arrivals: Sequence[Arrival]
+    columns: ColumnBatch
+    owners: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    counts: Sequence[int]
+
+    def rows_of(self, place: int) -> ColumnBatch:
+        """The rows of the event at ``place``."""
+        return self.columns.take(np.flatnonzero(self.owners == place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +72,15 @@ class LabelArrival:
 class Intake:
     """What a batch of records holds; ``duplicates``: the streams of events that were stored before."""
 
-    arrivals: list[Arrival] = field(default_factory=list)
+    monitors: list[MonitorEvents] = field(default_factory=list)
     labels: list[LabelArrival] = field(default_factory=list)
     dead: list[tuple[DeadLetter, StreamKey]] = field(default_factory=list)
     duplicates: list[tuple[str, StreamKey]] = field(default_factory=list)
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Every event that could be read."""
+        for found in self.monitors:
+            yield from found.arrivals
 
 
 class StreamNames:
@@ -121,7 +143,7 @@ class Reader:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: BatchDecoder,
         monitors: Mapping[str, Monitor],
         streams: StreamNames,
         *,
@@ -130,6 +152,7 @@ class Reader:
     ) -> None:
         self._decoder = decoder
         self._monitors = monitors
+        self._by_model = {(monitor.namespace, monitor.model): name for name, monitor in monitors.items()}
         self._streams = streams
         self._maximum_raw_bytes = maximum_raw_bytes
         self._maximum_future_s = maximum_future_s
@@ -138,15 +161,23 @@ class Reader:
         """Sort out the records; events in ``known`` (id and time), or met twice here, are duplicates."""
         intake = Intake()
         seen = set(known)
+        latest_s = now_s + self._maximum_future_s
+        chosen: dict[str, list[Arrival]] = {}
         for order, record in enumerate(records):
             content = record.content
             if isinstance(content, InferenceEvent):
-                event_id = (key_text(content.id), content.time_s)
+                time_s = content.time_s
+                event_id = (key_text(content.id), time_s)
                 if event_id in seen:
                     intake.duplicates.append((record.counted_in, self._counted_as(content)))
                     continue
                 seen.add(event_id)
-                self._read_event(intake, order, record, content, now_s)
+                monitor = self._by_model.get((content.namespace, content.model))
+                if monitor is not None and 0 < time_s <= latest_s:
+                    arrival = Arrival(order, record, content, self._streams.stream(content))
+                    chosen.setdefault(monitor, []).append(arrival)
+                else:
+                    intake.dead.append(self._unusable(record, content, now_s))
             elif isinstance(content, Label):
                 intake.labels.append(LabelArrival(order, record.counted_in, content))
             elif isinstance(content, Malformed):
@@ -154,6 +185,8 @@ class Reader:
             else:  # nobody paired it; a fault of ours
                 detail = f"{type(content).__name__} was neither paired nor taken apart"
                 intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
+        for name, arrivals in chosen.items():
+            intake.monitors.append(self._decode(intake, self._monitors[name], arrivals, now_s))
         return intake
 
     def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:
@@ -180,30 +213,30 @@ class Reader:
         )
         return letter, stream
 
-    def _read_event(self, intake: Intake, order: int, record: Record, event: InferenceEvent, now_s: float) -> None:
-        monitor = self._monitors.get(f"{event.namespace}/{event.model}")
-        if monitor is None:
-            detail = f"no monitor for '{event.namespace}/{event.model}'"
-            intake.dead.append(self.reject(record, UNKNOWN_MODEL, detail, now_s))
-        elif not 0 < event.time_s <= now_s + self._maximum_future_s:
-            detail = (
-                f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
-            )
-            intake.dead.append(self.reject(record, BAD_TIME, detail, now_s))
-        else:
-            try:
-                rows = self._decoder(event, monitor)
-            except DecodeError as error:
-                intake.dead.append(self.reject(record, error.reason, error.detail, now_s))
-            except _DECODER_FAULTS as error:  # a fault of the decoder: this event is set aside, the others go on
-                detail = f"{type(error).__name__}: {error}"
-                intake.dead.append(self.reject(record, DECODER_FAULT, detail, now_s))
-            else:
-                stream = self._streams.stream(event)
-                intake.arrivals.append(Arrival(order, record, event, monitor, stream, rows))
+    def _unusable(self, record: Record, event: InferenceEvent, now_s: float) -> tuple[DeadLetter, StreamKey]:
+        if (event.namespace, event.model) not in self._by_model:
+            return self.reject(record, UNKNOWN_MODEL, f"no monitor for '{event.namespace}/{event.model}'", now_s)
+        detail = f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
+        return self.reject(record, BAD_TIME, detail, now_s)
+
+    def _decode(self, intake: Intake, monitor: Monitor, arrivals: Sequence[Arrival], now_s: float) -> MonitorEvents:
+        """All rows of one monitor's events; those that cannot be read become dead letters."""
+        decoded = self._decoder([arrival.event for arrival in arrivals], monitor)
+        _check_lengths(decoded.columns)
+        counts = np.bincount(decoded.events, minlength=len(arrivals))
+        owners = decoded.events
+        if decoded.faults:
+            good = np.ones(len(arrivals), dtype=np.bool_)
+            for place, error in decoded.faults:
+                good[place] = False
+                intake.dead.append(self.reject(arrivals[place].record, error.reason, error.detail, now_s))
+            owners = (np.cumsum(good) - 1)[owners]
+            counts = counts[good]
+            arrivals = [arrivals[place] for place in np.flatnonzero(good).tolist()]
+        return MonitorEvents(monitor, arrivals, decoded.columns, owners, decoded.rows, counts.tolist())
 
     def _counted_as(self, event: InferenceEvent) -> StreamKey:
-        if f"{event.namespace}/{event.model}" not in self._monitors:
+        if (event.namespace, event.model) not in self._by_model:
             return _NO_STREAM
         return self._streams.stream(event)
 
@@ -220,6 +253,12 @@ class Reader:
             raw=content.raw[: self._maximum_raw_bytes],
         )
         return letter, _NO_STREAM
+
+
+def _check_lengths(columns: ColumnBatch) -> None:
+    for name, values in (*columns.numeric.items(), *columns.text.items()):
+        if len(values) != columns.rows:
+            raise PermanentError(f"column '{name}' has {len(values)} values for {columns.rows} rows")
 
 
 _NO_STREAM = StreamKey(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)

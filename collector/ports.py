@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.transaction import Transaction
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
 from driftline.records import Record
@@ -30,19 +30,24 @@ class RecordSource(Protocol):
         ...
 
 
-class Decoder(Protocol):
-    """Turns the payload of an event into columns."""
+class BatchDecoder(Protocol):
+    """Turns the payloads of many events into columns."""
 
-    def __call__(self, event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
-        """The rows of one event (none for an error answer); raises DecodeError."""
+    def __call__(self, events: Sequence[InferenceEvent], monitor: Monitor) -> DecodedBatch:
+        """The rows of all events of one monitor, and the events that cannot be read.
+
+        Never raises for what they hold.
+        """
         ...
 
 
 class WindowStatistics(Protocol):
     """Arithmetic over opaque, mergeable window states; ``state`` None is an empty window."""
 
-    def observe(self, monitor: Monitor, state: bytes | None, rows: ColumnBatch) -> bytes:
-        """The state after ``rows``."""
+    def observe(
+        self, monitor: Monitor, state: bytes | None, rows: ColumnBatch, outlier_scores: NDArray[np.float64]
+    ) -> bytes:
+        """The state after ``rows``, which have these outlier scores (of :meth:`outlier_scores`)."""
         ...
 
     def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:

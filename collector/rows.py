@@ -3,24 +3,26 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.assemble import concatenate
 from collector.database import clean, key_text
-from collector.intake import Arrival
+from collector.intake import Arrival, MonitorEvents
 from collector.predictions import PredictionColumns
 from collector.row_columns import RowLayout, pack
 from collector.transaction import TotalKey, WindowRef, total
 from collector.validation import Validation, validate
 from collector.values import class_name, number_text
-from collector.windows import group_positions, segments_of_rows, window_of
+from collector.windows import group_positions, segments_of_rows, windows_of
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,38 @@ class Group:
 class MonitorRows:
     """All rows that one batch brings for one monitor.
 
-    ``owners``: each row's event, as its place in ``arrivals``; ``windows``: each event's window of all rows.
+    ``times_s``, ``starts_s``, ``ends_s``: each event's time and window, as long as ``events.arrivals``.
     """
 
-    monitor: Monitor
-    arrivals: Sequence[Arrival]
-    columns: ColumnBatch
-    owners: NDArray[np.intp]
-    windows: Sequence[WindowRef]
+    events: MonitorEvents
+    stream_ids: Sequence[int]
+    times_s: NDArray[np.float64]
+    starts_s: NDArray[np.float64]
+    ends_s: NDArray[np.float64]
     groups: Sequence[Group]
     segments: Sequence[tuple[str, ...]]
     segment_rows: Mapping[str, NDArray[np.intp]]
     validation: Validation
+
+    @property
+    def monitor(self) -> Monitor:
+        """Whose rows these are."""
+        return self.events.monitor
+
+    @property
+    def arrivals(self) -> Sequence[Arrival]:
+        """The events they come from; some may have none."""
+        return self.events.arrivals
+
+    @property
+    def columns(self) -> ColumnBatch:
+        """All rows."""
+        return self.events.columns
+
+    @property
+    def owners(self) -> NDArray[np.intp]:
+        """Each row's event, as its place in ``arrivals``."""
+        return self.events.owners
 
     def states(self) -> list[tuple[str, WindowRef, NDArray[np.intp]]]:
         """Every (partition, window, rows) whose statistics change: each group, whole and by segment."""
@@ -77,38 +99,33 @@ class MonitorRows:
         return counts
 
 
-def gather(
-    monitor: Monitor,
-    arrivals: Sequence[Arrival],
-    columns: ColumnBatch,
-    stream_ids: Mapping[StreamKey, int],
-    watched: Mapping[str, set[str]],
-) -> MonitorRows:
-    """Put the rows of ``arrivals``, already concatenated to ``columns``, where they belong."""
-    owners = np.repeat(np.arange(len(arrivals), dtype=np.intp), [arrival.rows.rows for arrival in arrivals])
-    size_s = monitor.windows.size
-    windows = [
-        WindowRef(stream_ids[arrival.stream], ALL_ROWS, *window_of(arrival.event.time_s, size_s))
-        for arrival in arrivals
-    ]
-    numbers: dict[tuple[str, WindowRef], int] = {}
-    keys = [
-        numbers.setdefault((arrival.record.counted_in, window), len(numbers))
-        for arrival, window in zip(arrivals, windows, strict=True)
-    ]
-    names_by_id = {number: stream for stream, number in stream_ids.items()}
-    groups = [
-        Group(partition, names_by_id[window.stream_id], window, rows)
-        for (partition, window), rows in zip(numbers, group_positions(keys, owners), strict=True)
-    ]
-    segments, segment_rows = segments_of_rows(monitor, watched, columns)
-    validation = validate(monitor, columns)
-    return MonitorRows(monitor, arrivals, columns, owners, windows, groups, segments, segment_rows, validation)
+def gather(events: MonitorEvents, stream_ids: Mapping[StreamKey, int], watched: Mapping[str, set[str]]) -> MonitorRows:
+    """Put the rows of a monitor's events where they belong."""
+    monitor, arrivals = events.monitor, events.arrivals
+    ids = [stream_ids[arrival.stream] for arrival in arrivals]
+    times_s = np.array([arrival.event.time_s for arrival in arrivals], dtype=np.float64)
+    starts_s, ends_s = windows_of(times_s, monitor.windows.size)
+    groups = _groups(events, ids, starts_s, ends_s)
+    segments, segment_rows = segments_of_rows(monitor, watched, events.columns)
+    validation = validate(monitor, events.columns)
+    return MonitorRows(events, ids, times_s, starts_s, ends_s, groups, segments, segment_rows, validation)
 
 
-def merge_columns(arrivals: Sequence[Arrival]) -> ColumnBatch:
-    """The columns of all events of one monitor, one under the other."""
-    return concatenate([arrival.rows for arrival in arrivals])
+def _groups(
+    events: MonitorEvents, stream_ids: Sequence[int], starts_s: NDArray[np.float64], ends_s: NDArray[np.float64]
+) -> list[Group]:
+    if not events.columns.rows:
+        return []
+    numbers: dict[str, int] = {}
+    partitions = [numbers.setdefault(arrival.record.counted_in, len(numbers)) for arrival in events.arrivals]
+    by_event = (np.array(partitions), np.array(stream_ids), starts_s)
+    groups = []
+    for rows in group_positions([key[events.owners] for key in by_event]):
+        place = int(events.owners[rows[0]])
+        arrival = events.arrivals[place]
+        window = WindowRef(stream_ids[place], ALL_ROWS, float(starts_s[place]), float(ends_s[place]))
+        groups.append(Group(arrival.record.counted_in, arrival.stream, window, rows))
+    return groups
 
 
 def prediction_columns(
@@ -116,28 +133,30 @@ def prediction_columns(
 ) -> PredictionColumns:
     """The rows as the store takes them; ``layout`` None: without their input columns."""
     monitor, columns = batch.monitor, batch.columns
-    owners = batch.owners.tolist()
-    first_rows = np.concatenate([[0], np.cumsum([arrival.rows.rows for arrival in batch.arrivals])])
-    encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
     events = [arrival.event for arrival in batch.arrivals]
-    times_s = [event.time_s for event in events]
-    event_ids = [key_text(event.id) for event in events]
-    request_ids = [key_text(event.request_id) for event in events]
+    owners = batch.owners.tolist()
+    one_each = owners == list(range(len(events)))
+
+    def spread(values: list[_T]) -> list[_T]:
+        """A value per event as a value per row."""
+        return values if one_each else [values[owner] for owner in owners]
+
+    encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
     traces = [None if event.traceparent is None else clean(event.traceparent) for event in events]
     return PredictionColumns(
-        event_id=[event_ids[owner] for owner in owners],
-        row=(np.arange(columns.rows) - first_rows[batch.owners]).tolist(),
-        stream_id=[batch.windows[owner].stream_id for owner in owners],
-        request_id=[request_ids[owner] for owner in owners],
-        time_s=[times_s[owner] for owner in owners],
-        window_start_s=[batch.windows[owner].start_s for owner in owners],
-        window_end_s=[batch.windows[owner].end_s for owner in owners],
+        event_id=spread([key_text(event.id) for event in events]),
+        row=batch.events.rows.tolist(),
+        stream_id=spread(list(batch.stream_ids)),
+        request_id=spread([key_text(event.request_id) for event in events]),
+        time_s=spread(batch.times_s.tolist()),
+        window_start_s=spread(batch.starts_s.tolist()),
+        window_end_s=spread(batch.ends_s.tolist()),
         segments=[encoded[segments] for segments in batch.segments],
         prediction=predictions(monitor, columns),
         score=_scores(monitor, columns),
         outlier_score=_nullable(outlier_scores),
         valid=batch.validation.valid.astype(np.int64).tolist(),
-        traceparent=[traces[owner] for owner in owners],
+        traceparent=spread(traces),
         columns=[None] * columns.rows if layout is None else pack(layout, columns),
     )
 

@@ -14,7 +14,7 @@ from collector.desk import LabelDesk
 from collector.health import Health
 from collector.metrics import CollectorMetrics, StoreCounters
 from collector.payloads import PayloadWriter
-from collector.ports import Decoder, RecordSource, WindowStatistics
+from collector.ports import BatchDecoder, RecordSource, WindowStatistics
 from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
@@ -36,7 +36,7 @@ def run(
     settings: CollectorSettings,
     clock: Clock,
     source_factory: SourceFactory,
-    decoder: Decoder,
+    decoder: BatchDecoder,
     statistics: WindowStatistics,
     monitors: Mapping[str, Monitor],
     embedded: EmbeddedInbox | None = None,

@@ -17,7 +17,7 @@ from collector.label_effects import LabelEffects, save_effects
 from collector.labels import LabelBook
 from collector.metrics import CollectorMetrics
 from collector.payloads import PayloadWriter
-from collector.ports import BatchPart, Decoder, HalfJoiner, RecordSource, WindowStatistics
+from collector.ports import BatchDecoder, BatchPart, HalfJoiner, RecordSource, WindowStatistics
 from collector.settings import CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.store import Store
@@ -29,7 +29,7 @@ from driftline.halves import Half
 from driftline.monitors import Monitor
 from driftline.records import Content, Malformed, Record, Several
 
-__all__ = ["Collector", "Decoder", "RecordSource", "WindowStatistics"]
+__all__ = ["BatchDecoder", "Collector", "RecordSource", "WindowStatistics"]
 
 #: The partition under which labels that come without a stream (HTTP, sweep) keep their share of the statistics.
 DESK = "labels:desk"
@@ -45,7 +45,7 @@ class Collector:
         self,
         source: RecordSource,
         store: Store,
-        decoder: Decoder,
+        decoder: BatchDecoder,
         statistics: WindowStatistics,
         monitors: Mapping[str, Monitor],
         clock: Clock,

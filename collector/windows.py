@@ -27,6 +27,14 @@ def window_of(time_s: float, size_s: float) -> tuple[float, float]:
     return number * size_s, (number + 1) * size_s
 
 
+def windows_of(times_s: NDArray[np.float64], size_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Starts and ends of the windows of many times, each as :func:`window_of` says."""
+    numbers = np.floor(times_s / size_s)
+    numbers -= times_s < numbers * size_s
+    numbers += times_s >= (numbers + 1) * size_s
+    return numbers * size_s, (numbers + 1) * size_s
+
+
 def segment_name(column: str, value: str) -> str:
     """The segment of the rows whose ``column`` is ``value``."""
     return f"{column}={value}"
@@ -50,7 +58,7 @@ def segments_of_rows(
     monitor: Monitor, watched: Mapping[str, set[str]], rows: ColumnBatch
 ) -> tuple[list[tuple[str, ...]], dict[str, NDArray[np.intp]]]:
     """Each row's segments, and each segment's rows (positions)."""
-    each: list[tuple[str, ...]] = [()] * rows.rows
+    each: list[tuple[str, ...]] = [()] * rows.rows  # nearly always short: rows share their tuples
     places: dict[str, NDArray[np.intp]] = {}
     for column in monitor.segments:
         values = rows.text.get(column)
@@ -75,11 +83,19 @@ def _segment_value(value: str) -> str:
     return clean(value)[:200]
 
 
-def group_positions(keys: Sequence[int], owners: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Row positions by group: ``keys`` numbers each event's group from 0, ``owners`` is each row's event."""
-    codes = np.asarray(keys, dtype=np.intp)[owners]
-    groups = max(keys, default=-1) + 1
-    if groups == 1:
-        return [np.arange(len(owners), dtype=np.intp)]
+def group_positions(keys: Sequence[NDArray[np.generic]]) -> list[NDArray[np.intp]]:
+    """Positions that are equal in all ``keys``, group by group, in the order of first appearance.
+
+    >>> [group.tolist() for group in group_positions([np.array([7, 5, 7]), np.array([1, 1, 1])])]
+    [[0, 2], [1]]
+    """
+    codes = np.zeros(len(keys[0]), dtype=np.intp)
+    for key in keys:
+        _, found = np.unique(key, return_inverse=True)
+        codes = codes * (int(found.max(initial=0)) + 1) + found
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    if len(first) == 1:
+        return [np.arange(len(codes), dtype=np.intp)]
     order = np.argsort(codes, kind="stable")
-    return np.split(order, np.searchsorted(codes[order], np.arange(1, groups)))
+    groups = np.split(order, np.searchsorted(codes[order], np.arange(1, len(first))))
+    return [groups[place] for place in np.argsort(first)]

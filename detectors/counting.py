@@ -13,9 +13,16 @@ from driftline.monitors import ColumnSpec, Monitor
 
 
 def count_rows(
-    layout: Layout, monitor: Monitor, rows: ColumnBatch, outliers: OutlierModel | None = None
+    layout: Layout,
+    monitor: Monitor,
+    rows: ColumnBatch,
+    outliers: OutlierModel | None = None,
+    outlier_scores: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
-    """The batch as a vector of ``layout``; a column absent from the batch counts as missing in every row."""
+    """The batch as a vector of ``layout``; a column absent from the batch counts as missing in every row.
+
+    ``outlier_scores``: what ``outliers`` makes of the rows, where somebody knows it already.
+    """
     vector = np.zeros(layout.size, dtype=np.int64)
     vector[ROWS] = rows.rows
     rules = {spec.name: spec for spec in monitor.columns}
@@ -31,7 +38,7 @@ def count_rows(
             counts[:] = place(tallied, column.codes)
             invalid[index] = _invalid_texts(tallied, rules.get(column.name))
     if outliers is not None and rows.rows:
-        scores = outliers.scores(matrix(rows, outliers.columns))
+        scores = outliers.scores(matrix(rows, outliers.columns)) if outlier_scores is None else outlier_scores
         vector[SCORED] = np.count_nonzero(~np.isnan(scores))
         vector[OUTLIERS] = np.count_nonzero(scores > outliers.threshold)
     return vector

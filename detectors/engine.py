@@ -35,11 +35,21 @@ class StatisticsEngine:
         # Only a memo: a monitor's layouts follow from the arguments, but fingerprints are not worth making twice.
         self._layouts: dict[str, tuple[Layout, PerformanceLayout]] = {}
 
-    def observe(self, monitor: Monitor, state: bytes | None, rows: ColumnBatch) -> bytes:
-        """The state with the rows counted in; ``state`` None starts a window. Raises StateError on foreign bytes."""
+    def observe(
+        self,
+        monitor: Monitor,
+        state: bytes | None,
+        rows: ColumnBatch,
+        outlier_scores: NDArray[np.float64] | None = None,
+    ) -> bytes:
+        """The state with the rows counted in; ``state`` None starts a window. Raises StateError on foreign bytes.
+
+        ``outlier_scores``: the rows' scores where they are known already; they are made here where not.
+        """
         layout, _ = self._layout(monitor)
         reference = self._references.get(monitor.name)
-        vector = count_rows(layout, monitor, rows, None if reference is None else reference.outliers)
+        outliers = None if reference is None else reference.outliers
+        vector = count_rows(layout, monitor, rows, outliers, outlier_scores)
         return _read(state).plus(layout.fingerprint, Section(vector)).to_bytes()
 
     def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:

@@ -129,7 +129,7 @@ def collector(
     from collector.server import run
     from collector.settings import CollectorSettings
     from detectors.engine import StatisticsEngine
-    from serving.decoder import decode
+    from serving.decode_many import decode_many
 
     given = {
         "source": source,
@@ -145,7 +145,7 @@ def collector(
     files = wiring.load_monitor_files(monitors)
     statistics = StatisticsEngine(wiring.load_references(files, data_dir / "references"))
     by_name, embedded = wiring.monitors_of(files), _embedded_inbox(chosen)
-    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode, statistics, by_name, embedded))
+    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode_many, statistics, by_name, embedded))
 
 
 def detectors(

@@ -1,7 +1,7 @@
 """Hand-written parts for the collector's tests: a decoder, statistics that only count, events, a view of all tables."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,11 @@ from collector.database import connect
 from collector.labels import LabelBook
 from collector.metrics import CollectorMetrics
 from collector.payloads import PayloadWriter
+from collector.ports import BatchDecoder
 from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.store import Store
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.errors import DecodeError
 from driftline.events import InferenceEvent, Label, Payload
 from driftline.monitors import Monitor
@@ -63,7 +64,10 @@ class CountingStatistics:
     def __init__(self) -> None:
         self.calls = 0
 
-    def observe(self, monitor: Monitor, state: bytes | None, rows: ColumnBatch) -> bytes:
+    def observe(
+        self, monitor: Monitor, state: bytes | None, rows: ColumnBatch, outlier_scores: NDArray[np.float64]
+    ) -> bytes:
+        assert len(outlier_scores) == rows.rows
         self.calls += 1
         counts = _read(state)
         _add(counts, "rows", rows.rows)
@@ -109,6 +113,41 @@ def decode(event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
         name: np.array(values, dtype=np.object_) for name, values in body.items() if types.get(name) == "categorical"
     }
     return ColumnBatch(len(next(iter(body.values()))), numeric, text)
+
+
+def batched(decode: Callable[[InferenceEvent, Monitor], ColumnBatch]) -> BatchDecoder:
+    """A decoder of one event as one of many."""
+
+    def decode_many(events: Sequence[InferenceEvent], monitor: Monitor) -> DecodedBatch:
+        batches: list[ColumnBatch] = []
+        faults: list[tuple[int, DecodeError]] = []
+        for place, event in enumerate(events):
+            try:
+                batches.append(decode(event, monitor))
+            except DecodeError as error:
+                batches.append(ColumnBatch(0))
+                faults.append((place, error))
+        counts = [batch.rows for batch in batches]
+        rows = [number for count in counts for number in range(count)]
+        owners = np.repeat(np.arange(len(events), dtype=np.intp), counts)
+        return DecodedBatch(_stack([batch for batch in batches if batch.rows]), owners, np.array(rows, np.intp), faults)
+
+    return decode_many
+
+
+def _stack(batches: Sequence[ColumnBatch]) -> ColumnBatch:
+    numeric = {name for batch in batches for name in batch.numeric}
+    text = {name for batch in batches for name in batch.text}
+    return ColumnBatch(
+        sum(batch.rows for batch in batches),
+        {name: _under(name, [(batch.numeric, batch.rows) for batch in batches], math.nan) for name in sorted(numeric)},
+        {name: _under(name, [(batch.text, batch.rows) for batch in batches], None) for name in sorted(text)},
+    )
+
+
+def _under(name: str, parts: Sequence[tuple[Mapping[str, NDArray[Any]], int]], absent: Any) -> NDArray[Any]:
+    dtype = np.object_ if absent is None else np.float64
+    return np.concatenate([part[name] if name in part else np.full(rows, absent, dtype) for part, rows in parts])
 
 
 def event(
@@ -187,7 +226,7 @@ class Parts:
         return Collector(
             source,
             self.store,
-            decode,
+            batched(decode),
             self.statistics,
             self.monitors,
             self.clock,

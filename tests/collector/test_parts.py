@@ -4,18 +4,16 @@ import math
 from fractions import Fraction
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.assemble import concatenate
 from collector.settings import PREFIX, CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.transaction import StateKey, WindowRef, WindowState
 from collector.validation import validate
 from collector.values import class_name
-from collector.windows import window_of
+from collector.windows import group_positions, window_of, windows_of
 from driftline.columns import ColumnBatch
 from driftline.errors import SettingsError
 from driftline.settings import load
@@ -30,6 +28,22 @@ def test_every_moment_is_inside_its_window_and_windows_tile(time_s: float, size_
     assert math.isclose(end_s - start_s, size_s, abs_tol=1e-6)
 
 
+@given(st.lists(st.floats(0, 4e9)), st.sampled_from([0.1, 1.0, 7.0, 60.0, 3600.0, 86400.0]))
+def test_many_moments_have_the_windows_that_each_has(times_s: list[float], size_s: float) -> None:
+    starts_s, ends_s = windows_of(np.array(times_s, dtype=np.float64), size_s)
+    found = list(zip(starts_s.tolist(), ends_s.tolist(), strict=True))
+    assert found == [window_of(time_s, size_s) for time_s in times_s]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(5, 7), st.sampled_from([0.0, 3600.0])), min_size=1))
+def test_groups_are_those_of_a_dictionary(keys: list[tuple[int, int, float]]) -> None:
+    wanted: dict[tuple[int, int, float], list[int]] = {}
+    for place, key in enumerate(keys):
+        wanted.setdefault(key, []).append(place)
+    found = group_positions([np.array(part) for part in zip(*keys, strict=True)])
+    assert [group.tolist() for group in found] == list(wanted.values())
+
+
 @given(st.integers(0, 10**10))
 def test_windows_of_whole_seconds_are_aligned_to_the_epoch(time_s: int) -> None:
     assert Fraction(window_of(float(time_s), 3600.0)[0]) == Fraction(time_s // 3600 * 3600)
@@ -38,16 +52,6 @@ def test_windows_of_whole_seconds_are_aligned_to_the_epoch(time_s: int) -> None:
 @given(st.integers(-(10**12), 10**12))
 def test_a_whole_number_is_one_class_however_it_is_spelt(number: int) -> None:
     assert class_name(number) == class_name(float(number)) == class_name(str(number)) == class_name(f"{number}.0")
-
-
-def test_columns_are_put_under_each_other_as_pandas_does() -> None:
-    first = ColumnBatch(2, {"a": np.array([1.0, 2.0])}, {"t": np.array(["x", None], dtype=object)})
-    second = ColumnBatch(1, {"b": np.array([3.0])}, {"t": np.array(["y"], dtype=object)})
-    merged = concatenate([first, second])
-    frame = pd.concat([pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"b": [3.0]})])
-    np.testing.assert_array_equal(merged.numeric["a"], frame["a"])
-    np.testing.assert_array_equal(merged.numeric["b"], frame["b"])
-    assert merged.text["t"].tolist() == ["x", None, "y"]
 
 
 def test_an_absent_required_column_fails_every_row() -> None:

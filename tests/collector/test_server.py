@@ -21,7 +21,7 @@ PROGRAM = """
     from collector.server import run
     from collector.settings import CollectorSettings
     from driftline.testing import ListSource, ManualClock
-    from tests.collector.helpers import MONITORS, START_S, CountingStatistics, decode, event, records
+    from tests.collector.helpers import MONITORS, START_S, CountingStatistics, batched, decode, event, records
 
     class Slow(ListSource):
         def poll(self, max_records, timeout_s):
@@ -37,7 +37,7 @@ PROGRAM = """
     settings = CollectorSettings(database_url=sys.argv[1], port=int(sys.argv[2]))
     items = records([event(number) for number in range(50)])
     clock = ManualClock(START_S + 1e6)
-    sys.exit(run(settings, clock, lambda start: Slow(items, start), decode, CountingStatistics(), MONITORS))
+    sys.exit(run(settings, clock, lambda start: Slow(items, start), batched(decode), CountingStatistics(), MONITORS))
 """
 
 

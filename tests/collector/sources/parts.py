@@ -14,7 +14,7 @@ from driftline.events import InferenceEvent
 from driftline.halves import Half
 from driftline.monitors import Monitor
 from driftline.testing import ListSource
-from tests.collector.helpers import Parts, decode, event
+from tests.collector.helpers import Parts, batched, decode, event
 
 
 def halves(number: int, **changes: Any) -> tuple[Half, Half]:
@@ -51,7 +51,7 @@ def pairing_collector(parts: Parts, source: Any, remember_s: float = 1e9) -> Col
     return Collector(
         source,
         parts.store,
-        decode_any,
+        batched(decode_any),
         parts.statistics,
         parts.monitors,
         parts.clock,
