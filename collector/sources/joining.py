@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec.structs import replace
 
 from collector.ports import JoinedBatch
 from collector.store import Store
