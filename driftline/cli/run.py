@@ -119,6 +119,12 @@ def collector(
     source: Annotated[str | None, typer.Option(help="kafka, spool, files or none.")] = None,
     spool_dir: Annotated[Path | None, typer.Option(help="Directory of the spool (source spool).")] = None,
     bootstrap: Annotated[str | None, typer.Option(help="Kafka bootstrap servers (source kafka).")] = None,
+    files_from: Annotated[
+        str | None, typer.Option(help="Directory or object store where files with logged records appear.")
+    ] = None,
+    topics: Annotated[
+        str | None, typer.Option(help="Topics of others to read as well: NAME or NAME=KIND, with commas between.")
+    ] = None,
     database_url: Database = None,
     host: Host = None,
     port: Port = None,
@@ -135,6 +141,8 @@ def collector(
         "source": source,
         "spool_dir": spool_dir,
         "bootstrap": bootstrap,
+        "files_from": files_from,
+        "topics": topics,
         "database_url": database_url,
         "host": host,
         "port": port,
