@@ -30,6 +30,7 @@ from driftline import names
 from driftline.access import EVENTS_WRITE, Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.errors import UnavailableError
 from driftline.halves import Half
+from driftline.results import StreamKey
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import SpoolWriter
 from tests.collector.helpers import MONITORS, START_S, Parts, drain, event, tables
@@ -122,9 +123,7 @@ def test_what_was_answered_202_is_in_the_inbox_and_becomes_rows(
     source.close()
 
 
-def test_feedback_comes_as_labels_of_the_rows(
-    open_post: Callable[..., Post], parts: Parts, url: str, tmp_path: Path
-) -> None:
+def test_feedback_comes_as_labels_of_the_rows(open_post: Callable[..., Post], parts: Parts, tmp_path: Path) -> None:
     source = SpoolSource(tmp_path / "inbox", "inbox", parts.store.position, decode=inbox_reader(INTERPRETER))
     post = open_post(LogInbox(spool(tmp_path / "inbox")))
     for kind, body in (("inference.request", event(2).request.body), ("inference.response", b"{}")):
@@ -132,7 +131,8 @@ def test_feedback_comes_as_labels_of_the_rows(
     assert post(seldon("feedback"), b'{"reward": 0, "truth": {"data": {"ndarray": [0]}}}').status_code == 202
     drain(pairing_collector(parts, source))
     assert outcomes(parts.store, names.LABELS) == {"joined": 1}
-    assert [dict(row)["label"] for row in tables(url)["predictions"]] == ["0"]
+    stream = StreamKey("default", "flights", "unknown", "canary")
+    assert [sample.label for sample in parts.store.samples(stream, 0, 2e9, 5)] == ["0"]
     source.close()
 
 
