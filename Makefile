@@ -16,7 +16,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test fuzz demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,11 @@ test: setup setup-extras check examples  ## everything, with the real parts that
 	$(BIN)/pytest -m "(real or slow) and not extras" tests
 	@$(MAKE) --no-print-directory compiled
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
+
+fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; half an hour
+	$(BIN)/python -m tests.serving.fuzz --payloads 1000000 --seed 1 --processes 2
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.serving.fuzz --atheris 100000
 
 clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
 	$(BIN)/python -m tests.clients.environments

@@ -166,8 +166,10 @@ class Group:
         if columns.counts is not None:
             return columns.counts
         events = len(self.places)
-        if events == 1 or columns.rows < 0:
-            return np.full(events, max(columns.rows, 1) if events == 1 and columns.rows else 1, np.intp)
+        if columns.rows < 0:
+            return np.ones(events, np.intp)
+        if events == 1:
+            return np.array([columns.rows], np.intp)
         # All tensors of an event have the same rows, or all events have the same ones: any tensor with this sum tells.
         for stack in (*self.requests, *self.responses):
             if sum(stack.rows) == columns.rows:

@@ -1,5 +1,6 @@
 """A monitor as the decoder goes by it: what is taken by name, what from a place, what is looked for in each half."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -43,8 +44,29 @@ class Plan:
     finds_score: bool
 
 
+class _Same:
+    """A monitor that is equal to itself only: to compare two of them takes longer than to make a plan."""
+
+    __slots__ = ("monitor",)
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+
+    def __hash__(self) -> int:
+        return id(self.monitor)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.monitor is self.monitor
+
+
 def plan_of(monitor: Monitor) -> Plan:
-    """The plan of a monitor."""
+    """The plan of a monitor; made once for each of the monitors that are in use."""
+    return _plan(_Same(monitor))
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(same: _Same) -> Plan:
+    monitor = same.monitor
     kinds = {column.name: str(column.type) for column in monitor.columns}
     held = {name for names in monitor.tensors.values() for name in names}
     targets = tuple(_targets(monitor))

@@ -131,7 +131,8 @@ def _vectors(name: str, feature: str, tensor: Tensor) -> Values:
     if len(tensor.shape) > 1:
         flat = numeric(name, tensor.values)
         return vectors.of_rows(feature, flat.reshape(tensor.rows, -1) if tensor.rows else flat.reshape(0, 1))
-    rows = list(tensor.values)
+    # A vector of one number may have lost its brackets on the way.
+    rows = [[value] if isinstance(value, int | float) else value for value in tensor.values]
     for row, value in enumerate(rows):
         if value is not None and not isinstance(value, list):
             raise _wrong(name, row, value, "a list of numbers")

@@ -47,10 +47,16 @@ def read(document: Any, half: Half, wanted: Wanted, rows: int | None = None) -> 
             return Reading(protocol.format, protocol.read(document, wanted, rows), document, loose=protocol.loose)
     if seldon.is_message(document):
         if seldon.JSON in document and "data" not in document:
-            inner = read(document[seldon.JSON], half, wanted, rows)
+            inner = _read_inner(document[seldon.JSON], half, wanted, rows)
             return Reading("seldon", inner.tensors, document, loose=inner.loose)
         return Reading("seldon", seldon.tensors(document, wanted.names), document)
     return _read_object(document, half, wanted)
+
+
+def _read_inner(document: Any, half: Half, wanted: Wanted, rows: int | None) -> Reading:
+    if isinstance(document, dict) and seldon.JSON in document:
+        raise DecodeError(reasons.UNSUPPORTED_FORMAT, f"the {half} has {seldon.JSON} within {seldon.JSON}")
+    return read(document, half, wanted, rows)
 
 
 def _read_values(document: Any, half: Half, wanted: Wanted) -> Reading:

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 _START = re.compile(rb"(?:\xef\xbb\xbf)?(?:[\r\n]*)(?:data|event|id|retry|):")
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 _DONE = b"[DONE]"
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 def is_stream(body: bytes) -> bool:
@@ -77,7 +77,7 @@ def _fold_choices(chunks: Sequence[Json]) -> Json:
             place = index if isinstance(index, int) else 0
             _add_choice(choices.setdefault(place, {"index": place, "finish_reason": None}), choice)
     is_chat = any("message" in choice for choice in choices.values())
-    is_chat = is_chat or whole.get("object") in {"chat.completion.chunk", "chat.completion"}
+    is_chat = is_chat or whole.get("object") in ("chat.completion.chunk", "chat.completion")
     if is_chat:
         for choice in choices.values():
             choice.setdefault("message", {"role": "assistant", "content": None})
@@ -99,7 +99,8 @@ def _add_choice(known: Json, choice: Mapping[str, Any]) -> None:
             message[name] = (message.get(name) or "") + piece
     for call in objects(delta.get("tool_calls")):
         calls: dict[Any, Json] = known.setdefault("calls", {})
-        calls.setdefault(call.get("index", len(calls)), {"type": "function"})
+        index = call.get("index")
+        calls.setdefault(index if isinstance(index, int) else len(calls), {"type": "function"})
         message["tool_calls"] = list(calls.values())
 
 

@@ -13,8 +13,10 @@ from serving.tensors import Tensor
 
 Json = Mapping[str, Any]
 
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text", "summary_text"})
-_IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
+# Tuples: what stands in their place may be anything, and a list cannot be looked up in a set.
+_TEXT_PARTS = ("text", "input_text", "output_text", "summary_text")
+_IMAGE_PARTS = ("image_url", "input_image", "image")
+_ORDERS = ("system", "developer")
 
 
 def one_row(values: Mapping[str, Any]) -> list[Tensor]:
@@ -50,7 +52,7 @@ def request_fields(messages: Iterable[Json], document: Json, system: str | None 
     """The fields of a request, from its messages; ``system``: instructions that stand beside them."""
     said = [(message.get("role"), text_of(message.get("content"))) for message in messages]
     texts = [text for _, text in said if text is not None]
-    orders = [text for role, text in said if role in {"system", "developer"} and text is not None]
+    orders = [text for role, text in said if role in _ORDERS and text is not None]
     asked = [text for role, text in said if role == "user" and text is not None]
     images = [url for message in messages for url in images_of(message.get("content"))]
     tools = document.get("tools")

@@ -67,7 +67,8 @@ def plain_values(values: list[Any]) -> list[Any]:
     """Values of one field: models of TensorFlow take each as a list of one, and bytes in base64."""
     kind = type(values[0]) if values else None
     if kind is list:
-        return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
+        is_each_one = all(type(value) is list and len(value) == 1 for value in values)
+        return [value[0] for value in values] if is_each_one else values
     if kind is dict:
         return [plain_value(value) for value in values]
     return values

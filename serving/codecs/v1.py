@@ -20,6 +20,8 @@ from serving.tensors import Tensor
 
 #: Name of the tensor made of rows that name nothing.
 UNNAMED = ""
+#: Objects with one field each, one within the other, around a row.
+_MOST_WRAPPINGS = 8
 
 
 def request_tensors(document: Mapping[str, Any], wanted: Collection[str]) -> list[Tensor]:
@@ -80,7 +82,7 @@ def _from_only_field(field: str, rows: list[Any], name: str) -> list[Tensor]:
     if name == "b64":
         return [Tensor(UNNAMED, "", (len(rows),), [plain_value(row) for row in rows])]
     values = [row.get(name) for row in rows]
-    if all(isinstance(value, list | dict) for value in values):
+    if all(isinstance(value, list | dict) for value in values) and field.count("[]") < _MOST_WRAPPINGS:
         return rows_to_tensors(f"{field}[].{name}", values, ())
     return []
 

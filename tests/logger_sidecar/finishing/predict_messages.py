@@ -39,15 +39,18 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def _add_map(message: descriptor_pb2.DescriptorProto, owner: str) -> str:
+def _add_map(message: descriptor_pb2.DescriptorProto, owner: str, *, opaque: bool) -> str:
     entry = message.nested_type.add(name="ParametersEntry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, type=9, label=1)
-    entry.field.add(name="value", number=2, type=11, label=1, type_name=".inference.Parameter")
+    if opaque:
+        entry.field.add(name="value", number=2, type=_TYPES["bytes"], label=1)
+    else:
+        entry.field.add(name="value", number=2, type=11, label=1, type_name=".inference.Parameter")
     return f".inference.{owner}.ParametersEntry"
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
+def _file(*, opaque: bool) -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="predict.proto", package="inference", syntax="proto3")
     for owner, fields in _MESSAGES.items():
         message = file.message_type.add(name=owner)
@@ -56,18 +59,20 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
         for number, (name, kind) in fields.items():
             field = message.field.add(name=name, number=number, label=3 if kind[0] == "*" or kind == "map" else 1)
             plain = kind.lstrip("*")
+            if opaque and (plain in ("string", "Requested") or (plain == "map" and owner != "Tensor")):
+                plain = "bytes"
             field.type = _TYPES.get(plain, 11)
             if field.type == 11:
-                field.type_name = _add_map(message, owner) if plain == "map" else f".inference.{plain}"
+                field.type_name = _add_map(message, owner, opaque=opaque) if plain == "map" else f".inference.{plain}"
             if owner == "Parameter":
                 field.oneof_index = 0
     return file
 
 
-def message_types() -> dict[str, Any]:
-    """Classes of the messages by name."""
+def message_types(*, opaque: bool = False) -> dict[str, Any]:
+    """Classes of the messages by name. ``opaque``: texts and what is beside tensors are bytes, well-formed or not."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())
+    pool.Add(_file(opaque=opaque))
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"inference.{name}")) for name in _MESSAGES
     }

@@ -1,0 +1,133 @@
+"""Payloads of every codec, as clients and servers write them, for the fuzz tests to damage."""
+
+import gzip
+import json
+import struct
+from typing import Any, NamedTuple
+
+import zstandard
+
+from driftline.events import Payload
+from tests.logger_sidecar.finishing.predict_messages import message_types
+from tests.serving.payload_examples import V2_REQUEST, V2_RESPONSE
+
+_TYPES = message_types()
+
+
+class Seed(NamedTuple):
+    """One half of an inference. ``length``: of the JSON before raw tensors, where its header is kept."""
+
+    name: str
+    body: bytes
+    length: int | None = None
+    content_type: str | None = None
+
+    def payload(self, body: bytes | None = None) -> Payload:
+        """As an event has it; with another body where one is given."""
+        headers = {} if self.length is None else {"inference-header-content-length": str(self.length)}
+        return Payload(body=self.body if body is None else body, headers=headers, content_type=self.content_type)
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _texts(*texts: bytes) -> bytes:
+    return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
+def _frame(message: Any) -> bytes:
+    body = message.SerializeToString()
+    return b"\0" + struct.pack(">I", len(body)) + bytes(body)
+
+
+_RAWS = (
+    ("age", "FP32", struct.pack("<2f", 31.5, 4)),
+    ("income", "INT64", struct.pack("<2q", -5, 7)),
+    ("city", "BYTES", _texts(b"Paris", b"Rom\xe8")),
+)
+_HEAD = _json(
+    {
+        "inputs": [
+            {"name": name, "datatype": datatype, "shape": [2], "parameters": {"binary_data_size": len(raw)}}
+            for name, datatype, raw in _RAWS
+        ]
+    }
+)
+_BINARY = _HEAD + b"".join(raw for _, _, raw in _RAWS)
+_ROWS = [{"age": 31, "income": 1000.5, "city": "Paris"}, {"age": None, "income": 2e5, "city": "Rome"}]
+
+
+def _grpc(*, raw: bool) -> Any:
+    message = _TYPES["Request"](model_name="credit", model_version="1", id="r1")
+    for name, datatype, data in _RAWS:
+        tensor = message.inputs.add(name=name, datatype=datatype, shape=[2])
+        if raw:
+            message.raw_input_contents.append(data)
+        elif name == "age":
+            tensor.contents.fp32_contents.extend([31.5, 4])
+        elif name == "income":
+            tensor.contents.int64_contents.extend([-5, 7])
+        else:
+            tensor.contents.bytes_contents.extend([b"Paris", b"Rom\xe8"])
+    return message
+
+
+def _grpc_answer() -> Any:
+    message = _TYPES["Response"](model_name="credit")
+    message.outputs.add(name="default", datatype="INT64", shape=[2]).contents.int64_contents.extend([0, 1])
+    message.outputs.add(name="probability", datatype="FP64", shape=[2, 1]).contents.fp64_contents.extend([0.25, 0.75])
+    return message
+
+
+_CHAT = {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "temperature": 1}
+_CHAT_ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
+_EMBEDDINGS = {"object": "list", "data": [{"index": 0, "embedding": [0.5, 1]}, {"index": 1, "embedding": "AAAAAA=="}]}
+_OUTPUT = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
+_CHUNKS = [{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]} for text in "ab"]
+
+REQUESTS = (
+    Seed("v2", _json(V2_REQUEST)),
+    Seed("v2", _json({"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [[1, 2, 3], [4, 5, 6]]}]})),
+    Seed("v2_binary", _BINARY, len(_HEAD)),
+    Seed("v2_binary", _BINARY),
+    Seed("v2_grpc", _frame(_grpc(raw=True))),
+    Seed("v2_grpc", _frame(_grpc(raw=False))),
+    Seed("v2_grpc", _grpc(raw=True).SerializeToString()),
+    Seed("v1", _json({"instances": _ROWS})),
+    Seed("v1", _json({"instances": [[31, 1000.5, "Paris"], [None, 2e5, "Rome"]]})),
+    Seed("v1", _json({"inputs": {"age": [[1], [2]], "city": ["a", "b"]}})),
+    Seed("seldon", _json({"data": {"names": ["age", "income", "city"], "ndarray": [[1, 2, "a"], [3, 4, "b"]]}})),
+    Seed("seldon", _json({"data": {"names": ["age", "income"], "tensor": {"shape": [2, 2], "values": [1, 2, 3, 4]}}})),
+    Seed("mlflow", _json({"dataframe_split": {"columns": ["age", "city"], "data": [[1, "a"], [2, "b"]]}})),
+    Seed("mlflow", _json({"dataframe_records": _ROWS})),
+    Seed("csv", b'age,income,city\n31,1000.5,"Pa""ris"\n,2e5,Rome\n', content_type="text/csv"),
+    Seed("json_lines", b"\n".join(map(_json, _ROWS))),
+    Seed("tf", _json({"examples": _ROWS, "context": {"city": "Oslo"}})),
+    Seed("chat", _json(_CHAT)),
+    Seed("completion", _json({"model": "m", "prompt": ["a", "b"]})),
+    Seed("embedding", _json({"model": "m", "input": ["a", "b"]})),
+    Seed("generate", _json({"text_input": "Hi", "parameters": {"stream": False}})),
+    Seed("body", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"),
+    Seed("gzip", gzip.compress(_json(V2_REQUEST), mtime=0)),
+    Seed("zstd", zstandard.compress(_json({"instances": _ROWS}))),
+)
+RESPONSES = (
+    Seed("v2", _json(V2_RESPONSE)),
+    Seed("v2", _json({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2, 2], "data": [0.1, 0.9, 0.5, 0.5]}]})),
+    Seed("v2_grpc", _frame(_grpc_answer())),
+    Seed("v1", _json({"predictions": [[0.1, 0.9], [0.5, 0.5]]})),
+    Seed("v1", _json({"predictions": [{"default": 1, "probability": 0.5}, {"default": 0, "probability": 0.25}]})),
+    Seed("v1", _json({"predictions": [1, 0]})),
+    Seed("tf", _json({"results": [[["1", 0.5], ["0", 0.5]], [["1", 1.0]]]})),
+    Seed("seldon", _json({"data": {"names": ["t:0", "t:1"], "ndarray": [[0.1, 0.9], [0.5, 0.5]]}})),
+    Seed("chat", _json(_CHAT_ANSWER)),
+    Seed("stream", b"".join(b"data: " + _json(chunk) + b"\n\n" for chunk in _CHUNKS) + b"data: [DONE]\n\n"),
+    Seed("embedding", _json(_EMBEDDINGS)),
+    Seed("responses", _json({"object": "response", "status": "completed", "output": _OUTPUT})),
+    Seed("generate", _json({"text_output": "Hi"})),
+    Seed("classes", _json({"1": 0.5, "0": 0.25})),
+    Seed("csv", b"0,0.1\n1,0.9\n", content_type="text/csv"),
+)
+#: Whose rows the slow reference knows.
+REFERENCED = frozenset({"v1", "v2", "v2_binary", "v2_grpc"})
