@@ -38,6 +38,10 @@ def _nothing(_transaction: Transaction, _receipt: LabelReceipt) -> None:
     """Nothing more to write."""
 
 
+def _any_model(_name: str) -> bool:
+    return True
+
+
 class LabelDesk:
     """Takes labels and joins them at once; safe to use from several threads and processes."""
 
@@ -59,15 +63,17 @@ class LabelDesk:
         labels: Sequence[Label],
         unreadable: int = 0,
         beside: Callable[[Transaction, LabelReceipt], None] = _nothing,
+        allowed: Callable[[str], bool] = _any_model,
     ) -> LabelReceipt:
         """Store labels in one transaction; ``unreadable`` more could not even be read and are only counted.
 
-        ``beside`` writes what belongs to the same transaction. Raises TransientError (and stored nothing) when the
+        ``beside`` writes what belongs to the same transaction; labels of a model (NAMESPACE/MODEL) that is not
+        ``allowed`` are refused. Raises TransientError (and stored nothing) when the
         database is away.
         """
         effects = LabelEffects()
         now_s = self._clock()
-        usable, faults = self._book.refuse(labels, now_s, effects)
+        usable, faults = self._book.refuse(labels, now_s, effects, allowed)
         for _ in range(unreadable):
             effects.count(UNKNOWN, UNKNOWN, INVALID)
         states = StateBook(StateCache(1))

@@ -18,6 +18,8 @@ WITHDRAWN = "withdrawn"
 EXPIRED = "expired"
 INVALID = "invalid"
 UNKNOWN_MODEL = "unknown_model"
+#: Whoever sent it may not label this model.
+FORBIDDEN = "forbidden"
 #: Its key has several predictions, and the monitor refuses to choose.
 AMBIGUOUS = "ambiguous"
 #: It has no prediction yet, and as many labels wait already as the monitor allows.

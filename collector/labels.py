@@ -7,7 +7,7 @@ key, those that the monitor says.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from collector.label_effects import (
@@ -15,6 +15,7 @@ from collector.label_effects import (
     CORRECTED,
     DUPLICATE,
     EXPIRED,
+    FORBIDDEN,
     INVALID,
     JOINED,
     PENDING,
@@ -75,13 +76,22 @@ class LabelBook:
         self._monitors = monitors
 
     def refuse(
-        self, labels: Sequence[Label], now_s: float, effects: LabelEffects
+        self,
+        labels: Sequence[Label],
+        now_s: float,
+        effects: LabelEffects,
+        allowed: Callable[[str], bool] = lambda _name: True,
     ) -> tuple[list[Usable], list[list[str]]]:
         """The usable labels, normalised, and for each given label its faults (empty: none); counts the refused."""
         usable: list[Usable] = []
         faults: list[list[str]] = []
         for label in labels:
-            monitor = self._monitors.get(f"{label.namespace}/{label.model}")
+            name = f"{label.namespace}/{label.model}"
+            if not allowed(name):
+                effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
+                faults.append([f"model '{name}' is not among those that the sender may label"])
+                continue
+            monitor = self._monitors.get(name)
             reading = read_label(label, monitor, now_s)
             if reading.usable is not None:
                 usable.append(reading.usable)

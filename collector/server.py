@@ -20,6 +20,7 @@ from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
 from collector.store import Store
 from collector.tokens import access_of
+from collector.uploads import UploadDesk, UploadWorker
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor
@@ -68,17 +69,21 @@ def run(
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(store, statistics, monitors, clock, metrics)
     health = Health(collector, thread, settings.stuck_after_s)
-    app = create_app(desk, store, monitors, clock, registry, health, settings, access)
+    uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)
+    worker = UploadWorker(store, desk, uploads, clock)
+    app = create_app(desk, store, monitors, clock, registry, health, settings, uploads, access)
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app
     _let_uvicorn_see_signals()
     thread.start()
+    worker.start()
     try:
         server.run()  # returns after SIGTERM or SIGINT
     finally:
         stop.set()
         thread.join(_STOP_TIMEOUT_S)
+        worker.close(_STOP_TIMEOUT_S)
         sources.closing.close()
         source.close()
         store.close()

@@ -44,6 +44,8 @@ class CollectorSettings:
     ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some, and else
     nobody but this machine gets in. ``tokens_file``: what 'driftline tokens create' writes, followed while running.
     ``tokens``: the content of such a file. ``open_paths``: endpoints that need no token.
+    ``upload_dir``: where uploaded files of labels lie until they are joined; it must outlive a restart.
+    ``maximum_upload_bytes``, ``maximum_waiting_uploads``: bounds of one such file, and of how many wait.
     ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
     ``receive_events``: take CloudEvents over HTTP. They are kept in an inbox before the sender is told so: in
     ``kafka_topic_inbox`` when ``source`` is ``kafka``, else in ``inbox_dir`` (beside the spool when empty), which holds
@@ -79,6 +81,9 @@ class CollectorSettings:
     tokens_file: Path | None = None
     tokens: str = field(default="", repr=False)
     open_paths: tuple[str, ...] = ("/healthz", "/readyz", "/metrics")
+    upload_dir: Path = Path("uploads")
+    maximum_upload_bytes: int = 1024 * 1024 * 1024
+    maximum_waiting_uploads: int = 20
     stuck_after_s: float = 60.0
     sweep_interval_s: float = 30.0
     bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)
@@ -124,6 +129,8 @@ class CollectorSettings:
                 "maximum_labels_per_request",
                 "maximum_request_bytes",
                 "maximum_raw_bytes",
+                "maximum_upload_bytes",
+                "maximum_waiting_uploads",
                 "stuck_after_s",
                 "sweep_interval_s",
                 "inbox_maximum_bytes",

@@ -7,8 +7,9 @@
 []
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, select, text
@@ -32,6 +33,8 @@ from driftline.results import (
     Verdict,
     WindowKey,
 )
+
+T = TypeVar("T")
 
 
 class Store:
@@ -78,6 +81,11 @@ class Store:
         """A connection for one consistent read, for parts that keep tables of their own."""
         with reading(self._engine) as connection:
             yield connection
+
+    def read(self, ask: Callable[[Connection], T]) -> T:
+        """What ``ask`` finds in one consistent read."""
+        with reading(self._engine) as connection:
+            return ask(connection)
 
     def position(self, partition: str) -> int | None:
         """Where reading a partition goes on; None: from its beginning. The ``start`` of a record source."""

@@ -63,6 +63,7 @@ tokens_app.command("create")(tokens.create)
 tokens_app.command("list")(tokens.list_tokens)
 tokens_app.command("revoke")(tokens.revoke)
 tokens_app.command("scopes")(tokens.scopes)
+labels_app.command("upload")(labels.upload)
 reference.command("build")(build.reference_build)
 
 

@@ -167,7 +167,11 @@ def _collector(machine: Machine, common: Mapping[str, str]) -> Part:
         arguments += ["--source", "spool", "--spool-dir", str(machine.data_dir / "spool")]
     else:
         arguments += ["--source", "kafka", "--bootstrap", machine.kafka]
-    environ = {"DRIFTLINE_COLLECTOR_PAYLOAD_DIR": str(machine.data_dir / "payloads"), **common}
+    environ = {
+        "DRIFTLINE_COLLECTOR_PAYLOAD_DIR": str(machine.data_dir / "payloads"),
+        "DRIFTLINE_COLLECTOR_UPLOAD_DIR": str(machine.data_dir / "uploads"),
+        **common,
+    }
     return Part("collector", tuple(arguments), environ, f"{machine.url(machine.ports.collector)}/healthz")
 
 

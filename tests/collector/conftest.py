@@ -39,6 +39,6 @@ def store(url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def parts(store: Store) -> Parts:
+def parts(store: Store, tmp_path: Path) -> Parts:
     """Everything of a collector but its source."""
-    return Parts(store)
+    return Parts(store, directory=tmp_path)

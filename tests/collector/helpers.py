@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -213,6 +214,7 @@ class Parts:
     payloads: PayloadWriter | None = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     monitors: Mapping[str, Monitor] = field(default_factory=lambda: MONITORS)
+    directory: Path = Path()
 
     def __post_init__(self) -> None:
         self.metrics = CollectorMetrics(self.registry)

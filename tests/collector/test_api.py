@@ -1,11 +1,9 @@
 """The HTTP API, against the real desk and store."""
 
-import io
 import threading
 from typing import Any
 
 import msgspec
-import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
@@ -18,6 +16,7 @@ from collector.health import Health, HealthReport
 from collector.metrics import StoreCounters
 from collector.settings import CollectorSettings
 from collector.store import Store
+from collector.uploads import UploadDesk
 from driftline.access import Access
 from driftline.errors import UnavailableError
 from driftline.records import Malformed
@@ -47,8 +46,10 @@ def make_app(parts: Parts, store: Store, health: FixedHealth, access: Access | N
     desk = LabelDesk(store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
     registry = CollectorRegistry()
     registry.register(StoreCounters(store))
-    settings = CollectorSettings(maximum_request_bytes=20_000, maximum_labels_per_request=50, **changes)
-    return create_app(desk, store, parts.monitors, parts.clock, registry, health, settings, access)
+    bounds = {"maximum_request_bytes": 20_000, "maximum_labels_per_request": 50, "maximum_upload_bytes": 20_000}
+    settings = CollectorSettings(**bounds, **changes)
+    uploads = UploadDesk(store, parts.directory / "uploads", parts.clock, 2)
+    return create_app(desk, store, parts.monitors, parts.clock, registry, health, settings, uploads, access)
 
 
 def as_json(*numbers: int) -> list[dict[str, Any]]:
@@ -93,31 +94,6 @@ def test_a_body_that_is_no_json_is_answered_400(client: TestClient) -> None:
 def test_too_much_at_once_is_answered_413(client: TestClient) -> None:
     assert client.post("/v1/labels", content=b" " * 20_001).status_code == 413
     assert client.post("/v1/labels", json=as_json(*range(51))).status_code == 413
-    assert client.post("/v1/labels/upload", files={"file": ("a.csv", b" " * 20_001)}).status_code == 413
-
-
-def test_csv_and_parquet_say_the_same(client: TestClient) -> None:
-    frame = pd.DataFrame({"request_id": ["request-0", "request-1"], "value": [1.0, 1.0], "model": "flights", "row": 0})
-    parquet = io.BytesIO()
-    frame.to_parquet(parquet)
-    files = {"file": ("labels.csv", frame.to_csv(index=False))}
-    assert client.post("/v1/labels/upload", files=files).json()["outcomes"] == {"joined": 2}
-    again = client.post("/v1/labels/upload", files={"file": ("labels.parquet", parquet.getvalue())}).json()
-    assert again["outcomes"] == {"duplicate": 2}
-
-
-def test_an_empty_value_in_a_csv_withdraws_and_a_wrong_row_is_named(client: TestClient) -> None:
-    client.post("/v1/labels", json=as_json(1))
-    text = "request_id,value,model,row,observed_at_s\nrequest-1,,flights,0,99999999999\nrequest-1,1,flights,x,1\n"
-    answer = client.post("/v1/labels/upload", files={"file": ("labels.csv", text)})
-    assert answer.status_code == 207
-    assert answer.json()["outcomes"] == {"withdrawn": 1, "invalid": 1}
-    assert "row" in answer.json()["faults"][0]["faults"][0]
-
-
-@pytest.mark.parametrize("body", [b"a,b\n1,2\n", b"PAR1nothing", b"\xff\xfe\x00"])
-def test_a_file_that_holds_no_labels_is_answered_400(client: TestClient, body: bytes) -> None:
-    assert client.post("/v1/labels/upload", files={"file": ("f", body)}).status_code == 400
 
 
 def test_dead_letters_are_listed_and_shown(client: TestClient, parts: Parts) -> None:
@@ -184,9 +160,8 @@ def test_without_a_database_labels_are_refused_with_503_to_try_again(parts: Part
 def test_the_api_description_is_valid(client: TestClient) -> None:
     description = client.get("/openapi.json").json()
     validate(description)
-    assert {"/v1/labels", "/v1/labels/upload", "/v1/deadletters", "/healthz", "/readyz", "/metrics"} <= set(
-        description["paths"]
-    )
+    ours = {"/v1/labels", "/v1/labels/upload", "/v1/uploads/{upload_id}", "/api/v1.0/feedback"}
+    assert ours | {"/v1/deadletters", "/healthz", "/readyz", "/metrics"} <= set(description["paths"])
     assert description["paths"]["/v1/labels"]["post"]["requestBody"]["content"].keys() == {
         "application/json",
         "application/x-ndjson",

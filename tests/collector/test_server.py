@@ -77,6 +77,30 @@ def test_it_works_answers_and_ends_well_on_a_signal(tmp_path: Path, number: sign
         process.wait()
 
 
+def test_the_command_uploads_a_file_and_tells_what_became_of_it(tmp_path: Path) -> None:
+    process, url = start(tmp_path, "pass")
+    rows = [f"request-{number},{number % 2}" for number in range(60)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,truth", *rows, "request-1,"]) + "\nrequest-2\n")
+    mapping = ["--request-id-column", "id", "--label-column", "truth", "--model", "flights"]
+    command = [sys.executable, "-m", "driftline", "labels", "upload", "labels.csv", "--url", url, *mapping]
+    try:
+        answer(f"{url}/healthz")
+        until = time.monotonic() + 20
+        while 'outcome="stored"' not in answer(f"{url}/metrics") and time.monotonic() < until:
+            time.sleep(0.05)
+        surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=surroundings
+        )
+        assert "62 rows: 1 invalid, 50 joined, 10 pending, 1 withdrawn" in done.stdout
+        assert "line 63:" in done.stdout
+        assert "1 values stand under 2 columns" in done.stdout
+        assert done.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_when_the_consumer_dies_the_process_ends_with_1(tmp_path: Path) -> None:
     process, _ = start(tmp_path, "raise RuntimeError('broken')")
     try:
