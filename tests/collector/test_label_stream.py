@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from collector.desk import LabelReceipt
 from collector.label_lines import LONGEST_LINE, LineCutter, LineProgress, take_lines
-from collector.seldon_feedback import read_feedback
+from collector.sources.feedback import read_feedback
 from collector.store import Store
 from driftline import names
 from driftline.errors import EventError, UnavailableError

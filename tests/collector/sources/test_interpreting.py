@@ -151,8 +151,11 @@ def test_feedback_is_labels_and_a_reward_of_0_is_one(prefix: str) -> None:
     [
         (b"{}", "neither a truth nor a reward"),
         (b"[]", "not a JSON object"),
-        (b'{"truth": {"data": {"ndarray": [[0, 1]]}}}', r"truth row 0 is '\[0, 1\]', not one value"),
-        (b'{"truth": {"data": {"tensor": {"shape": [1, 2], "values": [0, 1]}}}}', r"shape \[1, 2\]"),
+        (b'{"truth": {"data": {"ndarray": [[0, 1]]}}}', r"truth row 0 is '\[0, 1\]': neither one value"),
+        (
+            b'{"truth": {"data": {"tensor": {"shape": [1, 2], "values": [0, 1]}}}}',
+            r"truth row 0 is '\[0, 1\]': neither",
+        ),
     ],
 )
 def test_feedback_that_says_nothing_is_refused_by_name(body: bytes, fault: str) -> None:
