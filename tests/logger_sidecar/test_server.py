@@ -185,7 +185,8 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
         def priorities() -> dict[str, tuple[int, int]]:
             found = {}
             for child in Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split():
-                module = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[-2].decode()
+                command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                module = command[2].decode() if len(command) > 2 else "ended"
                 found[module] = (os.getpriority(os.PRIO_PROCESS, int(child)), os.sched_getscheduler(int(child)))
             return found
 
