@@ -24,6 +24,9 @@ LAG_GROWS_FOR_S = 30 * MINUTE_S
 SPOOL_FULL_SHARE = 0.8
 DOWN_FOR_S = 5 * MINUTE_S
 REFUSED_WITHIN_S = 15 * MINUTE_S
+#: Events arrive within this time, or something is wrong; a share of them may be on its way at either end.
+ARRIVES_WITHIN_S = 6 * HOUR_S
+ARRIVED_SHARE = 0.99
 #: One inference in twenty lost: from here on what is left may be a skewed sample, so quality alerts are muted.
 DROPPING_SHARE = 0.05
 
@@ -46,7 +49,8 @@ def health_groups(monitors: Sequence[Monitor], options: RuleOptions) -> list[Gro
     groups: list[Group] = []
     for monitor in monitors:
         identity = {names.NAMESPACE: monitor.namespace, names.MODEL: monitor.model, names.OWNER: monitor.owner}
-        rules = [_rule(health, identity, options) for health in _of_model(monitor, options)]
+        rules = [_arrived(monitor, options)]
+        rules += [_rule(health, identity, options) for health in _of_model(monitor, options)]
         name = f"driftline-health-{monitor.namespace}-{monitor.model}"
         groups.append({"name": name, "interval": interval, "rules": rules})
     platform = {names.NAMESPACE: "", names.MODEL: "", names.OWNER: options.platform_owner}
@@ -59,6 +63,8 @@ def _of_model(monitor: Monitor, options: RuleOptions) -> Iterable[Health]:
     yield _metrics_absent(monitor, options)
     yield _detectors_stale(monitor, options)
     yield _collector_stalled(monitor, options)
+    yield _collector_stale(monitor, options)
+    yield _events_lost(monitor, options)
     yield _capture_dropping(monitor, options)
     if any(slo.kind == "correctness" for slo in monitor.slos.objectives):
         yield _labels_late(monitor, options)
@@ -66,6 +72,7 @@ def _of_model(monitor: Monitor, options: RuleOptions) -> Iterable[Health]:
 
 def _of_platform(options: RuleOptions) -> Iterable[Health]:
     yield _collector_lagging(options)
+    yield _collector_stuck()
     yield _spool_filling()
     yield _spool_refused(options)
     yield _sink_down(options)
@@ -115,6 +122,52 @@ def _collector_stalled(monitor: Monitor, options: RuleOptions) -> Health:
     )
 
 
+def _collector_stale(monitor: Monitor, options: RuleOptions) -> Health:
+    look_s = options.worked(STALE_AFTER_S)
+    span = options.real(look_s)
+    logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
+    # The age is the collector's own figure, on the monitors' clock, as this threshold is.
+    fresh = _selector(monitor, names.COLLECTOR_FRESHNESS).promql()
+    return Health(
+        names.ALERT_COLLECTOR_STALE,
+        f"min({fresh}) > {look_s:g}\nand\nsum(increase({logged})) > 0",
+        options.seen(STALE_AFTER_S / 4),
+        "ticket",
+        f"{monitor.model}: the newest stored event is older than {format_duration(look_s)}",
+        "Inferences are logged, and what the store has of them is old: windows close without them and are judged late.",
+    )
+
+
+def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
+    """What arrived out of what was logged. Events on their way make it less than 1, those of an outage more than 1."""
+    span = options.real(options.worked(ARRIVES_WITHIN_S))
+    logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
+    first = f"{names.OUTCOME_STORED}|{names.OUTCOME_DEAD_LETTER}"
+    read = _selector(monitor, names.COLLECTOR_EVENTS, Matcher(names.OUTCOME, "=~", first)).promql(span)
+    stored_later = Matcher(names.OUTCOME, "=", names.OUTCOME_STORED)
+    replayed = _selector(monitor, names.DEAD_LETTER_REPLAYS, stored_later).promql(span)
+    arrived = f"(sum(increase({read}))\n-\n(sum(increase({replayed})) or vector(0)))"
+    return {
+        "record": names.RULE_ARRIVED,
+        "expr": f"{arrived}\n/\n(sum(increase({logged})) > 0)",
+        "labels": {names.NAMESPACE: monitor.namespace, names.MODEL: monitor.model},
+    }
+
+
+def _events_lost(monitor: Monitor, options: RuleOptions) -> Health:
+    look_s = options.worked(ARRIVES_WITHIN_S)
+    arrived = Selector(names.RULE_ARRIVED, _identity(monitor)).promql()
+    return Health(
+        names.ALERT_EVENTS_LOST,
+        f"{arrived} < {ARRIVED_SHARE}",
+        options.seen(ARRIVES_WITHIN_S / 6),
+        "ticket",
+        f"{monitor.model}: less than {ARRIVED_SHARE * 100:g} % of what was logged has arrived in the store",
+        f"Over the last {format_duration(look_s)} the collector read fewer events than the sidecars logged: they are "
+        "on their way, lost between, or of no model that could be read.",
+    )
+
+
 def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
     look_s = options.seen(STALLED_AFTER_S)
     span = options.real(look_s)
@@ -158,6 +211,18 @@ def _collector_lagging(options: RuleOptions) -> Health:
         "The collector falls behind on {{ $labels." + names.PARTITION + " }}",
         f"Its distance to the end of the stream has not been zero and has grown over {format_duration(look_s)}"
         "; results and pages come later and later.",
+    )
+
+
+def _collector_stuck() -> Health:
+    return Health(
+        names.ALERT_COLLECTOR_STUCK,
+        f"{names.COLLECTOR_STUCK.name} == 1",
+        MINUTE_S,
+        "ticket",
+        "The consumer of {{ $labels.instance }} is stuck",
+        "A step of it does not end, or its source gives nothing although there is more. Its /healthz names the step; "
+        "an idle consumer and one whose database is away are none of these. Others take its partitions over.",
     )
 
 

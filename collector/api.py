@@ -1,7 +1,7 @@
 """The collector's HTTP API: labels in, dead letters out, health and metrics; described by OpenAPI at ``/docs``."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -45,8 +45,12 @@ def create_app(
     settings: CollectorSettings,
     uploads: UploadDesk,
     access: Access | None = None,
+    answered: Callable[[str, int], None] = lambda _path, _status: None,
 ) -> FastAPI:
-    """The application; see the module's docstring. ``access``: who may do what; everybody everything without."""
+    """The application; see the module's docstring.
+
+    ``access``: who may do what; everybody everything without. ``answered`` is told each answer's endpoint and status.
+    """
     access = access or Access()
     app = FastAPI(title="driftline collector", version=__version__, openapi_tags=_TAGS)
     app.description = _DESCRIPTION
@@ -58,5 +62,5 @@ def create_app(
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
     add_dead_letter_routes(app, store)
     add_operations(app, store, registry, health)
-    guard_app(app, access, settings.open_paths, time.time)
+    guard_app(app, access, settings.open_paths, time.time, answered)
     return app

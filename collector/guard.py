@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.problems import Problem, described, refusal
 from driftline.access import ADMIN, EVERYBODY, OPEN, Access, AccessError, Grant
@@ -19,6 +19,7 @@ from driftline.clock import Clock
 _SCOPE = "x-driftline-scope"
 _SCHEME = "token"
 _GRANT = "driftline_grant"
+_NOWHERE = "none"
 _UNAUTHORISED = described("No token, or one that is not known here or has expired.")
 _FORBIDDEN = described("The token lacks the scope, or is not for this model; `needs` says which.")
 _TOKEN = {
@@ -51,43 +52,74 @@ def scope_of(route: BaseRoute, open_paths: Iterable[str]) -> str:
 
 
 class Guard:
-    """An ASGI middleware; ``open_paths`` need no token."""
+    """An ASGI middleware; ``open_paths`` need no token. ``answered`` is told every answer's endpoint and status."""
 
-    def __init__(self, app: ASGIApp, access: Access, open_paths: frozenset[str], now_s: Clock) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        open_paths: frozenset[str],
+        now_s: Clock,
+        answered: Callable[[str, int], None],
+    ) -> None:
         self._app = app
         self._access = access
         self._open_paths = open_paths
         self._now_s = now_s
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through with its grant, or answer 401 or 403."""
-        needed = self._needed(scope) if scope["type"] == "http" else OPEN
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, needed = self._endpoint(scope)
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._answered(path, message["status"])
+            await send(message)
+
         if needed != OPEN:
             try:
                 grant = self._access.grant(_authorization(scope), self._now_s())
                 grant.require(needed)
             except AccessError as error:
-                await refusal(error)(scope, receive, send)
+                await refusal(error)(scope, receive, told)
                 return
             scope.setdefault("state", {})[_GRANT] = grant
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, told)
 
-    def _needed(self, scope: Scope) -> str:
-        nearly = OPEN  # what does not exist is answered 404 to everybody
+    def _endpoint(self, scope: Scope) -> tuple[str, str]:
+        """The template of the endpoint's path, and its scope."""
+        nearly = (_NOWHERE, OPEN)  # what does not exist is answered 404 to everybody
         for route in scope["app"].router.routes:
             match, _ = route.matches(scope)
+            if match == Match.NONE:
+                continue
+            found = (str(getattr(route, "path_format", route)), scope_of(route, self._open_paths))
             if match == Match.FULL:
-                return scope_of(route, self._open_paths)
-            if match == Match.PARTIAL and nearly == OPEN:  # another method
-                nearly = scope_of(route, self._open_paths)
+                return found
+            if nearly[0] == _NOWHERE:  # another method
+                nearly = found
         return nearly
 
 
-def guard_app(app: FastAPI, access: Access, open_paths: Iterable[str], now_s: Clock) -> None:
+def _nobody(_path: str, _status: int) -> None:
+    """Nobody counts."""
+
+
+def guard_app(
+    app: FastAPI,
+    access: Access,
+    open_paths: Iterable[str],
+    now_s: Clock,
+    answered: Callable[[str, int], None] = _nobody,
+) -> None:
     """Put the guard before ``app``, and what it asks for into the description of the API."""
     pages = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     opened = frozenset({*open_paths, *(page for page in pages if page)})
-    app.add_middleware(Guard, access=access, open_paths=opened, now_s=now_s)
+    app.add_middleware(Guard, access=access, open_paths=opened, now_s=now_s, answered=answered)
     app.openapi = _describer(app, opened)  # type: ignore[method-assign]
 
 

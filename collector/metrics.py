@@ -3,16 +3,19 @@
 Counters that must not fall at a restart are read from the store when they are scraped; the rest lives in the process.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as PrometheusCollector
 
+from collector.activity import STEPS, Activity
+from collector.health import HealthReport
 from collector.store import Store
 from collector.transaction import TotalKey
 from driftline import names
+from driftline.clock import Clock
 from driftline.errors import DriftlineError, SettingsError, TransientError, UnavailableError
 from driftline.results import StreamSummary
 
@@ -24,6 +27,7 @@ PERSISTED = (
     names.LABELS,
     names.JUDGED_PREDICTIONS,
     names.COLLECTOR_PAYLOAD_FAILURES,
+    names.DEAD_LETTER_REPLAYS,
 )
 
 
@@ -31,7 +35,7 @@ class CollectorMetrics:
     """The collector's own measurements, registered at ``registry``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._lag = _gauge(names.COLLECTOR_LAG, registry)
+        self._requests = _counter(names.API_REQUESTS, registry)
         self._commit = _histogram(names.COLLECTOR_COMMIT, registry)
         self._waits = _counter(names.COLLECTOR_WAITS, registry)
         self._delay = _histogram(names.LABEL_DELAY, registry)
@@ -58,18 +62,49 @@ class CollectorMetrics:
         part = error.part if isinstance(error, UnavailableError) else "store"
         self._waits.labels(part).inc()
 
-    def lag(self, lag: Mapping[str, int]) -> None:
-        """Distance to the end of each partition now read; others are forgotten."""
-        self._lag.clear()
-        for partition, distance in lag.items():
-            self._lag.labels(partition).set(distance)
+    def api_request(self, route: str, code: int) -> None:
+        """A request was answered."""
+        self._requests.labels(route, str(code)).inc()
+
+
+class ConsumerFigures(PrometheusCollector):
+    """What the consumer's thread is at, read when it is asked for: a figure must not stand still with the thread."""
+
+    def __init__(self, activity: Activity, health: Callable[[], HealthReport], clock: Clock) -> None:
+        self._activity = activity
+        self._health = health
+        self._clock = clock
+
+    def describe(self) -> Iterable[Family]:
+        """Names without figures: there is no state to ask at registration."""
+        return []
+
+    def collect(self) -> Iterable[Family]:
+        """Yield every family."""
+        lag = _gauge_family(names.COLLECTOR_LAG)
+        for partition, distance in self._activity.distances().items():
+            lag.add_metric([partition], distance)
+        yield lag
+        lag_s = _gauge_family(names.COLLECTOR_LAG_SECONDS)
+        for partition, age_s in self._activity.lag_s(self._clock()).items():
+            lag_s.add_metric([partition], age_s)
+        yield lag_s
+        step = _gauge_family(names.COLLECTOR_STEP)
+        present, seconds = self._activity.step()
+        for each in STEPS:
+            step.add_metric([each], seconds if each == present else 0.0)
+        yield step
+        stuck = _gauge_family(names.COLLECTOR_STUCK)
+        stuck.add_metric([], 0.0 if self._health().healthy else 1.0)
+        yield stuck
 
 
 class StoreCounters(PrometheusCollector):
     """The persisted counters; while the store does not answer, as they last were."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._totals: Mapping[TotalKey, int] = {}
         self._streams: list[StreamSummary] = []
 
@@ -90,18 +125,24 @@ class StoreCounters(PrometheusCollector):
                 if name == metric.name:
                     family.add_metric(labels, value)
             yield family
-        yield self._last_events()
+        yield from self._newest_events()
 
-    def _last_events(self) -> Family:
-        metric = names.COLLECTOR_LAST_EVENT
+    def _newest_events(self) -> Iterable[Family]:
         newest: dict[tuple[str, str], float] = {}
         for summary in self._streams:
             key = (summary.stream.namespace, summary.stream.model)
             newest[key] = max(newest.get(key, 0.0), summary.last_event_s)
-        family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        last, age = _gauge_family(names.COLLECTOR_LAST_EVENT), _gauge_family(names.COLLECTOR_FRESHNESS)
+        now_s = self._clock()
         for labels, time_s in sorted(newest.items()):
-            family.add_metric(labels, time_s)
-        return family
+            last.add_metric(labels, time_s)
+            age.add_metric(labels, max(0.0, now_s - time_s))
+        yield last
+        yield age
+
+
+def _gauge_family(metric: names.Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
 
 
 def _histogram(metric: names.Metric, registry: CollectorRegistry) -> Histogram:

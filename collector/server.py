@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from collector.api import create_app
 from collector.desk import LabelDesk
 from collector.health import Health
-from collector.metrics import CollectorMetrics, StoreCounters
+from collector.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
 from collector.payloads import PayloadWriter
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
 from collector.service import Collector
@@ -54,7 +54,7 @@ def run(
         "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
     )
     store = Store(settings.database_url)
-    registry.register(StoreCounters(store))
+    registry.register(StoreCounters(store, clock))
     payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
     main = source_factory(store.position)
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
@@ -68,10 +68,11 @@ def run(
     server = uvicorn.Server(config)
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(store, statistics, monitors, clock, metrics)
-    health = Health(collector, thread, settings.stuck_after_s)
+    health = Health(collector.activity, thread, settings.stuck_after_s)
+    registry.register(ConsumerFigures(collector.activity, health.report, clock))
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)
     worker = UploadWorker(store, desk, uploads, clock)
-    app = create_app(desk, store, monitors, clock, registry, health, settings, uploads, access)
+    app = create_app(desk, store, monitors, clock, registry, health, settings, uploads, access, metrics.api_request)
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app

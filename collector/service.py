@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from collector.activity import Activity
 from collector.commit import Batch, BatchWriter
 from collector.database import key_text
 from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
@@ -72,12 +73,7 @@ class Collector:
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
         self._next_lag = 0.0
-        self.last_progress = time.monotonic()
-
-    @property
-    def waiting(self) -> int:
-        """Records read but not committed."""
-        return len(self._waiting)
+        self.activity = Activity()
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; what a part that is away refuses is tried again, ever less often."""
@@ -88,6 +84,7 @@ class Collector:
                 pause_s = _FIRST_PAUSE_S
             except TransientError as error:
                 self._metrics.transient(error)
+                self.activity.failed(error, len(self._waiting))
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -97,14 +94,17 @@ class Collector:
         Raises TransientError when it could not be committed now; the same batch is then tried again at the next call.
         """
         self._sweep_when_due()
+        self.activity.begin("read")
         self._report_lag()
         if not self._waiting:
             self._waiting = self._poll()
         handled = len(self._waiting)
         if handled:
+            self.activity.waiting = handled
+            self.activity.begin("commit")
             self._commit(self._waiting)
             self._waiting = []
-        self.last_progress = time.monotonic()
+        self.activity.turned(handled)
         return handled
 
     def sweep(self) -> None:
@@ -174,6 +174,7 @@ class Collector:
         for move in moves:
             self._positions[move.partition] = move.next_offset
             self._source.acknowledge(move.partition, move.next_offset)
+        self.activity.committed(_newest(records))
 
     def _moves(self, records: Sequence[Record]) -> list[PositionMove]:
         ends: dict[str, int] = {}
@@ -234,13 +235,20 @@ class Collector:
     def _sweep_when_due(self) -> None:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + self._settings.sweep_interval_s
+            self.activity.begin("sweep")
             self.sweep()
 
     def _report_lag(self) -> None:
         lag = getattr(self._source, "lag", None)
         if lag is not None and time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + 1.0
-            self._metrics.lag(lag())
+            self.activity.lag(lag())
+
+
+def _newest(records: Sequence[Record]) -> dict[str, float]:
+    """The time of the last event of each partition, where its last record is one."""
+    last = {record.partition: record.content for record in records}
+    return {partition: each.time_s for partition, each in last.items() if isinstance(each, InferenceEvent)}
 
 
 def _size_bytes(record: Record) -> int:

@@ -3,6 +3,7 @@
 from dashboards.board_options import ANNOTATIONS, GOOD_SHARE, VARIABLES, BoardOptions
 from dashboards.panels import GREEN, RED, YELLOW, BoardSpec, PanelSpec, Query, RowSpec
 from dashboards.queries import DROPPED, age, increase, quantile, rate, select, share_of, top, total
+from dashboards.rows_collector import collector_state
 from dashboards.rows_sidecar import gpu_row, proxy_row
 from driftline import names
 
@@ -18,6 +19,7 @@ def pipeline_health(options: BoardOptions) -> BoardSpec:
             proxy_row(),
             RowSpec("Shipper", _shipper()),
             RowSpec("Collector", _collector()),
+            RowSpec("Consumer, balance and API", collector_state()),
             RowSpec("Events of other loggers", _collector_sources()),
             RowSpec("What the collector could not take", _collector_faults()),
             RowSpec("Detectors and pages", _detectors()),
@@ -168,7 +170,7 @@ def _collector() -> tuple[PanelSpec, ...]:
             "Age of the newest stored event per model.",
             "timeseries",
             "s",
-            (Query(age(names.COLLECTOR_LAST_EVENT, "namespace", "model"), "{{namespace}}/{{model}}"),),
+            (Query(f"min by (namespace, model) ({select(names.COLLECTOR_FRESHNESS)})", "{{namespace}}/{{model}}"),),
             ((None, GREEN), (300.0, YELLOW), (1800.0, RED)),
             minimum=0.0,
         ),

@@ -42,6 +42,7 @@ REASON = "reason"
 CODE = "code"
 PROTOCOL = "protocol"
 PARTITION = "partition"
+ROUTE = "route"
 PART = "part"
 SINK = "sink"
 SOURCE = "source"
@@ -187,10 +188,7 @@ CONFIG_LAST_RELOAD_SUCCESSFUL = Metric(
     "driftline_config_last_reload_successful", "gauge", (), "1 when the newest configuration is the one in force."
 )
 CONFIG_LAST_RELOAD = Metric(
-    "driftline_config_last_reload_success_timestamp_seconds",
-    "gauge",
-    (),
-    "When the configuration in force was read.",
+    "driftline_config_last_reload_success_timestamp_seconds", "gauge", (), "When the configuration in force was read."
 )
 BUILD_INFO = Metric(
     "driftline_build_info", "gauge", (PART, RELEASE, IMPLEMENTATION), "Always 1; which build of a part this is."
@@ -300,6 +298,30 @@ COLLECTOR_LAG = Metric(
     "gauge",
     (PARTITION,),
     "Distance to the end of a partition: records (Kafka) or bytes (spool).",
+)
+COLLECTOR_LAG_SECONDS = Metric(
+    "driftline_collector_lag_seconds",
+    "gauge",
+    (PARTITION,),
+    "Age of the newest stored event of a partition that has more to read; 0 at its end.",
+)
+COLLECTOR_STEP = Metric(
+    "driftline_collector_step_seconds", "gauge", (STATE,), "How long the consumer has been at its present step."
+)
+COLLECTOR_STUCK = Metric(
+    "driftline_collector_stuck", "gauge", (), "1 while the consumer is stuck or has stopped, as /healthz says it."
+)
+COLLECTOR_FRESHNESS = Metric(
+    "driftline_collector_freshness_seconds", "gauge", (NAMESPACE, MODEL), "Age of a model's newest stored event."
+)
+DEAD_LETTER_REPLAYS = Metric(
+    "driftline_collector_replays_total",
+    "counter",
+    (NAMESPACE, MODEL, OUTCOME),
+    "Dead letters that were replayed: stored, duplicate (their event was stored meanwhile), or failed again.",
+)
+API_REQUESTS = Metric(
+    "driftline_api_requests_total", "counter", (ROUTE, CODE), "Requests to the collector's HTTP API, by status code."
 )
 COLLECTOR_LAST_EVENT = Metric(
     "driftline_collector_last_event_timestamp_seconds",
@@ -438,6 +460,8 @@ RULE_BAD_LOWER = "driftline:slo_bad:ratio_lower"  #: lower Wilson bound of the b
 RULE_OBJECTIVE = "driftline:slo_objective:ratio"
 RULE_ERROR_BUDGET = "driftline:slo_error_budget:ratio"
 RULE_PERIOD = "driftline:slo_period:seconds"
+#: Per model: events that arrived in the store out of those that sidecars logged.
+RULE_ARRIVED = "driftline:arrived_events:ratio"
 RULE_BURN_RATE = "driftline:slo_burn:rate"  #: 1 spends the budget exactly over the period
 RULE_BUDGET_REMAINING = "driftline:slo_budget_remaining:ratio"  #: 1 untouched, 0 spent, below 0 overspent
 
@@ -455,6 +479,9 @@ ALERT_METRICS_ABSENT = "DriftlineMetricsAbsent"
 ALERT_DETECTORS_STALE = "DriftlineDetectorsStale"
 ALERT_COLLECTOR_STALLED = "DriftlineCollectorStalled"
 ALERT_COLLECTOR_LAGGING = "DriftlineCollectorLagging"
+ALERT_COLLECTOR_STUCK = "DriftlineCollectorStuck"
+ALERT_COLLECTOR_STALE = "DriftlineCollectorStale"
+ALERT_EVENTS_LOST = "DriftlineEventsLost"
 ALERT_SPOOL_FILLING = "DriftlineSpoolFilling"
 ALERT_SPOOL_REFUSED = "DriftlineSpoolRefused"
 ALERT_SINK_DOWN = "DriftlineSinkDown"

@@ -64,6 +64,26 @@ def _lag(values: Sequence[float]) -> Series:
     return Series(names.COLLECTOR_LAG.name, {"partition": "kafka:t:0"}, list(values))
 
 
+def _stuck(values: Sequence[float]) -> list[Series]:
+    return [Series(names.COLLECTOR_STUCK.name, {"instance": "a:3"}, list(values))]
+
+
+def _fresh(ages_s: Sequence[float]) -> Series:
+    return Series(names.COLLECTOR_FRESHNESS.name, IDENTITY, list(ages_s))
+
+
+def _arrivals(stored: float, dead: float, replayed: float) -> list[Series]:
+    """A step is ten minutes; every one logs a hundred."""
+    steps = 60
+    letters = {**STREAM, "outcome": "dead_letter", "reason": "not_json"}
+    return [
+        _captured("logged", [100.0] * steps),
+        _stored([stored] * steps),
+        Series(names.COLLECTOR_EVENTS.name, letters, counter([dead] * steps)),
+        Series(names.DEAD_LETTER_REPLAYS.name, {**IDENTITY, "outcome": "stored"}, counter([replayed] * steps)),
+    ]
+
+
 def _labelled(label_rises: Sequence[float], hours: int) -> list[Series]:
     """A day has 288 steps of five minutes; here a step is ten, so that the test stays short."""
     rows = Series(names.COLLECTOR_ROWS.name, {**STREAM, "outcome": "pass"}, counter([10.0] * hours * 6))
@@ -134,6 +154,32 @@ CASES: dict[str, tuple[str, list[Series], float, float, bool]] = {
     "lag grows": (names.ALERT_COLLECTOR_LAGGING, [_lag([10.0 * m for m in range(90)])], MINUTE_S, 80, True),
     "lag shrinks": (names.ALERT_COLLECTOR_LAGGING, [_lag([900.0 - 10 * m for m in range(90)])], MINUTE_S, 80, False),
     "lag comes and goes": (names.ALERT_COLLECTOR_LAGGING, [_lag([m % 7.0 for m in range(90)])], MINUTE_S, 80, False),
+    "a consumer is stuck": (names.ALERT_COLLECTOR_STUCK, _stuck([0.0] * 5 + [1.0] * 10), MINUTE_S, 10, True),
+    "a consumer is well": (names.ALERT_COLLECTOR_STUCK, _stuck([0.0] * 15), MINUTE_S, 10, False),
+    "stored events are old": (
+        names.ALERT_COLLECTOR_STALE,
+        [_captured("logged", [10.0] * 90), _fresh([60.0 * m for m in range(90)])],
+        MINUTE_S,
+        85,
+        True,
+    ),
+    "stored events are new": (
+        names.ALERT_COLLECTOR_STALE,
+        [_captured("logged", [10.0] * 90), _fresh([60.0] * 90)],
+        MINUTE_S,
+        85,
+        False,
+    ),
+    "nothing newer is there": (
+        names.ALERT_COLLECTOR_STALE,
+        [_captured("logged", [0.0] * 200), _fresh([60.0 * m for m in range(200)])],
+        MINUTE_S,
+        190,
+        False,
+    ),
+    "one in ten is lost": (names.ALERT_EVENTS_LOST, _arrivals(90.0, 0.0, 0.0), 600, 590, True),
+    "one in ten is a dead letter": (names.ALERT_EVENTS_LOST, _arrivals(90.0, 10.0, 0.0), 600, 590, False),
+    "what was replayed counts once": (names.ALERT_EVENTS_LOST, _arrivals(90.0, 10.0, 10.0), 600, 590, True),
     "the deadman": (names.ALERT_DEADMAN, [_requests(10)], MINUTE_S, 5, True),
 }
 

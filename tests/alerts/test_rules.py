@@ -66,6 +66,7 @@ def test_runbook_links_lead_to_the_teams_own_then_to_the_directory_then_to_the_p
 def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_absent_labels() -> None:
     shared = {
         names.ALERT_COLLECTOR_LAGGING,
+        names.ALERT_COLLECTOR_STUCK,
         names.ALERT_SPOOL_FILLING,
         names.ALERT_SPOOL_REFUSED,
         names.ALERT_SINK_DOWN,

@@ -13,7 +13,7 @@ BUILT = {rule["alert"] for group in build_rules(monitors())["groups"] for rule i
 KNOWN = {metric.name for metric in names.ALL_METRICS} | {
     f"{metric.name}_bucket" for metric in names.ALL_METRICS if metric.kind == "histogram"
 }
-COMMANDS = {"doctor", "report", "labels send", "alerts check"}
+COMMANDS = {"completeness", "deadletters replay", "doctor", "report", "labels send", "alerts check"}
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

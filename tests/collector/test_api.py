@@ -1,6 +1,5 @@
 """The HTTP API, against the real desk and store."""
 
-import threading
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.api import create_app
 from collector.desk import LabelDesk
-from collector.health import Health, HealthReport
+from collector.health import HealthReport
 from collector.metrics import StoreCounters
 from collector.settings import CollectorSettings
 from collector.store import Store
@@ -45,7 +44,7 @@ def client(parts: Parts, health: FixedHealth) -> TestClient:
 def make_app(parts: Parts, store: Store, health: FixedHealth, access: Access | None = None, **changes: Any) -> Any:
     desk = LabelDesk(store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
     registry = CollectorRegistry()
-    registry.register(StoreCounters(store))
+    registry.register(StoreCounters(store, parts.clock))
     bounds = {"maximum_request_bytes": 20_000, "maximum_labels_per_request": 50, "maximum_upload_bytes": 20_000}
     settings = CollectorSettings(**bounds, **changes)
     uploads = UploadDesk(store, parts.directory / "uploads", parts.clock, 2)
@@ -111,7 +110,7 @@ def test_metrics_come_from_the_store_and_so_survive_a_restart(client: TestClient
     assert samples["driftline_collector_rows_total"] == 3
     assert samples["driftline_judged_predictions_total"] == 1
     registry = CollectorRegistry()
-    registry.register(StoreCounters(parts.store))
+    registry.register(StoreCounters(parts.store, parts.clock))
     families = {family.name: family for family in registry.collect()}
     assert sum(sample.value for sample in families["driftline_collector_rows"].samples) == 3
 
@@ -130,19 +129,6 @@ def test_health_tells_stuck_from_working(client: TestClient, health: FixedHealth
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()["waiting_records"]) == (503, 3)
     assert client.get("/readyz").status_code == 200
-
-
-def test_an_idle_collector_is_working_one_without_progress_is_stuck_one_without_thread_stopped(parts: Parts) -> None:
-    collector = parts.collector([])
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    collector.run_once()
-    assert Health(collector, thread, 60.0).report().state == "working"
-    assert Health(collector, thread, 0.0).report().state == "stuck"
-    done.set()
-    thread.join()
-    assert Health(collector, thread, 60.0).report().state == "stopped"
 
 
 class AwayStore(Store):

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Route
 
-from collector.guard import scope_of
+from collector.guard import guard_app, needs, scope_of
 from collector.tokens import access_of, followed_file
 from driftline import access
 from driftline.access import SCOPES, Access, AccessBook, Grant, TokenEntry, digest_of, entry_yaml, new_token
@@ -114,6 +116,22 @@ def test_the_description_names_scheme_scopes_and_no_models(client: TestClient) -
     assert post["security"] == [{"token": [access.LABELS_WRITE]}]
     assert {"401", "403"} <= post["responses"].keys()
     assert description["paths"]["/healthz"]["get"]["security"] == []
+
+
+def test_every_answer_is_counted_by_endpoint_and_status(parts: Parts) -> None:
+    counted: list[tuple[str, int]] = []
+    app = FastAPI()
+
+    @app.get("/v1/{name}", openapi_extra=needs(access.DATA_READ))
+    def one(name: str) -> str:
+        return name
+
+    guard_app(app, Access(lambda: BOOK), (), time.time, lambda path, status: counted.append((path, status)))
+    client = TestClient(app)
+    client.get("/v1/secret")
+    client.get("/v1/secret", headers=bearer(access.DATA_READ))
+    client.get("/nowhere/secret")
+    assert counted == [("/v1/{name}", 401), ("/v1/{name}", 200), ("none", 404)]
 
 
 def test_errors_have_one_form(client: TestClient) -> None:

@@ -247,7 +247,7 @@ def test_while_the_database_is_away_the_batch_waits_and_nothing_more_is_read(url
     for _ in range(3):
         with pytest.raises(UnavailableError):
             collector.run_once()
-        assert collector.waiting == 7
+        assert collector.activity.waiting == 7
     assert drain(collector) == 20
     assert merged(store.window_states(whole()))["rows"] == 20
 

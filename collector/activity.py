@@ -1,0 +1,101 @@
+"""What the consumer is doing, told by its thread and asked by others: health, metrics.
+
+Only the consumer writes. Every value is replaced whole, so that no reader ever sees half of one.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from driftline.errors import TransientError
+
+#: ``read``: asks the source; ``commit``: decodes and stores a batch; ``sweep``: lets go of what waited too long;
+#: ``wait``: pauses because a part is away.
+Step = Literal["start", "read", "commit", "sweep", "wait"]
+STEPS: tuple[Step, ...] = ("start", "read", "commit", "sweep", "wait")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a batch had to wait: since when (monotonic), how often it was tried, and the newest cause."""
+
+    since_s: float
+    tries: int
+    cause: str
+
+
+class Activity:
+    """The consumer's present step and progress; times are ``now``'s, which is monotonic."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._step: tuple[Step, float] = ("start", now())
+        self._lag: Mapping[str, int] = {}
+        self._newest: dict[str, float] = {}
+        self.last_turn_s = now()
+        self.behind_since_s: float | None = None
+        self.trouble: Trouble | None = None
+        self.waiting = 0
+
+    # --- told by the consumer -------------------------------------------------------------------------------------
+    def begin(self, step: Step) -> None:
+        """A step begins."""
+        self._step = (step, self._now())
+
+    def turned(self, handled: int) -> None:
+        """The loop got to its end; ``handled`` records were committed."""
+        self.last_turn_s = self._now()
+        self.trouble = None
+        self.waiting = 0
+        if handled:
+            self.behind_since_s = None
+
+    def failed(self, error: TransientError, waiting: int) -> None:
+        """A part did not take or give; ``waiting`` records are in hand meanwhile."""
+        before = self.trouble
+        since_s = self._now() if before is None else before.since_s
+        self.trouble = Trouble(since_s, 1 if before is None else before.tries + 1, str(error))
+        self.waiting = waiting
+        self.begin("wait")
+
+    def lag(self, lag: Mapping[str, int]) -> None:
+        """The distance to the end of each partition now read."""
+        self._lag = dict(lag)
+        self._newest = {partition: time_s for partition, time_s in self._newest.items() if partition in lag}
+        if not any(lag.values()):
+            self.behind_since_s = None
+        elif self.behind_since_s is None:
+            self.behind_since_s = self._now()
+
+    def committed(self, newest: Mapping[str, float]) -> None:
+        """Of these partitions everything up to an event of this time (seconds since the epoch) is stored."""
+        self._newest = {**self._newest, **newest}
+
+    # --- asked by others ------------------------------------------------------------------------------------------
+    def step(self) -> tuple[Step, float]:
+        """The present step, and how long it has taken."""
+        step, since_s = self._step
+        return step, self._now() - since_s
+
+    def elapsed_s(self, since_s: float) -> float:
+        """How long ago a moment of this clock was."""
+        return self._now() - since_s
+
+    def distances(self) -> Mapping[str, int]:
+        """Records (Kafka) or bytes (spool) to the end of each partition, as last told."""
+        return self._lag
+
+    def lag_s(self, now_s: float) -> dict[str, float]:
+        """How old the newest stored event of each partition is that has more to read; 0 for one at its end.
+
+        Left out is a partition with more to read of which nothing was stored yet: nobody knows how old that is.
+        """
+        newest = self._newest
+        found = {}
+        for partition, distance in self._lag.items():
+            if not distance:
+                found[partition] = 0.0
+            elif partition in newest:
+                found[partition] = max(0.0, now_s - newest[partition])
+        return found

@@ -1,0 +1,72 @@
+"""Panels about the collector's consumer, the balance of events, and its API."""
+
+from dashboards.panels import GREEN, RED, YELLOW, PanelSpec, Query
+from dashboards.queries import or_zero, rate, select, top, total
+from driftline import names
+
+_PLACE = ("namespace", "model")
+
+
+def collector_state() -> tuple[PanelSpec, ...]:
+    """Is the consumer at work, how far behind is it, and has everything arrived."""
+    replays = total(rate(names.DEAD_LETTER_REPLAYS), "outcome")
+    return (
+        PanelSpec(
+            "Consumer",
+            "1: stuck or stopped, as /healthz says it. Idle, or waiting for a database that is away, is 0.",
+            "stat",
+            "short",
+            (Query(f"max by (instance) ({select(names.COLLECTOR_STUCK)})", "{{instance}}"),),
+            ((None, GREEN), (1.0, RED)),
+            decimals=0,
+            width=4,
+        ),
+        PanelSpec(
+            "Present step",
+            "How long it has taken so far. A climb without an end: a poll or a transaction that does not return.",
+            "timeseries",
+            "s",
+            (Query(f"max by (instance, state) ({select(names.COLLECTOR_STEP)})", "{{instance}} {{state}}"),),
+            minimum=0.0,
+            width=7,
+        ),
+        PanelSpec(
+            "How far behind",
+            "Age of the newest stored event of each partition that has more to read; 0 at its end.",
+            "timeseries",
+            "s",
+            (Query(top(20, select(names.COLLECTOR_LAG_SECONDS)), "{{partition}}"),),
+            minimum=0.0,
+            width=7,
+        ),
+        PanelSpec(
+            "Arrived out of logged",
+            "Over hours: stored or dead letters, out of what the sidecars logged. Less than 1: on its way, or lost.",
+            "timeseries",
+            "percentunit",
+            (Query(f'{names.RULE_ARRIVED}{{namespace=~"$namespace",model=~"$model"}}', "{{namespace}}/{{model}}"),),
+            ((None, RED), (0.99, YELLOW), (0.999, GREEN)),
+            minimum=0.0,
+            width=6,
+        ),
+        PanelSpec(
+            "Replays",
+            "Dead letters per second that were replayed: stored, duplicate, or failed again.",
+            "timeseries",
+            "cps",
+            (Query(or_zero(replays, total(rate(names.COLLECTOR_EVENTS))), "{{outcome}}"),),
+            minimum=0.0,
+            width=12,
+            height=6,
+        ),
+        PanelSpec(
+            "API requests by status",
+            "Per second; 401 and 403 are refusals for want of a token or a scope.",
+            "timeseries",
+            "reqps",
+            (Query(total(rate(names.API_REQUESTS), "code"), "{{code}}"),),
+            stacked=True,
+            width=12,
+            height=6,
+        ),
+    )
