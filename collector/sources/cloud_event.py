@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import unquote
 
 import msgspec
@@ -92,6 +93,28 @@ def from_json(document: bytes, received_ns: int) -> CloudEvent:
         content_encoding=attributes.pop("contentencoding", None),
         received_ns=received_ns,
     )
+
+
+class _Envelope(msgspec.Struct):
+    specversion: str
+    id: str
+
+
+_read_envelope = msgspec.json.Decoder(_Envelope | list[_Envelope])
+
+
+def looks_like(document: bytes) -> Literal["event", "batch", ""]:
+    """Whether a body is an event, or a batch, in the JSON format, whatever is said of it.
+
+    Version 1 of the Python SDK puts the content type of the data on such messages.
+    """
+    if document[:1] not in _JSON_STARTS or b'"specversion"' not in document:
+        return ""
+    try:
+        found = _read_envelope.decode(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return "batch" if isinstance(found, list) else "event"
 
 
 def batch_from_json(document: bytes, received_ns: int) -> list[CloudEvent]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from collector.sources.cloud_event import CloudEvent, batch_from_json, from_json, header_value
+from collector.sources.cloud_event import CloudEvent, batch_from_json, from_json, header_value, looks_like
 from driftline import names
 from driftline.errors import EventError
 
@@ -33,10 +33,11 @@ def read_request(
     fields = dict(headers)
     content_type = fields.get("content-type", "").strip().lower()
     # The content type is that of the logged request, so it may be anything; attributes in headers settle the mode.
-    if f"{_PREFIX}id" in fields or not content_type.startswith(EVENT_TYPE):
+    if f"{_PREFIX}id" in fields or not (content_type.startswith(EVENT_TYPE) or looks_like(body)):
         return [_with_query(_binary(fields, body, received_ns), query)]
     document = _plain(body, fields.get("content-encoding"), limit_bytes)
-    read = batch_from_json if content_type.startswith(BATCH_TYPE) else _one_from_json
+    is_batch = content_type.startswith(BATCH_TYPE) or looks_like(document) == "batch"
+    read = batch_from_json if is_batch else _one_from_json
     return [_with_query(event, query) for event in read(document, received_ns)]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from collector.sources.cloud_event import CloudEvent, batch_from_json, from_json
+from collector.sources.cloud_event import CloudEvent, batch_from_json, from_json, looks_like
 from collector.sources.http_modes import BATCH_TYPE, EVENT_TYPE
 from collector.sources.interpreting import Interpreter
 from driftline import names
@@ -61,13 +61,19 @@ def _read(message: Message, interpreter: Interpreter, kind: TopicKind) -> Conten
         kind == "any" and "ce_type" not in fields and "type" in fields and "requestid" in fields
     ):
         return interpreter.read(_seldon_v1(message, fields))
-    content_type = fields.get("content-type", "").strip().lower()
-    if "ce_id" not in fields and content_type.startswith(BATCH_TYPE):
+    form = "" if "ce_id" in fields else _form(fields.get("content-type", "").strip().lower(), message.value)
+    if form == "batch":
         events = batch_from_json(message.value, message.time_ns)
         return Several(tuple(one for event in events for one in _contents(interpreter, event)))
-    if "ce_id" not in fields and content_type.startswith(EVENT_TYPE):
+    if form == "event":
         return interpreter.read(from_json(message.value, message.time_ns))
     return interpreter.read(_binary(message, fields))
+
+
+def _form(content_type: str, value: bytes) -> Literal["event", "batch", ""]:
+    if content_type.startswith(BATCH_TYPE):
+        return "batch"
+    return "event" if content_type.startswith(EVENT_TYPE) else looks_like(value)
 
 
 def _contents(interpreter: Interpreter, event: CloudEvent) -> tuple[One, ...]:

@@ -238,6 +238,16 @@ def test_structured_mode_keeps_the_bytes_of_the_body() -> None:
         read_request([("content-type", "application/cloudevents+json")], {}, gzip.compress(document), NOW_NS, 10)
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "", "text/plain"])
+def test_an_envelope_is_recognised_whatever_is_said_of_it(content_type: str) -> None:
+    envelope: dict[str, Any] = {name[3:]: value for name, value in kserve("request") if name[:3] == "ce-"}
+    envelope["data"] = {"instances": []}
+    one, batch = json.dumps(envelope).encode(), json.dumps([envelope, envelope]).encode()
+    headers = [("content-type", content_type)] if content_type else []
+    assert [found.body for found in read_request(headers, {}, one, NOW_NS, LIMIT)] == [b'{"instances": []}']
+    assert len(read_request(headers, {}, batch, NOW_NS, LIMIT)) == 2
+
+
 PLAIN = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 BODIES = st.sampled_from(
     [b"{}", b"[]", b"[{}]", b'{"id": "1", "data": "x"}', b'{"reward": 1}', b'{"id": 1, "type": {}}']
