@@ -16,7 +16,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test fuzz demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; 
 
 clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
 	$(BIN)/python -m tests.clients.environments
+
+proofs: $(READY)  ## exactly once in effect, the long way: 20,000 events, 40 kills; an hour
+	DRIFTLINE_PROOF_EVENTS=20000 DRIFTLINE_PROOF_KILLS=40 $(BIN)/pytest -q tests/collector/test_exactly_once.py
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo

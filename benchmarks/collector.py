@@ -81,6 +81,8 @@ class Bench:
             spent_s, grown_mb = cpu_seconds([process.pid]) - began_s, rss_mb(process.pid) - began_mb
             producer.wait()
             process.stop()
+        if self.arguments.profile:
+            print((self.directory / f"profile-{turn}").read_text())
         require_all(store, _WARM_UP + count)
         store.close()
         return {"rows_per_core_second": count / spent_s, "us_per_row": spent_s / count * 1e6, "rss_growth_mb": grown_mb}
