@@ -14,6 +14,7 @@ from collector.api_uploads import add_upload_routes
 from collector.desk import LabelDesk
 from collector.guard import guard_app
 from collector.problems import add_problem_handlers
+from collector.replay import Replayer
 from collector.settings import CollectorSettings
 from collector.store import Store
 from collector.uploads import UploadDesk
@@ -44,6 +45,7 @@ def create_app(
     health: HealthProbe,
     settings: CollectorSettings,
     uploads: UploadDesk,
+    replayer: Replayer,
     access: Access | None = None,
     answered: Callable[[str, int], None] = lambda _path, _status: None,
 ) -> FastAPI:
@@ -60,7 +62,7 @@ def create_app(
     add_label_routes(app, desk, settings)
     add_feedback_routes(app, desk, monitors, clock, settings)
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
-    add_dead_letter_routes(app, store)
+    add_dead_letter_routes(app, store, replayer, settings)
     add_operations(app, store, registry, health)
     guard_app(app, access, settings.open_paths, time.time, answered)
     return app

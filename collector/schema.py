@@ -221,8 +221,22 @@ dead_letters = Table(
     Column("time_s", Double, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("event_time_s", Double),  # with event_id: which event it was
+    Column("replayed_at_s", Double),  # when its event was stored after all
     Index("ix_dead_letters_time", "time_s"),
     Index("ix_dead_letters_event", "event_id"),
+)
+
+#: What was tried with a dead letter; attempt 0 is what made it one.
+replay_attempts = Table(
+    "replay_attempts",
+    metadata,
+    Column("partition", Text, primary_key=True),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("at_s", Double, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 #: Counters that must outlive a restart; the sum over partitions is the counter.

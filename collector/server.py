@@ -15,6 +15,7 @@ from collector.health import Health
 from collector.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
 from collector.payloads import PayloadWriter
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
+from collector.replay import Replayer
 from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
@@ -72,7 +73,10 @@ def run(
     registry.register(ConsumerFigures(collector.activity, health.report, clock))
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)
     worker = UploadWorker(store, desk, uploads, clock)
-    app = create_app(desk, store, monitors, clock, registry, health, settings, uploads, access, metrics.api_request)
+    replayer = Replayer(store, decoder, statistics, monitors, clock, settings, payloads)
+    app = create_app(
+        desk, store, monitors, clock, registry, health, settings, uploads, replayer, access, metrics.api_request
+    )
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app

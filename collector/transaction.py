@@ -142,21 +142,23 @@ class Transaction:
         return moved.rowcount == 1
 
     # --- events and rows ----------------------------------------------------------------------------------------
-    def known_events(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
-        """Those (id, time) that were stored before, with rows, without, or as dead letters.
+    def known_events(self, events: Sequence[tuple[str, float]], *, dead: bool = True) -> set[tuple[str, float]]:
+        """Those (id, time) that were stored before, with rows, without, or, unless ``dead`` is false, as dead letters.
 
         An event is its id and its time: a replay has both, and a sender that uses an id again means another event.
         """
         if not events:
             return set()
-        rowless, dead = schema.rowless_events.c, schema.dead_letters.c
+        rowless, letter = schema.rowless_events.c, schema.dead_letters.c
         wanted = set(events)
         event_ids = sorted({event_id for event_id, _ in wanted})
         statement = select(rowless.event_id, rowless.time_s)
         found = {(i, s) for i, s in self.connection.execute(statement.where(self._any(rowless.event_id, event_ids)))}
         found |= self._known_with_rows(wanted)
-        letters = select(dead.event_id, dead.event_time_s)
-        for event_id, time_s in self.connection.execute(letters.where(self._any(dead.event_id, event_ids))):
+        if not dead:
+            return found & wanted
+        letters = select(letter.event_id, letter.event_time_s)
+        for event_id, time_s in self.connection.execute(letters.where(self._any(letter.event_id, event_ids))):
             found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
         return found & wanted
 

@@ -9,7 +9,6 @@ _PLACE = ("namespace", "model")
 
 def collector_state() -> tuple[PanelSpec, ...]:
     """Is the consumer at work, how far behind is it, and has everything arrived."""
-    replays = total(rate(names.DEAD_LETTER_REPLAYS), "outcome")
     return (
         PanelSpec(
             "Consumer",
@@ -49,6 +48,13 @@ def collector_state() -> tuple[PanelSpec, ...]:
             minimum=0.0,
             width=6,
         ),
+        *_use(),
+    )
+
+
+def _use() -> tuple[PanelSpec, ...]:
+    replays = total(rate(names.DEAD_LETTER_REPLAYS), "outcome")
+    return (
         PanelSpec(
             "Replays",
             "Dead letters per second that were replayed: stored, duplicate, or failed again.",

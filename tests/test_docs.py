@@ -9,6 +9,7 @@ import typer
 from detectors.catalogue import CATALOGUE
 from driftline.cli.app import app
 from driftline.names import ALL_METRICS
+from driftline.reasons import REASONS
 from tests.docs_pages import (
     METRICS_PAGE,
     MONITOR_PAGE,
@@ -87,3 +88,8 @@ def test_every_make_target_named_is_there(page: Path) -> None:
 @pytest.mark.parametrize("name", [entry.name for entry in CATALOGUE])
 def test_every_detector_has_its_place_in_the_manual(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "detectors.md").read_text()
+
+
+def test_every_reason_of_a_dead_letter_is_in_the_manual() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert [r for r in REASONS.values() if f"| `{r.word}` | {r.meaning} | {r.advice} |" not in text] == []

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from driftline import __version__
-from driftline.cli import build, check, demo, labels, run, tokens, up
+from driftline.cli import build, check, deadletters, demo, labels, run, tokens, up
 from driftline.errors import DriftlineError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app = typer.Typer(
 alerts = typer.Typer(no_args_is_help=True, help="Burn-rate rules, Alertmanager configuration, embedded evaluation.")
 dashboards = typer.Typer(no_args_is_help=True, help="Grafana boards and the web pages.")
 labels_app = typer.Typer(no_args_is_help=True, help="Send what turned out to be true.")
+letters_app = typer.Typer(no_args_is_help=True, help="What the collector could not use: list, show, replay.")
 tokens_app = typer.Typer(no_args_is_help=True, help="Who may do what over HTTP: make, list and revoke tokens.")
 reference = typer.Typer(no_args_is_help=True, help="What is expected: build and inspect references.")
 
@@ -40,6 +41,7 @@ _FILES = "Files and reports"
 app.add_typer(alerts, name="alerts", rich_help_panel=_PARTS)
 app.add_typer(dashboards, name="dashboards", rich_help_panel=_PARTS)
 app.add_typer(labels_app, name="labels", rich_help_panel=_FILES)
+app.add_typer(letters_app, name="deadletters", rich_help_panel=_FILES)
 app.add_typer(tokens_app, name="tokens", rich_help_panel=_FILES)
 app.add_typer(reference, name="reference", rich_help_panel=_FILES)
 app.command("demo", rich_help_panel=_ONE_MACHINE)(demo.demo)
@@ -59,6 +61,9 @@ alerts.command("evaluate")(run.alerts_evaluate)
 dashboards.command("build")(build.dashboards_build)
 dashboards.command("serve")(run.dashboards_serve)
 labels_app.command("send")(labels.send)
+letters_app.command("list")(deadletters.list_letters)
+letters_app.command("show")(deadletters.show)
+letters_app.command("replay")(deadletters.replay)
 tokens_app.command("create")(tokens.create)
 tokens_app.command("list")(tokens.list_tokens)
 tokens_app.command("revoke")(tokens.revoke)

@@ -200,7 +200,7 @@ def _dead_letters(total: Callable[[names.Metric, str, str], float] | None) -> Li
         return Link("dead letters", "unknown", "the collector's metrics do not answer")
     dead = total(names.COLLECTOR_EVENTS, names.OUTCOME, names.OUTCOME_DEAD_LETTER)
     if dead:
-        advice = "GET /v1/deadletters of the collector says why for each"
+        advice = "'driftline deadletters list' says why, and what to do"
         return Link("dead letters", "broken", f"{dead:.0f} events could not be used", advice)
     return Link("dead letters", "ok", "none")
 

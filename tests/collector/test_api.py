@@ -13,13 +13,14 @@ from collector.api import create_app
 from collector.desk import LabelDesk
 from collector.health import HealthReport
 from collector.metrics import StoreCounters
+from collector.replay import Replayer
 from collector.settings import CollectorSettings
 from collector.store import Store
 from collector.uploads import UploadDesk
 from driftline.access import Access
 from driftline.errors import UnavailableError
 from driftline.records import Malformed
-from tests.collector.helpers import Parts, drain, event, label, records
+from tests.collector.helpers import Parts, batched, decode, drain, event, label, records
 
 
 class FixedHealth:
@@ -48,7 +49,8 @@ def make_app(parts: Parts, store: Store, health: FixedHealth, access: Access | N
     bounds = {"maximum_request_bytes": 20_000, "maximum_labels_per_request": 50, "maximum_upload_bytes": 20_000}
     settings = CollectorSettings(**bounds, **changes)
     uploads = UploadDesk(store, parts.directory / "uploads", parts.clock, 2)
-    return create_app(desk, store, parts.monitors, parts.clock, registry, health, settings, uploads, access)
+    replayer = Replayer(store, batched(decode), parts.statistics, parts.monitors, parts.clock, settings)
+    return create_app(desk, store, parts.monitors, parts.clock, registry, health, settings, uploads, replayer, access)
 
 
 def as_json(*numbers: int) -> list[dict[str, Any]]:

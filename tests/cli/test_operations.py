@@ -1,0 +1,103 @@
+"""The commands for whoever runs the collector, against its API under a real server."""
+
+import json
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from collector.migrate import migrate
+from collector.store import Store
+from collector.tokens import followed_file
+from driftline.access import Access
+from driftline.cli.app import app
+from driftline.errors import DriftlineError
+from tests.collector.helpers import MONITORS, Parts, drain, event, records
+from tests.collector.running import RunningApi
+from tests.collector.test_api import FixedHealth, make_app
+from tests.collector.test_replay import OTHER
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: str, **environ: str) -> str:
+    done = RUNNER.invoke(app, arguments, env={"DRIFTLINE_CLOCK": "system", **environ}, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def refused(*arguments: str, **environ: str) -> str:
+    with pytest.raises(DriftlineError) as caught:
+        RUNNER.invoke(app, arguments, env=environ, catch_exceptions=False)
+    return str(caught.value)
+
+
+def made(file: Path, name: str, *scopes: str) -> str:
+    """A token, as the command prints it."""
+    given = [part for scope in scopes for part in ("--scope", scope)]
+    done = RUNNER.invoke(app, ["tokens", "create", "--name", name, *given, "--file", str(file)])
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    url = f"sqlite:///{tmp_path}/store.db"
+    migrate(url)
+    store = Store(url, prepare=False)
+    yield Parts(store, directory=tmp_path)
+    store.close()
+
+
+def test_dead_letters_are_listed_shown_tried_and_replayed(parts: Parts) -> None:
+    drain(parts.collector(records([event(number, model="trains") for number in range(3)], "kafka:t:0")))
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        listed = run("deadletters", "list", "--url", api.url, "--model", "default/trains", "--since", "99999d")
+        assert "kafka:t:0/20  default/trains  unknown_model" in listed
+        assert "what to do: Write a monitor" in listed
+        shown = run("deadletters", "show", "kafka:t:0/20", "--url", api.url)
+        assert "event-000002" in shown
+        assert '"distance":[200' in shown
+        assert "not PARTITION/OFFSET" in refused("deadletters", "show", "nonsense", "--url", api.url)
+        trial = RUNNER.invoke(app, ["deadletters", "replay", "--url", api.url])
+        assert (trial.exit_code, "would be: 3 failed" in trial.output) == (1, True)
+    parts.monitors = {**MONITORS, OTHER.name: OTHER}
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        assert "would be: 3 stored" in run("deadletters", "replay", "--url", api.url)
+        assert "replayed: 1 stored" in run("deadletters", "replay", "kafka:t:0/20", "--yes", "--url", api.url)
+        report = json.loads(run("deadletters", "replay", "--yes", "--json", "--url", api.url))
+        assert report["outcomes"] == {"stored": 2}
+        assert "no dead letters fit" in run("deadletters", "list", "--url", api.url)
+        assert len(json.loads(run("deadletters", "list", "--state", "replayed", "--json", "--url", api.url))) == 3
+
+
+def test_a_token_is_printed_once_kept_as_a_digest_and_asked_for(parts: Parts, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    token = made(file, "reader", "deadletters:read")
+    assert token not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with RunningApi(make_app(parts, parts.store, FixedHealth(), Access(followed_file(file)))) as api:
+        said = refused("deadletters", "list", "--url", api.url, DRIFTLINE_TOKEN="")
+        assert "answers 401" in said
+        assert "DRIFTLINE_TOKEN holds the token" in said
+        assert "no dead letters fit" in run("deadletters", "list", "--url", api.url, DRIFTLINE_TOKEN=token)
+        said = refused("deadletters", "replay", "--url", api.url, DRIFTLINE_TOKEN=token)
+        assert "lacks the scope 'deadletters:replay'" in said
+        assert token not in said
+        run("tokens", "revoke", "reader", "--file", str(file))
+        assert "answers 401" in refused("deadletters", "list", "--url", api.url, DRIFTLINE_TOKEN=token)
+
+
+def test_tokens_are_listed_and_wrong_ones_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    made(file, "feed", "labels:write", "data:read")
+    assert "feed  data:read, labels:write  for *" in run("tokens", "list", "--file", str(file))
+    assert "labels:write" in run("tokens", "scopes")
+    again = ("tokens", "create", "--name", "feed", "--scope", "admin", "--file", str(file))
+    assert "has a token 'feed' already" in refused(*again)
+    assert "did you mean 'labels:write'" in refused("tokens", "create", "--name", "x", "--scope", "label:write")
+    assert "has no token 'nobody'" in refused("tokens", "revoke", "nobody", "--file", str(file))
+    shutil.rmtree(tmp_path)
+    assert "cannot be read" in refused("tokens", "list", "--file", str(file))
