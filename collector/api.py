@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from collector.api_coverage import add_coverage_routes
 from collector.api_deadletters import add_dead_letter_routes
 from collector.api_feedback import add_feedback_routes
 from collector.api_labels import add_label_routes
@@ -61,6 +62,7 @@ def create_app(
     add_problem_handlers(app)
     add_label_routes(app, desk, settings)
     add_feedback_routes(app, desk, monitors, clock, settings)
+    add_coverage_routes(app, store, monitors, clock)
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
     add_dead_letter_routes(app, store, replayer, settings)
     add_operations(app, store, registry, health)

@@ -225,7 +225,9 @@ class LabelBook:
         room: Counter[str] = Counter()
         for namespace, model in sorted({(label.key.namespace, label.key.model) for label in labels}):
             monitor = self._monitors[f"{namespace}/{model}"]
-            room[monitor.name] = monitor.labels.maximum_waiting - waiting_count(transaction, namespace, model)
+            room[monitor.name] = monitor.labels.maximum_waiting - waiting_count(
+                transaction.connection, namespace, model
+            )
         return room
 
     # --- waiting ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from collector.api import create_app
 from collector.desk import LabelDesk
 from collector.health import Health
+from collector.label_metrics import LabelGauges
 from collector.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
 from collector.payloads import PayloadWriter
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
@@ -56,6 +57,7 @@ def run(
     )
     store = Store(settings.database_url)
     registry.register(StoreCounters(store, clock))
+    registry.register(LabelGauges(store, monitors, clock))
     payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
     main = source_factory(store.position)
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)

@@ -14,24 +14,28 @@ from typing import TypeVar
 import msgspec
 from sqlalchemy import Connection, Engine, select, text
 
-from collector import schema, store_reads, store_windows
+from collector import schema, store_reads, store_revisions, store_windows
 from collector.database import connect, reading, writing
 from collector.migrate import migrate
 from collector.partitions import DayPartitions
 from collector.row_columns import RowLayout
+from collector.store_counts import label_windows
 from collector.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
 from driftline.errors import TransientError, UnavailableError
 from driftline.monitors import Monitor
 from driftline.results import (
     ColumnShape,
     DueWindow,
+    LabelState,
     Page,
     Result,
+    Revision,
     SamplePayload,
     StreamKey,
     StreamSummary,
     Verdict,
     WindowKey,
+    WindowLabels,
 )
 
 T = TypeVar("T")
@@ -184,10 +188,19 @@ class Store:
         return store_windows.window_states(self._engine, key)
 
     def save_results(
-        self, due: DueWindow, results: Sequence[Result], shapes: Sequence[ColumnShape], evaluated_at_s: float
+        self,
+        due: DueWindow,
+        results: Sequence[Result],
+        shapes: Sequence[ColumnShape],
+        evaluated_at_s: float,
+        labels: LabelState | None = None,
     ) -> None:
-        """Keep a new revision of a window's results."""
-        store_windows.save_results(self._engine, due, results, shapes, evaluated_at_s)
+        """Keep a new revision of a window's results, with what is known of its labels."""
+        store_windows.save_results(self._engine, due, results, shapes, evaluated_at_s, labels)
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        """Rows, labels and delays of a model's windows that end after ``since_s``, by stream and start."""
+        return self.read(lambda connection: label_windows(connection, namespace, model, since_s))
 
     def newest_results(self) -> Sequence[Result]:
         """All results of the newest evaluated window of every stream and segment."""
@@ -213,6 +226,10 @@ class Store:
     def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
         """The distributions of a window's columns."""
         return store_reads.shapes(self._engine, key)
+
+    def revisions(self, key: WindowKey) -> Sequence[Revision]:
+        """Every revision of a window with its results, the oldest first."""
+        return store_revisions.revisions(self._engine, key)
 
     def save_page(self, page: Page) -> None:
         """Keep a page; one of the same id is replaced."""

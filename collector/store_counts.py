@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
 from collector.transaction import Transaction, WindowRef
+from driftline.results import StreamKey, WindowLabels
 
 ROWS = "rows"
 LABELLED = "labelled"
@@ -40,3 +42,27 @@ def add_window_counts(transaction: Transaction, partition: str, counts: Mapping[
         index_elements=list(table.primary_key.columns), set_={"value": table.c.value + statement.excluded.value}
     )
     transaction.connection.execute(statement, rows)
+
+
+def label_windows(connection: Connection, namespace: str, model: str, since_s: float) -> list[WindowLabels]:
+    """The windows of a model that end after ``since_s``, by stream and start."""
+    counts, streams = schema.window_counts.c, schema.streams.c
+    window = (streams.namespace, streams.model, streams.version, streams.variant, counts.start_s, counts.end_s)
+    statement = (
+        select(*window, counts.kind, func.sum(counts.value))
+        .join_from(schema.window_counts, schema.streams, counts.stream_id == streams.id)
+        .where(streams.namespace == namespace, streams.model == model, counts.end_s > since_s)
+        .group_by(*window, counts.kind)
+        .order_by(*window)
+    )
+    found: dict[tuple[StreamKey, float, float], dict[str, int]] = {}
+    for *stream, start_s, end_s, kind, value in connection.execute(statement):
+        found.setdefault((StreamKey(*stream), start_s, end_s), {})[kind] = int(value)
+    return [
+        WindowLabels(stream, start_s, end_s, values.get(ROWS, 0), values.get(LABELLED, 0), _delays(values))
+        for (stream, start_s, end_s), values in found.items()
+    ]
+
+
+def _delays(values: Mapping[str, int]) -> dict[int, int]:
+    return {int(kind.removeprefix(DELAY)): value for kind, value in values.items() if kind.startswith(DELAY)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, case, delete, func, select
+from sqlalchemy import Connection, Select, bindparam, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
@@ -138,13 +138,13 @@ def drop_keyed(transaction: Transaction, keys: Sequence[BusinessKey]) -> None:
     transaction.connection.execute(statement, [{f"at_{name}": getattr(key, name) for name in names} for key in keys])
 
 
-def waiting_count(transaction: Transaction, namespace: str, model: str) -> int:
+def waiting_count(connection: Connection, namespace: str, model: str) -> int:
     """Labels of a model that wait, for a request id or a key."""
     count = 0
     for table in (schema.labels_pending, schema.labels_pending_keys):
         here = select(func.count()).select_from(table)
         here = here.where(table.c.namespace == namespace, table.c.model == model)
-        count += transaction.connection.execute(here).scalar_one()
+        count += connection.execute(here).scalar_one()
     return count
 
 

@@ -42,24 +42,24 @@ def newest_results(engine: Engine) -> list[Result]:
         .group_by(done.stream_id, done.segment)
         .subquery()
     )
-    statement = _results_statement().join(
+    statement = results_statement().join(
         newest,
         (newest.c.stream_id == done.stream_id)
         & (newest.c.segment == done.segment)
         & (newest.c.start_s == done.start_s),
     )
     with reading(engine) as connection:
-        return [_result(row) for row in connection.execute(statement)]
+        return [result_of(row) for row in connection.execute(statement)]
 
 
 def results(engine: Engine, stream: StreamKey, since_s: float, until_s: float) -> list[Result]:
     """Newest revisions for windows that touch [since_s, until_s), by start, segment, column, detector."""
     done = schema.window_evaluations.c
     with reading(engine) as connection:
-        statement = _results_statement().where(
+        statement = results_statement().where(
             done.stream_id == find_stream(connection, stream), done.end_s > since_s, done.start_s < until_s
         )
-        return [_result(row) for row in connection.execute(statement)]
+        return [result_of(row) for row in connection.execute(statement)]
 
 
 def verdict_counts(engine: Engine) -> dict[tuple[StreamKey, Verdict], int]:
@@ -172,19 +172,20 @@ _Shape = tuple[tuple[str, ...], tuple[float, ...], tuple[float, ...]]
 _Columns = dict[str, str | float | None]
 
 
-def _results_statement() -> Select[Any]:
-    """Newest revisions with stream and window, in the order that ``results`` promises."""
+def results_statement(*, newest: bool = True) -> Select[Any]:
+    """Results with stream and window, in the order that ``results`` promises; of the newest revisions, or of all."""
     done, found = schema.window_evaluations.c, schema.results.c
-    return (
-        select(*_STREAM, done.segment, done.start_s, done.end_s, *schema.results.c[2:])
+    statement = (
+        select(*_STREAM, done.segment, done.start_s, done.end_s, *schema.results.c[1:])
         .join_from(schema.results, schema.window_evaluations, found.evaluation_id == done.id)
         .join(schema.streams, schema.streams.c.id == done.stream_id)
-        .where(found.revision == done.revision)
         .order_by(done.start_s, done.segment, found.column, found.detector, *_STREAM)
     )
+    return statement.where(found.revision == done.revision) if newest else statement
 
 
-def _result(row: Row[Any]) -> Result:
+def result_of(row: Row[Any]) -> Result:
+    """A row of ``results_statement``."""
     values = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row by name
     stream = StreamKey(values["namespace"], values["model"], values["version"], values["variant"])
     effect = values["effect"]

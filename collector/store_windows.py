@@ -13,7 +13,17 @@ from collector.transaction import Transaction, total
 from driftline import names
 from driftline.errors import PermanentError
 from driftline.monitors import Monitor
-from driftline.results import ALL_ROWS, WHOLE_WINDOW, ColumnShape, DueWindow, Result, StreamKey, Verdict, WindowKey
+from driftline.results import (
+    ALL_ROWS,
+    WHOLE_WINDOW,
+    ColumnShape,
+    DueWindow,
+    LabelState,
+    Result,
+    StreamKey,
+    Verdict,
+    WindowKey,
+)
 
 #: The partition that the evaluation job's counters are kept under.
 DETECTORS = "detectors"
@@ -91,8 +101,9 @@ def save_results(
     results: Sequence[Result],
     shapes: Sequence[ColumnShape],
     evaluated_at_s: float,
+    labels: LabelState | None = None,
 ) -> None:
-    """Keep a revision of a window's results in one transaction; earlier revisions stay.
+    """Keep a revision of a window's results in one transaction, with what is known of its labels; earlier ones stay.
 
     The first verdict on drift over all rows is counted, and never revised: it is what a person was told in time.
     Raises PermanentError when the window's stream is unknown.
@@ -104,12 +115,32 @@ def save_results(
         evaluation_id, revision = _save_evaluation(connection, stream_id, due, results, evaluated_at_s)
         rows = [(evaluation_id, revision, *_result_values(result)) for result in results]
         insert_tuples(connection, schema.results, _RESULT_COLUMNS, rows)
+        connection.execute(
+            insert(schema.window_revisions).values(
+                **_revision_values(evaluation_id, revision, evaluated_at_s, results, labels)
+            )
+        )
         connection.execute(delete(schema.shapes).where(schema.shapes.c.evaluation_id == evaluation_id))
         drawn = [
             (evaluation_id, shape.column, place, msgspec.msgpack.encode((shape.bins, shape.reference, shape.current)))
             for place, shape in enumerate(shapes)
         ]
         insert_tuples(connection, schema.shapes, ("evaluation_id", "column", "position", "shape"), drawn)
+
+
+def _revision_values(
+    evaluation_id: int, number: int, evaluated_at_s: float, results: Sequence[Result], labels: LabelState | None
+) -> dict[str, object]:
+    whole = (result.sample_size for result in results if result.kind == "drift" and result.column == WHOLE_WINDOW)
+    return {
+        "evaluation_id": evaluation_id,
+        "revision": number,
+        "evaluated_at_s": evaluated_at_s,
+        "rows": max(whole, default=0),
+        "labelled": max((result.sample_size for result in results if result.kind == "performance"), default=0),
+        "maturity": None if labels is None else labels.maturity,
+        "mature": None if labels is None else int(labels.mature),
+    }
 
 
 def first_verdict(results: Sequence[Result]) -> Verdict:

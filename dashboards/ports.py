@@ -8,10 +8,12 @@ from driftline.results import (
     ColumnShape,
     Page,
     Result,
+    Revision,
     SamplePayload,
     StreamKey,
     StreamSummary,
     WindowKey,
+    WindowLabels,
 )
 
 
@@ -32,6 +34,14 @@ class Reader(Protocol):
 
     def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
         """The distributions of a window's columns."""
+        ...
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        """Rows, labels and delays of a model's windows of all rows that end after ``since_s``."""
+        ...
+
+    def revisions(self, key: WindowKey) -> Sequence[Revision]:
+        """Every evaluation of a window, the oldest first."""
         ...
 
 

@@ -14,6 +14,7 @@ from dashboards.history import ColumnFinding, History, WindowView, group
 from dashboards.ports import Reader
 from dashboards.rendering import Renderer
 from driftline.clock import Clock
+from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
 from driftline.results import ColumnShape, SamplePayload, StreamKey, Verdict
 
@@ -79,7 +80,7 @@ def build_report(
         segments=tuple(views.segment_rows(history)),
         samples=tuple(samples),
         method=_method(monitor),
-        caveats=_caveats(monitor, history),
+        caveats=_caveats(monitor, history, _provisional(reader, monitor, history, clock())),
     )
 
 
@@ -182,7 +183,8 @@ def _method(monitor: Monitor) -> tuple[str, ...]:
         f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate)} of reference rows exceed.",
         (
             "Accuracy is computed on rows whose label arrived; intervals are 95 %. It counts as final "
-            f"{words.age(monitor.labels.maturity)} after the window."
+            f"{words.age(monitor.labels.maturity)} after the window, or once "
+            f"{words.share(monitor.labels.mature_share, 0)} of its labels are in."
         ),
     )
 
@@ -191,7 +193,19 @@ def _listed(detectors: Sequence[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in detectors)
 
 
-def _caveats(monitor: Monitor, history: History) -> tuple[str, ...]:
+def _provisional(reader: Reader, monitor: Monitor, history: History, now_s: float) -> int:
+    """How many of the windows have an accuracy that is not final."""
+    since_s = min([now_s - history_s(monitor), *(window.key.start_s for window in history.windows)])
+    windows = reader.label_windows(monitor.namespace, monitor.model, since_s)
+    immature = {
+        (state.window.stream, state.window.start_s)
+        for state in label_states(monitor, windows, now_s)
+        if not state.mature
+    }
+    return sum((window.key.stream, window.key.start_s) in immature for window in history.windows)
+
+
+def _caveats(monitor: Monitor, history: History, provisional: int) -> tuple[str, ...]:
     caveats = []
     few = [window for window in history.windows if window.rows < monitor.windows.minimum_rows]
     if few:
@@ -208,6 +222,11 @@ def _caveats(monitor: Monitor, history: History) -> tuple[str, ...]:
         caveats.append(
             f"In {len(immature)} of {len(history.windows)} windows fewer than {words.share(_MATURE_COVERAGE, 0)} of "
             "the predictions have a label yet; accuracy may still move, and early labels are rarely a fair sample."
+        )
+    if provisional:
+        caveats.append(
+            f"The accuracy of {provisional} of {len(history.windows)} windows is provisional: by the delays of earlier "
+            "windows, labels are still to come."
         )
     if monitor.reference is None:
         caveats.append("The monitor names no reference, so drift cannot be judged.")

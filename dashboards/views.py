@@ -16,8 +16,20 @@ from dashboards.history import (
     measure_of,
 )
 from dashboards.ports import Reader
+from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
-from driftline.results import ALL_ROWS, ColumnShape, Page, SamplePayload, StreamKey, StreamSummary, Verdict, WindowKey
+from driftline.results import (
+    ALL_ROWS,
+    ColumnShape,
+    LabelState,
+    Page,
+    Revision,
+    SamplePayload,
+    StreamKey,
+    StreamSummary,
+    Verdict,
+    WindowKey,
+)
 
 _DAY_S = 86400.0
 _DEFAULT_MARGIN = 0.1
@@ -215,3 +227,34 @@ def _measured(measure: Measure | None) -> float:
 def _urgency(history: History) -> int:
     order = {Verdict.DRIFTED: 3, Verdict.WARNING: 2, Verdict.OK: 1}
     return order.get(history.newest.verdict, 0) if history.newest else 0
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRow:
+    """One evaluation of a window as people read it."""
+
+    revision: Revision
+    headline: Measure | None
+
+
+def label_state_of(reader: Reader, monitor: Monitor | None, key: WindowKey, now_s: float) -> LabelState | None:
+    """How complete the labels of a window are; None without a monitor, and for windows that were never counted."""
+    if monitor is None:
+        return None
+    since_s = min(key.start_s, now_s - history_s(monitor))
+    windows = reader.label_windows(monitor.namespace, monitor.model, since_s)
+    wanted = (key.stream, key.start_s, key.end_s)
+    for state in label_states(monitor, windows, now_s):
+        if (state.window.stream, state.window.start_s, state.window.end_s) == wanted:
+            return state
+    return None
+
+
+def revision_rows(revisions: Sequence[Revision]) -> list[RevisionRow]:
+    """The newest first, each with the measure that stands for its accuracy."""
+    rows = []
+    for revision in reversed(revisions):
+        history = group(result for result in revision.results if result.kind == "performance")
+        views = (*history.windows, *(window for found in history.segments.values() for window in found))
+        rows.append(RevisionRow(revision, views[0].headline if views else None))
+    return rows

@@ -174,6 +174,8 @@ class _Site:
             segments=sorted(name for name in history.segments),
             neighbours=neighbours,
             margin=views.margin_of(monitor),
+            labels=views.label_state_of(self.reader, monitor, key, self.clock()),
+            revisions=views.revision_rows(self.reader.revisions(key)),
         )
 
     def page_list(self, request: Request) -> Response:

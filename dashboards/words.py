@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime
 
 from dashboards.history import History, Measure, WindowView
-from driftline.results import Alert, StreamKey, Verdict
+from driftline.results import Alert, LabelState, StreamKey, Verdict
 
 VERDICT_WORDS = {
     Verdict.OK: "ok",
@@ -146,3 +146,12 @@ def coverage(found: Measure) -> str:
     if found.coverage is None:
         return f"{count(found.labelled)} labels"
     return f"{share(found.coverage, 0)} of the window labelled"
+
+
+def label_state(state: LabelState) -> str:
+    """Whether accuracy is final, in a few words."""
+    if state.mature:
+        return "of the expected labels are in; accuracy is final"
+    if state.maturity is None:
+        return "of the expected labels are in; accuracy is provisional"
+    return f"of the expected labels are in, {share(state.maturity, 0)} should be by now; accuracy is provisional"

@@ -3,16 +3,20 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from detectors.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.reasons import percent
 from detectors.reference import Reference
 from detectors.summary import StateError, WindowState, merge
 from driftline.clock import Clock
+from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
-from driftline.results import ColumnShape, DueWindow, Result, WindowKey
+from driftline.results import ColumnShape, DueWindow, LabelState, Result, StreamKey, WindowKey, WindowLabels
 
 _log = logging.getLogger(__name__)
+_Window = tuple[StreamKey, float, float]
 
 
 class WindowStore(Protocol):
@@ -26,8 +30,17 @@ class WindowStore(Protocol):
         """The states of the window, one per partition."""
         ...
 
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        """Rows, labels and their delays of the model's windows that end after ``since_s``."""
+        ...
+
     def save_results(
-        self, due: DueWindow, results: Sequence[Result], shapes: Sequence[ColumnShape], evaluated_at_s: float
+        self,
+        due: DueWindow,
+        results: Sequence[Result],
+        shapes: Sequence[ColumnShape],
+        evaluated_at_s: float,
+        labels: LabelState | None = None,
     ) -> None:
         """Keep what the window gave as its newest revision, and note that ``due.change`` is evaluated."""
         ...
@@ -70,19 +83,41 @@ class EvaluationJob:
         count = 0
         for evaluator in self._evaluators:
             now_s = self._clock()
-            for due in self._store.due_windows(evaluator.monitor, now_s):
-                self._run(evaluator, due)
+            found = self._store.due_windows(evaluator.monitor, now_s)
+            labels = self._labels(evaluator.monitor, found, now_s)
+            for due in found:
+                self._run(evaluator, due, labels.get((due.key.stream, due.key.start_s, due.key.end_s)))
                 count += 1
             if self._observer is not None:
                 self._observer.ran(evaluator.monitor, now_s)
         return count
 
-    def _run(self, evaluator: Evaluator, due: DueWindow) -> None:
+    def _labels(self, monitor: Monitor, due: Sequence[DueWindow], now_s: float) -> dict[_Window, LabelState]:
+        """How complete the labels of the due windows are, by window."""
+        if not due:
+            return {}
+        since_s = min(now_s - history_s(monitor), *(each.key.start_s for each in due))
+        windows = self._store.label_windows(monitor.namespace, monitor.model, since_s)
+        return {
+            (state.window.stream, state.window.start_s, state.window.end_s): state
+            for state in label_states(monitor, windows, now_s)
+        }
+
+    def _run(self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None) -> None:
         started = time.perf_counter()
         found = evaluate_states(evaluator, due.key, self._store.window_states(due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
-        self._store.save_results(due, found.results, found.shapes, self._clock())
+        results = tuple(_told_provisional(result, labels) for result in found.results)
+        self._store.save_results(due, results, found.shapes, self._clock(), labels)
+
+
+def _told_provisional(result: Result, labels: LabelState | None) -> Result:
+    """Accuracy that is not final says so."""
+    if result.kind != "performance" or labels is None or labels.mature:
+        return result
+    known = "" if labels.maturity is None else f", {percent(labels.maturity)} of the labels should have come by now"
+    return replace(result, reason=f"{result.reason}; provisional{known}")
 
 
 def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:

@@ -16,6 +16,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from driftline.monitors import Monitor
+from driftline.results import LabelState, WindowLabels
+
 #: Delays beyond the one before (about 137 days) count as this class.
 LAST_CLASS = 48
 _POINTS = 16
@@ -114,3 +117,30 @@ class DelayCurve:
         youngest_s, oldest_s = max(age_s, 0.0), age_s + size_s
         step_s = (oldest_s - youngest_s) / _POINTS
         return sum(self.expected_by(youngest_s + (point + 0.5) * step_s) for point in range(_POINTS)) / _POINTS
+
+
+def label_states(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float) -> list[LabelState]:
+    """How complete each window's labels are, by the delays that all ``windows`` of the model show together.
+
+    A window is mature by age (``labels.maturity``), or earlier once ``labels.mature_share`` of its expected labels
+    have come, or should have by the delays seen so far. Those count only from when the oldest window is as old as
+    ``labels.maturity``: before, nothing is known of long delays.
+    """
+    spec = monitor.labels
+    curve = DelayCurve.of([LabelledWindow(now_s - window.end_s, window.delays) for window in windows])
+    states = []
+    for window in windows:
+        age_s = now_s - window.end_s
+        expected = window.rows * spec.expected_share
+        coverage = min(1.0, window.labelled / expected) if expected else 0.0
+        maturity = 1.0 if age_s >= spec.maturity else None
+        if maturity is None and curve.oldest_s >= spec.maturity:
+            maturity = curve.expected_in_window(age_s, window.end_s - window.start_s)
+        enough = coverage >= spec.mature_share or (maturity is not None and maturity >= spec.mature_share)
+        states.append(LabelState(window, expected, coverage, maturity, mature=enough and age_s >= 0.0))
+    return states
+
+
+def history_s(monitor: Monitor) -> float:
+    """How far back windows are worth looking at for delays."""
+    return 4.0 * monitor.labels.maturity + 2.0 * monitor.windows.size

@@ -371,7 +371,8 @@ LABELS = Metric(
     "driftline_labels_total",
     "counter",
     (NAMESPACE, MODEL, OUTCOME),
-    "Labels received: joined, pending (no prediction yet), duplicate, corrected, withdrawn, expired, invalid.",
+    "Labels received: joined, pending (no prediction yet), duplicate, corrected, withdrawn, expired, or refused: "
+    "invalid, unknown_model, forbidden, ambiguous (key), waiting_full.",
 )
 LABEL_DELAY = Metric(
     "driftline_label_delay_seconds",
@@ -427,6 +428,21 @@ LABEL_COVERAGE = Metric(
     "gauge",
     (*STREAM, SEGMENT),
     "Share of the window's predictions that have a label.",
+)
+LABEL_MATURITY = Metric(
+    "driftline_label_maturity_ratio",
+    "gauge",
+    STREAM,
+    "Share of the newest closed window's labels that should have come by now; absent while too little is known.",
+)
+IMMATURE_WINDOWS = Metric(
+    "driftline_immature_windows",
+    "gauge",
+    STREAM,
+    "Closed windows whose accuracy does not count as final yet.",
+)
+LABELS_WAITING = Metric(
+    "driftline_labels_waiting", "gauge", (NAMESPACE, MODEL), "Labels kept until their prediction comes, or too long."
 )
 DETECTORS_LAST_RUN = Metric(
     "driftline_detectors_last_run_timestamp_seconds",

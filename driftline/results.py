@@ -150,3 +150,47 @@ class DueWindow:
 
     key: WindowKey
     change: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLabels:
+    """Counts of one window of all rows: its rows, those with a label, and first labels by class of their delay.
+
+    The classes are those of ``driftline.maturity``.
+    """
+
+    stream: StreamKey
+    start_s: float
+    end_s: float
+    rows: int
+    labelled: int
+    delays: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelState:
+    """How complete the labels of one window of all rows are.
+
+    ``expected``: rows that ever get a label, by the monitor's word; ``coverage``: share of them that have one.
+    ``maturity``: share of labels that should have come by now, by the delays of earlier windows; None while nothing is
+    known of long delays. ``mature``: accuracy counts as final.
+    """
+
+    window: WindowLabels
+    expected: float
+    coverage: float
+    maturity: float | None
+    mature: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One evaluation of a window, with what was known of its labels then; the newest is what everybody is shown."""
+
+    number: int
+    evaluated_at_s: float
+    rows: int
+    labelled: int
+    maturity: float | None
+    mature: bool | None
+    results: tuple[Result, ...] = ()

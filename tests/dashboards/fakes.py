@@ -12,11 +12,13 @@ from driftline.results import (
     Interval,
     Page,
     Result,
+    Revision,
     SamplePayload,
     StreamKey,
     StreamSummary,
     Verdict,
     WindowKey,
+    WindowLabels,
 )
 
 DAY_S = 86400.0
@@ -85,6 +87,23 @@ class FakeReader:
 
     def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
         return self.shapes_.get(key, ())
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        found = {}
+        for result in self.results_:
+            key = result.window
+            if key.segment == "" and result.kind == "performance" and key.end_s > since_s:
+                labelled = result.sample_size
+                rows = round(labelled / result.coverage) if result.coverage else 0
+                found[key] = WindowLabels(key.stream, key.start_s, key.end_s, rows, labelled, {34: labelled})
+        return [found[key] for key in sorted(found)]
+
+    def revisions(self, key: WindowKey) -> Sequence[Revision]:
+        results = tuple(result for result in self.results_ if result.window == key)
+        return [
+            Revision(1, key.end_s + 3600, 100, 40, 0.4, mature=False, results=()),
+            Revision(2, key.end_s + 8 * 86400, 100, 90, 1.0, mature=True, results=results),
+        ]
 
 
 @dataclass

@@ -98,6 +98,13 @@ def test_accuracy_never_stands_without_its_interval_and_coverage(seen):
             assert "labelled" in chunk[:600] or "labels" in chunk[:600], path
 
 
+def test_a_window_says_whether_its_accuracy_is_final_and_how_it_was_revised(seen):
+    text = seen[f"{MODEL}/windows/{NEWEST}"]
+    assert "of the expected labels are in" in text
+    assert "<h2>Revisions</h2>" in text
+    assert "final</td>" in text
+
+
 def test_the_page_holds_what_on_call_needs(seen):
     text = " ".join(seen("/pages/p1")[1].text.split())
     for part in (

@@ -23,7 +23,7 @@ from driftline import names
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import MonitorError, SettingsError, UnavailableError
 from driftline.monitors import Monitor, parse_monitor
-from driftline.results import ColumnShape, DueWindow, Result, StreamKey, Verdict, WindowKey
+from driftline.results import ColumnShape, DueWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
 from driftline.settings import load
 from driftline.testing import ManualClock
 
@@ -67,9 +67,12 @@ class ListStore:
     def window_states(self, key: WindowKey) -> Sequence[bytes]:
         return self.states[key]
 
-    def save_results(self, due, results, shapes, evaluated_at_s) -> None:
+    def save_results(self, due, results, shapes, evaluated_at_s, labels=None) -> None:
         self.saved.append((due, results, shapes, evaluated_at_s))
         self.due.remove(due)
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        return []
 
     def newest_results(self) -> Sequence[Result]:
         return self.saved[-1][1] if self.saved else ()

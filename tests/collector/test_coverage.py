@@ -1,0 +1,97 @@
+"""How complete labels are: exact counts per window, estimates, revisions, history; each through the API."""
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
+
+from collector.desk import LabelDesk
+from collector.label_metrics import LabelGauges
+from driftline import names
+from driftline.results import Result, StreamKey, Verdict, WindowKey
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records
+from tests.collector.test_api import FixedHealth, make_app
+
+STREAM = StreamKey("default", "flights", "3", "stable")
+WINDOW = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
+
+
+@pytest.fixture
+def desk(parts: Parts) -> LabelDesk:
+    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+
+
+@pytest.fixture
+def client(parts: Parts) -> TestClient:
+    parts.clock.now_s = START_S + HOUR_S
+    drain(parts.collector(records([event(number) for number in range(90)])))  # 60 in the first hour, 30 in the second
+    return TestClient(make_app(parts, parts.store, FixedHealth()))
+
+
+def test_every_window_tells_rows_labels_and_delays(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
+    desk.submit([label(number, 1) for number in range(40)])
+    parts.clock.advance(100.0)
+    desk.submit([label(number, 0, after_s=9000.0) for number in range(10)])  # corrections: no first labels
+    desk.submit([label(0, None, after_s=9001.0)])
+    first, second = client.get("/v1/coverage", params={"model": "flights"}).json()
+    assert (first["rows"], first["labelled"], first["coverage"]) == (60, 39, 0.65)
+    assert (second["rows"], second["labelled"], second["delay_p50_s"]) == (30, 0, None)
+    assert first["delay_p50_s"] == pytest.approx(2896.3, abs=0.1)  # class of 40 to 48 minutes
+    assert (first["maturity"], first["mature"]) == (None, False)
+    parts.clock.advance(8 * 24 * HOUR_S)
+    first, _ = client.get("/v1/coverage", params={"model": "flights"}).json()
+    assert (first["maturity"], first["mature"]) == (1.0, True)
+    assert client.get("/v1/coverage", params={"model": "nobody"}).status_code == 404
+    assert client.get("/v1/coverage", params={"model": "flights", "limit": 1}).json()[0]["rows"] == 30
+    assert client.get("/v1/coverage", params={"model": "flights", "since_s": START_S + 3 * HOUR_S}).json() == []
+
+
+def test_each_revision_of_a_window_is_kept_with_its_results(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
+    for labelled in (0, 7):
+        desk.submit([label(number, 1) for number in range(labelled)])
+        now_s = parts.clock.advance(10 * HOUR_S) or parts.clock()
+        (due,) = [each for each in parts.store.due_windows(MONITOR, now_s) if each.key == WINDOW]
+        parts.store.save_results(due, [accuracy(labelled)], [], now_s)
+    stream = {"model": "flights", "version": "3", "start_s": WINDOW.start_s, "end_s": WINDOW.end_s}
+    first, second = client.get("/v1/windows/revisions", params=stream).json()
+    assert [(one["revision"], one["labelled"]) for one in (first, second)] == [(1, 0), (2, 7)]
+    assert first["results"][0]["statistic"] is None
+    assert (second["results"][0]["sample_size"], second["evaluated_at_s"]) == (7, START_S + 21 * HOUR_S)
+    assert client.get("/v1/windows/revisions", params={**stream, "segment": "x=y"}).json() == []
+
+
+def accuracy(labelled: int) -> Result:
+    return Result(
+        window=WINDOW,
+        column="",
+        detector="accuracy",
+        kind="performance",
+        statistic=0.5 if labelled else float("nan"),
+        direction="smaller_is_worse",
+        verdict=Verdict.OK,
+        reason="",
+        sample_size=labelled,
+    )
+
+
+def test_every_label_of_a_request_can_be_read_again(client: TestClient, desk: LabelDesk) -> None:
+    for value, after_s in ((1, 10), (1, 5), (0, 20), (None, 30)):
+        desk.submit([label(1, value, after_s=after_s)])
+    found = client.get("/v1/labels", params={"model": "flights", "request_id": "request-1"}).json()
+    assert [(one["revision"], one["value"], one["wrong"]) for one in found] == [
+        (1, "1", False),
+        (2, "0", True),
+        (3, None, None),
+    ]
+    assert client.get("/v1/labels", params={"model": "flights", "request_id": "request-99"}).json() == []
+
+
+def test_gauges_say_what_is_to_come(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
+    desk.submit([label(number, 1) for number in range(95)])
+    parts.clock.advance(2 * HOUR_S)
+    registry = CollectorRegistry()
+    registry.register(LabelGauges(parts.store, {MONITOR.name: MONITOR}, parts.clock))
+    named = {"namespace": "default", "model": "flights"}
+    stream = {**named, "version": "3", "variant": "stable"}
+    assert registry.get_sample_value(names.LABELS_WAITING.name, named) == 5
+    assert registry.get_sample_value(names.IMMATURE_WINDOWS.name, stream) == 0  # all labels are in
+    assert registry.get_sample_value(names.LABEL_MATURITY.name, stream) is None
