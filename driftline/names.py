@@ -371,8 +371,7 @@ LABELS = Metric(
     "driftline_labels_total",
     "counter",
     (NAMESPACE, MODEL, OUTCOME),
-    "Labels received: joined, pending (no prediction yet), duplicate, corrected, withdrawn, expired, or refused: "
-    "invalid, unknown_model, forbidden, ambiguous (key), waiting_full.",
+    "Labels by what became of them: joined, pending, duplicate, corrected, withdrawn, expired, or why refused.",
 )
 LABEL_DELAY = Metric(
     "driftline_label_delay_seconds",
@@ -391,10 +390,7 @@ JUDGED_PREDICTIONS = Metric(
 # --- detectors ----------------------------------------------------------------------------------------------------
 _DRIFT = (*STREAM, SEGMENT, COLUMN, DETECTOR)
 WINDOWS_EVALUATED = Metric(
-    "driftline_windows_evaluated_total",
-    "counter",
-    (*STREAM, VERDICT),
-    "Closed windows by their first verdict on drift.",
+    "driftline_windows_evaluated_total", "counter", (*STREAM, VERDICT), "Closed windows by their first drift verdict."
 )
 DRIFT_STATISTIC = Metric("driftline_drift_statistic", "gauge", _DRIFT, "Statistic of the newest evaluated window.")
 DRIFT_P_VALUE = Metric(
@@ -424,31 +420,19 @@ PERFORMANCE_UPPER = Metric(
     "driftline_performance_upper", "gauge", (*STREAM, SEGMENT, METRIC), "Upper end of its 95 % interval."
 )
 LABEL_COVERAGE = Metric(
-    "driftline_label_coverage_ratio",
-    "gauge",
-    (*STREAM, SEGMENT),
-    "Share of the window's predictions that have a label.",
+    "driftline_label_coverage_ratio", "gauge", (*STREAM, SEGMENT), "Share of the window's predictions with a label."
 )
 LABEL_MATURITY = Metric(
-    "driftline_label_maturity_ratio",
-    "gauge",
-    STREAM,
-    "Share of the newest closed window's labels that should have come by now; absent while too little is known.",
+    "driftline_label_maturity_ratio", "gauge", STREAM, "Share of labels expected by now, newest closed window."
 )
 IMMATURE_WINDOWS = Metric(
-    "driftline_immature_windows",
-    "gauge",
-    STREAM,
-    "Closed windows whose accuracy does not count as final yet.",
+    "driftline_immature_windows", "gauge", STREAM, "Closed windows whose accuracy is not final yet."
 )
 LABELS_WAITING = Metric(
     "driftline_labels_waiting", "gauge", (NAMESPACE, MODEL), "Labels kept until their prediction comes, or too long."
 )
 DETECTORS_LAST_RUN = Metric(
-    "driftline_detectors_last_run_timestamp_seconds",
-    "gauge",
-    (NAMESPACE, MODEL),
-    "When a model's windows were last looked at.",
+    "driftline_detectors_last_run_timestamp_seconds", "gauge", (NAMESPACE, MODEL), "When windows were last looked at."
 )
 DETECTORS_EVALUATION = Metric(
     "driftline_detectors_evaluation_seconds",

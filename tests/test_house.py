@@ -96,7 +96,7 @@ def test_only_the_store_of_the_collector_speaks_sql() -> None:
     strangers = {
         name
         for name in importers
-        if not re.match(r"collector/(store|database|transaction|schema|migrate|migrations)", name)
+        if not re.match(r"collector/(store|database|bulk|partitions|transaction|schema|migrate|migrations)", name)
     }
     assert strangers == set()
 

@@ -99,7 +99,7 @@ def test_accuracy_never_stands_without_its_interval_and_coverage(seen):
 
 
 def test_a_window_says_whether_its_accuracy_is_final_and_how_it_was_revised(seen):
-    text = seen[f"{MODEL}/windows/{NEWEST}"]
+    text = seen(f"{MODEL}/windows/{NEWEST}")[0].text
     assert "of the expected labels are in" in text
     assert "<h2>Revisions</h2>" in text
     assert "final</td>" in text
