@@ -29,6 +29,7 @@ from collector.store_halves import (
 )
 from collector.transaction import TotalKey, Transaction, total
 from driftline import names
+from driftline.events import InferenceEvent, Label
 from driftline.halves import Half, join_halves, lone_half, lone_request
 from driftline.monitors import Monitor
 from driftline.records import Content, Due, Ignored, Malformed, One, Record, Several
@@ -64,6 +65,10 @@ class _Effects:
         self.counts.setdefault(record.counted_in, Counter())[key] += 1
 
 
+#: What needs no joining.
+_WHOLE = frozenset({InferenceEvent, Label, Malformed})
+
+
 class Joiner:
     """Pairs the halves of a batch with each other and with those that wait; a ``HalfJoiner``.
 
@@ -78,10 +83,10 @@ class Joiner:
 
     def join(self, records: Sequence[Record], now_s: float) -> JoinedBatch:
         """Events for halves; everything else as it was, taken apart where a record holds several things."""
-        parts = [part for record in records for part in _parts(record)]
         effects = _Effects(now_s, self._forget_before(now_s))
-        if not any(isinstance(part.content, Half | Due | Ignored) for part in parts):
-            return JoinedBatch(parts, effects)
+        if {type(record.content) for record in records} <= _WHOLE:  # nearly always: a batch of our own events
+            return JoinedBatch(records, effects)
+        parts = [part for record in records for part in _parts(record)]
         batch = _Batch(self._monitors, effects)
         batch.look_up(self._store, parts)
         return JoinedBatch([made for part in parts for made in batch.take(part)], effects)

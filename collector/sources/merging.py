@@ -76,8 +76,8 @@ class MergedSource:
         return found
 
     def _own(self, source: RecordSource, records: Sequence[Record]) -> Sequence[Record]:
-        for record in records:
-            self._owners[record.partition] = source
+        for partition in {record.partition for record in records}:
+            self._owners[partition] = source
         return records
 
     def _sources(self) -> list[RecordSource]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from collector import store_halves
 from collector.store import Store
@@ -13,6 +14,8 @@ from driftline.records import Due, Record
 #: The partition under which they are counted.
 PARTITION = "halves:waiting"
 _LIMIT = 1000
+#: Looks between two searches for pairs that passed each other.
+_MET_EVERY = 5
 
 
 class WaitingRoom:
@@ -40,6 +43,7 @@ class WaitingRoom:
         self._look_every_s = look_every_s
         self._longest_s = max([monitor.pairing.timeout for monitor in monitors.values()], default=3600.0)
         self._next_look = 0.0
+        self._next_met = 0.0
         self._offered: dict[tuple[str, ...], int] = {}
         self._next_offset: int | None = None
         #: What waited when it was last looked at.
@@ -66,7 +70,9 @@ class WaitingRoom:
         now_s = self._clock()
         with self._store.reading() as connection:
             self.room = store_halves.room(connection)
-            found = store_halves.met(connection, limit)
+            if not self.room.halves:
+                return []
+            found = self._met(connection, limit)
             for monitor in self._monitors.values():
                 found += store_halves.timed_out(connection, monitor, now_s, limit)
             # Halves that no monitor knows (any more).
@@ -76,6 +82,15 @@ class WaitingRoom:
                 found += store_halves.oldest(connection, halves, size_bytes, limit)
         new = {due.identities: due for due in reversed(found) if due.identities not in self._offered}
         return list(reversed(new.values()))[:limit]
+
+    def _met(self, connection: Any, limit: int) -> list[Due]:
+        """Pairs that passed each other: seldom, and dear to look for."""
+        if time.monotonic() < self._next_met:
+            return []
+        found = store_halves.met(connection, limit)
+        if not found:
+            self._next_met = time.monotonic() + _MET_EVERY * self._look_every_s
+        return found
 
     def _records(self, dues: Sequence[Due]) -> list[Record]:
         stored = self._store.position(PARTITION) or 0
