@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -98,6 +99,14 @@ class Joiner:
         return now_s - self._remember_s
 
 
+class _Keyed(NamedTuple):
+    """A half with what it is known by, worked out once."""
+
+    half: Half
+    identity: str
+    pair: str
+
+
 class _Batch:
     """The halves that matter to one batch of records."""
 
@@ -106,24 +115,27 @@ class _Batch:
         self._effects = effects
         self._known: set[str] = set()
         self._stored: set[str] = set()
-        self._waiting: dict[tuple[str, str], deque[Half]] = {}
+        self._waiting: dict[tuple[str, str], deque[_Keyed]] = {}
+        self._came: Iterator[_Keyed] = iter(())
 
     def look_up(self, store: Store, parts: Sequence[Record]) -> None:
         """Read what the store knows of the halves in ``parts``: two queries, however many they are."""
-        halves = [part.content for part in parts if isinstance(part.content, Half)]
+        halves = [_keyed(part.content) for part in parts if isinstance(part.content, Half)]
+        self._came = iter(halves)
         pairs = {half.pair for half in halves}
         pairs.update(part.content.pair for part in parts if isinstance(part.content, Due))
         with store.reading() as connection:
             self._known = settled(connection, [half.identity for half in halves])
             for half, _ in waiting_of_pairs(connection, sorted(pairs)):
-                self._stored.add(half.identity)
-                self._queue(half.pair, half.kind).append(half)
+                keyed = _keyed(half)
+                self._stored.add(keyed.identity)
+                self._queue(keyed.pair, half.kind).append(keyed)
 
     def take(self, record: Record) -> Iterator[Record]:
-        """What becomes of one record."""
+        """What becomes of one record; they must come in the order in which they were looked up."""
         content = record.content
         if isinstance(content, Half):
-            yield from self._take_half(record, content)
+            yield from self._take_half(record, next(self._came))
         elif isinstance(content, Due):
             yield from self._take_due(record, content)
         elif isinstance(content, Ignored):
@@ -132,24 +144,24 @@ class _Batch:
             yield record
 
     # --- a half arrives -------------------------------------------------------------------------------------------
-    def _take_half(self, record: Record, half: Half) -> Iterator[Record]:
+    def _take_half(self, record: Record, keyed: _Keyed) -> Iterator[Record]:
+        half, identity, pair = keyed
         self._count(record, half, names.OUTCOME_RECEIVED)
         if half.model and f"{half.namespace}/{half.model}" not in self._monitors:
             self._count(record, half, names.OUTCOME_REFUSED)
             yield _changed(record, content=lone_half(half))
             return
-        identity = half.identity
         if identity in self._known or identity in self._stored:
             self._count(record, half, names.OUTCOME_DUPLICATE)
             return
-        others = self._queue(half.pair, "response" if half.kind == "request" else "request")
+        others = self._queue(pair, "response" if half.kind == "request" else "request")
         if others:
             self._known.add(identity)
             self._effects.settled.append(identity)
             yield from self._pair(record, half, self._leave(others.popleft()))
         else:
             self._stored.add(identity)
-            self._queue(half.pair, half.kind).append(half)
+            self._queue(pair, half.kind).append(keyed)
             self._effects.begun[identity] = Waiting(half, self._effects.now_s)
 
     # --- halves that waited are looked at -------------------------------------------------------------------------
@@ -163,9 +175,9 @@ class _Batch:
                 number += 1
             return
         for queue in (requests, responses):
-            for half in [half for half in queue if half.identity in due.identities]:
-                queue.remove(half)
-                yield from self._give_up(record, self._leave(half), due)
+            for keyed in [keyed for keyed in queue if keyed.identity in due.identities]:
+                queue.remove(keyed)
+                yield from self._give_up(record, self._leave(keyed), due)
 
     def _give_up(self, record: Record, half: Half, due: Due) -> Iterator[Record]:
         monitor = self._monitors.get(f"{half.namespace}/{half.model}")
@@ -193,23 +205,27 @@ class _Batch:
         if outcome == names.OUTCOME_PAIRED:
             yield _changed(record, content=join_halves(request, response))
 
-    def _leave(self, half: Half) -> Half:
+    def _leave(self, keyed: _Keyed) -> Half:
         """The half waits no more, whether it did so in the store or only since this batch began."""
-        identity = half.identity
+        identity = keyed.identity
         self._stored.discard(identity)
         self._known.add(identity)
         self._effects.settled.append(identity)
         if self._effects.begun.pop(identity, None) is None:
             self._effects.ended.append(identity)
-        return half
+        return keyed.half
 
-    def _queue(self, pair: str, kind: str) -> deque[Half]:
+    def _queue(self, pair: str, kind: str) -> deque[_Keyed]:
         return self._waiting.setdefault((pair, kind), deque())
 
     def _count(self, record: Record, half: Half, outcome: str) -> None:
         known = f"{half.namespace}/{half.model}" in self._monitors
         place = (half.namespace, half.model) if known else (_UNKNOWN, _UNKNOWN)
         self._effects.count(record, *place, outcome)
+
+
+def _keyed(half: Half) -> _Keyed:
+    return _Keyed(half, half.identity, half.pair)
 
 
 #: A record with other content, in the same place.
