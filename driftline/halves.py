@@ -18,7 +18,9 @@ Kind = Literal["request", "response"]
 class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One side of an inference, as it was logged.
 
-    ``id``, ``source``, ``type``: those of the event; together they are unique, alone none of them is.
+    ``id``, ``source``, ``type``: those of the event; together they should be unique, and alone none of them is.
+    ``stamp``: the time as the event says it, empty where it says none: what has the same ids and another time is no
+    copy, but one of those ids used again.
     ``request_id``: what both halves share. ``scope``: what else tells inferences with the same request id apart (the
     component, the node of a graph). ``model`` may be empty where only the answer says it, as ``answered_model``.
     ``time_ns``: when the request came or the answer was complete, nanoseconds since the epoch.
@@ -37,6 +39,7 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     variant: str = "stable"
     model_version: str = ""
     answered_model: str = ""
+    stamp: str = ""
     scope: str = ""
     protocol: str = ""
     status_code: int = 200
@@ -47,7 +50,7 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def identity(self) -> str:
         """32 hexadecimal digits that only a copy of the same event shares."""
-        return _digest(self.kind, self.source, self.id, self.type)
+        return _digest(self.kind, self.source, self.id, self.type, self.stamp)
 
     @property
     def pair(self) -> str:

@@ -4,7 +4,6 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -94,7 +93,7 @@ def _plain(body: bytes, encoding: str | None, limit_bytes: int) -> bytes:
 class _Payload(msgspec.Struct, rename={"model_id": "modelid", "virtual_model": "vModelId"}):
     id: str
     model_id: str
-    kind: Literal["request", "response"]
+    kind: str
     data: str | None = None
     virtual_model: str | None = None
     status: str | None = None
@@ -104,11 +103,14 @@ class _Payload(msgspec.Struct, rename={"model_id": "modelid", "virtual_model": "
 _read_payload = msgspec.json.Decoder(_Payload)
 
 
-def read_modelmesh(body: bytes, query: Mapping[str, str], received_ns: int) -> CloudEvent:
+def read_modelmesh(
+    body: bytes, query: Mapping[str, str], received_ns: int, *, event_id: str, sender: str = ""
+) -> CloudEvent:
     """What ModelMesh's payload processor posts, as a CloudEvent; raises EventError.
 
     The body is the protobuf message of the V2 protocol without a gRPC frame. The virtual model is the InferenceService;
-    without one, the name is what the controller put before its marks.
+    without one, the name is what the controller put before its marks. A payload's id is a thread's number and a count,
+    the same in every pod and after every restart: it joins both halves of one ``sender``; ``event_id`` is ours.
     """
     try:
         payload = _read_payload.decode(body)
@@ -117,16 +119,20 @@ def read_modelmesh(body: bytes, query: Mapping[str, str], received_ns: int) -> C
         raise EventError("ModelMesh payload", [str(error)]) from error
     except (binascii.Error, ValueError) as error:
         raise EventError("ModelMesh payload", [f"data is not base64: {error}"]) from error
+    kind = payload.kind.lower()  # the name of a Java enumeration in some versions
+    if kind not in {"request", "response"}:
+        raise EventError("ModelMesh payload", [f"kind '{payload.kind[:40]}' is neither request nor response"])
     attributes = {
         "specversion": "1.0",
-        "type": f"org.kubeflow.serving.inference.{payload.kind}",
-        "id": payload.id,
+        "type": f"org.kubeflow.serving.inference.{kind}",
+        "id": event_id,
+        "requestid": f"{sender}/{payload.id}" if sender else payload.id,
         "source": "modelmesh",
         "inferenceservicename": query.get("model") or payload.virtual_model or payload.model_id.split("__")[0],
         "namespace": query.get("namespace", ""),
         "protocol": "grpc",
     }
-    if payload.kind == "response" and (payload.status or "OK").upper() not in {"OK", "0"}:
+    if kind == "response" and (payload.status or "OK").upper() not in {"OK", "0"}:
         attributes["grpcstatus"] = _grpc_status(payload.status or "")
     if payload.metadata:
         attributes["metadata"] = msgspec.json.encode(payload.metadata).decode()

@@ -78,6 +78,7 @@ class Interpreter:
             payload=_payload(event, metadata if kind == "request" else {}),
             namespace=namespace,
             variant=_variant(event.text("endpoint")),
+            stamp=event.text("time"),
             scope="/".join((event.text("component"), event.text("modelid"))),
             protocol=_protocol(event),
             status_code=_status(event, "statuscode", 200, faults),

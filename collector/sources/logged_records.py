@@ -51,7 +51,7 @@ def read_file(name: str, data: bytes, time_ns: int) -> Iterator[Item]:
         return _parquet(data, time_ns)
     if name.lower().endswith(".csv"):
         return _csv(data, time_ns)
-    return (_json_item(document, time_ns) for document in _documents(data))
+    return (_json_item(document, time_ns, f"{name}/{place}") for place, document in enumerate(_documents(data)))
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -87,13 +87,13 @@ def _is_object(line: bytes) -> bool:
     return True
 
 
-def _json_item(document: bytes, time_ns: int) -> Item:
+def _json_item(document: bytes, time_ns: int, place: str) -> Item:
     try:
         fields = _read_object.decode(document)
         if "reqType" in fields:
             return _kserve(msgspec.json.decode(document, type=dict[str, Any]), time_ns)
         if "modelid" in fields and "kind" in fields:
-            return read_modelmesh(document, {}, time_ns)
+            return read_modelmesh(document, {}, time_ns, event_id=place)
         if "id" in fields:
             return from_json(document, time_ns)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

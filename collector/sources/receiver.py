@@ -21,7 +21,7 @@ from driftline import names
 from driftline.access import EVENTS_WRITE, Grant
 from driftline.clock import Clock
 from driftline.errors import EventError
-from driftline.events import InferenceEvent, Label
+from driftline.events import InferenceEvent, Label, new_event_id
 from driftline.halves import Half
 from driftline.records import Content, Ignored, Several
 
@@ -142,7 +142,9 @@ class Receiver:
         return read_request(headers, _query(request), body, self._now_ns(), self._maximum_bytes)
 
     def _read_payload(self, request: Request, body: bytes) -> Sequence[CloudEvent]:
-        return [read_modelmesh(body, _query(request), self._now_ns())]
+        now_ns = self._now_ns()
+        sender = request.client.host if request.client is not None else ""
+        return [read_modelmesh(body, _query(request), now_ns, event_id=new_event_id(now_ns), sender=sender)]
 
     def _now_ns(self) -> int:
         return round(self._clock() * 1e9)

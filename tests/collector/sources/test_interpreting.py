@@ -170,18 +170,38 @@ def test_other_types_are_none_of_ours(kind: str) -> None:
     assert read(seldon(kind)) == Ignored(f"io.seldon.serving.{kind}")
 
 
+def mesh(body: bytes, after_ns: int = 0, sender: str = "10.0.0.1", **query: str) -> Half:
+    event = read_modelmesh(body, query, NOW_NS + after_ns, event_id=f"event-{after_ns}", sender=sender)
+    found = INTERPRETER.read(event)
+    assert isinstance(found, Half)
+    return found
+
+
 def test_modelmesh_names_the_inference_service_or_what_stands_before_its_marks() -> None:
-    request = INTERPRETER.read(read_modelmesh(MODELMESH_REQUEST, {}, NOW_NS))
-    response = INTERPRETER.read(read_modelmesh(MODELMESH_ANSWER, {}, NOW_NS + 5_000_000))
-    assert isinstance(request, Half)
-    assert isinstance(response, Half)
+    request, response = mesh(MODELMESH_REQUEST), mesh(MODELMESH_ANSWER, 5_000_000)
     assert request.pair == response.pair
     assert (request.model, request.protocol, request.payload.body) == ("flights", "grpc", b"\n\x07flights")
     assert join_halves(request, response).duration_ms == 5.0
-    failed = MODELMESH_ANSWER.replace(b'"OK"', b'"UNAVAILABLE"')
-    broken = INTERPRETER.read(read_modelmesh(failed, {"namespace": "shop"}, NOW_NS))
-    assert isinstance(broken, Half)
+    broken = mesh(MODELMESH_ANSWER.replace(b'"OK"', b'"UNAVAILABLE"'), namespace="shop")
     assert (broken.grpc_status, broken.namespace) == (14, "shop")
+
+
+def test_modelmeshs_ids_begin_anew_in_every_pod_and_after_every_restart() -> None:
+    first, again = mesh(MODELMESH_REQUEST), mesh(MODELMESH_REQUEST, 1_000_000)
+    assert first.identity != again.identity
+    assert first.pair != mesh(MODELMESH_REQUEST, sender="10.0.0.2").pair
+
+
+def test_older_modelmeshes_spell_the_kind_as_java_does() -> None:
+    assert mesh(b'{"id":"45-1","modelid":"flights__isvc-1","kind":"RESPONSE","data":""}').kind == "response"
+    with pytest.raises(EventError, match="kind 'reply' is neither"):
+        mesh(b'{"id":"1","modelid":"m","kind":"reply"}')
+
+
+def test_what_has_the_same_ids_and_another_time_is_no_copy() -> None:
+    one, copy = half(kserve("request")), half(kserve("request"))
+    assert one.identity == copy.identity
+    assert one.identity != half(kserve("request", ce_time="2026-11-21T10:00:07Z")).identity
 
 
 def test_trustyais_senders_leave_type_and_model_out() -> None:
