@@ -289,12 +289,12 @@ def _count_stored(writes: _Writes, events: MonitorEvents, stream_ids: Mapping[St
     for place, arrival in enumerate(events.arrivals):
         by_stream.setdefault((arrival.record.counted_in, arrival.stream), []).append(place)
     for (partition, stream), places in by_stream.items():
-        times_s = [events.arrivals[place].event.time_s for place in places]
+        times_s = [events.arrivals[place].time_s for place in places]
         span = Span(sum(events.counts[place] for place in places), 0, min(times_s), max(times_s))
         writes.spans.setdefault(partition, {})[stream_ids[stream]] = span
         _count_event(writes, partition, stream, names.OUTCOME_STORED, number=len(places))
     for place, count in enumerate(events.counts):
         if not count:
             arrival = events.arrivals[place]
-            event, stream_id = arrival.event, stream_ids[arrival.stream]
-            writes.rowless.append((key_text(event.id), stream_id, event.time_s, event.status_code))
+            stream_id = stream_ids[arrival.stream]
+            writes.rowless.append((arrival.event_id, stream_id, arrival.time_s, arrival.event.status_code))

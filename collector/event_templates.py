@@ -4,14 +4,18 @@ Messages of one stream differ in a few headers and in two bodies; all else is th
 message is read the long way (``driftline.events.decode_inference``), and what it has in common with others becomes a
 *template*: bytes that must be equal, with gaps between them. Where a later message fits, only its gaps are read. Where
 none fits, the long way is taken again, so a template can be wrong about nothing: it decides how fast, not what.
+Gaps are read column by column, all messages of a batch at once.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from collector.kafka_records import Headers, RecordError, read_headers, write_headers
 from driftline.errors import EventError
@@ -19,6 +23,10 @@ from driftline.events import InferenceEvent, Payload, decode_inference
 from driftline.records import Malformed
 
 MALFORMED = "malformed"
+
+#: The headers and the value of a message.
+Message = tuple[bytes, bytes]
+Read = InferenceEvent | Malformed
 
 #: Templates in use at once; the one not needed longest gives way.
 _TEMPLATES = 64
@@ -29,6 +37,10 @@ _EAGER, _SELDOM = 512, 16
 _RESPONSE = b'"response":'
 #: Bodies that stand nowhere else: if they come out of a message made with a template, its gaps are where it says.
 _PROBES = (b'{"\\u007d":[1,"}"]}', b"[2]")
+#: 2026-11-21T10:00:00.123456789Z, as our sidecar writes it: its length, and where the digits below the minute are.
+_TIME_BYTES = 30
+_SECOND_DIGITS = np.array([17, 18, *range(20, 29)])
+_DIGIT_NS = 10 ** np.arange(10, -1, -1, dtype=np.int64)
 
 
 class NoFitError(Exception):
@@ -39,31 +51,28 @@ class NoFitError(Exception):
 class HeaderTemplate:
     """``pieces`` of a header block with a gap between each two; ``gaps``: the event's field in each gap.
 
-    ``event``: one that was read of such a block, without its bodies.
+    ``event``: one that was read of such a block, without its bodies. Each gap is the value's length in one byte, then
+    the value. A value ends where a control character is, because the next header begins with one, its name's length;
+    ``columns`` holds values and lengths against each other.
     """
 
     pieces: tuple[bytes, ...]
     gaps: tuple[str, ...]
     event: InferenceEvent
+    fit: Callable[[bytes], "re.Match[bytes] | None"] = field(init=False, repr=False, compare=False)
 
-    def fill(self, block: bytes) -> list[bytes] | None:
-        """What stands in the gaps of ``block``; None where it does not fit."""
-        at, found = 0, []
-        for piece in self.pieces[:-1]:
-            if not block.startswith(piece, at):
-                return None
-            at += len(piece)
-            size = block[at]
-            at += 1
-            if size > 127:
-                size = size & 127 | block[at] << 7
-                at += 1
-            if size & 1 or size > 16_383:  # no value, or a length of three bytes
-                return None
-            end = at + (size >> 1)
-            found.append(block[at:end])
-            at = end
-        return found if block[at:] == self.pieces[-1] else None
+    def __post_init__(self) -> None:
+        gap = rb"(.)([^\x00-\x1f]*)"
+        pattern = re.escape(self.pieces[0]) + b"".join(gap + re.escape(piece) for piece in self.pieces[1:])
+        object.__setattr__(self, "fit", re.compile(pattern, re.DOTALL).fullmatch)
+
+    def columns(self, groups: Sequence[tuple[bytes, ...]]) -> dict[str, Sequence[bytes]]:
+        """The values in each gap, of blocks that fit; raises NoFitError, ValueError where a length says otherwise."""
+        columns = list(zip(*groups, strict=True))
+        for lengths, values in zip(columns[::2], columns[1::2], strict=True):
+            if b"".join(lengths) != bytes([2 * len(value) for value in values]):  # Kafka doubles what is not negative
+                raise NoFitError
+        return dict(zip(self.gaps, columns[1::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,8 @@ class ValueTemplate:
     request: Payload
     response: Payload
 
-    def fill(self, value: bytes) -> tuple[Payload, Payload] | None:
-        """The halves of ``value``; None where it does not fit.
+    def fill(self, value: bytes) -> tuple[bytes, bytes] | None:
+        """The bodies in ``value``; None where it does not fit.
 
         The name "response" stands once, so it is the one that ``between`` holds: a body never reaches over it without
         being cut into what is no JSON, which is found where bodies are read.
@@ -87,10 +96,16 @@ class ValueTemplate:
         end = value.find(self.between, len(self.before))
         request = value[len(self.before) : end]
         response = value[end + len(self.between) : len(value) - len(self.behind)]
-        if end < 0 or not request or not response:
-            return None
-        replace = msgspec.structs.replace
-        return replace(self.request, body=request), replace(self.response, body=response)
+        return (request, response) if end >= 0 and request and response else None
+
+
+@dataclass(slots=True)
+class _Fitting:
+    """Messages that fit two templates: each one's place, what stands in its header's gaps, and its bodies."""
+
+    headers: HeaderTemplate
+    values: ValueTemplate
+    messages: list[tuple[int, tuple[bytes, ...], tuple[bytes, bytes]]] = field(default_factory=list)
 
 
 class EventReader:
@@ -101,71 +116,124 @@ class EventReader:
         self._values: dict[tuple[bytes, ...], ValueTemplate] = {}
         self._minutes: dict[bytes, int] = {}
         self.long_ways = 0
-        self._read: Mapping[str, Callable[[bytes], Any]] = {
-            "id": _text,
-            "time_ns": self._time_ns,
-            "request_id": _text,
-            "duration_ms": _number,
-            "ttfb_ms": _number,
-            "ttft_ms": _number,
-            "traceparent": _text,
-        }
 
-    def read(self, block: bytes, value: bytes) -> InferenceEvent | Malformed:
-        """The event in one message, ``block`` being its headers; what breaks its contract comes back with its bytes."""
-        try:
-            found = self._by_template(block, value)
-            return found if found is not None else self._long_way(block, value)
-        except (EventError, RecordError, ValueError, OverflowError) as error:
-            return Malformed(MALFORMED, str(error), value)
+    def read(self, messages: Sequence[Message]) -> list[Read]:
+        """The event in each message; what breaks its contract comes back with its bytes."""
+        found: list[Read | None] = [None] * len(messages)
+        fitting: dict[tuple[int, int], _Fitting] = {}
+        for place, message in enumerate(messages):
+            if not self._fits(place, message, fitting):
+                found[place] = self._long_way(message)
+        for parts in fitting.values():
+            self._read_fitting(parts, 0, len(parts.messages), messages, found)
+        return found  # type: ignore[return-value] # every place was filled
 
     # --- by template --------------------------------------------------------------------------------------------
-    def _by_template(self, block: bytes, value: bytes) -> InferenceEvent | None:
-        halves = self._halves(value)
-        if halves is None:
-            return None
-        for template in self._headers.values():
-            try:
-                gaps = template.fill(block)
-            except IndexError:
-                gaps = None
-            if gaps is None:
-                continue
-            try:
-                fields = {name: self._read[name](gap) for name, gap in zip(template.gaps, gaps, strict=True)}
-            except (NoFitError, ValueError):
-                return None
-            return msgspec.structs.replace(template.event, request=halves[0], response=halves[1], **fields)
-        return None
+    def _fits(self, place: int, message: Message, fitting: dict[tuple[int, int], _Fitting]) -> bool:
+        block, value = message
+        for values in self._values.values():
+            bodies = values.fill(value)
+            if bodies is not None:
+                break
+        else:
+            return False
+        for headers in self._headers.values():
+            fitted = headers.fit(block)
+            if fitted is not None:
+                key = (id(headers), id(values))
+                parts = fitting.get(key)
+                if parts is None:
+                    parts = fitting[key] = _Fitting(headers, values)
+                parts.messages.append((place, fitted.groups(), bodies))
+                return True
+        return False
 
-    def _halves(self, value: bytes) -> tuple[Payload, Payload] | None:
-        for template in self._values.values():
-            halves = template.fill(value)
-            if halves is not None:
-                return halves
-        return None
+    def _read_fitting(
+        self, parts: _Fitting, start: int, end: int, messages: Sequence[Message], found: list[Read | None]
+    ) -> None:
+        """Read a range of what fits; halves it until what does not fit after all stands alone."""
+        try:
+            events = self._events(parts, start, end)
+        except (NoFitError, ValueError):
+            if end - start == 1:
+                place = parts.messages[start][0]
+                found[place] = self._long_way(messages[place])
+                return
+            middle = (start + end) // 2
+            self._read_fitting(parts, start, middle, messages, found)
+            self._read_fitting(parts, middle, end, messages, found)
+        else:
+            for message, event in zip(parts.messages[start:end], events, strict=True):
+                found[message[0]] = event
 
-    def _time_ns(self, text: bytes) -> int:
-        # 2026-11-21T10:00:00.123456789Z, as our sidecar writes it; any other spelling is read the long way.
-        digits = text[17:19] + text[20:29]
-        if len(text) != 30 or not digits.isdigit() or text[16:20:3] != b":." or text[29] != 90 or digits[0] > 53:
+    def _events(self, parts: _Fitting, start: int, end: int) -> list[InferenceEvent]:
+        event, replace = parts.headers.event, msgspec.structs.replace
+        request, response = parts.values.request, parts.values.response
+        _, groups, bodies = zip(*parts.messages[start:end], strict=True)
+        gaps = parts.headers.columns(groups)
+        nothing = [None] * (end - start)
+        traces = _texts(gaps["traceparent"]) if "traceparent" in gaps else nothing
+        tokens_ms = _numbers(gaps["ttft_ms"]) if "ttft_ms" in gaps else [event.ttft_ms] * (end - start)
+        columns = (
+            _texts(gaps["id"]),
+            self._times_ns(gaps["time_ns"]),
+            _texts(gaps["request_id"]),
+            _numbers(gaps["duration_ms"]),
+            _numbers(gaps["ttfb_ms"]),
+            tokens_ms,
+            traces,
+            bodies,
+        )
+        return [
+            replace(
+                event,
+                id=event_id,
+                time_ns=time_ns,
+                request_id=request_id,
+                duration_ms=duration_ms,
+                ttfb_ms=ttfb_ms,
+                ttft_ms=ttft_ms,
+                traceparent=trace,
+                request=replace(request, body=halves[0]),
+                response=replace(response, body=halves[1]),
+            )
+            for event_id, time_ns, request_id, duration_ms, ttfb_ms, ttft_ms, trace, halves in zip(
+                *columns, strict=True
+            )
+        ]
+
+    def _times_ns(self, column: Sequence[bytes]) -> list[int]:
+        if any(len(text) != _TIME_BYTES for text in column):
             raise NoFitError
-        minute_ns = self._minutes.get(text[:16])
-        if minute_ns is None:
-            moment = datetime.fromisoformat(text[:16].decode() + ":00+00:00")
-            minute_ns = int(moment.timestamp()) * 1_000_000_000
-            if not 0 <= minute_ns < _LATEST_NS:
-                raise NoFitError
-            if len(self._minutes) >= _MINUTES:
-                self._minutes.clear()
-            self._minutes[text[:16]] = minute_ns
-        return minute_ns + int(digits)
+        letters = np.frombuffer(b"".join(column), dtype=np.uint8).reshape(len(column), _TIME_BYTES)
+        digits = letters[:, _SECOND_DIGITS].astype(np.int64) - ord("0")
+        marks = letters[:, [16, 19, 29]] == np.frombuffer(b":.Z", dtype=np.uint8)
+        if digits.min() < 0 or digits.max() > 9 or digits[:, 0].max() > 5 or not marks.all():
+            raise NoFitError
+        minutes = self._minutes
+        starts_ns = [minutes.get(text[:16]) or self._minute_ns(text[:16]) for text in column]
+        times_ns: list[int] = (np.array(starts_ns, dtype=np.int64) + digits @ _DIGIT_NS).tolist()
+        return times_ns
+
+    def _minute_ns(self, text: bytes) -> int:
+        moment = datetime.fromisoformat(text.decode() + ":00+00:00")
+        minute_ns = int(moment.timestamp()) * 1_000_000_000
+        if not 0 <= minute_ns < _LATEST_NS:
+            raise NoFitError
+        if len(self._minutes) >= _MINUTES:
+            self._minutes.clear()
+        self._minutes[text] = minute_ns
+        return minute_ns
 
     # --- the long way -------------------------------------------------------------------------------------------
-    def _long_way(self, block: bytes, value: bytes) -> InferenceEvent:
-        headers = read_headers(block)
-        event = decode_inference(headers, value)
+    def _long_way(self, message: Message) -> Read:
+        block, value = message
         self.long_ways += 1
+        try:
+            headers = read_headers(block)
+            event = decode_inference(headers, value)
+        except (EventError, RecordError, ValueError, OverflowError) as error:
+            return Malformed(MALFORMED, str(error), value)
         # A stream whose messages have nothing in common would otherwise pay for a new template each time.
         if self.long_ways < _EAGER or self.long_ways % _SELDOM == 0:
             self._learn(headers, block, value, event)
@@ -190,6 +258,7 @@ _GAPS = {
     "ce_ttftms": "ttft_ms",
     "ce_traceparent": "traceparent",
 }
+_REQUIRED = {"id", "time_ns", "request_id", "duration_ms", "ttfb_ms"}
 
 
 def _keep(templates: dict[tuple[bytes, ...], Any], key: tuple[bytes, ...], template: Any) -> None:
@@ -199,7 +268,11 @@ def _keep(templates: dict[tuple[bytes, ...], Any], key: tuple[bytes, ...], templ
 
 
 def _header_template(headers: Headers, block: bytes, event: InferenceEvent) -> HeaderTemplate | None:
-    """The template of a block that was read; None where a name stands twice or numbers take more bytes than ours."""
+    """The template of a block that was read.
+
+    None where a name stands twice or is long, one that every message of ours has is not there, or numbers take more
+    bytes than ours.
+    """
     if len({name for name, _ in headers}) != len(headers) or len(headers) > 63 or write_headers(headers) != block:
         return None
     pieces: list[bytes] = []
@@ -211,6 +284,8 @@ def _header_template(headers: Headers, block: bytes, event: InferenceEvent) -> H
             pieces.append(block[at:here])
             gaps.append(_GAPS[name])
             at = here + len(write_headers([("", value)])) - 2
+    if not _REQUIRED.issubset(gaps) or any(piece and piece[0] > 31 for piece in pieces[1:]) or block[at:][:1] > b"\x1f":
+        return None
     bare = msgspec.structs.replace(event, request=Payload(), response=Payload())
     return HeaderTemplate((*pieces, block[at:]), tuple(gaps), bare)
 
@@ -242,14 +317,14 @@ def _holds(template: ValueTemplate, headers: Headers, event: InferenceEvent) -> 
     return found.request == request and found.response == response
 
 
-def _text(gap: bytes) -> str:
-    if not gap or b"\0" in gap:
+def _texts(column: Sequence[bytes]) -> list[str]:
+    if b"" in column or b"\0" in b"".join(column):
         raise NoFitError
-    return gap.decode()
+    return [text.decode() for text in column]
 
 
-def _number(gap: bytes) -> float:
-    number = float(gap)
-    if not abs(number) < float("inf"):
+def _numbers(column: Sequence[bytes]) -> list[float]:
+    numbers = list(map(float, column))
+    if not all(map(math.isfinite, numbers)):
         raise NoFitError
-    return number
+    return numbers

@@ -29,14 +29,26 @@ UNSTORABLE = "unstorable"
 NOT_JOINED = "not_joined"
 
 
+#: An event's id and its time: a replay has both, and a sender that uses an id again means another event.
+EventKey = tuple[str, float]
+
+
 # A named tuple, not a dataclass: one is made for every event, at a third of the cost.
 class Arrival(NamedTuple):
-    """An event that could be read, with its place in the batch."""
+    """An event that could be read, with its place in the batch and what it is known by: ``event_id`` and ``time_s``."""
 
     order: int
     record: Record
     event: InferenceEvent
     stream: StreamKey
+    event_id: str
+    time_s: float
+
+
+def event_keys(records: Sequence[Record]) -> list[EventKey]:
+    """What each event of the records is known by."""
+    events = [record.content for record in records if isinstance(record.content, InferenceEvent)]
+    return [(key_text(event.id), event.time_ns / 1e9) for event in events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,24 +169,24 @@ class Reader:
         self._maximum_raw_bytes = maximum_raw_bytes
         self._maximum_future_s = maximum_future_s
 
-    def read(self, records: Sequence[Record], known: set[tuple[str, float]], now_s: float) -> Intake:
-        """Sort out the records; events in ``known`` (id and time), or met twice here, are duplicates."""
+    def read(self, records: Sequence[Record], keys: Iterable[EventKey], known: set[EventKey], now_s: float) -> Intake:
+        """Sort out the records; events in ``known``, or met twice here, are duplicates. ``keys``: of each event."""
         intake = Intake()
         seen = set(known)
         latest_s = now_s + self._maximum_future_s
         chosen: dict[str, list[Arrival]] = {}
+        upcoming = iter(keys)
         for order, record in enumerate(records):
             content = record.content
             if isinstance(content, InferenceEvent):
-                time_s = content.time_s
-                event_id = (key_text(content.id), time_s)
-                if event_id in seen:
+                key = next(upcoming)
+                if key in seen:
                     intake.duplicates.append((record.counted_in, self._counted_as(content)))
                     continue
-                seen.add(event_id)
+                seen.add(key)
                 monitor = self._by_model.get((content.namespace, content.model))
-                if monitor is not None and 0 < time_s <= latest_s:
-                    arrival = Arrival(order, record, content, self._streams.stream(content))
+                if monitor is not None and 0 < key[1] <= latest_s:
+                    arrival = Arrival(order, record, content, self._streams.stream(content), *key)
                     chosen.setdefault(monitor, []).append(arrival)
                 else:
                     intake.dead.append(self._unusable(record, content, now_s))

@@ -14,11 +14,11 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import CorruptRecordError, KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from collector.event_templates import MALFORMED, EventReader
+from collector.event_templates import MALFORMED, EventReader, Message
 from collector.kafka_records import RawRecord, read_headers, records
 from collector.settings import KafkaSettings
 from driftline.errors import EventError, UnavailableError
-from driftline.events import InferenceEvent, Label, decode_label
+from driftline.events import Label, decode_label
 from driftline.records import Malformed, Record
 
 _PREFIX = "kafka"
@@ -63,9 +63,14 @@ class KafkaSource:
         records: list[Record] = []
         for topic_partition, messages in found.items():
             partition = partition_name(topic_partition)
-            read = self._label if topic_partition.topic == self._labels_topic else self._event
-            found_here = [Record(partition, raw.offset, raw.offset + 1, read(raw)) for raw in messages]
-            records.extend(found_here)
+            read = self._labels if topic_partition.topic == self._labels_topic else self._events.read
+            contents = read([(raw.headers, raw.value) for raw in messages])
+            records.extend(
+                [
+                    Record(partition, raw[0], raw[0] + 1, content)
+                    for raw, content in zip(messages, contents, strict=True)
+                ]
+            )
         return records
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
@@ -87,11 +92,9 @@ class KafkaSource:
         """Leave the group."""
         self._consumer.close()
 
-    def _event(self, message: RawRecord) -> InferenceEvent | Malformed:
-        return self._events.read(message.headers, message.value)
-
-    def _label(self, message: RawRecord) -> Label | Malformed:
-        return read_label(message.headers, message.value)
+    @staticmethod
+    def _labels(messages: Sequence[Message]) -> Sequence[Label | Malformed]:
+        return [read_label(block, value) for block, value in messages]
 
 
 class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]

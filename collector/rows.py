@@ -103,7 +103,7 @@ def gather(events: MonitorEvents, stream_ids: Mapping[StreamKey, int], watched: 
     """Put the rows of a monitor's events where they belong."""
     monitor, arrivals = events.monitor, events.arrivals
     ids = [stream_ids[arrival.stream] for arrival in arrivals]
-    times_s = np.array([arrival.event.time_s for arrival in arrivals], dtype=np.float64)
+    times_s = np.array([arrival.time_s for arrival in arrivals], dtype=np.float64)
     starts_s, ends_s = windows_of(times_s, monitor.windows.size)
     groups = _groups(events, ids, starts_s, ends_s)
     segments, segment_rows = segments_of_rows(monitor, watched, events.columns)
@@ -144,7 +144,7 @@ def prediction_columns(
     encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
     traces = [None if event.traceparent is None else clean(event.traceparent) for event in events]
     return PredictionColumns(
-        event_id=spread([key_text(event.id) for event in events]),
+        event_id=spread([arrival.event_id for arrival in batch.arrivals]),
         row=batch.events.rows.tolist(),
         stream_id=spread(list(batch.stream_ids)),
         request_id=spread([key_text(event.request_id) for event in events]),

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from collector.activity import Activity
 from collector.commit import Batch, BatchWriter
-from collector.database import key_text
-from collector.intake import UNSTORABLE, Intake, Reader, StreamNames
+from collector.intake import UNSTORABLE, Intake, Reader, StreamNames, event_keys
 from collector.label_effects import LabelEffects, save_effects
 from collector.labels import LabelBook
 from collector.metrics import CollectorMetrics
@@ -204,10 +203,8 @@ class Collector:
 
     def _read(self, records: Sequence[Record]) -> Intake:
         reader = self._ready_reader()
-        contents = (record.content for record in records)
-        events = [(key_text(each.id), each.time_s) for each in contents if isinstance(each, InferenceEvent)]
-        known = self._store.known_events(events)
-        return reader.read(records, known, self._clock())
+        keys = event_keys(records)
+        return reader.read(records, keys, self._store.known_events(keys), self._clock())
 
     def _refuse(self, records: Sequence[Record], detail: str) -> Intake:
         reader = self._ready_reader()
