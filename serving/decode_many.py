@@ -62,13 +62,12 @@ class _Batch:
 
     def _groups(self, places: Sequence[int]) -> Sequence[Group]:
         groups: dict[Any, Group] = {}
-        runs = V2Runs(keeps=bool(self._plan.targets))
+        runs = V2Runs()
         for place in places:
             event = self._events[place]
-            if runs.take(place, event):
-                continue
             try:
-                self._read_event(place, event, groups, runs)
+                if not runs.take(place, event):
+                    self._read_event(place, event, groups, runs)
             except DecodeError as error:
                 self.faults.append((place, error))
             except _FAULTS as error:

@@ -40,32 +40,29 @@ class Part(NamedTuple):
 
 
 class Stack:
-    """A tensor of many events, one under the other."""
+    """A tensor of many events, one under the other; ``values``: those of all of them where they came in lists."""
 
-    __slots__ = ("_arrays", "_like", "rows", "values")
+    __slots__ = ("_arrays", "like", "values")
 
     def __init__(self, like: Tensor) -> None:
-        self._like = like
-        #: Each event's rows; the values of all of them where they came in lists.
-        self.rows: list[int] = []
+        self.like = like
         self.values: list[Any] = []
         self._arrays: list[NDArray[Any]] = []
 
     def add(self, tensor: Tensor) -> None:
         """The next event's tensor, of the same name and inner shape."""
-        self.rows.append(tensor.rows)
         if isinstance(tensor.values, np.ndarray):
             self._arrays.append(tensor.values)
         else:
             self.values += tensor.values
 
-    def tensor(self) -> Tensor:
-        """All of it as one tensor."""
-        like = self._like
+    def tensor(self, rows: int) -> Tensor:
+        """All of it as one tensor of so many rows."""
+        like = self.like
         values: Values = self.values
         if isinstance(like.values, np.ndarray):
             values = self._arrays[0] if len(self._arrays) == 1 else np.concatenate(self._arrays)
-        return Tensor(like.name, like.datatype, (sum(self.rows), *like.shape[1:]), values)
+        return Tensor(like.name, like.datatype, (rows, *like.shape[1:]), values)
 
 
 class Group:
@@ -76,6 +73,8 @@ class Group:
 
     def __init__(self, request: Reading, response: Reading, plan: Plan) -> None:
         self.places: list[int] = []
+        #: The rows of each tensor, event by event.
+        self._rows: list[tuple[int, ...]] = []
         self.requests = [Stack(tensor) for tensor in request.tensors]
         self.responses = [Stack(tensor) for tensor in response.tensors]
         self._plan = plan
@@ -85,6 +84,7 @@ class Group:
     def add(self, place: int, request: Reading, response: Reading) -> None:
         """The next event."""
         self.places.append(place)
+        self._rows.append(tuple([tensor.rows for tensor in (*request.tensors, *response.tensors)]))
         for stack, tensor in zip(self.requests, request.tensors, strict=True):
             stack.add(tensor)
         for stack, tensor in zip(self.responses, response.tensors, strict=True):
@@ -92,19 +92,22 @@ class Group:
         if self._plan.targets:
             self._readings.append((request, response))
 
-    def note(self, place: int, event: InferenceEvent | None) -> None:
-        """The next event, whose values are in the stacks already; ``event`` where its documents may be looked into."""
+    def note(self, place: int, event: InferenceEvent, rows: tuple[int, ...]) -> None:
+        """The next event, a V2 one whose values are in the stacks already; ``rows``: of each tensor."""
         self.places.append(place)
-        if event is not None:
-            self._readings.append(
-                (Reading("v2", [], text=event.request.body), Reading("v2", [], text=event.response.body))
-            )
+        self._rows.append(rows)
+        if self._plan.targets:
+            halves = (event.request, event.response)
+            request, response = (Reading("v2", [], text=half.body) for half in halves)
+            self._readings.append((request, response))
 
     def part(self, events: Sequence[InferenceEvent]) -> Part:
         """The columns of all its events; raises DecodeError, or SplitError where they must be looked at apart."""
         plan = self._plan
-        requests = [stack.tensor() for stack in self.requests]
-        responses = [stack.tensor() for stack in self.responses]
+        sums = [sum(rows) for rows in zip(*self._rows, strict=True)]
+        asked_sums, answered_sums = sums[: len(self.requests)], sums[len(self.requests) :]
+        requests = [stack.tensor(rows) for stack, rows in zip(self.requests, asked_sums, strict=True)]
+        responses = [stack.tensor(rows) for stack, rows in zip(self.responses, answered_sums, strict=True)]
         asked, answered = by_name(requests, plan.request.names), by_name(responses, plan.response.names)
         columns = Columns()
         is_found = add_held(columns, asked, plan)
@@ -171,9 +174,9 @@ class Group:
         if events == 1:
             return np.array([columns.rows], np.intp)
         # All tensors of an event have the same rows, or all events have the same ones: any tensor with this sum tells.
-        for stack in (*self.requests, *self.responses):
-            if sum(stack.rows) == columns.rows:
-                columns.counts = np.array(stack.rows, np.intp)
+        for rows in zip(*self._rows, strict=True):
+            if sum(rows) == columns.rows:
+                columns.counts = np.array(rows, np.intp)
                 return columns.counts
         raise SplitError
 

@@ -4,7 +4,7 @@ Such an event needs no more than to be parsed and compared with what its kind lo
 of the others are (``serving.groups``). Whatever looks different in the least takes the long way, which decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,38 +13,40 @@ from driftline import names
 from driftline.events import InferenceEvent, Payload
 from serving.codecs import v2_json
 from serving.codecs.reading import Reading
-from serving.codecs.v2_json import JsonTensor
+from serving.codecs.v2_json import FlatTensor
 from serving.groups import Group, Stack
-from serving.tensors import flatten
 
 _MARK = b'"datatype"'
-_requests = msgspec.json.Decoder(v2_json.Request).decode
-_responses = msgspec.json.Decoder(v2_json.Response).decode
+_requests = msgspec.json.Decoder(v2_json.FlatRequest).decode
+_responses = msgspec.json.Decoder(v2_json.FlatResponse).decode
 
 #: Kinds of events that are remembered within one batch.
 _MAX_KINDS = 64
+Parts = list[FlatTensor]
+#: Name, shape and number of values of a tensor.
+Head = tuple[str, tuple[int, ...], int]
 
 
 class _Kind(NamedTuple):
-    """Events of one kind: name, shape and number of values of each tensor, and where its values go (None: nowhere)."""
+    """Events of one kind: what their tensors look like, and where their values go (None: nowhere).
 
-    asked: int
-    heads: Sequence[tuple[str, tuple[int, ...], int]]
-    stacks: Sequence[Stack | None]
+    ``rows``: of each tensor that goes somewhere.
+    """
+
+    asked: Sequence[Head]
+    answered: Sequence[Head]
+    values: Sequence[list[Any] | None]
+    rows: tuple[int, ...]
     group: Group
 
 
 class V2Runs:
-    """Remembers kinds of V2 events, and takes further events of these kinds.
+    """Remembers kinds of V2 events, and takes further events of these kinds."""
 
-    ``keeps``: groups want to look into the documents, too.
-    """
-
-    def __init__(self, *, keeps: bool) -> None:
-        self._keeps = keeps
+    def __init__(self) -> None:
         self._last: _Kind | None = None
         self._kinds: dict[Any, _Kind] = {}
-        self._unknown: tuple[int, list[JsonTensor]] | None = None
+        self._unknown: tuple[Parts, Parts] | None = None
 
     def take(self, place: int, event: InferenceEvent) -> bool:
         """Whether the event was of a known kind, and is where it belongs."""
@@ -52,38 +54,36 @@ class V2Runs:
         if not _is_plain(event):
             return False
         try:
-            parts = _requests(event.request.body).inputs
-            asked = len(parts)
-            parts += _responses(event.response.body).outputs
+            asked, answered = _requests(event.request.body).inputs, _responses(event.response.body).outputs
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return False
         kind = self._last
-        if kind is None or not _fits(parts, asked, kind):
-            kind = self._kinds.get(_key(parts, asked))
-            if kind is None or not _fits(parts, asked, kind):
-                self._unknown = asked, parts
+        if kind is None or not (_fits(asked, kind.asked) and _fits(answered, kind.answered)):
+            kind = self._kinds.get(_key(asked, answered))
+            if kind is None or not (_fits(asked, kind.asked) and _fits(answered, kind.answered)):
+                self._unknown = asked, answered
                 return False
             self._last = kind
-        for part, stack, head in zip(parts, kind.stacks, kind.heads, strict=True):
-            if stack is not None:
-                stack.values += _flat(part)
-                stack.rows.append(head[1][0])
-        kind.group.note(place, event if self._keeps else None)
+        for part, values in zip(asked + answered, kind.values, strict=True):
+            if values is not None:
+                values.extend(part.data or ())
+        kind.group.note(place, event, kind.rows)
         return True
 
     def remember(self, group: Group, request: Reading, response: Reading) -> None:
         """The event that was not taken is in this group: others that look like it belong there, too."""
-        if self._unknown is None or len(self._kinds) >= _MAX_KINDS or request.format != "v2" != response.format:
+        if self._unknown is None or len(self._kinds) >= _MAX_KINDS or request.format != "v2" or response.format != "v2":
             return
-        asked, parts = self._unknown
-        heads = [(part.name, part.shape, len(_flat(part))) for part in parts]
-        stacks = [
-            *_stacks_of(parts[:asked], request, group.requests),
-            *_stacks_of(parts[asked:], response, group.responses),
-        ]
-        is_usable = all(part.shape and part.data and type(_flat(part)[0]) is not dict for part in parts)
-        if is_usable and len({stack for stack in stacks if stack}) == len(group.requests) + len(group.responses):
-            self._last = self._kinds[_key(parts, asked)] = _Kind(asked, heads, stacks, group)
+        asked, answered = self._unknown
+        stacks = [*_stacks_of(asked, group.requests), *_stacks_of(answered, group.responses)]
+        used = [stack for stack in stacks if stack is not None]
+        if not all(part.shape and part.data for part in asked + answered):
+            return
+        if used != [*group.requests, *group.responses]:
+            return
+        values = [None if stack is None else stack.values for stack in stacks]
+        rows = tuple([part.shape[0] for part, stack in zip(asked + answered, stacks, strict=True) if stack is not None])
+        self._last = self._kinds[_key(asked, answered)] = _Kind(_heads(asked), _heads(answered), values, rows, group)
 
 
 def _is_plain(event: InferenceEvent) -> bool:
@@ -109,30 +109,24 @@ def _is_plain_body(payload: Payload) -> bool:
     )
 
 
-def _fits(parts: Sequence[JsonTensor], asked: int, kind: _Kind) -> bool:
-    if asked != kind.asked or len(parts) != len(kind.heads):
+def _fits(parts: Parts, heads: Sequence[Head]) -> bool:
+    if len(parts) != len(heads):
         return False
-    for part, (name, shape, count) in zip(parts, kind.heads, strict=True):
+    for part, (name, shape, count) in zip(parts, heads, strict=True):
         data = part.data
-        if data is None or part.name != name or part.shape != shape:
-            return False
-        first = type(data[0]) if data else None
-        if first is dict or (len(data) != count and (first is not list or len(_flat(part)) != count)):
-            return False
-        if first is list and len(data) == count:
+        if part.shape != shape or part.name != name or data is None or len(data) != count:
             return False
     return True
 
 
-def _flat(part: JsonTensor) -> list[Any]:
-    data = part.data or []
-    return flatten(part.name, data) if data and type(data[0]) is list else data
+def _heads(parts: Parts) -> list[Head]:
+    return [(part.name, part.shape, len(part.data or ())) for part in parts]
 
 
-def _key(parts: Iterable[JsonTensor], asked: int) -> Any:
-    return asked, tuple([(part.name, part.shape) for part in parts])
+def _key(asked: Parts, answered: Parts) -> Any:
+    return len(asked), tuple([(part.name, part.shape) for part in asked + answered])
 
 
-def _stacks_of(parts: Sequence[JsonTensor], reading: Reading, stacks: Sequence[Stack]) -> list[Stack | None]:
-    places = {tensor.name: place for place, tensor in enumerate(reading.tensors)}
-    return [stacks[places[part.name]] if part.name in places else None for part in parts]
+def _stacks_of(parts: Parts, stacks: Sequence[Stack]) -> list[Stack | None]:
+    by_name = {stack.like.name: stack for stack in stacks}
+    return [by_name.get(part.name) for part in parts]

@@ -14,7 +14,7 @@ import numpy as np
 from driftline.errors import DecodeError
 from serving import reasons
 from serving.codecs.protobuf_wire import BYTES as DELIMITED
-from serving.codecs.protobuf_wire import FIXED32, FIXED64, VARINT, Field, WireError, fields, varints
+from serving.codecs.protobuf_wire import FIXED32, FIXED64, VARINT, Field, WireError, few_varints, fields, varints
 from serving.codecs.reading import REQUEST, Half, Reading
 from serving.content import plain_body
 from serving.tensors import BYTES, DATATYPES, Tensor, Values, check_count, read_raw, text_or_bytes, unknown_datatype
@@ -79,12 +79,12 @@ def unregistered(body: bytes) -> bytes | None:
 def is_message(body: bytes, half: Half) -> bool:
     """Whether a bare body reads as a message with at least one tensor that has a name and a known datatype."""
     try:
-        found = list(fields(body))
-        heads = [_head(body, field) for field in found if field.number == _TENSORS and field.wire_type == DELIMITED]
+        found = fields(body)
+        heads = [_head(body, *span) for number, wire, *span in found if number == _TENSORS and wire == DELIMITED]
     except (WireError, UnicodeDecodeError):
         return False
-    known = {1, 2, 3, 4, 5, 6, _RAW[half]}
-    return bool(heads) and all(field.number in known for field in found) and all(head[1] in DATATYPES for head in heads)
+    known = (1, 2, 3, 4, 5, 6, _RAW[half])
+    return bool(heads) and all(field[0] in known for field in found) and all(head[1] in DATATYPES for head in heads)
 
 
 def read(messages: Sequence[bytes], half: Half) -> Reading:
@@ -124,82 +124,81 @@ def _joined(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _read_message(message: bytes, half: Half) -> list[Tensor]:
-    found = [field for field in fields(message) if field.wire_type == DELIMITED]
-    if half != REQUEST and not any(field.number == _TENSORS for field in found):
+    found = fields(message)
+    tensors, raws = [], []
+    for number, wire_type, start, end in found:
+        if wire_type == DELIMITED:
+            if number == _TENSORS:
+                tensors.append((start, end))
+            elif number == _RAW[half]:
+                raws.append((start, end))
+    if not tensors and half != REQUEST:
         return _read_stream_answer(message, found, half)
-    raws = [field for field in found if field.number == _RAW[half]]
-    tensors = [_read_tensor(message, field, raws) for field in found if field.number == _TENSORS]
+    raws.reverse()
+    read_ones = [_read_tensor(message, start, end, raws) for start, end in tensors]
     if raws:
         raise DecodeError(reasons.MALFORMED, f"{len(raws)} raw contents of the {half} belong to no tensor")
-    return tensors
+    return read_ones
 
 
 def _read_stream_answer(message: bytes, found: Sequence[Field], half: Half) -> list[Tensor]:
-    inner = [field for field in found if field.number == _STREAM_ANSWER]
+    inner = [span for number, wire, *span in found if number == _STREAM_ANSWER and wire == DELIMITED]
     # The version of the model stands in the same place; a message inside has fields of its own.
-    if len(inner) == 1 and any(part.number == _TENSORS for part in _fields_or_none(message, inner[0])):
-        return _read_message(message[inner[0].start : inner[0].end], half)
+    if len(inner) == 1 and any(field[0] == _TENSORS for field in _fields_or_none(message, *inner[0])):
+        return _read_message(message[slice(*inner[0])], half)
     return []
 
 
-def _fields_or_none(message: bytes, field: Field) -> list[Field]:
+def _fields_or_none(message: bytes, start: int, end: int) -> list[Field]:
     try:
-        return list(fields(message, field.start, field.end))
+        return fields(message, start, end)
     except WireError:
         return []
 
 
-def _head(message: bytes, tensor: Field) -> tuple[str, str, tuple[int, ...], list[Field], bool]:
+def _head(message: bytes, start: int, end: int) -> tuple[str, str, list[int], list[tuple[int, int]], bool]:
     """Name, datatype, shape, contents and whether it lies in shared memory."""
     name = datatype = ""
     shape: list[int] = []
     contents = []
     is_shared = False
-    for field in fields(message, tensor.start, tensor.end):
-        if field.number == 3 and field.wire_type in (DELIMITED, VARINT):
-            shape += _shape(message, field)
-        elif field.wire_type != DELIMITED:
+    for number, wire_type, first, last in fields(message, start, end):
+        if number == 3 and wire_type in (DELIMITED, VARINT):
+            shape += few_varints(message, first, last)
+        elif wire_type != DELIMITED:
             continue
-        elif field.number == 1:
-            name = message[field.start : field.end].decode()
-        elif field.number == 2:
-            datatype = message[field.start : field.end].decode()
-        elif field.number == _PARAMETERS:
-            is_shared = is_shared or _is_shared(message, field)
-        elif field.number == _CONTENTS:
-            contents.append(field)
-    return name, datatype, tuple(shape), contents, is_shared
+        elif number == 1:
+            name = message[first:last].decode()
+        elif number == 2:
+            datatype = message[first:last].decode()
+        elif number == _PARAMETERS:
+            is_shared = is_shared or _is_shared(message, first, last)
+        elif number == _CONTENTS:
+            contents.append((first, last))
+    return name, datatype, shape, contents, is_shared
 
 
-def _is_shared(message: bytes, parameter: Field) -> bool:
-    keys = [field for field in fields(message, parameter.start, parameter.end) if field.number == 1]
-    return any(message[key.start : key.end] == _SHARED for key in keys)
+def _is_shared(message: bytes, start: int, end: int) -> bool:
+    return any(number == 1 and message[first:last] == _SHARED for number, _, first, last in fields(message, start, end))
 
 
-def _shape(message: bytes, field: Field) -> list[int]:
-    lengths = varints(message[field.start : field.end]).astype(np.int64)
-    result: list[int] = lengths.tolist()
-    return result
-
-
-def _read_tensor(message: bytes, tensor: Field, raws: list[Field]) -> Tensor:
-    name, datatype, shape, contents, is_shared = _head(message, tensor)
+def _read_tensor(message: bytes, start: int, end: int, raws: list[tuple[int, int]]) -> Tensor:
+    name, datatype, lengths, contents, is_shared = _head(message, start, end)
+    shape = tuple([length - 2**64 if length >= 2**63 else length for length in lengths])
     if is_shared:
         raise DecodeError(reasons.NOT_OBSERVABLE, f"tensor '{name}' lies in shared memory, not in the message")
     if datatype not in DATATYPES:
         raise unknown_datatype(name, datatype)
     if raws and not contents:
-        raw = raws.pop(0)
-        return read_raw(name, datatype, shape, message[raw.start : raw.end])
+        first, last = raws.pop()
+        return read_raw(name, datatype, shape, message[first:last])
     kept_in = _TYPED.get(datatype)
     if kept_in is None:
         raise DecodeError(reasons.MALFORMED, f"tensor '{name}' is {datatype} and has no raw contents, which it needs")
-    pieces = [
-        field
-        for content in contents
-        for field in fields(message, content.start, content.end)
-        if field.number == kept_in
-    ]
+    pieces = [field for content in contents for field in fields(message, *content)]
+    if any(number != kept_in and number <= _TYPED[BYTES] and start < end for number, _, start, end in pieces):
+        raise DecodeError(reasons.MALFORMED, f"tensor '{name}' is {datatype} and has values of another type")
+    pieces = [field for field in pieces if field[0] == kept_in]
     values = _typed_values(message, kept_in, pieces)
     check_count(name, shape, len(values))
     return Tensor(name, datatype, shape, values)
@@ -207,14 +206,14 @@ def _read_tensor(message: bytes, tensor: Field, raws: list[Field]) -> Tensor:
 
 def _typed_values(message: bytes, kept_in: int, pieces: Sequence[Field]) -> Values:
     if kept_in == _TYPED[BYTES]:
-        return [text_or_bytes(message[piece.start : piece.end]) for piece in pieces if piece.wire_type == DELIMITED]
+        return [text_or_bytes(message[start:end]) for _, wire_type, start, end in pieces if wire_type == DELIMITED]
     if kept_in in _FLOATS:
         dtype, size, alone = _FLOATS[kept_in]
-        whole = b"".join(message[piece.start : piece.end] for piece in pieces if piece.wire_type in (DELIMITED, alone))
+        whole = b"".join(message[start:end] for _, wire, start, end in pieces if wire in (DELIMITED, alone))
         if len(whole) % size:
             raise WireError("packed numbers are cut")
         return np.frombuffer(whole, dtype)
-    wide = [varints(message[piece.start : piece.end]) for piece in pieces if piece.wire_type in (DELIMITED, VARINT)]
+    wide = [varints(message[start:end]) for _, wire, start, end in pieces if wire in (DELIMITED, VARINT)]
     numbers = np.concatenate(wide) if wide else np.zeros(0, np.uint64)
     kept: Any = numbers != 0 if kept_in == 1 else numbers.astype(_KEPT_AS[kept_in])
     values: Values = kept

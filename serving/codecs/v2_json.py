@@ -26,6 +26,28 @@ class JsonTensor(msgspec.Struct, gc=False):
     data: list[Any] | None = None
 
 
+class FlatTensor(msgspec.Struct, gc=False):
+    """A tensor whose data are flat: what most of them are, and quicker to check by its type than by its values."""
+
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    parameters: Parameters | None = None
+    data: list[float | int | str | bool | None] | None = None
+
+
+class FlatRequest(msgspec.Struct, gc=False):
+    """A request of flat tensors; only these are looked at."""
+
+    inputs: list[FlatTensor]
+
+
+class FlatResponse(msgspec.Struct, gc=False):
+    """A response of flat tensors; only these are looked at."""
+
+    outputs: list[FlatTensor]
+
+
 class RequestedOutput(msgspec.Struct, gc=False):
     """An output the client asks for."""
 
