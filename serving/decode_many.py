@@ -23,6 +23,7 @@ from serving.plan import Plan, plan_of
 from serving.tensors import Tensor
 from serving.v2_runs import V2Runs
 
+_LONGEST_DETAIL = 1000
 #: What only a fault of ours raises; the event is set aside, the others go on.
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
@@ -58,7 +59,14 @@ class _Batch:
             self.read(places[:middle])
             self.read(places[middle:])
         else:
-            self.faults.append((places[0], error if isinstance(error, DecodeError) else _our_fault(error)))
+            self._set_aside(places[0], error)
+
+    def _set_aside(self, place: int, error: Exception) -> None:
+        if not isinstance(error, DecodeError):
+            error = DecodeError(reasons.DECODER_FAULT, f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL])
+        elif len(error.detail) > _LONGEST_DETAIL:  # a name may be as long as a body
+            error = DecodeError(error.reason, error.detail[:_LONGEST_DETAIL])
+        self.faults.append((place, error))
 
     def _groups(self, places: Sequence[int]) -> Sequence[Group]:
         groups: dict[Any, Group] = {}
@@ -68,10 +76,8 @@ class _Batch:
             try:
                 if not runs.take(place, event):
                     self._read_event(place, event, groups, runs)
-            except DecodeError as error:
-                self.faults.append((place, error))
-            except _FAULTS as error:
-                self.faults.append((place, _our_fault(error)))
+            except (DecodeError, *_FAULTS) as error:
+                self._set_aside(place, error)
         return list(groups.values())
 
     def _read_event(self, place: int, event: InferenceEvent, groups: dict[Any, Group], runs: V2Runs) -> None:
@@ -85,10 +91,6 @@ class _Batch:
             group = groups[look] = Group(request, response, self._plan)
         group.add(place, request, response)
         runs.remember(group, request, response)
-
-
-def _our_fault(error: Exception) -> DecodeError:
-    return DecodeError(reasons.DECODER_FAULT, f"{type(error).__name__}: {error}"[:500])
 
 
 def _read(event: InferenceEvent, plan: Plan) -> tuple[Reading, Reading] | None:

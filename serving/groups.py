@@ -14,7 +14,7 @@ from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent
 from driftline.payload_paths import EVERY
 from serving import json_body
-from serving.codecs.reading import ABSENT, Reading
+from serving.codecs.reading import ABSENT, OBJECT, Reading
 from serving.extraction import (
     Columns,
     SplitError,
@@ -79,6 +79,8 @@ class Group:
         self.responses = [Stack(tensor) for tensor in response.tensors]
         self._plan = plan
         self._loose = (request.loose, response.loose)
+        #: Halves whose tensors are no more than members of their document: paths are followed in the document.
+        self._objects = {"request": request.format == OBJECT, "response": response.format == OBJECT}
         self._readings: list[tuple[Reading, Reading]] = []
 
     def add(self, place: int, request: Reading, response: Reading) -> None:
@@ -129,7 +131,8 @@ class Group:
         is_found = False
         for target in self._plan.targets:
             found = {"request": asked, "response": answered}.get(target.half)
-            tensor = None if found is None else find_target(target, found)
+            is_later = found is None or (self._objects[target.half] and target.path is not None)
+            tensor = None if found is None or is_later else find_target(target, found)
             if tensor is None:
                 late.append(target)
             else:
@@ -189,7 +192,8 @@ def signature(request: Reading, response: Reading) -> Any:
     # Where the tensors of an event have different rows, only events with the very same ones go together: sums over
     # events must not hide that an event's own do not fit.
     told = () if len(set(rows)) < 2 else tuple(rows)
-    return tuple(kinds), len(request.tensors), request.loose, response.loose, told
+    objects = request.format == OBJECT, response.format == OBJECT
+    return tuple(kinds), len(request.tensors), request.loose, response.loose, objects, told
 
 
 def _kind(tensor: Tensor) -> str:

@@ -73,9 +73,9 @@ def _read_several(body: bytes, half: Half, wanted: Wanted, fault: DecodeError) -
 
 
 def _read_binary(body: bytes, header: str | None, half: Half, wanted: Wanted) -> Reading:
+    if header == "0":
+        return Reading("v2_raw", [_raw_tensor(body, half, wanted)])
     text, tail = v2_binary.split(body, header)
-    if not text:
-        return Reading("v2_raw", [_raw_tensor(bytes(tail), half, wanted)])
     try:
         parts = v2_json.parse_request(text).inputs if half == REQUEST else v2_json.parse_response(text).outputs
     except NotThisFormat as fault:

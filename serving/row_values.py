@@ -50,8 +50,7 @@ def from_document(document: Any, steps: Sequence[Step]) -> tuple[list[Any], bool
     rows = walk(document, steps[:place])
     if not isinstance(rows, list):
         return None
-    found = [walk(row, steps[place + 1 :]) for row in rows]
-    return None if all(value is ABSENT for value in found) else ([_none(value) for value in found], True)
+    return [_none(walk(row, steps[place + 1 :])) for row in rows], True
 
 
 def from_tensor(tensor: Tensor, steps: Sequence[Step]) -> Tensor | None:

@@ -20,7 +20,7 @@ from serving.codecs import (
     v1,
     v2_json,
 )
-from serving.codecs.reading import REQUEST, Half, Reading, Wanted
+from serving.codecs.reading import OBJECT, REQUEST, Half, Reading, Wanted
 from serving.tensors import Tensor
 
 Json: TypeAlias = Mapping[str, Any]
@@ -70,7 +70,7 @@ def _read_values(document: Any, half: Half, wanted: Wanted) -> Reading:
 def _read_object(document: Json, half: Half, wanted: Wanted) -> Reading:
     found = torchserve.object_tensors(document, wanted.names)
     if found or wanted.paths:
-        return Reading("object", found, document, loose=False)
+        return Reading(OBJECT, found, document, loose=False)
     if half != REQUEST and (classes := torchserve.class_tensors(document, wanted.positive)):
         return Reading("classes", classes, document)
     shown = ", ".join(sorted(map(str, document))[:5])[:80]

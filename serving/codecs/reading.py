@@ -10,6 +10,8 @@ from serving.tensors import Tensor
 
 Half = Literal["request", "response"]
 REQUEST: Final = "request"
+#: The format of a document of no known protocol: its members are its only row.
+OBJECT: Final = "object"
 RESPONSE: Final = "response"
 
 #: What is found at a place that is not there. None is a value: a JSON null.

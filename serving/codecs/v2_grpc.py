@@ -173,7 +173,7 @@ def _head(message: bytes, start: int, end: int) -> tuple[str, str, list[int], li
             datatype = message[first:last].decode()
         elif number == _PARAMETERS:
             is_shared = is_shared or _is_shared(message, first, last)
-        elif number == _CONTENTS:
+        elif number == _CONTENTS and first < last:  # MLServer writes empty contents beside raw ones
             contents.append((first, last))
     return name, datatype, shape, contents, is_shared
 

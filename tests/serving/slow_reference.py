@@ -334,7 +334,7 @@ def _grpc(body: bytes, columns: str) -> Tensors:
         if "shared_memory_region" in tensor.parameters:
             raise RefusedError
         name, datatype, shape = _utf8(tensor.name), _utf8(tensor.datatype), list(tensor.shape)
-        if raws and not tensor.HasField("contents"):
+        if raws and not tensor.contents.ByteSize():
             values = _raw(datatype, raws.pop(0))
         elif datatype in _TYPED:
             values = list(getattr(tensor.contents, _TYPED[datatype]))
