@@ -1,5 +1,6 @@
 """How complete labels are, for Prometheus: read from the store when it is scraped."""
 
+import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -18,19 +19,32 @@ from driftline.results import LabelState, StreamKey
 
 
 class LabelGauges(Collector):
-    """Maturity of the newest closed window, windows that are not mature, labels that wait; absent without a store."""
+    """Maturity of the newest closed window, windows that are not mature, labels that wait; absent without a store.
 
-    def __init__(self, store: Store, monitors: Mapping[str, Monitor], clock: Clock) -> None:
+    Read anew at most every ``refresh_s``, because many windows are looked at for a few numbers.
+    """
+
+    def __init__(self, store: Store, monitors: Mapping[str, Monitor], clock: Clock, *, refresh_s: float = 30.0) -> None:
         self._store = store
         self._monitors = monitors
         self._clock = clock
+        self._refresh_s = refresh_s
+        self._known: tuple[Family, ...] = ()
+        self._due = 0.0
 
     def describe(self) -> Iterable[Family]:
         """Nothing is asked of the store at registration."""
         return []
 
     def collect(self) -> Iterable[Family]:
-        """Read the store and yield every family."""
+        """Every family, as the store has them now or had them lately."""
+        now = time.monotonic()
+        if not self._known or now >= self._due:
+            self._known = self._read()
+            self._due = now + self._refresh_s
+        return self._known
+
+    def _read(self) -> tuple[Family, ...]:
         maturity, immature, waiting = (
             GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
             for metric in (names.LABEL_MATURITY, names.IMMATURE_WINDOWS, names.LABELS_WAITING)
@@ -49,7 +63,7 @@ class LabelGauges(Collector):
                 immature.add_metric(labels, sum(not state.mature for state in states))
                 if states[-1].maturity is not None:
                     maturity.add_metric(labels, states[-1].maturity)
-        yield from (maturity, immature, waiting)
+        return maturity, immature, waiting
 
 
 def _by_stream(states: Iterable[LabelState], now_s: float) -> dict[StreamKey, list[LabelState]]:

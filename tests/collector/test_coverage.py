@@ -48,10 +48,12 @@ def test_every_window_tells_rows_labels_and_delays(client: TestClient, parts: Pa
 def test_each_revision_of_a_window_is_kept_with_its_results(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
     for labelled in (0, 7):
         desk.submit([label(number, 1) for number in range(labelled)])
-        now_s = parts.clock.advance(10 * HOUR_S) or parts.clock()
+        parts.clock.advance(10 * HOUR_S)
+        now_s = parts.clock()
         (due,) = [each for each in parts.store.due_windows(MONITOR, now_s) if each.key == WINDOW]
         parts.store.save_results(due, [accuracy(labelled)], [], now_s)
-    stream = {"model": "flights", "version": "3", "start_s": WINDOW.start_s, "end_s": WINDOW.end_s}
+    ends = (str(WINDOW.start_s), str(WINDOW.end_s))
+    stream = {"model": "flights", "version": "3", "start_s": ends[0], "end_s": ends[1]}
     first, second = client.get("/v1/windows/revisions", params=stream).json()
     assert [(one["revision"], one["labelled"]) for one in (first, second)] == [(1, 0), (2, 7)]
     assert first["results"][0]["statistic"] is None

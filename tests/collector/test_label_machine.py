@@ -251,7 +251,7 @@ def test_labels_in_any_order_leave_what_the_model_says(migrated: Path) -> None:
 
 @pytest.mark.slow
 def test_labels_in_many_orders_leave_what_the_model_says(migrated: Path) -> None:
-    _run("", migrated, 150, 25)
+    _run("", migrated, 80, 25)
 
 
 @pytest.mark.real

@@ -1,6 +1,7 @@
 """Labels as a stream of lines, and Seldon's feedback."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -74,6 +75,26 @@ def test_a_client_that_asks_is_told_how_far_its_stream_is_with_the_lines_that_ar
     assert [line["done"] for line in told] == [False, False, True]
     assert [fault["line"] for line in told for fault in line["faults"]] == [5_502]
     assert told[-1]["outcomes"] == {"joined": 3, "duplicate": 6_996, "invalid": 1}
+
+
+def test_memory_does_not_grow_with_the_stream() -> None:
+    def submit(labels: Any, unreadable: int = 0) -> LabelReceipt:
+        return LabelReceipt(len(labels), {"joined": len(labels)})
+
+    async def chunks(lines: int) -> AsyncIterator[bytes]:
+        line = msgspec.json.encode(label(1, 1)) + b"\n"
+        for _ in range(lines // 100):
+            yield line * 100
+
+    async def peak_bytes(lines: int) -> int:
+        tracemalloc.start()
+        async for progress in take_lines(chunks(lines), submit):
+            assert progress.line <= lines + 1
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert asyncio.run(peak_bytes(60_000)) < 1.3 * asyncio.run(peak_bytes(15_000))
 
 
 def test_what_was_taken_before_the_store_went_away_is_told(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -72,6 +73,33 @@ def test_it_works_answers_and_ends_well_on_a_signal(tmp_path: Path, number: sign
         assert 'variant="stable",version="3"} 50.0' in answer(f"{url}/metrics")
         process.send_signal(number)
         assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_stream_of_labels_is_answered_while_it_is_sent(tmp_path: Path) -> None:
+    process, url = start(tmp_path, "pass")
+    lines = b"".join(
+        b'{"request_id": "request-%d", "value": 1, "observed_at_s": 9, "model": "flights"}\n' % (number % 70)
+        for number in range(5000)
+    )
+    try:
+        answer(f"{url}/healthz")
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as connection:
+            head = "POST /v1/labels HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+            head += "Accept: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sendall(head.encode())
+            told = connection.makefile("rb")
+            for line in (5000, 10000):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(lines), lines))
+                while b'"line":%d,' % line not in told.readline():
+                    pass  # the head of the answer, and the lengths of its chunks
+            connection.sendall(b"0\r\n\r\n")
+            rest = b""
+            while b'"done":true' not in rest:
+                rest = told.readline()
+            assert b'"received":10000' in rest
     finally:
         process.kill()
         process.wait()
