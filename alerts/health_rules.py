@@ -146,7 +146,10 @@ def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
     read = _selector(monitor, names.COLLECTOR_EVENTS, Matcher(names.OUTCOME, "=~", first)).promql(span)
     stored_later = Matcher(names.OUTCOME, "=", names.OUTCOME_STORED)
     replayed = _selector(monitor, names.DEAD_LETTER_REPLAYS, stored_later).promql(span)
-    arrived = f"(sum(increase({read}))\n-\n(sum(increase({replayed})) or vector(0)))"
+    # Every collector shows the store's own counters: of the replicas one is the truth, not their sum.
+    stored = f"sum(max by ({names.VERSION}, {names.VARIANT}, {names.OUTCOME}, {names.REASON}) (increase({read})))"
+    again = f"sum(max by ({names.OUTCOME}) (increase({replayed})))"
+    arrived = f"({stored}\n-\n({again} or vector(0)))"
     return {
         "record": names.RULE_ARRIVED,
         "expr": f"{arrived}\n/\n(sum(increase({logged})) > 0)",

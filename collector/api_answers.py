@@ -29,7 +29,7 @@ class FaultAnswer(BaseModel):
 
     index: int = Field(description="Place of the label in what was sent, from 0.")
     line: int | None = Field(None, description="Line of newline-delimited JSON, from 1.")
-    request_id: str | None = Field(description="Its request id or key, where it could be read.")
+    request_id: str | None = Field(None, description="Its request id or key, where it could be read.")
     faults: list[str] = Field(description="Every fault, with field and value.")
 
 

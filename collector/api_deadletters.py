@@ -146,7 +146,7 @@ def add_dead_letter_routes(app: FastAPI, store: Store, replayer: Replayer, setti
         summary="Replay dead letters",
         tags=["dead letters"],
         openapi_extra=needs(access.DEAD_LETTERS_REPLAY),
-        responses={**_AWAY},
+        responses={400: described("The body is not JSON."), **_AWAY},
     )
     def replay(request: Request, body: ReplayBody) -> ReplayAnswer:
         """Read them once more, as if they came now, after a monitor or a codec was mended; at first only as a trial.

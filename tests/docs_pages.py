@@ -3,6 +3,9 @@
 A test holds the written pages to the code; texts come from the definitions themselves.
 """
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,15 +13,19 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from driftline import monitors
+from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
 from logger_sidecar.config_file import SECTIONS
 from logger_sidecar.inject.options import ANNOTATIONS
 from logger_sidecar.inject.settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS
 from logger_sidecar.setting_tables import describe
+from tests.collector.described import described_api
 from tests.house import ROOT
 
 SETTINGS_PAGE = ROOT / "docs" / "sidecar-settings.md"
+API_PAGE = ROOT / "docs" / "api.md"
+OPENAPI_FILE = ROOT / "docs" / "openapi.json"
 METRICS_PAGE = ROOT / "docs" / "metrics.md"
 MONITOR_PAGE = ROOT / "docs" / "monitor.md"
 
@@ -161,6 +168,65 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def api_description() -> dict[str, Any]:
+    """The description of the collector's API, as it is served; no collector runs for it."""
+    with TemporaryDirectory() as directory:
+        return described_api(Path(directory))
+
+
+def openapi_file() -> str:
+    """The description as a file, for generators of clients."""
+    return json.dumps(api_description(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def api_page() -> str:
+    """Every endpoint with its scope, what it takes and how it answers."""
+    description = api_description()
+    lines = [
+        "# The collector's HTTP API",
+        "",
+        "Served by the collector at `/docs` (to be tried out) and `/openapi.json`; the same description is in",
+        "[openapi.json](openapi.json), with examples and the form of every answer. Who may do what:",
+        "[tokens](operations.md#tokens).",
+        "",
+    ]
+    lines += ["| scope | allows to |", "| --- | --- |"]
+    lines += [f"| `{scope}` | {meaning} |" for scope, meaning in SCOPES.items()]
+    for tag in description["tags"]:
+        operations = [
+            (path, method, operation)
+            for path, methods in description["paths"].items()
+            for method, operation in methods.items()
+            if tag["name"] in operation.get("tags", ())
+        ]
+        if operations:
+            lines += ["", f"## {tag['name'].capitalize()}", "", tag["description"]]
+        for path, method, operation in operations:
+            lines += _endpoint(path, method, operation)
+    return "\n".join(lines) + "\n"
+
+
+def _endpoint(path: str, method: str, operation: dict[str, Any]) -> list[str]:
+    scope = operation["x-driftline-scope"]
+    lines = ["", f"### `{method.upper()} {path}`", ""]
+    lines += [operation["summary"] + ". " + " ".join(operation.get("description", "").split()), ""]
+    lines += [f"Scope: `{scope}`." if scope != "open" else "Open, unless `open_paths` says otherwise.", ""]
+    parameters = operation.get("parameters", ())
+    if parameters:
+        lines += ["| parameter | in | meaning |", "| --- | --- | --- |"]
+        for each in parameters:
+            schema = each.get("schema", {})
+            meaning = each.get("description") or schema.get("description") or schema.get("title", "")
+            lines.append(f"| `{each['name']}` | {each['in']} | {meaning} |")
+        lines.append("")
+    body = operation.get("requestBody", {}).get("content", {})
+    if body:
+        lines += [f"Takes {', '.join(f'`{kind}`' for kind in body)}.", ""]
+    lines += ["| answer | meaning |", "| --- | --- |"]
+    lines += [f"| {code} | {answer['description']} |" for code, answer in sorted(operation["responses"].items())]
+    return lines
+
+
 def _meaning(name: str) -> str:
     return {
         "namespace": "Namespace of the model; small letters, digits and `-`.",
@@ -183,6 +249,8 @@ def _meaning(name: str) -> str:
 
 
 if __name__ == "__main__":
+    API_PAGE.write_text(api_page())
+    OPENAPI_FILE.write_text(openapi_file())
     METRICS_PAGE.write_text(metrics_page())
     MONITOR_PAGE.write_text(monitor_page())
     SETTINGS_PAGE.write_text(settings_page())

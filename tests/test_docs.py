@@ -11,12 +11,16 @@ from driftline.cli.app import app
 from driftline.names import ALL_METRICS
 from driftline.reasons import REASONS
 from tests.docs_pages import (
+    API_PAGE,
     METRICS_PAGE,
     MONITOR_PAGE,
+    OPENAPI_FILE,
     PARTS,
     SETTINGS_PAGE,
+    api_page,
     metrics_page,
     monitor_page,
+    openapi_file,
     settings_page,
 )
 from tests.house import ROOT, own_files
@@ -26,6 +30,11 @@ PAGES = [path for path in own_files() if path.suffix == ".md" and path.relative_
 
 def test_the_page_of_metrics_is_as_the_code_has_it() -> None:
     assert METRICS_PAGE.read_text() == metrics_page(), "run python -m tests.docs_pages"
+
+
+def test_the_pages_of_the_api_are_as_the_code_has_it() -> None:
+    assert API_PAGE.read_text() == api_page(), "run python -m tests.docs_pages"
+    assert OPENAPI_FILE.read_text() == openapi_file(), "run python -m tests.docs_pages"
 
 
 def test_the_page_of_the_monitor_is_as_the_code_has_it() -> None:

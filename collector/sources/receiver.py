@@ -94,7 +94,13 @@ class Receiver:
             """What ModelMesh's remote payload processor posts."""
             return await self._take(request, MODELMESH, self._read_payload, 200)
 
-        shown: dict[str, Any] = {"methods": ["POST"], "tags": ["events"], "responses": _ANSWERS, "status_code": 202}
+        shown: dict[str, Any] = {
+            "methods": ["POST"],
+            "tags": ["events"],
+            "responses": _ANSWERS,
+            "status_code": 202,
+            "response_class": Response,  # the answer says all in its status
+        }
         app.add_api_route(
             "/v1/events", post_events, summary="Send CloudEvents", openapi_extra=needs(EVENTS_WRITE, _BODY), **shown
         )

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from driftline import __version__
-from driftline.cli import build, check, deadletters, demo, labels, run, tokens, up
+from driftline.cli import build, check, completeness, deadletters, demo, labels, run, tokens, up
 from driftline.errors import DriftlineError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.add_typer(reference, name="reference", rich_help_panel=_FILES)
 app.command("demo", rich_help_panel=_ONE_MACHINE)(demo.demo)
 app.command("up", rich_help_panel=_ONE_MACHINE)(up.up)
 app.command("doctor", rich_help_panel=_ONE_MACHINE)(check.doctor)
+app.command("completeness", rich_help_panel=_ONE_MACHINE)(completeness.completeness)
 app.command("serve", rich_help_panel=_PARTS)(run.serve)
 app.command("sidecar", rich_help_panel=_PARTS)(run.sidecar)
 app.command("collector", rich_help_panel=_PARTS)(run.collector)

@@ -49,7 +49,7 @@ def doctor(
 
     Exits 1 when a link is broken.
     """
-    links = list(walk(monitors, _addresses(data_dir, address or ())))
+    links = list(walk(monitors, part_addresses(data_dir, address or ())))
     for link in links:
         mark, colour = MARKS[link.state]
         typer.echo(typer.style(mark, fg=colour) + f"  {link.name}: {link.seen}")
@@ -91,7 +91,8 @@ def walk(monitors: Path, addresses: Mapping[str, str]) -> Iterator[Link]:
     yield _http("web pages and page desk", f"{addresses['web']}/healthz", "start 'driftline dashboards serve'")
 
 
-def _addresses(data_dir: Path, given: list[str] | tuple[str, ...]) -> dict[str, str]:
+def part_addresses(data_dir: Path, given: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """Where the parts are: as 'up' wrote it down, else at their usual ports; PART=URL in ``given`` wins."""
     ports = Ports()
     addresses = {
         "upstream": f"http://{HOST}:{ports.model}",
