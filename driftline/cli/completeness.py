@@ -1,6 +1,5 @@
 """``driftline completeness``: the balance of requests, logged and stored events, with the difference explained."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,16 @@ import typer
 from driftline.cli import wiring
 from driftline.cli.api import authorization
 from driftline.cli.check import part_addresses
-from driftline.completeness import OF_EACH, OF_THE_STORE, ON_THE_WAY, Balance, Sample, balance_of, increases
+from driftline.completeness import (
+    OF_EACH,
+    OF_THE_STORE,
+    ON_THE_WAY,
+    Balance,
+    ModelBalance,
+    Sample,
+    balance_of,
+    increases,
+)
 from driftline.durations import parse_duration
 from driftline.errors import UnavailableError
 from driftline.names import Metric
@@ -83,7 +91,7 @@ def _difference(number: int, what: str) -> str:
 
 def _as_json(balance: Balance) -> dict[str, Any]:
     models = {
-        name: {**dataclasses.asdict(model), "uncounted": model.uncounted, "missing": model.missing}
+        name: {term: getattr(model, term) for term in (*ModelBalance.__slots__, "uncounted", "missing")}
         for name, model in balance.models.items()
     }
     return {
