@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from collector.commit import Batch, BatchWriter
-from collector.database import key_text
-from collector.intake import UNSTORABLE, Reader, StreamNames
+from collector.intake import UNSTORABLE, EventKey, Reader, StreamNames, event_keys
 from collector.labels import LabelBook
 from collector.payloads import PayloadWriter
 from collector.ports import BatchDecoder, WindowStatistics
@@ -222,11 +221,12 @@ class Replayer:
             elif key is not None and key in known:
                 attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
             else:
+                if key is not None:
+                    known.add(key)  # a copy of it may be among the letters
                 records[first + number] = each
                 attempts[each.stored.place] = Attempt(0, now_s, STORED, each.stored.letter.reason, "")
-        intake = self._reader().read(
-            [Record(LANE, offset, offset + 1, each.content) for offset, each in records.items()], set(), now_s
-        )
+        whole = [Record(LANE, offset, offset + 1, each.content) for offset, each in records.items()]
+        intake = self._reader().read(whole, event_keys(whole), set(), now_s)
         for letter, _ in intake.dead:
             attempts[records[letter.offset].stored.place] = Attempt(0, now_s, FAILED, letter.reason, letter.detail)
         intake.dead.clear()
@@ -237,7 +237,7 @@ class Replayer:
             self._writer().write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
         return attempts
 
-    def _known(self, tries: Sequence[_Try]) -> set[tuple[str, float]]:
+    def _known(self, tries: Sequence[_Try]) -> set[EventKey]:
         """Events that are stored as such, not as dead letters, which these are themselves."""
         keys = [key for each in tries if (key := _event_key(each.content)) is not None]
         with self._store.reading() as connection:
@@ -258,5 +258,8 @@ class Replayer:
         return BatchWriter(self._store, self._statistics, book, self._payloads, keep_columns=keep)
 
 
-def _event_key(content: InferenceEvent | Label) -> tuple[str, float] | None:
-    return (key_text(content.id), content.time_s) if isinstance(content, InferenceEvent) else None
+def _event_key(content: InferenceEvent | Label) -> EventKey | None:
+    if not isinstance(content, InferenceEvent):
+        return None
+    (key,) = event_keys([Record(LANE, 0, 1, content)])
+    return key

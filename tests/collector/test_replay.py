@@ -118,6 +118,18 @@ def test_an_event_that_was_stored_meanwhile_is_not_stored_twice(parts: Parts, ur
     assert len([row for row in tables(url)["predictions"] if "trains" in str(row)]) == 1
 
 
+def test_copies_among_the_letters_of_one_batch_are_stored_once(parts: Parts, url: str) -> None:
+    trains(parts, 3)
+    (stored,) = letters(parts)
+    with parts.store.transaction() as transaction:
+        twin = type(stored.letter)(**{**_slots(stored.letter), "partition": "kafka:t:9"})
+        transaction.insert_dead_letters([twin])
+    report = replayer(parts, {**MONITORS, OTHER.name: OTHER}).replay(LetterFilter(), 10, dry_run=False)
+    assert dict(report.outcomes) == {STORED: 1, DUPLICATE: 1}
+    assert len([row for row in tables(url)["predictions"] if "trains" in str(row)]) == 1
+    assert replays(parts) == {STORED: 1, DUPLICATE: 1}
+
+
 def _slots(letter: Any) -> dict[str, Any]:
     return {name: getattr(letter, name) for name in type(letter).__slots__}
 
