@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from driftline.records import Malformed
 from tests.collector.helpers import MONITORS, Parts, drain, event, tables
 from tests.collector.sources.messages import ANSWER, MODELMESH_REQUEST, REQUEST, kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
+from tests.parts.http import answers
+from tests.parts.processes import PartProcess, free_ports
 
 INTERPRETER = Interpreter(MONITORS, read_feedback)
 NOW_NS = 1_700_000_000_000_000_000
@@ -243,3 +246,33 @@ def test_a_store_that_does_not_answer_or_has_no_address_is_said_so(logs: Path) -
     with pytest.raises(UnavailableError, match="directory"):
         place.read("directory.json")
     assert place.list() == []
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_bucket_is_read_below_its_prefix(s3_program: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}"
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+    environ |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    command = [str(s3_program), "-H", "127.0.0.1", "-p", str(port)]
+    with PartProcess(command, tmp_path / "log") as process:
+        process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60)
+        put(f"{endpoint}/logs", b"")
+        put(f"{endpoint}/logs/kserve/flights/id-1-request.json", as_json("request", "response"))
+        put(f"{endpoint}/logs/other/id-2-request.json", as_json("request"))
+        place = open_place("s3://logs/kserve", 1.0)
+        source = FilesSource(place, lambda _: None, INTERPRETER)
+        found = list(source.poll(10, 0))
+        assert place.read("flights/gone.json") is None
+    assert [one.partition for one in found] == ["files:flights/id-1-request.json"] * 2
+    assert all(isinstance(one.content, Half) for one in found)
+    with pytest.raises(UnavailableError, match="files"):
+        place.list()
+
+
+def put(url: str, data: bytes) -> None:
+    headers = {"content-type": "application/octet-stream"}
+    urllib.request.urlopen(urllib.request.Request(url, data, headers, method="PUT"), timeout=10).close()

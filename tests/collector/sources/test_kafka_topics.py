@@ -1,5 +1,6 @@
 """Topics of others and the inbox against a real broker."""
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,17 @@ from collector.sources.feedback import read_feedback
 from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSource
+from collector.sources.merging import MergedSource
+from collector.sources.waiting_room import WaitingRoom
+from collector.store import Store
+from driftline import names
+from driftline.errors import TransientError
 from driftline.halves import Half
 from driftline.records import Record
 from tests.collector.helpers import MONITORS, Parts, event, tables
 from tests.collector.sources.messages import kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
+from tests.parts.processes import wait_until
 
 pytestmark = pytest.mark.real
 INTERPRETER = Interpreter(MONITORS, read_feedback)
@@ -142,3 +149,53 @@ def test_names_with_stars_are_patterns_and_nothing_else_is() -> None:
         "seldon-v1",
         "any",
     )
+
+
+def test_two_collectors_whose_halves_are_in_different_partitions_lose_and_double_nothing(
+    kafka: str, name: str, admin: KafkaAdminClient, producer: KafkaProducer, parts: Parts, url: str
+) -> None:
+    """As a broker without keys deals them out; one collector leaves half-way and another comes."""
+    topic, count = f"dealt-{name}", 40
+    admin.create_topics([NewTopic(topic, 2, 1)])
+    for number in range(count):
+        for place, half in enumerate(halves_of(number)):
+            headers = [(f"ce_{key}", text.encode()) for key, text in half.attributes.items()]
+            producer.send(topic, value=half.body, headers=headers, partition=place)
+    producer.flush()
+    settings = TopicsSettings((kafka,), f"group-{name}", {topic: "any"})
+    failures: list[TransientError] = []
+    running: list[threading.Event] = []
+    threads: list[threading.Thread] = []
+
+    def start() -> None:
+        stop = threading.Event()
+        own = Parts(Store(url, prepare=False))
+        room = WaitingRoom(
+            own.store, own.monitors, own.clock, maximum_halves=1000, maximum_bytes=10**9, look_every_s=0.1
+        )
+        source = MergedSource(TopicsSource(settings, own.store.position, INTERPRETER), [room], failures.append)
+
+        def work() -> None:
+            pairing_collector(own, source).run(stop)
+            source.close()
+            own.store.close()
+
+        running.append(stop)
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    try:
+        start()
+        start()
+        wait_until(lambda: outcomes(parts.store).get("received", 0) >= count // 2, 90, "half of it read")
+        running[0].set()
+        start()
+        wait_until(lambda: outcomes(parts.store).get("paired", 0) == 2 * count, 90, "all halves paired")
+    finally:
+        for stop in running:
+            stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert outcomes(parts.store) == {"received": 2 * count, "paired": 2 * count}
+    assert len(tables(url)["predictions"]) == count
+    assert outcomes(parts.store, names.COLLECTOR_EVENTS) == {"stored": count}
