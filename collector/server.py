@@ -9,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector as PrometheusCollector
 
 from collector.api import create_app
 from collector.desk import LabelDesk
@@ -58,8 +59,7 @@ def run(
         "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
     )
     store = Store(settings.database_url)
-    registry.register(StoreCounters(store, clock))
-    registry.register(LabelGauges(store, monitors, clock))
+    _show(registry, StoreCounters(store, clock), LabelGauges(store, monitors, clock))
     payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
     main = source_factory(store.position)
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
@@ -109,6 +109,11 @@ def _consume(collector: Collector, stop: threading.Event, failed: threading.Even
         if not stop.is_set():
             failed.set()
             server.should_exit = True
+
+
+def _show(registry: CollectorRegistry, *found: PrometheusCollector) -> None:
+    for each in found:
+        registry.register(each)
 
 
 def _collect_garbage_seldom() -> None:
