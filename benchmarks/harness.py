@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "load_1min": round(os.getloadavg()[0], 2),
+        "ns_per_addition": round(min(_ns_per_addition() for _ in range(7)), 1),
     }
+
+
+def _ns_per_addition() -> float:
+    """What the interpreter takes for one turn of a loop now: neighbours on the same cores make CPU time longer too."""
+    began_s, total = time.thread_time(), 0
+    for number in range(100_000):
+        total += number
+    return (time.thread_time() - began_s) / 100_000 * 1e9
 
 
 def close(benchmark: str, figures: Mapping[str, Any], against: Mapping[str, Any]) -> None:

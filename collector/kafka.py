@@ -101,8 +101,7 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
     """What was fetched of one partition, as raw records: kafka-python's own class but for the loop over records.
 
     This is the only place that leans on what kafka-python does not document: the class that ``Fetcher`` makes its
-    records with, and the buffer of a batch. Tests against a real broker hold it, and a version that lacks one of them
-    is refused when the source is made.
+    records with, and the buffer of a batch. Tests against a real broker hold it.
     """
 
     def _unpack_records(

@@ -52,7 +52,6 @@ def run(
 
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
-    _collect_garbage_seldom()
     registry = CollectorRegistry()
     metrics = CollectorMetrics(registry)
     access = access_of(
@@ -100,6 +99,7 @@ def run(
 
 
 def _consume(collector: Collector, stop: threading.Event, failed: threading.Event, server: uvicorn.Server) -> None:
+    _collect_garbage_seldom()
     try:
         collector.run(stop)
     except DriftlineError:
