@@ -56,6 +56,7 @@ from logger_sidecar.supervisor import Supervisor, bury_strangers
 from logger_sidecar.tls_settings import listening_files, upstream_files
 
 _log = logging.getLogger("driftline.sidecar")
+_COLLECT_EVERY_S = 600.0
 #: A batch is written in milliseconds; redaction of the largest ones, or a disk that hangs, may take a while.
 _RECORDER_TIMEOUT_S = 120.0
 #: What is left for the spool and its shipper at the end, even where requests took all the time.
@@ -76,8 +77,8 @@ def run(
     settings came from and are read again on SIGHUP; None: they stay as they are.
     Raises SettingsError when it cannot listen where the settings say.
     """
-    # What lives now lives to the end; what a request makes is freed by its reference count, so the collector of cycles
-    # need look only rarely.
+    # What lives now lives to the end; what a request makes is freed by its reference count. So the collector of cycles
+    # need not look by itself: it does when nothing is due, for what libraries leave.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -212,9 +213,12 @@ class Sidecar:
         return admin
 
     async def _tick(self) -> None:
-        reported = ""
+        reported, collected_s = "", time.monotonic()
         while True:
             settings = self.settings
+            if time.monotonic() - collected_s >= _COLLECT_EVERY_S:
+                gc.collect()
+                collected_s = time.monotonic()
             tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
             response_ticks = round(settings.response_timeout_s / tick_s)
             idle_ticks = round(settings.idle_timeout_s / tick_s)

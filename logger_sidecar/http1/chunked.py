@@ -8,7 +8,6 @@ r"""Finds the end of a chunked body in bytes that are forwarded as they are, and
 """
 
 import re
-from collections.abc import Callable
 from typing import Protocol
 
 from logger_sidecar.http1.head_grammar import is_trailer
@@ -20,6 +19,8 @@ _SIZE_BEGUN = re.compile(rb"(?:[0-9a-fA-F]{1,15}(?:[ \t]*(?:;[\t -~\x80-\xff]*)?
 _TRAILER_BEGUN = re.compile(rb"[\t -~\x80-\xff]*\r?")
 _END_BEGUN = re.compile(rb"\r?")
 _MAX_LINE_BYTES = 1024
+#: What comes next.
+_SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 
 
 class ChunkError(Exception):
@@ -43,17 +44,29 @@ class ChunkedScanner:
         self._left = 0
         self._line = b""
         self._trailer_bytes = 0
-        self._step: Callable[[bytes, int, Parts], int] = self._size_line
+        self._step = _SIZE
 
     def feed(self, data: bytes, position: int, parts: Parts) -> int:
         """The position just behind the body's end, or -1 when it goes on; raises ChunkError."""
         while position < len(data):
-            position = self._step(data, position, parts)
+            position = self._take(data, position, parts)
             if position < 0:  # the end is marked by its complement, which is below 0 for every position
                 return ~position
         return -1
 
-    def _size_line(self, data: bytes, position: int, parts: Parts) -> int:
+    # By a number and not by a bound method kept in an attribute: that would go round in a circle, and memory of such
+    # things hardly ever comes back here.
+    def _take(self, data: bytes, position: int, parts: Parts) -> int:
+        step = self._step
+        if step == _DATA:
+            return self._data(data, position, parts)
+        if step == _SIZE:
+            return self._size_line(data, position)
+        if step == _DATA_END:
+            return self._data_end(data, position)
+        return self._trailers(data, position)
+
+    def _size_line(self, data: bytes, position: int) -> int:
         line, position = self._take_line(data, position, _SIZE_BEGUN)
         if not line:
             return position
@@ -61,7 +74,7 @@ class ChunkedScanner:
         if found is None:
             raise ChunkError(f"{line[:40]!r} is not a chunk size")
         self._left = int(found[1], 16)
-        self._step = self._data if self._left else self._trailers
+        self._step = _DATA if self._left else _TRAILERS
         return position
 
     def _data(self, data: bytes, position: int, parts: Parts) -> int:
@@ -69,18 +82,18 @@ class ChunkedScanner:
         parts.append(data[position:end])
         self._left -= end - position
         if not self._left:
-            self._step = self._data_end
+            self._step = _DATA_END
         return end
 
-    def _data_end(self, data: bytes, position: int, parts: Parts) -> int:
+    def _data_end(self, data: bytes, position: int) -> int:
         line, position = self._take_line(data, position, _END_BEGUN)
         if line and line != b"\r\n":
             raise ChunkError(f"{line[:40]!r} stands where a chunk should end")
         if line:
-            self._step = self._size_line
+            self._step = _SIZE
         return position
 
-    def _trailers(self, data: bytes, position: int, parts: Parts) -> int:
+    def _trailers(self, data: bytes, position: int) -> int:
         line, position = self._take_line(data, position, _TRAILER_BEGUN)
         self._trailer_bytes += len(line)
         if self._trailer_bytes > self._limit_bytes:

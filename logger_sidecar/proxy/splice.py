@@ -101,3 +101,5 @@ class Splice:
         self._open -= 1
         if not self._open:
             self._parts.closed(self)
+            # All these refer to each other, and memory that goes round in a circle hardly ever comes back here.
+            del self._client.other, self._upstream.other, self._client, self._upstream

@@ -24,6 +24,8 @@ from logger_sidecar.proxy.upstream import Caller, UpstreamConnection
 from logger_sidecar.recording.meters import Meters
 
 _T = TypeVar("_T")
+#: Who waits for the answer on a connection, and the exchange that it belongs to.
+_Serving = tuple[Caller, Exchange] | None
 _BUCKETS_S = names.SIDECAR_OVERHEAD.buckets_s
 _CHOSEN = 16
 _SLOW_S = 0.25
@@ -92,17 +94,20 @@ class Stopwatch(asyncio.Protocol):
 
 
 class AnswerStopwatch(Stopwatch):
-    """One in front of a connection to the model server; also sees whose answer the piece belonged to."""
+    """One in front of a connection to the model server; ``served`` is told whose answer the piece belonged to."""
 
-    def __init__(self, connection: UpstreamConnection, took: Callable[[float], None]) -> None:
+    def __init__(
+        self, connection: UpstreamConnection, took: Callable[[float], None], served: Callable[[_Serving], None]
+    ) -> None:
         super().__init__(connection, took)
         self._upstream = connection
-        self.serving: tuple[Caller, Exchange] | None = None
+        self._served = served
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
-        self.serving = self._upstream.serving
+        serving = self._upstream.serving
         super().data_received(data)
+        self._served(serving)
 
 
 class Stopwatches:
@@ -140,9 +145,10 @@ class Stopwatches:
     def watch_answer(self, upstream: UpstreamConnection) -> None:
         """Measure the next piece that comes from the model server, and the request that it ends."""
 
-        def took(seconds: float) -> None:
-            self._overhead.add("out", seconds)
-            client, exchange = watch.serving or (None, None)
+        # Nothing here may refer to the stopwatch: of one that goes round in a circle the memory never comes back, since
+        # the sidecar hardly ever looks for circles.
+        def served(serving: _Serving) -> None:
+            client, exchange = serving or (None, None)
             if exchange is None or not isinstance(client, ClientConnection):
                 return
             if client.is_idle:
@@ -150,8 +156,7 @@ class Stopwatches:
             elif not upstream.transport.is_closing():
                 self.watch_answer(upstream)  # there is more of this answer to come
 
-        watch = AnswerStopwatch(upstream, took)
-        self._watch(upstream, watch)
+        self._watch(upstream, AnswerStopwatch(upstream, lambda seconds: self._overhead.add("out", seconds), served))
 
     def _watch(self, connection: ClientConnection | UpstreamConnection, watch: Stopwatch) -> None:
         transport = connection.transport
