@@ -25,6 +25,9 @@ from driftline.records import Record
 Start = Callable[[str], int | None]
 _PREFIX = "kafka"
 _APPEND_TIMEOUT_S = 10.0
+_SHORTEST_POLL_S = 0.03
+#: Between two polls by a caller that does not wait, while nothing comes.
+_IDLE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class TopicsSource:
     def __init__(self, settings: TopicsSettings, start: Start, interpreter: Interpreter) -> None:
         self._settings = settings
         self._interpreter = interpreter
+        self._next_poll = 0.0
         try:
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(settings.bootstrap),
@@ -75,10 +79,16 @@ class TopicsSource:
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """Up to ``max_records`` records; raises UnavailableError when the broker is away."""
+        # The client joins its group and fetches only while it waits, so a caller that never waits makes no progress.
+        if timeout_s < _SHORTEST_POLL_S:
+            if time.monotonic() < self._next_poll:
+                return []
+            timeout_s = _SHORTEST_POLL_S
         try:
-            found = self._consumer.poll(timeout_ms=max(0, round(timeout_s * 1000)), max_records=max_records)
+            found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
+        self._next_poll = time.monotonic() + (0.0 if found else _IDLE_S)
         return [self._record(message) for messages in found.values() for message in messages]
 
     def acknowledge(self, partition: str, next_offset: int) -> None:

@@ -9,11 +9,13 @@ import random
 import struct
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.store import Store
@@ -132,8 +134,9 @@ def sent_as_feedback(number: int) -> tuple[str, dict[str, str], bytes]:
 class Installation:
     """A collector that can be killed and started again."""
 
-    def __init__(self, directory: Path, *settings: str) -> None:
+    def __init__(self, directory: Path, *settings: str, **environ: str) -> None:
         self.directory = directory
+        self._environ = {f"DRIFTLINE_COLLECTOR_{name.upper()}": value for name, value in environ.items()}
         self.port = free_ports(1)[0]
         self.database = f"sqlite:///{directory}/store.db"
         (directory / "monitors").mkdir()
@@ -145,7 +148,7 @@ class Installation:
         places = ["--monitors", str(self.directory / "monitors"), "--data-dir", str(self.directory / "data")]
         places += ["--spool-dir", str(self.directory / "spool"), "--database-url", self.database]
         command = [sys.executable, "-m", "driftline", "collector", *places, "--port", str(self.port), *self._settings]
-        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environ = {**os.environ, **self._environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self._process = PartProcess(command, self.directory / "log", environ=environ)
         self._process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/readyz"), 60)
 
@@ -253,4 +256,35 @@ def test_files_and_events_come_into_one_store(tmp_path: Path) -> None:
         wait_until(lambda: installation.halves().get("paired", 0) == 30, 60, "all halves paired")
     finally:
         installation.stop()
+    assert len(installation.rows()) == 15
+
+
+@pytest.mark.real
+def test_with_kafka_the_inbox_is_a_topic_and_topics_of_others_are_read_beside_it(kafka: str, tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex[:8]
+    topics = {f"kafka_topic_{name}": f"{name}-{mark}" for name in ("inference", "labels", "inbox")}
+    groups = {"kafka_group": f"main-{mark}", "topics_group": f"others-{mark}", "topics": f"seldon-{mark}=seldon-v1"}
+    installation = Installation(tmp_path, "--source", "kafka", "--bootstrap", kafka, **topics, **groups)
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    try:
+        for number in range(5):
+            for kind in ("response", "request"):
+                body = v2_json(number)[kind == "response"]
+                fields = {"type": f"io.seldon.serving.inference.{kind}", "requestid": f"puid-{number}"}
+                fields |= {
+                    "inferenceservicename": "flights",
+                    "namespace": "default",
+                    "content-type": "application/json",
+                }
+                headers = [(name, value.encode()) for name, value in fields.items()]
+                producer.send(f"seldon-{mark}", value=body, headers=headers)
+        producer.flush()
+        installation.start()
+        for number in range(10):
+            for kind in ("request", "response"):
+                assert installation.send(*sent_by_kserve(number, kind=kind))
+        wait_until(lambda: installation.halves().get("paired", 0) == 30, 120, "all halves paired")
+    finally:
+        installation.stop()
+        producer.close()
     assert len(installation.rows()) == 15
