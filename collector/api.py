@@ -18,6 +18,7 @@ from collector.problems import add_problem_handlers
 from collector.replay import Replayer
 from collector.settings import CollectorSettings
 from collector.store import Store
+from collector.tracing import Tracing
 from collector.uploads import UploadDesk
 from driftline import __version__
 from driftline.access import Access
@@ -49,6 +50,7 @@ def create_app(
     replayer: Replayer,
     access: Access | None = None,
     answered: Callable[[str, int], None] = lambda _path, _status: None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The application; see the module's docstring.
 
@@ -66,5 +68,5 @@ def create_app(
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
     add_dead_letter_routes(app, store, replayer, settings)
     add_operations(app, store, registry, health)
-    guard_app(app, access, settings.open_paths, time.time, answered)
+    guard_app(app, access, settings.open_paths, time.time, answered, tracing)
     return app

@@ -10,6 +10,7 @@ from collector.ports import WindowStatistics
 from collector.service import DESK
 from collector.states import StateBook, StateCache
 from collector.store import Store
+from collector.tracing import NoTracing, Tracing
 from collector.transaction import Transaction
 from driftline.clock import Clock
 from driftline.events import Label
@@ -52,7 +53,9 @@ class LabelDesk:
         monitors: Mapping[str, Monitor],
         clock: Clock,
         metrics: CollectorMetrics,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or NoTracing()
         self._store = store
         self._book = LabelBook(statistics, monitors)
         self._clock = clock
@@ -77,7 +80,8 @@ class LabelDesk:
         for _ in range(unreadable):
             effects.count(UNKNOWN, UNKNOWN, INVALID)
         states = StateBook(StateCache(1))
-        with self._store.transaction() as transaction:
+        counted = {"labels": len(labels) + unreadable}
+        with self._tracing.span("labels", counted), self._store.transaction() as transaction:
             transaction.lock_partition(DESK)
             refused = self._book.apply(transaction, states, DESK, usable, effects)
             transaction.save_window_states(states.changed())

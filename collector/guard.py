@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.problems import Problem, described, refusal
+from collector.tracing import NoTracing, Tracing
 from driftline.access import ADMIN, EVERYBODY, OPEN, Access, AccessError, Grant
 from driftline.clock import Clock
 
@@ -61,7 +62,9 @@ class Guard:
         open_paths: frozenset[str],
         now_s: Clock,
         answered: Callable[[str, int], None],
+        tracing: Tracing,
     ) -> None:
+        self._tracing = tracing
         self._app = app
         self._access = access
         self._open_paths = open_paths
@@ -74,15 +77,21 @@ class Guard:
             await self._app(scope, receive, send)
             return
         path, needed = self._endpoint(scope)
+        name = f"{scope['method']} {path}"  # never what stands in its place, which may be anybody's id
+        with self._tracing.span(name, parent=_header(scope, b"traceparent")) as span:
 
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._answered(path, message["status"])
-            await send(message)
+            async def told(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self._answered(path, message["status"])
+                    span.note("status", message["status"])
+                await send(message)
 
+            await self._let_in(needed, scope, receive, told)
+
+    async def _let_in(self, needed: str, scope: Scope, receive: Receive, told: Send) -> None:
         if needed != OPEN:
             try:
-                grant = self._access.grant(_authorization(scope), self._now_s())
+                grant = self._access.grant(_header(scope, b"authorization"), self._now_s())
                 grant.require(needed)
             except AccessError as error:
                 await refusal(error)(scope, receive, told)
@@ -115,11 +124,14 @@ def guard_app(
     open_paths: Iterable[str],
     now_s: Clock,
     answered: Callable[[str, int], None] = _nobody,
+    tracing: Tracing | None = None,
 ) -> None:
     """Put the guard before ``app``, and what it asks for into the description of the API."""
     pages = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     opened = frozenset({*open_paths, *(page for page in pages if page)})
-    app.add_middleware(Guard, access=access, open_paths=opened, now_s=now_s, answered=answered)
+    app.add_middleware(
+        Guard, access=access, open_paths=opened, now_s=now_s, answered=answered, tracing=tracing or NoTracing()
+    )
     app.openapi = _describer(app, opened)  # type: ignore[method-assign]
 
 
@@ -164,8 +176,8 @@ def _demand(operation: dict[str, Any], scope: str) -> None:
     answers.setdefault("403", _FORBIDDEN)
 
 
-def _authorization(scope: Scope) -> str | None:
+def _header(scope: Scope, wanted: bytes) -> str | None:
     for name, value in scope["headers"]:
-        if name == b"authorization":
+        if name == wanted:
             return bytes(value).decode("latin-1")
     return None

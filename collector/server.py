@@ -4,8 +4,9 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -24,6 +25,7 @@ from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
 from collector.store import Store
 from collector.tokens import access_of
+from collector.tracing import NO_TRACING, Tracing
 from collector.uploads import UploadDesk, UploadWorker
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
@@ -45,11 +47,11 @@ def run(
     statistics: WindowStatistics,
     monitors: Mapping[str, Monitor],
     embedded: EmbeddedInbox | None = None,
+    tracing: Tracing = NO_TRACING,
 ) -> int:
     """Work until SIGTERM or SIGINT, then finish the batch in hand; returns the exit status.
-
     ``embedded``: where events over HTTP are kept when Kafka does not keep them; None: they are not taken then.
-
+    ``tracing``: where spans go.
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
     registry = CollectorRegistry()
@@ -64,38 +66,62 @@ def run(
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
     source = sources.source
     collector = Collector(
-        source, store, decoder, statistics, monitors, clock, settings, payloads, metrics, sources.joiner
+        source, store, decoder, statistics, monitors, clock, settings, payloads, metrics, sources.joiner, tracing
     )
-    stop = threading.Event()
-    failed = threading.Event()
+    stop, failed = threading.Event(), threading.Event()
     config = uvicorn.Config("", host=settings.host, port=settings.port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
-    desk = LabelDesk(store, statistics, monitors, clock, metrics)
+    desk = LabelDesk(store, statistics, monitors, clock, metrics, tracing)
     health = Health(collector.activity, thread, settings.stuck_after_s)
     registry.register(ConsumerFigures(collector.activity, health.report, clock))
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)
-    worker = UploadWorker(store, desk, uploads, clock)
+    worker = UploadWorker(store, desk, uploads, clock, tracing=tracing)
     replayer = Replayer(store, decoder, statistics, monitors, clock, settings, payloads)
     app = create_app(
-        desk, store, monitors, clock, registry, health, settings, uploads, replayer, access, metrics.api_request
+        desk,
+        store,
+        monitors,
+        clock,
+        registry,
+        health,
+        settings,
+        uploads,
+        replayer,
+        access,
+        metrics.api_request,
+        tracing,
     )
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app
+    _serve(server, thread, stop, worker, (sources.closing, source, store, tracing))
+    return 1 if failed.is_set() else 0
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def _serve(
+    server: uvicorn.Server,
+    consumer: threading.Thread,
+    stop: threading.Event,
+    worker: UploadWorker,
+    closing: Sequence[_Closable],
+) -> None:
+    """Answer until SIGTERM or SIGINT; then let both threads finish what they have in hand."""
     _let_uvicorn_see_signals()
-    thread.start()
+    consumer.start()
     worker.start()
     try:
         server.run()  # returns after SIGTERM or SIGINT
     finally:
         stop.set()
-        thread.join(_STOP_TIMEOUT_S)
+        consumer.join(_STOP_TIMEOUT_S)
         worker.close(_STOP_TIMEOUT_S)
-        sources.closing.close()
-        source.close()
-        store.close()
-    return 1 if failed.is_set() else 0
+        for each in closing:
+            each.close()
 
 
 def _consume(collector: Collector, stop: threading.Event, failed: threading.Event, server: uvicorn.Server) -> None:

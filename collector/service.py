@@ -21,6 +21,7 @@ from collector.ports import BatchDecoder, BatchPart, HalfJoiner, RecordSource, W
 from collector.settings import CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.store import Store
+from collector.tracing import NoTracing, Tracing
 from collector.transaction import PositionMove
 from driftline.clock import Clock
 from driftline.errors import PermanentError, TransientError
@@ -53,7 +54,9 @@ class Collector:
         payloads: PayloadWriter | None,
         metrics: CollectorMetrics,
         joiner: HalfJoiner | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or NoTracing()
         self._source = source
         self._joiner = joiner
         self._store = store
@@ -95,13 +98,14 @@ class Collector:
         self._sweep_when_due()
         self.activity.begin("read")
         self._report_lag()
+        started_ns = time.time_ns()
         if not self._waiting:
             self._waiting = self._poll()
         handled = len(self._waiting)
         if handled:
             self.activity.waiting = handled
             self.activity.begin("commit")
-            self._commit(self._waiting)
+            self._commit_traced(started_ns)
             self._waiting = []
         self.activity.turned(handled)
         return handled
@@ -141,6 +145,13 @@ class Collector:
         return records
 
     # --- committing ---------------------------------------------------------------------------------------------
+    def _commit_traced(self, started_ns: int) -> None:
+        read_ns = time.time_ns()
+        links = _traceparents(self._waiting, self._tracing.maximum_links)
+        with self._tracing.span("batch", {"records": len(self._waiting)}, links, start_ns=started_ns):
+            self._tracing.past("read", started_ns, read_ns)
+            self._commit(self._waiting)
+
     def _commit(self, records: Sequence[Record]) -> None:
         """Commit records, halving a batch whose values the store refuses until the culprit is alone."""
         try:
@@ -162,11 +173,13 @@ class Collector:
         fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
         if fresh:
             started = time.monotonic()
-            whole, parts = self._join(fresh)
-            intake = self._read(whole) if refused is None else self._refuse(whole, refused)
+            with self._tracing.span("decode"):
+                whole, parts = self._join(fresh)
+                intake = self._read(whole) if refused is None else self._refuse(whole, refused)
             states = StateBook(self._cache)
             batch = Batch(moves, intake, states, self._clock(), self._monitors, parts)
-            effects = self._writer.write(batch)
+            with self._tracing.span("commit"):
+                effects = self._writer.write(batch)
             states.committed()
             self._metrics.committed(time.monotonic() - started)
             self._metrics.label_delays(effects.delays_s)
@@ -240,6 +253,18 @@ class Collector:
         if lag is not None and time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + 1.0
             self.activity.lag(lag())
+
+
+def _traceparents(records: Sequence[Record], maximum: int) -> list[str]:
+    """The first different ones, of the requests that the records are of."""
+    found: dict[str, None] = {}
+    for record in records if maximum else ():
+        traceparent = getattr(record.content, "traceparent", None)
+        if traceparent:
+            found[traceparent] = None
+            if len(found) >= maximum:
+                break
+    return list(found)
 
 
 def _newest(records: Sequence[Record]) -> dict[str, float]:

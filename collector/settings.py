@@ -46,6 +46,8 @@ class CollectorSettings:
     ``tokens``: the content of such a file. ``open_paths``: endpoints that need no token.
     ``upload_dir``: where uploaded files of labels lie until they are joined; it must outlive a restart.
     ``maximum_upload_bytes``, ``maximum_waiting_uploads``: bounds of one such file, and of how many wait.
+    ``otlp_endpoint``: where spans of the collector's own work go, such as ``http://host:4318/v1/traces``; none without.
+    ``traced_links``: to so many of its events' requests the span of a batch is linked at most.
     ``stuck_after_s``: a batch that cannot be committed for this long makes ``/healthz`` fail.
     ``receive_events``: take CloudEvents over HTTP. They are kept in an inbox before the sender is told so: in
     ``kafka_topic_inbox`` when ``source`` is ``kafka``, else in ``inbox_dir`` (beside the spool when empty), which holds
@@ -84,6 +86,8 @@ class CollectorSettings:
     upload_dir: Path = Path("uploads")
     maximum_upload_bytes: int = 1024 * 1024 * 1024
     maximum_waiting_uploads: int = 20
+    otlp_endpoint: str = ""
+    traced_links: int = 32
     stuck_after_s: float = 60.0
     sweep_interval_s: float = 30.0
     bootstrap: tuple[str, ...] = ("127.0.0.1:9092",)

@@ -30,6 +30,7 @@ from collector.store_uploads import (
     waiting_upload_count,
     waiting_uploads,
 )
+from collector.tracing import NoTracing, Tracing
 from collector.transaction import Transaction
 from driftline.access import Grant
 from driftline.clock import Clock
@@ -129,8 +130,16 @@ class UploadWorker:
     """Joins waiting files, one after the other, in a thread of its own."""
 
     def __init__(
-        self, store: Store, labels: LabelDesk, uploads: UploadDesk, clock: Clock, *, batch_rows: int = _BATCH_ROWS
+        self,
+        store: Store,
+        labels: LabelDesk,
+        uploads: UploadDesk,
+        clock: Clock,
+        *,
+        batch_rows: int = _BATCH_ROWS,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or NoTracing()
         self._store = store
         self._labels = labels
         self._uploads = uploads
@@ -173,7 +182,8 @@ class UploadWorker:
         for upload in self._store.read(waiting_uploads):
             path = self._uploads.path(upload.id)
             if path.exists():
-                self._join(upload, path, stop)
+                with self._tracing.span("upload", {"bytes": upload.size_bytes}):
+                    self._join(upload, path, stop)
                 return True
         return False
 

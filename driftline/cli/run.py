@@ -16,11 +16,13 @@ import typer
 
 from driftline import settings
 from driftline.cli import wiring
+from driftline.errors import SettingsError
 
 if TYPE_CHECKING:
     from collector.server import SourceFactory
     from collector.settings import CollectorSettings
     from collector.sources.assembling import EmbeddedInbox
+    from collector.tracing import Tracing
     from driftline.records import Content
 
     Start = Callable[[str], int | None]
@@ -153,7 +155,18 @@ def collector(
     files = wiring.load_monitor_files(monitors)
     statistics = StatisticsEngine(wiring.load_references(files, data_dir / "references"))
     by_name, embedded = wiring.monitors_of(files), _embedded_inbox(chosen)
-    sys.exit(run(chosen, wiring.clock(), _source_factory(chosen), decode_many, statistics, by_name, embedded))
+    sys.exit(
+        run(
+            chosen,
+            wiring.clock(),
+            _source_factory(chosen),
+            decode_many,
+            statistics,
+            by_name,
+            embedded,
+            _tracing(chosen),
+        )
+    )
 
 
 def detectors(
@@ -228,6 +241,19 @@ def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
     from logger_sidecar.spool.source import SpoolSource
 
     return partial(SpoolSource, chosen.spool_dir, SPOOL_READER)
+
+
+def _tracing(chosen: "CollectorSettings") -> "Tracing":
+    """The SDK is an extra, and 10 MB of the process: loaded only where spans are asked for."""
+    from collector.tracing import NO_TRACING
+
+    if not chosen.otlp_endpoint:
+        return NO_TRACING
+    try:
+        from collector.otel import to_endpoint
+    except ImportError as error:
+        raise SettingsError("collector", ["otlp_endpoint needs the extra: pip install 'driftline[tracing]'"]) from error
+    return to_endpoint(chosen.otlp_endpoint, chosen.traced_links)
 
 
 def _embedded_inbox(chosen: "CollectorSettings") -> "EmbeddedInbox | None":
