@@ -84,7 +84,7 @@ test: setup setup-extras check examples  ## everything, with the real parts that
 fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; half an hour
 	$(BIN)/python -m tests.serving.fuzz --payloads 1000000 --seed 1 --processes 2
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[fuzz]'
-	$(BIN)/python -m tests.serving.fuzz --atheris 100000
+	$(BIN)/python -m tests.serving.fuzz_atheris 100000
 
 clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
 	$(BIN)/python -m tests.clients.environments
