@@ -59,9 +59,9 @@ def test_words_are_never_more_than_tokens_nor_tokens_more_than_characters(text: 
 
 def test_the_language_of_a_text_is_told() -> None:
     said = [
-        "Where is my order, please?",
-        "Wo bleibt meine Bestellung?",
-        "Où est ma commande, s'il vous plaît ?",
+        "The delivery has not arrived yet and I would like to know when it will come.",
+        "Die Lieferung ist noch nicht angekommen und ich möchte wissen, wann sie kommt.",
+        "La livraison n'est pas encore arrivée et je voudrais savoir quand elle viendra.",
         "12",
         None,
     ]
