@@ -7,17 +7,21 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from collector.api_coverage import add_coverage_routes
+from collector.api_data import add_data_routes
 from collector.api_deadletters import add_dead_letter_routes
 from collector.api_feedback import add_feedback_routes
 from collector.api_labels import add_label_routes
 from collector.api_operations import HealthProbe, add_operations
 from collector.api_uploads import add_upload_routes
 from collector.desk import LabelDesk
+from collector.erasure import Eraser
 from collector.guard import guard_app
+from collector.payloads import PayloadWriter
 from collector.problems import add_problem_handlers
 from collector.replay import Replayer
 from collector.settings import CollectorSettings
 from collector.store import Store
+from collector.subjects import SubjectHasher
 from collector.tracing import Tracing
 from collector.uploads import UploadDesk
 from driftline import __version__
@@ -51,6 +55,7 @@ def create_app(
     access: Access | None = None,
     answered: Callable[[str, int], None] = lambda _path, _status: None,
     tracing: Tracing | None = None,
+    payloads: PayloadWriter | None = None,
 ) -> FastAPI:
     """The application; see the module's docstring.
 
@@ -67,6 +72,8 @@ def create_app(
     add_coverage_routes(app, store, monitors, clock)
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
     add_dead_letter_routes(app, store, replayer, settings)
+    files = None if payloads is None else payloads.files
+    add_data_routes(app, Eraser(store, SubjectHasher(settings.subject_secret), clock, files))
     add_operations(app, store, registry, health)
     guard_app(app, access, settings.open_paths, time.time, answered, tracing)
     return app

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from collector.store import Store
 from collector.store_counts import ROWS, WindowCounts, add_window_counts
 from collector.store_keys import KeyedPrediction, save_keys
 from collector.store_labels import LabelKey, any_pending
+from collector.subjects import SubjectHasher
 from collector.transaction import PayloadFile, PositionMove, Span, StateKey, TotalKey, Transaction, total
 from collector.windows import new_segment_values
 from driftline import names
@@ -71,7 +72,9 @@ class BatchWriter:
         payloads: PayloadWriter | None,
         *,
         keep_columns: bool,
+        subjects: SubjectHasher,
     ) -> None:
+        self._subjects = subjects
         self._store = store
         self._statistics = statistics
         self._labels = labels
@@ -136,6 +139,12 @@ class BatchWriter:
         if layout is not None:
             self._store.keep_layout(layout)
         predictions = prediction_columns(rows, scores, layout)
+        if monitor.subject is not None:
+            subjects = [
+                self._subjects.subjects(monitor, arrival.event, events.rows_of(place))
+                for place, arrival in enumerate(events.arrivals)
+            ]
+            predictions = replace(predictions, subject=[subject for each in subjects for subject in each])
         writes.predictions.append(predictions)
         writes.batches.append(rows)
         if monitor.labels.key is not None:

@@ -36,6 +36,7 @@ _BUSY_TIMEOUT_MS = 15_000
 _LONGEST_KEY = 512
 #: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
 _LIMIT_EXCEEDED = "54"
+_NO_TABLE = "42P01"
 
 
 def connect(url: str) -> Engine:
@@ -84,10 +85,12 @@ def translated_errors() -> Iterator[None]:
     except IntegrityError as error:
         raise TransientError(f"another writer stored the same first: {_sentence(error)}") from error
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        if str(getattr(getattr(error, "orig", None), "sqlstate", None)).startswith(_LIMIT_EXCEEDED):
+        if _sqlstate(error).startswith(_LIMIT_EXCEEDED):
             raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
         raise UnavailableError("database", _sentence(error)) from error
     except DBAPIError as error:
+        if _sqlstate(error) == _NO_TABLE:  # the database is migrated, so that it can only be a day that was dropped
+            raise TransientError(f"a day was dropped meanwhile: {_sentence(error)}") from error
         if error.connection_invalidated:
             raise UnavailableError("database", _sentence(error)) from error
         raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
@@ -155,6 +158,10 @@ def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None))
 
 
 def _sentence(error: Exception) -> str:

@@ -60,11 +60,10 @@ def create_days(connection: Connection, days: Iterable[int]) -> None:
                 connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {span}"))
 
 
-def existing_days(connection: Connection) -> list[int]:
-    """The days that have partitions, oldest first; none on SQLite."""
+def existing_days(connection: Connection, table: str = schema.DAILY[0]) -> list[int]:
+    """The days that a table has partitions of, oldest first; none on SQLite."""
     if connection.dialect.name == "sqlite":
         return []
-    table = schema.DAILY[0]
     found = connection.execute(
         text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:table)"), {"table": table}
     )

@@ -10,7 +10,8 @@ class PredictionColumns:
     """Rows of one batch, in the order of the stream; every field has one value per row and is a column of the table.
 
     ``segments``: a JSON list of the segments besides "all rows". ``columns``: the packed input columns
-    (``collector.row_columns``), None where they are not kept.
+    (``collector.row_columns``), None where they are not kept. ``subject``: whom each row is about
+    (``collector.subjects``); empty where the monitor does not say.
     """
 
     event_id: Sequence[str]
@@ -27,6 +28,7 @@ class PredictionColumns:
     valid: Sequence[int]
     traceparent: Sequence[str | None]
     columns: Sequence[bytes | None]
+    subject: Sequence[str | None] = ()
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -37,4 +39,4 @@ class PredictionColumns:
 
 
 #: The columns of a prediction row as the collector makes it.
-PREDICTION_COLUMNS = tuple(field.name for field in fields(PredictionColumns))
+PREDICTION_COLUMNS = tuple(field.name for field in fields(PredictionColumns) if field.name != "subject")

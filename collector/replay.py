@@ -20,6 +20,7 @@ from collector.settings import CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.store import Store
 from collector.store_letters import Attempt, LetterFilter, StoredLetter, find_letters, keep_attempts, still_open
+from collector.subjects import SubjectHasher
 from collector.transaction import DeadLetter, PositionMove, TotalKey, Transaction, total
 from driftline import names
 from driftline.clock import Clock
@@ -255,7 +256,8 @@ class Replayer:
     def _writer(self) -> BatchWriter:
         book = LabelBook(self._statistics, self._monitors)
         keep = self._settings.store_columns
-        return BatchWriter(self._store, self._statistics, book, self._payloads, keep_columns=keep)
+        subjects = SubjectHasher(self._settings.subject_secret)
+        return BatchWriter(self._store, self._statistics, book, self._payloads, keep_columns=keep, subjects=subjects)
 
 
 def _event_key(content: InferenceEvent | Label) -> EventKey | None:

@@ -389,3 +389,18 @@ label_uploads = Table(
     Column("error", Text),
     Index("ix_label_uploads_received", "received_at_s"),
 )
+
+#: Who had what erased. Can only grow: triggers refuse everything else.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("at_s", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("selector", Text, nullable=False),  # request_id or subject
+    Column("digest", Text, nullable=False),  # of what was selected, never itself
+    Column("removed", Text, nullable=False),  # JSON object of counts by kind
+)

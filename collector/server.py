@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector as PrometheusCollector
 from collector.api import create_app
 from collector.desk import LabelDesk
 from collector.health import Health
+from collector.keeping import Keeper
 from collector.label_metrics import LabelGauges
 from collector.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
 from collector.payloads import PayloadWriter
@@ -61,7 +62,7 @@ def run(
     )
     store = Store(settings.database_url)
     _show(registry, StoreCounters(store, clock), LabelGauges(store, monitors, clock))
-    payloads = None if settings.payload_dir is None else PayloadWriter(settings.payload_dir)
+    payloads = None if settings.payloads is None else PayloadWriter(settings.payloads)
     main = source_factory(store.position)
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
     source = sources.source
@@ -91,11 +92,13 @@ def run(
         access,
         metrics.api_request,
         tracing,
+        payloads,
     )
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app
-    _serve(server, thread, stop, worker, (sources.closing, source, store, tracing))
+    keeper = Keeper(store, monitors, payloads, clock, settings.keep_interval_s, stop).thread()
+    _serve(server, (thread, keeper), stop, worker, (sources.closing, source, store, tracing))
     return 1 if failed.is_set() else 0
 
 
@@ -105,20 +108,22 @@ class _Closable(Protocol):
 
 def _serve(
     server: uvicorn.Server,
-    consumer: threading.Thread,
+    threads: Sequence[threading.Thread],
     stop: threading.Event,
     worker: UploadWorker,
     closing: Sequence[_Closable],
 ) -> None:
-    """Answer until SIGTERM or SIGINT; then let both threads finish what they have in hand."""
+    """Answer until SIGTERM or SIGINT; then let all threads finish what they have in hand."""
     _let_uvicorn_see_signals()
-    consumer.start()
+    for thread in threads:
+        thread.start()
     worker.start()
     try:
         server.run()  # returns after SIGTERM or SIGINT
     finally:
         stop.set()
-        consumer.join(_STOP_TIMEOUT_S)
+        for thread in threads:
+            thread.join(_STOP_TIMEOUT_S)
         worker.close(_STOP_TIMEOUT_S)
         for each in closing:
             each.close()

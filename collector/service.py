@@ -21,6 +21,7 @@ from collector.ports import BatchDecoder, BatchPart, HalfJoiner, RecordSource, W
 from collector.settings import CollectorSettings
 from collector.states import StateBook, StateCache
 from collector.store import Store
+from collector.subjects import SubjectHasher
 from collector.tracing import NoTracing, Tracing
 from collector.transaction import PositionMove
 from driftline.clock import Clock
@@ -68,7 +69,14 @@ class Collector:
         self._decoder = decoder
         self._labels = LabelBook(statistics, monitors)
         self._cache = StateCache(settings.open_states)
-        self._writer = BatchWriter(store, statistics, self._labels, payloads, keep_columns=settings.store_columns)
+        self._writer = BatchWriter(
+            store,
+            statistics,
+            self._labels,
+            payloads,
+            keep_columns=settings.store_columns,
+            subjects=SubjectHasher(settings.subject_secret),
+        )
         self._reader: Reader | None = None
         self._positions: dict[str, int | None] = {}
         self._waiting: list[Record] = []

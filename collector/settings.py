@@ -31,6 +31,10 @@ class CollectorSettings:
 
     ``database_url``: ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     ``payload_dir``: where Parquet payload rows go; none are written without it.
+    ``payload_url``: an object store for them in its place, ``s3://BUCKET/FOLDER?region=...`` or ``gs://BUCKET/FOLDER``.
+    ``subject_secret``: with it the subjects of rows are hashed; the same in every collector, and never changed, because
+    rows stored under another one are not found any more.
+    ``keep_interval_s``: how often what is past its retention is removed, and payload files are rolled.
     ``spool_dir``: the sidecar's spool, read when ``source`` is ``spool``.
     ``host``, ``port``: where labels are taken and metrics shown; port 0 takes a free one.
     ``minimum_batch_records``, ``maximum_batch_records``, ``maximum_batch_bytes``: bounds of one transaction; a batch
@@ -64,6 +68,9 @@ class CollectorSettings:
 
     database_url: str = "sqlite:///driftline.db"
     payload_dir: Path | None = None
+    payload_url: str = ""
+    subject_secret: str = ""
+    keep_interval_s: float = 300.0
     source: Literal["spool", "kafka", "files", "none"] = "spool"
     spool_dir: Path = Path("spool")
     host: str = "127.0.0.1"
@@ -114,6 +121,11 @@ class CollectorSettings:
         return self.inbox_dir or self.spool_dir.parent / "inbox"
 
     @property
+    def payloads(self) -> Path | str | None:
+        """Where payload rows go."""
+        return self.payload_url or self.payload_dir
+
+    @property
     def kafka(self) -> KafkaSettings:
         """What the Kafka source needs of these."""
         topics = (self.kafka_topic_inference, self.kafka_topic_labels)
@@ -137,6 +149,7 @@ class CollectorSettings:
                 "maximum_waiting_uploads",
                 "stuck_after_s",
                 "sweep_interval_s",
+                "keep_interval_s",
                 "inbox_maximum_bytes",
                 "maximum_event_bytes",
                 "maximum_waiting_halves",
@@ -155,6 +168,8 @@ class CollectorSettings:
                 faults.append(f"topics names '{topic}'; write NAME or NAME=KIND with one of {', '.join(TOPIC_KINDS)}")
         if self.source == "files" and not self.files_from:
             faults.append("source is 'files', and 'files_from' does not say where they are")
+        if self.payload_dir is not None and self.payload_url:
+            faults.append(f"'payload_dir' {self.payload_dir} and 'payload_url' {self.payload_url}: give one of them")
         if not 0 <= self.port < 65536:
             faults.append(f"'port' is {self.port}, which is not a port")
         return faults

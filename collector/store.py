@@ -56,6 +56,11 @@ class Store:
         self._stream_ids: dict[StreamKey, int] = {}
         self._layouts: set[int] = set()
 
+    @property
+    def engine(self) -> Engine:
+        """The database, for parts of the collector that write on their own (retention, erasure)."""
+        return self._engine
+
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
@@ -171,10 +176,12 @@ class Store:
         """One dead letter by its place."""
         return store_reads.dead_letter(self._engine, partition, offset)
 
-    def payload_files(self) -> Sequence[PayloadFile]:
-        """Every registered file of payload rows, oldest first."""
+    def payload_files(self, namespace: str | None = None, model: str | None = None) -> Sequence[PayloadFile]:
+        """Every registered file of payload rows, of one model where that is given, oldest first."""
         table = schema.payload_files
         statement = select(table).order_by(table.c.first_event_s, table.c.path)
+        if model is not None:
+            statement = statement.where(table.c.namespace == namespace, table.c.model == model)
         with reading(self._engine) as connection:
             return [PayloadFile(*row) for row in connection.execute(statement)]
 

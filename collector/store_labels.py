@@ -117,12 +117,15 @@ def rows_to_label(transaction: Transaction, keys: Sequence[LabelKey]) -> dict[La
     wanted = _Wanted(keys)
     streams = {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
     found: dict[LabelKey, LabelledRow] = {}
+    newest: dict[LabelKey, tuple[float, str]] = {}
     for rows in _rows_by_request(transaction.connection, wanted):
         for request_key, *values in map(list, rows):
             stream = streams[values[2]]
             key = LabelKey(stream.namespace, stream.model, wanted.request_ids[request_key], values[1])
-            newest = found.get(key)
-            if key in wanted.keys and (newest is None or (newest.time_s, newest.event_key) < (values[3], values[0])):
+            event_id = values.pop()
+            age = (values[3], event_id or values[0])  # of events at one time, the one whose id comes last
+            if key in wanted.keys and (key not in newest or newest[key] < age):
+                newest[key] = age
                 found[key] = _labelled_row(stream, values)
         wanted.drop(found)
     return found
@@ -280,7 +283,12 @@ def _rows_by_request(connection: Connection, wanted: _Wanted) -> Iterator[Iterab
     if connection.dialect.name == "sqlite":
         rows, label = schema.predictions.c, schema.labels.c
         statement = (
-            select(rows.request_key, *(rows[name] for name in _PREDICTION), *(label[name] for name in _LABEL))
+            select(
+                rows.request_key,
+                *(rows[name] for name in _PREDICTION),
+                *(label[name] for name in _LABEL),
+                rows.event_id,
+            )
             .outerjoin_from(schema.predictions, schema.labels, newest_label())
             .where(is_any_of(connection, rows.request_key, sorted(wanted.request_ids)))
         )
@@ -311,7 +319,9 @@ def _rows_of_day(connection: Connection, day: int, pairs: Sequence[tuple[str, in
 
 
 def _day_statement(day: int) -> TextualSelect:
-    columns = ", ".join(["p.request_key", *(f"p.{name}" for name in _PREDICTION), *(f"l.{name}" for name in _LABEL)])
+    columns = ", ".join(
+        ["p.request_key", *(f"p.{name}" for name in _PREDICTION), *(f"l.{name}" for name in _LABEL), "p.event_id"]
+    )
     statement = text(
         f"SELECT {columns} "  # noqa: S608 - names of our own tables
         "FROM unnest(CAST(:keys AS uuid[]), CAST(:rows AS integer[])) AS k (request_key, row) "
@@ -321,7 +331,9 @@ def _day_statement(day: int) -> TextualSelect:
         "ORDER BY m.revision DESC LIMIT 1) l ON true"
     )
     rows, label = schema.predictions.c, schema.labels.c
-    return statement.columns(rows.request_key, *(rows[name] for name in _PREDICTION), *(label[name] for name in _LABEL))
+    return statement.columns(
+        rows.request_key, *(rows[name] for name in _PREDICTION), *(label[name] for name in _LABEL), rows.event_id
+    )
 
 
 def newest_label() -> ColumnElement[bool]:

@@ -149,11 +149,10 @@ class Transaction:
         """
         if not events:
             return set()
-        rowless, letter = schema.rowless_events.c, schema.dead_letters.c
+        letter = schema.dead_letters.c
         wanted = set(events)
         event_ids = sorted({event_id for event_id, _ in wanted})
-        statement = select(rowless.event_id, rowless.time_s)
-        found = {(i, s) for i, s in self.connection.execute(statement.where(self._any(rowless.event_id, event_ids)))}
+        found = self.known_rowless(events)
         found |= self._known_with_rows(wanted)
         if not dead:
             return found & wanted
@@ -161,6 +160,13 @@ class Transaction:
         for event_id, time_s in self.connection.execute(letters.where(self._any(letter.event_id, event_ids))):
             found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
         return found & wanted
+
+    def known_rowless(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
+        """Those (id, time) of ``events`` that were stored without rows, or whose rows were erased."""
+        rowless = schema.rowless_events.c
+        event_ids = sorted({event_id for event_id, _ in events})
+        statement = select(rowless.event_id, rowless.time_s).where(self._any(rowless.event_id, event_ids))
+        return {(event_id, time_s) for event_id, time_s in self.connection.execute(statement)} & set(events)
 
     def _known_with_rows(self, wanted: set[tuple[str, float]]) -> set[tuple[str, float]]:
         ids = {key_of(event_id): event_id for event_id, _ in wanted}
@@ -200,6 +206,8 @@ class Transaction:
             "request_id": list(map(beside_key, rows.request_id, request_keys)),
         }
         values.update({name: getattr(rows, name) for name in PREDICTION_COLUMNS if name not in {*values, "columns"}})
+        if rows.subject:
+            values["subject"] = rows.subject
         insert_columns(self.connection, schema.predictions, values)
         kept = [place for place, columns in enumerate(rows.columns) if columns is not None]
         if kept:
@@ -310,6 +318,14 @@ class Transaction:
             statement.on_conflict_do_update(index_elements=[table.c.path], set_=changed),
             [{name: getattr(file, name) for name in PayloadFile.__slots__} for file in files],
         )
+
+    def drop_payload_files(self, files: Iterable[PayloadFile]) -> int:
+        """Register files no more; how many of them were registered."""
+        table = schema.payload_files
+        dropped = 0
+        for file in files:
+            dropped += self.connection.execute(table.delete().where(table.c.path == file.path)).rowcount
+        return dropped
 
 
 def total(metric: Metric, *labels: str) -> TotalKey:

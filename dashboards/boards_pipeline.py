@@ -261,6 +261,15 @@ def _collector_faults() -> tuple[PanelSpec, ...]:
             width=8,
             height=8,
         ),
+        PanelSpec(
+            "Let go",
+            "Rows, files and whole days per second that were removed: past their retention, or erased on request.",
+            "timeseries",
+            "cps",
+            (Query(total(rate(names.COLLECTOR_REMOVED), "kind"), "{{kind}}"),),
+            width=8,
+            height=8,
+        ),
     )
 
 

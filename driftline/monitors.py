@@ -201,6 +201,28 @@ class LabelSpec(_Part):
     correct_from: float = Field(0.5, description="Rewards from here on judge a prediction right.")
 
 
+class RetentionSpec(_Part):
+    """How long things are kept, counted from the time they speak of. Counters and window counts of others stay."""
+
+    predictions: Duration = Field(90 * 86400.0, description="Prediction rows with their labels and keys.")
+    payloads: Duration = Field(30 * 86400.0, description="Input columns of rows, in the store and as Parquet files.")
+    results: Duration = Field(730 * 86400.0, description="Windows: their statistics, results and revisions.")
+    dead_letters: Duration = Field(30 * 86400.0, description="Events that could not be used.")
+
+
+class SubjectSpec(_Part):
+    """Whom a row is about, so that a person's rows can be erased. Give one place."""
+
+    column: str | None = Field(None, min_length=1, description="Input column that names the subject of each row.")
+    header: str | None = Field(None, min_length=1, description="Header of the request that names its subject.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SubjectSpec":
+        if (self.column is None) == (self.header is None):
+            raise ValueError("give one of column and header")
+        return self
+
+
 class PairingSpec(_Part):
     """Loggers that send request and answer as two events (KServe, Seldon, ModelMesh): how long one waits."""
 
@@ -305,6 +327,8 @@ class Monitor(_Part):
     detectors: DetectorSpec = DetectorSpec()
     labels: LabelSpec = LabelSpec()
     pairing: PairingSpec = PairingSpec()
+    retention: RetentionSpec = RetentionSpec()
+    subject: SubjectSpec | None = Field(None, description="Whom rows are about: `column` or `header`.")
     slos: SloSet = SloSet()
     owner: str = Field("unowned", description="Who is paged; routes follow it.")
     runbook: str | None = Field(None, description="Address of the team's own runbook.")
@@ -340,6 +364,14 @@ class Monitor(_Part):
                 raise ValueError(f"labels.key names '{key.column}', which is not an input column")
             if columns[key.column].drift:
                 raise ValueError(f"labels.key names '{key.column}', a column with drift tests; give it drift: false")
+        if self.subject is not None and self.subject.column is not None:
+            column = self.subject.column
+            if column not in columns:
+                raise ValueError(f"subject names '{column}', which is not an input column")
+            if columns[column].drift or column in self.segments:
+                raise ValueError(
+                    f"subject names '{column}', whose values are counted; give it drift: false, no segment"
+                )
         if self.task == "regression" and self.labels.reward == "judgement":
             raise ValueError("labels.reward 'judgement' is for classification; a regression's reward can be a label")
 

@@ -55,6 +55,7 @@ GPU_UUID = "uuid"
 GPU_NAME = "name"
 VERDICT = "verdict"
 OWNER = "owner"
+KIND = "kind"
 SEVERITY = "severity"
 SLO = "slo"
 WINDOW = "window"
@@ -347,6 +348,12 @@ COLLECTOR_PAYLOAD_FAILURES = Metric(
     "counter",
     (NAMESPACE, MODEL),
     "Batches whose Parquet payload rows could not be written; their rows are stored all the same.",
+)
+COLLECTOR_REMOVED = Metric(
+    "driftline_collector_removed_total",
+    "counter",
+    (NAMESPACE, MODEL, KIND),
+    "Rows, files and whole days that were let go: because their time was over, or because somebody asked for it.",
 )
 HALVES = Metric(
     "driftline_collector_halves_total",

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -23,7 +24,8 @@ class PostgresServer:
     PostgreSQL refuses to run as root; root runs it as the user ``postgres``, in a folder that this user owns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        """``settings``, as ``name=value``, stand above the quick ones that tests use."""
         programs = find_postgres_programs()
         self._directory = Path(tempfile.mkdtemp(prefix="driftline-postgres-"))
         self._as_user: list[str] = []
@@ -35,7 +37,7 @@ class PostgresServer:
         data = self._directory / "data"
         initialise = [str(programs / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*self._as_user, *initialise], check=True, capture_output=True, timeout=120, cwd=self._directory)
-        options = [option for each in _QUICK for option in ("-c", each)]
+        options = [option for each in (*_QUICK, *settings) for option in ("-c", each)]
         place = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self._port), "-k", ""]
         command = [*self._as_user, str(programs / "postgres"), *place, *options]
         self._process = PartProcess(command, self._directory / "postgres.log", cwd=self._directory)

@@ -1,0 +1,114 @@
+"""A database that does not take what it is given stops the reading: nothing piles up, and nothing is lost."""
+
+import threading
+import tracemalloc
+from collections.abc import Callable, Sequence
+
+import pytest
+from sqlalchemy import text
+
+from collector.database import connect
+from collector.settings import CollectorSettings
+from collector.store import Store
+from driftline.records import Record
+from tests.collector.helpers import START_S, Parts, event, tables
+from tests.parts.processes import wait_until
+
+
+class Endless:
+    """A source that always has more; counts what it was asked for."""
+
+    def __init__(self, start: Callable[[str], int | None]) -> None:
+        self._next = start("spool:0") or 0
+        self.given = 0
+        self.acknowledged = 0
+
+    def poll(self, max_records: int, _timeout_s: float) -> Sequence[Record]:
+        first = self._next
+        self._next += max_records
+        self.given += max_records
+        return [
+            Record("spool:0", number, number + 1, event(number, at_s=START_S + number * 0.01, event_id=f"e-{number}"))
+            for number in range(first, first + max_records)
+        ]
+
+    def acknowledge(self, _partition: str, next_offset: int) -> None:
+        self.acknowledged = next_offset
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.real
+def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres: str) -> None:
+    store = Store(postgres)
+    parts = Parts(store)
+    parts.settings = CollectorSettings(minimum_batch_records=50, maximum_batch_records=200)
+    source = Endless(store.position)
+    collector = parts.collector_of(source)
+    stop = threading.Event()
+    thread = threading.Thread(target=collector.run, args=(stop,))
+    other = connect(postgres)
+    tracemalloc.start()
+    try:
+        thread.start()
+        wait_until(lambda: source.acknowledged > 1000, 60.0, "a thousand committed records")
+        with other.begin() as blocking:
+            blocking.execute(text("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE"))
+            committed = store.position("spool:0")
+            # What was read and not yet acknowledged is one batch; that it stays so while time goes by is the proof.
+            wait_until(lambda: source.given > source.acknowledged, 30.0, "a batch in hand")
+            blocked_sessions = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            watching = connect(postgres)
+            with watching.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                wait_until(
+                    lambda: bool(connection.execute(blocked_sessions).scalar_one()), 30.0, "a session that waits"
+                )
+            watching.dispose()
+            given, held = source.given, tracemalloc.get_traced_memory()[0]
+            for _ in range(20):
+                assert not stop.wait(0.1)
+                assert source.given == given
+            assert given - source.acknowledged <= parts.settings.maximum_batch_records
+            assert store.position("spool:0") == committed
+            assert tracemalloc.get_traced_memory()[0] - held < 1_000_000
+        wait_until(lambda: source.acknowledged > given + 500, 60.0, "more records once the lock is gone")
+    finally:
+        stop.set()
+        thread.join(30)
+        tracemalloc.stop()
+        other.dispose()
+    stored = [dict(row)["event_id"] for row in tables(postgres)["predictions"]]
+    assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))
+    store.close()
+
+
+@pytest.mark.real
+def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres: str) -> None:
+    store = Store(postgres)
+    parts = Parts(store)
+    source = Endless(store.position)
+    collector = parts.collector_of(source)
+    stop = threading.Event()
+    thread = threading.Thread(target=collector.run, args=(stop,))
+    other = connect(postgres)
+    try:
+        thread.start()
+        for _ in range(5):  # every session but ours is ended, again and again
+            before = source.acknowledged
+            wait_until(lambda before=before: source.acknowledged > before + 50, 60.0, "records")  # type: ignore[misc]
+            with other.begin() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                        "AND datname = current_database()"
+                    )
+                )
+            assert source.given - source.acknowledged <= 2 * parts.settings.maximum_batch_records
+    finally:
+        stop.set()
+        thread.join(30)
+        other.dispose()
+    stored = [dict(row)["event_id"] for row in tables(postgres)["predictions"]]
+    assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))
+    store.close()

@@ -1,0 +1,141 @@
+"""Many small files become few large ones, in a directory and in an object store, and every row stays once."""
+
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from collector.erasure import Eraser, Selector
+from collector.payloads import PayloadFiles, PayloadWriter, read_payloads
+from collector.rolling import SMALL_FILES, Roller
+from collector.subjects import SubjectHasher
+from driftline.errors import SettingsError, UnavailableError
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
+from tests.parts.http import answers
+from tests.parts.processes import PartProcess, free_ports
+
+
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.real)])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where payload files go."""
+    if request.param == "directory":
+        yield tmp_path / "payloads"
+        return
+    program: Path = request.getfixturevalue("s3_program")
+    (port,) = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}"
+    command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
+    with PartProcess(command, tmp_path / "s3.log") as server:
+        server.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60.0)
+        options = f"scheme=http&endpoint_override={quote(f'127.0.0.1:{port}')}&region=us-east-1"
+        address = f"s3://key:secret@payloads/folder?{options}&allow_bucket_creation=true"
+        place, _ = fs.FileSystem.from_uri(address)
+        place.create_dir("payloads")
+        yield address
+
+
+def fill(parts: Parts, batches: int, rows: int = 3) -> None:
+    """As many batches of a few rows, over two hours."""
+    for batch in range(batches):
+        events = [event(batch * rows + number, at_s=START_S + 60.0 * batch + number) for number in range(rows)]
+        drain(parts.collector(records(events, f"spool:{batch}")))
+
+
+def test_an_hours_files_become_one_and_every_row_stays_once(parts: Parts, root: Path | str) -> None:
+    parts.payloads = PayloadWriter(root)
+    fill(parts, 80)
+    before = read_payloads(root, parts.store.payload_files(), MONITOR, 0.0, 2 * START_S)
+    assert len(parts.store.payload_files()) == 80
+    roller = Roller(parts.store, parts.payloads.files)
+    assert roller.run(START_S + HOUR_S) == 80  # neither hour has settled, but both have many files
+    files = parts.store.payload_files()
+    assert sorted(file.rows for file in files) == [60, 180]
+    assert read_payloads(root, files, MONITOR, 0.0, 2 * START_S).equals(before)
+    assert roller.run(START_S + 5 * HOUR_S) == 0
+    assert parts.payloads.sweep(files, age_s=-1.0) == 0  # the small ones are gone already
+
+
+def test_an_hour_that_goes_on_is_left_alone_until_it_has_many(parts: Parts, tmp_path: Path) -> None:
+    parts.payloads = PayloadWriter(tmp_path)
+    fill(parts, SMALL_FILES - 1)
+    roller = Roller(parts.store, parts.payloads.files)
+    assert roller.run(START_S + HOUR_S) == 0
+    assert roller.run(START_S + 2 * HOUR_S) == SMALL_FILES - 1
+    assert len(parts.store.payload_files()) == 1
+
+
+def test_files_stay_within_their_bound(parts: Parts, tmp_path: Path) -> None:
+    parts.payloads = PayloadWriter(tmp_path)
+    fill(parts, 40)
+    Roller(parts.store, parts.payloads.files, maximum_rows=25).run(START_S + 5 * HOUR_S)
+    rows = [file.rows for file in parts.store.payload_files()]
+    assert sum(rows) == 120
+    assert max(rows) <= 25
+    assert len(rows) <= 6
+    for file in parts.store.payload_files():
+        assert pq.read_metadata(tmp_path / file.path).num_rows == file.rows
+
+
+def test_a_batch_over_two_hours_writes_a_file_of_each(parts: Parts, tmp_path: Path) -> None:
+    parts.payloads = PayloadWriter(tmp_path)
+    drain(parts.collector(records([event(number, at_s=START_S + 1800.0 * number) for number in range(4)])))
+    files = parts.store.payload_files()
+    assert [(file.rows, file.path.split("/")[2]) for file in files] == [
+        (2, "hour=2084-01-29T16"),
+        (2, "hour=2084-01-29T17"),
+    ]
+
+
+def test_a_crash_before_the_commit_leaves_what_the_sweep_removes(parts: Parts, tmp_path: Path) -> None:
+    """The new file is there and nobody registered it: the old ones still count."""
+    parts.payloads = PayloadWriter(tmp_path)
+    fill(parts, 20)
+    before = parts.store.payload_files()
+
+    class Dying(PayloadFiles):
+        def write(self, path, table):  # type: ignore[no-untyped-def]
+            super().write(path, table)
+            raise UnavailableError("payload directory", "killed")
+
+    with pytest.raises(UnavailableError):
+        Roller(parts.store, Dying(tmp_path)).run(START_S + 5 * HOUR_S)
+    assert parts.store.payload_files() == before
+    assert len(list(tmp_path.rglob("*.parquet"))) == 21
+    assert parts.payloads.sweep(before, age_s=-1.0) == 1
+    assert Roller(parts.store, parts.payloads.files).run(START_S + 5 * HOUR_S) == 20
+
+
+def test_rows_are_erased_from_rolled_files_too(parts: Parts, root: Path | str) -> None:
+    parts.payloads = PayloadWriter(root)
+    fill(parts, 20)
+    Roller(parts.store, parts.payloads.files).run(START_S + 5 * HOUR_S)
+    eraser = Eraser(parts.store, SubjectHasher(), parts.clock, parts.payloads.files)
+    erased = random.Random(3).sample(range(60), 10)
+    for number in erased:
+        assert (
+            eraser.erase(Selector("default", "flights", "request_id", f"request-{number}"), "x").removed["payload_rows"]
+            == 1
+        )
+    files = parts.store.payload_files()
+    found = read_payloads(root, files, MONITOR, 0.0, 2 * START_S)["_request_id"].to_pylist()
+    assert sorted(found) == sorted(f"request-{number}" for number in range(60) if number not in erased)
+    assert parts.payloads.sweep(files, age_s=-1.0) == 0
+
+
+def test_a_place_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="nowhere://x"):
+        PayloadFiles("nowhere://x")
+
+
+def test_a_store_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        (tmp_path / "file").write_text("no directory")
+        with pytest.raises(UnavailableError, match="cannot read"):
+            PayloadFiles(f"s3://k:s@b/f?scheme=http&endpoint_override=127.0.0.1%3A{port}&region=x").read("a.parquet")
