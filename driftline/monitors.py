@@ -52,7 +52,7 @@ Path = Annotated[str, AfterValidator(_a_path)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
 
 class ColumnSpec(_Part):
