@@ -104,8 +104,8 @@ bench: $(READY)  ## run every benchmark, write benchmarks/RESULTS.md
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
 constraints: $(READY)  ## newest versions into both constraints files
-	$(COMPILE) --extra all --extra dev pyproject.toml -o constraints.txt
-	$(COMPILE) --extra all --extra dev --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
+	$(COMPILE) --extra all --extra dev --extra fuzz pyproject.toml -o constraints.txt
+	$(COMPILE) --extra all --extra dev --extra fuzz --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
 
 clean:  ## remove environments and caches
 	rm -rf .venv .venv-extras .venv-compiled .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from driftline import names
+from driftline import names, rule_names
 from driftline.durations import format_duration
 from driftline.errors import SettingsError
 from driftline.monitors import Monitor
@@ -94,9 +94,9 @@ def inhibitions() -> list[Section]:
     model = [names.NAMESPACE, names.MODEL]
     return [
         _inhibit(f'{names.SEVERITY}="{names.SEVERITY_PAGE}"', f'{names.SEVERITY}="{names.SEVERITY_TICKET}"', names.SLO),
-        _inhibit_quality(names.ALERT_COLLECTOR_STALLED, _QUALITY, model),
-        _inhibit_quality(names.ALERT_CAPTURE_DROPPING, _QUALITY, model),
-        _inhibit_quality(names.ALERT_DETECTORS_STALE, "drift", model),
+        _inhibit_quality(rule_names.ALERT_COLLECTOR_STALLED, _QUALITY, model),
+        _inhibit_quality(rule_names.ALERT_CAPTURE_DROPPING, _QUALITY, model),
+        _inhibit_quality(rule_names.ALERT_DETECTORS_STALE, "drift", model),
     ]
 
 
@@ -119,7 +119,7 @@ def _inhibit_quality(cause: str, kinds: str, equal: Sequence[str]) -> Section:
 
 def _routes(receivers: Mapping[str, str], options: AlertmanagerOptions) -> Section:
     deadman = {
-        "matchers": [f'alertname="{names.ALERT_DEADMAN}"'],
+        "matchers": [f'alertname="{rule_names.ALERT_DEADMAN}"'],
         "receiver": HEARTBEAT,
         "group_wait": options.wait(SHORTEST_WAIT_S),
         "group_interval": options.wait(options.repeat_heartbeat_s),

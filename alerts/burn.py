@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alerts.slo import Objective, exact
-from driftline.monitors import Severity
 from driftline.names import SEVERITY_PAGE, SEVERITY_TICKET
+from driftline.objectives import Severity
 
 HOUR_S = 3600.0
 DAY_S = 86400.0

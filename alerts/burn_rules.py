@@ -14,7 +14,7 @@ from alerts.options import RuleOptions
 from alerts.selectors import quote
 from alerts.slo import Objective
 from alerts.texts import VALUE, burn_annotations, burn_labels, template_safe
-from driftline import names
+from driftline import names, rule_names
 from driftline.durations import format_duration
 
 Rule = dict[str, Any]
@@ -61,44 +61,44 @@ def _counts_and_ratio(objective: Objective, window_s: float, options: RuleOption
     bad = f"{counted}\nor\n0 * {total}"
     if objective.counts == "good":
         bad = f"clamp_min({total} - {counted}, 0)"
-    bad_series = _series(objective, f"{names.RULE_BAD_INCREASE}{name}")
-    total_series = _series(objective, f"{names.RULE_TOTAL_INCREASE}{name}")
+    bad_series = _series(objective, f"{rule_names.RULE_BAD_INCREASE}{name}")
+    total_series = _series(objective, f"{rule_names.RULE_TOTAL_INCREASE}{name}")
     return [
-        _record(objective, f"{names.RULE_TOTAL_INCREASE}{name}", total),
-        _record(objective, f"{names.RULE_BAD_INCREASE}{name}", bad),
-        _record(objective, f"{names.RULE_BAD_RATIO}{name}", f"{bad_series}\n/\n({total_series} > 0)"),
+        _record(objective, f"{rule_names.RULE_TOTAL_INCREASE}{name}", total),
+        _record(objective, f"{rule_names.RULE_BAD_INCREASE}{name}", bad),
+        _record(objective, f"{rule_names.RULE_BAD_RATIO}{name}", f"{bad_series}\n/\n({total_series} > 0)"),
     ]
 
 
 def _lower_bound(objective: Objective, window_s: float) -> Rule:
     """The traffic guard, ``alerts.burn.proven_ratio`` in PromQL."""
     name = format_duration(window_s)
-    bad = f"clamp_min({_series(objective, names.RULE_BAD_INCREASE + name)} - 1, 0)"
-    total = _series(objective, names.RULE_TOTAL_INCREASE + name)
+    bad = f"clamp_min({_series(objective, rule_names.RULE_BAD_INCREASE + name)} - 1, 0)"
+    total = _series(objective, rule_names.RULE_TOTAL_INCREASE + name)
     z = Decimal(str(WILSON_Z))
     spread = f"sqrt(\n  {bad}\n  * clamp_min({total} - {bad}, 0)\n  / ({total} > 0)\n  + {_decimal(z * z / 4)}\n)"
     expr = f"({bad} + {_decimal(z * z / 2)} - {_decimal(z)} * {spread})\n/\n({total} + {_decimal(z * z)})"
-    return _record(objective, f"{names.RULE_BAD_LOWER}{name}", expr)
+    return _record(objective, f"{rule_names.RULE_BAD_LOWER}{name}", expr)
 
 
 # --- step 2: where the budget stands ------------------------------------------------------------------------------
 def _constants(objective: Objective) -> list[Rule]:
     constants = {
-        names.RULE_OBJECTIVE: objective.target,
-        names.RULE_ERROR_BUDGET: objective.budget,
-        names.RULE_PERIOD: objective.period_s,
+        rule_names.RULE_OBJECTIVE: objective.target,
+        rule_names.RULE_ERROR_BUDGET: objective.budget,
+        rule_names.RULE_PERIOD: objective.period_s,
     }
     return [_record(objective, name, f"vector({decimal(value)})") for name, value in constants.items()]
 
 
 def _burn_rate(objective: Objective, window_s: float) -> Rule:
-    ratio = _series(objective, f"{names.RULE_BAD_RATIO}{format_duration(window_s)}")
-    return _record(objective, names.RULE_BURN_RATE, f"{ratio} / {decimal(objective.budget)}")
+    ratio = _series(objective, f"{rule_names.RULE_BAD_RATIO}{format_duration(window_s)}")
+    return _record(objective, rule_names.RULE_BURN_RATE, f"{ratio} / {decimal(objective.budget)}")
 
 
 def _budget_remaining(objective: Objective) -> Rule:
-    ratio = _series(objective, f"{names.RULE_BAD_RATIO}{format_duration(objective.period_s)}")
-    return _record(objective, names.RULE_BUDGET_REMAINING, f"1 - {ratio} / {decimal(objective.budget)}")
+    ratio = _series(objective, f"{rule_names.RULE_BAD_RATIO}{format_duration(objective.period_s)}")
+    return _record(objective, rule_names.RULE_BUDGET_REMAINING, f"1 - {ratio} / {decimal(objective.budget)}")
 
 
 # --- step 3: whom to call -----------------------------------------------------------------------------------------
@@ -107,16 +107,16 @@ def burn_alert(objective: Objective, window: Window, options: RuleOptions) -> Ru
     long, short = format_duration(window.long_s), format_duration(window.short_s)
     threshold = decimal(window.threshold)
     expr = (
-        f"100 * {_series(objective, names.RULE_BAD_RATIO + long)}\n"
-        f"and\n{_series(objective, names.RULE_BAD_LOWER + long)} > {threshold}\n"
-        f"and\n{_series(objective, names.RULE_BAD_RATIO + short)} > {threshold}"
+        f"100 * {_series(objective, rule_names.RULE_BAD_RATIO + long)}\n"
+        f"and\n{_series(objective, rule_names.RULE_BAD_LOWER + long)} > {threshold}\n"
+        f"and\n{_series(objective, rule_names.RULE_BAD_RATIO + short)} > {threshold}"
     )
     labels = burn_labels(objective, window)
     labels[names.OWNER] = template_safe(labels[names.OWNER])
     annotations = burn_annotations(objective, window, options, VALUE)
     annotations["runbook_url"] = template_safe(annotations["runbook_url"])
     return {
-        "alert": names.ALERT_OF_KIND[objective.kind],
+        "alert": rule_names.ALERT_OF_KIND[objective.kind],
         "expr": expr,
         "labels": labels,
         "annotations": annotations,

@@ -18,7 +18,7 @@ from alerts.options import RuleOptions
 from alerts.selectors import Selector
 from alerts.slo import Objective
 from alerts.texts import burn_annotations, burn_labels, format_value
-from driftline import names
+from driftline import names, rule_names
 from driftline.clock import Clock
 from driftline.errors import TransientError
 from driftline.results import Alert
@@ -197,7 +197,7 @@ class Evaluator:
 
     def _alert(self, decision: Decision, starts_at_s: float) -> Alert:
         objective, window = decision.objective, decision.window
-        labels = {"alertname": names.ALERT_OF_KIND[objective.kind], **burn_labels(objective, window)}
+        labels = {"alertname": rule_names.ALERT_OF_KIND[objective.kind], **burn_labels(objective, window)}
         value = format_value(100.0 * decision.long_ratio)
         return Alert(
             status="firing",

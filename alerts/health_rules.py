@@ -11,9 +11,10 @@ from alerts.burn_rules import Group, Rule
 from alerts.options import RuleOptions
 from alerts.selectors import Matcher, Selector
 from alerts.texts import template_safe
-from driftline import names
+from driftline import names, rule_names
 from driftline.durations import format_duration
-from driftline.monitors import Monitor, Severity
+from driftline.monitors import Monitor
+from driftline.objectives import Severity
 
 MINUTE_S = 60.0
 HOUR_S = 3600.0
@@ -83,7 +84,7 @@ def _of_platform(options: RuleOptions) -> Iterable[Health]:
 def _metrics_absent(monitor: Monitor, options: RuleOptions) -> Health:
     look_s = options.seen(ABSENT_AFTER_S)
     return Health(
-        names.ALERT_METRICS_ABSENT,
+        rule_names.ALERT_METRICS_ABSENT,
         f"absent({_selector(monitor, names.SIDECAR_REQUESTS).promql()})",
         look_s,
         "ticket",
@@ -97,7 +98,7 @@ def _detectors_stale(monitor: Monitor, options: RuleOptions) -> Health:
     look_s = options.worked(STALE_AFTER_S)
     ran = _selector(monitor, names.DETECTORS_LAST_RUN).promql(options.real(look_s))
     return Health(
-        names.ALERT_DETECTORS_STALE,
+        rule_names.ALERT_DETECTORS_STALE,
         f"max(changes({ran})) == 0\nor\nabsent_over_time({ran})",
         options.seen(STALE_AFTER_S / 4),  # a detector process that has just started has not had the time to look twice
         "ticket",
@@ -112,7 +113,7 @@ def _collector_stalled(monitor: Monitor, options: RuleOptions) -> Health:
     logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
     read = _selector(monitor, names.COLLECTOR_EVENTS).promql(span)
     return Health(
-        names.ALERT_COLLECTOR_STALLED,
+        rule_names.ALERT_COLLECTOR_STALLED,
         f"sum(increase({logged})) > 0\nunless\nsum(increase({read})) > 0",
         options.seen(STALLED_AFTER_S / 3),
         "page" if any(slo.severity == "page" for slo in monitor.slos.objectives) else "ticket",
@@ -129,7 +130,7 @@ def _collector_stale(monitor: Monitor, options: RuleOptions) -> Health:
     # The age is the collector's own figure, on the monitors' clock, as this threshold is.
     fresh = _selector(monitor, names.COLLECTOR_FRESHNESS).promql()
     return Health(
-        names.ALERT_COLLECTOR_STALE,
+        rule_names.ALERT_COLLECTOR_STALE,
         f"min({fresh}) > {look_s:g}\nand\nsum(increase({logged})) > 0",
         options.seen(STALE_AFTER_S / 4),
         "ticket",
@@ -151,7 +152,7 @@ def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
     again = f"sum(max by ({names.OUTCOME}) (increase({replayed})))"
     arrived = f"({stored}\n-\n({again} or vector(0)))"
     return {
-        "record": names.RULE_ARRIVED,
+        "record": rule_names.RULE_ARRIVED,
         "expr": f"{arrived}\n/\n(sum(increase({logged})) > 0)",
         "labels": {names.NAMESPACE: monitor.namespace, names.MODEL: monitor.model},
     }
@@ -159,9 +160,9 @@ def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
 
 def _events_lost(monitor: Monitor, options: RuleOptions) -> Health:
     look_s = options.worked(ARRIVES_WITHIN_S)
-    arrived = Selector(names.RULE_ARRIVED, _identity(monitor)).promql()
+    arrived = Selector(rule_names.RULE_ARRIVED, _identity(monitor)).promql()
     return Health(
-        names.ALERT_EVENTS_LOST,
+        rule_names.ALERT_EVENTS_LOST,
         f"{arrived} < {ARRIVED_SHARE}",
         options.seen(ARRIVES_WITHIN_S / 6),
         "ticket",
@@ -177,7 +178,7 @@ def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
     dropped = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_DROPPED)).promql(span)
     everything = _selector(monitor, names.CAPTURE_EVENTS).promql(span)
     return Health(
-        names.ALERT_CAPTURE_DROPPING,
+        rule_names.ALERT_CAPTURE_DROPPING,
         f"sum(increase({dropped}))\n/\n(sum(increase({everything})) > 0)\n> {DROPPING_SHARE}",
         0.0,
         "ticket",
@@ -192,7 +193,7 @@ def _labels_late(monitor: Monitor, options: RuleOptions) -> Health:
     rows = _selector(monitor, names.COLLECTOR_ROWS).promql(span)
     labels = Selector(names.LABELS.name, _identity(monitor)).promql(span)
     return Health(
-        names.ALERT_LABELS_LATE,
+        rule_names.ALERT_LABELS_LATE,
         f"sum(increase({rows} {earlier})) > {monitor.windows.minimum_rows}\nunless\nsum(increase({labels})) > 0",
         delay_s / 4,
         "ticket",
@@ -207,7 +208,7 @@ def _collector_lagging(options: RuleOptions) -> Health:
     look_s = options.seen(LAG_GROWS_FOR_S)
     lag = f"{names.COLLECTOR_LAG.name}[{options.real(look_s)}]"
     return Health(
-        names.ALERT_COLLECTOR_LAGGING,
+        rule_names.ALERT_COLLECTOR_LAGGING,
         f"max by ({names.PARTITION}) (min_over_time({lag})) > 0\nand\nmax by ({names.PARTITION}) (deriv({lag})) > 0",
         options.seen(LAG_GROWS_FOR_S / 2),
         "ticket",
@@ -219,7 +220,7 @@ def _collector_lagging(options: RuleOptions) -> Health:
 
 def _collector_stuck() -> Health:
     return Health(
-        names.ALERT_COLLECTOR_STUCK,
+        rule_names.ALERT_COLLECTOR_STUCK,
         f"{names.COLLECTOR_STUCK.name} == 1",
         MINUTE_S,
         "ticket",
@@ -232,7 +233,7 @@ def _collector_stuck() -> Health:
 def _spool_filling() -> Health:
     fill = f"{names.SPOOL_BYTES.name}\n/\n({names.SPOOL_LIMIT_BYTES.name} > 0)"
     return Health(
-        names.ALERT_SPOOL_FILLING,
+        rule_names.ALERT_SPOOL_FILLING,
         f"{fill}\n> {SPOOL_FULL_SHARE}",
         5 * MINUTE_S,
         "ticket",
@@ -245,7 +246,7 @@ def _spool_filling() -> Health:
 def _spool_refused(options: RuleOptions) -> Health:
     look_s = options.seen(REFUSED_WITHIN_S)
     return Health(
-        names.ALERT_SPOOL_REFUSED,
+        rule_names.ALERT_SPOOL_REFUSED,
         f"increase({names.SPOOL_WRITE_ERRORS.name}[{options.real(look_s)}]) > 0",
         0.0,  # what was refused is lost: there is nothing to wait for
         "ticket",
@@ -258,7 +259,7 @@ def _spool_refused(options: RuleOptions) -> Health:
 def _sink_down(options: RuleOptions) -> Health:
     down_s = options.worked(DOWN_FOR_S)
     return Health(
-        names.ALERT_SINK_DOWN,
+        rule_names.ALERT_SINK_DOWN,
         f"{names.SHIPPER_SINK_UP.name} == 0",
         down_s,
         "ticket",
@@ -271,7 +272,7 @@ def _sink_down(options: RuleOptions) -> Health:
 
 def _reload_refused(options: RuleOptions) -> Health:
     return Health(
-        names.ALERT_RELOAD_REFUSED,
+        rule_names.ALERT_RELOAD_REFUSED,
         f"{names.CONFIG_LAST_RELOAD_SUCCESSFUL.name} == 0",
         options.seen(DOWN_FOR_S),
         "ticket",
@@ -283,7 +284,7 @@ def _reload_refused(options: RuleOptions) -> Health:
 
 def _deadman(options: RuleOptions) -> Rule:
     health = Health(
-        names.ALERT_DEADMAN,
+        rule_names.ALERT_DEADMAN,
         "vector(1)",
         0.0,
         "ticket",

@@ -14,7 +14,8 @@ from alerts.selectors import Matcher, Selector
 from driftline import names
 from driftline.durations import format_duration
 from driftline.errors import MonitorError
-from driftline.monitors import CorrectnessSlo, LatencySlo, Monitor, Severity, Slo
+from driftline.monitors import Monitor
+from driftline.objectives import CorrectnessSlo, LatencySlo, Severity, Slo
 from driftline.results import Verdict
 
 SHADOW = "shadow"

@@ -7,7 +7,7 @@ when the rule is made. ``VALUE`` and ``format_value`` print a number alike (thre
 from alerts.burn import Window
 from alerts.options import RuleOptions
 from alerts.slo import Objective
-from driftline import names
+from driftline import names, rule_names
 from driftline.durations import format_duration
 
 #: The percentage of bad events in the long window, as a Prometheus template prints it.
@@ -64,7 +64,7 @@ def burn_annotations(objective: Objective, window: Window, options: RuleOptions,
     """The sentences and links of the alert; ``value`` is the percentage or its template."""
     long, short = format_duration(window.long_s), format_duration(window.short_s)
     period, bad = format_duration(objective.period_s), bad_events(objective)
-    alertname = names.ALERT_OF_KIND[objective.kind]
+    alertname = rule_names.ALERT_OF_KIND[objective.kind]
     return {
         "summary": (
             f"{objective.model}: {value} % of {bad} over the last {long} "

@@ -14,13 +14,13 @@ from collector.api_labels import add_label_routes
 from collector.api_operations import HealthProbe, add_operations
 from collector.api_uploads import add_upload_routes
 from collector.desk import LabelDesk
-from collector.erasure import Eraser
 from collector.guard import guard_app
 from collector.payloads import PayloadWriter
 from collector.problems import add_problem_handlers
 from collector.replay import Replayer
 from collector.settings import CollectorSettings
 from collector.store import Store
+from collector.store_erasure import Eraser
 from collector.subjects import SubjectHasher
 from collector.tracing import Tracing
 from collector.uploads import UploadDesk

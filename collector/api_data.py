@@ -7,9 +7,9 @@ from fastapi import FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from collector.erasure import Eraser, Selector
 from collector.guard import grant_of, needs
 from collector.problems import described
+from collector.store_erasure import Eraser, Selector
 from driftline import access
 
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Mapping
 
 from collector.payloads import PayloadWriter
-from collector.retention import Retention
 from collector.rolling import Roller
 from collector.store import Store
+from collector.store_retention import Retention
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor

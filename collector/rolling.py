@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.erasure import FILES
 from collector.payloads import HOUR_S, PayloadFiles, hour_folder
 from collector.store import Store
+from collector.store_erasure import FILES
 from collector.transaction import PayloadFile
 
 #: An hour that is not over is rolled once it has this many small files.

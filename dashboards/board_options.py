@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dashboards.panels import BLUE, GREEN, ORANGE, RED, YELLOW, AnnotationSpec, PanelSpec, Query
 from dashboards.queries import SERVER_ERRORS, recorded, select, share_of
-from driftline import names
+from driftline import names, rule_names
 
 OBJECTIVE_TITLES = {
     "availability": "Availability",
@@ -78,7 +78,9 @@ def budget_panels() -> tuple[PanelSpec, ...]:
             "changes.",
             kind="bargauge",
             unit="percentunit",
-            queries=(Query(f"bottomk(20, {recorded(names.RULE_BUDGET_REMAINING, kind)})", "{{namespace}}/{{model}}"),),
+            queries=(
+                Query(f"bottomk(20, {recorded(rule_names.RULE_BUDGET_REMAINING, kind)})", "{{namespace}}/{{model}}"),
+            ),
             thresholds=BUDGET,
             minimum=0.0,
             maximum=1.0,

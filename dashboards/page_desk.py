@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter
 
 from dashboards.ports import Evidence, PageStore, ParseWebhook
-from driftline import names
+from driftline import names, rule_names
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor
@@ -104,7 +104,7 @@ class PageDesk:
         if f"{namespace}/{model}" not in self._monitors:
             namespace = model = _UNKNOWN
         slo = alert.labels.get(names.SLO, "none")
-        slo = slo if slo in names.ALERT_OF_KIND or slo == "none" else _UNKNOWN
+        slo = slo if slo in rule_names.ALERT_OF_KIND or slo == "none" else _UNKNOWN
         severity = alert.labels.get(names.SEVERITY, _UNKNOWN)
         severity = severity if severity in {names.SEVERITY_PAGE, names.SEVERITY_TICKET} else _UNKNOWN
         self._received.labels(namespace, model, slo, severity).inc()

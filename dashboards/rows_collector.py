@@ -2,9 +2,10 @@
 
 from dashboards.panels import GREEN, RED, YELLOW, PanelSpec, Query
 from dashboards.queries import or_zero, rate, select, top, total
-from driftline import names
+from driftline import names, rule_names
 
 _PLACE = ("namespace", "model")
+_CHOSEN = '{namespace=~"$namespace",model=~"$model"}'
 
 
 def collector_state() -> tuple[PanelSpec, ...]:
@@ -43,7 +44,11 @@ def collector_state() -> tuple[PanelSpec, ...]:
             "Over hours: stored or dead letters, out of what the sidecars logged. Less than 1: on its way, or lost.",
             "timeseries",
             "percentunit",
-            (Query(f'{names.RULE_ARRIVED}{{namespace=~"$namespace",model=~"$model"}}', "{{namespace}}/{{model}}"),),
+            (
+                Query(
+                    f'{rule_names.RULE_ARRIVED}{{namespace=~"$namespace",model=~"$model"}}', "{{namespace}}/{{model}}"
+                ),
+            ),
             ((None, RED), (0.99, YELLOW), (0.999, GREEN)),
             minimum=0.0,
             width=6,

@@ -8,20 +8,16 @@ from pandas.api import types
 
 from detectors.binning import category
 from driftline.errors import ReferenceDataError
-from driftline.monitors import (
+from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, ReferenceSpec, Task
+from driftline.objectives import (
     AvailabilitySlo,
     CaptureSlo,
-    ColumnSpec,
     CorrectnessSlo,
     DriftSlo,
     LatencySlo,
-    Monitor,
-    PredictionSpec,
     QualitySlo,
-    ReferenceSpec,
     Slo,
     SloSet,
-    Task,
 )
 
 #: Whole-number columns with at most this many values, named like codes, are categories.

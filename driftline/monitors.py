@@ -10,34 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from driftline.durations import parse_duration
 from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
+from driftline.monitor_parts import Duration, Part, Share
+from driftline.objectives import SloSet
 from driftline.payload_paths import parse_path
 
 Task = Literal["binary", "multiclass", "regression"]
-Severity = Literal["page", "ticket"]
 
 
-def _to_seconds(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _above_zero(value: float) -> float:
-    if value <= 0:
-        raise ValueError("must be longer than zero")
-    return value
-
-
-#: Seconds, written as ``30s``, ``6h`` or ``1d``.
-Duration = Annotated[
-    float,
-    BeforeValidator(_to_seconds, json_schema_input_type=str | float),
-    AfterValidator(_above_zero),
-]
-Share = Annotated[float, Field(gt=0, lt=1)]
 #: A place in a JSON document: names, numbers in brackets, and at most one ``[*]``.
 KEY_PATH = r"^\$(?:\.[A-Za-z0-9_-]+|\[\d+\])*(?:\[\*\])?(?:\.[A-Za-z0-9_-]+|\[\d+\])*$"
 
@@ -51,11 +34,7 @@ def _a_path(text: str) -> str:
 Path = Annotated[str, AfterValidator(_a_path)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
-
-
-class ColumnSpec(_Part):
+class ColumnSpec(Part):
     """One input column: its name in the payload, its type, and what makes a value invalid."""
 
     name: str = Field(min_length=1)
@@ -91,7 +70,7 @@ class ColumnSpec(_Part):
         return self
 
 
-class PredictionSpec(_Part):
+class PredictionSpec(Part):
     """Where the answer is in the response: output tensor names (or response keys)."""
 
     column: str = Field("prediction", description="Output with the predicted class or number.")
@@ -110,14 +89,14 @@ class PredictionSpec(_Part):
         return self
 
 
-class ReferenceSpec(_Part):
+class ReferenceSpec(Part):
     """What is expected: a Parquet or CSV file with the monitor's columns, the prediction and, if known, the label."""
 
     path: str = Field(description="Relative to the monitor file.")
     label: str | None = Field(None, description="Column of the file with the true value.")
 
 
-class WindowSpec(_Part):
+class WindowSpec(Part):
     """How event time is cut."""
 
     size: Duration = Field(86400.0, description="Length of a window, such as 1h or 1d; aligned to the epoch, UTC.")
@@ -125,7 +104,7 @@ class WindowSpec(_Part):
     minimum_rows: int = Field(100, ge=1, description="Windows with fewer rows are answered 'not enough evidence'.")
 
 
-class DetectorSpec(_Part):
+class DetectorSpec(Part):
     """Which detectors look at the windows and how sure they must be."""
 
     numeric: tuple[str, ...] = Field(("ks", "psi", "wasserstein"), description="Detectors for numeric columns.")
@@ -144,7 +123,7 @@ class DetectorSpec(_Part):
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
 
 
-class KeySpec(_Part):
+class KeySpec(Part):
     """A business key by which labels may name a prediction; a text alone stands for ``column``. Give one place."""
 
     column: str | None = Field(None, min_length=1, description="Input column that holds the key of each row.")
@@ -175,7 +154,7 @@ def _key_place(value: object) -> object:
     return {"column": value} if isinstance(value, str) else value
 
 
-class LabelSpec(_Part):
+class LabelSpec(Part):
     """When labels come, what they name predictions by, and when accuracy is final."""
 
     expected_delay: Duration = Field(86400.0, description="By then most labels have arrived.")
@@ -201,7 +180,7 @@ class LabelSpec(_Part):
     correct_from: float = Field(0.5, description="Rewards from here on judge a prediction right.")
 
 
-class RetentionSpec(_Part):
+class RetentionSpec(Part):
     """How long things are kept, counted from the time they speak of. Counters and window counts of others stay."""
 
     predictions: Duration = Field(90 * 86400.0, description="Prediction rows with their labels and keys.")
@@ -210,7 +189,7 @@ class RetentionSpec(_Part):
     dead_letters: Duration = Field(30 * 86400.0, description="Events that could not be used.")
 
 
-class SubjectSpec(_Part):
+class SubjectSpec(Part):
     """Whom a row is about, so that a person's rows can be erased. Give one place."""
 
     column: str | None = Field(None, min_length=1, description="Input column that names the subject of each row.")
@@ -223,7 +202,7 @@ class SubjectSpec(_Part):
         return self
 
 
-class PairingSpec(_Part):
+class PairingSpec(Part):
     """Loggers that send request and answer as two events (KServe, Seldon, ModelMesh): how long one waits."""
 
     timeout: Duration = Field(
@@ -236,75 +215,7 @@ class PairingSpec(_Part):
     )
 
 
-class _Objective(_Part):
-    target: Share = Field(description="Share of good events over the period.")
-    severity: Severity = Field("page", description="'ticket' keeps even fast burn from paging.")
-
-
-class AvailabilitySlo(_Objective):
-    """Answers that are not server errors (5xx, no answer)."""
-
-    kind: Literal["availability"]
-
-
-class LatencySlo(_Objective):
-    """Answers within ``threshold``."""
-
-    kind: Literal["latency"]
-    threshold: Duration = Field(description="Must be a bound of the sidecar's latency histogram.")
-
-
-class CaptureSlo(_Objective):
-    """Inferences that were logged or sampled out on purpose, out of all."""
-
-    kind: Literal["capture"]
-    severity: Severity = "ticket"
-
-
-class QualitySlo(_Objective):
-    """Rows that pass the column rules."""
-
-    kind: Literal["data_quality"]
-    severity: Severity = "ticket"
-
-
-class DriftSlo(_Objective):
-    """Windows that are not drifted: drift time."""
-
-    kind: Literal["drift"]
-    severity: Severity = "ticket"
-
-
-class CorrectnessSlo(_Objective):
-    """Labelled predictions that were correct (classification) or within ``tolerance`` (regression)."""
-
-    kind: Literal["correctness"]
-    tolerance: float | None = Field(
-        None, gt=0, description="Largest absolute error that counts as correct (regression)."
-    )
-
-
-Slo = Annotated[
-    AvailabilitySlo | LatencySlo | CaptureSlo | QualitySlo | DriftSlo | CorrectnessSlo, Field(discriminator="kind")
-]
-
-
-class SloSet(_Part):
-    """The objectives of a model over one rolling period."""
-
-    period: Duration = Field(30 * 86400.0, description="30d or 28d.")
-    objectives: tuple[Slo, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_of_each(self) -> "SloSet":
-        kinds = [slo.kind for slo in self.objectives]
-        repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
-        if repeated:
-            raise ValueError(f"objectives names {', '.join(repeated)} more than once")
-        return self
-
-
-class Monitor(_Part):
+class Monitor(Part):
     """What is expected of one model. See the module's docstring."""
 
     model: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Name as in the request path.")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from driftline import monitors
+from driftline import monitors, objectives
 from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
@@ -42,13 +42,13 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("retention", monitors.RetentionSpec),
     ("subject", monitors.SubjectSpec),
     ("labels.key", monitors.KeySpec),
-    ("slos", monitors.SloSet),
-    ("slos.objectives, kind: availability", monitors.AvailabilitySlo),
-    ("slos.objectives, kind: latency", monitors.LatencySlo),
-    ("slos.objectives, kind: capture", monitors.CaptureSlo),
-    ("slos.objectives, kind: data_quality", monitors.QualitySlo),
-    ("slos.objectives, kind: drift", monitors.DriftSlo),
-    ("slos.objectives, kind: correctness", monitors.CorrectnessSlo),
+    ("slos", objectives.SloSet),
+    ("slos.objectives, kind: availability", objectives.AvailabilitySlo),
+    ("slos.objectives, kind: latency", objectives.LatencySlo),
+    ("slos.objectives, kind: capture", objectives.CaptureSlo),
+    ("slos.objectives, kind: data_quality", objectives.QualitySlo),
+    ("slos.objectives, kind: drift", objectives.DriftSlo),
+    ("slos.objectives, kind: correctness", objectives.CorrectnessSlo),
 )
 #: Settings whose annotation is an option of the injection itself.
 _INJECTED = {"sidecar": {"listen_port", "admin_port", "spool_max_bytes"}, "shipper": set()}

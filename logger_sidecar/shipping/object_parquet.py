@@ -40,6 +40,7 @@ _ATTRIBUTES = (
     ("stream_error", pa.string()),
     ("not_observable", pa.string()),
     ("redacted", pa.bool_()),
+    ("answer_unknown", pa.bool_()),
     ("metadata", pa.map_(pa.string(), pa.string())),
 )
 _READERS: dict[str, Callable[[Payload], Any]] = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from alerts.selectors import Selector
 from alerts.slo import Objective
-from driftline.monitors import Monitor, Severity, parse_monitor
+from driftline.monitors import Monitor, parse_monitor
+from driftline.objectives import Severity
 
 HERE = Path(__file__).parent
 DAY_S = 86400.0

@@ -8,7 +8,7 @@ import yaml
 
 from alerts.alertmanager import AlertmanagerOptions, build_config, inhibitions
 from alerts.rules import to_yaml
-from driftline import names
+from driftline import rule_names
 from driftline.errors import SettingsError
 from driftline.monitors import Monitor
 from tests.alerts.examples import HERE, monitor, monitors, run
@@ -54,7 +54,7 @@ def test_amtool_accepts_it_without_any_option(amtool: Path, tmp_path: Path) -> N
         ({"owner": 'valuation "A" team', "severity": "ticket"}, "owner-valuation-a-team"),
         ({"owner": "platform", "severity": "ticket"}, "owner-platform"),
         ({"owner": "somebody-new", "severity": "page"}, "page-desk"),
-        ({"alertname": names.ALERT_DEADMAN, "owner": "platform", "severity": "heartbeat"}, "heartbeat"),
+        ({"alertname": rule_names.ALERT_DEADMAN, "owner": "platform", "severity": "heartbeat"}, "heartbeat"),
     ],
 )
 def test_alertmanager_routes_by_owner(amtool: Path, config_file: Path, labels: dict[str, str], receiver: str) -> None:

@@ -12,7 +12,7 @@ from alerts.burn_rules import burn_groups
 from alerts.evaluator import Evaluator
 from alerts.options import RuleOptions
 from alerts.slo import Objective, objectives
-from driftline import names
+from driftline import names, rule_names
 from driftline.results import Alert
 from driftline.testing import ManualClock
 from tests.alerts.examples import monitor
@@ -81,7 +81,7 @@ def _prometheus_agrees(
     rules: dict[str, Any] | None = None,
 ) -> None:
     end_s = _end_s(objective, series)
-    expected = Expectation(end_s, names.ALERT_OF_KIND[objective.kind], alerts)
+    expected = Expectation(end_s, rule_names.ALERT_OF_KIND[objective.kind], alerts)
     rules = rules or {"groups": burn_groups(objective, RuleOptions())}
     run_rule_test(
         promtool,

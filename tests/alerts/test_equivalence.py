@@ -10,7 +10,7 @@ from alerts.burn_rules import burn_groups
 from alerts.evaluator import Evaluator
 from alerts.options import RuleOptions
 from alerts.slo import Objective, objectives
-from driftline import names
+from driftline import names, rule_names
 from driftline.monitors import parse_monitor
 from driftline.results import Alert
 from driftline.testing import ManualClock
@@ -122,7 +122,8 @@ def test_prometheus_and_the_embedded_evaluation_decide_alike(
     # More than one answer must occur, or agreeing would mean little.
     assert len({tuple(alert.labels["window"] for alert in alerts) for alerts in fired}) >= 2
     expectations = [
-        Expectation(time_s, names.ALERT_OF_KIND[kind], alerts) for time_s, alerts in zip(times_s, fired, strict=True)
+        Expectation(time_s, rule_names.ALERT_OF_KIND[kind], alerts)
+        for time_s, alerts in zip(times_s, fired, strict=True)
     ]
     rules = {"groups": burn_groups(objective, OPTIONS)}
     run_rule_test(

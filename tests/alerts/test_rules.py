@@ -10,7 +10,7 @@ import yaml
 from alerts.burn_rules import decimal
 from alerts.options import RuleOptions
 from alerts.rules import build_rules, rules_yaml
-from driftline import names
+from driftline import names, rule_names
 from driftline.errors import MonitorError, SettingsError
 from driftline.monitors import Monitor
 from tests.alerts.examples import HERE, monitor, monitors, run
@@ -65,13 +65,13 @@ def test_runbook_links_lead_to_the_teams_own_then_to_the_directory_then_to_the_p
 
 def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_absent_labels() -> None:
     shared = {
-        names.ALERT_COLLECTOR_LAGGING,
-        names.ALERT_COLLECTOR_STUCK,
-        names.ALERT_SPOOL_FILLING,
-        names.ALERT_SPOOL_REFUSED,
-        names.ALERT_SINK_DOWN,
-        names.ALERT_RELOAD_REFUSED,
-        names.ALERT_DEADMAN,
+        rule_names.ALERT_COLLECTOR_LAGGING,
+        rule_names.ALERT_COLLECTOR_STUCK,
+        rule_names.ALERT_SPOOL_FILLING,
+        rule_names.ALERT_SPOOL_REFUSED,
+        rule_names.ALERT_SINK_DOWN,
+        rule_names.ALERT_RELOAD_REFUSED,
+        rule_names.ALERT_DEADMAN,
     }
     for rule in _alerts(build_rules(monitors())):
         assert ({"namespace", "model"} <= set(rule["labels"])) == (rule["alert"] not in shared)
@@ -80,7 +80,7 @@ def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_ab
 def test_every_kind_of_objective_has_an_alert_and_every_silence_too() -> None:
     found = {rule["alert"] for rule in _alerts(build_rules(monitors()))}
     named = {value for name, value in vars(names).items() if name.startswith("ALERT_") and isinstance(value, str)}
-    assert found == set(names.ALERT_OF_KIND.values()) | named
+    assert found == set(rule_names.ALERT_OF_KIND.values()) | named
 
 
 def test_only_metrics_that_driftline_exports_are_read() -> None:
@@ -128,7 +128,7 @@ def test_a_faster_clock_does_not_ask_processes_to_be_faster() -> None:
     spans = {
         rule["alert"]: rule["expr"]
         for rule in _rules(build_rules(monitors(), fast))
-        if rule.get("alert") in {names.ALERT_COLLECTOR_STALLED, names.ALERT_DETECTORS_STALE}
+        if rule.get("alert") in {rule_names.ALERT_COLLECTOR_STALLED, rule_names.ALERT_DETECTORS_STALE}
     }
     assert len(spans) == 2
     for expression in spans.values():

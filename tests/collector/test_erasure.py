@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
 from collector.database import connect
-from collector.erasure import Eraser, Selector
 from collector.payloads import PayloadWriter, read_payloads
+from collector.store_erasure import Eraser, Selector
 from collector.subjects import SubjectHasher
 from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
 from driftline.results import WindowKey

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from collector.database import connect, reading
 from collector.partitions import existing_days
 from collector.payloads import PayloadWriter, read_payloads
-from collector.retention import Retention
+from collector.store_retention import Retention
 from driftline.monitors import Monitor, RetentionSpec
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, records, tables
 

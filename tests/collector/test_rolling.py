@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from collector.erasure import Eraser, Selector
 from collector.payloads import PayloadFiles, PayloadWriter, read_payloads
 from collector.rolling import SMALL_FILES, Roller
+from collector.store_erasure import Eraser, Selector
 from collector.subjects import SubjectHasher
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records

@@ -10,7 +10,7 @@ import yaml
 
 from dashboards.board_options import BoardOptions
 from dashboards.boards import board_annotations, board_panels, board_queries, build_boards, write_boards
-from driftline import names
+from driftline import rule_names
 from driftline.names import ALL_METRICS
 
 GOLDEN = Path(__file__).parent / "golden" / "boards.json"
@@ -86,7 +86,7 @@ def test_every_metric_is_one_that_driftline_emits(name):
     for title, expr in [*board_queries(BOARDS[name]), *board_annotations(BOARDS[name])]:
         used = set(re.findall(r"\b(?:driftline[_:][\w:]+|ALERTS)\b", expr))
         assert used, title
-        assert used - known <= {"ALERTS", names.RULE_BUDGET_REMAINING, names.RULE_ARRIVED}, title
+        assert used - known <= {"ALERTS", rule_names.RULE_BUDGET_REMAINING, rule_names.RULE_ARRIVED}, title
 
 
 @EACH_BOARD
@@ -124,7 +124,7 @@ def test_every_kind_of_objective_has_its_budget_on_the_executive_and_on_call_boa
     for name in ("driftline-executive.json", "driftline-oncall.json"):
         exprs = [expr for title, expr in board_queries(BOARDS[name]) if title.endswith("error budget left")]
         kinds = {re.search(r'slo="(\w+)"', expr).group(1) for expr in exprs}
-        assert kinds == set(names.ALERT_OF_KIND)
+        assert kinds == set(rule_names.ALERT_OF_KIND)
 
 
 def test_boards_and_provisioning_are_written_where_grafana_looks(tmp_path):

@@ -16,12 +16,12 @@ from driftline.monitors import (
     Monitor,
     PredictionSpec,
     ReferenceSpec,
-    SloSet,
     WindowSpec,
     dump_monitor,
     monitor_schema,
     parse_monitor,
 )
+from driftline.objectives import SloSet
 
 SMALL = "model: m\ntask: binary\ncolumns:\n- {name: a, type: numeric}\n- {name: c, type: categorical}\n"
 FULL = """\

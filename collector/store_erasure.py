@@ -21,8 +21,8 @@ from collector import schema
 from collector.database import key_text, reading
 from collector.ids import key_of
 from collector.payloads import PayloadFiles
-from collector.retention import KEEPER
 from collector.store import Store
+from collector.store_retention import KEEPER
 from collector.subjects import SubjectHasher
 from collector.transaction import PayloadFile, Transaction, total
 from driftline import names

@@ -1,0 +1,41 @@
+"""The names of what the generated rules record, and of the alerts that they fire; each is spelt here once."""
+
+# --- recorded by the generated rules ------------------------------------------------------------------------------
+#: Each carries ``namespace``, ``model`` and ``slo`` (the objective's kind). The names of windows end the names of the
+#: per-window series, as the monitor's clock counts them: ``driftline:slo_bad:increase1h``.
+RULE_BAD_INCREASE = "driftline:slo_bad:increase"
+RULE_TOTAL_INCREASE = "driftline:slo_total:increase"
+RULE_BAD_RATIO = "driftline:slo_bad:ratio"
+RULE_BAD_LOWER = "driftline:slo_bad:ratio_lower"  #: lower Wilson bound of the bad ratio
+RULE_OBJECTIVE = "driftline:slo_objective:ratio"
+RULE_ERROR_BUDGET = "driftline:slo_error_budget:ratio"
+RULE_PERIOD = "driftline:slo_period:seconds"
+#: Per model: events that arrived in the store out of those that sidecars logged.
+RULE_ARRIVED = "driftline:arrived_events:ratio"
+RULE_BURN_RATE = "driftline:slo_burn:rate"  #: 1 spends the budget exactly over the period
+RULE_BUDGET_REMAINING = "driftline:slo_budget_remaining:ratio"  #: 1 untouched, 0 spent, below 0 overspent
+
+# --- alerts -------------------------------------------------------------------------------------------------------
+#: The burn-rate alert of each kind of objective.
+ALERT_OF_KIND = {
+    "availability": "DriftlineAvailabilityBurn",
+    "latency": "DriftlineLatencyBurn",
+    "capture": "DriftlineCaptureBurn",
+    "data_quality": "DriftlineDataQualityBurn",
+    "drift": "DriftlineDriftBurn",
+    "correctness": "DriftlineCorrectnessBurn",
+}
+ALERT_METRICS_ABSENT = "DriftlineMetricsAbsent"
+ALERT_DETECTORS_STALE = "DriftlineDetectorsStale"
+ALERT_COLLECTOR_STALLED = "DriftlineCollectorStalled"
+ALERT_COLLECTOR_LAGGING = "DriftlineCollectorLagging"
+ALERT_COLLECTOR_STUCK = "DriftlineCollectorStuck"
+ALERT_COLLECTOR_STALE = "DriftlineCollectorStale"
+ALERT_EVENTS_LOST = "DriftlineEventsLost"
+ALERT_SPOOL_FILLING = "DriftlineSpoolFilling"
+ALERT_SPOOL_REFUSED = "DriftlineSpoolRefused"
+ALERT_SINK_DOWN = "DriftlineSinkDown"
+ALERT_RELOAD_REFUSED = "DriftlineReloadRefused"
+ALERT_CAPTURE_DROPPING = "DriftlineCaptureDropping"
+ALERT_LABELS_LATE = "DriftlineLabelsLate"
+ALERT_DEADMAN = "DriftlineDeadman"
