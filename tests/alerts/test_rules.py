@@ -79,7 +79,7 @@ def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_ab
 
 def test_every_kind_of_objective_has_an_alert_and_every_silence_too() -> None:
     found = {rule["alert"] for rule in _alerts(build_rules(monitors()))}
-    named = {value for name, value in vars(names).items() if name.startswith("ALERT_") and isinstance(value, str)}
+    named = {value for name, value in vars(rule_names).items() if name.startswith("ALERT_") and isinstance(value, str)}
     assert found == set(rule_names.ALERT_OF_KIND.values()) | named
 
 
