@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, and_, select, text, update
+from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from collector import schema
@@ -16,6 +16,9 @@ from collector.partitions import DayPartitions, day_number, existing_days, parti
 from collector.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
+
+#: Window states that one statement asks for; each is five parameters of it.
+_STATES_AT_ONCE = 500
 
 
 class WindowRef(NamedTuple):
@@ -231,21 +234,14 @@ class Transaction:
     def window_states(self, keys: Iterable[StateKey]) -> dict[StateKey, WindowState]:
         """The stored states of ``keys``; absent keys have none yet."""
         table = schema.window_states.c
-        wanted: dict[tuple[str, int, float, float], set[str]] = {}
-        for partition, (stream_id, segment, start_s, end_s) in keys:
-            wanted.setdefault((partition, stream_id, start_s, end_s), set()).add(segment)
+        place = (table.partition, table.stream_id, table.segment, table.start_s, table.end_s)
+        wanted = sorted({(partition, *window) for partition, window in keys})
         found = {}
-        for (partition, stream_id, start_s, end_s), segments in wanted.items():
-            statement = select(table.segment, table.state, table.change).where(
-                table.stream_id == stream_id,
-                table.segment.in_(sorted(segments)),
-                table.start_s == start_s,
-                table.end_s == end_s,
-                table.partition == partition,
-            )
-            for segment, state, change in self.connection.execute(statement):
-                key = StateKey(partition, WindowRef(stream_id, segment, start_s, end_s))
-                found[key] = WindowState(bytes(state), change)
+        for start in range(0, len(wanted), _STATES_AT_ONCE):
+            these = tuple_(*place).in_(wanted[start : start + _STATES_AT_ONCE])
+            for row in self.connection.execute(select(*place, table.state, table.change).where(these)):
+                partition, *window, state, change = row
+                found[StateKey(partition, WindowRef(*window))] = WindowState(bytes(state), change)
         return found
 
     def save_window_states(self, states: Mapping[StateKey, WindowState]) -> None:
