@@ -79,7 +79,7 @@ def age(metric: Metric, *by: str) -> str:
 def recorded(name: str, kind: str) -> str:
     """A series that the generated rules record per objective, for one kind of objective.
 
-    >>> recorded(rule_names.RULE_BUDGET_REMAINING, "latency")
+    >>> recorded("driftline:slo_budget_remaining:ratio", "latency")
     'driftline:slo_budget_remaining:ratio{namespace=~"$namespace",model=~"$model",slo="latency"}'
     """
     return f'{name}{{namespace=~"$namespace",model=~"$model",{names.SLO}="{kind}"}}'
