@@ -47,7 +47,7 @@ $(COMPILED_READY): $(READY) scripts/compile_sidecar.py $(shell find logger_sidec
 	  --reinstall-package driftline '.[all,dev]'
 	@touch $@
 
-check: $(READY)  ## lint, types, house rules and unit tests; under a minute
+check: $(READY)  ## lint, types, house rules and unit tests; two to three minutes
 	@$(MAKE) --no-print-directory -j 4 -k -O lint types unit-sidecar unit-others
 
 lint: $(READY)  ## ruff
