@@ -202,7 +202,7 @@ def _collector_sources() -> tuple[PanelSpec, ...]:
             "Requests and answers per second that came as events of their own. Unpaired: the other half never came.",
             "timeseries",
             "cps",
-            (Query(total(rate(names.HALVES), "outcome"), "{{outcome}}"),),
+            (Query(_or_zero(total(rate(names.HALVES), "outcome")), "{{outcome}}"),),
             width=8,
             height=8,
         ),
@@ -224,7 +224,7 @@ def _collector_sources() -> tuple[PanelSpec, ...]:
             "Events per second sent to the collector; refused ones with their reason.",
             "timeseries",
             "cps",
-            (Query(came, "{{outcome}} {{reason}}"),),
+            (Query(_or_zero(came), "{{outcome}} {{reason}}"),),
             width=8,
             height=8,
         ),
@@ -241,7 +241,7 @@ def _collector_faults() -> tuple[PanelSpec, ...]:
             "Events per second that could not be read or decoded.",
             "timeseries",
             "cps",
-            (Query(f"{dead} or 0 * {total(rate(names.COLLECTOR_EVENTS))}", "{{reason}}"),),
+            (Query(_or_zero(dead), "{{reason}}"),),
         ),
         PanelSpec(
             "Waits by part",
@@ -266,7 +266,7 @@ def _collector_faults() -> tuple[PanelSpec, ...]:
             "Rows, files and whole days per second that were removed: past their retention, or erased on request.",
             "timeseries",
             "cps",
-            (Query(total(rate(names.COLLECTOR_REMOVED), "kind"), "{{kind}}"),),
+            (Query(_or_zero(total(rate(names.COLLECTOR_REMOVED), "kind")), "{{kind}}"),),
             width=8,
             height=8,
         ),
@@ -303,3 +303,8 @@ def _detectors() -> tuple[PanelSpec, ...]:
             no_value="none",
         ),
     )
+
+
+def _or_zero(counted: str) -> str:
+    """What was counted, or zero where a collector runs that never counted any."""
+    return f"{counted} or 0 * {total(rate(names.COLLECTOR_EVENTS))}"

@@ -60,7 +60,7 @@ def halves_of(number: int) -> list[CloudEvent]:
 
 def run_until(parts: Parts, source: TopicsSource, rows: int) -> None:
     collector = pairing_collector(parts, source)
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while outcomes(parts.store).get("paired", 0) < 2 * rows and time.monotonic() < until:
         collector.run_once()
 
