@@ -39,7 +39,7 @@ _TELLING: dict[str, tuple[Kind, ...]] = {
 
 
 class EvidenceReader(Protocol):
-    """What the store answers (``collector.store.Store``)."""
+    """What the store answers (``collector.store.store.Store``)."""
 
     def results(self, stream: StreamKey, since_s: float, until_s: float) -> Sequence[Result]:
         """The newest revision of each result of windows between the times, by window start."""

@@ -27,7 +27,7 @@ from benchmarks import collector_obvious
 from benchmarks.collector_obvious import rss_mb
 from benchmarks.collector_traffic import COLUMNS, event, write_monitor
 from benchmarks.harness import alternate, close, cpu_seconds, medians
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from tests.parts.kafka import KafkaBroker
 from tests.parts.postgres import PostgresServer

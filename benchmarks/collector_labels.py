@@ -23,12 +23,12 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, Engine, text
 
 from benchmarks.harness import alternate, close, medians
-from collector.database import connect
-from collector.desk import LabelDesk
-from collector.label_effects import JOINED
-from collector.metrics import CollectorMetrics
-from collector.partitions import DAY_S, day_number, partition_name
-from collector.store import Store
+from collector.labels.desk import LabelDesk
+from collector.labels.effects import JOINED
+from collector.operating.metrics import CollectorMetrics
+from collector.store.database import connect
+from collector.store.partitions import DAY_S, day_number, partition_name
+from collector.store.store import Store
 from detectors.engine import StatisticsEngine
 from driftline.events import Label
 from driftline.monitors import Monitor

@@ -24,14 +24,14 @@ import pandas as pd
 from prometheus_client import CollectorRegistry
 
 from benchmarks.harness import alternate, close, medians
-from collector.metrics import CollectorMetrics
-from collector.payloads import PayloadWriter
-from collector.predictions import PredictionColumns
-from collector.service import Collector
+from collector.batches.loop import Collector
+from collector.batches.payloads import PayloadWriter
+from collector.batches.windows import window_of
+from collector.operating.metrics import CollectorMetrics
 from collector.settings import CollectorSettings
-from collector.store import Store
-from collector.transaction import StateKey, WindowRef, WindowState
-from collector.windows import window_of
+from collector.store.predictions import PredictionColumns
+from collector.store.store import Store
+from collector.store.transaction import StateKey, WindowRef, WindowState
 from detectors.engine import StatisticsEngine
 from detectors.reference import Reference, build_reference
 from driftline.events import InferenceEvent, Payload, encode_frame

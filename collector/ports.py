@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.transaction import Transaction
+from collector.store.transaction import Transaction
 from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor

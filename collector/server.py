@@ -12,22 +12,22 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector as PrometheusCollector
 
-from collector.api import create_app
-from collector.desk import LabelDesk
-from collector.health import Health
-from collector.keeping import Keeper
-from collector.label_metrics import LabelGauges
-from collector.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
-from collector.payloads import PayloadWriter
+from collector.api.app import create_app
+from collector.api.tokens import access_of
+from collector.batches.loop import Collector
+from collector.batches.payloads import PayloadWriter
+from collector.batches.replay import Replayer
+from collector.keeping.keeper import Keeper
+from collector.labels.completeness import LabelGauges
+from collector.labels.desk import LabelDesk
+from collector.labels.uploads import UploadDesk, UploadWorker
+from collector.operating.health import Health
+from collector.operating.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
+from collector.operating.tracing import NO_TRACING, Tracing
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
-from collector.replay import Replayer
-from collector.service import Collector
 from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
-from collector.store import Store
-from collector.tokens import access_of
-from collector.tracing import NO_TRACING, Tracing
-from collector.uploads import UploadDesk, UploadWorker
+from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor

@@ -7,9 +7,9 @@ from typing import cast
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from collector.labels.from_seldon import read_feedback
 from collector.ports import RecordSource
 from collector.settings import CollectorSettings
-from collector.sources.feedback import read_feedback
 from collector.sources.files import FilesSource, open_place
 from collector.sources.inbox import ByteLog, Inbox, LogInbox, Mailroom, OpenReader, inbox_reader
 from collector.sources.interpreting import Interpreter
@@ -19,7 +19,7 @@ from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSou
 from collector.sources.merging import MergedSource
 from collector.sources.receiver import Receiver
 from collector.sources.waiting_room import WaitingRoom
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from driftline.clock import Clock
 from driftline.errors import TransientError

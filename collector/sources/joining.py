@@ -18,8 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.ports import JoinedBatch
-from collector.store import Store
-from collector.store_halves import (
+from collector.store.halves import (
     Waiting,
     begin_waiting,
     end_waiting,
@@ -28,7 +27,8 @@ from collector.store_halves import (
     settled,
     waiting_of_pairs,
 )
-from collector.transaction import TotalKey, Transaction, total
+from collector.store.store import Store
+from collector.store.transaction import TotalKey, Transaction, total
 from driftline import names
 from driftline.events import InferenceEvent, Label
 from driftline.halves import Half, join_halves, lone_half, lone_request

@@ -1,29 +1,26 @@
-"""Topics of others, and our inbox among them: read by pattern, and the inbox written. Knows Kafka's client.
+"""Topics of others, and our inbox among them: read by pattern, and the inbox written.
 
-Beside ``collector.kafka``, which reads two topics of ours as fast as it can. Offsets are committed to the broker for
-the inbox alone: topics of others are read and nothing is written to them, not even a position.
+Beside ``kafka``, which reads two topics of ours as fast as it can. Offsets are committed to the broker
+for the inbox alone: topics of others are read and nothing is written to them, not even a position.
 """
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message
+from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker, topic_of
 from driftline.errors import UnavailableError
 from driftline.records import Record
 
-Start = Callable[[str], int | None]
-_PREFIX = "kafka"
 _APPEND_TIMEOUT_S = 10.0
 _SHORTEST_POLL_S = 0.03
 #: Between two polls by a caller that does not wait, while nothing comes.
@@ -73,7 +70,7 @@ class TopicsSource:
                 fetch_max_wait_ms=200,
                 metadata_max_age_ms=10_000,
             )
-            self._consumer.subscribe(pattern=settings.pattern(), listener=_SeekToStore(self._consumer, start))
+            self._consumer.subscribe(pattern=settings.pattern(), listener=SeekToStore(self._consumer, start))
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
 
@@ -93,18 +90,12 @@ class TopicsSource:
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the broker how far the store got with the inbox, so that people can watch the group's lag."""
-        topic_partition = _topic_partition(partition)
-        if topic_partition.topic == self._settings.inbox and topic_partition in self._consumer.assignment():
-            self._consumer.commit_async({topic_partition: OffsetAndMetadata(next_offset, "", -1)})
+        if topic_of(partition) == self._settings.inbox:
+            tell_broker(self._consumer, partition, next_offset)
 
     def lag(self) -> Mapping[str, int]:
         """Records between the next to be read and the end, by partition, as of the last fetch."""
-        lags = {}
-        for topic_partition in self._consumer.assignment():
-            end = self._consumer.highwater(topic_partition)
-            if end is not None:
-                lags[_name(topic_partition)] = max(0, end - self._consumer.position(topic_partition))
-        return lags
+        return lag_of(self._consumer)
 
     def close(self) -> None:
         """Leave the group."""
@@ -115,7 +106,7 @@ class TopicsSource:
             found.topic, found.headers or (), found.key or b"", found.value or b"", max(0, found.timestamp) * 1_000_000
         )
         content = read_message(message, self._interpreter, self._settings.kind(found.topic))
-        partition = _name(TopicPartition(found.topic, found.partition))
+        partition = partition_name(found.topic, found.partition)
         return Record(partition, found.offset, found.offset + 1, content)
 
 
@@ -155,26 +146,6 @@ class KafkaInbox:
         self._producer.close(timeout=_APPEND_TIMEOUT_S)
 
 
-class _SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Starts every newly given partition where the store says."""
-
-    def __init__(self, consumer: "KafkaConsumer", start: Start) -> None:
-        self._consumer = consumer
-        self._start = start
-
-    def on_partitions_revoked(self, revoked: Sequence[Any]) -> None:
-        """Nothing is lost: what was not committed to the store is read again by the next owner."""
-
-    def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
-        """Seek; a partition the store does not know starts at its beginning."""
-        for topic_partition in assigned:
-            offset = self._start(_name(topic_partition))
-            if offset is None:
-                self._consumer.seek_to_beginning(topic_partition)
-            else:
-                self._consumer.seek(topic_partition, offset)
-
-
 def _is_kept(future: Any, until: float) -> bool:
     if future is None:
         return False
@@ -187,12 +158,3 @@ def _is_kept(future: Any, until: float) -> bool:
 
 def _spelt(name: str) -> str:
     return ".*".join(re.escape(part) for part in name.split("*"))
-
-
-def _name(topic_partition: Any) -> str:
-    return f"{_PREFIX}:{topic_partition.topic}:{topic_partition.partition}"
-
-
-def _topic_partition(partition: str) -> Any:
-    _, topic, number = partition.split(":")
-    return TopicPartition(topic, int(number))

@@ -11,8 +11,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter
 
-from collector.guard import grant_of, needs
-from collector.problems import described, problem
+from collector.api.guard import grant_of, needs
+from collector.api.problems import described, problem
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.http_modes import read_modelmesh, read_request
 from collector.sources.inbox import Mailroom

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from collector import store_halves
-from collector.store import Store
-from collector.store_halves import Room
+from collector.store import halves as store_halves
+from collector.store.halves import Room
+from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.monitors import Monitor
 from driftline.records import Due, Record

@@ -19,10 +19,10 @@ from driftline.cli import wiring
 from driftline.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collector.operating.tracing import Tracing
     from collector.server import SourceFactory
     from collector.settings import CollectorSettings
     from collector.sources.assembling import EmbeddedInbox
-    from collector.tracing import Tracing
     from driftline.records import Content
 
     Start = Callable[[str], int | None]
@@ -233,7 +233,7 @@ def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:
 
 def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
     if chosen.source == "kafka":
-        from collector.kafka import KafkaSource
+        from collector.sources.kafka import KafkaSource
 
         return partial(KafkaSource, chosen.kafka)
     if chosen.source != "spool":
@@ -245,12 +245,12 @@ def _source_factory(chosen: "CollectorSettings") -> "SourceFactory":
 
 def _tracing(chosen: "CollectorSettings") -> "Tracing":
     """The SDK is an extra, and 10 MB of the process: loaded only where spans are asked for."""
-    from collector.tracing import NO_TRACING
+    from collector.operating.tracing import NO_TRACING
 
     if not chosen.otlp_endpoint:
         return NO_TRACING
     try:
-        from collector.otel import to_endpoint
+        from collector.operating.otel import to_endpoint
     except ImportError as error:
         raise SettingsError("collector", ["otlp_endpoint needs the extra: pip install 'driftline[tracing]'"]) from error
     return to_endpoint(chosen.otlp_endpoint, chosen.traced_links)

@@ -12,7 +12,7 @@ from driftline.clock import Clock
 from driftline.errors import MonitorError
 
 if TYPE_CHECKING:
-    from collector.store import Store
+    from collector.store.store import Store
     from detectors.reference import Reference
     from driftline.monitors import Monitor
 
@@ -80,7 +80,7 @@ def load_references(files: Mapping[str, MonitorFile], cache_dir: Path) -> dict[s
 
 def open_store(database_url: str) -> "Store":
     """The store, migrated to this version's schema."""
-    from collector.store import Store
+    from collector.store.store import Store
 
     return Store(database_url)
 

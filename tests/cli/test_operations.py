@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from collector.migrate import migrate
-from collector.store import Store
-from collector.tokens import followed_file
+from collector.api.tokens import followed_file
+from collector.store.migrate import migrate
+from collector.store.store import Store
 from driftline.access import Access
 from driftline.cli.app import app
 from driftline.errors import DriftlineError

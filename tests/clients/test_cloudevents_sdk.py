@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collector.sources.feedback import read_feedback
+from collector.labels.from_seldon import read_feedback
 from collector.sources.http_modes import read_request
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_messages import Message, read_message

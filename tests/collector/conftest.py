@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.migrate import migrate
-from collector.store import Store
+from collector.store.migrate import migrate
+from collector.store.store import Store
 from tests.collector.helpers import Parts
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from collector.sources.feedback import read_feedback
+from collector.labels.from_seldon import read_feedback
 from collector.sources.inbox import LogInbox, Mailroom
 from collector.sources.interpreting import Interpreter
 from collector.sources.receiver import Receiver
-from collector.store import Store
+from collector.store.store import Store
 from driftline.access import Access, AccessBook
 from logger_sidecar.spool.writer import SpoolWriter
 from tests.collector.helpers import MONITORS, Parts

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from collector import schema
-from collector.database import connect
-from collector.labels import LabelBook
-from collector.metrics import CollectorMetrics
-from collector.payloads import PayloadWriter
+from collector.batches.loop import Collector
+from collector.batches.payloads import PayloadWriter
+from collector.labels.book import LabelBook
+from collector.operating.metrics import CollectorMetrics
 from collector.ports import BatchDecoder
-from collector.service import Collector
 from collector.settings import CollectorSettings
-from collector.store import Store
+from collector.store import schema
+from collector.store.database import connect
+from collector.store.store import Store
 from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.errors import DecodeError
 from driftline.events import InferenceEvent, Label, Payload

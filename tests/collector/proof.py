@@ -17,13 +17,13 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
-from collector import schema
-from collector.database import connect
-from collector.kafka import KafkaSource
-from collector.metrics import CollectorMetrics
-from collector.service import Collector
+from collector.batches.loop import Collector
+from collector.operating.metrics import CollectorMetrics
 from collector.settings import CollectorSettings, KafkaSettings
-from collector.store import Store
+from collector.sources.kafka import KafkaSource
+from collector.store import schema
+from collector.store.database import connect
+from collector.store.store import Store
 from driftline import names
 from driftline.events import InferenceEvent, KafkaMessage, Label, encode_inference, encode_label
 from driftline.testing import ListSource

@@ -9,14 +9,14 @@ from openapi_spec_validator import validate
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.api import create_app
-from collector.desk import LabelDesk
-from collector.health import HealthReport
-from collector.metrics import StoreCounters
-from collector.replay import Replayer
+from collector.api.app import create_app
+from collector.batches.replay import Replayer
+from collector.labels.desk import LabelDesk
+from collector.labels.uploads import UploadDesk
+from collector.operating.health import HealthReport
+from collector.operating.metrics import StoreCounters
 from collector.settings import CollectorSettings
-from collector.store import Store
-from collector.uploads import UploadDesk
+from collector.store.store import Store
 from driftline.access import Access
 from driftline.errors import UnavailableError
 from driftline.records import Malformed

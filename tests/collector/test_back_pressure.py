@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import text
 
-from collector.database import connect
 from collector.settings import CollectorSettings
-from collector.store import Store
+from collector.store.database import connect
+from collector.store.store import Store
 from driftline.records import Record
 from tests.collector.helpers import START_S, Parts, event, tables
 from tests.parts.processes import wait_until

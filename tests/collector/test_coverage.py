@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
-from collector.desk import LabelDesk
-from collector.label_metrics import LabelGauges
+from collector.labels.completeness import LabelGauges
+from collector.labels.desk import LabelDesk
 from driftline import names
 from driftline.results import Result, StreamKey, Verdict, WindowKey
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records

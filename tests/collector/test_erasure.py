@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
-from collector.database import connect
-from collector.payloads import PayloadWriter, read_payloads
-from collector.store_erasure import Eraser, Selector
-from collector.subjects import SubjectHasher
+from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.subjects import SubjectHasher
+from collector.keeping.erasure import Eraser, Selector
+from collector.store.database import connect
 from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
 from driftline.results import WindowKey
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, merged, records, tables

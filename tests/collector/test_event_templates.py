@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
-from collector.event_templates import MALFORMED, EventReader
-from collector.kafka_records import RecordError, read_headers, records, write_headers
+from collector.sources.event_templates import MALFORMED, EventReader
+from collector.sources.kafka_records import RecordError, read_headers, records, write_headers
 from driftline.errors import EventError
 from driftline.events import InferenceEvent, Payload, decode_inference, encode_inference
 from driftline.records import Malformed

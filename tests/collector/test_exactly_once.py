@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from collector.migrate import migrate
-from collector.store import Store
+from collector.store.migrate import migrate
+from collector.store.store import Store
 from tests.collector import proof
 from tests.collector.proof import Topics
 from tests.parts.processes import PartProcess, wait_until

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Route
 
-from collector.guard import guard_app, needs, scope_of
-from collector.tokens import access_of, followed_file
+from collector.api.guard import guard_app, needs, scope_of
+from collector.api.tokens import access_of, followed_file
 from driftline import access
 from driftline.access import SCOPES, Access, AccessBook, Grant, TokenEntry, digest_of, entry_yaml, new_token
 from driftline.errors import SettingsError

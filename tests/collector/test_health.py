@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from collector.activity import Activity
-from collector.health import Health
-from collector.metrics import ConsumerFigures, StoreCounters
+from collector.operating.activity import Activity
+from collector.operating.health import Health
+from collector.operating.metrics import ConsumerFigures, StoreCounters
 from driftline import names
 from driftline.errors import UnavailableError
 from driftline.records import Record

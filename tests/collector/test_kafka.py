@@ -8,9 +8,9 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from collector.kafka import KafkaSource, read_label
-from collector.kafka_records import write_headers
 from collector.settings import KafkaSettings
+from collector.sources.kafka import KafkaSource, read_label
+from collector.sources.kafka_records import write_headers
 from driftline.events import KafkaMessage, encode_inference, encode_label
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey, WindowKey

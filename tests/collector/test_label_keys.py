@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.desk import LabelDesk
-from collector.label_keys import row_keys
+from collector.labels.desk import LabelDesk
+from collector.labels.keys import row_keys
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload

@@ -18,11 +18,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select, text
 
-from collector import schema
-from collector.database import connect
-from collector.desk import LabelDesk
-from collector.migrate import migrate
-from collector.store import Store
+from collector.labels.desk import LabelDesk
+from collector.store import schema
+from collector.store.database import connect
+from collector.store.migrate import migrate
+from collector.store.store import Store
 from driftline import names
 from driftline.events import InferenceEvent, Label
 from driftline.monitors import Monitor

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.desk import LabelReceipt
-from collector.label_lines import LONGEST_LINE, LineCutter, LineProgress, take_lines
-from collector.sources.feedback import read_feedback
-from collector.store import Store
+from collector.labels.desk import LabelReceipt
+from collector.labels.from_lines import LONGEST_LINE, LineCutter, LineProgress, take_lines
+from collector.labels.from_seldon import read_feedback
+from collector.store.store import Store
 from driftline import names
 from driftline.errors import EventError, UnavailableError
 from driftline.events import Label

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 
-from collector.desk import LabelDesk
-from collector.store import Store
+from collector.labels.desk import LabelDesk
+from collector.store.store import Store
+from collector.store.waiting import LabelKey, PendingLabel, let_wait
 from driftline import names
 from driftline.records import Record
 from driftline.results import StreamKey, WindowKey
@@ -157,12 +158,11 @@ def test_labels_that_wait_too_long_expire_and_are_counted(parts: Parts, desk: La
 def test_a_label_and_its_prediction_that_passed_each_other_are_joined_by_the_sweep(
     parts: Parts, desk: LabelDesk
 ) -> None:
-    from collector.store_labels import LabelKey, PendingLabel, save_pending
 
     stored(parts, 1)
     with parts.store.transaction() as transaction:  # as a rival would have left it
         key = LabelKey("default", "flights", "request-1", 0)
-        save_pending(transaction, [PendingLabel(key, "1", START_S + 100, START_S + 100)])
+        let_wait(transaction, [PendingLabel(key, "1", START_S + 100, START_S + 100)])
     parts.collector([]).sweep()
     assert judged(parts) == {"correct": 1}
 

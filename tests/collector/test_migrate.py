@@ -7,10 +7,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from collector.database import connect
-from collector.migrate import downgrade, migrate
-from collector.partitions import is_partition
-from collector.schema import metadata
+from collector.store.database import connect
+from collector.store.migrate import downgrade, migrate
+from collector.store.partitions import is_partition
+from collector.store.schema import metadata
 from driftline.errors import SettingsError
 
 

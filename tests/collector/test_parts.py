@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.batches.validation import validate
+from collector.batches.windows import group_positions, window_of, windows_of
 from collector.settings import PREFIX, CollectorSettings
-from collector.states import StateBook, StateCache
-from collector.transaction import StateKey, WindowRef, WindowState
-from collector.validation import validate
-from collector.values import class_name
-from collector.windows import group_positions, window_of, windows_of
+from collector.store.spelling import class_name
+from collector.store.states import StateBook, StateCache
+from collector.store.transaction import StateKey, WindowRef, WindowState
 from driftline.columns import ColumnBatch
 from driftline.errors import SettingsError
 from driftline.settings import load

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from fastapi.testclient import TestClient
 
-from collector.replay import DUPLICATE, FAILED, LANE, NOT_REPLAYABLE, STORED, Replayer
-from collector.store_letters import LetterFilter, attempts, count_letters, find_letters
+from collector.batches.replay import DUPLICATE, FAILED, LANE, NOT_REPLAYABLE, STORED, Replayer
+from collector.store.letters import LetterFilter, attempts, count_letters, find_letters
 from driftline import access, names
 from driftline.access import Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.monitors import Monitor

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from collector.payloads import PayloadFiles, PayloadWriter, read_payloads
-from collector.rolling import SMALL_FILES, Roller
-from collector.store_erasure import Eraser, Selector
-from collector.subjects import SubjectHasher
+from collector.batches.payloads import PayloadFiles, PayloadWriter, read_payloads
+from collector.batches.subjects import SubjectHasher
+from collector.keeping.erasure import Eraser, Selector
+from collector.keeping.rolling import SMALL_FILES, Roller
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
 from tests.parts.http import answers

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from collector import row_columns
-from collector.database import connect
-from collector.migrate import downgrade, migrate
-from collector.row_columns import RowLayout, layout_number, layout_of, pack, unpack
-from collector.store import Store
+from collector.store import row_columns
+from collector.store.database import connect
+from collector.store.migrate import downgrade, migrate
+from collector.store.row_columns import RowLayout, layout_number, layout_of, pack, unpack
+from collector.store.store import Store
 from driftline.columns import ColumnBatch
 from driftline.errors import PermanentError
 from driftline.results import StreamKey

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from driftline.errors import TransientError, UnavailableError
 from driftline.records import Malformed, Record

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from collector.desk import LabelDesk
-from collector.payloads import PayloadWriter, read_payloads
-from collector.store import Store
+from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.labels.desk import LabelDesk
+from collector.store.store import Store
 from driftline.errors import PermanentError, UnavailableError
 from driftline.results import (
     Alert,

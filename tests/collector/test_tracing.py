@@ -13,12 +13,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from collector.api import create_app
-from collector.desk import LabelDesk
-from collector.otel import OtelTracing, to_endpoint
-from collector.replay import Replayer
-from collector.service import Collector
-from collector.uploads import UploadDesk
+from collector.api.app import create_app
+from collector.batches.loop import Collector
+from collector.batches.replay import Replayer
+from collector.labels.desk import LabelDesk
+from collector.labels.uploads import UploadDesk
+from collector.operating.otel import OtelTracing, to_endpoint
 from driftline.errors import UnavailableError
 from driftline.testing import ListSource
 from tests.collector.helpers import Parts, batched, decode, drain, event, records

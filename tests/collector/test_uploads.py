@@ -13,11 +13,12 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.desk import LabelDesk
-from collector.form_file import FormFile
-from collector.label_files import ColumnNames, FileRow, read_batches
-from collector.label_json import UploadError
-from collector.uploads import UploadDesk, UploadWorker
+from collector.api.form_file import FormFile
+from collector.labels.desk import LabelDesk
+from collector.labels.from_files import FileRow, read_batches
+from collector.labels.from_json import UploadError
+from collector.labels.uploads import UploadDesk, UploadWorker
+from collector.store.uploads import ColumnNames
 from driftline import names
 from driftline.errors import TransientError
 from tests.collector.helpers import START_S, Parts, drain, event, records

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from kafka import KafkaProducer
 
-from collector.kafka import KafkaSource
 from collector.settings import KafkaSettings
+from collector.sources.kafka import KafkaSource
 from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_frame, encode_inference
 from driftline.records import Malformed, Record
 from driftline.testing import ListSource

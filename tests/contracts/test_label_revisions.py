@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from collector.desk import LabelDesk
-from collector.store import Store
+from collector.labels.desk import LabelDesk
+from collector.store.store import Store
 from dashboards.settings import WebSettings
 from dashboards.web import create_app
 from detectors.engine import StatisticsEngine

@@ -18,7 +18,7 @@ import pytest
 from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports, wait_until

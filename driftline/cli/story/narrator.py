@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from collector.store import Store
+from collector.store.store import Store
 from dashboards.report import build_report, render_html
 from driftline.cli.story.flights import DECEMBER
 from driftline.cli.story.replay import Replay

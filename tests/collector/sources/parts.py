@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from collector.service import Collector
+from collector.batches.loop import Collector
 from collector.sources.joining import Joiner
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent

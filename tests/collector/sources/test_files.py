@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from obstore.store import from_url
 
-from collector.sources.feedback import read_feedback
+from collector.labels.from_seldon import read_feedback
 from collector.sources.files import DONE, LANE, Directory, FilesSource, open_place
 from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import read_file

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.sources.feedback import read_feedback
+from collector.labels.from_seldon import read_feedback
 from collector.sources.http_modes import read_modelmesh, read_request
 from collector.sources.interpreting import Interpreter
 from driftline import names

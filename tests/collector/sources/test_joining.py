@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from collector.sources.joining import NO_REQUEST
 from collector.sources.waiting_room import PARTITION, WaitingRoom
-from collector.store import Store
-from collector.store_halves import Waiting, begin_waiting, room
+from collector.store.halves import Waiting, begin_waiting, room
+from collector.store.store import Store
 from driftline import names
 from driftline.events import Payload
 from driftline.halves import join_halves

@@ -12,8 +12,8 @@ from cloudevents.core.v1.event import CloudEvent as SdkEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.labels.from_seldon import read_feedback
 from collector.sources.cloud_event import CloudEvent
-from collector.sources.feedback import read_feedback
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message, without_schema_id
 from driftline import names

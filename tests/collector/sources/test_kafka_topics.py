@@ -9,14 +9,14 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from collector.labels.from_seldon import read_feedback
 from collector.sources.cloud_event import CloudEvent
-from collector.sources.feedback import read_feedback
 from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSource
 from collector.sources.merging import MergedSource
 from collector.sources.waiting_room import WaitingRoom
-from collector.store import Store
+from collector.store.store import Store
 from driftline import names
 from driftline.errors import TransientError
 from driftline.halves import Half

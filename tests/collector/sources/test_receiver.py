@@ -19,10 +19,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
-from collector.guard import guard_app
-from collector.problems import add_problem_handlers
+from collector.api.guard import guard_app
+from collector.api.problems import add_problem_handlers
+from collector.labels.from_seldon import read_feedback
 from collector.sources.cloud_event import CloudEvent
-from collector.sources.feedback import read_feedback
 from collector.sources.inbox import BUSY, UNAVAILABLE, Inbox, LogInbox, Mailroom, inbox_reader
 from collector.sources.interpreting import Interpreter
 from collector.sources.receiver import Receiver

@@ -1,0 +1,1 @@
+"""From records to one transaction: read, decoded, made into rows, counted, committed."""

@@ -1,0 +1,294 @@
+"""The collector's loop: records in; rows, window statistics, labels and positions out, in one transaction per batch.
+
+A batch is read, decoded and counted in memory, then written at once, with the position of every partition moved from
+where this collector last saw it. So replaying any part of the stream changes nothing, and of two collectors that read
+the same partition only one commits: the other's transaction fails, it forgets its states and reads them anew.
+While the database does not answer, the one batch in hand waits and nothing more is read.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from collector.batches.commit import Batch, BatchWriter
+from collector.batches.intake import UNSTORABLE, Intake, Reader, StreamNames, event_keys
+from collector.batches.payloads import PayloadWriter
+from collector.batches.subjects import SubjectHasher
+from collector.labels.book import LabelBook
+from collector.labels.desk import DESK
+from collector.labels.effects import LabelEffects, save_effects
+from collector.operating.activity import Activity
+from collector.operating.metrics import CollectorMetrics
+from collector.operating.tracing import NoTracing, Tracing
+from collector.ports import BatchDecoder, BatchPart, HalfJoiner, RecordSource, WindowStatistics
+from collector.settings import CollectorSettings
+from collector.store.states import StateBook, StateCache
+from collector.store.store import Store
+from collector.store.transaction import PositionMove
+from driftline.clock import Clock
+from driftline.errors import PermanentError, TransientError
+from driftline.events import InferenceEvent
+from driftline.halves import Half
+from driftline.monitors import Monitor
+from driftline.records import Content, Malformed, Record, Several
+
+__all__ = ["BatchDecoder", "Collector", "RecordSource", "WindowStatistics"]
+
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 10.0
+
+
+class Collector:
+    """Reads ``source`` into ``store``; one thread calls ``run``, or ``run_once`` again and again."""
+
+    def __init__(
+        self,
+        source: RecordSource,
+        store: Store,
+        decoder: BatchDecoder,
+        statistics: WindowStatistics,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        settings: CollectorSettings,
+        payloads: PayloadWriter | None,
+        metrics: CollectorMetrics,
+        joiner: HalfJoiner | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing or NoTracing()
+        self._source = source
+        self._joiner = joiner
+        self._store = store
+        self._monitors = monitors
+        self._clock = clock
+        self._settings = settings
+        self._payloads = payloads
+        self._metrics = metrics
+        self._decoder = decoder
+        self._labels = LabelBook(statistics, monitors)
+        self._cache = StateCache(settings.open_states)
+        self._writer = BatchWriter(
+            store,
+            statistics,
+            self._labels,
+            payloads,
+            keep_columns=settings.store_columns,
+            subjects=SubjectHasher(settings.subject_secret),
+        )
+        self._reader: Reader | None = None
+        self._positions: dict[str, int | None] = {}
+        self._waiting: list[Record] = []
+        self._batch_records = settings.minimum_batch_records
+        self._next_sweep = time.monotonic() + settings.sweep_interval_s
+        self._next_lag = 0.0
+        self.activity = Activity()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set; what a part that is away refuses is tried again, ever less often."""
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            try:
+                self.run_once()
+                pause_s = _FIRST_PAUSE_S
+            except TransientError as error:
+                self._metrics.transient(error)
+                self.activity.failed(error, len(self._waiting))
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def run_once(self) -> int:
+        """Read and commit one batch; how many records it had.
+
+        Raises TransientError when it could not be committed now; the same batch is then tried again at the next call.
+        """
+        self._sweep_when_due()
+        self.activity.begin("read")
+        self._report_lag()
+        started_ns = time.time_ns()
+        if not self._waiting:
+            self._waiting = self._poll()
+        handled = len(self._waiting)
+        if handled:
+            self.activity.waiting = handled
+            self.activity.begin("commit")
+            self._commit_traced(started_ns)
+            self._waiting = []
+        self.activity.turned(handled)
+        return handled
+
+    def sweep(self) -> None:
+        """Let go of labels that waited too long and of files that no commit knows."""
+        effects = LabelEffects()
+        states = StateBook(StateCache(self._settings.open_states))
+        with self._store.transaction() as transaction:
+            transaction.lock_partition(DESK)
+            self._labels.sweep(transaction, states, DESK, self._clock(), effects)
+            transaction.save_window_states(states.changed())
+            save_effects(transaction, DESK, effects)
+        self._metrics.label_delays(effects.delays_s)
+        if self._payloads is not None:
+            self._payloads.sweep(self._store.payload_files())
+
+    # --- reading ------------------------------------------------------------------------------------------------
+    def _poll(self) -> list[Record]:
+        """A batch: full, or as much as came within the commit interval."""
+        settings = self._settings
+        until = time.monotonic() + settings.commit_interval_s
+        records: list[Record] = []
+        size_bytes = 0
+        while len(records) < self._batch_records and size_bytes < settings.maximum_batch_bytes:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                break
+            found = self._source.poll(self._batch_records - len(records), left_s)
+            if not found:
+                break
+            records.extend(found)
+            size_bytes += sum(_size_bytes(record) for record in found)
+        full = len(records) >= self._batch_records
+        grown = self._batch_records * 2 if full else max(len(records), self._batch_records // 2)
+        self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
+        return records
+
+    # --- committing ---------------------------------------------------------------------------------------------
+    def _commit_traced(self, started_ns: int) -> None:
+        read_ns = time.time_ns()
+        links = _traceparents(self._waiting, self._tracing.maximum_links)
+        with self._tracing.span("batch", {"records": len(self._waiting)}, links, start_ns=started_ns):
+            self._tracing.past("read", started_ns, read_ns)
+            self._commit(self._waiting)
+
+    def _commit(self, records: Sequence[Record]) -> None:
+        """Commit records, halving a batch whose values the store refuses until the culprit is alone."""
+        try:
+            self._commit_batch(records)
+        except TransientError:
+            self._forget()
+            raise
+        except PermanentError as error:
+            self._forget()
+            if len(records) == 1:
+                self._commit_batch(records, refused=str(error))
+                return
+            middle = len(records) // 2
+            self._commit(records[:middle])
+            self._commit(records[middle:])
+
+    def _commit_batch(self, records: Sequence[Record], refused: str | None = None) -> None:
+        moves = self._moves(records)
+        fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
+        if fresh:
+            started = time.monotonic()
+            with self._tracing.span("decode"):
+                whole, parts = self._join(fresh)
+                intake = self._read(whole) if refused is None else self._refuse(whole, refused)
+            states = StateBook(self._cache)
+            batch = Batch(moves, intake, states, self._clock(), self._monitors, parts)
+            with self._tracing.span("commit"):
+                effects = self._writer.write(batch)
+            states.committed()
+            self._metrics.committed(time.monotonic() - started)
+            self._metrics.label_delays(effects.delays_s)
+        for move in moves:
+            self._positions[move.partition] = move.next_offset
+            self._source.acknowledge(move.partition, move.next_offset)
+        self.activity.committed(_newest(records))
+
+    def _moves(self, records: Sequence[Record]) -> list[PositionMove]:
+        ends: dict[str, int] = {}
+        for record in records:
+            ends[record.partition] = max(ends.get(record.partition, 0), record.next_offset)
+        for partition in ends.keys() - self._positions.keys():
+            self._positions[partition] = self._store.position(partition)
+        moves = []
+        for partition, end in ends.items():
+            expected = self._positions[partition]
+            moves.append(PositionMove(partition, expected, max(end, expected or 0)))
+        return [*moves, *self._lane_moves(records)]
+
+    def _lane_moves(self, records: Sequence[Record]) -> list[PositionMove]:
+        """A lane has no positions of its own; that it moves at all shows other collectors that its states changed."""
+        lanes = {record.lane for record in records if record.lane}
+        for lane in lanes - self._positions.keys():
+            self._positions[lane] = self._store.position(lane)
+        return [PositionMove(lane, self._positions[lane], (self._positions[lane] or 0) + 1) for lane in sorted(lanes)]
+
+    def _join(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[BatchPart]]:
+        """The records with halves paired, and what has to be stored for that."""
+        if self._joiner is None:
+            return records, ()
+        joined = self._joiner.join(records, self._clock())
+        return joined.records, (joined.part,)
+
+    def _read(self, records: Sequence[Record]) -> Intake:
+        reader = self._ready_reader()
+        keys = event_keys(records)
+        return reader.read(records, keys, self._store.known_events(keys), self._clock())
+
+    def _refuse(self, records: Sequence[Record], detail: str) -> Intake:
+        reader = self._ready_reader()
+        return Intake(dead=[reader.reject(record, UNSTORABLE, detail, self._clock()) for record in records])
+
+    def _ready_reader(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader(
+                self._decoder,
+                self._monitors,
+                StreamNames(self._store.known_streams(), self._settings.maximum_streams),
+                maximum_raw_bytes=self._settings.maximum_raw_bytes,
+                maximum_future_s=self._settings.maximum_future_s,
+            )
+        return self._reader
+
+    def _forget(self) -> None:
+        """Believe only the store from now on."""
+        self._cache.forget()
+        self._positions.clear()
+        self._reader = None
+        self._writer.forget()
+
+    # --- now and then -------------------------------------------------------------------------------------------
+    def _sweep_when_due(self) -> None:
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + self._settings.sweep_interval_s
+            self.activity.begin("sweep")
+            self.sweep()
+
+    def _report_lag(self) -> None:
+        lag = getattr(self._source, "lag", None)
+        if lag is not None and time.monotonic() >= self._next_lag:
+            self._next_lag = time.monotonic() + 1.0
+            self.activity.lag(lag())
+
+
+def _traceparents(records: Sequence[Record], maximum: int) -> list[str]:
+    """The first different ones, of the requests that the records are of."""
+    found: dict[str, None] = {}
+    for record in records if maximum else ():
+        traceparent = getattr(record.content, "traceparent", None)
+        if traceparent:
+            found[traceparent] = None
+            if len(found) >= maximum:
+                break
+    return list(found)
+
+
+def _newest(records: Sequence[Record]) -> dict[str, float]:
+    """The time of the last event of each partition, where its last record is one."""
+    last = {record.partition: record.content for record in records}
+    return {partition: each.time_s for partition, each in last.items() if isinstance(each, InferenceEvent)}
+
+
+def _size_bytes(record: Record) -> int:
+    content = record.content
+    parts = content.contents if isinstance(content, Several) else (content,)
+    return sum(_content_bytes(part) for part in parts)
+
+
+def _content_bytes(content: Content) -> int:
+    if isinstance(content, InferenceEvent):
+        return len(content.request.body) + len(content.response.body)
+    if isinstance(content, Half):
+        return len(content.payload.body)
+    return len(content.raw) if isinstance(content, Malformed) else 0

@@ -1,0 +1,229 @@
+"""Payload rows as Parquet, for reports and for tests on exact values.
+
+A batch writes one file per model and hour of event time, below ``namespace=/model=/hour=``; rolling
+(``collector.keeping.rolling``) makes few large files of the many small ones. A file's name follows from the offsets it
+holds, so that a replay writes the same file again; only files registered in the store count, and what a crash left
+unregistered is swept away.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from collector.batches.rows import MonitorRows
+from collector.store.predictions import PredictionColumns
+from collector.store.transaction import PayloadFile
+from driftline.errors import SettingsError, UnavailableError
+from driftline.monitors import Monitor
+
+#: Columns that every file has besides the monitor's own; ``_`` keeps them apart from a model's columns.
+META_COLUMNS = (
+    "_request_id",
+    "_row",
+    "_time_s",
+    "_version",
+    "_variant",
+    "_prediction",
+    "_score",
+    "_valid",
+    "_subject",
+)
+HOUR_S = 3600.0
+_ORPHAN_AGE_S = 3600.0
+
+
+class PayloadFiles:
+    """Files below a directory, or below an address of an object store such as ``s3://BUCKET/FOLDER?region=...``.
+
+    Nobody sees half of a file: a directory gets it under another name first, an object store when it is complete.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self._local = root if isinstance(root, Path) else None
+        try:
+            if isinstance(root, Path):
+                base: tuple[Any, str] = (fs.LocalFileSystem(), str(root.absolute()))
+            else:
+                base = fs.FileSystem.from_uri(root)
+        except (pa.ArrowException, OSError) as error:
+            raise SettingsError("payloads", [f"'{root}' is no place for payload files: {error}"]) from error
+        self._files: Any = fs.SubTreeFileSystem(base[1], base[0])
+
+    def write(self, path: str, table: "pa.Table") -> None:
+        """Put a file there, over what stood under this name; raises UnavailableError when that fails."""
+        target = path if self._local is None else f"{path}.{os.getpid()}.tmp"
+        try:
+            if self._local is not None:
+                self._files.create_dir(path.rpartition("/")[0], recursive=True)
+            pq.write_table(table, target, filesystem=self._files, compression="zstd")
+            if self._local is not None:
+                (self._local / target).replace(self._local / path)
+        except (OSError, pa.ArrowException) as error:
+            self.remove([target])
+            raise UnavailableError("payload directory", f"cannot write '{path}': {error}") from error
+
+    def read(self, path: str) -> "pa.Table | None":
+        """A file's rows; None when it is not there. Raises UnavailableError."""
+        try:
+            with self._files.open_input_file(path) as file:
+                return pq.read_table(file)
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException) as error:
+            raise UnavailableError("payload directory", f"cannot read '{path}': {error}") from error
+
+    def columns(self, path: str) -> int:
+        """How many columns a file has; 0 when it is not there or cannot be read."""
+        try:
+            with self._files.open_input_file(path) as file:
+                return int(pq.ParquetFile(file).metadata.num_columns)
+        except (OSError, pa.ArrowException):
+            return 0
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files; what is not there, or cannot be removed now, is left to the sweep."""
+        for path in paths:
+            try:
+                self._files.delete_file(path)
+            except (OSError, pa.ArrowException):
+                continue
+
+    def sweep(self, registered: Iterable[PayloadFile], age_s: float = _ORPHAN_AGE_S) -> int:
+        """Remove files that no commit registered and that are older than ``age_s``; how many."""
+        kept = {file.path for file in registered}
+        try:
+            found = self._files.get_file_info(fs.FileSelector("", recursive=True, allow_not_found=True))
+        except (OSError, pa.ArrowException) as error:
+            raise UnavailableError("payload directory", f"cannot be listed: {error}") from error
+        orphans = [
+            each.path
+            for each in found
+            if each.type == fs.FileType.File
+            and each.path.endswith((".parquet", ".tmp"))
+            and each.path not in kept
+            and time.time() - each.mtime.timestamp() > age_s
+        ]
+        self.remove(orphans)
+        return len(orphans)
+
+
+class PayloadWriter:
+    """Writes a batch's rows below ``root``, which is made when it is not there."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.files = PayloadFiles(root)
+
+    def write(self, batch: MonitorRows, rows: PredictionColumns) -> list[PayloadFile]:
+        """Write a file per hour of event time; raises UnavailableError when they cannot be written."""
+        if not len(rows):
+            return []
+        monitor = batch.monitor
+        table = _table(batch, rows)
+        times = np.asarray(rows.time_s, dtype=np.float64)
+        hours = np.floor(times / HOUR_S)
+        written = []
+        for hour in np.unique(hours).tolist():
+            here = np.flatnonzero(hours == hour)
+            path = f"{hour_folder(monitor.namespace, monitor.model, hour * HOUR_S)}/{_name(batch)}.parquet"
+            first_s, last_s = float(times[here].min()), float(times[here].max())
+            self.files.write(path, table if len(here) == len(rows) else table.take(here))
+            written.append(PayloadFile(path, monitor.namespace, monitor.model, first_s, last_s, len(here)))
+        return written
+
+    def sweep(self, registered: Iterable[PayloadFile], age_s: float = _ORPHAN_AGE_S) -> int:
+        """Remove files that no commit registered and that are older than ``age_s``; how many."""
+        return self.files.sweep(registered, age_s)
+
+
+def hour_folder(namespace: str, model: str, time_s: float) -> str:
+    """Where the payload rows of an hour are.
+
+    >>> hour_folder("default", "flights", 1_700_000_000.0)
+    'namespace=default/model=flights/hour=2023-11-14T22'
+    """
+    hour = datetime.fromtimestamp(time_s // HOUR_S * HOUR_S, UTC).strftime("%Y-%m-%dT%H")
+    return f"namespace={namespace}/model={model}/hour={hour}"
+
+
+def read_payloads(
+    root: Path | str, files: Sequence[PayloadFile], monitor: Monitor, since_s: float, until_s: float
+) -> "pa.Table":
+    """The payload rows of a monitor with event time in [since_s, until_s), from registered files that exist."""
+    place = PayloadFiles(root)
+    schema = payload_schema(monitor)
+    tables = [schema.empty_table()]
+    for file in files:
+        wanted = (file.namespace, file.model) == (monitor.namespace, monitor.model)
+        if wanted and file.last_event_s >= since_s and file.first_event_s < until_s:
+            table = place.read(file.path)
+            if table is not None:
+                time_s = table["_time_s"].to_numpy()
+                tables.append(conformed(table.filter((time_s >= since_s) & (time_s < until_s)), schema))
+    found = pa.concat_tables(tables)
+    return found.sort_by([("_time_s", "ascending"), ("_request_id", "ascending"), ("_row", "ascending")])
+
+
+def conformed(table: "pa.Table", schema: "pa.Schema") -> "pa.Table":
+    """The columns of ``schema``, in its order; those that an older file lacks are missing in every row."""
+    arrays = [
+        table[column.name].cast(column.type) if column.name in table.column_names else pa.nulls(len(table), column.type)
+        for column in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def payload_schema(monitor: Monitor) -> "pa.Schema":
+    """The columns of a monitor's payload files."""
+    meta = [
+        ("_request_id", pa.string()),
+        ("_row", pa.int32()),
+        ("_time_s", pa.float64()),
+        ("_version", pa.string()),
+        ("_variant", pa.string()),
+        ("_prediction", pa.string()),
+        ("_score", pa.float64()),
+        ("_valid", pa.bool_()),
+        ("_subject", pa.string()),
+    ]
+    types = {"numeric": pa.float64(), "categorical": pa.string()}
+    return pa.schema([*meta, *((column.name, types[column.type]) for column in monitor.columns)])
+
+
+def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
+    streams = [arrival.stream for arrival in batch.arrivals]
+    owners = batch.owners.tolist()
+    values: dict[str, Any] = {
+        "_request_id": rows.request_id,
+        "_row": rows.row,
+        "_time_s": rows.time_s,
+        "_version": [streams[owner].version for owner in owners],
+        "_variant": [streams[owner].variant for owner in owners],
+        "_prediction": rows.prediction,
+        "_score": rows.score,
+        "_valid": [bool(valid) for valid in rows.valid],
+        "_subject": rows.subject or [None] * len(rows),
+    }
+    schema = payload_schema(batch.monitor)
+    arrays = []
+    for column in schema:
+        source = values.get(column.name)
+        if source is None:
+            source = batch.columns.numeric.get(column.name, batch.columns.text.get(column.name))
+        arrays.append(pa.nulls(len(rows), column.type) if source is None else pa.array(source, column.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _name(batch: MonitorRows) -> str:
+    first, last = batch.arrivals[0].record, batch.arrivals[-1].record
+    places = [(arrival.record.partition, arrival.record.offset) for arrival in batch.arrivals]
+    digest = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
+    return f"{first.offset:020d}-{last.offset:020d}-{digest}"

@@ -1,0 +1,267 @@
+"""Dead letters read once more, through the ordinary path: decoded, validated, counted and stored as if they came now.
+
+Exactly once: an event is stored in the transaction that marks its letter as replayed, and of two replays at the same
+time only one commits (both move the position of one lane). A letter that fails again stays open, with the new reason;
+what was tried before is kept.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from collector.batches.commit import Batch, BatchWriter
+from collector.batches.intake import UNSTORABLE, EventKey, Reader, StreamNames, event_keys
+from collector.batches.payloads import PayloadWriter
+from collector.batches.subjects import SubjectHasher
+from collector.labels.book import LabelBook
+from collector.ports import BatchDecoder, WindowStatistics
+from collector.settings import CollectorSettings
+from collector.store.letters import Attempt, LetterFilter, StoredLetter, find_letters, keep_attempts, still_open
+from collector.store.states import StateBook, StateCache
+from collector.store.store import Store
+from collector.store.transaction import DeadLetter, PositionMove, TotalKey, Transaction, total
+from driftline import names
+from driftline.clock import Clock
+from driftline.errors import EventError, PermanentError, TransientError
+from driftline.events import InferenceEvent, Label, decode_frame
+from driftline.monitors import Monitor
+from driftline.reasons import explain
+from driftline.records import Record
+
+#: The partition under which replayed events keep their share of the statistics.
+LANE = "deadletters:replay"
+FAILED = names.OUTCOME_FAILED
+STORED = names.OUTCOME_STORED
+DUPLICATE = names.OUTCOME_DUPLICATE
+#: Nothing in the letter can be read again.
+NOT_REPLAYABLE = "not_replayable"
+
+_BATCH_LETTERS = 200
+_TRIES = 5
+_FAULTS_TOLD = 100
+
+
+class NotReplayableError(PermanentError):
+    """What was kept of a record cannot be read again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFault:
+    """A letter that was not stored, and why."""
+
+    partition: str
+    offset: int
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """``outcomes``: letters by what became of them, or would; ``faults``: the first hundred that were not stored."""
+
+    dry_run: bool
+    found: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    faults: list[ReplayFault] = field(default_factory=list)
+
+    def count(self, stored: StoredLetter, outcome: str, reason: str = "", detail: str = "") -> None:
+        """One letter more."""
+        self.outcomes[outcome] += 1
+        if outcome in (FAILED, NOT_REPLAYABLE) and len(self.faults) < _FAULTS_TOLD:
+            self.faults.append(ReplayFault(*stored.place, reason, detail))
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A letter with what it holds."""
+
+    stored: StoredLetter
+    content: InferenceEvent | Label
+
+
+@dataclass(slots=True)
+class _Outcomes:
+    """What became of the letters of a batch; a ``BatchPart``."""
+
+    letters: list[StoredLetter]
+    attempts: dict[tuple[str, int], Attempt]
+
+    def write(self, transaction: Transaction) -> None:
+        """Keep the attempts, and count them."""
+        keep_attempts(transaction, self.attempts, self.letters)
+        counts: Counter[TotalKey] = Counter()
+        for stored in self.letters:
+            letter = stored.letter
+            outcome = self.attempts[stored.place].outcome
+            counts[total(names.DEAD_LETTER_REPLAYS, letter.namespace, letter.model, outcome)] += 1
+        transaction.add_totals(LANE, counts)
+
+
+def content_of(letter: DeadLetter, maximum_raw_bytes: int) -> InferenceEvent | Label:
+    """What can be read of a letter once more; raises NotReplayableError."""
+    if len(letter.raw) >= maximum_raw_bytes:
+        raise NotReplayableError(f"of it the first {maximum_raw_bytes} bytes were kept (maximum_raw_bytes), not all")
+    try:
+        if letter.event_id is not None:
+            return decode_frame(letter.raw)
+        if letter.raw[:1] == b"{":
+            return msgspec.json.decode(letter.raw, type=Label)
+    except (EventError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotReplayableError(f"what was kept of it is no event of this version: {error}") from error
+    raise NotReplayableError(f"it was never read as an event; {explain(letter.reason).advice}")
+
+
+class Replayer:
+    """Replays dead letters; safe to use from several threads and processes."""
+
+    def __init__(
+        self,
+        store: Store,
+        decoder: BatchDecoder,
+        statistics: WindowStatistics,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        settings: CollectorSettings,
+        payloads: PayloadWriter | None = None,
+    ) -> None:
+        self._store = store
+        self._decoder = decoder
+        self._statistics = statistics
+        self._monitors = monitors
+        self._clock = clock
+        self._settings = settings
+        self._payloads = payloads
+
+    def replay(
+        self,
+        wanted: LetterFilter,
+        limit: int,
+        *,
+        dry_run: bool,
+        may: Callable[[str], bool] = lambda _model: True,
+    ) -> ReplayReport:
+        """Replay up to ``limit`` open letters, newest first, in batches; with ``dry_run`` only say what would be.
+
+        ``may``: whether letters of NAMESPACE/MODEL are asked for. Raises TransientError when the store is away; what
+        was replayed until then stays so, and asking again goes on with the rest.
+        """
+        report = ReplayReport(dry_run)
+        after: StoredLetter | None = None
+        while report.found < limit:
+            with self._store.reading() as connection:
+                batch = find_letters(connection, wanted, min(_BATCH_LETTERS, limit - report.found), after)
+            if not batch:
+                break
+            after = batch[-1]
+            letters = [each for each in batch if may(f"{each.letter.namespace}/{each.letter.model}")]
+            report.found += len(letters)
+            self._replay_all(letters, report)
+        return report
+
+    def readable(self, letter: DeadLetter) -> str:
+        """Why a letter cannot be replayed; empty when it can."""
+        try:
+            content_of(letter, self._settings.maximum_raw_bytes)
+        except NotReplayableError as error:
+            return str(error)
+        return ""
+
+    def _replay_all(self, letters: Sequence[StoredLetter], report: ReplayReport) -> None:
+        tries = []
+        for stored in letters:
+            try:
+                tries.append(_Try(stored, content_of(stored.letter, self._settings.maximum_raw_bytes)))
+            except NotReplayableError as error:
+                report.count(stored, NOT_REPLAYABLE, stored.letter.reason, str(error))
+        if tries:
+            self._commit(tries, report)
+
+    def _commit(self, tries: Sequence[_Try], report: ReplayReport, refused: str = "") -> None:
+        """As the consumer does: halve what the store refuses until the culprit is alone."""
+        try:
+            outcomes = self._commit_again(tries, refused, dry_run=report.dry_run)
+        except PermanentError as error:
+            if len(tries) == 1:
+                self._commit(tries, report, str(error))
+                return
+            middle = len(tries) // 2
+            self._commit(tries[:middle], report)
+            self._commit(tries[middle:], report)
+            return
+        for each in tries:
+            attempt = outcomes[each.stored.place]
+            report.count(each.stored, attempt.outcome, attempt.reason, attempt.detail)
+
+    def _commit_again(self, tries: Sequence[_Try], refused: str, *, dry_run: bool) -> Mapping[tuple[str, int], Attempt]:
+        """Another replay may be faster; then everything is looked up anew."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._commit_once(tries, refused, dry_run=dry_run)
+            except TransientError:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _commit_once(self, tries: Sequence[_Try], refused: str, *, dry_run: bool) -> Mapping[tuple[str, int], Attempt]:
+        now_s = self._clock()
+        position = self._store.position(LANE)
+        attempts: dict[tuple[str, int], Attempt] = {}
+        records: dict[int, _Try] = {}
+        first = (position or 0) * _BATCH_LETTERS  # no two batches share an offset, which files are named by
+        known = self._known(tries)
+        with self._store.reading() as connection:
+            still = still_open(connection, [each.stored for each in tries])
+        for number, each in enumerate(tries):
+            key = _event_key(each.content)
+            if each.stored.place not in still:  # another replay was faster
+                attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
+            elif refused:
+                attempts[each.stored.place] = Attempt(0, now_s, FAILED, UNSTORABLE, refused)
+            elif key is not None and key in known:
+                attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
+            else:
+                if key is not None:
+                    known.add(key)  # a copy of it may be among the letters
+                records[first + number] = each
+                attempts[each.stored.place] = Attempt(0, now_s, STORED, each.stored.letter.reason, "")
+        whole = [Record(LANE, offset, offset + 1, each.content) for offset, each in records.items()]
+        intake = self._reader().read(whole, event_keys(whole), set(), now_s)
+        for letter, _ in intake.dead:
+            attempts[records[letter.offset].stored.place] = Attempt(0, now_s, FAILED, letter.reason, letter.detail)
+        intake.dead.clear()
+        if not dry_run:
+            move = PositionMove(LANE, position, (position or 0) + 1)
+            outcomes = _Outcomes([each.stored for each in tries if each.stored.place in still], attempts)
+            states = StateBook(StateCache(1))
+            self._writer().write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
+        return attempts
+
+    def _known(self, tries: Sequence[_Try]) -> set[EventKey]:
+        """Events that are stored as such, not as dead letters, which these are themselves."""
+        keys = [key for each in tries if (key := _event_key(each.content)) is not None]
+        with self._store.reading() as connection:
+            return Transaction(connection).known_events(keys, dead=False)
+
+    def _reader(self) -> Reader:
+        return Reader(
+            self._decoder,
+            self._monitors,
+            StreamNames(self._store.known_streams(), self._settings.maximum_streams),
+            maximum_raw_bytes=self._settings.maximum_raw_bytes,
+            maximum_future_s=self._settings.maximum_future_s,
+        )
+
+    def _writer(self) -> BatchWriter:
+        book = LabelBook(self._statistics, self._monitors)
+        keep = self._settings.store_columns
+        subjects = SubjectHasher(self._settings.subject_secret)
+        return BatchWriter(self._store, self._statistics, book, self._payloads, keep_columns=keep, subjects=subjects)
+
+
+def _event_key(content: InferenceEvent | Label) -> EventKey | None:
+    if not isinstance(content, InferenceEvent):
+        return None
+    (key,) = event_keys([Record(LANE, 0, 1, content)])
+    return key

@@ -1,0 +1,405 @@
+"""Labels: joined to their predictions whenever they come, counted by what became of them.
+
+The newest observation wins, whatever the order of arrival; of two with the same time, the one that arrived last.
+Labels and predictions are compared as class names (``collector.store.spelling.class_name``), numbers of a regression as
+numbers. Of several events with one request id, the newest gets the label; of several predictions with one business
+key, those that the monitor says.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from collector.labels.effects import (
+    AMBIGUOUS,
+    CORRECTED,
+    DUPLICATE,
+    EXPIRED,
+    FORBIDDEN,
+    INVALID,
+    JOINED,
+    PENDING,
+    UNKNOWN,
+    UNKNOWN_MODEL,
+    WAITING_FULL,
+    WITHDRAWN,
+    LabelEffects,
+)
+from collector.labels.judging import Judgement, is_wrong, judged_batch
+from collector.labels.readings import Usable, beside, read_label
+from collector.ports import WindowStatistics
+from collector.store.keys import (
+    KeyedPrediction,
+    any_waiting_keyed,
+    expired_keyed,
+    joinable_keyed,
+    keyed_predictions,
+    waiting_count,
+    waiting_keyed,
+)
+from collector.store.labels import (
+    LabelledRow,
+    expired_labels,
+    joinable_labels,
+    pending_labels,
+    rows_to_label,
+    save_labels,
+)
+from collector.store.states import StateBook
+from collector.store.transaction import StateKey, Transaction
+from collector.store.waiting import KeyedLabel, LabelKey, PendingLabel, let_wait, wait_no_longer
+from driftline.columns import JudgedBatch
+from driftline.events import Label
+from driftline.monitors import Monitor
+
+_SWEEP_LIMIT = 10_000
+
+
+class _Item(NamedTuple):
+    """A label on its way to a prediction; one label may be for several, and counts once."""
+
+    label: PendingLabel
+    counts: bool
+
+
+class LabelBook:
+    """Applies labels inside a transaction, to rows, window states and counters."""
+
+    def __init__(self, statistics: WindowStatistics, monitors: Mapping[str, Monitor]) -> None:
+        self._statistics = statistics
+        self._monitors = monitors
+
+    def refuse(
+        self,
+        labels: Sequence[Label],
+        now_s: float,
+        effects: LabelEffects,
+        allowed: Callable[[str], bool] = lambda _name: True,
+    ) -> tuple[list[Usable], list[list[str]]]:
+        """The usable labels, normalised, and for each given label its faults (empty: none); counts the refused."""
+        usable: list[Usable] = []
+        faults: list[list[str]] = []
+        for label in labels:
+            name = f"{label.namespace}/{label.model}"
+            if not allowed(name):
+                effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
+                faults.append([f"model '{name}' is not among those that the sender may label"])
+                continue
+            monitor = self._monitors.get(name)
+            reading = read_label(label, monitor, now_s)
+            if reading.usable is not None:
+                usable.append(reading.usable)
+            elif monitor is None:
+                effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
+            else:
+                effects.count(label.namespace, label.model, INVALID)
+            faults.append(reading.faults)
+        return usable, faults
+
+    def apply(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        labels: Sequence[Usable],
+        effects: LabelEffects,
+    ) -> dict[int, str]:
+        """Join labels to stored predictions; those without one begin to wait.
+
+        Answers why labels could not even wait, by their places in ``labels``.
+        """
+        refused: dict[int, str] = {}
+        if not labels:
+            return refused
+        items, keyed = self._resolve(transaction, list(enumerate(labels)), refused, effects)
+        found = [item for _, item in items]
+        rows = rows_to_label(transaction, [item.label.key for item in found])
+        self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
+        waiting = [(place, item.label) for place, item in items if item.label.key not in rows and item.counts]
+        room = self._room(transaction, [label for _, label in waiting] + [label for _, label in keyed])
+        self._wait(transaction, waiting, room, refused, effects)
+        self._wait_for_key(transaction, keyed, room, refused, effects)
+        return refused
+
+    def join_waiting(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        keys: Sequence[LabelKey],
+        effects: LabelEffects,
+    ) -> None:
+        """Join the labels that were there before the predictions ``keys``, which have just been stored."""
+        if not keys:
+            return
+        waiting = pending_labels(transaction, keys)
+        if waiting:
+            self._join_pending(transaction, states, partition, list(waiting.values()), effects)
+
+    def join_waiting_keys(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        predictions: Sequence[KeyedPrediction],
+        effects: LabelEffects,
+    ) -> None:
+        """Join the labels that waited for the business keys of ``predictions``, which have just been stored."""
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for prediction in predictions:
+            by_model.setdefault((prediction.namespace, prediction.model), set()).add(prediction.key)
+        for (namespace, model), keys in sorted(by_model.items()):
+            if any_waiting_keyed(transaction, namespace, model):
+                waiting = waiting_keyed(transaction, namespace, model, keys)
+                self._join_keyed(transaction, states, partition, waiting, effects)
+
+    def sweep(
+        self, transaction: Transaction, states: StateBook, partition: str, now_s: float, effects: LabelEffects
+    ) -> None:
+        """Join what two writers passed each other with, and let go of labels that waited too long."""
+        self._join_pending(transaction, states, partition, joinable_labels(transaction, _SWEEP_LIMIT), effects)
+        for monitor in self._monitors.values():
+            namespace, model = monitor.namespace, monitor.model
+            before_s = now_s - monitor.labels.timeout
+            expired = expired_labels(transaction, namespace, model, before_s, _SWEEP_LIMIT)
+            wait_no_longer(transaction, [label.key for label in expired])
+            keyed = []
+            if monitor.labels.key is not None:
+                waiting = joinable_keyed(transaction, namespace, model, _SWEEP_LIMIT)
+                self._join_keyed(transaction, states, partition, waiting, effects)
+                keyed = expired_keyed(transaction, namespace, model, before_s, _SWEEP_LIMIT)
+                wait_no_longer(transaction, [label.key for label in keyed])
+            for _ in range(len(expired) + len(keyed)):
+                effects.count(namespace, model, EXPIRED)
+
+    # --- which prediction ---------------------------------------------------------------------------------------
+    def _resolve(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, Usable]],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> tuple[list[tuple[int, _Item]], list[tuple[int, KeyedLabel]]]:
+        """Labels with their request ids, in their order, and those whose key no prediction has yet."""
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for _, label in labels:
+            if isinstance(label, KeyedLabel):
+                by_model.setdefault((label.key.namespace, label.key.model), set()).add(label.key.key)
+        known = {each: keyed_predictions(transaction, *each, keys) for each, keys in sorted(by_model.items())}
+        items: list[tuple[int, _Item]] = []
+        unknown: list[tuple[int, KeyedLabel]] = []
+        for place, label in labels:
+            if isinstance(label, PendingLabel):
+                items.append((place, _Item(label, counts=True)))
+                continue
+            targets = self._targets(label, known[label.key.namespace, label.key.model].get(label.key.key, []))
+            if targets is None:
+                effects.count(label.key.namespace, label.key.model, AMBIGUOUS)
+                refused[place] = f"key '{label.key.key}' has several predictions, and labels.key.several is 'refuse'"
+            elif not targets:
+                unknown.append((place, label))
+            else:
+                items.extend((place, _Item(_for(label, target), target is targets[0])) for target in targets)
+        return items, unknown
+
+    def _targets(self, label: KeyedLabel, predictions: Sequence[LabelKey]) -> Sequence[LabelKey] | None:
+        """Those of the key's predictions that the label is for; None when the monitor refuses to choose."""
+        monitor = self._monitors[f"{label.key.namespace}/{label.key.model}"]
+        spec = monitor.labels.key
+        if spec is None:
+            return ()
+        if not spec.per_row:
+            predictions = [prediction for prediction in predictions if prediction.row == label.key.row]
+        if spec.several == "newest":
+            return predictions[:1]
+        return None if spec.several == "refuse" and len(predictions) > 1 else predictions
+
+    def _room(self, transaction: Transaction, labels: Sequence[PendingLabel | KeyedLabel]) -> Counter[str]:
+        """How many more labels may wait, by monitor."""
+        room: Counter[str] = Counter()
+        for namespace, model in sorted({(label.key.namespace, label.key.model) for label in labels}):
+            monitor = self._monitors[f"{namespace}/{model}"]
+            room[monitor.name] = monitor.labels.maximum_waiting - waiting_count(
+                transaction.connection, namespace, model
+            )
+        return room
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+    def _wait(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, PendingLabel]],
+        room: Counter[str],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> None:
+        known = pending_labels(transaction, [label.key for _, label in labels]) if labels else {}
+        changed: dict[LabelKey, PendingLabel] = {}
+        for place, label in labels:
+            if self._begins_to_wait(known.get(label.key), label, room, place, refused, effects):
+                known[label.key] = changed[label.key] = label
+        let_wait(transaction, list(changed.values()))
+
+    def _wait_for_key(
+        self,
+        transaction: Transaction,
+        labels: Sequence[tuple[int, KeyedLabel]],
+        room: Counter[str],
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> None:
+        by_model: dict[tuple[str, str], set[str]] = {}
+        for _, label in labels:
+            by_model.setdefault((label.key.namespace, label.key.model), set()).add(label.key.key)
+        known = {
+            old.key: old for each, keys in sorted(by_model.items()) for old in waiting_keyed(transaction, *each, keys)
+        }
+        changed = {}
+        for place, label in labels:
+            if self._begins_to_wait(known.get(label.key), label, room, place, refused, effects):
+                known[label.key] = changed[label.key] = label
+        let_wait(transaction, list(changed.values()))
+
+    def _begins_to_wait(
+        self,
+        old: PendingLabel | KeyedLabel | None,
+        new: PendingLabel | KeyedLabel,
+        room: Counter[str],
+        place: int,
+        refused: dict[int, str],
+        effects: LabelEffects,
+    ) -> bool:
+        """Whether ``new`` takes the place of ``old``; counts what becomes of it."""
+        namespace, model = new.key.namespace, new.key.model
+        outcome = _pending_outcome(old, new)
+        if old is None:
+            name = f"{namespace}/{model}"
+            if room[name] <= 0:
+                limit = self._monitors[name].labels.maximum_waiting
+                refused[place] = (
+                    f"{limit} labels of '{name}' wait for their predictions; labels.maximum_waiting is full"
+                )
+                effects.count(namespace, model, WAITING_FULL)
+                return False
+            room[name] -= 1
+        effects.count(namespace, model, outcome)
+        return old is None or new.observed_at_s >= old.observed_at_s
+
+    # --- joining ------------------------------------------------------------------------------------------------
+    def _join_keyed(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        waiting: Sequence[KeyedLabel],
+        effects: LabelEffects,
+    ) -> None:
+        if not waiting:
+            return
+        items, unknown = self._resolve(transaction, list(enumerate(waiting)), {}, effects)
+        found = [item for _, item in items]
+        rows = rows_to_label(transaction, [item.label.key for item in found])
+        self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
+        still = {label.key for _, label in unknown}
+        wait_no_longer(transaction, [label.key for label in waiting if label.key not in still])
+
+    def _join_pending(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        waiting: Sequence[PendingLabel],
+        effects: LabelEffects,
+    ) -> None:
+        if not waiting:
+            return
+        rows = rows_to_label(transaction, [label.key for label in waiting])
+        joined = [_Item(label, counts=True) for label in waiting if label.key in rows]
+        self._join(transaction, states, partition, joined, rows, effects)
+        wait_no_longer(transaction, [item.label.key for item in joined])
+
+    def _join(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        items: Sequence[_Item],
+        rows: Mapping[LabelKey, LabelledRow],
+        effects: LabelEffects,
+    ) -> None:
+        judgements: list[Judgement] = []
+        touched = {}
+        for label, counts in items:
+            row = rows[label.key]
+            before = row.effect()
+            outcome = self._apply_one(row, label, judgements, effects)
+            row.keep_change(before, label.received_at_s)
+            if counts:
+                effects.count(row.stream.namespace, row.stream.model, outcome)
+            touched[label.key] = row
+        save_labels(transaction, list(touched.values()))
+        self._judge(transaction, states, partition, judgements)
+
+    def _apply_one(
+        self, row: LabelledRow, label: PendingLabel, judgements: list[Judgement], effects: LabelEffects
+    ) -> str:
+        first = row.label_time_s is None
+        if row.label_time_s is not None and label.observed_at_s < row.label_time_s:
+            return DUPLICATE
+        row.label_time_s = label.observed_at_s
+        monitor = self._monitors[f"{row.stream.namespace}/{row.stream.model}"]
+        text = beside(monitor, label.label, row.prediction)
+        if text == row.label:
+            return WITHDRAWN if first else DUPLICATE
+        old, row.label = row.label, text
+        if old is not None:
+            judgements.append(Judgement(row, old, -1))
+            effects.labelled(row, -1)
+        row.wrong = None
+        if text is None:
+            return WITHDRAWN
+        judgements.append(Judgement(row, text, +1))
+        effects.labelled(row, +1)
+        self._first_judgement(monitor, row, effects)
+        if first:
+            effects.first_label(row, label)
+        return JOINED if first else CORRECTED
+
+    @staticmethod
+    def _first_judgement(monitor: Monitor, row: LabelledRow, effects: LabelEffects) -> None:
+        row.wrong = is_wrong(monitor, row)
+        if row.wrong is not None and not row.judged:
+            row.judged = 1
+            effects.judged(row)
+
+    def _judge(
+        self, transaction: Transaction, states: StateBook, partition: str, judgements: Sequence[Judgement]
+    ) -> None:
+        """Bring the statistics of every window of every judged row up to date, one call per window."""
+        by_window: dict[StateKey, list[Judgement]] = {}
+        for judgement in judgements:
+            if judgement.row.prediction is not None:
+                for window in judgement.row.windows():
+                    by_window.setdefault(StateKey(partition, window), []).append(judgement)
+        states.load(by_window, transaction.window_states)
+        for key, judged in by_window.items():
+            stream = judged[0].row.stream
+            monitor = self._monitors[f"{stream.namespace}/{stream.model}"]
+            batch = judged_batch(monitor, judged)
+
+            def judge(state: bytes | None, monitor: Monitor = monitor, batch: JudgedBatch = batch) -> bytes:
+                return self._statistics.judge(monitor, state, batch)
+
+            states.update(key, judge, len(judged))
+
+
+def _pending_outcome(old: PendingLabel | KeyedLabel | None, new: PendingLabel | KeyedLabel) -> str:
+    if old is None:
+        return PENDING
+    if new.observed_at_s < old.observed_at_s or new.label == old.label:
+        return DUPLICATE
+    return WITHDRAWN if new.label is None else CORRECTED
+
+
+def _for(label: KeyedLabel, target: LabelKey) -> PendingLabel:
+    return PendingLabel(target, label.label, label.observed_at_s, label.received_at_s)

@@ -1,0 +1,73 @@
+"""What became of labels: the outcomes, and what they change beside rows and window states."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from collector.store.counts import DELAY, LABELLED, WindowCounts, add_window_counts
+from collector.store.labels import LabelledRow
+from collector.store.transaction import Span, TotalKey, Transaction, WindowRef, total
+from collector.store.waiting import PendingLabel
+from driftline import names
+from driftline.maturity import class_of
+from driftline.results import ALL_ROWS
+
+JOINED = "joined"
+PENDING = "pending"
+DUPLICATE = "duplicate"
+CORRECTED = "corrected"
+WITHDRAWN = "withdrawn"
+EXPIRED = "expired"
+INVALID = "invalid"
+UNKNOWN_MODEL = "unknown_model"
+#: Whoever sent it may not label this model.
+FORBIDDEN = "forbidden"
+#: Its key has several predictions, and the monitor refuses to choose.
+AMBIGUOUS = "ambiguous"
+#: It has no prediction yet, and as many labels wait already as the monitor allows.
+WAITING_FULL = "waiting_full"
+#: Stands for namespaces and models that no monitor knows: anybody can send any name, metrics must stay bounded.
+UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class LabelEffects:
+    """What labels did, to be counted in the same transaction and, ``delays_s``, after it."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    totals: Counter[TotalKey] = field(default_factory=Counter)
+    spans: dict[int, Span] = field(default_factory=dict)
+    windows: WindowCounts = field(default_factory=Counter)
+    delays_s: list[tuple[str, str, float]] = field(default_factory=list)
+
+    def count(self, namespace: str, model: str, outcome: str) -> None:
+        """One label of a monitored model, or of ``UNKNOWN``, ended like this."""
+        self.outcomes[outcome] += 1
+        self.totals[total(names.LABELS, namespace, model, outcome)] += 1
+
+    def judged(self, row: LabelledRow) -> None:
+        """The row's first label says whether it was right; counted once and never revised."""
+        outcome = names.OUTCOME_INCORRECT if row.wrong else names.OUTCOME_CORRECT
+        stream = row.stream
+        labels = (stream.namespace, stream.model, stream.version, stream.variant, outcome)
+        self.totals[total(names.JUDGED_PREDICTIONS, *labels)] += 1
+
+    def labelled(self, row: LabelledRow, count: int) -> None:
+        """The row has one label more or less."""
+        self.spans.setdefault(row.stream_id, Span()).labelled_rows += count
+        self.windows[_window(row), LABELLED] += count
+
+    def first_label(self, row: LabelledRow, label: PendingLabel) -> None:
+        """The row's first label came; how long it took is counted once, whatever becomes of the label."""
+        self.delays_s.append((row.stream.namespace, row.stream.model, max(0.0, label.observed_at_s - row.time_s)))
+        self.windows[_window(row), f"{DELAY}{class_of(label.received_at_s - row.time_s)}"] += 1
+
+
+def save_effects(transaction: Transaction, partition: str, effects: LabelEffects) -> None:
+    """Write what labels changed beside rows and states."""
+    transaction.add_totals(partition, effects.totals)
+    transaction.add_spans(partition, effects.spans)
+    add_window_counts(transaction, partition, effects.windows)
+
+
+def _window(row: LabelledRow) -> WindowRef:
+    return WindowRef(row.stream_id, ALL_ROWS, row.window_start_s, row.window_end_s)

@@ -1,0 +1,44 @@
+"""What a label says of its prediction: right or wrong, and what statistics count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from collector.store.labels import LabelledRow
+from driftline.columns import JudgedBatch
+from driftline.monitors import Monitor
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A label that counts from now on (``weight`` 1) or no longer (-1)."""
+
+    row: LabelledRow
+    label: str
+    weight: int
+
+
+def is_wrong(monitor: Monitor, row: LabelledRow) -> int | None:
+    """1 when the row's label contradicts its prediction; None where neither can be said."""
+    if row.prediction is None or row.label is None:
+        return None
+    if monitor.task != "regression":
+        return int(row.prediction != row.label)
+    tolerance = next((slo.tolerance for slo in monitor.slos.objectives if slo.kind == "correctness"), None)
+    if tolerance is None:
+        return None
+    return int(not abs(float(row.prediction) - float(row.label)) <= tolerance)
+
+
+def judged_batch(monitor: Monitor, judged: Sequence[Judgement]) -> JudgedBatch:
+    """Judgements as the statistics take them; all of them beside a prediction."""
+    predictions = [judgement.row.prediction for judgement in judged]
+    labels = [judgement.label for judgement in judged]
+    scores = [np.nan if judgement.row.score is None else judgement.row.score for judgement in judged]
+    weight = np.array([judgement.weight for judgement in judged], dtype=np.int64)
+    score = np.array(scores, dtype=np.float64)
+    if monitor.task == "regression":
+        numbers = np.array([float(value or "nan") for value in predictions], dtype=np.float64)
+        return JudgedBatch(numbers, score, np.array([float(label) for label in labels], dtype=np.float64), weight)
+    return JudgedBatch(np.array(predictions, dtype=np.object_), score, np.array(labels, dtype=np.object_), weight)

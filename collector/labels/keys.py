@@ -1,0 +1,99 @@
+"""Business keys: what labels may name a prediction by, found where the monitor says.
+
+A key is text; whole numbers are spelt without a fraction, as class names are. A row without a key simply has none:
+labels for it need its request id.
+"""
+
+import re
+import zlib
+from typing import Any
+
+import msgspec
+
+from collector.store.database import key_text
+from collector.store.keys import KeyedPrediction
+from collector.store.spelling import class_name
+from driftline.columns import ColumnBatch
+from driftline.events import InferenceEvent, Payload
+from driftline.monitors import KeySpec
+
+_STEP = re.compile(r"\.(?P<name>[A-Za-z0-9_-]+)|\[(?P<place>\d+)\]|(?P<each>\[\*\])")
+_LONGEST_BODY = 64 * 1024 * 1024
+
+
+def row_keys(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list[str | None]:
+    """The key of each of the event's rows, which ``columns`` hold; None where there is none."""
+    if spec.column is not None:
+        return _column_keys(spec.column, columns)
+    if spec.header is not None:
+        return [_header_key(spec.header, event.request)] * columns.rows
+    found = _at(_document(event.request), _STEP.finditer(spec.path or ""))
+    if not spec.per_row:
+        return [_spelt(found)] * columns.rows
+    keys = [_spelt(each) for each in found] if isinstance(found, list) else []
+    return (keys + [None] * columns.rows)[: columns.rows]
+
+
+def keyed_predictions(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list[KeyedPrediction]:
+    """The event's rows that have a key."""
+    request_id = key_text(event.request_id)
+    return [
+        KeyedPrediction(event.namespace, event.model, key, request_id, row, event.time_s)
+        for row, key in enumerate(row_keys(spec, event, columns))
+        if key is not None
+    ]
+
+
+def _column_keys(column: str, columns: ColumnBatch) -> list[str | None]:
+    if column in columns.text:
+        return [_spelt(value) for value in columns.text[column].tolist()]
+    if column in columns.numeric:
+        return [_spelt(value) for value in columns.numeric[column].tolist()]
+    return [None] * columns.rows
+
+
+def _header_key(header: str, request: Payload) -> str | None:
+    wanted = header.lower()
+    return next((_spelt(value) for name, value in request.headers.items() if name.lower() == wanted), None)
+
+
+def _document(request: Payload) -> Any:
+    body = request.body
+    if request.content_encoding in ("gzip", "deflate"):
+        try:
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _LONGEST_BODY)
+        except zlib.error:
+            return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _at(document: Any, steps: Any) -> Any:
+    """What the steps lead to; behind ``[*]`` a list with what the rest leads to in each element."""
+    remaining = list(steps)
+    for number, step in enumerate(remaining):
+        if step["each"]:
+            rest = remaining[number + 1 :]
+            return [_at(each, rest) for each in document] if isinstance(document, list) else None
+        if step["name"] is not None:
+            document = document.get(step["name"]) if isinstance(document, dict) else None
+        elif isinstance(document, list) and int(step["place"]) < len(document):
+            document = document[int(step["place"])]
+        else:
+            return None
+    return document
+
+
+def _spelt(value: Any) -> str | None:
+    """A key as text; containers, truth values and empty texts are no keys."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value) if isinstance(value, int) else class_name(value)
+    return key_text(text) if text else None
+
+
+def given_key(value: str) -> str:
+    """A key as a label gives it, spelt as predictions' keys are."""
+    return _spelt(value) or ""

@@ -1,0 +1,1 @@
+"""What people see of a collector that runs: health, metrics, spans."""

@@ -1,0 +1,76 @@
+"""Whether the collector works, waits for work, waits for a part that is away, or is stuck."""
+
+import threading
+from dataclasses import dataclass
+from typing import Literal
+
+from collector.operating.activity import Activity
+
+State = Literal["working", "idle", "waiting", "stuck", "stopped"]
+
+#: A consumer that is given nothing although there is more may be waiting for its share of a group that changes.
+_GIVEN_NOTHING_FACTOR = 5
+#: A step that does not end, and what is then in the way.
+_HELD_BY = {
+    "start": "it has not begun",
+    "read": "the source does not answer: a poll has not returned",
+    "commit": "a batch is not committed: the database holds it, or it takes that long to decode",
+    "sweep": "waiting labels cannot be looked through: the database holds the transaction",
+    "wait": "it pauses after a refusal and does not come back",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """``waiting_records``: read but not committed; ``idle_s``: seconds since the loop last got to its end."""
+
+    state: State
+    detail: str
+    waiting_records: int
+    idle_s: float
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a new start would change nothing for the better."""
+        return self.state not in ("stuck", "stopped")
+
+
+class Health:
+    """Watches the consumer's thread from outside.
+
+    A loop with nothing to read still turns: idle is not stuck. One whose database is away turns as well, and says what
+    it waits for; a new start would not bring the database back. Stuck is a step that does not end, or a source that
+    gives nothing although it says that there is more.
+    """
+
+    def __init__(self, activity: Activity, thread: threading.Thread, stuck_after_s: float) -> None:
+        self._activity = activity
+        self._thread = thread
+        self._stuck_after_s = stuck_after_s
+
+    def report(self) -> HealthReport:
+        """How it is now."""
+        state, detail = self._state()
+        activity = self._activity
+        return HealthReport(state, detail, activity.waiting, activity.elapsed_s(activity.last_turn_s))
+
+    def _state(self) -> tuple[State, str]:
+        activity, limit_s = self._activity, self._stuck_after_s
+        step, step_s = activity.step()
+        trouble, behind_since_s = activity.trouble, activity.behind_since_s
+        distance = sum(activity.distances().values())
+        if not self._thread.is_alive():
+            return "stopped", "the consumer has ended; the log says why"
+        if step_s > limit_s:
+            return "stuck", f"{_HELD_BY[step]}, for {step_s:.0f} s"
+        if trouble is not None:
+            since_s = activity.elapsed_s(trouble.since_s)
+            return "waiting", f"for {since_s:.0f} s, tried {trouble.tries} times: {trouble.cause}"
+        if behind_since_s is not None and distance:
+            behind_s = activity.elapsed_s(behind_since_s)
+            if behind_s > limit_s * _GIVEN_NOTHING_FACTOR:
+                return "stuck", f"the source gives nothing for {behind_s:.0f} s, and {distance} are still to be read"
+            return "working", f"{distance} are still to be read"
+        if distance or activity.waiting:
+            return "working", "batches are read and committed"
+        return "idle", "everything is read and committed"

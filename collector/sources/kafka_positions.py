@@ -1,0 +1,80 @@
+"""Where reading of Kafka's partitions goes on: the store says it, not the broker.
+
+Offsets are committed to Kafka too, but only so that people can watch the group's lag. Partitions are named
+``kafka:TOPIC:NUMBER``. When the group is shared out anew, the client throws away what it had fetched of lost
+partitions, and every partition it gets is read from its committed position.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+_PREFIX = "kafka"
+
+#: Where reading of a partition goes on; None: from its beginning.
+Start = Callable[[str], int | None]
+
+
+class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Starts every newly given partition where the store says."""
+
+    def __init__(self, consumer: KafkaConsumer, start: Start) -> None:
+        self._consumer = consumer
+        self._start = start
+
+    def on_partitions_revoked(self, revoked: Sequence[Any]) -> None:
+        """Nothing is lost: what was not committed to the store is read again by the next owner."""
+
+    def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
+        """Seek; a partition the store does not know starts at its beginning."""
+        for topic_partition in assigned:
+            offset = self._start(partition_name(topic_partition.topic, topic_partition.partition))
+            if offset is None:
+                self._consumer.seek_to_beginning(topic_partition)
+            else:
+                self._consumer.seek(topic_partition, offset)
+
+
+def lag_of(consumer: KafkaConsumer) -> Mapping[str, int]:
+    """Records between the next to be read and the end, by partition, as of the last fetch."""
+    lags = {}
+    for topic_partition in consumer.assignment():
+        end = consumer.highwater(topic_partition)
+        if end is not None:
+            lags[partition_name(topic_partition.topic, topic_partition.partition)] = max(
+                0, end - consumer.position(topic_partition)
+            )
+    return lags
+
+
+def tell_broker(consumer: KafkaConsumer, partition: str, next_offset: int) -> None:
+    """Say how far the store got, without waiting, where the partition is still ours."""
+    topic_partition = TopicPartition(*_topic_and_number(partition))
+    if topic_partition in consumer.assignment():
+        consumer.commit_async({topic_partition: OffsetAndMetadata(next_offset, "", -1)})
+
+
+def partition_name(topic: str, number: int) -> str:
+    """What a partition is called in the store.
+
+    >>> partition_name("driftline.inference", 2)
+    'kafka:driftline.inference:2'
+    """
+    return f"{_PREFIX}:{topic}:{number}"
+
+
+def topic_of(partition: str) -> str:
+    """The topic of a partition.
+
+    >>> topic_of("kafka:driftline.inference:2")
+    'driftline.inference'
+    """
+    return _topic_and_number(partition)[0]
+
+
+def _topic_and_number(partition: str) -> tuple[str, int]:
+    _, topic, number = partition.split(":")
+    return topic, int(number)

@@ -1,0 +1,177 @@
+"""Connecting to the store's database: what differs between SQLite and PostgreSQL, and what a failure means.
+
+SQLite runs in write-ahead mode: readers never wait, writers take turns and say so at their beginning
+(``BEGIN IMMEDIATE``), so that a transaction that has begun is never refused half-way.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from driftline.errors import PermanentError, SettingsError, TransientError, UnavailableError
+
+#: Marks a connection whose transaction writes.
+WRITES = "driftline_writes"
+_BUSY_TIMEOUT_MS = 15_000
+_LONGEST_KEY = 512
+#: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
+_LIMIT_EXCEEDED = "54"
+_NO_TABLE = "42P01"
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``sqlite:///PATH`` or ``postgresql://...``; raises SettingsError for any other."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=5)
+    if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        shown = parsed.render_as_string(hide_password=True)
+        raise SettingsError("store", [f"'{shown}' is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"])
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for one consistent read."""
+    with translated_errors(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises."""
+    with (
+        translated_errors(),
+        engine.connect().execution_options(**{WRITES: True}) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the database's errors into driftline's.
+
+    UnavailableError: not there, busy or interrupted. TransientError: another writer was first. PermanentError: the
+    values themselves cannot be stored.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise TransientError(f"another writer stored the same first: {_sentence(error)}") from error
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if _sqlstate(error).startswith(_LIMIT_EXCEEDED):
+            raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
+        raise UnavailableError("database", _sentence(error)) from error
+    except DBAPIError as error:
+        if _sqlstate(error) == _NO_TABLE:  # the database is migrated, so that it can only be a day that was dropped
+            raise TransientError(f"a day was dropped meanwhile: {_sentence(error)}") from error
+        if error.connection_invalidated:
+            raise UnavailableError("database", _sentence(error)) from error
+        raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
+    except SQLAlchemyError as error:
+        raise PermanentError(f"database: {_sentence(error)}") from error
+    except OverflowError as error:
+        raise PermanentError(f"database: {error}") from error
+
+
+def prefer_indexes(connection: Connection) -> None:
+    """Until the transaction ends, look rows up one by one: what the collector writes are few rows among many.
+
+    PostgreSQL knows nothing about lists that are parameters, and reads whole tables when it guesses them to be long.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
+            "SET LOCAL jit = off"
+        )
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An ``INSERT`` that may say what is to happen where a row of the same key is there: each dialect has its own."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def is_any_of(connection: Connection, column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """``column`` is one of ``values``: one parameter however many they are."""
+    listed = bindparam(None, msgspec.json.encode(values).decode(), type_=Text)
+    if connection.dialect.name == "sqlite":
+        each = func.json_each(listed).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column.in_(select(func.json_array_elements_text(cast(listed, JSON))))
+
+
+def clean(value: str) -> str:
+    r"""Text that every database takes: without NUL characters and halves of surrogate pairs.
+
+    >>> clean("a\x00b")
+    'a\ufffdb'
+    """
+    if "\x00" in value:
+        value = value.replace("\x00", "\ufffd")
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def key_text(value: str) -> str:
+    """Clean text short enough for every index; long text is cut and told apart by its digest.
+
+    >>> key_text("r1"), len(key_text("x" * 9000))
+    ('r1', 512)
+    """
+    if len(value) <= _LONGEST_KEY and value.isascii() and "\x00" not in value:
+        return value  # nearly always
+    cleaned = clean(value)
+    if len(cleaned) <= _LONGEST_KEY:
+        return cleaned
+    return cleaned[: _LONGEST_KEY - 64] + hashlib.sha256(cleaned.encode()).hexdigest()
+
+
+def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says, not where the driver guesses
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA cache_size=-32768")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None))
+
+
+def _sentence(error: Exception) -> str:
+    origin = getattr(error, "orig", None) or error
+    return " ".join(str(origin).split())[:300]

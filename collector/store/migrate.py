@@ -1,0 +1,31 @@
+"""Bringing a database to this version's schema, and back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from collector.store.database import connect, writing
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database to ``revision`` (forward); safe to call at every start."""
+    _run_alembic(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database back to ``revision``; ``base`` empties it."""
+    _run_alembic(url, lambda config: command.downgrade(config, revision))
+
+
+def _run_alembic(url: str, action: Callable[[Config], None]) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = connect(url)
+    try:
+        with writing(engine) as connection:
+            config.attributes["connection"] = connection
+            action(config)
+    finally:
+        engine.dispose()

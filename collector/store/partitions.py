@@ -1,0 +1,98 @@
+"""Days of predictions on PostgreSQL: one partition each of every table that grows with the traffic.
+
+A partition is made in a short transaction of its own, under one advisory lock, and attached with a lock that no writer
+of rows waits for. So collectors never wait for each other's batches here, whichever day each of them writes first. On
+SQLite there is nothing to do.
+"""
+
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, text
+
+from collector.store import schema
+from collector.store.database import writing
+
+DAY_S = 86_400.0
+#: Everything before this day shares one partition: times that far back are mistakes or an import.
+FIRST_DAY = (datetime(2020, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days
+_LOCK = 0x6472696674  # "drift"; any number that nobody else uses
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def day_number(time_s: float) -> int:
+    """The partition that a time belongs to: its day since the epoch, UTC, and never before ``FIRST_DAY - 1``.
+
+    >>> day_number(0.0) == FIRST_DAY - 1, day_number(86400.0 * 20000 + 5)
+    (True, 20000)
+    """
+    return max(int(time_s // DAY_S), FIRST_DAY - 1)
+
+
+def partition_name(table: str, day: int) -> str:
+    """The name of a day's partition.
+
+    >>> partition_name("predictions", 20000), partition_name("predictions", FIRST_DAY - 1)
+    ('predictions_20241004', 'predictions_before')
+    """
+    if day < FIRST_DAY:
+        return f"{table}_before"
+    return f"{table}_{_EPOCH + timedelta(days=day):%Y%m%d}"
+
+
+def is_partition(name: str) -> bool:
+    """Whether a table of this name is a day of another one."""
+    table, _, suffix = name.rpartition("_")
+    return table in schema.DAILY and (suffix == "before" or (len(suffix) == 8 and suffix.isdigit()))
+
+
+def create_days(connection: Connection, days: Iterable[int]) -> None:
+    """Make the partitions of ``days`` that are not there; one collector at a time, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    for day in sorted(set(days)):
+        for table in schema.DAILY:
+            name = partition_name(table, day)
+            if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar_one() is None:
+                start = "MINVALUE" if day < FIRST_DAY else repr(day * DAY_S)
+                span = f"FROM ({start}) TO ({(day + 1) * DAY_S!r})"
+                connection.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING STORAGE)"))
+                connection.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {span}"))
+
+
+def existing_days(connection: Connection, table: str = schema.DAILY[0]) -> list[int]:
+    """The days that a table has partitions of, oldest first; none on SQLite."""
+    if connection.dialect.name == "sqlite":
+        return []
+    found = connection.execute(
+        text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:table)"), {"table": table}
+    )
+    return sorted(_day_of_name(name) for (name,) in found)
+
+
+class DayPartitions:
+    """Makes partitions as they are needed. Safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+
+    def prepare(self, connection: Connection, times_s: Iterable[float]) -> None:
+        """Make sure that rows of these times can be stored by a transaction, and that no day is dropped until its end.
+
+        Whoever drops a day needs the table for itself, so that a lock which hinders nobody else is enough.
+        """
+        if connection.dialect.name == "sqlite":
+            return
+        connection.execute(text(f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE"))
+        there = set.intersection(*(set(existing_days(connection, table)) for table in schema.DAILY))
+        if missing := {day_number(time_s) for time_s in set(times_s)} - there:
+            with self._lock, writing(self._engine) as other:
+                create_days(other, missing)
+
+
+def _day_of_name(name: str) -> int:
+    suffix = name.rpartition("_")[2].strip('"')
+    if suffix == "before":
+        return FIRST_DAY - 1
+    return (datetime.strptime(suffix, "%Y%m%d").replace(tzinfo=UTC) - _EPOCH).days

@@ -1,0 +1,334 @@
+"""One transaction of the collector: all that a batch brings, written together or not at all."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
+
+from collector.store import schema
+from collector.store.bulk import insert_columns, insert_tuples
+from collector.store.database import is_any_of, prefer_indexes, upsert
+from collector.store.ids import beside_key, key_of
+from collector.store.partitions import DayPartitions, day_number, existing_days, partition_name
+from collector.store.predictions import PREDICTION_COLUMNS, PredictionColumns
+from driftline.errors import TransientError
+from driftline.names import Metric
+
+#: Window states that one statement asks for; each is five parameters of it.
+_STATES_AT_ONCE = 500
+
+
+class WindowRef(NamedTuple):
+    """A window of a segment of a stream, by the stream's number."""
+
+    stream_id: int
+    segment: str
+    start_s: float
+    end_s: float
+
+
+class WindowState(NamedTuple):
+    """The statistics of one window as one partition knows them, and how many rows and labels made them."""
+
+    state: bytes
+    change: int
+
+
+class StateKey(NamedTuple):
+    """A window state's place: each partition keeps its own, and evaluation merges them."""
+
+    partition: str
+    window: WindowRef
+
+
+class TotalKey(NamedTuple):
+    """One counter: a metric's name with its label values in order."""
+
+    metric: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PositionMove:
+    """A partition goes from where this writer last saw it (None: never committed) to ``next_offset``."""
+
+    partition: str
+    expected: int | None
+    next_offset: int
+
+
+@dataclass(slots=True)
+class Span:
+    """What one batch adds to a stream's summary."""
+
+    rows: int = 0
+    labelled_rows: int = 0
+    first_event_s: float | None = None
+    last_event_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be used, kept with the reason for people to look at."""
+
+    partition: str
+    offset: int
+    event_id: str | None
+    namespace: str
+    model: str
+    reason: str
+    detail: str
+    time_s: float
+    raw: bytes
+    event_time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadFile:
+    """A Parquet file of payload rows; ``path`` is relative to the payload directory."""
+
+    path: str
+    namespace: str
+    model: str
+    first_event_s: float
+    last_event_s: float
+    rows: int
+
+
+class Transaction:
+    """The writes of one transaction, each of them set-based. Made by ``Store.transaction``."""
+
+    def __init__(self, connection: Connection, days: DayPartitions | None = None) -> None:
+        self.connection = connection
+        self._days = days
+
+    def prepare_days(self, times_s: Iterable[float]) -> None:
+        """Make sure that rows of these times can be stored, and stay so until the transaction ends."""
+        if self._days is not None:
+            self._days.prepare(self.connection, times_s)
+
+    # --- positions ----------------------------------------------------------------------------------------------
+    def move_positions(self, moves: Iterable[PositionMove]) -> None:
+        """Compare and set; raises TransientError when another writer moved a partition since it was read.
+
+        Always in the same order, so that two writers of several partitions cannot wait for each other.
+        """
+        for move in sorted(moves, key=lambda move: move.partition):
+            if not self._move(move):
+                raise TransientError(f"partition '{move.partition}' was moved on by another collector")
+
+    def lock_partition(self, partition: str) -> None:
+        """Be the only writer of ``partition`` until the transaction ends; for writers that read no stream."""
+        table = schema.positions
+        statement = upsert(self.connection, table).values(partition=partition, next_offset=1)
+        self.connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[table.c.partition], set_={"next_offset": table.c.next_offset + 1}
+            )
+        )
+
+    def _move(self, move: PositionMove) -> bool:
+        table = schema.positions
+        if move.expected is None:
+            statement = upsert(self.connection, table).values(partition=move.partition, next_offset=move.next_offset)
+            made = self.connection.execute(statement.on_conflict_do_nothing().returning(table.c.partition))
+            return made.one_or_none() is not None
+        moved = self.connection.execute(
+            update(table)
+            .where(table.c.partition == move.partition, table.c.next_offset == move.expected)
+            .values(next_offset=move.next_offset)
+        )
+        return moved.rowcount == 1
+
+    # --- events and rows ----------------------------------------------------------------------------------------
+    def known_events(self, events: Sequence[tuple[str, float]], *, dead: bool = True) -> set[tuple[str, float]]:
+        """Those (id, time) that were stored before, with rows, without, or, unless ``dead`` is false, as dead letters.
+
+        An event is its id and its time: a replay has both, and a sender that uses an id again means another event.
+        """
+        if not events:
+            return set()
+        letter = schema.dead_letters.c
+        wanted = set(events)
+        event_ids = sorted({event_id for event_id, _ in wanted})
+        found = self.known_rowless(events)
+        found |= self._known_with_rows(wanted)
+        if not dead:
+            return found & wanted
+        letters = select(letter.event_id, letter.event_time_s)
+        for event_id, time_s in self.connection.execute(letters.where(self._any(letter.event_id, event_ids))):
+            found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
+        return found & wanted
+
+    def known_rowless(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
+        """Those (id, time) of ``events`` that were stored without rows, or whose rows were erased."""
+        rowless = schema.rowless_events.c
+        event_ids = sorted({event_id for event_id, _ in events})
+        statement = select(rowless.event_id, rowless.time_s).where(self._any(rowless.event_id, event_ids))
+        return {(event_id, time_s) for event_id, time_s in self.connection.execute(statement)} & set(events)
+
+    def _known_with_rows(self, wanted: set[tuple[str, float]]) -> set[tuple[str, float]]:
+        ids = {key_of(event_id): event_id for event_id, _ in wanted}
+        if self.connection.dialect.name == "sqlite":
+            rows = schema.predictions.c
+            stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, sorted(ids)), rows.row == 0)
+            return {(ids[key], time_s) for key, time_s in self.connection.execute(stored)}
+        by_day: dict[int, list[str]] = {}
+        for event_id, time_s in wanted:
+            by_day.setdefault(day_number(time_s), []).append(key_of(event_id))
+        prefer_indexes(self.connection)
+        found = set()
+        for day in sorted(by_day.keys() & set(existing_days(self.connection))):
+            table = partition_name("predictions", day)
+            statement = text(
+                f"SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k JOIN {table} p "  # noqa: S608
+                "ON p.event_key = k AND p.row = 0"
+            ).columns(schema.predictions.c.event_key, schema.predictions.c.time_s)
+            keys = "{" + ",".join(sorted(set(by_day[day]))) + "}"
+            found |= {(ids[key], time_s) for key, time_s in self.connection.execute(statement, {"keys": keys})}
+        return found
+
+    def _any(self, column: Any, values: Sequence[str]) -> Any:
+        return is_any_of(self.connection, column, values)
+
+    def insert_predictions(self, rows: PredictionColumns) -> None:
+        """Store prediction rows, with their columns apart."""
+        if not len(rows):
+            return
+        self.prepare_days(rows.time_s)
+        event_keys = [key_of(event_id) for event_id in rows.event_id]
+        request_keys = [key_of(request_id) for request_id in rows.request_id]
+        values: dict[str, Sequence[Any]] = {
+            "event_key": event_keys,
+            "request_key": request_keys,
+            "event_id": list(map(beside_key, rows.event_id, event_keys)),
+            "request_id": list(map(beside_key, rows.request_id, request_keys)),
+        }
+        values.update({name: getattr(rows, name) for name in PREDICTION_COLUMNS if name not in {*values, "columns"}})
+        if rows.subject:
+            values["subject"] = rows.subject
+        insert_columns(self.connection, schema.predictions, values)
+        kept = [place for place, columns in enumerate(rows.columns) if columns is not None]
+        if kept:
+            apart = {"time_s": rows.time_s, "event_key": event_keys, "row": rows.row, "columns": rows.columns}
+            if len(kept) < len(rows):
+                apart = {name: [column[place] for place in kept] for name, column in apart.items()}
+            insert_columns(self.connection, schema.prediction_columns, apart)
+
+    def insert_rowless(self, rows: Sequence[tuple[str, int, float, int]]) -> None:
+        """Events without rows: id, stream, time, status code."""
+        columns = ("event_id", "stream_id", "time_s", "status_code")
+        insert_tuples(self.connection, schema.rowless_events, columns, rows)
+
+    def insert_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep what could not be used."""
+        columns = DeadLetter.__slots__
+        rows = [tuple(getattr(letter, name) for name in columns) for letter in letters]
+        insert_tuples(self.connection, schema.dead_letters, columns, rows)
+
+    # --- window states ------------------------------------------------------------------------------------------
+    def window_states(self, keys: Iterable[StateKey]) -> dict[StateKey, WindowState]:
+        """The stored states of ``keys``; absent keys have none yet."""
+        table = schema.window_states.c
+        place = (table.partition, table.stream_id, table.segment, table.start_s, table.end_s)
+        wanted = sorted({(partition, *window) for partition, window in keys})
+        found = {}
+        for start in range(0, len(wanted), _STATES_AT_ONCE):
+            these = tuple_(*place).in_(wanted[start : start + _STATES_AT_ONCE])
+            for row in self.connection.execute(select(*place, table.state, table.change).where(these)):
+                partition, *window, state, change = row
+                found[StateKey(partition, WindowRef(*window))] = WindowState(bytes(state), change)
+        return found
+
+    def save_window_states(self, states: Mapping[StateKey, WindowState]) -> None:
+        """Write states over what was there."""
+        if not states:
+            return
+        table = schema.window_states
+        statement = upsert(self.connection, table)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={"state": statement.excluded.state, "change": statement.excluded.change},
+        )
+        rows = [
+            {**key.window._asdict(), "partition": key.partition, "state": value.state, "change": value.change}
+            for key, value in sorted(states.items())
+        ]
+        self.connection.execute(statement, rows)
+
+    # --- counters -----------------------------------------------------------------------------------------------
+    def add_totals(self, partition: str, counts: Mapping[TotalKey, int]) -> None:
+        """Add to the counters of one partition."""
+        if not counts:
+            return
+        table = schema.totals
+        statement = upsert(self.connection, table)
+        statement = statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns), set_={"value": table.c.value + statement.excluded.value}
+        )
+        rows = [
+            {
+                "partition": partition,
+                "metric": key.metric,
+                "labels": msgspec.json.encode(key.labels).decode(),
+                "value": count,
+            }
+            for key, count in sorted(counts.items())
+        ]
+        self.connection.execute(statement, rows)
+
+    def add_spans(self, partition: str, spans: Mapping[int, Span]) -> None:
+        """Add to the summaries of the streams, by stream number."""
+        table = schema.stream_spans
+        for stream_id, span in sorted(spans.items()):
+            here = and_(table.c.partition == partition, table.c.stream_id == stream_id)
+            old = self.connection.execute(select(table).where(here)).one_or_none()
+            values = {
+                "rows": span.rows + (old.rows if old else 0),
+                "labelled_rows": span.labelled_rows + (old.labelled_rows if old else 0),
+                "first_event_s": _known(min, span.first_event_s, old.first_event_s if old else None),
+                "last_event_s": _known(max, span.last_event_s, old.last_event_s if old else None),
+            }
+            if old:
+                self.connection.execute(update(table).where(here).values(**values))
+            else:
+                self.connection.execute(table.insert().values(partition=partition, stream_id=stream_id, **values))
+
+    def add_missing(self, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
+        """Insert rows, leaving those that are there as they are."""
+        if rows:
+            self.connection.execute(upsert(self.connection, table).on_conflict_do_nothing(), list(rows))
+
+    def add_payload_files(self, files: Sequence[PayloadFile]) -> None:
+        """Register files; one of the same name, written again by a replay, is replaced."""
+        if not files:
+            return
+        table = schema.payload_files
+        statement = upsert(self.connection, table)
+        changed = {name: statement.excluded[name] for name in PayloadFile.__slots__ if name != "path"}
+        self.connection.execute(
+            statement.on_conflict_do_update(index_elements=[table.c.path], set_=changed),
+            [{name: getattr(file, name) for name in PayloadFile.__slots__} for file in files],
+        )
+
+    def drop_payload_files(self, files: Iterable[PayloadFile]) -> int:
+        """Register files no more; how many of them were registered."""
+        table = schema.payload_files
+        dropped = 0
+        for file in files:
+            dropped += self.connection.execute(table.delete().where(table.c.path == file.path)).rowcount
+        return dropped
+
+
+def total(metric: Metric, *labels: str) -> TotalKey:
+    """The counter of ``metric`` with these label values, in the order of ``metric.labels``."""
+    if len(labels) != len(metric.labels):
+        raise ValueError(f"{metric.name} has labels {metric.labels}, not {labels}")
+    return TotalKey(metric.name, labels)
+
+
+def _known(choose: Any, *values: float | None) -> float | None:
+    known = [value for value in values if value is not None]
+    return choose(known) if known else None

@@ -1,0 +1,219 @@
+"""The store's part in evaluation: which windows are due, their states, and keeping what was concluded."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
+
+from collector.store import schema
+from collector.store.bulk import insert_tuples
+from collector.store.database import reading, writing
+from collector.store.transaction import Transaction, total
+from driftline import names
+from driftline.errors import PermanentError
+from driftline.monitors import Monitor
+from driftline.results import (
+    ALL_ROWS,
+    WHOLE_WINDOW,
+    ColumnShape,
+    DueWindow,
+    LabelState,
+    Result,
+    StreamKey,
+    Verdict,
+    WindowKey,
+)
+
+#: The partition that the evaluation job's counters are kept under.
+DETECTORS = "detectors"
+
+_SEVERITY = (Verdict.NOT_ENOUGH_EVIDENCE, Verdict.OK, Verdict.WARNING, Verdict.DRIFTED)
+_RESULT_COLUMNS = (
+    "evaluation_id",
+    "revision",
+    "column",
+    "detector",
+    "kind",
+    "statistic",
+    "direction",
+    "verdict",
+    "reason",
+    "sample_size",
+    "reference_size",
+    "p_value",
+    "effect",
+    "coverage",
+    "reference_value",
+)
+
+
+def due_windows(engine: Engine, monitor: Monitor, now_s: float) -> list[DueWindow]:
+    """Windows whose lateness is over and whose statistics changed since they were evaluated, oldest first."""
+    states, done, streams = schema.window_states.c, schema.window_evaluations.c, schema.streams.c
+    window = (states.stream_id, states.end_s, states.start_s, states.segment)
+    changes = (
+        select(*window, func.sum(states.change).label("change"))
+        .join_from(schema.window_states, schema.streams, states.stream_id == streams.id)
+        .where(streams.namespace == monitor.namespace, streams.model == monitor.model)
+        .where(states.end_s <= now_s - monitor.windows.lateness)
+        .group_by(*window)
+        .subquery()
+    )
+    same = and_(
+        done.stream_id == changes.c.stream_id,
+        done.segment == changes.c.segment,
+        done.start_s == changes.c.start_s,
+        done.end_s == changes.c.end_s,
+    )
+    statement = (
+        select(streams.namespace, streams.model, streams.version, streams.variant, changes)
+        .join_from(changes, schema.streams, changes.c.stream_id == streams.id)
+        .outerjoin(schema.window_evaluations, same)
+        .where(or_(done.evaluated_change.is_(None), done.evaluated_change < changes.c.change))
+        .order_by(changes.c.start_s, changes.c.stream_id, changes.c.segment)
+    )
+    with reading(engine) as connection:
+        found = connection.execute(statement).all()
+    return [
+        DueWindow(WindowKey(StreamKey(*stream), segment, start_s, end_s), int(change))
+        for *stream, _stream_id, end_s, start_s, segment, change in found
+    ]
+
+
+def window_states(engine: Engine, key: WindowKey) -> list[bytes]:
+    """The states of one window, one per partition."""
+    states = schema.window_states.c
+    with reading(engine) as connection:
+        stream_id = find_stream(connection, key.stream)
+        statement = (
+            select(states.state)
+            .where(states.stream_id == stream_id, states.segment == key.segment)
+            .where(states.start_s == key.start_s, states.end_s == key.end_s)
+            .order_by(states.partition)
+        )
+        return [bytes(state) for (state,) in connection.execute(statement)]
+
+
+def save_results(
+    engine: Engine,
+    due: DueWindow,
+    results: Sequence[Result],
+    shapes: Sequence[ColumnShape],
+    evaluated_at_s: float,
+    labels: LabelState | None = None,
+) -> None:
+    """Keep a revision of a window's results in one transaction, with what is known of its labels; earlier ones stay.
+
+    The first verdict on drift over all rows is counted, and never revised: it is what a person was told in time.
+    Raises PermanentError when the window's stream is unknown.
+    """
+    with writing(engine) as connection:
+        stream_id = find_stream(connection, due.key.stream)
+        if stream_id is None:
+            raise PermanentError(f"results for unknown stream {due.key.stream}")
+        evaluation_id, revision = _save_evaluation(connection, stream_id, due, results, evaluated_at_s)
+        rows = [(evaluation_id, revision, *_result_values(result)) for result in results]
+        insert_tuples(connection, schema.results, _RESULT_COLUMNS, rows)
+        connection.execute(
+            insert(schema.window_revisions).values(
+                **_revision_values(evaluation_id, revision, evaluated_at_s, results, labels)
+            )
+        )
+        connection.execute(delete(schema.shapes).where(schema.shapes.c.evaluation_id == evaluation_id))
+        drawn = [
+            (evaluation_id, shape.column, place, msgspec.msgpack.encode((shape.bins, shape.reference, shape.current)))
+            for place, shape in enumerate(shapes)
+        ]
+        insert_tuples(connection, schema.shapes, ("evaluation_id", "column", "position", "shape"), drawn)
+
+
+def _revision_values(
+    evaluation_id: int, number: int, evaluated_at_s: float, results: Sequence[Result], labels: LabelState | None
+) -> dict[str, object]:
+    whole = (result.sample_size for result in results if result.kind == "drift" and result.column == WHOLE_WINDOW)
+    return {
+        "evaluation_id": evaluation_id,
+        "revision": number,
+        "evaluated_at_s": evaluated_at_s,
+        "rows": max(whole, default=0),
+        "labelled": max((result.sample_size for result in results if result.kind == "performance"), default=0),
+        "maturity": None if labels is None else labels.maturity,
+        "mature": None if labels is None else int(labels.mature),
+    }
+
+
+def first_verdict(results: Sequence[Result]) -> Verdict:
+    """The verdict on the whole window's drift; without one, the most severe of its columns'."""
+    drift = [result for result in results if result.kind == "drift"]
+    whole = [result for result in drift if result.column == WHOLE_WINDOW]
+    verdicts = [result.verdict for result in whole or drift]
+    return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_ENOUGH_EVIDENCE)
+
+
+def find_stream(connection: Connection, stream: StreamKey) -> int | None:
+    """The number of a stream, None when nothing of it was ever stored."""
+    table = schema.streams.c
+    statement = select(table.id).where(
+        table.namespace == stream.namespace,
+        table.model == stream.model,
+        table.version == stream.version,
+        table.variant == stream.variant,
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def _save_evaluation(
+    connection: Connection, stream_id: int, due: DueWindow, results: Sequence[Result], evaluated_at_s: float
+) -> tuple[int, int]:
+    table = schema.window_evaluations
+    key = due.key
+    old = connection.execute(
+        select(table.c.id, table.c.revision)
+        .where(table.c.stream_id == stream_id, table.c.segment == key.segment)
+        .where(table.c.start_s == key.start_s, table.c.end_s == key.end_s)
+        .with_for_update()
+    ).one_or_none()
+    latest = {"evaluated_change": due.change, "evaluated_at_s": evaluated_at_s}
+    if old is not None:
+        revision = old.revision + 1
+        connection.execute(update(table).where(table.c.id == old.id).values(revision=revision, **latest))
+        return old.id, revision
+    verdict = first_verdict(results)
+    window = {"stream_id": stream_id, "segment": key.segment, "start_s": key.start_s, "end_s": key.end_s}
+    made = connection.execute(insert(table).values(**window, **latest, revision=1, first_verdict=verdict.value))
+    if key.segment == ALL_ROWS:
+        stream = key.stream
+        counted = total(
+            names.WINDOWS_EVALUATED, stream.namespace, stream.model, stream.version, stream.variant, verdict.value
+        )
+        Transaction(connection).add_totals(DETECTORS, {counted: 1})
+    primary_key = made.inserted_primary_key
+    assert primary_key is not None  # noqa: S101 - a single-row insert always has one
+    return int(primary_key[0]), 1
+
+
+def _result_values(result: Result) -> tuple[object, ...]:
+    effect = None
+    if result.effect is not None:
+        effect = msgspec.msgpack.encode((result.effect.value, result.effect.lower, result.effect.upper))
+    return (
+        result.column,
+        result.detector,
+        result.kind,
+        _number(result.statistic),
+        result.direction,
+        result.verdict.value,
+        result.reason,
+        result.sample_size,
+        result.reference_size,
+        _number(result.p_value),
+        effect,
+        _number(result.coverage),
+        _number(result.reference_value),
+    )
+
+
+def _number(value: float | None) -> float | None:
+    # SQLite keeps NaN as NULL; so does PostgreSQL here, that both answer alike.
+    return None if value is None or math.isnan(value) else float(value)
