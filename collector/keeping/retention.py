@@ -1,7 +1,7 @@
 """Letting go of what was kept long enough, per model, in steps so small that no commit waits for long.
 
-On PostgreSQL a day is dropped as a whole once no row in it is to be kept any more; the lock that this needs is asked
-for in vain rather than waited for. What remains, and everything on SQLite, is deleted in batches, a transaction each.
+On PostgreSQL a day is dropped as a whole once no row in it is to be kept any more; the lock that this needs is given up
+rather than waited for. What remains, and everything on SQLite, is deleted in batches, a transaction each.
 """
 
 from collections import Counter
@@ -75,8 +75,8 @@ class Retention:
         """Remove all that is past its time; how much, by namespace, model and kind. Raises TransientError."""
         removed: Counter[tuple[str, str, str]] = Counter()
         models = self._models()
-        for day in self._droppable(models, now_s):
-            if self._drop(day):
+        for day, gone in self._droppable(models, now_s):
+            if self._drop(day, gone):
                 removed[ALL, ALL, "days"] += 1
         for model in models:
             for rows in _past(model, now_s):
@@ -86,31 +86,34 @@ class Retention:
         return +removed
 
     # --- days ---------------------------------------------------------------------------------------------------
-    def _droppable(self, models: Sequence[_Model], now_s: float) -> list[int]:
-        """Days of which nothing is to be kept, the oldest first."""
-        found: list[int] = []
+    def _droppable(self, models: Sequence[_Model], now_s: float) -> Iterator[tuple[int, list[int]]]:
+        """Days of which nothing seems to be kept, the oldest first, with the streams whose rows in it may go."""
         with reading(self._store.engine) as connection:
-            predicted = set(existing_days(connection))
-            for day in sorted({day for table in schema.DAILY for day in existing_days(connection, table)}):
-                age_s = now_s - (day + 1) * DAY_S
-                kept = [stream for model in models if model.keep.predictions > age_s for stream in model.streams]
-                if age_s > 0 and not (day in predicted and _any_rows(connection, day, kept)):
-                    found.append(day)
-        return found
+            days = sorted({day for table in schema.DAILY for day in existing_days(connection, table)})
+        for day in days:
+            age_s = now_s - (day + 1) * DAY_S
+            gone = [stream for model in models if model.keep.predictions <= age_s for stream in model.streams]
+            if age_s > 0:
+                with reading(self._store.engine) as connection:
+                    empty = not _any_rows(connection, day, gone)
+                if empty:
+                    yield day, gone
 
-    def _drop(self, day: int) -> bool:
-        """Drop a day's partitions; False when somebody else was busy there, and the rest is left for the next time.
+    def _drop(self, day: int, gone: Sequence[int]) -> bool:
+        """Drop a day's partitions; False when somebody was busy there or came first: it is left for the next time.
 
-        Predictions first, because nobody looks for labels and columns without them; each in a transaction of its own,
-        because one that holds a lock must not wait for another.
+        The lock keeps writers out, so that what is seen under it stays true. It is given up rather than waited for, well
+        before the database would look for somebody who waits for us in turn.
         """
+        tables = [partition_name(table, day) for table in schema.DAILY]
         try:
-            for table in schema.DAILY:
-                with writing(self._store.engine) as connection:
-                    connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
-                    connection.execute(text(f"DROP TABLE IF EXISTS {partition_name(table, day)}"))
-                    if table == schema.DAILY[0]:
-                        Transaction(connection).add_totals(KEEPER, {_removed(ALL, ALL, "days"): 1})
+            with writing(self._store.engine) as connection:
+                connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}"))
+                connection.execute(text(f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS EXCLUSIVE MODE"))
+                if _any_rows(connection, day, gone):
+                    return False
+                connection.execute(text(f"DROP TABLE IF EXISTS {', '.join(tables)}"))
+                Transaction(connection).add_totals(KEEPER, {_removed(ALL, ALL, "days"): 1})
         except UnavailableError:
             return False
         return True
@@ -220,12 +223,13 @@ def _delete_statement(connection: Connection, place: str, condition: str) -> Tex
     return made.bindparams(bindparam("streams", expanding=True)) if ":streams" in condition else made
 
 
-def _any_rows(connection: Connection, day: int, streams: Sequence[int]) -> bool:
-    if not streams:
+def _any_rows(connection: Connection, day: int, gone: Sequence[int]) -> bool:
+    """Whether a day has predictions of other streams than these, and so of any that was made meanwhile."""
+    if day not in existing_days(connection):
         return False
-    rows = f"SELECT 1 FROM {partition_name('predictions', day)} WHERE stream_id IN :streams"  # noqa: S608
-    statement = text(f"SELECT EXISTS ({rows})").bindparams(bindparam("streams", expanding=True))
-    return bool(connection.execute(statement, {"streams": list(streams)}).scalar_one())
+    rows = f"SELECT 1 FROM {partition_name('predictions', day)} WHERE stream_id NOT IN :gone"  # noqa: S608
+    statement = text(f"SELECT EXISTS ({rows})").bindparams(bindparam("gone", expanding=True))
+    return bool(connection.execute(statement, {"gone": list(gone)}).scalar_one())
 
 
 def _removed(namespace: str, model: str, kind: str) -> TotalKey:

@@ -11,7 +11,7 @@ from collector.store import schema
 from collector.store.bulk import insert_tuples
 from collector.store.database import is_any_of, prefer_indexes
 from collector.store.ids import day_of, key_of
-from collector.store.partitions import existing_days, partition_name
+from collector.store.partitions import held_days, partition_name
 from collector.store.transaction import Transaction, WindowRef
 from collector.store.waiting import LabelKey, PendingLabel
 from driftline.results import StreamKey
@@ -247,7 +247,7 @@ def _rows_by_request(connection: Connection, wanted: _Wanted) -> Iterator[Iterab
         yield connection.execute(statement)
         return
     prefer_indexes(connection)
-    days = existing_days(connection)
+    days = held_days(connection)
     by_day: dict[int | None, list[tuple[str, int]]] = {}
     for pair in wanted.pairs():
         by_day.setdefault(day_of(pair[0]), []).append(pair)

@@ -70,6 +70,16 @@ def existing_days(connection: Connection, table: str = schema.DAILY[0]) -> list[
     return sorted(_day_of_name(name) for (name,) in found)
 
 
+def held_days(connection: Connection, table: str = schema.DAILY[0]) -> list[int]:
+    """As :func:`existing_days`, and none of them is dropped until the transaction ends.
+
+    Whoever drops a day needs the table for itself, so that a lock which hinders nobody else is enough.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(text(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE"))
+    return existing_days(connection, table)
+
+
 class DayPartitions:
     """Makes partitions as they are needed. Safe to share between threads."""
 
@@ -78,14 +88,10 @@ class DayPartitions:
         self._lock = threading.Lock()
 
     def prepare(self, connection: Connection, times_s: Iterable[float]) -> None:
-        """Make sure that rows of these times can be stored by a transaction, and that no day is dropped until its end.
-
-        Whoever drops a day needs the table for itself, so that a lock which hinders nobody else is enough.
-        """
+        """Make sure that rows of these times can be stored by a transaction; no day is dropped until its end."""
         if connection.dialect.name == "sqlite":
             return
-        connection.execute(text(f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE"))
-        there = set.intersection(*(set(existing_days(connection, table)) for table in schema.DAILY))
+        there = set.intersection(*(set(held_days(connection, table)) for table in schema.DAILY))
         if missing := {day_number(time_s) for time_s in set(times_s)} - there:
             with self._lock, writing(self._engine) as other:
                 create_days(other, missing)

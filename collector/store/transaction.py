@@ -11,7 +11,7 @@ from collector.store import schema
 from collector.store.bulk import insert_columns, insert_tuples
 from collector.store.database import is_any_of, prefer_indexes, upsert
 from collector.store.ids import beside_key, key_of
-from collector.store.partitions import DayPartitions, day_number, existing_days, partition_name
+from collector.store.partitions import DayPartitions, day_number, held_days, partition_name
 from collector.store.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
@@ -180,7 +180,7 @@ class Transaction:
             by_day.setdefault(day_number(time_s), []).append(key_of(event_id))
         prefer_indexes(self.connection)
         found = set()
-        for day in sorted(by_day.keys() & set(existing_days(self.connection))):
+        for day in sorted(by_day.keys() & set(held_days(self.connection))):
             table = partition_name("predictions", day)
             statement = text(
                 f"SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k JOIN {table} p "  # noqa: S608

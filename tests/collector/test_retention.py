@@ -147,6 +147,18 @@ def test_a_day_that_was_made_for_a_transaction_is_there_until_its_end(parts: Par
     assert Retention(parts.store, {}).run(now_s)["all", "all", "days"] == 1
 
 
+def test_a_day_in_which_rows_came_meanwhile_is_not_dropped(parts: Parts, url: str, engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite drops no days")
+    with parts.store.transaction() as transaction:
+        transaction.prepare_days([NOON_S])
+    retention, now_s = Retention(parts.store, {}), NOON_S + 80 * DAY_S
+    ((day, gone),) = retention._droppable(retention._models(), now_s)
+    drain(parts.collector(records([event(1, at_s=NOON_S)])))
+    assert not retention._drop(day, gone)
+    assert len(tables(url)["predictions"]) == 1
+
+
 def test_commits_go_on_while_days_are_dropped(parts: Parts, url: str, engine: Engine) -> None:
     fill(parts, 3)
     stop = threading.Event()
