@@ -102,8 +102,8 @@ class Retention:
     def _drop(self, day: int, gone: Sequence[int]) -> bool:
         """Drop a day's partitions; False when somebody was busy there or came first: it is left for the next time.
 
-        The lock keeps writers out, so that what is seen under it stays true. It is given up rather than waited for, well
-        before the database would look for somebody who waits for us in turn.
+        The lock keeps writers out, so that what is seen under it stays true. It is given up rather than waited for, and
+        well before the database would look for somebody who waits for us in turn.
         """
         tables = [partition_name(table, day) for table in schema.DAILY]
         try:
