@@ -39,6 +39,7 @@ def write_monitor(directory: Path) -> Path:
         "model": MODEL,
         "task": "binary",
         "columns": inputs,
+        "tensors": {"features": list(NUMBERS)},
         "prediction": {"column": "late", "score": "score"},
         "windows": {"size": "5m"},
         "reference": {"path": "reference.parquet"},
