@@ -76,7 +76,8 @@ def closing_line(output: str) -> dict[str, Any]:
 
 def page(results: Sequence[Mapping[str, Any]], failed: Sequence[str], when: datetime) -> str:
     """The results as Markdown: one table per benchmark, every figure as it was measured."""
-    lines = ["# Results", "", f"Written by `make bench` on {when:%Y-%m-%d}; every figure was measured in that run.", ""]
+    said = f"Written by `make bench`, the last time on {when:%Y-%m-%d}; every figure of a section was measured in one run."
+    lines = ["# Results", "", said, ""]
     for result in results:
         lines += [f"## {result['benchmark']}", "", "| side | figure | value |", "| --- | --- | --- |"]
         lines += [f"| driftline | {name} | {shown(value)} |" for name, value in flat(result["figures"])]
