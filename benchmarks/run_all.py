@@ -76,7 +76,7 @@ def closing_line(output: str) -> dict[str, Any]:
 
 def page(results: Sequence[Mapping[str, Any]], failed: Sequence[str], when: datetime) -> str:
     """The results as Markdown: one table per benchmark, every figure as it was measured."""
-    said = f"Written by `make bench`, the last time on {when:%Y-%m-%d}; every figure of a section was measured in one run."
+    said = f"Written by `make bench`, the last time on {when:%Y-%m-%d}; the figures of a section come from one run."
     lines = ["# Results", "", said, ""]
     for result in results:
         lines += [f"## {result['benchmark']}", "", "| side | figure | value |", "| --- | --- | --- |"]
