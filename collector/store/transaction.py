@@ -182,9 +182,11 @@ class Transaction:
         found = set()
         for day in sorted(by_day.keys() & set(held_days(self.connection))):
             table = partition_name("predictions", day)
+            # As a subquery that stays one (OFFSET 0) there is one plan. As a join, PostgreSQL compares every key with
+            # every row until a new day's table has statistics.
             statement = text(
-                f"SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k JOIN {table} p "  # noqa: S608
-                "ON p.event_key = k AND p.row = 0"
+                "SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k CROSS JOIN LATERAL "  # noqa: S608
+                f"(SELECT event_key, time_s FROM {table} WHERE event_key = k AND row = 0 OFFSET 0) p"
             ).columns(schema.predictions.c.event_key, schema.predictions.c.time_s)
             keys = "{" + ",".join(sorted(set(by_day[day]))) + "}"
             found |= {(ids[key], time_s) for key, time_s in self.connection.execute(statement, {"keys": keys})}
