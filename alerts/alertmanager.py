@@ -28,13 +28,15 @@ _QUALITY = "correctness|data_quality|drift"
 class AlertmanagerOptions:
     """Options of the generated configuration.
 
-    ``page_desk_url``: the webhook of ``driftline dashboards serve``. ``heartbeat_url``: a service outside that raises
-    the alarm when the deadman stops coming; without one the deadman is shown but sent nowhere. ``owner_webhooks``:
-    owner to a webhook of that team's own. Waits are real seconds at clock speed 1 and shrink with ``clock_speed``, not
-    below a second.
+    ``page_desk_url``: the webhook of ``driftline dashboards serve``; ``page_desk_token_file``: where Alertmanager finds
+    the token that it asks for, with the scope alerts:write, empty where it asks for none. ``heartbeat_url``: a service
+    outside that raises the alarm when the deadman stops coming; without one the deadman is shown but sent nowhere.
+    ``owner_webhooks``: owner to a webhook of that team's own. Waits are real seconds at clock speed 1 and shrink with
+    ``clock_speed``, not below a second.
     """
 
     page_desk_url: str = f"http://127.0.0.1:9086{names.PAGE_DESK_PATH}"
+    page_desk_token_file: str = ""
     heartbeat_url: str | None = None
     owner_webhooks: Mapping[str, str] = field(default_factory=dict)
     platform_owner: str = "platform"
@@ -78,7 +80,7 @@ def build_config(monitors: Sequence[Monitor], options: AlertmanagerOptions | Non
         "route": _routes(receivers, options),
         "inhibit_rules": inhibitions(),
         "receivers": [
-            {"name": PAGE_DESK, "webhook_configs": [_webhook(options.page_desk_url)]},
+            {"name": PAGE_DESK, "webhook_configs": [_page_desk(options)]},
             {"name": HEARTBEAT, **_optional_webhook(options.heartbeat_url)},
             *(_owner_receiver(owner, name, options) for owner, name in receivers.items()),
         ],
@@ -149,10 +151,18 @@ def _routes(receivers: Mapping[str, str], options: AlertmanagerOptions) -> Secti
 
 
 def _owner_receiver(owner: str, name: str, options: AlertmanagerOptions) -> Section:
-    webhooks = [_webhook(options.page_desk_url)]
+    webhooks = [_page_desk(options)]
     if owner in options.owner_webhooks:
         webhooks.append(_webhook(options.owner_webhooks[owner]))
     return {"name": name, "webhook_configs": webhooks}
+
+
+def _page_desk(options: AlertmanagerOptions) -> Section:
+    shown: Section = {}
+    if options.page_desk_token_file:
+        authorization = {"type": "Bearer", "credentials_file": options.page_desk_token_file}
+        shown = {"http_config": {"authorization": authorization}}
+    return {**_webhook(options.page_desk_url), **shown}
 
 
 def _webhook(url: str) -> Section:

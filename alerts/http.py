@@ -5,8 +5,8 @@ The only module of this room that imports an HTTP client.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import httpx
@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 #: Like Prometheus, the page a sample came from is a label, so that two replicas are two series.
 INSTANCE = "instance"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class MetricsScraper:
@@ -29,9 +30,15 @@ class MetricsScraper:
     ``failures`` counts unanswered or unreadable pages by target.
     """
 
-    def __init__(self, targets: Sequence[str], timeout_s: float = 2.0, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        targets: Sequence[str],
+        timeout_s: float = 2.0,
+        client: httpx.Client | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         self._targets = tuple(targets)
-        self._client = client or httpx.Client(timeout=timeout_s, trust_env=False)
+        self._client = client or httpx.Client(timeout=timeout_s, trust_env=False, headers=headers)
         self.failures: dict[str, int] = dict.fromkeys(targets, 0)
         self._silent: set[str] = set()
 
@@ -88,13 +95,14 @@ class WebhookDelivery:
         pause_s: float = 0.2,
         sleep: Callable[[float], None] = time.sleep,
         client: httpx.Client | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self._url = url
         self._external_url = external_url
         self._attempts = attempts
         self._pause_s = pause_s
         self._sleep = sleep
-        self._client = client or httpx.Client(timeout=timeout_s, trust_env=False)
+        self._client = client or httpx.Client(timeout=timeout_s, trust_env=False, headers=headers)
 
     def __call__(self, alerts: Sequence[Alert]) -> None:
         """Deliver, or raise."""

@@ -4,10 +4,10 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alerts.evaluator import Evaluator
-from alerts.http import MetricsScraper, WebhookDelivery
+from alerts.http import NO_HEADERS, MetricsScraper, WebhookDelivery
 from alerts.rules import all_objectives
 from alerts.settings import EvaluatorSettings
 from driftline.clock import Clock, clock_speed
@@ -18,9 +18,13 @@ _log = logging.getLogger(__name__)
 
 
 def run(
-    settings: EvaluatorSettings, monitors: Sequence[Monitor], clock: Clock, stop: threading.Event | None = None
+    settings: EvaluatorSettings,
+    monitors: Sequence[Monitor],
+    clock: Clock,
+    stop: threading.Event | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> int:
-    """Evaluate until SIGTERM, SIGINT or ``stop``; returns the exit status.
+    """Evaluate until SIGTERM, SIGINT or ``stop``; returns the exit status. ``headers``: sent along, to say who asks.
 
     Raises MonitorError for objectives that cannot be measured before the first turn.
     """
@@ -32,8 +36,10 @@ def run(
             signal.signal(number, lambda *_: stop.set())
     _log.info("evaluating %d objectives from %s", len(objectives), ", ".join(settings.targets))
     with (
-        MetricsScraper(settings.targets, settings.timeout_s) as scrape,
-        WebhookDelivery(settings.page_desk_url, settings.external_url, timeout_s=settings.timeout_s) as deliver,
+        MetricsScraper(settings.targets, settings.timeout_s, headers=headers) as scrape,
+        WebhookDelivery(
+            settings.page_desk_url, settings.external_url, timeout_s=settings.timeout_s, headers=headers
+        ) as deliver,
     ):
         evaluator = Evaluator(objectives, scrape, deliver, clock, options, settings.repeat_s)
         turn(evaluator, settings.interval_s, stop)

@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from collector.api.app import create_app
-from collector.api.tokens import access_of
 from collector.batches.loop import Collector
 from collector.batches.payloads import PayloadWriter
 from collector.batches.replay import Replayer
@@ -31,6 +30,7 @@ from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor
+from driftline.token_files import access_of
 
 _log = logging.getLogger("driftline.collector")
 

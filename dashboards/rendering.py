@@ -16,9 +16,12 @@ STATIC = _HERE / "static"
 
 
 class Renderer:
-    """Renders the room's templates; what a template is not given is an error, not an empty place."""
+    """Renders the room's templates; what a template is not given is an error, not an empty place.
 
-    def __init__(self) -> None:
+    ``sign_out``: offer to, on every page.
+    """
+
+    def __init__(self, *, sign_out: bool = False) -> None:
         self._templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
@@ -39,7 +42,12 @@ class Renderer:
             markdown=self.markdown,
         )
         self._templates.globals.update(
-            words=words, charts=charts, Verdict=Verdict, ALL_ROWS=ALL_ROWS, stylesheet=self.stylesheet
+            words=words,
+            charts=charts,
+            Verdict=Verdict,
+            ALL_ROWS=ALL_ROWS,
+            stylesheet=self.stylesheet,
+            sign_out=sign_out,
         )
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from dashboards.history import (
     measure_of,
 )
 from dashboards.ports import Reader
+from driftline.access import Grant
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
 from driftline.results import (
@@ -35,6 +36,16 @@ _DAY_S = 86400.0
 _DEFAULT_MARGIN = 0.1
 _STRIP = 30
 _LABEL_WINDOWS = 10
+
+
+def may_see(grant: Grant, stream: StreamKey | None) -> bool:
+    """Whether what is of a stream may be shown; what is of none only to those who may see all."""
+    return grant.unlimited if stream is None else grant.allows_model(f"{stream.namespace}/{stream.model}")
+
+
+def visible(pages: Sequence[Page], grant: Grant) -> Sequence[Page]:
+    """The pages that may be shown."""
+    return [page for page in pages if may_see(grant, page.stream)]
 
 
 @dataclass(frozen=True, slots=True)

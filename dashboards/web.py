@@ -8,9 +8,11 @@
     /pages, /pages/{id}                      what was paged, with its evidence
     /report/{namespace}/{model}              the drift report, one file
     /api/v1/...                              the same as JSON; the page desk's webhook
+    /login, /logout                          where tokens are asked for
     /healthz, /metrics
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +31,11 @@ from dashboards.ports import Evidence, PageStore, ParseWebhook, Reader
 from dashboards.rendering import STATIC, Renderer
 from dashboards.report import build_report, render_html, render_json, render_markdown
 from dashboards.settings import WebSettings
+from dashboards.signing_in import SigningIn
+from driftline import access
+from driftline.access import Access, AccessError
 from driftline.clock import Clock
+from driftline.guard import grant_of, needs
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamSummary
 
@@ -42,6 +48,7 @@ _SECURITY = {
     "Referrer-Policy": "same-origin",
 }
 _PLAIN = WebSettings()
+_ANYBODY = Access()
 
 
 def create_app(
@@ -52,21 +59,32 @@ def create_app(
     monitors: Mapping[str, Monitor],
     clock: Clock,
     settings: WebSettings = _PLAIN,
+    asked: Access = _ANYBODY,
 ) -> FastAPI:
-    """The pages over a reader and a page store. ``monitors`` by ``Monitor.name``; ages are told on ``clock``."""
+    """The pages over a reader and a page store. ``monitors`` by ``Monitor.name``; ages are told on ``clock``.
+
+    ``asked``: who may do what; everybody everything without.
+    """
     registry = CollectorRegistry()
     desk = PageDesk(pages, evidence, parse_webhook, monitors, clock, registry)
-    site = _Site(reader, pages, monitors, clock, settings, Renderer(), desk)
+    renderer = Renderer(sign_out=asked.book is not None)
+    site = _Site(reader, pages, monitors, clock, settings, renderer, desk)
     app = FastAPI(title="driftline pages", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for path, handler in site.routes().items():
-        app.add_api_route(path, handler, methods=["GET"], response_class=HTMLResponse, include_in_schema=False)
+        _add_page(app, path, handler, access.DATA_READ, response_class=HTMLResponse)
     add_api(app, reader, pages, desk)
-    app.add_api_route("/healthz", site.healthz, methods=["GET"], include_in_schema=False)
-    app.add_api_route("/metrics", _metrics_of(registry), methods=["GET"], include_in_schema=False)
+    _add_page(app, "/healthz", site.healthz, access.OPERATIONS_READ)
+    _add_page(app, "/metrics", _metrics_of(registry), access.OPERATIONS_READ)
     app.add_exception_handler(StarletteHTTPException, site.on_error)
+    app.add_exception_handler(AccessError, site.on_error)
+    SigningIn(asked, time.time, settings, renderer).add_to(app)
     app.middleware("http")(_with_security_headers)
     return app
+
+
+def _add_page(app: FastAPI, path: str, handler: Callable[..., Any], scope: str, **more: Any) -> None:
+    app.add_api_route(path, handler, methods=["GET"], include_in_schema=False, openapi_extra=needs(scope), **more)
 
 
 async def _with_security_headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -107,11 +125,17 @@ class _Site:
 
     # --- pages ----------------------------------------------------------------------------------------------------
     def overview(self, request: Request) -> Response:
-        now_s = self.clock()
-        found = self.pages.pages(_PAGES_SHOWN)
-        cards = views.cards(self.reader, found, self.monitors, now_s)
+        now_s, grant = self.clock(), grant_of(request)
+        found = views.visible(self.pages.pages(_PAGES_SHOWN), grant)
+        cards = [
+            card
+            for card in views.cards(self.reader, found, self.monitors, now_s)
+            if views.may_see(grant, card.summary.stream)
+        ]
         seen = {f"{card.summary.stream.namespace}/{card.summary.stream.model}" for card in cards}
-        waiting = [monitor for name, monitor in sorted(self.monitors.items()) if name not in seen]
+        waiting = [
+            monitor for name, monitor in sorted(self.monitors.items()) if name not in seen and grant.allows_model(name)
+        ]
         open_pages = [page for page in found if views.is_open(page)]
         return self._html(request, "overview.html", cards=cards, waiting=waiting, open_pages=open_pages)
 
@@ -124,7 +148,7 @@ class _Site:
         variant: str | None = None,
         metric: str | None = None,
     ) -> Response:
-        summary, siblings = self._stream(namespace, model, version, variant)
+        summary, siblings = self._stream(request, namespace, model, version, variant)
         monitor = self.monitors.get(f"{namespace}/{model}")
         history = views.read_history(self.reader, summary, monitor, self.settings.shown_windows)
         newest = history.newest
@@ -155,7 +179,7 @@ class _Site:
         variant: str | None = None,
         segment: str = ALL_ROWS,
     ) -> Response:
-        summary, _ = self._stream(namespace, model, version, variant)
+        summary, _ = self._stream(request, namespace, model, version, variant)
         monitor = self.monitors.get(f"{namespace}/{model}")
         history = views.read_history(self.reader, summary, monitor, self.settings.shown_windows)
         window = self._window(history, summary, start, segment)
@@ -179,12 +203,12 @@ class _Site:
         )
 
     def page_list(self, request: Request) -> Response:
-        found = self.pages.pages(_PAGES_SHOWN)
+        found = views.visible(self.pages.pages(_PAGES_SHOWN), grant_of(request))
         return self._html(request, "pages.html", found=found)
 
     def page(self, request: Request, page_id: str) -> Response:
         page = self.pages.page(page_id)
-        if page is None:
+        if page is None or not views.may_see(grant_of(request), page.stream):
             raise HTTPException(404, f"There is no page '{page_id}'. It may be older than the store keeps; see /pages.")
         view = views.page_view(self.reader, page, self.clock())
         stream = page.stream
@@ -193,6 +217,7 @@ class _Site:
 
     def report(
         self,
+        request: Request,
         namespace: str,
         model: str,
         version: str | None = None,
@@ -202,7 +227,7 @@ class _Site:
         form: str = "html",
         download: bool = False,
     ) -> Response:
-        summary, _ = self._stream(namespace, model, version, variant)
+        summary, _ = self._stream(request, namespace, model, version, variant)
         monitor = self.monitors.get(f"{namespace}/{model}")
         if monitor is None:
             raise HTTPException(404, f"There is no monitor {namespace}/{model}, so there is nothing to report against.")
@@ -223,8 +248,11 @@ class _Site:
         return JSONResponse({"status": "ok", "streams": streams, "last_heartbeat_s": self.desk.last_heartbeat_s})
 
     async def on_error(self, request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, StarletteHTTPException) else 500
-        detail = str(error.detail) if isinstance(error, StarletteHTTPException) else "Something went wrong."
+        status, detail = 500, "Something went wrong."
+        if isinstance(error, StarletteHTTPException):
+            status, detail = error.status_code, str(error.detail)
+        elif isinstance(error, AccessError):
+            status, detail = error.status, error.detail
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": detail}, status_code=status)
         if status == 404 and detail == "Not Found":
@@ -244,8 +272,9 @@ class _Site:
         return HTMLResponse(self.renderer.page(template, {**common, **values}), status_code=status_code)
 
     def _stream(
-        self, namespace: str, model: str, version: str | None, variant: str | None
+        self, request: Request, namespace: str, model: str, version: str | None, variant: str | None
     ) -> tuple[StreamSummary, list[StreamSummary]]:
+        grant_of(request).require_model(f"{namespace}/{model}")
         siblings = [
             summary
             for summary in self.reader.streams()

@@ -16,14 +16,17 @@ from detectors.job import EvaluationJob, WindowStore
 from detectors.metrics import ResultReader, ResultsCollector
 from detectors.reference import Reference
 from detectors.settings import DetectorsSettings
+from driftline.access import OPEN, OPERATIONS_READ, Access, AccessError
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
+from driftline.guard import problem_of
 from driftline.monitors import Monitor
 
 _log = logging.getLogger(__name__)
 #: Rounds that may be late or fail before health is denied.
 _PATIENCE_ROUNDS = 6
 _PATIENCE_S = 60.0
+_ANYBODY = Access()
 
 
 def run(
@@ -33,8 +36,9 @@ def run(
     reader: ResultReader,
     references: Mapping[str, Reference],
     monitors: Mapping[str, Monitor],
+    access: Access = _ANYBODY,
 ) -> int:
-    """Evaluate until SIGTERM or SIGINT; returns the exit code 0.
+    """Evaluate until SIGTERM or SIGINT; returns the exit code 0. ``access``: who may read what it serves.
 
     Raises MonitorError (unknown or absent detectors) and ReferenceDataError before the first look. Call from the main
     thread.
@@ -42,7 +46,7 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    service = DetectorsService(settings, clock, store, reader, references, monitors)
+    service = DetectorsService(settings, clock, store, reader, references, monitors, access=access)
     with service:
         _log.info("detectors answer on %s", service.address)
         service.loop(stop)
@@ -61,6 +65,7 @@ class DetectorsService:
         references: Mapping[str, Reference],
         monitors: Mapping[str, Monitor],
         monotonic: Callable[[], float] = time.monotonic,
+        access: Access = _ANYBODY,
     ) -> None:
         for monitor in monitors.values():
             check_detectors(monitor)
@@ -71,7 +76,8 @@ class DetectorsService:
         self._job = EvaluationJob(store, references, list(monitors.values()), clock, collector)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(collector)
-        self._server = ThreadingHTTPServer((settings.host, settings.port), _handler(registry, self.healthy))
+        handler = _handler(registry, self.healthy, access, frozenset(settings.open_paths))
+        self._server = ThreadingHTTPServer((settings.host, settings.port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     @property
@@ -111,30 +117,39 @@ class DetectorsService:
         self._thread.join()
 
 
-def _handler(registry: CollectorRegistry, healthy: Callable[[], bool]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    registry: CollectorRegistry, healthy: Callable[[], bool], access: Access, open_paths: frozenset[str]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
+            try:
+                needed = OPEN if path in open_paths else OPERATIONS_READ
+                access.allow(self.headers.get("Authorization"), needed, time.time())
+            except AccessError as error:
+                status, headers, refused = problem_of(error)
+                self._answer(status, refused, **headers)
+                return
             if path == "/metrics":
                 self._answer_metrics()
             elif path == "/healthz":
                 well = healthy()
-                self._answer(200 if well else 503, b"ok\n" if well else b"evaluation is late\n", "text/plain")
+                self._answer(200 if well else 503, b"ok\n" if well else b"evaluation is late\n")
             else:
-                self._answer(404, b"not found; try /metrics or /healthz\n", "text/plain")
+                self._answer(404, b"not found; try /metrics or /healthz\n")
 
         def _answer_metrics(self) -> None:
             try:
                 body = generate_latest(registry)
             except DriftlineError as error:
-                self._answer(503, f"{error}\n".encode(), "text/plain")
+                self._answer(503, f"{error}\n".encode())
                 return
-            self._answer(200, body, CONTENT_TYPE_LATEST)
+            self._answer(200, body, **{"content-type": CONTENT_TYPE_LATEST})
 
-        def _answer(self, status: int, body: bytes, content_type: str) -> None:
+        def _answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in {"content-type": "text/plain", "content-length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

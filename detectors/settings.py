@@ -1,6 +1,8 @@
 """Settings of the detectors' process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -8,13 +10,20 @@ class DetectorsSettings:
     """Read with prefix ``DETECTORS``: ``DRIFTLINE_DETECTORS_DATABASE_URL`` and so on.
 
     ``database_url``: the store's address, as SQLAlchemy writes it. ``host`` and ``port`` of ``/metrics`` and
-    ``/healthz`` (port 0: any free one). ``interval_s``: real seconds between two looks at the windows.
+    ``/healthz`` (port 0: any free one). ``interval_s``: real seconds between two looks at windows. ``auth``: tokens;
+    none, where something in front asks for them; or auto: tokens where there are some. ``tokens_file``: what 'driftline
+    tokens create' writes, followed while running; ``tokens``: the content of such a file. ``open_paths``: what needs no
+    token.
     """
 
     database_url: str = "sqlite:///driftline.db"
     host: str = "127.0.0.1"
     port: int = 9085
     interval_s: float = 10.0
+    auth: Literal["auto", "tokens", "none"] = "auto"
+    tokens_file: Path | None = None
+    tokens: str = field(default="", repr=False)
+    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
 
     def validate(self) -> list[str]:
         """Everything wrong with the values."""

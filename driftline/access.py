@@ -31,6 +31,7 @@ from driftline.errors import DriftlineError, SettingsError
 
 LABELS_WRITE = "labels:write"
 EVENTS_WRITE = "events:write"
+ALERTS_WRITE = "alerts:write"
 DATA_READ = "data:read"
 DATA_ERASE = "data:erase"
 DEAD_LETTERS_READ = "deadletters:read"
@@ -42,7 +43,8 @@ ADMIN = "admin"
 SCOPES: Mapping[str, str] = {
     LABELS_WRITE: "send labels and upload files of them",
     EVENTS_WRITE: "send inferences as events over HTTP",
-    DATA_READ: "read what is stored: uploads, coverage, erasures, balances",
+    ALERTS_WRITE: "send alerts to the page desk, as Alertmanager does",
+    DATA_READ: "read what is stored: the web pages, uploads, coverage, erasures, balances",
     DATA_ERASE: "erase what is stored of a request or a subject",
     DEAD_LETTERS_READ: "list and read dead letters, payloads included",
     DEAD_LETTERS_REPLAY: "replay dead letters",
@@ -218,6 +220,14 @@ class Access:
     def grant(self, authorization: str | None, now_s: float) -> Grant:
         """Who asks; raises AccessError with status 401."""
         return EVERYBODY if self.book is None else self.book().authenticate(authorization, now_s)
+
+    def allow(self, authorization: str | None, scope: str, now_s: float) -> Grant:
+        """Who asks, if they may what needs ``scope``; raises AccessError. What is open is not asked about."""
+        if scope == OPEN:
+            return EVERYBODY
+        grant = self.grant(authorization, now_s)
+        grant.require(scope)
+        return grant
 
 
 def new_token() -> str:

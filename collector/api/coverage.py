@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query, Request
 from pydantic import BaseModel, Field
 
-from collector.api.guard import grant_of, needs
 from collector.api.problems import described
 from collector.store.history import label_history
 from collector.store.store import Store
 from driftline.access import DATA_READ
 from driftline.clock import Clock
+from driftline.guard import grant_of, needs
 from driftline.maturity import history_s, label_states, quantile_s
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, LabelState, Revision, StreamKey, WindowKey

@@ -7,10 +7,10 @@ from fastapi import FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from collector.api.guard import grant_of, needs
 from collector.api.problems import described
 from collector.keeping.erasure import Eraser, Selector
 from driftline import access
+from driftline.guard import grant_of, needs
 
 
 class EraseBody(BaseModel):

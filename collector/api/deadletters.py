@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from collector.api.guard import grant_of, needs
 from collector.api.problems import described
 from collector.batches.replay import NotReplayableError, Replayer, ReplayReport, content_of
 from collector.settings import CollectorSettings
@@ -15,6 +14,7 @@ from collector.store.store import Store
 from collector.store.transaction import DeadLetter
 from driftline import access
 from driftline.access import Grant
+from driftline.guard import grant_of, needs
 from driftline.reasons import explain
 
 _RAW_SHOWN = 64 * 1024

@@ -8,7 +8,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from collector.api.answers import FEEDBACK_ANSWERS, FEEDBACK_BODY
-from collector.api.guard import needs
 from collector.api.labels import bounded_body, submit_for
 from collector.labels.desk import LabelDesk, LabelReceipt
 from collector.labels.from_lines import Submit
@@ -18,6 +17,7 @@ from driftline.access import LABELS_WRITE
 from driftline.clock import Clock
 from driftline.errors import EventError
 from driftline.events import Label
+from driftline.guard import needs
 from driftline.monitors import Monitor
 
 

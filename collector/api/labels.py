@@ -16,8 +16,7 @@ from collector.api.answers import (
     progress_line,
     receipt_answer,
 )
-from collector.api.guard import grant_of, needs
-from collector.api.problems import PROBLEM_TYPE, RETRY_AFTER_S
+from collector.api.problems import RETRY_AFTER_S
 from collector.labels.desk import LabelDesk, LabelReceipt
 from collector.labels.from_json import UploadError, labels_from_json
 from collector.labels.from_lines import LineFault, LineProgress, Submit, take_lines
@@ -25,6 +24,7 @@ from collector.settings import CollectorSettings
 from driftline.access import LABELS_WRITE
 from driftline.errors import TransientError
 from driftline.events import Label
+from driftline.guard import PROBLEM_TYPE, grant_of, needs
 
 _NDJSON = "application/x-ndjson"
 _NDJSON_TYPES = (_NDJSON, "application/ndjson", "application/jsonl")

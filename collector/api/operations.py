@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
-from collector.api.guard import needs
 from collector.operating.health import HealthReport
 from collector.store.store import Store
 from driftline import access
+from driftline.guard import needs
 
 
 class HealthProbe(Protocol):

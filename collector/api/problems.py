@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 
 from driftline.access import AccessError
 from driftline.errors import TransientError
+from driftline.guard import PROBLEM_TYPE, problem_of
 
-PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
 
 
@@ -42,10 +42,10 @@ def described(description: str) -> dict[str, Any]:
     return {"description": description, "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
-def refusal(error: AccessError) -> JSONResponse:
+def refusal(error: AccessError) -> Response:
     """The answer to somebody who may not."""
-    headers = {"WWW-Authenticate": 'Bearer realm="driftline"'} if error.status == HTTPStatus.UNAUTHORIZED else None
-    return problem(error.status, error.detail, headers, needs=error.needs)
+    status, headers, body = problem_of(error)
+    return Response(body, status, dict(headers))
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -12,13 +12,13 @@ from starlette.types import Message, Receive
 
 from collector.api.answers import UPLOAD_BODY, UploadAnswer, upload_answer
 from collector.api.form_file import FormFile
-from collector.api.guard import grant_of, needs
 from collector.api.problems import RETRY_AFTER_S, described, problem
 from collector.labels.from_json import UploadError
 from collector.labels.uploads import TooManyUploadsError, UploadDesk
 from collector.store.uploads import ColumnNames
 from driftline.access import LABELS_WRITE, Grant
 from driftline.errors import UnavailableError
+from driftline.guard import grant_of, needs
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     202: {"model": UploadAnswer, "description": "The file is kept and will be joined; Location says where to look."},

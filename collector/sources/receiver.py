@@ -11,7 +11,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter
 
-from collector.api.guard import grant_of, needs
 from collector.api.problems import described, problem
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.http_modes import read_modelmesh, read_request
@@ -22,6 +21,7 @@ from driftline.access import EVENTS_WRITE, Grant
 from driftline.clock import Clock
 from driftline.errors import EventError
 from driftline.events import InferenceEvent, Label, new_event_id
+from driftline.guard import grant_of, needs
 from driftline.halves import Half
 from driftline.records import Content, Ignored, Several
 

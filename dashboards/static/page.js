@@ -16,6 +16,7 @@
     if (document.hidden) return;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      if (answer.redirected) return location.reload(); // signed out: ask for a token
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("main");

@@ -157,6 +157,9 @@ def alerts_build(
     page_url: Annotated[str, typer.Option(help="Page desk that Alertmanager posts to.")] = (
         f"http://{HOST}:{Ports().web}{names.PAGE_DESK_PATH}"
     ),
+    page_token_file: Annotated[
+        str, typer.Option(help="Where Alertmanager finds the token that the page desk asks for (alerts:write).")
+    ] = "",
     external_url: Annotated[
         str, typer.Option(help="Where people open the web pages.")
     ] = f"http://{HOST}:{Ports().web}",
@@ -175,7 +178,7 @@ def alerts_build(
         evaluation_interval_s=scrape_interval_s,
         clock_speed=clock_speed,
     )
-    routes = AlertmanagerOptions(page_desk_url=page_url, clock_speed=clock_speed)
+    routes = AlertmanagerOptions(page_desk_url=page_url, page_desk_token_file=page_token_file, clock_speed=clock_speed)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "driftline-rules.yaml", rules_yaml(found, options))
     _write(out / "alertmanager.yaml", to_yaml(build_config(found, routes)))

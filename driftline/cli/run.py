@@ -38,6 +38,8 @@ Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envv
 DataDir = Annotated[Path, typer.Option(help="Where references are kept.", envvar="DRIFTLINE_DATA_DIR")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.")]
+Auth = Annotated[str | None, typer.Option(help="Who may use what it serves: tokens, none, or auto.")]
+TokensFile = Annotated[Path | None, typer.Option(help="What 'driftline tokens create' wrote.")]
 Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")]
 
 
@@ -130,8 +132,8 @@ def collector(
     database_url: Database = None,
     host: Host = None,
     port: Port = None,
-    auth: Annotated[str | None, typer.Option(help="Who may use the API: tokens, none, or auto.")] = None,
-    tokens_file: Annotated[Path | None, typer.Option(help="What 'driftline tokens create' wrote.")] = None,
+    auth: Auth = None,
+    tokens_file: TokensFile = None,
 ) -> None:
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
     from collector.server import run
@@ -176,19 +178,30 @@ def detectors(
     host: Host = None,
     port: Port = None,
     interval_s: Annotated[float | None, typer.Option(help="Real seconds between two looks at the windows.")] = None,
+    auth: Auth = None,
+    tokens_file: TokensFile = None,
 ) -> None:
     """Run the evaluation of closed windows."""
     from detectors.server import run
     from detectors.settings import DetectorsSettings
+    from driftline.token_files import access_of
 
-    given = {"database_url": database_url, "host": host, "port": port, "interval_s": interval_s}
+    given = {
+        "database_url": database_url,
+        "host": host,
+        "port": port,
+        "interval_s": interval_s,
+        "auth": auth,
+        "tokens_file": tokens_file,
+    }
     chosen = _settings(DetectorsSettings, "DETECTORS", given)
+    asked = access_of("detectors", chosen.host, chosen.auth, chosen.tokens_file, chosen.tokens, may_be_open=True)
     files = wiring.load_monitor_files(monitors)
     by_name = wiring.monitors_of(files)
     references = wiring.load_references(files, data_dir / "references")
     now = wiring.clock()
     store = wiring.open_store(chosen.database_url)
-    sys.exit(run(chosen, now, store, store, references, by_name))
+    sys.exit(run(chosen, now, store, store, references, by_name, asked))
 
 
 def dashboards_serve(
@@ -196,6 +209,8 @@ def dashboards_serve(
     database_url: Database = None,
     host: Host = None,
     port: Port = None,
+    auth: Auth = None,
+    tokens_file: TokensFile = None,
 ) -> None:
     """Serve the web pages and the page desk that takes Alertmanager's webhooks."""
     from alerts.evidence import build
@@ -203,14 +218,17 @@ def dashboards_serve(
     from dashboards.server import run
     from dashboards.settings import WebSettings
     from dashboards.web import create_app
+    from driftline.token_files import access_of
 
-    chosen = _settings(WebSettings, "WEB", {"database_url": database_url, "host": host, "port": port})
+    given = {"database_url": database_url, "host": host, "port": port, "auth": auth, "tokens_file": tokens_file}
+    chosen = _settings(WebSettings, "WEB", given)
+    asked = access_of("web", chosen.host, chosen.auth, chosen.tokens_file, chosen.tokens, may_be_open=True)
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     now = wiring.clock()
     store = wiring.open_store(chosen.database_url)
     evidence = partial(build, reader=store, clock=now)
     parse = partial(parse_webhook, to_time=to_deployment_time(now))
-    sys.exit(run(chosen, create_app(store, store, evidence, parse, by_name, now, chosen)))
+    sys.exit(run(chosen, create_app(store, store, evidence, parse, by_name, now, chosen, asked)))
 
 
 def alerts_evaluate(
@@ -221,10 +239,12 @@ def alerts_evaluate(
     """Evaluate the objectives without Prometheus: the same burn-rate rules over the same metrics, on one machine."""
     from alerts.runner import run
     from alerts.settings import SETTINGS_PREFIX, EvaluatorSettings
+    from driftline.cli.api import authorization
 
     given = {"targets": tuple(scrape) if scrape else None, "page_desk_url": page_url}
     chosen = _settings(EvaluatorSettings, SETTINGS_PREFIX, given)
-    sys.exit(run(chosen, tuple(wiring.monitors_of(wiring.load_monitor_files(monitors)).values()), wiring.clock()))
+    watched = tuple(wiring.monitors_of(wiring.load_monitor_files(monitors)).values())
+    sys.exit(run(chosen, watched, wiring.clock(), headers=authorization()))
 
 
 def _settings(cls: type[T], prefix: str, given: Mapping[str, Any]) -> T:

@@ -15,7 +15,9 @@ from tests.alerts.examples import HERE, monitor, monitors, run
 
 GOLDEN = HERE / "golden" / "alertmanager.yml"
 OPTIONS = AlertmanagerOptions(
-    heartbeat_url="https://heartbeat.example/abc", owner_webhooks={"flights-team": "https://chat.example/flights"}
+    page_desk_token_file="/tokens/page-desk",
+    heartbeat_url="https://heartbeat.example/abc",
+    owner_webhooks={"flights-team": "https://chat.example/flights"},
 )
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from collector.api.tokens import followed_file
 from collector.store.migrate import migrate
 from collector.store.store import Store
 from driftline.access import Access
 from driftline.cli.app import app
 from driftline.errors import DriftlineError
+from driftline.token_files import followed_file
 from tests.collector.helpers import MONITORS, Parts, drain, event, records
 from tests.collector.running import RunningApi
 from tests.collector.test_api import FixedHealth, make_app

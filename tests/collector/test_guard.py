@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Route
 
-from collector.api.guard import guard_app, needs, scope_of
-from collector.api.tokens import access_of, followed_file
+from collector.api.guard import guard_app
 from driftline import access
 from driftline.access import SCOPES, Access, AccessBook, Grant, TokenEntry, digest_of, entry_yaml, new_token
 from driftline.errors import SettingsError
+from driftline.guard import needs, scope_of
+from driftline.token_files import access_of, followed_file
 from tests.collector.helpers import Parts
 from tests.collector.test_api import FixedHealth, as_json, make_app
 

@@ -1,5 +1,6 @@
 """The job, its metrics and its server, over a store made of lists."""
 
+import json
 import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from alerts.http import MetricsScraper
 from detectors.engine import StatisticsEngine
 from detectors.job import EvaluationJob
 from detectors.metrics import ResultsCollector
@@ -20,6 +22,7 @@ from detectors.server import DetectorsService
 from detectors.settings import DetectorsSettings
 from detectors.summary import WindowState
 from driftline import names
+from driftline.access import OPERATIONS_READ, Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import MonitorError, SettingsError, UnavailableError
 from driftline.monitors import Monitor, parse_monitor
@@ -166,6 +169,24 @@ def test_the_server_answers_metrics_health_and_nothing_else() -> None:
         assert names.DRIFT_STATE.name in families
         assert get(f"{running.address}/healthz") == (200, "ok\n")
         assert get(f"{running.address}/else")[0] == 404
+
+
+def test_metrics_that_are_not_open_need_a_token_which_the_embedded_evaluation_sends() -> None:
+    token = new_token()
+    book = AccessBook((TokenEntry(Grant("prometheus", frozenset({OPERATIONS_READ})), digest_of(token)),))
+    settings, store = DetectorsSettings(port=0, open_paths=("/healthz",)), store_with(2.0)
+    with DetectorsService(
+        settings, ManualClock(9000.0), store, store, {"default/m": reference()}, {"default/m": monitor()},
+        access=Access(lambda: book),
+    ) as running:  # fmt: skip
+        url = f"{running.address}/metrics"
+        status, body = get(url)
+        assert (status, json.loads(body)["title"]) == (401, "Unauthorized")
+        assert get(f"{running.address}/healthz")[0] == 200
+        headers = {"authorization": f"Bearer {token}"}
+        with MetricsScraper([url]) as nobody, MetricsScraper([url], headers=headers) as prometheus:
+            assert list(nobody()) == []
+            assert list(prometheus())
 
 
 def test_a_store_that_is_away_fails_rounds_but_not_the_service() -> None:

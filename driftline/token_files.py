@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from driftline.access import Access, AccessBook, FollowedBook, check_exposure
+from driftline.access import Access, AccessBook, FollowedBook, check_exposure, is_loopback
 from driftline.errors import SettingsError
 
 _log = logging.getLogger("driftline.tokens")
@@ -21,15 +21,22 @@ def access_of(
     tokens_file: Path | None,
     tokens: str,
     on_reload: Callable[[SettingsError | None], None] = _silence,
+    *,
+    may_be_open: bool = False,
 ) -> Access:
     """How ``part`` decides who may; raises SettingsError where it would listen to the world and ask nobody.
 
-    ``auth``: tokens, none, or auto, which asks for tokens where there are some and else listens to this machine only.
-    ``tokens``: the content of such a file, as the environment of a container gives it.
+    ``auth``: tokens, none, or auto, which asks for tokens where there are some and else listens to this machine only;
+    with ``may_be_open`` to others as well, and the log says so once. ``tokens``: the content of such a file, as the
+    environment of a container gives it.
     """
+    has_tokens = tokens_file is not None or bool(tokens)
     if tokens_file is not None and tokens:
         raise SettingsError(part, ["'tokens_file' and 'tokens' are both given; one of them is enough"])
-    check_exposure(part, host, auth, has_tokens=tokens_file is not None or bool(tokens))
+    check_exposure(part, "localhost" if may_be_open else host, auth, has_tokens=has_tokens)
+    if not has_tokens and auth == "auto":
+        who = "this machine" if is_loopback(host) else f"whoever reaches {host or 'any of its addresses'}"
+        _log.warning("%s asks for no tokens: %s may use all of it ('driftline tokens create' makes some)", part, who)
     if tokens:
         book = AccessBook.parse(tokens, f"{part} tokens")
         return Access(lambda: book)
