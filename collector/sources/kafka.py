@@ -9,6 +9,7 @@ from kafka.errors import CorruptRecordError, KafkaError
 
 from collector.settings import KafkaSettings
 from collector.sources.event_templates import MALFORMED, EventReader, Message
+from collector.sources.kafka_polling import poll
 from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker
 from collector.sources.kafka_records import RawRecord, read_headers, records
 from driftline.errors import EventError, UnavailableError
@@ -47,7 +48,7 @@ class KafkaSource:
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """Up to ``max_records`` records; raises UnavailableError when the broker is away."""
         try:
-            found = self._consumer.poll(timeout_ms=max(0, round(timeout_s * 1000)), max_records=max_records)
+            found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         records: list[Record] = []

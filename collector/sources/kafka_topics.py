@@ -17,6 +17,7 @@ from collector.sources.cloud_event import CloudEvent
 from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message
+from collector.sources.kafka_polling import poll
 from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker, topic_of
 from driftline.errors import UnavailableError
 from driftline.records import Record
@@ -32,12 +33,14 @@ class TopicsSettings:
     """Where topics of others are: brokers, the group that reads them, what they are called and of which kind they are.
 
     ``topics``: names, in which ``*`` stands for anything, each with its kind. ``inbox``: our own, empty for none.
+    ``look_every_s``: how soon a topic that is new, and of such a name, is found.
     """
 
     bootstrap: tuple[str, ...]
     group: str
     topics: Mapping[str, TopicKind]
     inbox: str = ""
+    look_every_s: float = 10.0
 
     def pattern(self) -> str:
         """A regular expression of all names."""
@@ -68,7 +71,7 @@ class TopicsSource:
                 auto_offset_reset="earliest",
                 max_poll_records=5000,
                 fetch_max_wait_ms=200,
-                metadata_max_age_ms=10_000,
+                metadata_max_age_ms=round(settings.look_every_s * 1000),
             )
             self._consumer.subscribe(pattern=settings.pattern(), listener=SeekToStore(self._consumer, start))
         except KafkaError as error:
@@ -82,7 +85,7 @@ class TopicsSource:
                 return []
             timeout_s = _SHORTEST_POLL_S
         try:
-            found = self._consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
+            found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         self._next_poll = time.monotonic() + (0.0 if found else _IDLE_S)
