@@ -21,6 +21,7 @@ _LARGEST_WHOLE = 1e15
 _FLOAT64 = np.dtype(np.float64)
 _OBJECT = np.dtype(np.object_)
 _PLAIN_TEXT = frozenset({str, type(None)})
+_PLAIN_NUMBERS = frozenset({bool, int})
 
 
 def numeric(name: str, values: Values) -> NumericColumn:
@@ -44,8 +45,12 @@ def text(name: str, values: Values) -> TextColumn:
     >>> text("carrier", ["AA", None, 1.0, 2, True, 0.5]).tolist()
     ['AA', None, '1', '2', '1', '0.5']
     """
-    if set(map(type, values)) <= _PLAIN_TEXT:
+    types = set(map(type, values))
+    if types <= _PLAIN_TEXT:
         return np.array(values, _OBJECT)
+    if len(types) == 1 and types <= _PLAIN_NUMBERS:  # only so are equal values spelt alike
+        spelt = {value: _spell(name, 0, value) for value in set(values)}
+        return np.array([spelt[value] for value in values], _OBJECT)
     column = np.empty(len(values), dtype=np.object_)
     for row, value in enumerate(_python_values(values)):
         column[row] = value if type(value) is str else _spell(name, row, value)

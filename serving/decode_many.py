@@ -71,13 +71,19 @@ class _Batch:
     def _groups(self, places: Sequence[int]) -> Sequence[Group]:
         groups: dict[Any, Group] = {}
         runs = V2Runs()
-        for place in places:
+        left: Sequence[int] = places
+        at = 0
+        while at < len(left):
+            place = left[at]
+            at += 1
             event = self._events[place]
             try:
-                if not runs.take(place, event):
+                if not runs.take(place, self._events):
                     self._read_event(place, event, groups, runs)
             except (DecodeError, *_FAULTS) as error:
                 self._set_aside(place, error)
+            if runs.may_learn:
+                left, at = runs.take_alike(event, left[at:], self._events), 0
         return list(groups.values())
 
     def _read_event(self, place: int, event: InferenceEvent, groups: dict[Any, Group], runs: V2Runs) -> None:
@@ -138,7 +144,7 @@ def _assembled(parts: Sequence[Part], faults: Sequence[tuple[int, DecodeError]])
     columns = _stacked([part.columns for part in parts])
     owners = np.repeat(places, counts)
     rows = np.arange(len(owners), dtype=np.intp) - np.repeat(np.cumsum(counts) - counts, counts)
-    if len(parts) > 1:
+    if bool((np.diff(owners) < 0).any()):  # events that are alike were read together
         order = np.argsort(owners, kind="stable")
         columns, owners, rows = columns.take(order), owners[order], rows[order]
     return DecodedBatch(columns, owners, rows, faults)

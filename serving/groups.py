@@ -73,8 +73,8 @@ class Group:
 
     def __init__(self, request: Reading, response: Reading, plan: Plan) -> None:
         self.places: list[int] = []
-        #: The rows of each tensor, event by event.
-        self._rows: list[tuple[int, ...]] = []
+        #: The rows of each tensor, and of how many events one after another.
+        self._rows: list[tuple[tuple[int, ...], int]] = []
         self.requests = [Stack(tensor) for tensor in request.tensors]
         self.responses = [Stack(tensor) for tensor in response.tensors]
         self._plan = plan
@@ -86,7 +86,7 @@ class Group:
     def add(self, place: int, request: Reading, response: Reading) -> None:
         """The next event."""
         self.places.append(place)
-        self._rows.append(tuple([tensor.rows for tensor in (*request.tensors, *response.tensors)]))
+        self._rows.append((tuple([tensor.rows for tensor in (*request.tensors, *response.tensors)]), 1))
         for stack, tensor in zip(self.requests, request.tensors, strict=True):
             stack.add(tensor)
         for stack, tensor in zip(self.responses, response.tensors, strict=True):
@@ -94,19 +94,20 @@ class Group:
         if self._plan.targets:
             self._readings.append((request, response))
 
-    def note(self, place: int, event: InferenceEvent, rows: tuple[int, ...]) -> None:
-        """The next event, a V2 one whose values are in the stacks already; ``rows``: of each tensor."""
-        self.places.append(place)
-        self._rows.append(rows)
+    def note(self, places: Sequence[int], events: Sequence[InferenceEvent], rows: tuple[int, ...]) -> None:
+        """The next events, of V2, whose values are in the stacks already; ``rows``: of each tensor of each event."""
+        self.places.extend(places)
+        self._rows.append((rows, len(places)))
         if self._plan.targets:
-            halves = (event.request, event.response)
-            request, response = (Reading("v2", [], text=half.body) for half in halves)
-            self._readings.append((request, response))
+            for place in places:
+                halves = (events[place].request, events[place].response)
+                request, response = (Reading("v2", [], text=half.body) for half in halves)
+                self._readings.append((request, response))
 
     def part(self, events: Sequence[InferenceEvent]) -> Part:
         """The columns of all its events; raises DecodeError, or SplitError where they must be looked at apart."""
         plan = self._plan
-        sums = [sum(rows) for rows in zip(*self._rows, strict=True)]
+        sums = [sum(rows) for rows in self._by_tensor()]
         asked_sums, answered_sums = sums[: len(self.requests)], sums[len(self.requests) :]
         requests = [stack.tensor(rows) for stack, rows in zip(self.requests, asked_sums, strict=True)]
         responses = [stack.tensor(rows) for stack, rows in zip(self.responses, answered_sums, strict=True)]
@@ -177,11 +178,17 @@ class Group:
         if events == 1:
             return np.array([columns.rows], np.intp)
         # All tensors of an event have the same rows, or all events have the same ones: any tensor with this sum tells.
-        for rows in zip(*self._rows, strict=True):
-            if sum(rows) == columns.rows:
-                columns.counts = np.array(rows, np.intp)
+        events_in_row = [count for _, count in self._rows]
+        for rows, all_rows in zip(zip(*[rows for rows, _ in self._rows], strict=True), self._by_tensor(), strict=True):
+            if sum(all_rows) == columns.rows:
+                columns.counts = np.repeat(np.array(rows, np.intp), events_in_row)
                 return columns.counts
         raise SplitError
+
+    def _by_tensor(self) -> list[list[int]]:
+        """The rows of each tensor, summed over events one after another that have the same."""
+        counted = [[each * count for each in rows] for rows, count in self._rows]
+        return [list(rows) for rows in zip(*counted, strict=True)]
 
 
 def signature(request: Reading, response: Reading) -> Any:

@@ -1,16 +1,20 @@
-"""The short way of the most frequent event: V2 JSON on both sides, with the same tensors as the event before it.
+"""The short ways of the most frequent event: V2 JSON on both sides, with the same tensors as an event before it.
 
-Such an event needs no more than to be parsed and compared with what its kind looks like; its values then go where those
-of the others are (``serving.groups``). Whatever looks different in the least takes the long way, which decides.
+Events whose bodies are spelt alike are taken all at once, by a template (``serving.body_templates``). One that is not
+needs no more than to be parsed and compared with what its kind looks like. Their values then go where those of the
+others are (``serving.groups``). Whatever looks different in the least takes the long way, which decides.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from driftline import names
-from driftline.events import InferenceEvent, Payload
+from driftline.events import InferenceEvent
+from serving import body_templates
+from serving.body_templates import NOT_VALUES, BodyTemplate
 from serving.codecs import v2_json
 from serving.codecs.reading import Reading
 from serving.codecs.v2_json import FlatTensor
@@ -22,6 +26,10 @@ _responses = msgspec.json.Decoder(v2_json.FlatResponse).decode
 
 #: Kinds of events that are remembered within one batch.
 _MAX_KINDS = 64
+#: Events that a template must be able to take to be worth learning.
+_MANY = 8
+#: Templates that are learnt in one batch; those that took few; and parts in which events are tried again.
+_MAX_LEARNT, _MAX_USELESS, _MAX_TRIES = 32, 4, 64
 Parts = list[FlatTensor]
 #: Name, shape and number of values of a tensor.
 Head = tuple[str, tuple[int, ...], int]
@@ -40,6 +48,14 @@ class _Kind(NamedTuple):
     group: Group
 
 
+class _Spelling(NamedTuple):
+    """How both bodies of a kind's events are spelt."""
+
+    kind: _Kind
+    asked: BodyTemplate
+    answered: BodyTemplate
+
+
 class V2Runs:
     """Remembers kinds of V2 events, and takes further events of these kinds."""
 
@@ -47,10 +63,73 @@ class V2Runs:
         self._last: _Kind | None = None
         self._kinds: dict[Any, _Kind] = {}
         self._unknown: tuple[Parts, Parts] | None = None
+        #: The event that was read last, with its kind.
+        self._taken: tuple[_Kind, Parts, Parts] | None = None
+        self._learnt = self._useless = self._tries = 0
 
-    def take(self, place: int, event: InferenceEvent) -> bool:
-        """Whether the event was of a known kind, and is where it belongs."""
-        self._unknown = None
+    @property
+    def may_learn(self) -> bool:
+        """Whether others might be spelt as the event that was read just now, so that it pays to look for them."""
+        return self._taken is not None and self._learnt < _MAX_LEARNT and self._useless < _MAX_USELESS
+
+    def take_alike(
+        self, event: InferenceEvent, places: Sequence[int], events: Sequence[InferenceEvent]
+    ) -> Sequence[int]:
+        """Take of the events at ``places`` all that are spelt as the one that was read just now; which are left."""
+        taken, self._taken = self._taken, None
+        if taken is None or len(places) < _MANY:
+            return places
+        kind, asked, answered = taken
+        request = body_templates.template_of(event.request.body, b"inputs", [part.data for part in asked])
+        response = body_templates.template_of(event.response.body, b"outputs", [part.data for part in answered])
+        self._learnt += 1
+        left = set(places)
+        if request is not None and response is not None:
+            self._tries = 0
+            self._take_spelt(_Spelling(kind, request, response), places, events, left)
+        self._useless += len(places) - len(left) < _MANY
+        return [place for place in places if place in left]
+
+    def _take_spelt(
+        self, spelling: _Spelling, places: Sequence[int], events: Sequence[InferenceEvent], left: set[int]
+    ) -> None:
+        plain = _plain(places, events, spelling.asked.pieces[0])
+        if not plain:
+            return
+        asked = spelling.asked.fit([events[place].request.body for place in plain])
+        answered = spelling.answered.fit([events[place].response.body for place in plain])
+        fits = asked.fits & answered.fits
+        fitting = np.array(plain, np.intp)[fits].tolist()
+        self._take_fitting(spelling.kind, asked.gaps(fits) + answered.gaps(fits), fitting, events, left)
+
+    def _take_fitting(
+        self,
+        kind: _Kind,
+        gaps: list[list[bytes]],
+        places: list[int],
+        events: Sequence[InferenceEvent],
+        left: set[int],
+    ) -> None:
+        """Take what fits; where a gap does not hold values, halves of it, until what does not stands alone."""
+        self._tries += 1
+        if not places or self._tries > _MAX_TRIES:
+            return
+        found = _values_in(gaps, kind)
+        if found is None:
+            if len(places) > 1:
+                for half in (slice(len(places) // 2), slice(len(places) // 2, None)):
+                    self._take_fitting(kind, [gap[half] for gap in gaps], places[half], events, left)
+            return
+        for stack, values in zip(kind.values, found, strict=True):
+            if stack is not None:
+                stack.extend(values)
+        kind.group.note(places, events, kind.rows)
+        left.difference_update(places)
+
+    def take(self, place: int, events: Sequence[InferenceEvent]) -> bool:
+        """Whether the event at this place was of a known kind, and is where it belongs."""
+        event = events[place]
+        self._unknown = self._taken = None
         if not _is_plain(event):
             return False
         try:
@@ -67,7 +146,8 @@ class V2Runs:
         for part, values in zip(asked + answered, kind.values, strict=True):
             if values is not None:
                 values.extend(part.data or ())
-        kind.group.note(place, event, kind.rows)
+        kind.group.note([place], events, kind.rows)
+        self._taken = kind, asked, answered
         return True
 
     def remember(self, group: Group, request: Reading, response: Reading) -> None:
@@ -83,30 +163,34 @@ class V2Runs:
             return
         values = [None if stack is None else stack.values for stack in stacks]
         rows = tuple([part.shape[0] for part, stack in zip(asked + answered, stacks, strict=True) if stack is not None])
-        self._last = self._kinds[_key(asked, answered)] = _Kind(_heads(asked), _heads(answered), values, rows, group)
+        kind = _Kind(_heads(asked), _heads(answered), values, rows, group)
+        self._last = self._kinds[_key(asked, answered)] = kind
+        self._taken = kind, asked, answered
 
 
 def _is_plain(event: InferenceEvent) -> bool:
     """Whether nothing but the two bodies has to be looked at."""
-    return (
-        200 <= event.status_code < 300
-        and not event.grpc_status
-        and not event.truncated
-        and not event.not_observable
-        and not event.answer_unknown
+    return bool(_plain((0,), (event,))) and all(
+        _MARK in half.body and half.body[:1] == b"{" for half in (event.request, event.response)
+    )
+
+
+def _plain(places: Sequence[int], events: Sequence[InferenceEvent], beginning: bytes = b"") -> list[int]:
+    """The places of events of which nothing but the two bodies has to be looked at, the first beginning so."""
+    # In one expression: it is asked of every event.
+    length = names.HEADER_BINARY_LENGTH
+    return [
+        place
+        for place in places
+        if (asked := (event := events[place]).request).body.startswith(beginning)
+        and 200 <= event.status_code < 300
+        and not (event.grpc_status or event.truncated or event.not_observable or event.answer_unknown)
         and event.chunk_count < 2
-        and _is_plain_body(event.request)
-        and _is_plain_body(event.response)
-    )
-
-
-def _is_plain_body(payload: Payload) -> bool:
-    return (
-        payload.content_encoding is None
-        and _MARK in payload.body
-        and payload.body[:1] == b"{"
-        and (not payload.headers or names.HEADER_BINARY_LENGTH not in payload.headers)
-    )
+        and asked.content_encoding is None
+        and (answered := event.response).content_encoding is None
+        and not (asked.headers and length in asked.headers)
+        and not (answered.headers and length in answered.headers)
+    ]
 
 
 def _fits(parts: Parts, heads: Sequence[Head]) -> bool:
@@ -130,3 +214,17 @@ def _key(asked: Parts, answered: Parts) -> Any:
 def _stacks_of(parts: Parts, stacks: Sequence[Stack]) -> list[Stack | None]:
     by_name = {stack.like.name: stack for stack in stacks}
     return [by_name.get(part.name) for part in parts]
+
+
+def _values_in(gaps: Sequence[Sequence[bytes]], kind: _Kind) -> list[list[Any]] | None:
+    """The values of each tensor of all events; None where any of them has something else in a gap."""
+    found = []
+    for gap, (_, _, count) in zip(gaps, (*kind.asked, *kind.answered), strict=True):
+        try:
+            values = body_templates.values_of(gap, count)
+        except NOT_VALUES:
+            return None
+        if values is None:
+            return None
+        found.append(values)
+    return found

@@ -1,0 +1,72 @@
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.events import Payload
+from serving.body_templates import template_of
+from tests.serving.fuzzing import CURIOUS, MONITOR, check_batch
+from tests.serving.payload_examples import event
+
+#: What may stand between the brackets of a tensor: values, several, none, half of one, and what only looks like one.
+DATA = (
+    "1", "2.5", "-0", "-0.0", "null", "true", '"2.5"', '"Oslo"', '"a,b"', '"x]"', '"\\u005d"', '"a', 'b"', "1,2", "",
+    " ", "1 ", "1,", ",1", "1e999", "9" * 400, "{}", '{"a":1}', "[1]", "1],[2", '"\n"', '"\\ud800"', '"\xe9"', "01",
+)  # fmt: skip
+IDS = ("r-1", "r-2345", "", 'a\\"b', "a]b", "\\u0041", "\xe9", "x" * 80, "a\nb", '","inputs":[],"x":"')
+SPELLINGS = (
+    """{{"id":"{id}","inputs":[{{"name":"age","shape":[1],"datatype":"FP64","data":[{first}]}},
+    {{"name":"city","shape":[1],"datatype":"BYTES","data":[{second}]}}]}}""",
+    """{{"inputs": [{{"name": "x", "shape": [1, 3], "datatype": "FP64", "data": [ 1, {first}, {second} ]}}],
+    "id": "{id}"}}""",
+    """{{"parameters":{{"id":"[{id}]"}},"inputs":[{{"shape":[1,1],"data":[{first}],"datatype":"INT64","name":"age"}},
+    {{"name":"city","datatype":"BYTES","parameters":{{"data":[1]}},"shape":[1],"data":[{second}]}}]}}""",
+)
+ANSWER = Payload(
+    body=json.dumps(
+        {"id": "q", "outputs": [{"name": "default", "shape": [1], "datatype": "INT64", "data": [1]}]}
+    ).encode()
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(SPELLINGS),
+    st.lists(st.tuples(st.sampled_from(DATA), st.sampled_from(DATA), st.sampled_from(IDS)), max_size=14),
+)
+def test_bodies_spelt_alike_are_read_together_as_each_is_alone(
+    spelling: str, drawn: list[tuple[str, str, str]]
+) -> None:
+    plain = [("1", '"Oslo"', "r-1"), ("2.5", '"Rome"', "r-22")]
+    texts = [
+        spelling.format(first=first, second=second, id=name)
+        for first, second, name in [*plain, *drawn, *plain * 4]  # so that there are enough to learn from
+    ]
+    events = [event(Payload(body=text.encode()), ANSWER) for text in texts]
+    for monitor in (MONITOR, CURIOUS):
+        check_batch(events, monitor)
+
+
+def test_a_body_that_differs_in_its_values_and_its_id_fits_and_any_other_does_not() -> None:
+    def body(name: str, ages: list[Any], shape: int = 2) -> bytes:
+        tensor = {"name": "age", "shape": [shape], "datatype": "FP64", "data": ages}
+        return json.dumps({"id": name, "inputs": [tensor]}).encode()
+
+    template = template_of(body("r1", [1, 2]), b"inputs", [[1, 2]])
+    assert template is not None
+    bodies = [body("r1", [1, 2]), body("request-17", [3.5, None]), body("r1", [1, 2], 3), b"", body("r1", ["]", 1])]
+    fitting = template.fit(bodies)
+    assert fitting.fits.tolist() == [True, True, False, False, False]
+    assert fitting.gaps(fitting.fits) == [[b"1, 2", b"3.5, null"]]
+
+
+def test_a_body_whose_data_are_not_what_was_read_has_no_template() -> None:
+    for body in (
+        b'{"inputs":[{"data":[1],"data":[2]}]}',
+        b'{"inputs":[{"data":[[1,2]]}]}',
+        b'{"inputs":[{"dat\\u0061":[3],"data":[1]}]}',
+        b'{"inputs":[{"name":"a"}]}',
+        b'{"inputs":[]}',
+    ):
+        assert template_of(body, b"inputs", [[1]]) is None
