@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from detectors import alibi_adapter, evidently_adapter
+from detectors.anderson_darling import anderson_darling
 from detectors.chi_square import chi_square
+from detectors.cramer_von_mises import cramer_von_mises
+from detectors.energy_distance import energy_distance
 from detectors.evidence import ColumnSample, Evidence
+from detectors.g_test import g_test
+from detectors.hellinger import hellinger
 from detectors.jensen_shannon import jensen_shannon
 from detectors.ks import ks
 from detectors.layout import Kind
@@ -46,6 +51,11 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("wasserstein", ("numeric",), wasserstein),
     Entry("chi_square", _BOTH, chi_square),
     Entry("jensen_shannon", _BOTH, jensen_shannon),
+    Entry("cramer_von_mises", ("numeric",), cramer_von_mises),
+    Entry("anderson_darling", ("numeric",), anderson_darling),
+    Entry("energy_distance", ("numeric",), energy_distance),
+    Entry("g_test", _BOTH, g_test),
+    Entry("hellinger", _BOTH, hellinger),
     Entry("alibi:ks", ("numeric",), alibi_adapter.ks),
     Entry("alibi:chi_square", ("categorical",), alibi_adapter.chi_square),
     Entry("evidently:ks", ("numeric",), evidently_adapter.ks),

@@ -11,6 +11,11 @@ _TITLES = {
     "wasserstein": "Wasserstein distance",
     "chi_square": "chi-square",
     "jensen_shannon": "Jensen-Shannon distance",
+    "cramer_von_mises": "Cramer-von Mises",
+    "anderson_darling": "Anderson-Darling",
+    "energy_distance": "energy distance",
+    "g_test": "G",
+    "hellinger": "Hellinger distance",
 }
 
 

@@ -21,6 +21,8 @@ from detectors.evidence import ColumnSample
 MINIMUM_EXPECTED = 5.0
 #: Groups of finite values, of about equal reference mass, that the frequency statistics look at.
 GROUPS = 10
+# A numeric column's minus infinity, infinity, missing.
+_SPECIAL = (0, -2, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def table(sample: ColumnSample) -> Table:
         known, special_cells = slice(0, -CATEGORICAL_EXTRA), [-2, -1]
         reference, current = sample.reference[known], sample.current[known]
     else:
-        known, special_cells = slice(1, -2), [0, -2, -1]
+        known, special_cells = slice(1, -2), list(_SPECIAL)
         starts = group_starts(sample.reference[known], GROUPS) if sample.groups is None else sample.groups
         reference = np.add.reduceat(sample.reference[known], starts)
         current = np.add.reduceat(sample.current[known], starts)
@@ -105,6 +107,13 @@ def binomial_p_value(hits: int, trials: int, share: float) -> float:
     above = float(special.bdtrc(hits - 1, trials, share)) if hits > 0 else 1.0
     below = float(special.bdtr(hits, trials, share))
     return min(1.0, 2.0 * min(above, below))
+
+
+def special_p_values(sample: ColumnSample) -> list[float]:
+    """Of a numeric column's minus infinity, infinity and missing, where rows have them: exact tests of their shares."""
+    share = sample.current_rows / (sample.reference_rows + sample.current_rows)
+    cells = [(int(sample.reference[cell]), int(sample.current[cell])) for cell in _SPECIAL]
+    return [binomial_p_value(now, before + now, share) for before, now in cells if before + now]
 
 
 def bonferroni(p_values: list[float]) -> float:

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from detectors.evidence import ColumnSample, Evidence
-from detectors.tables import binomial_p_value, bonferroni
+from detectors.tables import bonferroni, special_p_values
 
-_SPECIAL = (0, -2, -1)
 # Thresholds count for the p-value where the smaller sample expects at least this many rows beyond them.
 _TAIL_ROWS = 5.0
 
@@ -32,7 +31,7 @@ def wasserstein(sample: ColumnSample) -> Evidence:
     reference, current, values = sample.reference[1:-2], sample.current[1:-2], sample.values[1:-2]
     n, m = int(reference.sum()), int(current.sum())
     if n == 0 or m == 0:
-        return Evidence(0.0, "larger_is_worse", bonferroni(_special_p_values(sample)))
+        return Evidence(0.0, "larger_is_worse", bonferroni(special_p_values(sample)))
     gaps = np.abs(np.cumsum(reference) / n - np.cumsum(current) / m)[:-1]
     statistic = float(gaps @ np.diff(values)) / scale(reference, values)
     if sample.nulls is None:
@@ -40,7 +39,7 @@ def wasserstein(sample: ColumnSample) -> Evidence:
     gaps *= math.sqrt(n * m / (n + m))
     null = sample.nulls.trimmed(_TAIL_ROWS / min(n, m))
     p_value = float(special.kolmogorov(gaps.max())) if null is None else null.p_value(gaps[null.bulk])
-    return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *_special_p_values(sample)]))
+    return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *special_p_values(sample)]))
 
 
 def scale(counts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
@@ -49,9 +48,3 @@ def scale(counts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
     mean = float(counts @ values) / total
     deviation = math.sqrt(max(0.0, float(counts @ (values - mean) ** 2) / total))
     return deviation if deviation > 1e-12 * abs(mean) else abs(mean) or 1.0
-
-
-def _special_p_values(sample: ColumnSample) -> list[float]:
-    share = sample.current_rows / (sample.reference_rows + sample.current_rows)
-    cells = [(int(sample.reference[cell]), int(sample.current[cell])) for cell in _SPECIAL]
-    return [binomial_p_value(now, before + now, share) for before, now in cells if before + now]

@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 from scipy import integrate, spatial, stats
 
 from detectors import alibi_adapter, evidently_adapter
+from detectors.anderson_darling import anderson_darling
 from detectors.brownian_bridge import STEPS, absolute_bridges, area_nulls
 from detectors.catalogue import CATALOGUE, Detector, check_detectors
 from detectors.chi_square import chi_square, homogeneity
+from detectors.cramer_von_mises import cramer_von_mises
 from detectors.effect_size import effect_size
+from detectors.energy_distance import energy_distance
 from detectors.evidence import ColumnSample
+from detectors.g_test import likelihood_ratio, williams
+from detectors.hellinger import distance as hellinger_distance
 from detectors.jensen_shannon import distance
 from detectors.ks import ks
 from detectors.missing_rate import missing_rate
 from detectors.psi import psi, stability_index
+from detectors.quadratic_form import Steps, steps, tail
 from detectors.tables import binomial_p_value, table
 from detectors.two_proportions import two_proportions
 from detectors.unseen_rate import unseen_rate
@@ -78,6 +84,104 @@ def test_the_area_under_a_bridge_has_its_known_mean_and_variance() -> None:
     areas = BRIDGE[:, :STEPS].mean(axis=1)
     assert areas.mean() == pytest.approx(np.sqrt(np.pi / 32), rel=0.02)
     assert areas.var() == pytest.approx(7 / 60 - np.pi / 32, rel=0.08)
+
+
+def distinct(rng: np.random.Generator, n: int, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two samples without ties, as counts of bins that hold one row each."""
+    order = rng.permutation(n + m) < n
+    ends = np.zeros(1, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    return np.concatenate((ends[0], order, ends[1])), np.concatenate((ends[0], ~order, ends[1]))
+
+
+def test_cramer_von_mises_agrees_with_scipy_where_there_are_no_ties() -> None:
+    rng = np.random.default_rng(2)
+    for n, m in ((80, 120), (200, 60), (150, 150)):
+        before, now = distinct(rng, n, m)
+        oracle = stats.cramervonmises_2samp(rows(before), rows(now), method="asymptotic")
+        found = cramer_von_mises(numeric(before, now))
+        # scipy counts ranks, whose square is a little larger for being centred: T + 1/6 - (4nm - 1) / 6(n + m) terms.
+        assert found.statistic == pytest.approx(oracle.statistic, abs=1.0 / min(n, m))
+        assert found.p_value == pytest.approx(oracle.pvalue, rel=0.15, abs=0.02)
+
+
+def test_anderson_darling_is_scholz_and_stephens_sixth_formula() -> None:
+    rng = np.random.default_rng(3)
+    before, now = rng.integers(0, 30, 12), rng.integers(0, 30, 12)
+    n, m, together = before.sum(), now.sum(), before + now
+    total = n + m
+    expected = 0.0
+    for counts, size in ((before, n), (now, m)):
+        below, all_below = np.cumsum(counts)[:-1], np.cumsum(together)[:-1]
+        terms = together[:-1] / total * (total * below - size * all_below) ** 2 / (all_below * (total - all_below))
+        expected += terms.sum() / size
+    assert anderson_darling(numeric(before, now)).statistic == pytest.approx(expected)
+
+
+def test_energy_distance_agrees_with_scipy_in_standard_deviations() -> None:
+    rng = np.random.default_rng(4)
+    before, now = rng.integers(0, 300, 12), rng.integers(0, 60, 12)
+    before[[0, -2, -1]] = now[[0, -2, -1]] = 0
+    values, values_now = rows(before) - 1.0, rows(now) - 1.0
+    oracle = stats.energy_distance(values, values_now) / np.sqrt(values.std())
+    assert energy_distance(numeric(before, now)).statistic == pytest.approx(oracle)
+
+
+def test_quadratic_sums_have_the_points_of_the_published_tables() -> None:
+    """The limits of Cramer-von Mises and Anderson-Darling: Csorgo and Faraway 1996, Marsaglia and Marsaglia 2004."""
+    j = np.arange(1, 2001)
+    for lambdas, points in (
+        (1.0 / (np.pi * j) ** 2, {0.10: 0.34730, 0.05: 0.46136, 0.01: 0.74346, 0.001: 1.16786}),
+        (1.0 / (j * (j + 1)), {0.10: 1.9330, 0.05: 2.4924, 0.01: 3.8781}),
+    ):
+        for p_value, point in points.items():
+            assert 0.99 * p_value <= tail(lambdas, point) <= 1.1 * p_value
+
+
+def test_a_sum_of_equal_weights_is_a_chi_square_wherever_it_is_asked_for() -> None:
+    for weights in (1, 2, 5, 40):
+        for x in (0.0, 0.2, 0.999 * weights, weights, 1.001 * weights, 3.0 * weights, 200.0 + weights):
+            oracle = stats.chi2.sf(x, weights)
+            assert 0.97 * oracle <= tail(np.full(weights, 2.0), 2.0 * x) <= 1.1 * oracle + 1e-300
+
+
+def test_the_eigenvalues_are_those_of_the_full_matrix() -> None:
+    rng = np.random.default_rng(6)
+    seen = steps(rng.integers(1, 50, 20), rng.integers(0, 50, 20))
+    weights = rng.uniform(0.1, 2.0, len(seen.pooled))
+    covariance = np.minimum.outer(seen.pooled, seen.pooled) - np.multiply.outer(seen.pooled, seen.pooled)
+    full = np.linalg.eigvalsh(covariance * np.sqrt(np.multiply.outer(weights, weights)))
+    draws = (rng.standard_normal((200_000, len(full))) ** 2) @ full
+    for point in np.quantile(draws, [0.5, 0.95, 0.999]):
+        scaled = Steps(np.sqrt(np.full(len(weights), point) / weights.sum()), seen.pooled, seen.bins, 1.0)
+        assert scaled.p_value(weights) == pytest.approx((draws >= point).mean(), rel=0.1)
+
+
+def test_many_thresholds_are_put_together_and_the_law_stays() -> None:
+    rng = np.random.default_rng(8)
+    seen = steps(rng.integers(1, 50, 256), rng.integers(0, 50, 256))
+    flat = np.diff(seen.pooled, prepend=0.0)
+    for weights in (flat, flat / (seen.pooled * (1 - seen.pooled)), rng.pareto(1.5, len(flat)) + 0.01):
+        covariance = np.minimum.outer(seen.pooled, seen.pooled) - np.multiply.outer(seen.pooled, seen.pooled)
+        full = np.linalg.eigvalsh(covariance * np.sqrt(np.multiply.outer(weights, weights)))
+        for times_the_mean in (1.5, 3.0, 6.0):
+            point = times_the_mean * full.sum()
+            scaled = Steps(np.sqrt(np.full(len(weights), point) / weights.sum()), seen.pooled, seen.bins, 1.0)
+            assert scaled.p_value(weights) == pytest.approx(tail(full, point), rel=0.05)
+
+
+def test_g_agrees_with_scipy_and_hellinger_with_its_closed_form() -> None:
+    before, now = np.array([300, 200, 90, 60, 30]), np.array([100, 90, 10, 30, 20])
+    oracle = stats.chi2_contingency([before, now], lambda_="log-likelihood")
+    assert likelihood_ratio(before, now) == pytest.approx(oracle.statistic)
+    total, columns = (before + now).sum(), before + now
+    correction = (total / before.sum() + total / now.sum() - 1) * ((total / columns).sum() - 1) / (6 * total * 4)
+    assert williams(before, now) == pytest.approx(1 + correction)
+    # Of two geometric laws on the whole numbers: the coefficient of their overlap has a closed form.
+    p, q = 0.3, 0.5
+    k = np.arange(400)
+    overlap = np.sqrt(p * q) / (1 - np.sqrt((1 - p) * (1 - q)))
+    found = hellinger_distance(p * (1 - p) ** k, q * (1 - q) ** k)
+    assert found == pytest.approx(np.sqrt(1 - overlap))
 
 
 def test_psi_is_that_of_two_normal_laws() -> None:
@@ -206,6 +310,28 @@ def test_a_detector_is_surer_of_a_larger_shift(entry) -> None:
             p_values.append(entry.detect(build(before, now, kind)).p_value)
         assert p_values == sorted(p_values, reverse=True)
         assert p_values[-1] < 1e-10
+
+
+def null_counts(shape: str, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A reference of 3,000 rows and a window of 400 of one distribution, on twelve bins."""
+    shares = {
+        "even": np.array([0, *[0.125] * 8, 0, 0, 0]),
+        "one large bin": np.array([0, 0.7, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01, 0, 0, 0]),
+        "a long tail and missing": np.array([0.01, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.0, 0.1]),
+    }[shape]
+    return rng.multinomial(3000, shares / shares.sum()), rng.multinomial(400, shares / shares.sum())
+
+
+@pytest.mark.parametrize("shape", ["even", "one large bin", "a long tail and missing"])
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
+def test_a_detector_keeps_its_false_alarms_where_nothing_moved(entry, shape: str) -> None:
+    rng = np.random.default_rng(7)
+    for kind in entry.kinds:
+        p_values = [entry.detect(build(*null_counts(shape, rng), kind)).p_value for _ in range(600)]
+        for rate in (0.05, 0.01):
+            alarms = float(np.mean(np.array(p_values) <= rate))
+            # Four standard errors of 600 draws above; the asymptotic laws are allowed a tenth.
+            assert alarms <= rate * 1.1 + 4.0 * np.sqrt(rate * (1 - rate) / 600), kind
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
