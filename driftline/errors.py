@@ -15,11 +15,17 @@
 Retry logic everywhere asks only one question: permanent or transient.
 """
 
+import copyreg
 from collections.abc import Sequence
+from typing import Any
 
 
 class DriftlineError(Exception):
-    """Base of all errors raised on purpose by driftline."""
+    """Base of all errors raised on purpose by driftline; each can be pickled, and so raised in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error is made again of its message and attributes: its own arguments are not those of its base.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class PermanentError(DriftlineError):

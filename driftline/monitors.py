@@ -16,13 +16,9 @@ from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
 from driftline.monitor_parts import Duration, Part, Share
 from driftline.objectives import SloSet
-from driftline.payload_paths import parse_path
+from driftline.payload_paths import EVERY, parse_document_path, parse_path
 
 Task = Literal["binary", "multiclass", "regression"]
-
-
-#: A place in a JSON document: names, numbers in brackets, and at most one ``[*]``.
-KEY_PATH = r"^\$(?:\.[A-Za-z0-9_-]+|\[\d+\])*(?:\[\*\])?(?:\.[A-Za-z0-9_-]+|\[\d+\])*$"
 
 
 def _a_path(text: str) -> str:
@@ -30,8 +26,14 @@ def _a_path(text: str) -> str:
     return text
 
 
+def _a_document_path(text: str) -> str:
+    parse_document_path(text)
+    return text
+
+
 #: See ``driftline.payload_paths``.
 Path = Annotated[str, AfterValidator(_a_path)]
+DocumentPath = Annotated[str, AfterValidator(_a_document_path)]
 
 
 class ColumnSpec(Part):
@@ -128,10 +130,10 @@ class KeySpec(Part):
 
     column: str | None = Field(None, min_length=1, description="Input column that holds the key of each row.")
     header: str | None = Field(None, min_length=1, description="Header of the request that holds its key.")
-    path: str | None = Field(
+    path: DocumentPath | None = Field(
         None,
-        pattern=KEY_PATH,
-        description="Place in the JSON of the request, such as `$.order.id`, or `$.instances[*].id` for one key a row.",
+        description="Place in the JSON of the request, or behind `response.` of the answer, as for a column: `order.id`, "
+        "`instances[*].id` for one key a row, `[*].id` where the JSON is a list.",
     )
     several: Literal["newest", "all", "refuse"] = Field(
         "newest", description="Which of several predictions with one key a label is for, of those that are stored."
@@ -147,7 +149,7 @@ class KeySpec(Part):
     @property
     def per_row(self) -> bool:
         """Every row has a key of its own; else all rows of a request share one."""
-        return self.column is not None or (self.path is not None and "[*]" in self.path)
+        return self.column is not None or (self.path is not None and EVERY in parse_document_path(self.path).steps)
 
 
 def _key_place(value: object) -> object:

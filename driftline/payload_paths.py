@@ -5,6 +5,9 @@ for every item of a list that has one item per row. Before it may stand where to
 ``event.`` for what was measured instead of sent. A name with dots or brackets of its own is written in quotes:
 ``"model.layer 1"[0]``.
 
+Business keys are in the JSON itself instead of among tensors, so that their path may begin with a list:
+``[*].order_id``.
+
 >>> parse_path("response.choices[0].message.content")
 PayloadPath(half='response', steps=('choices', 0, 'message', 'content'))
 >>> parse_path('"a.b"[*]')
@@ -12,7 +15,7 @@ PayloadPath(half='request', steps=('a.b', '*'))
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Step: TypeAlias = str | int
@@ -42,11 +45,39 @@ def parse_path(text: str, half: Half = "request") -> PayloadPath:
         steps = steps[1:]
     if not steps or not isinstance(steps[0], str) or steps[0] == EVERY:
         raise ValueError("a path begins with a name, such as prompt or features[3]")
-    if steps.count(EVERY) > 1:
-        raise ValueError("a path has one [*] at most, where its rows are")
+    _require_one_every(steps)
     if half == "event" and (len(steps) > 1 or steps[0] not in EVENT_FIELDS):
         raise ValueError(f"event. is followed by one of {', '.join(EVENT_FIELDS)}")
     return PayloadPath(half, tuple(steps))
+
+
+def parse_document_path(text: str) -> PayloadPath:
+    """Read a path into the JSON of the request or the answer, which may be a list itself; raises ValueError.
+
+    With ``$`` before it, as such paths were written once, it begins at the top of the request, whatever it is called.
+
+    >>> parse_document_path("[*].order_id") == parse_document_path("$[*].order_id")
+    True
+    >>> parse_document_path("$.response.id")
+    PayloadPath(half='request', steps=('response', 'id'))
+    """
+    is_rooted = text.startswith("$")
+    if not is_rooted and not text.startswith("["):
+        path = parse_path(text)
+        if path.half == "event":
+            raise ValueError("a key is in the request or in the response, not in event.")
+        return path
+    rest = text.removeprefix("$")
+    if is_rooted and rest[:1] not in ("", ".", "["):
+        raise ValueError("behind $ a path goes on with a dot or a bracket")
+    steps = tuple(_steps(rest[1:] if rest.startswith(".") and len(rest) > 1 else rest))
+    _require_one_every(steps)
+    return PayloadPath("request", steps)
+
+
+def _require_one_every(steps: Sequence[Step]) -> None:
+    if steps.count(EVERY) > 1:
+        raise ValueError("a path has one [*] at most, where its rows are")
 
 
 def _half(word: str) -> Half:

@@ -4,8 +4,8 @@ A key is text; whole numbers are spelt without a fraction, as class names are. A
 labels for it need its request id.
 """
 
-import re
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +16,8 @@ from collector.store.spelling import class_name
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload
 from driftline.monitors import KeySpec
+from driftline.payload_paths import EVERY, Step, parse_document_path
 
-_STEP = re.compile(r"\.(?P<name>[A-Za-z0-9_-]+)|\[(?P<place>\d+)\]|(?P<each>\[\*\])")
 _LONGEST_BODY = 64 * 1024 * 1024
 
 
@@ -27,8 +27,9 @@ def row_keys(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list
         return _column_keys(spec.column, columns)
     if spec.header is not None:
         return [_header_key(spec.header, event.request)] * columns.rows
-    found = _at(_document(event.request), _STEP.finditer(spec.path or ""))
-    if not spec.per_row:
+    half, steps = parse_document_path(spec.path or "$")
+    found = _at(_document(event.response if half == "response" else event.request), steps)
+    if EVERY not in steps:
         return [_spelt(found)] * columns.rows
     keys = [_spelt(each) for each in found] if isinstance(found, list) else []
     return (keys + [None] * columns.rows)[: columns.rows]
@@ -57,9 +58,9 @@ def _header_key(header: str, request: Payload) -> str | None:
     return next((_spelt(value) for name, value in request.headers.items() if name.lower() == wanted), None)
 
 
-def _document(request: Payload) -> Any:
-    body = request.body
-    if request.content_encoding in ("gzip", "deflate"):
+def _document(payload: Payload) -> Any:
+    body = payload.body
+    if payload.content_encoding in ("gzip", "deflate"):
         try:
             body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, _LONGEST_BODY)
         except zlib.error:
@@ -70,17 +71,16 @@ def _document(request: Payload) -> Any:
         return None
 
 
-def _at(document: Any, steps: Any) -> Any:
+def _at(document: Any, steps: Sequence[Step]) -> Any:
     """What the steps lead to; behind ``[*]`` a list with what the rest leads to in each element."""
-    remaining = list(steps)
-    for number, step in enumerate(remaining):
-        if step["each"]:
-            rest = remaining[number + 1 :]
+    for number, step in enumerate(steps):
+        if step == EVERY:
+            rest = steps[number + 1 :]
             return [_at(each, rest) for each in document] if isinstance(document, list) else None
-        if step["name"] is not None:
-            document = document.get(step["name"]) if isinstance(document, dict) else None
-        elif isinstance(document, list) and int(step["place"]) < len(document):
-            document = document[int(step["place"])]
+        if isinstance(step, str):
+            document = document.get(step) if isinstance(document, dict) else None
+        elif isinstance(document, list) and -len(document) <= step < len(document):
+            document = document[step]
         else:
             return None
     return document

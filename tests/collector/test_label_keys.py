@@ -124,20 +124,39 @@ def keys(path: str, document: Any, rows: int = 2, encoding: str | None = None) -
 @pytest.mark.parametrize(
     ("path", "document", "expected"),
     [
-        ("$.order.id", {"order": {"id": 7}}, ["7", "7"]),
-        ("$.orders[1].id", {"orders": [{}, {"id": "b"}]}, ["b", "b"]),
-        ("$.instances[*].id", {"instances": [{"id": "a"}, {"id": 2.0}]}, ["a", "2"]),
-        ("$.instances[*].id", {"instances": [{"id": "a"}]}, ["a", None]),
-        ("$.instances[*].id", {"instances": [{"id": "a"}, {}, {"id": "c"}]}, ["a", None]),
-        ("$.ids[*]", {"ids": [["a"], True]}, [None, None]),
-        ("$.a-b.c", [1], [None, None]),
+        ("order.id", {"order": {"id": 7}}, ["7", "7"]),
+        ("orders[1].id", {"orders": [{}, {"id": "b"}]}, ["b", "b"]),
+        ("orders[-1].id", {"orders": [{}, {"id": "b"}]}, ["b", "b"]),
+        ("orders[-3].id", {"orders": [{}, {"id": "b"}]}, [None, None]),
+        ("instances[*].id", {"instances": [{"id": "a"}, {"id": 2.0}]}, ["a", "2"]),
+        ("instances[*].id", {"instances": [{"id": "a"}]}, ["a", None]),
+        ("instances[*].id", {"instances": [{"id": "a"}, {}, {"id": "c"}]}, ["a", None]),
+        ('"order.id"', {"order.id": 7}, ["7", "7"]),
+        ("[*].id", [{"id": "a"}, {"id": "b"}], ["a", "b"]),
+        ("ids[*]", {"ids": [["a"], True]}, [None, None]),
+        ("a-b.c", [1], [None, None]),
         ("$", "whole", ["whole", "whole"]),
-        ("$.big", {"big": 2**60 + 1}, [str(2**60 + 1)] * 2),
+        ("big", {"big": 2**60 + 1}, [str(2**60 + 1)] * 2),
     ],
 )
 def test_a_path_leads_to_one_key_or_to_one_per_row(path: str, document: Any, expected: list[str | None]) -> None:
     assert keys(path, document) == expected
     assert keys(path, document, encoding="gzip") == expected
+
+
+@pytest.mark.parametrize("path", ["order.id", "orders[1].id", "instances[*].id", "[*].id", "response[0].x"])
+def test_a_path_with_a_dollar_before_it_as_monitors_say_it_means_the_same(path: str) -> None:
+    document = {"order": {"id": 7}, "orders": [0, {"id": 8}], "instances": [{"id": "a"}], "response": [{"x": 1}]}
+    for place in (document, [document["order"]]):
+        assert keys(f"${'' if path[0] == '[' else '.'}{path}", place) == keys(path, place)
+
+
+def test_a_key_may_be_in_the_answer() -> None:
+    answered = msgspec.structs.replace(event(1), response=Payload(body=b'{"id": "a-1", "rows": [{"id": 1}, {"id": 2}]}'))
+    assert row_keys(KeySpec(path="response.id"), answered, ColumnBatch(2)) == ["a-1", "a-1"]
+    assert row_keys(KeySpec(path="response.rows[*].id"), answered, ColumnBatch(2)) == ["1", "2"]
+    # With $ it is the request's, whatever it is called.
+    assert row_keys(KeySpec(path="$.response.id"), answered, ColumnBatch(1)) == [None]
 
 
 @given(
@@ -146,7 +165,7 @@ def test_a_path_leads_to_one_key_or_to_one_per_row(path: str, document: Any, exp
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
         max_leaves=10,
     ),
-    st.sampled_from(["$", "$.a", "$.a[*].b", "$[0].a", "$[*]", "$.a.b[1]"]),
+    st.sampled_from(["$", "a", "a[*].b", "[0].a", "[*]", "a.b[-1]", "$.a[*].b"]),
 )
 def test_any_document_has_one_key_or_none_per_row(document: Any, path: str) -> None:
     found = keys(path, document, rows=3)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftline.errors import MonitorError
 from driftline.monitors import dump_monitor, monitor_schema, parse_monitor
-from driftline.payload_paths import PayloadPath, parse_path
+from driftline.payload_paths import PayloadPath, parse_document_path, parse_path
 
 GOOD = """\
 model: support-chat
@@ -61,6 +61,12 @@ def test_what_is_no_path_is_refused(text: str) -> None:
         return
     with pytest.raises(ValueError, match=r"path|event|every item"):
         parse_path(text)
+
+
+@pytest.mark.parametrize("text", ["", "a[*].b[*]", "$a[", "[*][*]", "event.ttft_ms", "$..a", "$a", "$.", "[x]"])
+def test_what_is_no_path_into_a_document_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"path|event"):
+        parse_document_path(text)
 
 
 @given(st.text(max_size=20))
