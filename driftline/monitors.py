@@ -132,8 +132,8 @@ class KeySpec(Part):
     header: str | None = Field(None, min_length=1, description="Header of the request that holds its key.")
     path: DocumentPath | None = Field(
         None,
-        description="Place in the JSON of the request, or behind `response.` of the answer, as for a column: `order.id`, "
-        "`instances[*].id` for one key a row, `[*].id` where the JSON is a list.",
+        description="Place in the JSON of the request, or behind `response.` of the answer, as for a column: "
+        "`order.id`, `instances[*].id` for one key a row, `[*].id` where the JSON is a list.",
     )
     several: Literal["newest", "all", "refuse"] = Field(
         "newest", description="Which of several predictions with one key a label is for, of those that are stored."

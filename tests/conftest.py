@@ -22,7 +22,7 @@ from tests.parts.postgres import PostgresServer
 from tests.parts.processes import free_ports
 from tests.parts.prometheus import Prometheus, PrometheusFactory
 from tests.parts.roll import PartsRoll
-from tests.parts.stores import find_store_program
+from tests.parts.stores import find_gcs_program, find_gcs_reader, find_s3_program
 
 T = TypeVar("T")
 _roll = pytest.StashKey[PartsRoll]()
@@ -135,13 +135,19 @@ def wrk_binary(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def s3_program(request: pytest.FixtureRequest) -> Path:
     """A server that speaks S3."""
-    return _need(request, "S3 server", lambda: find_store_program("moto_server"))
+    return _need(request, "S3 server", find_s3_program)
 
 
 @pytest.fixture(scope="session")
 def gcs_program(request: pytest.FixtureRequest) -> Path:
-    """A server that speaks Google's storage."""
-    return _need(request, "GCS server", lambda: find_store_program("gcp-storage-emulator"))
+    """A server that speaks Google's storage, for what writes by its XML API."""
+    return _need(request, "GCS server", find_gcs_program)
+
+
+@pytest.fixture(scope="session")
+def gcs_reader(request: pytest.FixtureRequest) -> Path:
+    """A server that speaks Google's storage, for what lists and reads by its XML API, and does all by its JSON API."""
+    return _need(request, "GCS server", find_gcs_reader)
 
 
 # --- servers ------------------------------------------------------------------------------------------------------

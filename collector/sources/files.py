@@ -1,7 +1,8 @@
 """Files of logged records that appear in a directory or an object store: each read once, from where it was left.
 
 Every file is a partition of its own (``files:PATH``) whose offsets count its records; all are counted in one lane, so
-that a window does not get a state per file. A file that has been read is not looked at again, even when it grows.
+that a window does not get a state per file. A file that has been read is not looked at again, even when it grows;
+but TrustyAI's grow for as long as the model is asked, and are gone on with.
 """
 
 import importlib
@@ -13,10 +14,12 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple, Protocol
 
+from collector.sources import trustyai_files
 from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import Item, read_file
 from driftline.errors import EventError, SettingsError, UnavailableError
-from driftline.records import Content, Malformed, Record
+from driftline.events import InferenceEvent
+from driftline.records import Content, Ignored, Malformed, Record
 
 MALFORMED = "malformed"
 TOO_LARGE = "too_large"
@@ -96,12 +99,23 @@ def open_place(address: str, settle_s: float) -> FilePlace:
 class FilesSource:
     """A ``RecordSource`` of files. Not to be shared between threads."""
 
-    def __init__(self, place: FilePlace, start: Callable[[str], int | None], interpreter: Interpreter) -> None:
+    def __init__(
+        self,
+        place: FilePlace,
+        start: Callable[[str], int | None],
+        interpreter: Interpreter,
+        list_every_s: float = _LIST_EVERY_S,
+    ) -> None:
         self._place = place
         self._start = start
         self._interpreter = interpreter
+        self._list_every_s = list_every_s
         self._next_list = 0.0
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, int]] = set()
+        #: Where reading goes on in files that grow, as far as it was handed out.
+        self._handed_out: dict[str, int] = {}
+        #: Files that grow and did not fit each other; they are looked at once more.
+        self._doubted: set[tuple[str, int]] = set()
         self._pending: deque[FileSeen] = deque()
         self._records: Iterator[Record] = iter(())
 
@@ -139,21 +153,21 @@ class FilesSource:
         if self._pending or time.monotonic() < self._next_list:
             return
         listed = [file for file in self._place.list() if _is_finished(file.path)]
-        self._next_list = time.monotonic() + _LIST_EVERY_S
-        self._seen &= {file.path for file in listed}
-        new = [file for file in listed if file.path not in self._seen]
+        self._next_list = time.monotonic() + self._list_every_s
+        self._seen &= set(map(_mark, listed))
+        new = [file for file in listed if _mark(file) not in self._seen]
         self._pending.extend(sorted(new, key=lambda file: (file.time_ns, file.path)))
 
     def _open_next(self) -> bool:
         """Go to the next file that is not read yet; False where there is none."""
         while self._pending:
             file = self._pending[0]
-            position = self._start(_PREFIX + file.path) or 0
+            position = max(self._start(_PREFIX + file.path) or 0, self._handed_out.get(file.path, 0))
             data = b""
             if position < DONE and file.size_bytes <= _MAXIMUM_BYTES:
                 data = self._place.read(file.path) or b""
             self._pending.popleft()
-            self._seen.add(file.path)
+            self._seen.add(_mark(file))
             if position < DONE:
                 self._records = self._read(file, data, position)
                 return True
@@ -166,15 +180,36 @@ class FilesSource:
             yield Record(partition, 0, DONE, Malformed(TOO_LARGE, detail, b""), LANE)
             return
         try:
+            if trustyai_files.is_index(file.path):
+                yield from self._grown(file.path, data, position)
+                return
             contents = map(self._content, read_file(file.path, data, file.time_ns))
             yield from _numbered(partition, contents, position)
         except EventError as error:
+            if isinstance(error, trustyai_files.UnevenError) and _mark(file) not in self._doubted:
+                self._doubted.add(_mark(file))
+                self._seen.discard(_mark(file))
+                return
             fault = Malformed(MALFORMED, f"'{file.path}': {error}", data[:_RAW_BYTES])
             yield Record(partition, position, DONE, fault, LANE)
 
-    def _content(self, item: Item) -> Content:
+    def _grown(self, path: str, index: bytes, position: int) -> Iterator[Record]:
+        others = trustyai_files.companions(path)
+        contents = [self._place.read(other) for other in others]
+        for other, content in zip(others, contents, strict=True):
+            if content is None:
+                raise EventError("TrustyAI's files", [f"'{other}' is missing"])
+        stored = trustyai_files.StoredFiles(index, contents[0] or b"", contents[1] or b"")
+        for number, item in enumerate(trustyai_files.read_stored(path, stored)):
+            if number >= position:
+                self._handed_out[path] = number + 1
+                yield Record(_PREFIX + path, number, number + 1, self._content(item), LANE)
+
+    def _content(self, item: Item | trustyai_files.Item) -> Content:
         if isinstance(item, tuple):
             return Malformed(MALFORMED, item[0], item[1][:_RAW_BYTES])
+        if isinstance(item, InferenceEvent | Ignored):
+            return item
         try:
             return self._interpreter.read(item)
         except EventError as error:
@@ -194,4 +229,9 @@ def _numbered(partition: str, contents: Iterator[Content], position: int) -> Ite
 
 def _is_finished(path: str) -> bool:
     name = path.rsplit("/", 1)[-1]
-    return not name.startswith((".", "_")) and not name.endswith(_UNFINISHED)
+    return not name.startswith((".", "_")) and not name.endswith(_UNFINISHED) and not trustyai_files.is_companion(name)
+
+
+def _mark(file: FileSeen) -> tuple[str, int]:
+    """What a file has been read as: one that grows is another one with every size."""
+    return file.path, file.size_bytes if trustyai_files.is_index(file.path) else 0

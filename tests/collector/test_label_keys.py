@@ -152,7 +152,9 @@ def test_a_path_with_a_dollar_before_it_as_monitors_say_it_means_the_same(path: 
 
 
 def test_a_key_may_be_in_the_answer() -> None:
-    answered = msgspec.structs.replace(event(1), response=Payload(body=b'{"id": "a-1", "rows": [{"id": 1}, {"id": 2}]}'))
+    answered = msgspec.structs.replace(
+        event(1), response=Payload(body=b'{"id": "a-1", "rows": [{"id": 1}, {"id": 2}]}')
+    )
     assert row_keys(KeySpec(path="response.id"), answered, ColumnBatch(2)) == ["a-1", "a-1"]
     assert row_keys(KeySpec(path="response.rows[*].id"), answered, ColumnBatch(2)) == ["1", "2"]
     # With $ it is the request's, whatever it is called.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
@@ -14,10 +15,12 @@ from collector.batches.payloads import PayloadFiles, PayloadWriter, read_payload
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.keeping.rolling import SMALL_FILES, Roller
+from collector.store.transaction import PayloadFile
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports
+from tests.parts.stores import gcs_server
 
 
 @pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.real)])
@@ -139,3 +142,28 @@ def test_a_store_that_is_away_is_said_to_be(tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no directory")
         with pytest.raises(UnavailableError, match="cannot read"):
             PayloadFiles(f"s3://k:s@b/f?scheme=http&endpoint_override=127.0.0.1%3A{port}&region=x").read("a.parquet")
+
+
+@pytest.mark.real
+def test_googles_storage_takes_lists_and_gives_back_what_a_directory_does(
+    gcs_reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")  # nobody is asked who we are
+    with gcs_server(gcs_reader, tmp_path) as server:
+        place = quote(server.endpoint.removeprefix("http://"))
+        files = PayloadFiles(
+            f"gs://anonymous@bucket/folder?scheme=http&endpoint_override={place}&retry_limit_seconds=1"
+        )
+        table = pa.table({"_row": list(range(1000))})
+        for name in ("kept", "orphan"):
+            files.write(f"model=flights/hour=1/{name}.parquet", table)
+        assert files.read("model=flights/hour=1/kept.parquet") == table
+        assert files.columns("model=flights/hour=1/kept.parquet") == 1
+        kept = PayloadFile("model=flights/hour=1/kept.parquet", "default", "flights", 0.0, 1.0, 1000)
+        assert files.sweep([kept]) == 0  # too young
+        assert files.sweep([kept], age_s=-1.0) == 1
+        assert server.names() == ["folder/model=flights/hour=1/kept.parquet"]
+        files.remove([kept.path])
+        assert files.read(kept.path) is None
+    with pytest.raises(UnavailableError, match="cannot write"):
+        files.write("a.parquet", table)

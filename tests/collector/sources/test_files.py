@@ -28,6 +28,7 @@ from tests.collector.sources.messages import ANSWER, MODELMESH_REQUEST, REQUEST,
 from tests.collector.sources.parts import outcomes, pairing_collector
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports
+from tests.parts.stores import gcs_server
 
 INTERPRETER = Interpreter(MONITORS, read_feedback)
 NOW_NS = 1_700_000_000_000_000_000
@@ -271,6 +272,25 @@ def test_a_bucket_is_read_below_its_prefix(s3_program: Path, monkeypatch: pytest
     assert all(isinstance(one.content, Half) for one in found)
     with pytest.raises(UnavailableError, match="files"):
         place.list()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_bucket_of_google_is_read_below_its_prefix(
+    gcs_reader: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("GCE_METADATA_HOST", "METADATA_HOST", "METADATA_IP"):
+        monkeypatch.setenv(variable, "127.0.0.1:1")
+    with gcs_server(gcs_reader, tmp_path) as server:
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(server.account))
+        monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
+        server.put("kserve/flights/id-1-request.json", as_json("request", "response"))
+        server.put("other/id-2-request.json", as_json("request"))
+        place = open_place("gs://bucket/kserve", 1.0)
+        found = list(FilesSource(place, lambda _: None, INTERPRETER).poll(10, 0))
+        assert place.read("flights/gone.json") is None
+    assert [one.partition for one in found] == ["files:flights/id-1-request.json"] * 2
+    assert all(isinstance(one.content, Half) for one in found)
 
 
 def put(url: str, data: bytes) -> None:
