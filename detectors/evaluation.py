@@ -19,8 +19,9 @@ from detectors.evidence import ColumnSample
 from detectors.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.performance import Expected, expected_performance, performance_results
 from detectors.performance_counts import PerformanceLayout
+from detectors.power import detectable_effect
 from detectors.quality import Share, column_shares, outlier_share, share_results
-from detectors.reasons import drift_reason, movement, not_enough
+from detectors.reasons import Margin, drift_reason, movement, not_enough
 from detectors.reference import Reference
 from detectors.shapes import column_shape
 from detectors.summary import WindowState
@@ -142,7 +143,7 @@ class Evaluator:
         verdicts = decide(columns, rule)
         results = []
         for sample, found, given in zip(watched, columns, verdicts, strict=True):
-            results.extend(self._column_results(key, sample, found, given))
+            results.extend(self._column_results(key, sample, found, given, rule.false_alarm_rate / len(columns)))
         return [*results, self._window_result(key, columns, verdicts, rule, rows)]
 
     def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
@@ -152,9 +153,9 @@ class Evaluator:
         return ColumnEvidence(sample.column, evidence, effect_size(sample))
 
     def _column_results(
-        self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict]
+        self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
     ) -> list[Result]:
-        minimum_effect = self.monitor.detectors.minimum_effect
+        margin = Margin(self.monitor.detectors.minimum_effect, detectable_effect(sample, rate))
         what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
         return [
             Result(
@@ -165,7 +166,7 @@ class Evaluator:
                 statistic=evidence.statistic,
                 direction=evidence.direction,
                 verdict=verdict,
-                reason=drift_reason(sample, what, name, evidence, found.effect, verdict, minimum_effect),
+                reason=drift_reason(sample, what, name, evidence, found.effect, verdict, margin),
                 sample_size=sample.current_rows,
                 reference_size=sample.reference_rows,
                 p_value=evidence.p_value,

@@ -1,5 +1,7 @@
 """Verdicts in sentences for people."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from detectors.evidence import ColumnSample, Evidence
@@ -19,6 +21,14 @@ _TITLES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Effects that matter begin at ``matters`` (the monitor's); ``detectable`` is found four times in five."""
+
+    matters: float
+    detectable: float
+
+
 def drift_reason(
     sample: ColumnSample,
     what: str,
@@ -26,18 +36,27 @@ def drift_reason(
     evidence: Evidence,
     effect: Interval,
     verdict: Verdict,
-    minimum_effect: float,
+    margin: Margin,
 ) -> str:
     """Why a column got its verdict: what moved (from :func:`movement`), how far, how sure, on how many rows."""
     facts = f"{_statistic(detector, evidence)}, {sample.current_rows} rows"
     if verdict is Verdict.OK:
-        return f"{sample.column} is as expected: {facts}"
+        return f"{sample.column} is as expected: {facts}{_reach(effect, margin)}"
     if verdict is Verdict.DRIFTED:
         return f"{sample.column} {what}; {facts}"
-    if effect.value < minimum_effect:
-        size = f"effect {effect.value:.2g} is below the {minimum_effect:g} that matters"
+    if effect.value < margin.matters:
+        size = f"effect {effect.value:.2g} is below the {margin.matters:g} that matters"
         return f"{sample.column} {what}, but little: {size}; {facts}"
     return f"{sample.column} {what} by this detector, not by the one that decides; {facts}"
+
+
+def _reach(effect: Interval, margin: Margin) -> str:
+    """How much a quiet column says: that it moved less than matters, or that there were too few rows to know."""
+    if effect.upper < margin.matters:
+        return f"; any effect is below the {margin.matters:g} that matters"
+    if margin.detectable > margin.matters:
+        return f"; with so few rows only effects from {margin.detectable:.2g} on are found"
+    return ""
 
 
 def not_enough(column: str, why: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from collector.settings import KafkaSettings
 from collector.sources.kafka import KafkaSource
@@ -105,6 +106,10 @@ class KafkaStream:
         unique = uuid.uuid4().hex
         topics = {"topic_inference": f"inference-{unique}", "topic_labels": f"labels-{unique}"}
         self._settings = KafkaSettings((bootstrap,), f"group-{unique}", **topics)
+        # Both at once and beforehand: a topic that is seen late has the group shared out anew, and all read again.
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin.create_topics([NewTopic(topic, 1, 1) for topic in topics.values()])
+        admin.close()
 
     def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
         """Append through a producer."""
