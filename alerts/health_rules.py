@@ -143,7 +143,7 @@ def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
     """What arrived out of what was logged. Events on their way make it less than 1, those of an outage more than 1."""
     span = options.real(options.worked(ARRIVES_WITHIN_S))
     logged = _selector(monitor, names.CAPTURE_EVENTS, Matcher(names.OUTCOME, "=", names.OUTCOME_LOGGED)).promql(span)
-    first = f"{names.OUTCOME_STORED}|{names.OUTCOME_DEAD_LETTER}"
+    first = f"{names.OUTCOME_STORED}|{names.OUTCOME_DEAD_LETTER}|{names.OUTCOME_ERASED}"
     read = _selector(monitor, names.COLLECTOR_EVENTS, Matcher(names.OUTCOME, "=~", first)).promql(span)
     stored_later = Matcher(names.OUTCOME, "=", names.OUTCOME_STORED)
     replayed = _selector(monitor, names.DEAD_LETTER_REPLAYS, stored_later).promql(span)

@@ -16,6 +16,7 @@ from collector.api.app import create_app
 from collector.batches.loop import Collector
 from collector.batches.payloads import PayloadWriter
 from collector.batches.replay import Replayer
+from collector.batches.subjects import SubjectHasher
 from collector.keeping.keeper import Keeper
 from collector.labels.completeness import LabelGauges
 from collector.labels.desk import LabelDesk
@@ -26,6 +27,7 @@ from collector.operating.tracing import NO_TRACING, Tracing
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
 from collector.settings import CollectorSettings
 from collector.sources.assembling import EmbeddedInbox, assemble
+from collector.store.erased import ErasedBook
 from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
@@ -64,16 +66,16 @@ def run(
     _show(registry, StoreCounters(store, clock), LabelGauges(store, monitors, clock))
     payloads = None if settings.payloads is None else PayloadWriter(settings.payloads)
     main = source_factory(store.position)
-    sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient)
-    source = sources.source
-    collector = Collector(
-        source, store, decoder, statistics, monitors, clock, settings, payloads, metrics, sources.joiner, tracing
-    )
+    subjects = SubjectHasher(settings.subject_secret)
+    erased = ErasedBook(subjects.hash)
+    sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient, erased)
+    source, shared = sources.source, (monitors, clock, settings, payloads, metrics)
+    collector = Collector(source, store, decoder, statistics, *shared, sources.joiner, tracing, erased)
     stop, failed = threading.Event(), threading.Event()
     config = uvicorn.Config("", host=settings.host, port=settings.port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
-    desk = LabelDesk(store, statistics, monitors, clock, metrics, tracing)
+    desk = LabelDesk(store, statistics, monitors, clock, metrics, tracing, ErasedBook(subjects.hash))
     health = Health(collector.activity, thread, settings.stuck_after_s)
     registry.register(ConsumerFigures(collector.activity, health.report, clock))
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)

@@ -173,7 +173,8 @@ def _collected(model: ModelBalance, labels: Mapping[str, str], number: int) -> N
     elif outcome == names.OUTCOME_DUPLICATE:
         model.duplicates += number
     elif number:
-        model.undecodable[labels.get(names.REASON, "")] += number
+        reason = names.OUTCOME_ERASED if outcome == names.OUTCOME_ERASED else labels.get(names.REASON, "")
+        model.undecodable[reason] += number
 
 
 def _replayed(model: ModelBalance, labels: Mapping[str, str], number: int) -> None:

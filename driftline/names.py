@@ -71,6 +71,7 @@ OUTCOME_DROPPED = "dropped"
 OUTCOME_STORED = "stored"
 OUTCOME_DUPLICATE = "duplicate"
 OUTCOME_DEAD_LETTER = "dead_letter"
+OUTCOME_ERASED = "erased"
 OUTCOME_PASS = "pass"  # noqa: S105 - an outcome, not a password
 OUTCOME_FAIL = "fail"
 OUTCOME_CORRECT = "correct"
@@ -281,7 +282,7 @@ COLLECTOR_EVENTS = Metric(
     "driftline_collector_events_total",
     "counter",
     (*STREAM, OUTCOME, REASON),
-    "Events read: stored, duplicate, or dead_letter with its reason.",
+    "Events read: stored, duplicate, erased (they were before they came), or dead_letter with its reason.",
 )
 COLLECTOR_ROWS = Metric(
     "driftline_collector_rows_total",
@@ -361,7 +362,7 @@ HALVES = Metric(
     "counter",
     (NAMESPACE, MODEL, OUTCOME),
     "Requests and answers that came as events of their own: all received, and what became of them: paired, unpaired, "
-    "duplicate, refused, not_inference; ignored are events of other types. What is missing to received waits.",
+    "duplicate, refused, erased, not_inference; ignored are events of other types. What is missing to received waits.",
 )
 WAITING_HALVES = Metric(
     "driftline_collector_waiting_halves", "gauge", (), "Requests and answers that wait for their other half."
@@ -379,7 +380,7 @@ LABELS = Metric(
     "driftline_labels_total",
     "counter",
     (NAMESPACE, MODEL, OUTCOME),
-    "Labels by what became of them: joined, pending, duplicate, corrected, withdrawn, expired, or why refused.",
+    "Labels by what became of them: joined, pending, duplicate, corrected, withdrawn, expired, erased, or why refused.",
 )
 LABEL_DELAY = Metric(
     "driftline_label_delay_seconds",

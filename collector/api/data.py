@@ -43,6 +43,10 @@ class EraseAnswer(BaseModel):
 
     audit_id: int = Field(description="Number of the entry in the audit.")
     removed: dict[str, int] = Field(examples=[{"predictions": 3, "columns": 3, "labels": 2, "payload_rows": 3}])
+    waiting_uploads: int = Field(
+        description="Uploaded files of labels that wait. Rows of what was erased are left out when they are joined, "
+        "and then the files are deleted."
+    )
 
 
 class ErasureAnswer(BaseModel):
@@ -69,11 +73,16 @@ def add_data_routes(app: FastAPI, eraser: Eraser) -> None:
         openapi_extra=needs(access.DATA_ERASE),
     )
     async def erase(request: Request, body: EraseBody) -> EraseAnswer:
-        """Rows, labels, columns, keys, payload files, dead letters and waiting halves; audited for good."""
+        """Rows, labels, columns, keys, payload files, dead letters and waiting halves; audited for good.
+
+        What arrives of it later is not kept.
+        """
         grant = grant_of(request)
         grant.require_model(f"{body.namespace}/{body.model}")
         erased = await run_in_threadpool(eraser.erase, body.selector(), grant.name)
-        return EraseAnswer(audit_id=erased.audit_id, removed=dict(erased.removed))
+        return EraseAnswer(
+            audit_id=erased.audit_id, removed=dict(erased.removed), waiting_uploads=erased.waiting_uploads
+        )
 
     @app.get(
         "/v1/data/erasures",

@@ -18,6 +18,7 @@ from collector.labels.keys import given_key, keyed_predictions
 from collector.ports import BatchPart, WindowStatistics
 from collector.store.counts import ROWS, WindowCounts, add_window_counts
 from collector.store.database import key_text
+from collector.store.erased import ERASED_STATUS, ErasedBook
 from collector.store.keys import KeyedPrediction, save_keys
 from collector.store.labels import any_pending
 from collector.store.predictions import PredictionColumns
@@ -28,7 +29,7 @@ from collector.store.transaction import PayloadFile, PositionMove, Span, StateKe
 from collector.store.waiting import LabelKey
 from driftline import names
 from driftline.columns import ColumnBatch
-from driftline.errors import UnavailableError
+from driftline.errors import TransientError, UnavailableError
 from driftline.monitors import Monitor
 from driftline.results import StreamKey
 
@@ -74,7 +75,9 @@ class BatchWriter:
         *,
         keep_columns: bool,
         subjects: SubjectHasher,
+        erased: ErasedBook | None = None,
     ) -> None:
+        self._erased = erased or ErasedBook(subjects.hash)
         self._subjects = subjects
         self._store = store
         self._statistics = statistics
@@ -93,6 +96,8 @@ class BatchWriter:
         effects: dict[str, LabelEffects] = {}
         with self._store.transaction() as transaction:
             transaction.move_positions(batch.moves)
+            if self._erased.follow(transaction.connection):
+                raise TransientError("something was erased meanwhile; the batch is read again without it")
             for part in batch.parts:
                 part.write(transaction)
             early, late = _by_arrival(batch.intake, writes.keys)
@@ -117,7 +122,17 @@ class BatchWriter:
     def _prepare(self, batch: Batch) -> _Writes:
         intake = batch.intake
         writes = _Writes()
-        stream_ids = self._store.stream_ids({arrival.stream for arrival in intake.arrivals()})
+        forgotten = [*intake.erased, *(arrival for arrival, _ in intake.thinned)]
+        streams = {arrival.stream for arrival in (*intake.arrivals(), *forgotten)}
+        stream_ids = self._store.stream_ids(streams)
+        for arrival in (each for each in forgotten if each.event.namespace + "/" + each.event.model in batch.monitors):
+            # Known by id and time from now on, so that a copy is one.
+            writes.rowless.append((arrival.event_id, stream_ids[arrival.stream], arrival.time_s, ERASED_STATUS))
+        for arrival in intake.erased:
+            _count_event(writes, arrival.record.counted_in, arrival.stream, names.OUTCOME_ERASED)
+        for arrival, rows in intake.thinned:
+            key = total(names.COLLECTOR_REMOVED, arrival.stream.namespace, arrival.stream.model, "late_rows")
+            writes.count(arrival.record.counted_in, key, rows)
         for events in intake.monitors:
             _count_stored(writes, events, stream_ids)
         for partition, stream in intake.duplicates:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
 from collector.store.database import clean, key_text
 from collector.store.transaction import DeadLetter
@@ -88,6 +89,9 @@ class Intake:
     labels: list[LabelArrival] = field(default_factory=list)
     dead: list[tuple[DeadLetter, StreamKey]] = field(default_factory=list)
     duplicates: list[tuple[str, StreamKey]] = field(default_factory=list)
+    #: Events of what was erased: none of them is kept, and those of ``thinned`` without some of their rows.
+    erased: list[Arrival] = field(default_factory=list)
+    thinned: list[tuple[Arrival, int]] = field(default_factory=list)
 
     def arrivals(self) -> Iterator[Arrival]:
         """Every event that could be read."""
@@ -161,7 +165,9 @@ class Reader:
         *,
         maximum_raw_bytes: int,
         maximum_future_s: float,
+        forgetting: Forgetting | None = None,
     ) -> None:
+        self._forgetting = forgetting or NOTHING_ERASED
         self._decoder = decoder
         self._monitors = monitors
         self._by_model = {(monitor.namespace, monitor.model): name for name, monitor in monitors.items()}
@@ -184,6 +190,9 @@ class Reader:
                     intake.duplicates.append((record.counted_in, self._counted_as(content)))
                     continue
                 seen.add(key)
+                if self._forgetting.event(content):
+                    intake.erased.append(Arrival(order, record, content, self._counted_as(content), *key))
+                    continue
                 monitor = self._by_model.get((content.namespace, content.model))
                 if monitor is not None and 0 < key[1] <= latest_s:
                     arrival = Arrival(order, record, content, self._streams.stream(content), *key)
@@ -198,7 +207,8 @@ class Reader:
                 detail = f"{type(content).__name__} was neither paired nor taken apart"
                 intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
         for name, arrivals in chosen.items():
-            intake.monitors.append(self._decode(intake, self._monitors[name], arrivals, now_s))
+            decoded = self._decode(intake, self._monitors[name], arrivals, now_s)
+            intake.monitors.append(self._forgetting.rows(decoded, intake))
         return intake
 
     def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:

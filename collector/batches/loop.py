@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from collector.batches.commit import Batch, BatchWriter
+from collector.batches.forgetting import Forgetting
 from collector.batches.intake import UNSTORABLE, Intake, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
@@ -22,6 +23,7 @@ from collector.operating.metrics import CollectorMetrics
 from collector.operating.tracing import NoTracing, Tracing
 from collector.ports import BatchDecoder, BatchPart, HalfJoiner, RecordSource, WindowStatistics
 from collector.settings import CollectorSettings
+from collector.store.erased import ErasedBook
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import PositionMove
@@ -55,8 +57,11 @@ class Collector:
         metrics: CollectorMetrics,
         joiner: HalfJoiner | None = None,
         tracing: Tracing | None = None,
+        erased: ErasedBook | None = None,
     ) -> None:
         self._tracing = tracing or NoTracing()
+        subjects = SubjectHasher(settings.subject_secret)
+        self._forgetting = Forgetting(erased or ErasedBook(subjects.hash), subjects)
         self._source = source
         self._joiner = joiner
         self._store = store
@@ -66,7 +71,7 @@ class Collector:
         self._payloads = payloads
         self._metrics = metrics
         self._decoder = decoder
-        self._labels = LabelBook(statistics, monitors)
+        self._labels = LabelBook(statistics, monitors, self._forgetting.book)
         self._cache = StateCache(settings.open_states)
         self._writer = BatchWriter(
             store,
@@ -74,7 +79,8 @@ class Collector:
             self._labels,
             payloads,
             keep_columns=settings.store_columns,
-            subjects=SubjectHasher(settings.subject_secret),
+            subjects=subjects,
+            erased=self._forgetting.book,
         )
         self._reader: Reader | None = None
         self._positions: dict[str, int | None] = {}
@@ -180,6 +186,7 @@ class Collector:
         fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
         if fresh:
             started = time.monotonic()
+            self._ready_reader()  # before halves are paired: it knows what was erased
             with self._tracing.span("decode"):
                 whole, parts = self._join(fresh)
                 intake = self._read(whole) if refused is None else self._refuse(whole, refused)
@@ -232,12 +239,14 @@ class Collector:
 
     def _ready_reader(self) -> Reader:
         if self._reader is None:
+            self._store.read(self._forgetting.book.follow)
             self._reader = Reader(
                 self._decoder,
                 self._monitors,
                 StreamNames(self._store.known_streams(), self._settings.maximum_streams),
                 maximum_raw_bytes=self._settings.maximum_raw_bytes,
                 maximum_future_s=self._settings.maximum_future_s,
+                forgetting=self._forgetting,
             )
         return self._reader
 

@@ -12,13 +12,22 @@ from dataclasses import dataclass, field
 import msgspec
 
 from collector.batches.commit import Batch, BatchWriter
+from collector.batches.forgetting import Forgetting, forgetting_of
 from collector.batches.intake import UNSTORABLE, EventKey, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.ports import BatchDecoder, WindowStatistics
 from collector.settings import CollectorSettings
-from collector.store.letters import Attempt, LetterFilter, StoredLetter, find_letters, keep_attempts, still_open
+from collector.store.letters import (
+    Attempt,
+    LetterFilter,
+    StoredLetter,
+    empty_letters,
+    find_letters,
+    keep_attempts,
+    still_open,
+)
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import DeadLetter, PositionMove, TotalKey, Transaction, total
@@ -35,6 +44,8 @@ LANE = "deadletters:replay"
 FAILED = names.OUTCOME_FAILED
 STORED = names.OUTCOME_STORED
 DUPLICATE = names.OUTCOME_DUPLICATE
+#: Of a request or a subject that was erased since.
+ERASED = names.OUTCOME_ERASED
 #: Nothing in the letter can be read again.
 NOT_REPLAYABLE = "not_replayable"
 
@@ -91,6 +102,8 @@ class _Outcomes:
     def write(self, transaction: Transaction) -> None:
         """Keep the attempts, and count them."""
         keep_attempts(transaction, self.attempts, self.letters)
+        gone = [stored for stored in self.letters if self.attempts[stored.place].outcome == ERASED]
+        empty_letters(transaction, gone)
         counts: Counter[TotalKey] = Counter()
         for stored in self.letters:
             letter = stored.letter
@@ -227,15 +240,18 @@ class Replayer:
                 records[first + number] = each
                 attempts[each.stored.place] = Attempt(0, now_s, STORED, each.stored.letter.reason, "")
         whole = [Record(LANE, offset, offset + 1, each.content) for offset, each in records.items()]
-        intake = self._reader().read(whole, event_keys(whole), set(), now_s)
+        forgetting = self._forgetting()
+        intake = self._reader(forgetting).read(whole, event_keys(whole), set(), now_s)
         for letter, _ in intake.dead:
             attempts[records[letter.offset].stored.place] = Attempt(0, now_s, FAILED, letter.reason, letter.detail)
+        for arrival in intake.erased:
+            attempts[records[arrival.order].stored.place] = Attempt(0, now_s, ERASED, "", "it was erased meanwhile")
         intake.dead.clear()
         if not dry_run:
             move = PositionMove(LANE, position, (position or 0) + 1)
             outcomes = _Outcomes([each.stored for each in tries if each.stored.place in still], attempts)
             states = StateBook(StateCache(1))
-            self._writer().write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
+            self._writer(forgetting).write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
         return attempts
 
     def _known(self, tries: Sequence[_Try]) -> set[EventKey]:
@@ -244,20 +260,31 @@ class Replayer:
         with self._store.reading() as connection:
             return Transaction(connection).known_events(keys, dead=False)
 
-    def _reader(self) -> Reader:
+    def _forgetting(self) -> Forgetting:
+        found = forgetting_of(SubjectHasher(self._settings.subject_secret))
+        self._store.read(found.book.follow)
+        return found
+
+    def _reader(self, forgetting: Forgetting) -> Reader:
         return Reader(
             self._decoder,
             self._monitors,
             StreamNames(self._store.known_streams(), self._settings.maximum_streams),
             maximum_raw_bytes=self._settings.maximum_raw_bytes,
             maximum_future_s=self._settings.maximum_future_s,
+            forgetting=forgetting,
         )
 
-    def _writer(self) -> BatchWriter:
-        book = LabelBook(self._statistics, self._monitors)
-        keep = self._settings.store_columns
-        subjects = SubjectHasher(self._settings.subject_secret)
-        return BatchWriter(self._store, self._statistics, book, self._payloads, keep_columns=keep, subjects=subjects)
+    def _writer(self, forgetting: Forgetting) -> BatchWriter:
+        return BatchWriter(
+            self._store,
+            self._statistics,
+            LabelBook(self._statistics, self._monitors, forgetting.book),
+            self._payloads,
+            keep_columns=self._settings.store_columns,
+            subjects=SubjectHasher(self._settings.subject_secret),
+            erased=forgetting.book,
+        )
 
 
 def _event_key(content: InferenceEvent | Label) -> EventKey | None:

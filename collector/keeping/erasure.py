@@ -1,5 +1,10 @@
 """Erasing what is known of a request or a subject: rows, labels, columns, keys, files, dead letters, halves.
 
+What is erased stays erased: events, rows, labels and halves of it that arrive later (out of a spool, of Kafka, of a
+file of labels that waits to be joined, or by a replay) are counted as ``erased`` and not kept, for as long as rows are
+(``collector.store.erased``). Files of labels that wait are not rewritten: they are gone as soon as they are joined, and
+the answer says how many wait.
+
 Counts stay: of a window, of a stream, of a metric. They say how many, of nobody in particular. The id of an erased
 event stays too, so that a replay of its stream does not bring it back.
 """
@@ -22,9 +27,11 @@ from collector.batches.subjects import SubjectHasher
 from collector.keeping.retention import KEEPER
 from collector.store import schema
 from collector.store.database import key_text, reading
+from collector.store.erased import ERASED_STATUS, Erased, remember_erased
 from collector.store.ids import key_of
 from collector.store.store import Store
 from collector.store.transaction import PayloadFile, Transaction, total
+from collector.store.uploads import waiting_upload_count
 from driftline import names
 from driftline.clock import Clock
 from driftline.errors import EventError
@@ -33,8 +40,6 @@ from driftline.events import decode_frame
 #: Under this name erasures, rolling and retention of files take turns.
 FILES = "payload:files"
 ERASE = "erase"
-#: The status code under which the id of an erased event stays known.
-ERASED = 0
 _AT_ONCE = 500
 _LONGEST_BODY = 64 * 1024 * 1024
 
@@ -55,6 +60,8 @@ class Erasure:
 
     audit_id: int
     removed: Mapping[str, int]
+    #: Files of labels that wait, in which rows of it may stand until they are joined.
+    waiting_uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +83,14 @@ class Eraser:
         self._payloads = payloads
 
     def erase(self, selector: Selector, actor: str) -> Erasure:
-        """Erase and audit, whether anything was found or not. Raises TransientError, and then nothing was erased.
+        """Erase and audit, whether anything was found or not. Raises TransientError, and then nothing was erased yet.
 
         ``actor``: who asked, such as the name of a token; never a secret.
         """
         removed: Counter[str] = Counter()
+        # First and on its own, because whoever writes is waited for: what they wrote is there afterwards, and no more.
+        with self._store.transaction() as transaction:
+            remember_erased(transaction, self._erased(selector), self._clock())
         with self._store.transaction() as transaction:
             transaction.lock_partition(FILES)
             places = self._find(transaction, selector)
@@ -104,13 +114,19 @@ class Eraser:
         if self._payloads is not None:
             self._payloads.remove(file.path for file in dropped)
         assert made.inserted_primary_key is not None  # noqa: S101 - a single-row insert always has one
-        return Erasure(int(made.inserted_primary_key[0]), dict(removed))
+        waiting = self._store.read(waiting_upload_count)
+        return Erasure(int(made.inserted_primary_key[0]), dict(removed), waiting)
 
     def audited(self, limit: int) -> list[dict[str, Any]]:
         """The newest entries of the audit."""
         statement = select(schema.audit).order_by(schema.audit.c.id.desc()).limit(limit)
         with reading(self._store.engine) as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _erased(self, selector: Selector) -> Erased:
+        if selector.kind == "subject":
+            return Erased(selector.namespace, selector.model, "subject", self._digest(selector))
+        return Erased(selector.namespace, selector.model, "request_id", key_of(key_text(selector.value)))
 
     def _digest(self, selector: Selector) -> str:
         if selector.kind == "subject":
@@ -197,7 +213,7 @@ def _erase_rows(transaction: Transaction, selector: Selector, places: _Places, r
     known = transaction.known_rowless([(event_id, time_s) for event_id, time_s, _ in places.events])
     transaction.insert_rowless(
         [
-            (event_id, stream_id, time_s, ERASED)
+            (event_id, stream_id, time_s, ERASED_STATUS)
             for event_id, time_s, stream_id in places.events
             if (event_id, time_s) not in known
         ]
@@ -227,9 +243,14 @@ def _erase_texts(transaction: Transaction, selector: Selector, removed: Counter[
         removed["dead_letters"] += connection.execute(delete(letters).where(*here)).rowcount
         tries = schema.replay_attempts
         connection.execute(delete(tries).where(tries.c.partition == partition, tries.c.offset == offset))
-    waiting = select(halves.c.identity, halves.c.half).where(
-        halves.c.namespace == selector.namespace, halves.c.model == selector.model
-    )
+    # An answer may be the only one to say the model: until its request comes, it has none.
+    of_model = (halves.c.namespace == selector.namespace, halves.c.model.in_([selector.model, ""]))
+    if selector.kind == "request_id":
+        of_request = (*of_model, halves.c.request_id == key_text(selector.value))
+        if gone := connection.execute(delete(halves).where(*of_request)).rowcount:
+            removed["halves"] += gone
+        return
+    waiting = select(halves.c.identity, halves.c.half).where(*of_model)
     for (identity,) in _speaking_of(connection.execute(waiting), selector):
         removed["halves"] += connection.execute(delete(halves).where(halves.c.identity == identity)).rowcount
 

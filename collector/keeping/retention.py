@@ -172,9 +172,9 @@ class Retention:
         with reading(self._store.engine) as connection:
             for number, namespace, model in connection.execute(select(table.id, table.namespace, table.model)):
                 streams.setdefault((namespace, model), []).append(number)
-            letters = schema.dead_letters.c
-            for namespace, model in connection.execute(select(letters.namespace, letters.model).distinct()):
-                streams.setdefault((namespace, model), [])
+            for table in (schema.dead_letters.c, schema.erased.c):
+                for namespace, model in connection.execute(select(table.namespace, table.model).distinct()):
+                    streams.setdefault((namespace, model), [])
         return [
             _Model(namespace, model, tuple(numbers) or (-1,), self._keep(namespace, model))
             for (namespace, model), numbers in sorted(streams.items())
@@ -207,6 +207,7 @@ def _past(model: _Model, now_s: float) -> list[_Rows]:
         _Rows("windows", "window_evaluations", ended, results_s),
         _Rows("states", "window_states", ended, results_s),
         _Rows("counts", "window_counts", ended, results_s),
+        _Rows("erasures", "erased", f"{of_model} AND at_s < :before", now_s - max(keep.predictions, keep.dead_letters)),
         _Rows("dead_letters", "dead_letters", f"{of_model} AND time_s < :before", now_s - keep.dead_letters),
     ]
 

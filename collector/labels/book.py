@@ -14,6 +14,7 @@ from collector.labels.effects import (
     AMBIGUOUS,
     CORRECTED,
     DUPLICATE,
+    ERASED,
     EXPIRED,
     FORBIDDEN,
     INVALID,
@@ -26,8 +27,10 @@ from collector.labels.effects import (
     LabelEffects,
 )
 from collector.labels.judging import Judgement, is_wrong, judged_batch
+from collector.labels.keys import key_is_subject
 from collector.labels.readings import Usable, beside, read_label
 from collector.ports import WindowStatistics
+from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.keys import (
     KeyedPrediction,
     any_waiting_keyed,
@@ -65,7 +68,11 @@ class _Item(NamedTuple):
 class LabelBook:
     """Applies labels inside a transaction, to rows, window states and counters."""
 
-    def __init__(self, statistics: WindowStatistics, monitors: Mapping[str, Monitor]) -> None:
+    def __init__(
+        self, statistics: WindowStatistics, monitors: Mapping[str, Monitor], erased: ErasedBook | None = None
+    ) -> None:
+        """``erased``: followed by whoever begins the transaction."""
+        self._erased = erased or nothing_erased()
         self._statistics = statistics
         self._monitors = monitors
 
@@ -111,7 +118,7 @@ class LabelBook:
         refused: dict[int, str] = {}
         if not labels:
             return refused
-        items, keyed = self._resolve(transaction, list(enumerate(labels)), refused, effects)
+        items, keyed = self._resolve(transaction, self._not_erased(labels, effects), refused, effects)
         found = [item for _, item in items]
         rows = rows_to_label(transaction, [item.label.key for item in found])
         self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
@@ -171,6 +178,22 @@ class LabelBook:
                 wait_no_longer(transaction, [label.key for label in keyed])
             for _ in range(len(expired) + len(keyed)):
                 effects.count(namespace, model, EXPIRED)
+
+    def _not_erased(self, labels: Sequence[Usable], effects: LabelEffects) -> list[tuple[int, Usable]]:
+        """Labels with their places, without those of what was erased, which are counted and forgotten."""
+        left: list[tuple[int, Usable]] = []
+        for place, label in enumerate(labels):
+            if self._is_erased(label):
+                effects.count(label.key.namespace, label.key.model, ERASED)
+            else:
+                left.append((place, label))
+        return left
+
+    def _is_erased(self, label: Usable) -> bool:
+        if isinstance(label, PendingLabel):
+            return self._erased.request(*label.key[:3])
+        monitor = self._monitors[f"{label.key.namespace}/{label.key.model}"]
+        return key_is_subject(monitor) and self._erased.subject(*label.key[:3])
 
     # --- which prediction ---------------------------------------------------------------------------------------
     def _resolve(

@@ -8,6 +8,7 @@ from collector.labels.effects import INVALID, UNKNOWN, LabelEffects, save_effect
 from collector.operating.metrics import CollectorMetrics
 from collector.operating.tracing import NoTracing, Tracing
 from collector.ports import WindowStatistics
+from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import Transaction
@@ -56,10 +57,12 @@ class LabelDesk:
         clock: Clock,
         metrics: CollectorMetrics,
         tracing: Tracing | None = None,
+        erased: ErasedBook | None = None,
     ) -> None:
+        self._erased = erased or nothing_erased()
         self._tracing = tracing or NoTracing()
         self._store = store
-        self._book = LabelBook(statistics, monitors)
+        self._book = LabelBook(statistics, monitors, self._erased)
         self._clock = clock
         self._metrics = metrics
 
@@ -85,6 +88,7 @@ class LabelDesk:
         counted = {"labels": len(labels) + unreadable}
         with self._tracing.span("labels", counted), self._store.transaction() as transaction:
             transaction.lock_partition(DESK)
+            self._erased.follow(transaction.connection)  # under the lock: one thread at a time
             refused = self._book.apply(transaction, states, DESK, usable, effects)
             transaction.save_window_states(states.changed())
             save_effects(transaction, DESK, effects)

@@ -17,6 +17,8 @@ DUPLICATE = "duplicate"
 CORRECTED = "corrected"
 WITHDRAWN = "withdrawn"
 EXPIRED = "expired"
+#: Its request or its subject was erased.
+ERASED = "erased"
 INVALID = "invalid"
 UNKNOWN_MODEL = "unknown_model"
 #: Whoever sent it may not label this model.

@@ -15,7 +15,7 @@ from collector.store.keys import KeyedPrediction
 from collector.store.spelling import class_name
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload
-from driftline.monitors import KeySpec
+from driftline.monitors import KeySpec, Monitor
 from driftline.payload_paths import EVERY, Step, parse_document_path
 
 _LONGEST_BODY = 64 * 1024 * 1024
@@ -92,6 +92,15 @@ def _spelt(value: Any) -> str | None:
         return None
     text = str(value) if isinstance(value, int) else class_name(value)
     return key_text(text) if text else None
+
+
+def key_is_subject(monitor: Monitor) -> bool:
+    """Whether the business key of the model is the person that its rows are about."""
+    key, subject = monitor.labels.key, monitor.subject
+    if key is None or subject is None:
+        return False
+    same_header = key.header is not None and key.header.lower() == (subject.header or "").lower()
+    return same_header or (key.column is not None and key.column == subject.column)
 
 
 def given_key(value: str) -> str:

@@ -19,6 +19,7 @@ from collector.sources.kafka_topics import KafkaInbox, TopicsSettings, TopicsSou
 from collector.sources.merging import MergedSource
 from collector.sources.receiver import Receiver
 from collector.sources.waiting_room import WaitingRoom
+from collector.store.erased import ErasedBook
 from collector.store.store import Store
 from driftline import names
 from driftline.clock import Clock
@@ -53,6 +54,7 @@ def assemble(
     main: RecordSource | None,
     embedded: EmbeddedInbox | None,
     failed: Callable[[TransientError], None],
+    erased: ErasedBook | None = None,
 ) -> Sources:
     """All sources that the settings name, beside ``main``; raises UnavailableError, SettingsError."""
     interpreter = Interpreter(monitors, read_feedback)
@@ -77,7 +79,7 @@ def assemble(
     if settings.files_from:
         place = open_place(settings.files_from, settings.files_settle_s)
         others.append(FilesSource(place, store.position, interpreter))
-    joiner = Joiner(store, monitors, settings.remember_halves_s)
+    joiner = Joiner(store, monitors, settings.remember_halves_s, erased)
     return Sources(MergedSource(main, others, failed), joiner, receiver, closing)
 
 

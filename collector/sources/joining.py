@@ -6,7 +6,8 @@ changes nothing. A copy of a half (same source, id and type) is known and counte
 that share everything, the first answer belongs to the first.
 
 Every half ends in one outcome, and with those that wait they add up to all received:
-``paired``, ``unpaired``, ``duplicate``, ``refused`` (no monitor), ``not_inference`` (a GET of health or metadata).
+``paired``, ``unpaired``, ``duplicate``, ``refused`` (no monitor), ``erased`` (before it came), ``not_inference`` (a GET
+of health or metadata).
 """
 
 import time
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.ports import JoinedBatch
+from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.halves import (
     Waiting,
     begin_waiting,
@@ -76,7 +78,10 @@ class Joiner:
     ``remember_s``: how long a copy of a half is known as one after it was settled.
     """
 
-    def __init__(self, store: Store, monitors: Mapping[str, Monitor], remember_s: float) -> None:
+    def __init__(
+        self, store: Store, monitors: Mapping[str, Monitor], remember_s: float, erased: ErasedBook | None = None
+    ) -> None:
+        self._erased = erased or nothing_erased()
         self._store = store
         self._monitors = monitors
         self._remember_s = remember_s
@@ -88,7 +93,7 @@ class Joiner:
         if {type(record.content) for record in records} <= _WHOLE:  # nearly always: a batch of our own events
             return JoinedBatch(records, effects)
         parts = [part for record in records for part in _parts(record)]
-        batch = _Batch(self._monitors, effects)
+        batch = _Batch(self._monitors, effects, self._erased)
         batch.look_up(self._store, parts)
         return JoinedBatch([made for part in parts for made in batch.take(part)], effects)
 
@@ -110,7 +115,8 @@ class _Keyed(NamedTuple):
 class _Batch:
     """The halves that matter to one batch of records."""
 
-    def __init__(self, monitors: Mapping[str, Monitor], effects: _Effects) -> None:
+    def __init__(self, monitors: Mapping[str, Monitor], effects: _Effects, erased: ErasedBook) -> None:
+        self._erased = erased
         self._monitors = monitors
         self._effects = effects
         self._known: set[str] = set()
@@ -153,6 +159,11 @@ class _Batch:
             return
         if identity in self._known or identity in self._stored:
             self._count(record, half, names.OUTCOME_DUPLICATE)
+            return
+        if self._erased.request(half.namespace, half.model or half.answered_model, half.request_id):
+            self._count(record, half, names.OUTCOME_ERASED)
+            self._known.add(identity)
+            self._effects.settled.append(identity)
             return
         others = self._queue(pair, "response" if half.kind == "request" else "request")
         if others:

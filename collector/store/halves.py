@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from collector.store import schema
 from collector.store.bulk import insert_tuples
-from collector.store.database import clean, is_any_of
+from collector.store.database import clean, is_any_of, key_text
 from collector.store.transaction import Transaction
 from driftline.errors import TransientError
 from driftline.halves import Half
@@ -114,7 +114,7 @@ def _dues(rows: Iterable[Sequence[str]], reason: DueReason) -> list[Due]:
 # --- writing ------------------------------------------------------------------------------------------------------
 def begin_waiting(transaction: Transaction, halves: Sequence[Waiting]) -> None:
     """Let halves wait; raises TransientError when a copy of one came through another partition meanwhile."""
-    columns = ("identity", "pair", "kind", "namespace", "model", "received_at_s", "size_bytes", "half")
+    columns = ("identity", "pair", "kind", "namespace", "model", "received_at_s", "size_bytes", "half", "request_id")
     rows = [
         (
             half.identity,
@@ -125,6 +125,7 @@ def begin_waiting(transaction: Transaction, halves: Sequence[Waiting]) -> None:
             received_at_s,
             half.size_bytes,
             _write_half.encode(half),
+            key_text(half.request_id),
         )
         for half, received_at_s in halves
     ]

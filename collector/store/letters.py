@@ -118,6 +118,14 @@ def keep_attempts(
             raise TransientError(f"the dead letter at {offset} of '{partition}' was replayed by somebody else")
 
 
+def empty_letters(transaction: Transaction, letters: Sequence[StoredLetter]) -> None:
+    """Keep nothing of what the letters hold."""
+    for stored in letters:
+        partition, offset = stored.place
+        here = and_(_LETTERS.partition == partition, _LETTERS.offset == offset)
+        transaction.connection.execute(update(schema.dead_letters).where(here).values(raw=b""))
+
+
 def _row(stored: StoredLetter, attempt: Attempt) -> dict[str, str | int | float]:
     partition, offset = stored.place
     return {

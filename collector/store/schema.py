@@ -306,9 +306,11 @@ waiting_halves = Table(
     Column("received_at_s", Double, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("half", LargeBinary, nullable=False),  # msgpack
+    Column("request_id", Text, nullable=False, server_default=""),
     Index("ix_waiting_halves_pair", "pair", "kind"),
     Index("ix_waiting_halves_due", "namespace", "model", "received_at_s"),
     Index("ix_waiting_halves_oldest", "received_at_s", "size_bytes"),
+    Index("ix_waiting_halves_request", "namespace", "request_id"),
 )
 
 #: Halves that need not wait any more, remembered for a while so that a copy of one is known as such.
@@ -405,4 +407,18 @@ audit = Table(
     Column("selector", Text, nullable=False),  # request_id or subject
     Column("digest", Text, nullable=False),  # of what was selected, never itself
     Column("removed", Text, nullable=False),  # JSON object of counts by kind
+)
+
+#: What was erased and may arrive once more; ``number`` only grows, so that each batch asks for what is new alone.
+erased = Table(
+    "erased",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("namespace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # request_id or subject
+    Column("digest", Text, nullable=False),  # the key of the request id, or the keyed hash of the subject
+    Column("at_s", Double, nullable=False),
+    UniqueConstraint("namespace", "model", "kind", "digest"),
+    sqlite_autoincrement=True,
 )

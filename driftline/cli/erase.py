@@ -23,4 +23,8 @@ def erase(
     answer = ask("DELETE", f"{url}/v1/data", body={"model": model, "namespace": namespace, **chosen}, timeout_s=600.0)
     for kind, count in answer["removed"].items():
         typer.echo(f"{count:>10,}  {kind}")
+    if answer["waiting_uploads"]:
+        typer.echo(
+            f"{answer['waiting_uploads']} uploaded files of labels wait; rows of it are left out when they are joined"
+        )
     typer.echo(f"audit entry {answer['audit_id']}")

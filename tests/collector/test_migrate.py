@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from collector.store.database import connect
 from collector.store.migrate import downgrade, migrate
 from collector.store.partitions import is_partition
 from collector.store.schema import metadata
 from driftline.errors import SettingsError
+from driftline.events import Payload
+from driftline.halves import Half
 
 
 def found_tables(url: str) -> set[str]:
@@ -46,3 +49,25 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
 def test_an_address_of_another_kind_is_refused_by_name(address: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="neither sqlite:///PATH nor postgresql"):
         connect(address)
+
+
+def test_halves_that_waited_before_are_found_by_their_request_id_afterwards(url: str) -> None:
+    downgrade(url, "0007")
+    engine = connect(url)
+    half = Half(
+        kind="request", id="1", source="s", type="t", request_id="request-1", model="m", time_ns=1, payload=Payload()
+    )
+    columns = "identity, pair, kind, namespace, model, received_at_s, size_bytes, half"
+    values = "'i', 'p', 'request', 'default', 'm', 1.0, 512, :half"
+    with engine.begin() as connection:
+        statement = text(f"INSERT INTO waiting_halves ({columns}) VALUES ({values})")
+        connection.execute(statement, {"half": msgspec.msgpack.encode(half)})
+    migrate(url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT request_id FROM waiting_halves")).scalar_one()
+    downgrade(url, "0007")
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT half FROM waiting_halves")).scalar_one()
+    engine.dispose()
+    assert found == "request-1"
+    assert msgspec.msgpack.decode(bytes(left), type=Half) == half

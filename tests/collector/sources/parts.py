@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 
 from collector.batches.loop import Collector
+from collector.batches.subjects import SubjectHasher
 from collector.sources.joining import Joiner
+from collector.store.erased import ErasedBook
 from collector.store.store import Store
 from driftline import names
 from driftline.columns import ColumnBatch
@@ -48,6 +50,7 @@ def decode_any(event: InferenceEvent, monitor: Monitor) -> ColumnBatch:
 
 def pairing_collector(parts: Parts, source: Any, remember_s: float = 1e9) -> Collector:
     """A collector of ``parts`` as a fresh process would make it, with a joiner."""
+    erased = ErasedBook(SubjectHasher().hash)
     return Collector(
         source,
         parts.store,
@@ -58,7 +61,8 @@ def pairing_collector(parts: Parts, source: Any, remember_s: float = 1e9) -> Col
         parts.settings,
         parts.payloads,
         parts.metrics,
-        Joiner(parts.store, parts.monitors, remember_s),
+        Joiner(parts.store, parts.monitors, remember_s, erased),
+        erased=erased,
     )
 
 

@@ -1,0 +1,105 @@
+"""What was erased stays so: requests and subjects of which something may still arrive, and how it is known then.
+
+A frame in a spool and a message in Kafka cannot be rewritten. So an erasure is remembered, by digests alone, and what
+arrives of it later is not kept. Every batch asks in its own transaction, with one statement, whether something was
+erased since it last asked. The eraser adds to the table under a lock that waits for all who have asked and not ended
+yet: whatever they wrote is there when it looks for what is to go, and all others are told.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, func, select, text
+
+from collector.store import schema
+from collector.store.database import key_text, upsert
+from collector.store.ids import key_of
+from collector.store.transaction import Transaction
+
+#: The status code under which the id of an erased event stays known.
+ERASED_STATUS = 0
+
+Kind = Literal["request_id", "subject"]
+
+
+class Erased(NamedTuple):
+    """What was erased of one model: a request by its key, or a subject by its keyed hash."""
+
+    namespace: str
+    model: str
+    kind: Kind
+    digest: str
+
+
+class ErasedBook:
+    """What was erased, as one part of a process knows it; empty until it follows the store.
+
+    ``hash_subject``: the keyed hash of (namespace, model, subject).
+    """
+
+    def __init__(self, hash_subject: Callable[[str, str, str], str]) -> None:
+        self._hash_subject = hash_subject
+        self._seen = 0
+        self._requests: set[tuple[str, str, str]] = set()
+        self._subjects: dict[tuple[str, str], set[str]] = {}
+
+    def follow(self, connection: Connection) -> bool:
+        """Learn what was erased since; whether there was anything."""
+        table = schema.erased.c
+        statement = select(table.number, table.namespace, table.model, table.kind, table.digest)
+        found = connection.execute(statement.where(table.number > self._seen).order_by(table.number)).all()
+        for number, namespace, model, kind, digest in found:
+            self._seen = number
+            if kind == "request_id":
+                self._requests.add((namespace, model, digest))
+            else:
+                self._subjects.setdefault((namespace, model), set()).add(digest)
+        return bool(found)
+
+    def request(self, namespace: str, model: str, request_id: str) -> bool:
+        """Whether this request was erased."""
+        return bool(self._requests) and (namespace, model, key_of(key_text(request_id))) in self._requests
+
+    def any_subject(self, namespace: str, model: str) -> bool:
+        """Whether any subject of this model was erased."""
+        return (namespace, model) in self._subjects
+
+    def hashed(self, namespace: str, model: str, subject: str | None) -> bool:
+        """Whether the subject with this hash was erased."""
+        return subject is not None and subject in self._subjects.get((namespace, model), ())
+
+    def subject(self, namespace: str, model: str, subject: str) -> bool:
+        """Whether this subject was erased."""
+        return self.any_subject(namespace, model) and self.hashed(
+            namespace, model, self._hash_subject(namespace, model, subject)
+        )
+
+
+def nothing_erased() -> ErasedBook:
+    """A book for those who follow nothing."""
+    return ErasedBook(lambda _namespace, _model, subject: subject)
+
+
+def remember_erased(transaction: Transaction, erased: Erased, at_s: float) -> None:
+    """Let it stay erased; waits for everybody who is writing something that they asked about before."""
+    connection, table = transaction.connection, schema.erased
+    if connection.dialect.name != "sqlite":  # there one writes at a time anyway
+        connection.execute(text("LOCK TABLE erased IN ACCESS EXCLUSIVE MODE"))
+    statement = upsert(connection, table).values(**erased._asdict(), at_s=at_s)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[table.c.namespace, table.c.model, table.c.kind, table.c.digest], set_={"at_s": at_s}
+        )
+    )
+
+
+def erased_count(connection: Connection) -> int:
+    """How many erasures are remembered."""
+    return int(connection.execute(select(func.count()).select_from(schema.erased)).scalar_one())
+
+
+def all_erased(connection: Connection) -> Sequence[Erased]:
+    """Every one, the oldest first."""
+    table = schema.erased.c
+    statement = select(table.namespace, table.model, table.kind, table.digest).order_by(table.number)
+    return [Erased(*row) for row in connection.execute(statement)]
