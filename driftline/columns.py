@@ -1,6 +1,6 @@
 """Rows as columns: what a decoder makes of a batch of events and what window statistics are made of.
 
-The only floor module that needs NumPy; the sidecar does not import it.
+Needs NumPy, so the sidecar does not import it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+
+from driftline.joined_bytes import JoinedBytes, Mask, Positions
 
 _LIST_END, _QUOTE, _BACKSLASH = ord("]"), ord('"'), ord("\\")
-#: Longest id; a body with a longer one is read the long way.
+#: An id ends within so many bytes, or the body is read the long way.
 _ID_BYTES = 64
 #: Tokens of a body that may become a template.
 _MAX_TOKENS = 4096
@@ -30,8 +31,6 @@ _BETWEEN = b",\n"
 #: What reading raises for what is no flat list of JSON.
 NOT_VALUES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-Positions = NDArray[np.intp]
-
 
 class Fitting(NamedTuple):
     """Bodies one behind the other, which of them fit, and where the gaps with data of each begin and end.
@@ -40,11 +39,11 @@ class Fitting(NamedTuple):
     """
 
     text: bytes
-    fits: NDArray[np.bool_]
+    fits: Mask
     starts: Positions
     ends: Positions
 
-    def gaps(self, chosen: NDArray[np.bool_]) -> list[list[bytes]]:
+    def gaps(self, chosen: Mask) -> list[list[bytes]]:
         """What each gap holds in all of the chosen bodies, gap by gap."""
         starts, ends = self.starts[chosen].ravel().tolist(), self.ends[chosen].ravel().tolist()
         text = self.text
@@ -63,23 +62,21 @@ class BodyTemplate:
 
     def fit(self, bodies: Sequence[bytes]) -> Fitting:
         """Which of the bodies fit, and where their gaps with data are."""
-        text = b"".join(bodies)
-        ends = np.cumsum(np.fromiter(map(len, bodies), np.intp, len(bodies)))
-        starts = np.concatenate(([0], ends[:-1])).astype(np.intp)
-        padded = np.frombuffer(text + bytes(max(_ID_BYTES, *map(len, self.pieces))), np.uint8)
-        closing = np.flatnonzero(padded == _LIST_END)
+        joined = JoinedBytes(bodies)
+        text, starts, ends = joined.text, joined.starts, joined.ends
+        closing = np.flatnonzero(joined.letters == _LIST_END)
         first = np.searchsorted(closing, starts)
         fits = np.searchsorted(closing, ends) - first == sum(piece.count(b"]") for piece in self.pieces)
         gap_starts, gap_ends = [], []
         at, passed = starts, 0
         for number, piece in enumerate(self.pieces):
-            fits &= _stands(padded, at, piece, fits)
+            fits &= joined.stands(at, piece)
             at = at + len(piece)
             passed += piece.count(b"]")
             if number == len(self.pieces) - 1:
                 break
             if number in self.ids:
-                end, is_id = _id_ends(padded, np.minimum(at, len(text)))
+                end, is_id = _id_ends(joined, np.minimum(at, len(text)))
                 fits &= is_id
             else:
                 end = closing[np.where(fits, first + passed, 0)] if len(closing) else at
@@ -174,25 +171,9 @@ def _holds(gap: bytes, data: Sequence[Any] | None) -> bool:
         return False
 
 
-def _stands(text: NDArray[np.uint8], at: Positions, piece: bytes, fits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether the piece stands at each position; only looked at where ``fits``."""
-    found = _cut(text, np.where(fits, np.minimum(at, len(text) - len(piece)), 0), len(piece))
-    if found.tobytes() == piece * len(at):
-        return np.ones(len(at), np.bool_)
-    same: NDArray[np.bool_] = (found == np.frombuffer(piece, np.uint8)).all(axis=1)
-    return same
-
-
-def _id_ends(text: NDArray[np.uint8], at: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+def _id_ends(joined: JoinedBytes, at: Positions) -> tuple[Positions, Mask]:
     """Where the plain text that begins at each position ends, and whether it is one."""
-    letters = _cut(text, at, _ID_BYTES)
+    letters = joined.cut(at, _ID_BYTES)
     stops = (letters == _QUOTE) | (letters < ord(" ")) | (letters > ord("~")) | (letters == _BACKSLASH)
     length = stops.argmax(axis=1)
     return at + length, letters[np.arange(len(at)), length] == _QUOTE
-
-
-def _cut(text: NDArray[np.uint8], at: Positions, length: int) -> NDArray[np.uint8]:
-    """So many bytes from each position on, shape (positions, length)."""
-    # One copy of so many bytes per position: as an index of bytes it would be an index per byte.
-    windows = np.ndarray((len(text) - length + 1,), np.dtype((np.void, length)), text, strides=(1,))
-    return windows[at].view(np.uint8).reshape(len(at), length)

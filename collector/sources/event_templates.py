@@ -4,22 +4,22 @@ Messages of one stream differ in a few headers and in two bodies; all else is th
 message is read the long way (``driftline.events.decode_inference``), and what it has in common with others becomes a
 *template*: bytes that must be equal, with gaps between them. Where a later message fits, only its gaps are read. Where
 none fits, the long way is taken again, so a template can be wrong about nothing: it decides how fast, not what.
-Gaps are read column by column, all messages of a batch at once.
+All messages of a batch are held against a template at once, and their gaps are read column by column.
 """
 
-import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.sources.kafka_records import Headers, RecordError, read_headers, write_headers
 from driftline.errors import EventError
 from driftline.events import InferenceEvent, Payload, decode_inference
+from driftline.joined_bytes import JoinedBytes, Positions
 from driftline.records import Malformed
 
 MALFORMED = "malformed"
@@ -32,13 +32,15 @@ Read = InferenceEvent | Malformed
 _TEMPLATES = 64
 _MINUTES = 4096
 _LATEST_NS = 2**63 - 10**12
+#: Fewer messages are read the long way: it takes no longer.
+_FEW = 4
 #: Messages read the long way make templates at first, and every so often later.
 _EAGER, _SELDOM = 512, 16
 _RESPONSE = b'"response":'
 #: Bodies that stand nowhere else: if they come out of a message made with a template, its gaps are where it says.
 _PROBES = (b'{"\\u007d":[1,"}"]}', b"[2]")
 #: 2026-11-21T10:00:00.123456789Z, as our sidecar writes it: its length, and where the digits below the minute are.
-_TIME_BYTES = 30
+_TIME_BYTES, _MINUTE_BYTES = 30, 16
 _SECOND_DIGITS = np.array([17, 18, *range(20, 29)])
 _DIGIT_NS = 10 ** np.arange(10, -1, -1, dtype=np.int64)
 
@@ -47,32 +49,58 @@ class NoFitError(Exception):
     """A gap holds what has to be read the long way."""
 
 
+class _Messages:
+    """Header blocks and values, each one behind the other; ``responses``: where ``"response":`` stands in values."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.blocks = JoinedBytes([block for block, _ in messages])
+        self.values = JoinedBytes([value for _, value in messages])
+        self.responses = np.array(list(_places(_RESPONSE, self.values.text)), np.intp)
+        #: Which of them is the first in or after each value, and how many stand within it.
+        self.first_response = np.searchsorted(self.responses, self.values.starts)
+        self.response_count = np.searchsorted(self.responses, self.values.ends) - self.first_response
+
+
+class _Fitting(NamedTuple):
+    """Messages that fit two templates: their places, and where the gaps and the bodies of each begin and end."""
+
+    places: Positions
+    starts: Positions
+    ends: Positions
+    bodies: Positions
+
+    def only(self, chosen: slice | NDArray[np.bool_]) -> "_Fitting":
+        return _Fitting(*(each[chosen] for each in self))
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderTemplate:
     """``pieces`` of a header block with a gap between each two; ``gaps``: the event's field in each gap.
 
     ``event``: one that was read of such a block, without its bodies. Each gap is the value's length in one byte, then
-    the value. A value ends where a control character is, because the next header begins with one, its name's length;
-    ``columns`` holds values and lengths against each other.
+    the value.
     """
 
     pieces: tuple[bytes, ...]
     gaps: tuple[str, ...]
     event: InferenceEvent
-    fit: Callable[[bytes], "re.Match[bytes] | None"] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        gap = rb"(.)([^\x00-\x1f]*)"
-        pattern = re.escape(self.pieces[0]) + b"".join(gap + re.escape(piece) for piece in self.pieces[1:])
-        object.__setattr__(self, "fit", re.compile(pattern, re.DOTALL).fullmatch)
-
-    def columns(self, groups: Sequence[tuple[bytes, ...]]) -> dict[str, Sequence[bytes]]:
-        """The values in each gap, of blocks that fit; raises NoFitError, ValueError where a length says otherwise."""
-        columns = list(zip(*groups, strict=True))
-        for lengths, values in zip(columns[::2], columns[1::2], strict=True):
-            if b"".join(lengths) != bytes([2 * len(value) for value in values]):  # Kafka doubles what is not negative
-                raise NoFitError
-        return dict(zip(self.gaps, columns[1::2], strict=True))
+    def fit(self, blocks: JoinedBytes, places: Positions) -> tuple[Positions, Positions, Positions]:
+        """Which of the blocks at ``places`` fit, and where their gaps begin and end, shape (blocks, gaps)."""
+        at = blocks.starts[places]
+        found: list[Positions] = []  # as columns
+        for piece in self.pieces[:-1]:
+            fits = blocks.stands(at, piece)
+            lengths = blocks.letters[np.minimum(at + len(piece), len(blocks.text))]
+            fits &= (lengths & 0x81) == 0  # Kafka doubles what is not negative, and one byte is below 128
+            start = at + len(piece) + 1
+            columns = [places, *found, start, start + (lengths >> 1)]
+            places, *found = columns if fits.all() else [column[fits] for column in columns]
+            at = found[-1]
+            if not len(places):
+                break
+        fits = blocks.stands(at, self.pieces[-1]) & (at + len(self.pieces[-1]) == blocks.ends[places])
+        return places[fits], np.column_stack(found[::2])[fits], np.column_stack(found[1::2])[fits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +113,24 @@ class ValueTemplate:
     request: Payload
     response: Payload
 
-    def fill(self, value: bytes) -> tuple[bytes, bytes] | None:
-        """The bodies in ``value``; None where it does not fit.
+    def fit(self, messages: _Messages, places: Positions) -> tuple[NDArray[np.bool_], Positions]:
+        """Which of the values fit, and where the two bodies of each begin and end, shape (values, 4).
 
         The name "response" stands once, so it is the one that ``between`` holds: a body never reaches over it without
         being cut into what is no JSON, which is found where bodies are read.
         """
-        if not (value.startswith(self.before) and value.endswith(self.behind) and value.count(_RESPONSE) == 1):
-            return None
-        end = value.find(self.between, len(self.before))
-        request = value[len(self.before) : end]
-        response = value[end + len(self.between) : len(value) - len(self.behind)]
-        return (request, response) if end >= 0 and request and response else None
-
-
-@dataclass(slots=True)
-class _Fitting:
-    """Messages that fit two templates: each one's place, what stands in its header's gaps, and its bodies."""
-
-    headers: HeaderTemplate
-    values: ValueTemplate
-    messages: list[tuple[int, tuple[bytes, ...], tuple[bytes, bytes]]] = field(default_factory=list)
+        values, responses = messages.values, messages.responses
+        fits = messages.response_count[places] == 1
+        if not fits.any():
+            return fits, np.zeros((len(places), 4), np.intp)
+        request = values.starts[places] + len(self.before)
+        middle = responses[np.where(fits, messages.first_response[places], 0)] - self.between.find(_RESPONSE)
+        response = middle + len(self.between)
+        end = values.ends[places] - len(self.behind)
+        fits &= (request < middle) & (response < end)
+        for at, piece in ((request - len(self.before), self.before), (middle, self.between), (end, self.behind)):
+            fits &= values.stands(np.where(fits, at, 0), piece)
+        return fits, np.column_stack([request, middle, response, end])
 
 
 class EventReader:
@@ -120,69 +145,74 @@ class EventReader:
     def read(self, messages: Sequence[Message]) -> list[Read]:
         """The event in each message; what breaks its contract comes back with its bytes."""
         found: list[Read | None] = [None] * len(messages)
-        fitting: dict[tuple[int, int], _Fitting] = {}
-        for place, message in enumerate(messages):
-            if not self._fits(place, message, fitting):
-                found[place] = self._long_way(message)
-        for parts in fitting.values():
-            self._read_fitting(parts, 0, len(parts.messages), messages, found)
+        left = np.arange(len(messages), dtype=np.intp)
+        if len(left) >= _FEW:
+            joined = _Messages(messages)
+            left = self._read_fitting(joined, left, messages, found)
+        while len(left):
+            known = len(self._headers), len(self._values)
+            found[left[0]] = self._long_way(messages[left[0]])
+            left = left[1:]
+            if len(left) >= _FEW and known != (len(self._headers), len(self._values)):
+                left = self._read_fitting(joined, left, messages, found)
         return found  # type: ignore[return-value] # every place was filled
 
     # --- by template --------------------------------------------------------------------------------------------
-    def _fits(self, place: int, message: Message, fitting: dict[tuple[int, int], _Fitting]) -> bool:
-        block, value = message
-        for values in self._values.values():
-            bodies = values.fill(value)
-            if bodies is not None:
-                break
-        else:
-            return False
-        for headers in self._headers.values():
-            fitted = headers.fit(block)
-            if fitted is not None:
-                key = (id(headers), id(values))
-                parts = fitting.get(key)
-                if parts is None:
-                    parts = fitting[key] = _Fitting(headers, values)
-                parts.messages.append((place, fitted.groups(), bodies))
-                return True
-        return False
-
     def _read_fitting(
-        self, parts: _Fitting, start: int, end: int, messages: Sequence[Message], found: list[Read | None]
+        self, joined: _Messages, left: Positions, messages: Sequence[Message], found: list[Read | None]
+    ) -> Positions:
+        """Read what fits the templates, newest first; which messages are left."""
+        for headers in reversed(self._headers.values()):
+            places, starts, ends = headers.fit(joined.blocks, left)
+            if not len(places):
+                continue
+            for values in reversed(self._values.values()):
+                if not len(places):
+                    break
+                fits, bodies = values.fit(joined, places)
+                fitting = _Fitting(places, starts, ends, bodies)
+                self._read_alike(_Reading(headers, values, joined), fitting.only(fits), messages, found)
+                places, starts, ends, _ = fitting.only(~fits)
+            left = left[[found[place] is None for place in left.tolist()]]
+            if len(left) < _FEW:
+                break
+        return left
+
+    def _read_alike(
+        self, reading: "_Reading", fitting: _Fitting, messages: Sequence[Message], found: list[Read | None]
     ) -> None:
-        """Read a range of what fits; halves it until what does not fit after all stands alone."""
+        """Read what fits; halves it until what does not fit after all stands alone."""
+        count = len(fitting.places)
+        if not count:
+            return
         try:
-            events = self._events(parts, start, end)
+            events = self._events(reading, fitting)
         except (NoFitError, ValueError):
-            if end - start == 1:
-                place = parts.messages[start][0]
+            if count == 1:
+                place = int(fitting.places[0])
                 found[place] = self._long_way(messages[place])
                 return
-            middle = (start + end) // 2
-            self._read_fitting(parts, start, middle, messages, found)
-            self._read_fitting(parts, middle, end, messages, found)
+            self._read_alike(reading, fitting.only(slice(count // 2)), messages, found)
+            self._read_alike(reading, fitting.only(slice(count // 2, None)), messages, found)
         else:
-            for message, event in zip(parts.messages[start:end], events, strict=True):
-                found[message[0]] = event
+            for place, event in zip(fitting.places.tolist(), events, strict=True):
+                found[place] = event
 
-    def _events(self, parts: _Fitting, start: int, end: int) -> list[InferenceEvent]:
-        event, replace = parts.headers.event, msgspec.structs.replace
-        request, response = parts.values.request, parts.values.response
-        _, groups, bodies = zip(*parts.messages[start:end], strict=True)
-        gaps = parts.headers.columns(groups)
-        nothing = [None] * (end - start)
-        traces = _texts(gaps["traceparent"]) if "traceparent" in gaps else nothing
-        tokens_ms = _numbers(gaps["ttft_ms"]) if "ttft_ms" in gaps else [event.ttft_ms] * (end - start)
+    def _events(self, reading: "_Reading", fitting: _Fitting) -> list[InferenceEvent]:
+        event, replace = reading.headers.event, msgspec.structs.replace
+        asked, answered = reading.values.request, reading.values.response
+        gaps = reading.texts(fitting)
+        count = len(fitting.places)
+        times = reading.headers.gaps.index("time_ns")
         columns = (
-            _texts(gaps["id"]),
-            self._times_ns(gaps["time_ns"]),
-            _texts(gaps["request_id"]),
+            _full(gaps["id"]),
+            self._times_ns(reading.messages.blocks, fitting.starts[:, times], fitting.ends[:, times]),
+            _full(gaps["request_id"]),
             _numbers(gaps["duration_ms"]),
             _numbers(gaps["ttfb_ms"]),
-            tokens_ms,
-            traces,
-            bodies,
+            _numbers(gaps["ttft_ms"]) if "ttft_ms" in gaps else [event.ttft_ms] * count,
+            _full(gaps["traceparent"]) if "traceparent" in gaps else [None] * count,
+            reading.bodies(fitting),
         )
         return [
             replace(
@@ -194,25 +224,27 @@ class EventReader:
                 ttfb_ms=ttfb_ms,
                 ttft_ms=ttft_ms,
                 traceparent=trace,
-                request=replace(request, body=halves[0]),
-                response=replace(response, body=halves[1]),
+                request=replace(asked, body=halves[0]),
+                response=replace(answered, body=halves[1]),
             )
             for event_id, time_ns, request_id, duration_ms, ttfb_ms, ttft_ms, trace, halves in zip(
                 *columns, strict=True
             )
         ]
 
-    def _times_ns(self, column: Sequence[bytes]) -> list[int]:
-        if any(len(text) != _TIME_BYTES for text in column):
+    def _times_ns(self, blocks: JoinedBytes, starts: Positions, ends: Positions) -> list[int]:
+        if (ends - starts != _TIME_BYTES).any():
             raise NoFitError
-        letters = np.frombuffer(b"".join(column), dtype=np.uint8).reshape(len(column), _TIME_BYTES)
+        letters = blocks.cut(starts, _TIME_BYTES)
         digits = letters[:, _SECOND_DIGITS].astype(np.int64) - ord("0")
         marks = letters[:, [16, 19, 29]] == np.frombuffer(b":.Z", dtype=np.uint8)
         if digits.min() < 0 or digits.max() > 9 or digits[:, 0].max() > 5 or not marks.all():
             raise NoFitError
-        minutes = self._minutes
-        starts_ns = [minutes.get(text[:16]) or self._minute_ns(text[:16]) for text in column]
-        times_ns: list[int] = (np.array(starts_ns, dtype=np.int64) + digits @ _DIGIT_NS).tolist()
+        # Messages of one minute mostly stand together, so it is read where it changes.
+        changes = np.concatenate(([True], (letters[1:, :_MINUTE_BYTES] != letters[:-1, :_MINUTE_BYTES]).any(axis=1)))
+        texts = [letters[place, :_MINUTE_BYTES].tobytes() for place in np.flatnonzero(changes).tolist()]
+        minutes_ns = np.array([self._minutes.get(text) or self._minute_ns(text) for text in texts], np.int64)
+        times_ns: list[int] = (minutes_ns[np.cumsum(changes) - 1] + digits @ _DIGIT_NS).tolist()
         return times_ns
 
     def _minute_ns(self, text: bytes) -> int:
@@ -317,14 +349,51 @@ def _holds(template: ValueTemplate, headers: Headers, event: InferenceEvent) -> 
     return found.request == request and found.response == response
 
 
-def _texts(column: Sequence[bytes]) -> list[str]:
-    if b"" in column or b"\0" in b"".join(column):
+class _Reading(NamedTuple):
+    """Two templates, and the messages that are held against them."""
+
+    headers: HeaderTemplate
+    values: ValueTemplate
+    messages: _Messages
+
+    def texts(self, fitting: _Fitting) -> dict[str, list[str]]:
+        """What stands in each gap of the headers; raises UnicodeDecodeError where it is no text."""
+        block = self.messages.blocks.text
+        if block.isascii():
+            text = block.decode("ascii")
+            cut = [text[start:end] for start, end in _flat(fitting.starts, fitting.ends)]
+        else:
+            cut = [block[start:end].decode() for start, end in _flat(fitting.starts, fitting.ends)]
+        names = self.headers.gaps
+        return {name: cut[place :: len(names)] for place, name in enumerate(names)}
+
+    def bodies(self, fitting: _Fitting) -> Iterable[tuple[bytes, bytes]]:
+        """Both bodies of each message."""
+        text = self.messages.values.text
+        cut = [text[start:end] for start, end in _flat(fitting.bodies[:, ::2], fitting.bodies[:, 1::2])]
+        return zip(cut[::2], cut[1::2], strict=True)
+
+
+def _flat(starts: Positions, ends: Positions) -> Iterable[tuple[int, int]]:
+    # Message by message: memory is read quickest from one end to the other.
+    return zip(starts.ravel().tolist(), ends.ravel().tolist(), strict=True)
+
+
+def _places(needle: bytes, text: bytes) -> Iterator[int]:
+    at = text.find(needle)
+    while at >= 0:
+        yield at
+        at = text.find(needle, at + len(needle))
+
+
+def _full(column: Sequence[str]) -> Sequence[str]:
+    if "" in column or "\0" in "".join(column):
         raise NoFitError
-    return [text.decode() for text in column]
+    return column
 
 
-def _numbers(column: Sequence[bytes]) -> list[float]:
+def _numbers(column: Sequence[str]) -> list[float]:
     numbers = list(map(float, column))
-    if not all(map(math.isfinite, numbers)):
+    if not np.isfinite(np.array(numbers)).all():
         raise NoFitError
     return numbers

@@ -1,6 +1,6 @@
 """Our two topics in Kafka as a source of records, read as fast as can be."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer
@@ -58,7 +58,7 @@ class KafkaSource:
             contents = read([(raw.headers, raw.value) for raw in messages])
             records.extend(
                 [
-                    Record(partition, raw[0], raw[0] + 1, content)
+                    Record(partition, raw.offset, raw.offset + 1, content)
                     for raw, content in zip(messages, contents, strict=True)
                 ]
             )
@@ -88,6 +88,13 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
     records with, and the buffer of a batch. Tests against a real broker hold it.
     """
 
+    def take(self, n: int | None = None) -> list[RawRecord]:
+        """The next records, up to ``n``."""
+        found: list[RawRecord] = super().take(n)
+        if found and self:  # else the end of the last batch says where to go on
+            self.next_fetch_offset = found[-1].offset + 1
+        return found
+
     def _unpack_records(
         self, topic_partition: Any, fetched: Any, _key_deserializer: Any, _value_deserializer: Any
     ) -> Iterator[RawRecord]:
@@ -96,21 +103,22 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
                 place = partition_name(topic_partition.topic, topic_partition.partition)
                 raise CorruptRecordError(f"{place}: batch at {batch.base_offset} is damaged")
             self.bytes_read += batch.size_in_bytes
-            for record in _raw_records(batch):
-                self.records_read += 1
-                self.next_fetch_offset = record.offset + 1
-                yield record
+            found = _raw_records(batch)
+            self.records_read += len(found)
+            yield from found
             if batch.magic == _SECOND_FORMAT:
                 self.leader_epoch = batch.leader_epoch
                 self.next_fetch_offset = batch.next_offset  # the last records of a compacted batch may be gone
+            elif found:
+                self.next_fetch_offset = found[-1].offset + 1
         self.drain()
 
 
-def _raw_records(batch: Any) -> Iterable[RawRecord]:
+def _raw_records(batch: Any) -> list[RawRecord]:
     if batch.magic != _SECOND_FORMAT:
-        return (RawRecord(record.offset, record.value or b"", b"\0") for record in batch)
+        return [RawRecord(record.offset, record.value or b"", b"\0") for record in batch]
     if batch.is_control_batch:
-        return ()
+        return []
     iter(batch)  # uncompresses
     return records(bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset)  # noqa: SLF001
 

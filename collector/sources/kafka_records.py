@@ -5,13 +5,13 @@ a record's headers stay one piece of bytes until somebody needs them (``event_te
 Format: https://kafka.apache.org/documentation/#recordbatch
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import msgspec
 
 Headers = list[tuple[str, bytes]]
 
 
-class RawRecord(NamedTuple):
+# A msgspec Struct: one is made for every record, and it is three times cheaper to make than a named tuple.
+class RawRecord(msgspec.Struct, gc=False):
     """One record of a partition: its offset, its value, and its headers as they are in the batch, count first."""
 
     offset: int
@@ -23,26 +23,29 @@ class RecordError(ValueError):
     """Bytes are not records, or not headers, of Kafka's second format."""
 
 
-def records(batch: bytes, at: int, count: int, base_offset: int) -> Iterator[RawRecord]:
+def records(batch: bytes, at: int, count: int, base_offset: int) -> list[RawRecord]:
     """The ``count`` records of an uncompressed batch, from position ``at`` on; raises RecordError."""
+    found = []
     try:
         for _ in range(count):
             length, at = _varint(batch, at)
             end = at + length
-            _, at = _varint(batch, at + 1)  # attributes, time
-            offset_delta, at = _varint(batch, at)
+            at += 1  # attributes
+            while batch[at] > 127:  # time
+                at += 1
+            offset_delta, at = _varint(batch, at + 1)
             key_length, at = _varint(batch, at)
             if key_length > 0:
                 at += key_length
             value_length, at = _varint(batch, at)
-            value = batch[at : at + value_length] if value_length > 0 else b""
-            at += len(value)
-            if not at < end <= len(batch):
-                raise RecordError(f"a record of {length} bytes ends at {end}, but its value at {at} of {len(batch)}")
-            yield RawRecord(base_offset + offset_delta, value, batch[at:end])
+            value_end = at + value_length if value_length > 0 else at
+            if not value_end < end <= len(batch):
+                raise RecordError(f"a record of {length} bytes ends at {end}, its value at {value_end} of {len(batch)}")
+            found.append(RawRecord(base_offset + offset_delta, batch[at:value_end], batch[value_end:end]))
             at = end
     except IndexError as error:
         raise RecordError(f"the batch ends at {len(batch)} inside a record") from error
+    return found
 
 
 def read_headers(block: bytes) -> Headers:
@@ -75,17 +78,18 @@ def write_headers(headers: Headers) -> bytes:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A whole number in zigzag and sevens of bits, and where the next begins."""
-    byte = data[at]
-    at += 1
-    number = byte
-    if byte > 127:
-        number &= 127
-        shift = 7
-        while byte > 127:
-            byte = data[at]
-            at += 1
-            number |= (byte & 127) << shift
-            shift += 7
+    number = data[at]
+    if number < 128:
+        return (number >> 1) ^ -(number & 1), at + 1
+    byte = data[at + 1]
+    number = number & 127 | (byte & 127) << 7
+    at += 2
+    shift = 14
+    while byte > 127:
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        shift += 7
     return (number >> 1) ^ -(number & 1), at
 
 

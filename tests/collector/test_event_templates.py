@@ -73,7 +73,7 @@ def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent]) -> No
     assert all(each is None or each == event for each, event in zip(wanted, sent, strict=True))
 
 
-@given(st.lists(st.tuples(events, st.integers(0, 2**31), st.binary(max_size=3)), min_size=2, max_size=12))
+@given(st.lists(st.tuples(events, st.integers(0, 2**31), st.binary(max_size=3)), min_size=4, max_size=14))
 def test_damage_is_seen_as_the_long_way_sees_it(given_: list[tuple[InferenceEvent, int, bytes]]) -> None:
     reader = EventReader()
     pieces, wanted = [], []
@@ -113,20 +113,24 @@ SAMPLE = InferenceEvent(
 )
 def test_a_body_that_looks_like_the_message_around_it_is_not_cut(body: bytes) -> None:
     reader = EventReader()
-    first = encode_inference(SAMPLE)
-    reader.read([(write_headers(first.headers), first.value)])
     strange = msgspec.structs.replace(SAMPLE, request=Payload(content_type="application/json", body=body))
-    message = encode_inference(strange)
-    assert reader.read([(write_headers(message.headers), message.value)]) == [strange]
+    sent = [SAMPLE, strange, SAMPLE, SAMPLE, strange, SAMPLE]
+    messages = [encode_inference(event) for event in sent]
+    assert reader.read([(write_headers(message.headers), message.value) for message in messages]) == sent
+    assert reader.long_ways < len(sent)
 
 
-def test_the_second_message_of_a_stream_is_read_by_template() -> None:
+def test_all_messages_of_a_stream_but_its_first_are_read_by_template() -> None:
     reader = EventReader()
-    for number in range(5):
-        event = msgspec.structs.replace(SAMPLE, id=f"id-{number}", time_ns=SAMPLE.time_ns + number)
-        message = encode_inference(event)
-        assert reader.read([(write_headers(message.headers), message.value)]) == [event]
-    assert reader.long_ways == 1
+    sent = [
+        msgspec.structs.replace(SAMPLE, id=f"id-{number}", model=model, time_ns=SAMPLE.time_ns + number * 10**10)
+        for number in range(20)
+        for model in ("m", "other")
+    ]
+    messages = [encode_inference(event) for event in sent]
+    for _ in range(2):
+        assert reader.read([(write_headers(message.headers), message.value) for message in messages]) == sent
+        assert reader.long_ways == 2
 
 
 def test_what_is_not_a_message_comes_back_with_its_bytes() -> None:
