@@ -3,6 +3,7 @@
 Sizes are in the units of the ``viewBox``; pages scale them by CSS. Everything from data is escaped in ``svg.py``.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ from driftline.results import ColumnShape, Interval
 
 _WIDTH, _LEFT, _RIGHT = 960.0, 70.0, 12.0
 _MAXIMUM_BINS = 24
+#: Bins narrower than this are named at both ends only.
+_SMALLEST_LABELLED_SLOT = 12.0
+_LETTER_WIDTH = 5.6
+_LONGEST_LABEL = 12
 
 #: The address behind a window, None for a picture without links.
 Link = Callable[[WindowView], str | None]
@@ -275,12 +280,16 @@ def _merged(shape: ColumnShape) -> tuple[list[str], list[float], list[float]]:
 
 
 def _bin_labels(bins: Sequence[str], slot: float, width: float, y: float) -> list[Shape]:
+    """A name below as many bins as there is room for; of a range its lower end says enough."""
     if not bins:
         return []
-    if slot >= 22:
-        room = max(3, int(slot / 5.6))
-        return [text("bin", 1 + (index + 0.5) * slot, y, _short(name, room)) for index, name in enumerate(bins)]
-    return [text("bin first", 0, y, _short(bins[0], 24)), text("bin last", width, y, _short(bins[-1], 24))]
+    names = [name.partition(" to ")[0] for name in bins]
+    if slot < _SMALLEST_LABELLED_SLOT:
+        return [text("bin first", 0, y, _short(names[0], 24)), text("bin last", width, y, _short(names[-1], 24))]
+    longest = min(max(map(len, names)), _LONGEST_LABEL)
+    step = math.ceil((longest + 1) * _LETTER_WIDTH / slot)
+    room = max(3, int(step * slot / _LETTER_WIDTH))
+    return [text("bin", 1 + (index + 0.5) * slot, y, _short(names[index], room)) for index in range(0, len(bins), step)]
 
 
 def _short(name: str, room: int) -> str:

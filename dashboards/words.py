@@ -121,6 +121,8 @@ def history_sentence(history: History) -> str:
     """What all windows together mean, in a sentence."""
     if not history.windows:
         return "No window has been evaluated yet."
+    if len(history.windows) == 1:
+        return _one_window(history.windows[0])
     drifted = [window for window in history.windows if window.verdict is Verdict.DRIFTED]
     first, last = history.windows[0].key.start_s, history.windows[-1].key.end_s
     period = f"between {date(first)} and {date(last)}"
@@ -134,6 +136,15 @@ def history_sentence(history: History) -> str:
         f"; the drift has lasted since {date(since)}" if since is not None else "; the newest window is not among them"
     )
     return f"{len(drifted)} of {len(history.windows)} windows {period} drifted{tail}."
+
+
+def _one_window(window: WindowView) -> str:
+    when = f"The {count(window.rows)} rows of {span(window.key.start_s, window.key.end_s)}"
+    if window.verdict is Verdict.DRIFTED:
+        return f"{when} drifted in {len(window.drifted)} of {len(window.columns)} columns."
+    if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+        return f"{when} are too few to be judged."
+    return f"{when} have not drifted."
 
 
 def alert_name(alert: Alert) -> str:

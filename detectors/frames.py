@@ -1,6 +1,7 @@
 """Reference data from files and frames to columns, with every fault named by its column."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from detectors.layout import Kind, column_kinds
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
+
+#: Why a column of a frame cannot be used, or None.
+FaultOf = Callable[[pd.DataFrame, str, Kind], str | None]
 
 
 def load_frame(path: Path) -> pd.DataFrame:
@@ -34,12 +38,23 @@ def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
     """The frame's rows as a monitor's columns; raises ReferenceDataError naming every faulty column."""
     if not len(frame):
         raise ReferenceDataError(f"the reference of {monitor.name} has no rows")
+    return _rows(frame, monitor, f"the reference of {monitor.name}", _column_fault)
+
+
+def window_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
+    """As :func:`reference_rows`, of rows to be compared with it: there may be none, and columns may have lost all
+    their values, which is for the detectors to say.
+    """
+    return _rows(frame, monitor, f"the rows for {monitor.name}", _unreadable)
+
+
+def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf) -> ColumnBatch:
     watched = dict(monitor.watched())
     numeric: dict[str, NDArray[np.float64]] = {}
     text: dict[str, NDArray[np.object_]] = {}
     faults: list[str] = []
     for name, kind in column_kinds(monitor):
-        fault = _column_fault(frame, name, kind) if name in watched or name in monitor.segments else None
+        fault = fault_of(frame, name, kind) if name in watched or name in monitor.segments else None
         if fault is not None:
             faults.append(fault)
         elif name in frame.columns and kind == "numeric":
@@ -47,17 +62,26 @@ def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
         elif name in frame.columns:
             text[name] = _texts(frame[name])
     if faults:
-        raise ReferenceDataError(f"the reference of {monitor.name}: {'; '.join(faults)}")
+        raise ReferenceDataError(f"{what}: {'; '.join(faults)}")
     return ColumnBatch(len(frame), numeric, text)
 
 
 def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
+    """Why a column cannot be a reference."""
+    if name in frame.columns and frame[name].isna().all():
+        return f"column '{name}' has no values, all {len(frame)} are missing"
+    fault = _unreadable(frame, name, kind)
+    if fault is None and kind == "numeric" and not np.isfinite(_numbers(frame[name])).any():
+        return f"column '{name}' has no finite value"
+    return fault
+
+
+def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
+    """Why a column is not one of its kind."""
     if name not in frame.columns:
         near = difflib.get_close_matches(name, [str(column) for column in frame.columns], n=1)
         return f"column '{name}' is missing" + (f"; did you mean '{near[0]}'?" if near else "")
     series = frame[name]
-    if series.isna().all():
-        return f"column '{name}' has no values, all {len(series)} are missing"
     if kind == "categorical":
         return None
     if types.is_datetime64_any_dtype(series) or types.is_timedelta64_dtype(series):
@@ -66,8 +90,6 @@ def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
     wrong = series[numeric.isna() & series.notna()]
     if len(wrong):
         return f"column '{name}' holds {wrong.iloc[0]!r} in row {wrong.index[0]}, which is not a number"
-    if not np.isfinite(numeric.to_numpy(dtype=np.float64, na_value=np.nan)).any():
-        return f"column '{name}' has no finite value"
     return None
 
 
@@ -82,19 +104,40 @@ def _texts(series: pd.Series) -> NDArray[np.object_]:
 
 
 def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
-    """Every row's prediction beside its label, weight 0 where the label is missing; None without a label column."""
+    """Every row's prediction beside its label, weight 0 where the label is missing; None without a label column.
+
+    Raises ReferenceDataError where a reference's label cannot be one.
+    """
     label = None if monitor.reference is None else monitor.reference.label
     if label is None:
         return None
-    kind: Kind = "numeric" if monitor.task == "regression" else "categorical"
-    fault = _column_fault(frame, label, kind)
+    fault = _column_fault(frame, label, _label_kind(monitor))
     if fault is not None:
         raise ReferenceDataError(f"the reference of {monitor.name}: {fault} (the label)")
+    return _judged(frame, rows, monitor, label)
+
+
+def judged_rows(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
+    """As :func:`reference_labels`, of rows to be compared: none or all of which may have a label."""
+    label = None if monitor.reference is None else monitor.reference.label
+    if label is None or label not in frame.columns:
+        return None
+    fault = _unreadable(frame, label, _label_kind(monitor))
+    if fault is not None:
+        raise ReferenceDataError(f"the rows for {monitor.name}: {fault} (the label)")
+    return _judged(frame, rows, monitor, label)
+
+
+def _label_kind(monitor: Monitor) -> Kind:
+    return "numeric" if monitor.task == "regression" else "categorical"
+
+
+def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:
     score = np.full(rows.rows, np.nan)
     if monitor.prediction.score is not None:
         score = numbers(rows, monitor.prediction.score)
     known = frame[label].notna().to_numpy().astype(np.int64)
-    if kind == "numeric":
+    if _label_kind(monitor) == "numeric":
         truth = _numbers(frame[label])
         return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
     return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)

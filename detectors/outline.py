@@ -80,8 +80,12 @@ def _find(frame: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
 def _watchable(series: pd.Series) -> bool:
     if types.is_datetime64_any_dtype(series) or types.is_timedelta64_dtype(series):
         return False
+    distinct = series.nunique()
+    if types.is_integer_dtype(series):
+        # Whole numbers that are counted up row by row name the row and measure nothing.
+        return not (distinct == len(series) > _MAXIMUM_CLASSES and series.max() - series.min() == len(series) - 1)
     # Text that differs in nearly every row is an identifier, not a category.
-    return types.is_numeric_dtype(series) or series.nunique() <= max(50, len(series) // 2)
+    return types.is_numeric_dtype(series) or distinct <= max(50, len(series) // 2)
 
 
 def _column(name: str, series: pd.Series) -> ColumnSpec:

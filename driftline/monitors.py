@@ -320,10 +320,15 @@ class Monitor(Part):
         return {column.name: column for column in self.columns}[name]
 
     def watched(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
-        """Every column that drift tests look at, with its type: inputs, then the prediction, then its score."""
+        """Every column that drift tests look at, with its type: inputs, then the prediction, then its score.
+
+        A prediction without a name is one that nobody made: files may hold inputs alone.
+        """
         kind: Literal["numeric", "categorical"] = "numeric" if self.task == "regression" else "categorical"
         inputs = tuple((column.name, column.type) for column in self.columns if column.drift)
-        outputs: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ((self.prediction.column, kind),)
+        outputs: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ()
+        if self.prediction.column:
+            outputs = ((self.prediction.column, kind),)
         if self.prediction.score is not None:
             outputs = (*outputs, (self.prediction.score, "numeric"))
         return inputs + outputs

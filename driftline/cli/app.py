@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from driftline import __version__
-from driftline.cli import build, check, completeness, deadletters, demo, erase, labels, run, tokens, up
+from driftline.cli import analyze, build, check, completeness, deadletters, demo, erase, labels, run, tokens, up
 from driftline.errors import DriftlineError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command("detectors", rich_help_panel=_PARTS)(run.detectors)
 app.command("init", rich_help_panel=_FILES)(build.init)
 app.command("inject", rich_help_panel=_FILES)(build.inject)
 app.command("erase", rich_help_panel=_FILES)(erase.erase)
+app.command("analyze", rich_help_panel=_FILES)(analyze.analyze)
 app.command("report", rich_help_panel=_FILES)(build.report)
 app.command("schema", rich_help_panel=_FILES)(build.schema)
 alerts.command("build")(build.alerts_build)

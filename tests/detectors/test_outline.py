@@ -19,6 +19,7 @@ def frame() -> pd.DataFrame:
             "temp": np.where(rng.random(rows) < 0.1, np.nan, rng.normal(50, 10, rows)),
             "carrier": rng.choice(["AA", "UA"], rows),
             "flight_id": [f"id-{place}" for place in range(rows)],
+            "number": np.arange(7, 7 + rows),
             "at": pd.Timestamp("2013-12-01"),
             "prediction": rng.choice([0, 1], rows),
             "probability": rng.random(rows),

@@ -1,0 +1,214 @@
+"""Two files compared as a window with its reference: for a notebook, a command, a pipeline that trains a model.
+
+>>> from driftline.cli.analysis import analyze
+>>> import numpy as np, pandas as pd
+>>> rng = np.random.default_rng(0)
+>>> before, now = (pd.DataFrame({"age": rng.normal(mean, 1, 2000)}) for mean in (40, 41))
+>>> found = analyze(before, now)
+>>> found.drifted, found.verdict.value
+(('age',), 'drifted')
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
+from detectors.catalogue import check_detectors
+from detectors.frames import load_frame
+from detectors.offline import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
+from detectors.outline import draft_monitor
+from detectors.reference import build_reference
+from driftline.clock import Clock, system_clock
+from driftline.errors import ReferenceDataError, SettingsError
+from driftline.monitors import Monitor, PredictionSpec
+from driftline.results import (
+    ColumnShape,
+    Result,
+    Revision,
+    SamplePayload,
+    StreamKey,
+    StreamSummary,
+    Verdict,
+    WindowKey,
+    WindowLabels,
+)
+
+Source = Path | str | pd.DataFrame
+DAY_S = 86_400.0
+# Rows of a file have no version; this variant is the one that nobody mentions.
+_VERSION, _VARIANT = "", "stable"
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which columns are no inputs: the truth, the model's answer and its score, and when each row was."""
+
+    target: str | None = None
+    prediction: str | None = None
+    score: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """Labels that lie apart, with the truth in the target's column; ``key`` is a column of theirs and of the rows."""
+
+    source: Source
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What was found: as a report in three forms, and as results."""
+
+    report: ReportData
+    results: tuple[Result, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the newest window."""
+        return self.report.verdict
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The columns that drifted in any window, the largest effect first."""
+        return tuple(column.column for column in self.report.drifted)
+
+    def html(self) -> str:
+        """One HTML file with its own style and pictures."""
+        return render_html(self.report)
+
+    def json(self) -> str:
+        """For other programs."""
+        return render_json(self.report)
+
+    def markdown(self) -> str:
+        """For a ticket or a chat."""
+        return render_markdown(self.report)
+
+    def save(self, path: Path | str) -> None:
+        """Write the form that the file's name asks for: .html, .json or .md."""
+        forms = {".html": self.html, ".json": self.json, ".md": self.markdown}
+        target = Path(path)
+        if target.suffix not in forms:
+            raise SettingsError("analyze", [f"'{path}' ends in none of {', '.join(forms)}"])
+        target.write_text(forms[target.suffix](), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it."""
+        return self.html()
+
+
+def analyze(
+    reference: Source,
+    current: Source,
+    *,
+    target: str | None = None,
+    prediction: str | None = None,
+    score: str | None = None,
+    time: str | None = None,
+    labels: LabelFile | None = None,
+    monitor: Monitor | None = None,
+    model: str = "model",
+    progress: Progress = lambda _done, _total: None,
+    clock: Clock = system_clock,
+) -> Analysis:
+    """Compare ``current`` rows with ``reference`` rows, each a frame or a Parquet or CSV file.
+
+    Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does. With a column of times the rows
+    are cut into the monitor's windows; else they are one. Raises ReferenceDataError naming every column at fault.
+    """
+    roles = Roles(target, prediction, score, time)
+    frame = _frame(reference)
+    if monitor is None:
+        monitor = _drafted(frame, roles, model, str(reference) if isinstance(reference, Path | str) else "reference")
+    check_detectors(monitor)
+    today_s = clock() // DAY_S * DAY_S
+    stream = StreamKey(monitor.namespace, monitor.model, _VERSION, _VARIANT)
+    span = Span(today_s, today_s + DAY_S, time)
+    windows = OfflineWindows(monitor, build_reference(frame, monitor), stream, span)
+    source = Path(current) if isinstance(current, str) else current
+    known = None if labels is None else _known_labels(labels, monitor)
+    for piece in pieces(source):
+        windows.add(piece if known is None or labels is None else _with_labels(piece, known, labels.key))
+        progress(windows.rows, row_count(source))
+    if not windows.rows:
+        raise ReferenceDataError(f"{_named(current)} has no rows")
+    found = windows.evaluate()
+    reader = _Reader(found)
+    starts = [result.window.start_s for result in found.results]
+    data = build_report(
+        reader, monitor, stream, min(starts), max(result.window.end_s for result in found.results), clock
+    )
+    if time is None:
+        data = replace(
+            data, caveats=("No column of times was named: all rows are one window, dated today.", *data.caveats)
+        )
+    return Analysis(data, found.results)
+
+
+def _frame(source: Source) -> pd.DataFrame:
+    return source if isinstance(source, pd.DataFrame) else load_frame(Path(source))
+
+
+def _named(source: Source) -> str:
+    return "the frame of current rows" if isinstance(source, pd.DataFrame) else str(source)
+
+
+def _drafted(frame: pd.DataFrame, roles: Roles, model: str, name: str) -> Monitor:
+    inputs = frame.drop(columns=[roles.time]) if roles.time in frame.columns else frame
+    drafted = draft_monitor(
+        inputs, model=model, reference_path=name, target=roles.target, prediction=roles.prediction, score=roles.score
+    )
+    if drafted.prediction.column in frame.columns:
+        return drafted
+    # No model's answers: only inputs are compared, and a target without them says nothing.
+    reference = None if drafted.reference is None else drafted.reference.model_copy(update={"label": None})
+    return drafted.model_copy(update={"prediction": PredictionSpec(column=""), "reference": reference})
+
+
+def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
+    """The truth by key; raises SettingsError or ReferenceDataError where the file cannot say it."""
+    target = None if monitor.reference is None else monitor.reference.label
+    if target is None:
+        raise SettingsError("analyze", ["labels need a target: the name of the column with the truth"])
+    frame = _frame(labels.source)
+    missing = [name for name in (labels.key, target) if name not in frame.columns]
+    if missing:
+        raise ReferenceDataError(f"{_named(labels.source)} lacks the columns {', '.join(missing)}")
+    known: pd.Series = frame.drop_duplicates(labels.key, keep="last").set_index(labels.key)[target].rename(target)
+    return known
+
+
+def _with_labels(piece: pd.DataFrame, known: pd.Series, key: str) -> pd.DataFrame:
+    if key not in piece.columns:
+        raise ReferenceDataError(f"the current rows lack the column '{key}' that labels are found by")
+    return piece.assign(**{str(known.name): piece[key].map(known)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What a report reads, out of memory; all of it is of one stream."""
+
+    found: OfflineResults
+
+    def streams(self) -> Sequence[StreamSummary]:
+        return ()
+
+    def results(self, stream: StreamKey, since_s: float, until_s: float) -> Sequence[Result]:
+        return self.found.results
+
+    def samples(self, stream: StreamKey, since_s: float, until_s: float, limit: int) -> Sequence[SamplePayload]:
+        return self.found.samples.get((since_s, until_s), ())[:limit]
+
+    def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
+        return self.found.shapes.get(key, ())
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        return ()
+
+    def revisions(self, key: WindowKey) -> Sequence[Revision]:
+        return ()

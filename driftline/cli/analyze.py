@@ -1,0 +1,64 @@
+"""``driftline analyze``: two files compared, without any part running."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftline.errors import SettingsError
+
+_FORMS = ("html", "json", "markdown")
+
+
+def analyze(
+    reference: Annotated[Path, typer.Argument(help="What is expected: training data, Parquet or CSV.")],
+    current: Annotated[Path, typer.Argument(help="What came: Parquet or CSV, of any size.")],
+    monitor: Annotated[Path | None, typer.Option(help="Monitor file; drafted when left out.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the true value.")] = None,
+    prediction: Annotated[str | None, typer.Option(help="Column with the model's prediction.")] = None,
+    score: Annotated[str | None, typer.Option(help="Column with the positive class's probability.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times: rows are cut into windows by it.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="File with the true values, where they lie apart.")] = None,
+    key: Annotated[str, typer.Option(help="Column that labels are found by, in both files.")] = "id",
+    model: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
+    form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
+    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
+) -> None:
+    """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report.
+
+    The same statistics and decisions as for traffic, in seconds for a million rows; memory does not grow with them.
+    """
+    from driftline.cli.analysis import LabelFile
+    from driftline.cli.analysis import analyze as run
+    from driftline.monitors import parse_monitor
+    from driftline.results import Verdict
+
+    if form not in _FORMS:
+        raise SettingsError("analyze", [f"--format is '{form}', not one of {', '.join(_FORMS)}"])
+    found = run(
+        reference,
+        current,
+        target=target,
+        prediction=prediction,
+        score=score,
+        time=time,
+        labels=None if labels is None else LabelFile(labels, key),
+        monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
+        model=model,
+        progress=_show,
+    )
+    typer.echo(err=True)
+    text = {"html": found.html, "json": found.json, "markdown": found.markdown}[form]()
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        typer.echo(f"{found.report.sentence}\nwrote {out}", err=True)
+    if fail_on_drift and found.verdict is Verdict.DRIFTED:
+        raise typer.Exit(1)
+
+
+def _show(done: int, total: int | None) -> None:
+    share = f" of {total:,} ({done / total:.0%})" if total else ""
+    typer.echo(f"\r{done:,}{share} rows", nl=False, err=True)

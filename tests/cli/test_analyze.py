@@ -1,0 +1,161 @@
+"""Two files compared: the same answers as traffic gives, and every fault named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from detectors.offline import OfflineWindows, Span, pieces
+from detectors.outline import draft_monitor
+from detectors.reference import build_reference
+from driftline.cli.analysis import LabelFile, analyze
+from driftline.cli.app import app
+from driftline.errors import ReferenceDataError, SettingsError
+from driftline.results import StreamKey, Verdict
+from driftline.testing import ManualClock
+
+DAY_S = 86400.0
+
+
+def flights(rows: int, seed: int, *, warmer: float = 0.0) -> pd.DataFrame:
+    """Rows with inputs, a model's answer, the truth, an id and a time; five days of them."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"temp": rng.normal(10 + warmer, 5, rows), "carrier": rng.choice(["AA", "UA", "DL"], rows)})
+    frame["late"] = (frame.temp + rng.normal(0, 5, rows) > 12).astype(int)
+    frame["said"] = (frame.temp > 12).astype(int)
+    frame["probability"] = 1 / (1 + np.exp(-(frame.temp - 12) / 3))
+    frame["flight"] = [f"F{number}" for number in range(rows)]
+    frame["at"] = pd.Timestamp("2026-03-01", tz="UTC") + pd.to_timedelta(np.arange(rows) * 5 * DAY_S / rows, unit="s")
+    return frame
+
+
+ROLES = {"target": "late", "prediction": "said", "score": "probability"}
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    flights(4000, 1).to_parquet(tmp_path / "reference.parquet")
+    return tmp_path / "reference.parquet"
+
+
+def test_what_moved_is_named_and_what_did_not_is_not(reference: Path) -> None:
+    found = analyze(reference, flights(2000, 2, warmer=4.0), **ROLES)
+    assert "temp" in found.drifted
+    assert "carrier" not in found.drifted
+    assert found.verdict is Verdict.DRIFTED
+    calm = analyze(reference, flights(2000, 3), **ROLES)
+    assert calm.drifted == ()
+    assert "accuracy" in calm.report.accuracy_sentence.lower()
+
+
+def test_days_are_windows_of_their_own_and_give_what_each_gives_alone(reference: Path) -> None:
+    frame = flights(5000, 4)
+    frame.loc[frame["at"] >= pd.Timestamp("2026-03-04", tz="UTC"), "temp"] += 6.0
+    found = analyze(reference, frame, time="at", **ROLES)
+    verdicts = [window.verdict for window in found.report.history.windows]
+    assert [window.key.start_s for window in found.report.history.windows] == [
+        pd.Timestamp(f"2026-03-0{day}", tz="UTC").timestamp() for day in range(1, 6)
+    ]
+    assert verdicts[3:] == [Verdict.DRIFTED] * 2
+    assert Verdict.DRIFTED not in verdicts[:3]
+    seconds = frame.assign(at=(frame["at"] - pd.Timestamp(0, tz="UTC")).dt.total_seconds())
+    assert analyze(reference, seconds, time="at", **ROLES).results == found.results
+
+
+def test_pieces_change_nothing(reference: Path) -> None:
+    frame = flights(900, 5, warmer=1.0)
+    base = pd.read_parquet(reference)
+    monitor = draft_monitor(base.drop(columns=["at"]), model="m", reference_path="r", **ROLES)
+    built = build_reference(base, monitor)
+    stream = StreamKey("default", "m", "1", "stable")
+    results = []
+    for rows in (900, 7):
+        windows = OfflineWindows(monitor, built, stream, Span(0.0, 1.0))
+        for piece in pieces(frame, rows):
+            windows.add(piece)
+        found = windows.evaluate()
+        results.append((found.results, found.shapes, found.samples))
+    assert results[0] == results[1]
+    largest = sorted((sample.outlier_score or 0.0) for sample in results[0][2][0.0, 1.0])
+    assert len(largest) == 8
+
+
+def test_labels_that_lie_apart_are_found_by_their_key(reference: Path, tmp_path: Path) -> None:
+    frame = flights(1500, 6)
+    whole = analyze(reference, frame, clock=ManualClock(5.0), **ROLES)
+    frame.loc[:999, ["flight", "late"]].to_csv(tmp_path / "labels.csv", index=False)
+    apart = analyze(
+        reference,
+        frame.drop(columns="late"),
+        labels=LabelFile(tmp_path / "labels.csv", "flight"),
+        clock=ManualClock(5.0),
+        **ROLES,
+    )
+    assert apart.report.history.newest_labelled is not None
+    measure = apart.report.history.newest_labelled.headline
+    assert measure is not None
+    right = (frame["late"] == frame["said"])[:1000].mean()
+    assert measure.labelled == 1000
+    assert measure.value == pytest.approx(right)
+    assert whole.report.rows == apart.report.rows == 1500
+
+
+def test_inputs_alone_are_enough_and_a_column_that_went_missing_is_drift(reference: Path) -> None:
+    frame = flights(1000, 7)[["temp", "carrier"]].assign(temp=np.nan)
+    found = analyze(pd.read_parquet(reference)[["temp", "carrier"]], frame)
+    assert found.drifted == ("temp",)
+    assert "No labels" in found.report.accuracy_sentence
+
+
+def test_csv_and_parquet_say_the_same(reference: Path, tmp_path: Path) -> None:
+    frame = flights(600, 8)
+    frame.to_csv(tmp_path / "current.csv", index=False)
+    frame.to_parquet(tmp_path / "current.parquet")
+    found = [
+        analyze(reference, tmp_path / f"current.{kind}", clock=ManualClock(9.0), **ROLES).results
+        for kind in ("csv", "parquet")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "message"),
+    [
+        ({"temp": "cold"}, {}, r"column 'temp' holds 'cold' in row 0, which is not a number"),
+        ({}, {"time": "when"}, r"the time column 'when' is missing; there are temp"),
+        ({"at": "soon"}, {"time": "at"}, r"the time column 'at' holds 'soon' in row 0, no time"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_value(reference: Path, change, named, message: str) -> None:
+    with pytest.raises(ReferenceDataError, match=message):
+        analyze(reference, flights(50, 9).assign(**change), **ROLES, **named)
+
+
+def test_a_missing_column_and_an_empty_file_are_said(reference: Path) -> None:
+    with pytest.raises(ReferenceDataError, match=r"column 'temp' is missing"):
+        analyze(reference, flights(50, 9).drop(columns="temp"), **ROLES)
+    with pytest.raises(ReferenceDataError, match=r"has no rows"):
+        analyze(reference, flights(0, 9), **ROLES)
+    with pytest.raises(ReferenceDataError, match=r"nowhere\.parquet does not exist"):
+        analyze(reference, "nowhere.parquet", **ROLES)
+    with pytest.raises(SettingsError, match=r"labels need a target"):
+        analyze(reference, flights(50, 9), labels=LabelFile(flights(5, 1), "flight"))
+
+
+def test_the_command_writes_each_form_and_fails_on_drift_where_asked(reference: Path, tmp_path: Path) -> None:
+    current = tmp_path / "current.parquet"
+    flights(1000, 10, warmer=5.0).to_parquet(current)
+    options = ["--target", "late", "--prediction", "said", "--score", "probability"]
+    for form, begin in (("html", "<!doctype html>"), ("markdown", "#"), ("json", "{")):
+        out = tmp_path / f"report.{form}"
+        done = CliRunner().invoke(
+            app, ["analyze", str(reference), str(current), *options, "--format", form, "--out", str(out)]
+        )
+        assert done.exit_code == 0, done.output
+        assert out.read_text().lstrip().startswith(begin)
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "drifted"
+    done = CliRunner().invoke(app, ["analyze", str(reference), str(current), *options, "--fail-on-drift"])
+    assert done.exit_code == 1
