@@ -147,9 +147,8 @@ def _arrived(monitor: Monitor, options: RuleOptions) -> Rule:
     read = _selector(monitor, names.COLLECTOR_EVENTS, Matcher(names.OUTCOME, "=~", first)).promql(span)
     stored_later = Matcher(names.OUTCOME, "=", names.OUTCOME_STORED)
     replayed = _selector(monitor, names.DEAD_LETTER_REPLAYS, stored_later).promql(span)
-    # Every collector shows the store's own counters: of the replicas one is the truth, not their sum.
-    stored = f"sum(max by ({names.VERSION}, {names.VARIANT}, {names.OUTCOME}, {names.REASON}) (increase({read})))"
-    again = f"sum(max by ({names.OUTCOME}) (increase({replayed})))"
+    # Of several collectors one at a time shows the store's own counters: they add up.
+    stored, again = f"sum(increase({read}))", f"sum(increase({replayed}))"
     arrived = f"({stored}\n-\n({again} or vector(0)))"
     return {
         "record": rule_names.RULE_ARRIVED,

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import uvicorn
 from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector as PrometheusCollector
 
 from collector.api.app import create_app
 from collector.batches.loop import Collector
@@ -23,6 +22,7 @@ from collector.labels.desk import LabelDesk
 from collector.labels.uploads import UploadDesk, UploadWorker
 from collector.operating.health import Health
 from collector.operating.metrics import CollectorMetrics, ConsumerFigures, StoreCounters
+from collector.operating.speaker import Speaker
 from collector.operating.tracing import NO_TRACING, Tracing
 from collector.ports import BatchDecoder, RecordSource, WindowStatistics
 from collector.settings import CollectorSettings
@@ -63,7 +63,7 @@ def run(
         "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
     )
     store = Store(settings.database_url)
-    _show(registry, StoreCounters(store, clock), LabelGauges(store, monitors, clock))
+    speaker = _show(registry, store, monitors, clock)
     payloads = None if settings.payloads is None else PayloadWriter(settings.payloads)
     main = source_factory(store.position)
     subjects = SubjectHasher(settings.subject_secret)
@@ -100,7 +100,7 @@ def run(
         sources.receiver.add_routes(app)
     server.config.app = app
     keeper = Keeper(store, monitors, payloads, clock, settings.keep_interval_s, stop).thread()
-    _serve(server, (thread, keeper), stop, worker, (sources.closing, source, store, tracing))
+    _serve(server, (thread, keeper), stop, worker, (sources.closing, source, speaker, store, tracing))
     return 1 if failed.is_set() else 0
 
 
@@ -144,9 +144,12 @@ def _consume(collector: Collector, stop: threading.Event, failed: threading.Even
             server.should_exit = True
 
 
-def _show(registry: CollectorRegistry, *found: PrometheusCollector) -> None:
-    for each in found:
-        registry.register(each)
+def _show(registry: CollectorRegistry, store: Store, monitors: Mapping[str, Monitor], clock: Clock) -> Speaker:
+    """Show what is the store's, where this is the collector that does."""
+    speaker = Speaker(store)
+    registry.register(StoreCounters(store, clock, speaker.speaks))
+    registry.register(LabelGauges(store, monitors, clock, speaker.speaks))
+    return speaker
 
 
 def _collect_garbage_seldom() -> None:

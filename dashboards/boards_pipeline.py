@@ -212,8 +212,8 @@ def _collector_sources() -> tuple[PanelSpec, ...]:
             "timeseries",
             "short",
             (
-                Query(total(select(names.WAITING_HALVES)), "halves"),
-                Query(total(select(names.WAITING_HALVES_BYTES)), "bytes"),
+                Query(f"max({select(names.WAITING_HALVES)})", "halves"),
+                Query(f"max({select(names.WAITING_HALVES_BYTES)})", "bytes"),
             ),
             minimum=0.0,
             width=8,

@@ -1,7 +1,7 @@
 """How complete labels are, for Prometheus: read from the store when it is scraped."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -19,12 +19,22 @@ from driftline.results import LabelState, StreamKey
 
 
 class LabelGauges(Collector):
-    """Maturity of the newest closed window, windows that are not mature, labels that wait; absent without a store.
+    """Maturity of the newest closed window, windows that are not mature, labels that wait; absent without a store, and
+    where another collector shows them (``speaks``).
 
     Read anew at most every ``refresh_s``, because many windows are looked at for a few numbers.
     """
 
-    def __init__(self, store: Store, monitors: Mapping[str, Monitor], clock: Clock, *, refresh_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        monitors: Mapping[str, Monitor],
+        clock: Clock,
+        speaks: Callable[[], bool] = lambda: True,
+        *,
+        refresh_s: float = 30.0,
+    ) -> None:
+        self._speaks = speaks
         self._store = store
         self._monitors = monitors
         self._clock = clock
@@ -38,6 +48,8 @@ class LabelGauges(Collector):
 
     def collect(self) -> Iterable[Family]:
         """Every family, as the store has them now or had them lately."""
+        if not self._speaks():
+            return ()
         now = time.monotonic()
         if not self._known or now >= self._due:
             self._known = self._read()

@@ -101,9 +101,13 @@ class ConsumerFigures(PrometheusCollector):
 
 
 class StoreCounters(PrometheusCollector):
-    """The persisted counters; while the store does not answer, as they last were."""
+    """The persisted counters; while the store does not answer, as they last were.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    ``speaks``: whether this collector is the one of several that shows them.
+    """
+
+    def __init__(self, store: Store, clock: Clock, speaks: Callable[[], bool] = lambda: True) -> None:
+        self._speaks = speaks
         self._store = store
         self._clock = clock
         self._totals: Mapping[TotalKey, int] = {}
@@ -114,7 +118,10 @@ class StoreCounters(PrometheusCollector):
         return []
 
     def collect(self) -> Iterable[Family]:
-        """Read the store and yield every family."""
+        """Read the store and yield every family; empty ones where another collector shows them."""
+        if not self._speaks():
+            yield from (CounterMetricFamily(metric.name, metric.help, labels=metric.labels) for metric in PERSISTED)
+            return
         try:
             self._totals = self._store.totals()
             self._streams = list(self._store.streams())

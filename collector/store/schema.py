@@ -422,3 +422,12 @@ erased = Table(
     UniqueConstraint("namespace", "model", "kind", "digest"),
     sqlite_autoincrement=True,
 )
+
+#: What only one of several collectors does at a time, and who does it until when.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until_s", Double, nullable=False),
+)

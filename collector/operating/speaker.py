@@ -1,0 +1,43 @@
+"""Which of several collectors shows what is the store's: the same counters from each would count twice in a sum."""
+
+import secrets
+import threading
+
+from collector.store.leases import hold, let_go
+from collector.store.store import Store
+from driftline.errors import DriftlineError
+
+LEASE = "metrics"
+#: A collector that is not scraped for so long, because it is gone or cut off, is succeeded by one that is.
+FOR_S = 90.0
+
+
+class Speaker:
+    """Holds the lease on the store's metrics; asked at every scrape, which renews it."""
+
+    def __init__(self, store: Store, *, for_s: float = FOR_S) -> None:
+        self._store = store
+        self._for_s = for_s
+        self._holder = secrets.token_hex(8)
+        self._lock = threading.Lock()
+        self._speaks = False
+
+    def speaks(self) -> bool:
+        """Whether it is this one; while the store does not answer, as it last was."""
+        with self._lock:
+            try:
+                with self._store.transaction() as transaction:
+                    self._speaks = hold(transaction.connection, LEASE, self._holder, self._for_s)
+            except DriftlineError:
+                pass  # a scrape must not fail with the database
+            return self._speaks
+
+    def close(self) -> None:
+        """Let another one speak at its next scrape."""
+        with self._lock:
+            try:
+                with self._store.transaction() as transaction:
+                    let_go(transaction.connection, LEASE, self._holder)
+            except DriftlineError:
+                return  # it ends by itself
+            self._speaks = False
