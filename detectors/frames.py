@@ -141,3 +141,22 @@ def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str
         truth = _numbers(frame[label])
         return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
     return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)
+
+
+def seconds_of(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """Seconds since the epoch of a column of times (UTC where none is said) or of such seconds, shape (rows,).
+
+    Raises ReferenceDataError naming the first row that holds none.
+    """
+    if name not in frame.columns:
+        raise ReferenceDataError(f"the time column '{name}' is missing; there are {', '.join(map(str, frame.columns))}")
+    series = frame[name]
+    if pd.api.types.is_numeric_dtype(series):
+        times_s = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        parsed = pd.to_datetime(series, utc=True, errors="coerce", format="mixed")
+        times_s = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(times_s))
+    if len(wrong):
+        raise ReferenceDataError(f"the time column '{name}' holds {series.iloc[wrong[0]]!r} in row {wrong[0]}, no time")
+    return times_s

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.engine import StatisticsEngine
 from detectors.evaluation import Evaluator, default_bridge
-from detectors.frames import judged_rows, load_frame, window_rows
+from detectors.frames import judged_rows, load_frame, seconds_of, window_rows
 from detectors.job import evaluate_states
 from detectors.reference import Reference
 from driftline.columns import ColumnBatch, JudgedBatch
@@ -101,7 +101,7 @@ class OfflineWindows:
         name = self.span.time_column
         if name is None:
             return np.full(len(frame), self.span.start_s)
-        times_s = _times(frame, name)
+        times_s = seconds_of(frame, name)
         size_s = self.monitor.windows.size
         return np.asarray(np.floor(times_s / size_s) * size_s)
 
@@ -171,22 +171,6 @@ def row_count(source: Path | pd.DataFrame) -> int | None:
     if source.is_file() and source.suffix in (".parquet", ".pq"):
         return int(pq.read_metadata(source).num_rows)
     return None
-
-
-def _times(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """Seconds since the epoch of a column of times (UTC where none is said) or of such seconds."""
-    if name not in frame.columns:
-        raise ReferenceDataError(f"the time column '{name}' is missing; there are {', '.join(map(str, frame.columns))}")
-    series = frame[name]
-    if pd.api.types.is_numeric_dtype(series):
-        times_s = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        parsed = pd.to_datetime(series, utc=True, errors="coerce", format="mixed")
-        times_s = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(times_s))
-    if len(wrong):
-        raise ReferenceDataError(f"the time column '{name}' holds {series.iloc[wrong[0]]!r} in row {wrong[0]}, no time")
-    return times_s
 
 
 def _taken(judged: JudgedBatch | None, chosen: NDArray[np.bool_]) -> JudgedBatch | None:

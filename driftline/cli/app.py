@@ -33,7 +33,7 @@ dashboards = typer.Typer(no_args_is_help=True, help="Grafana boards and the web 
 labels_app = typer.Typer(no_args_is_help=True, help="Send what turned out to be true.")
 letters_app = typer.Typer(no_args_is_help=True, help="What the collector could not use: list, show, replay.")
 tokens_app = typer.Typer(no_args_is_help=True, help="Who may do what over HTTP: make, list and revoke tokens.")
-reference = typer.Typer(no_args_is_help=True, help="What is expected: build and inspect references.")
+reference = typer.Typer(no_args_is_help=True, help="What is expected: build references, and check that they are fit.")
 
 _ONE_MACHINE = "On one machine"
 _PARTS = "Parts, one process each"
@@ -73,6 +73,7 @@ tokens_app.command("revoke")(tokens.revoke)
 tokens_app.command("scopes")(tokens.scopes)
 labels_app.command("upload")(labels.upload)
 reference.command("build")(build.reference_build)
+reference.command("check")(build.reference_check)
 
 
 @app.callback(invoke_without_command=True)

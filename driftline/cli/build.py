@@ -109,6 +109,32 @@ def reference_build(
         )
 
 
+def reference_check(
+    monitors: Monitors = Path("monitors"),
+    time: Annotated[str | None, typer.Option(help="Column of times, to check the span.")] = None,
+) -> None:
+    """Look whether references are fit: enough rows, something in every column, at rest within themselves.
+
+    Exits 1 when one is not.
+    """
+    from detectors.fitness import weaknesses
+    from detectors.reference import build_reference, load_frame
+
+    weak = 0
+    for name, file in wiring.load_monitor_files(monitors).items():
+        if file.reference_path is None:
+            typer.echo(f"{name}: names no reference")
+            continue
+        frame = load_frame(file.reference_path)
+        found = weaknesses(frame, file.monitor, build_reference(frame, file.monitor), time)
+        weak += len(found)
+        typer.echo(f"{name}: {len(frame)} rows, " + (f"{len(found)} weaknesses" if found else "fit"))
+        for each in found:
+            typer.echo(f"  {each.column or 'all columns'}: {each.what}\n    what to do: {each.advice}")
+    if weak:
+        raise typer.Exit(1)
+
+
 def report(
     model: Annotated[str, typer.Argument(help="NAMESPACE/MODEL of the monitor.")],
     monitors: Monitors = Path("monitors"),

@@ -1,0 +1,79 @@
+"""What makes a reference unfit is found, and a fit one is left in peace."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from detectors.fitness import weaknesses
+from detectors.reference import build_reference
+from driftline.errors import ReferenceDataError
+from driftline.monitors import Monitor, parse_monitor
+
+
+def monitor(**changes: object) -> Monitor:
+    text = (
+        "model: m\ntask: binary\nprediction: {column: said}\nsegments: [site]\n"
+        "windows: {size: 1h, minimum_rows: %d}\ndetectors: {minimum_effect: %s}\n"
+        "columns: [{name: x, type: numeric}, {name: site, type: categorical}]\n"
+    )
+    return parse_monitor(text % (changes.get("minimum_rows", 300), changes.get("minimum_effect", 0.2)), "m.yaml")
+
+
+def frame(rows: int = 4000) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "x": rng.normal(0, 1, rows),
+            "site": rng.choice(["north", "south"], rows),
+            "said": rng.choice(["0", "1"], rows),
+            "at": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows), unit="h"),
+        }
+    )
+
+
+def found(data: pd.DataFrame, of: Monitor | None = None, time: str | None = None) -> list[tuple[str, str]]:
+    of = of or monitor()
+    return [(each.column, each.what) for each in weaknesses(data, of, build_reference(data, of), time)]
+
+
+def test_a_fit_reference_has_none() -> None:
+    assert found(frame(), time="at") == []
+
+
+def test_windows_too_small_for_the_effect_that_matters_are_told_with_a_size_that_is_not() -> None:
+    small = monitor(minimum_rows=50, minimum_effect=0.1)
+    data = frame()
+    (each,) = weaknesses(data, small, build_reference(data, small))
+    assert "a window of 50 rows against 4000 shows only effects from" in each.what
+    enough = int(each.advice.split("minimum_rows of ")[1].split(" ")[0])
+    assert found(data, monitor(minimum_rows=enough, minimum_effect=0.1)) == []
+    assert found(data, monitor(minimum_rows=enough // 2, minimum_effect=0.1)) != []
+
+
+def test_columns_that_say_nothing_are_told() -> None:
+    assert found(frame().assign(said="1")) == [("said", "has one value only")]
+    data = frame()
+    data.loc[np.arange(len(data)) % 4 != 0, "x"] = np.nan
+    assert found(data) == [("x", "is missing in 75 % of the rows")]
+
+
+def test_a_rare_segment_is_told() -> None:
+    data = frame()
+    data.loc[:20, "site"] = "east"
+    assert found(data) == [("", "segment site=east has 21 rows")]
+
+
+def test_a_reference_that_moves_within_itself_is_told_by_column() -> None:
+    data = frame()
+    data["x"] += np.where(np.arange(len(data)) < 2000, 0.0, 1.5)
+    ((column, what),) = found(data)
+    assert column == "x"
+    assert what.startswith("moved within the reference: x moved up")
+
+
+def test_a_span_shorter_than_a_week_is_told_and_a_wrong_time_column_is_an_error() -> None:
+    data = frame()
+    data["at"] = data["at"].iloc[0] + pd.to_timedelta(np.arange(len(data)), unit="s")
+    assert found(data, time="at") == [("", "spans 1h6m39s")]
+    with pytest.raises(ReferenceDataError, match="the time column 'when' is missing"):
+        found(data, time="when")
