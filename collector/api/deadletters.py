@@ -15,6 +15,7 @@ from collector.store.transaction import DeadLetter
 from driftline import access
 from driftline.access import Grant
 from driftline.guard import grant_of, needs
+from driftline.halves import Half
 from driftline.reasons import explain
 
 _RAW_SHOWN = 64 * 1024
@@ -214,6 +215,8 @@ def _whole(stored: StoredLetter, tried: list[AttemptAnswer], maximum_raw_bytes: 
         fault = str(error)
     else:
         sides = [getattr(content, name, None) for name in ("request", "response")]
+        if isinstance(content, Half):
+            sides[1] = content.payload
         bodies = [None if side is None else base64.b64encode(side.body[:_RAW_SHOWN]).decode() for side in sides]
     return WholeLetterAnswer(
         **_fields(stored),

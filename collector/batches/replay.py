@@ -19,6 +19,7 @@ from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.ports import BatchDecoder, WindowStatistics
 from collector.settings import CollectorSettings
+from collector.store.halves import end_waiting, settle, waiting_of_pairs
 from collector.store.letters import (
     Attempt,
     LetterFilter,
@@ -35,6 +36,7 @@ from driftline import names
 from driftline.clock import Clock
 from driftline.errors import EventError, PermanentError, TransientError
 from driftline.events import InferenceEvent, Label, decode_frame
+from driftline.halves import Half, join_halves
 from driftline.monitors import Monitor
 from driftline.reasons import explain
 from driftline.records import Record
@@ -48,6 +50,14 @@ DUPLICATE = names.OUTCOME_DUPLICATE
 ERASED = names.OUTCOME_ERASED
 #: Nothing in the letter can be read again.
 NOT_REPLAYABLE = "not_replayable"
+
+#: An answer whose request had not come in time.
+LONE_ANSWER = "response_without_request"
+_NO_REQUEST_WAITS = (
+    "no request waits for this answer: it never came, was paired with another one, or was stored alone when its own time "
+    "was over"
+)
+_read_half = msgspec.msgpack.Decoder(Half)
 
 _BATCH_LETTERS = 200
 _TRIES = 5
@@ -89,7 +99,9 @@ class _Try:
     """A letter with what it holds."""
 
     stored: StoredLetter
-    content: InferenceEvent | Label
+    content: InferenceEvent | Label | Half
+    #: The identity of the half that waited for this one.
+    met: str = ""
 
 
 @dataclass(slots=True)
@@ -98,13 +110,20 @@ class _Outcomes:
 
     letters: list[StoredLetter]
     attempts: dict[tuple[str, int], Attempt]
+    #: Requests that waited and wait no more, with their models.
+    met: Mapping[str, tuple[str, str]]
+    now_s: float
 
     def write(self, transaction: Transaction) -> None:
         """Keep the attempts, and count them."""
         keep_attempts(transaction, self.attempts, self.letters)
         gone = [stored for stored in self.letters if self.attempts[stored.place].outcome == ERASED]
         empty_letters(transaction, gone)
-        counts: Counter[TotalKey] = Counter()
+        end_waiting(transaction, list(self.met))
+        settle(transaction, list(self.met), self.now_s)
+        counts: Counter[TotalKey] = Counter(
+            total(names.HALVES, *model, names.OUTCOME_PAIRED) for model in self.met.values()
+        )
         for stored in self.letters:
             letter = stored.letter
             outcome = self.attempts[stored.place].outcome
@@ -112,17 +131,24 @@ class _Outcomes:
         transaction.add_totals(LANE, counts)
 
 
-def content_of(letter: DeadLetter, maximum_raw_bytes: int) -> InferenceEvent | Label:
-    """What can be read of a letter once more; raises NotReplayableError."""
+def content_of(letter: DeadLetter, maximum_raw_bytes: int) -> InferenceEvent | Label | Half:
+    """What can be read of a letter once more; raises NotReplayableError.
+
+    An event, a label that was none in an earlier version, or an answer whose request may have come since.
+    """
     if len(letter.raw) >= maximum_raw_bytes:
         raise NotReplayableError(f"of it the first {maximum_raw_bytes} bytes were kept (maximum_raw_bytes), not all")
     try:
         if letter.event_id is not None:
             return decode_frame(letter.raw)
+        if letter.reason == LONE_ANSWER:
+            return _read_half.decode(letter.raw)
         if letter.raw[:1] == b"{":
             return msgspec.json.decode(letter.raw, type=Label)
     except (EventError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotReplayableError(f"what was kept of it is no event of this version: {error}") from error
+    if letter.reason == "truncated":
+        raise NotReplayableError("it was cut where it was logged, and the rest is nowhere")
     raise NotReplayableError(f"it was never read as an event; {explain(letter.reason).advice}")
 
 
@@ -223,6 +249,7 @@ class Replayer:
         attempts: dict[tuple[str, int], Attempt] = {}
         records: dict[int, _Try] = {}
         first = (position or 0) * _BATCH_LETTERS  # no two batches share an offset, which files are named by
+        tries = self._pair(tries)
         known = self._known(tries)
         with self._store.reading() as connection:
             still = still_open(connection, [each.stored for each in tries])
@@ -230,6 +257,8 @@ class Replayer:
             key = _event_key(each.content)
             if each.stored.place not in still:  # another replay was faster
                 attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
+            elif isinstance(each.content, Half):
+                attempts[each.stored.place] = Attempt(0, now_s, FAILED, LONE_ANSWER, _NO_REQUEST_WAITS)
             elif refused:
                 attempts[each.stored.place] = Attempt(0, now_s, FAILED, UNSTORABLE, refused)
             elif key is not None and key in known:
@@ -239,20 +268,47 @@ class Replayer:
                     known.add(key)  # a copy of it may be among the letters
                 records[first + number] = each
                 attempts[each.stored.place] = Attempt(0, now_s, STORED, each.stored.letter.reason, "")
-        whole = [Record(LANE, offset, offset + 1, each.content) for offset, each in records.items()]
+        whole = [
+            Record(LANE, offset, offset + 1, each.content)
+            for offset, each in records.items()
+            if not isinstance(each.content, Half)
+        ]
         forgetting = self._forgetting()
         intake = self._reader(forgetting).read(whole, event_keys(whole), set(), now_s)
         for letter, _ in intake.dead:
             attempts[records[letter.offset].stored.place] = Attempt(0, now_s, FAILED, letter.reason, letter.detail)
         for arrival in intake.erased:
-            attempts[records[arrival.order].stored.place] = Attempt(0, now_s, ERASED, "", "it was erased meanwhile")
+            attempts[records[arrival.record.offset].stored.place] = Attempt(
+                0, now_s, ERASED, "", "it was erased meanwhile"
+            )
         intake.dead.clear()
         if not dry_run:
             move = PositionMove(LANE, position, (position or 0) + 1)
-            outcomes = _Outcomes([each.stored for each in tries if each.stored.place in still], attempts)
+            met = {each.met: _model_of(each) for each in records.values() if each.met and _ended(attempts, each)}
+            letters = [each.stored for each in tries if each.stored.place in still]
+            outcomes = _Outcomes(letters, attempts, met, now_s)
             states = StateBook(StateCache(1))
             self._writer(forgetting).write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
         return attempts
+
+    def _pair(self, tries: Sequence[_Try]) -> Sequence[_Try]:
+        """Answers that came too early, with the requests that wait by now; each request is for the first of them."""
+        pairs = sorted({each.content.pair for each in tries if isinstance(each.content, Half)})
+        if not pairs:
+            return tries
+        waiting: dict[str, list[Half]] = {}
+        for half, _ in self._store.read(lambda connection: waiting_of_pairs(connection, pairs)):
+            if half.kind == "request":
+                waiting.setdefault(half.pair, []).append(half)
+        found = []
+        for each in tries:
+            requests = waiting.get(each.content.pair) if isinstance(each.content, Half) else None
+            if requests and isinstance(each.content, Half):
+                request = requests.pop(0)
+                found.append(_Try(each.stored, join_halves(request, each.content), request.identity))
+            else:
+                found.append(each)
+        return found
 
     def _known(self, tries: Sequence[_Try]) -> set[EventKey]:
         """Events that are stored as such, not as dead letters, which these are themselves."""
@@ -287,7 +343,17 @@ class Replayer:
         )
 
 
-def _event_key(content: InferenceEvent | Label) -> EventKey | None:
+def _model_of(each: _Try) -> tuple[str, str]:
+    content = each.content
+    return content.namespace, content.model
+
+
+def _ended(attempts: Mapping[tuple[str, int], Attempt], each: _Try) -> bool:
+    """Whether the letter is settled; one that fails again leaves the other half waiting."""
+    return attempts[each.stored.place].outcome != FAILED
+
+
+def _event_key(content: InferenceEvent | Label | Half) -> EventKey | None:
     if not isinstance(content, InferenceEvent):
         return None
     (key,) = event_keys([Record(LANE, 0, 1, content)])

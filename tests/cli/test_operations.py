@@ -3,19 +3,22 @@
 import json
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from collector.labels.desk import LabelDesk
+from collector.labels.uploads import UploadDesk, UploadWorker
 from collector.store.migrate import migrate
 from collector.store.store import Store
 from driftline.access import Access
 from driftline.cli.app import app
 from driftline.errors import DriftlineError
 from driftline.token_files import followed_file
-from tests.collector.helpers import MONITORS, Parts, drain, event, records
+from tests.collector.helpers import MONITORS, Parts, drain, event, records, tables
 from tests.collector.running import RunningApi
 from tests.collector.test_api import FixedHealth, make_app
 from tests.collector.test_replay import OTHER
@@ -101,3 +104,33 @@ def test_tokens_are_listed_and_wrong_ones_refused(tmp_path: Path) -> None:
     assert "has no token 'nobody'" in refused("tokens", "revoke", "nobody", "--file", str(file))
     shutil.rmtree(tmp_path)
     assert "cannot be read" in refused("tokens", "list", "--file", str(file))
+
+
+def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path: Path) -> None:
+    drain(parts.collector(records([event(1), event(2)])))
+    file = tmp_path / "tokens.yaml"
+    reader, privacy = made(file, "reader", "data:read"), made(file, "privacy", "data:erase", "labels:write")
+    chosen = ("erase", "--model", "flights", "--request-id", "request-2")
+    with RunningApi(make_app(parts, parts.store, FixedHealth(), Access(followed_file(file)))) as api:
+        where = ("--url", api.url)
+        assert "401" in refused(*chosen, *where)
+        assert "lacks the scope 'data:erase'" in refused(*chosen, *where, DRIFTLINE_TOKEN=reader)
+        assert "give one of --request-id and --subject" in refused("erase", "--model", "flights", *where)
+        waiting = tmp_path / "labels.csv"
+        waiting.write_text("request_id,value,model\nrequest-1,1,flights\nrequest-2,1,flights\n")
+        run("labels", "upload", str(waiting), "--no-wait", *where, DRIFTLINE_TOKEN=privacy)
+        erased = run(*chosen, *where, DRIFTLINE_TOKEN=privacy)
+        assert "1  predictions" in erased
+        assert "1 uploaded files of labels wait" in erased
+        assert "audit entry 1" in erased
+        # What comes after is not kept: neither a copy of the event nor the label in the file that waits.
+        drain(parts.collector(records([event(2), event(2, event_id="another")], "spool:1")))
+        uploads = UploadDesk(parts.store, parts.directory / "uploads", parts.clock, 2)
+        labels = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+        assert UploadWorker(parts.store, labels, uploads, parts.clock).run_once(threading.Event())
+        assert list((parts.directory / "uploads").iterdir()) == []
+    stored = tables(f"sqlite:///{tmp_path}/store.db")
+    assert [dict(row)["request_id"] for row in stored["predictions"]] == ["request-1"]
+    assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"]
+    assert stored["labels_pending"] == []
+    assert "request-2" not in repr({name: rows for name, rows in stored.items() if name != "uploads"})

@@ -267,7 +267,7 @@ def _plain(row: dict[str, Any], streams: Mapping[int, tuple[Any, ...]]) -> tuple
         row["stream_id"] = streams[row["stream_id"]]
     elif "variant" in row:
         del row["id"]
-    if "state" in row:
+    if isinstance(row.get("state"), bytes):
         row["state"] = msgspec.json.decode(row["state"])
     return tuple(row.items())
 
