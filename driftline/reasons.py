@@ -42,8 +42,8 @@ _ALL = (
     Reason(
         "response_without_request",
         "An answer was logged, and its request never came in time.",
-        "See whether the logger sends requests too (mode 'all'), and whether pairing waits long enough.",
-        replay_helps=False,
+        "See whether the logger sends requests too (mode 'all'), and whether pairing waits long enough; replay "
+        "once the request has come.",
     ),
     # --- codecs ----------------------------------------------------------------------------------------------------
     Reason(

@@ -54,8 +54,8 @@ NOT_REPLAYABLE = "not_replayable"
 #: An answer whose request had not come in time.
 LONE_ANSWER = "response_without_request"
 _NO_REQUEST_WAITS = (
-    "no request waits for this answer: it never came, was paired with another one, or was stored alone when its own time "
-    "was over"
+    "no request waits for this answer: it never came, was paired with another one, or was stored alone when its own "
+    "time was over"
 )
 _read_half = msgspec.msgpack.Decoder(Half)
 
