@@ -100,23 +100,27 @@ def _floats(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.flo
 def _count_binary(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
     values = np.zeros(layout.size, dtype=np.int64)
     weights = np.asarray(judged.weight, dtype=np.int64)
-    truth = np.array([category(label) == layout.positive for label in judged.label], dtype=bool)
-    said = np.array([category(label) == layout.positive for label in judged.prediction], dtype=bool)
-    values[JUDGED] = weights.sum()
-    values[CORRECT] = weights[truth == said].sum()
-    values[TRUE_POSITIVE] = weights[truth & said].sum()
-    values[FALSE_POSITIVE] = weights[~truth & said].sum()
-    values[FALSE_NEGATIVE] = weights[truth & ~said].sum()
-    values[TRUE_NEGATIVE] = weights[~truth & ~said].sum()
+    truth, said = _are(layout.positive, judged.label), _are(layout.positive, judged.prediction)
+    # Few steps over all rows: a window often gets a handful of labels only. Sums of whole numbers are exact in float64.
+    table = np.bincount(2 * truth + said, weights, minlength=4)
+    values[TRUE_NEGATIVE], values[FALSE_POSITIVE], values[FALSE_NEGATIVE], values[TRUE_POSITIVE] = table
+    values[JUDGED], values[CORRECT] = table.sum(), table[0] + table[3]
     score = np.asarray(judged.score, dtype=np.float64)
     usable = (score >= 0.0) & (score <= 1.0)
-    score, truth, weights = score[usable], truth[usable], weights[usable]
+    if not usable.all():
+        score, truth, weights = score[usable], truth[usable], weights[usable]
     steps = np.rint(score * SCORE_STEPS).astype(np.int64) - truth * SCORE_STEPS
     values[SCORED] = weights.sum()
     values[BRIER] = (steps * steps * weights).sum()
     bins = np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1) + truth * SCORE_BINS
-    np.add.at(values, HISTOGRAMS + bins, weights)
+    values[HISTOGRAMS:] = np.bincount(bins, weights, minlength=2 * SCORE_BINS)
     return Section(values)
+
+
+def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:
+    listed = values.tolist()
+    known = {value: category(value) == positive for value in set(listed)}
+    return np.array([known[value] for value in listed], dtype=np.bool_)
 
 
 def _count_multiclass(layout: PerformanceLayout, judged: JudgedBatch) -> Section:

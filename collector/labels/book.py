@@ -26,9 +26,10 @@ from collector.labels.effects import (
     WITHDRAWN,
     LabelEffects,
 )
+from collector.labels.first import FirstLabels
 from collector.labels.judging import Judgement, is_wrong, judged_batch
 from collector.labels.keys import key_is_subject
-from collector.labels.readings import Usable, beside, read_label
+from collector.labels.readings import PlainReader, Usable, beside, read_label
 from collector.ports import WindowStatistics
 from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.keys import (
@@ -65,14 +66,44 @@ class _Item(NamedTuple):
     counts: bool
 
 
+class _Readers:
+    """The reader of plain labels of each model; None where a label has to be looked at closely."""
+
+    def __init__(self, monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float) -> None:
+        self._monitors = monitors
+        self._allowed = allowed
+        self._now_s = now_s
+        self._readers: dict[tuple[str, str], PlainReader | None] = {}
+
+    def of(self, label: Label) -> PlainReader | None:
+        model = (label.namespace, label.model)
+        try:
+            return self._readers[model]
+        except KeyError:
+            name = f"{label.namespace}/{label.model}"
+            monitor = self._monitors.get(name) if self._allowed(name) else None
+            if monitor is None:  # of which there may be any number
+                return None
+            return self._readers.setdefault(model, PlainReader(monitor, self._now_s))
+
+
 class LabelBook:
-    """Applies labels inside a transaction, to rows, window states and counters."""
+    """Applies labels inside a transaction, to rows, window states and counters.
+
+    ``at_once`` false: label by label always, which is slower and leaves the same store.
+    """
 
     def __init__(
-        self, statistics: WindowStatistics, monitors: Mapping[str, Monitor], erased: ErasedBook | None = None
+        self,
+        statistics: WindowStatistics,
+        monitors: Mapping[str, Monitor],
+        erased: ErasedBook | None = None,
+        *,
+        at_once: bool = True,
     ) -> None:
         """``erased``: followed by whoever begins the transaction."""
         self._erased = erased or nothing_erased()
+        self._first = FirstLabels(statistics, monitors) if at_once else None
         self._statistics = statistics
         self._monitors = monitors
 
@@ -86,22 +117,42 @@ class LabelBook:
         """The usable labels, normalised, and for each given label its faults (empty: none); counts the refused."""
         usable: list[Usable] = []
         faults: list[list[str]] = []
+        none: list[str] = []
+        readers = _Readers(self._monitors, allowed, now_s)
+        model, reader = ("", ""), None
         for label in labels:
-            name = f"{label.namespace}/{label.model}"
-            if not allowed(name):
-                effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
-                faults.append([f"model '{name}' is not among those that the sender may label"])
-                continue
-            monitor = self._monitors.get(name)
-            reading = read_label(label, monitor, now_s)
-            if reading.usable is not None:
-                usable.append(reading.usable)
-            elif monitor is None:
-                effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
+            if (label.namespace, label.model) != model:
+                model = (label.namespace, label.model)
+                reader = readers.of(label)
+            plain = reader.read(label) if reader is not None else None
+            if plain is not None:
+                usable.append(plain)
+                faults.append(none)
             else:
-                effects.count(label.namespace, label.model, INVALID)
-            faults.append(reading.faults)
+                faults.append(self._refuse_one(label, now_s, effects, allowed, usable))
         return usable, faults
+
+    def _refuse_one(
+        self,
+        label: Label,
+        now_s: float,
+        effects: LabelEffects,
+        allowed: Callable[[str], bool],
+        usable: list[Usable],
+    ) -> list[str]:
+        name = f"{label.namespace}/{label.model}"
+        if not allowed(name):
+            effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
+            return [f"model '{name}' is not among those that the sender may label"]
+        monitor = self._monitors.get(name)
+        reading = read_label(label, monitor, now_s)
+        if reading.usable is not None:
+            usable.append(reading.usable)
+        elif monitor is None:
+            effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
+        else:
+            effects.count(label.namespace, label.model, INVALID)
+        return reading.faults
 
     def apply(
         self,
@@ -118,7 +169,13 @@ class LabelBook:
         refused: dict[int, str] = {}
         if not labels:
             return refused
-        items, keyed = self._resolve(transaction, self._not_erased(labels, effects), refused, effects)
+        left = self._not_erased(labels, effects)
+        by_key = [(place, label) for place, label in left if isinstance(label, KeyedLabel)]
+        items, keyed = self._resolve(transaction, by_key, refused, effects) if by_key else ([], [])
+        items.extend(self._join_first(transaction, states, partition, left, items, effects))
+        if not items and not keyed:
+            return refused
+        items.sort(key=lambda item: item[0])
         found = [item for _, item in items]
         rows = rows_to_label(transaction, [item.label.key for item in found])
         self._join(transaction, states, partition, [item for item in found if item.label.key in rows], rows, effects)
@@ -181,6 +238,8 @@ class LabelBook:
 
     def _not_erased(self, labels: Sequence[Usable], effects: LabelEffects) -> list[tuple[int, Usable]]:
         """Labels with their places, without those of what was erased, which are counted and forgotten."""
+        if not self._erased.anything():
+            return list(enumerate(labels))
         left: list[tuple[int, Usable]] = []
         for place, label in enumerate(labels):
             if self._is_erased(label):
@@ -194,6 +253,29 @@ class LabelBook:
             return self._erased.request(*label.key[:3])
         monitor = self._monitors[f"{label.key.namespace}/{label.key.model}"]
         return key_is_subject(monitor) and self._erased.subject(*label.key[:3])
+
+    def _join_first(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        labels: Sequence[tuple[int, Usable]],
+        resolved: Sequence[tuple[int, _Item]],
+        effects: LabelEffects,
+    ) -> list[tuple[int, _Item]]:
+        """Join at once what can be, of those that name a request id; answers the others, with their places."""
+        named = [(place, label) for place, label in labels if isinstance(label, PendingLabel)]
+        joined: set[LabelKey] = set()
+        if self._first is not None and named:
+            once = [label for _, label in named]
+            times = {label.key for label in once}
+            if resolved or len(times) < len(once):
+                counts = Counter([label.key for label in once] + [item.label.key for _, item in resolved])
+                once = [label for label in once if counts[label.key] == 1]
+            joined = self._first.join(transaction, states, partition, once, effects)
+        if len(joined) == len(named):
+            return []
+        return [(place, _Item(label, counts=True)) for place, label in named if label.key not in joined]
 
     # --- which prediction ---------------------------------------------------------------------------------------
     def _resolve(

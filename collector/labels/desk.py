@@ -107,6 +107,8 @@ def _receipt(
 ) -> LabelReceipt:
     """``refused`` counts among the labels that have no faults of their own."""
     found = []
+    if not refused and not any(faults):
+        return LabelReceipt(len(labels) + unreadable, dict(effects.outcomes))
     usable = 0
     for index, (label, reasons) in enumerate(zip(labels, faults, strict=True)):
         told = tuple(reasons)

@@ -1,6 +1,7 @@
 """What became of labels: the outcomes, and what they change beside rows and window states."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from collector.store.counts import DELAY, LABELLED, WindowCounts, add_window_counts
@@ -39,7 +40,8 @@ class LabelEffects:
     totals: Counter[TotalKey] = field(default_factory=Counter)
     spans: dict[int, Span] = field(default_factory=dict)
     windows: WindowCounts = field(default_factory=Counter)
-    delays_s: list[tuple[str, str, float]] = field(default_factory=list)
+    #: Namespace, model, and delays of their labels.
+    delays_s: list[tuple[str, str, Sequence[float]]] = field(default_factory=list)
 
     def count(self, namespace: str, model: str, outcome: str) -> None:
         """One label of a monitored model, or of ``UNKNOWN``, ended like this."""
@@ -60,7 +62,7 @@ class LabelEffects:
 
     def first_label(self, row: LabelledRow, label: PendingLabel) -> None:
         """The row's first label came; how long it took is counted once, whatever becomes of the label."""
-        self.delays_s.append((row.stream.namespace, row.stream.model, max(0.0, label.observed_at_s - row.time_s)))
+        self.delays_s.append((row.stream.namespace, row.stream.model, [max(0.0, label.observed_at_s - row.time_s)]))
         self.windows[_window(row), f"{DELAY}{class_of(label.received_at_s - row.time_s)}"] += 1
 
 

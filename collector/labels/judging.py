@@ -25,10 +25,15 @@ def is_wrong(monitor: Monitor, row: LabelledRow) -> int | None:
         return None
     if monitor.task != "regression":
         return int(row.prediction != row.label)
-    tolerance = next((slo.tolerance for slo in monitor.slos.objectives if slo.kind == "correctness"), None)
+    tolerance = allowed_error(monitor)
     if tolerance is None:
         return None
     return int(not abs(float(row.prediction) - float(row.label)) <= tolerance)
+
+
+def allowed_error(monitor: Monitor) -> float | None:
+    """How far a regression may be off and still be right; None where the monitor does not say."""
+    return next((slo.tolerance for slo in monitor.slos.objectives if slo.kind == "correctness"), None)
 
 
 def judged_batch(monitor: Monitor, judged: Sequence[Judgement]) -> JudgedBatch:

@@ -16,6 +16,10 @@ Usable = PendingLabel | KeyedLabel
 # class has: they begin with a control character.
 _RIGHT = "\x1aright"
 _WRONG = "\x1awrong"
+#: The year 10000, beyond which no label is (``driftline.events.label_faults``).
+_END_OF_TIME_S = 253402300800.0
+#: Spellings of values that are remembered.
+_SPELLINGS = 10_000
 
 
 class Reading(NamedTuple):
@@ -42,6 +46,40 @@ def read_label(label: Label, monitor: Monitor | None, now_s: float) -> Reading:
     row = 0 if spec is not None and spec.per_row else label.row
     business = BusinessKey(label.namespace, label.model, given_key(label.key), row)
     return Reading(KeyedLabel(business, text, label.observed_at_s, now_s), [])
+
+
+class PlainReader:
+    """Reads what most labels of a monitor are: a request id, a row, and a value that others before had.
+
+    What is the same for all is worked out once; every other label is left to :func:`read_label`.
+    """
+
+    def __init__(self, monitor: Monitor, now_s: float) -> None:
+        self._monitor = monitor
+        self._now_s = now_s
+        self._texts: dict[str | int, str | None] = {}
+
+    def read(self, label: Label) -> PendingLabel | None:
+        """As :func:`read_label` would; None: read it there."""
+        request_id, value = label.request_id, label.value
+        if label.key or label.reward or not request_id or not isinstance(value, str | int):
+            return None
+        if not (0 <= label.row < 2**31 and len(request_id) <= 64 and request_id.isascii() and "\0" not in request_id):
+            return None
+        if not 0 <= label.observed_at_s < _END_OF_TIME_S:
+            return None
+        if value not in self._texts:
+            found = read_label(label, self._monitor, self._now_s).usable
+            if found is None or len(self._texts) >= _SPELLINGS:
+                return None
+            self._texts[value] = found.label
+        key = LabelKey(label.namespace, label.model, request_id, label.row)
+        return PendingLabel(key, self._texts[value], label.observed_at_s, self._now_s)
+
+
+def is_judgement(text: str) -> bool:
+    """Whether a stored label is one only beside its prediction."""
+    return text[:1] == _RIGHT[0]
 
 
 def beside(monitor: Monitor, text: str | None, prediction: str | None) -> str | None:

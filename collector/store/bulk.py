@@ -1,36 +1,44 @@
 """Many rows into one table: ``COPY`` in its binary form on PostgreSQL, one prepared statement on SQLite.
 
 Rows are given as columns. Encoded here, column by column, they cost a third of what a statement per row costs, in the
-collector as in the server; equal values of a column, which are most of them, are encoded once.
+collector as in the server. Columns whose values all take the same room become one array; of the others equal values,
+which are most of them, are encoded once.
 """
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BigInteger, Connection, Double, Integer, LargeBinary, SmallInteger, Table
+from numpy.typing import NDArray
+from sqlalchemy import BigInteger, Connection, Double, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.exc import DBAPIError
 
+from collector.store.ids import KeyColumn
 from driftline.errors import PermanentError
 
 _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
-_FLOAT = np.dtype([("size", ">i4"), ("value", ">f8")])
 #: Rows that are handed to the driver at once.
 _ROWS_AT_ONCE = 20_000
 
 _Encode = Callable[[Any], bytes]
+#: A column: values, numbers as an array, or keys.
+Column = Sequence[Any] | NDArray[Any] | KeyColumn
+#: A column of a chunk as the protocol has it: one value of some length per row, or rows of an array.
+_Encoded = list[bytes] | NDArray[np.uint8]
 
 
-def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
     """Insert rows given as columns of one length; raises PermanentError for values that the column's type lacks."""
     if not columns or not len(next(iter(columns.values()))):
         return
     if connection.dialect.name == "sqlite":
-        _insert(connection, table, list(columns), list(zip(*columns.values(), strict=True)))
+        listed = [_listed(values) for values in columns.values()]
+        _insert(connection, table, list(columns), list(zip(*listed, strict=True)))
     else:
         _copy(connection, table, columns)
 
@@ -43,6 +51,51 @@ def insert_tuples(
         insert_columns(connection, table, dict(zip(columns, zip(*rows, strict=True), strict=True)))
 
 
+def upsert_tuples(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    changes: Mapping[str, str],
+) -> None:
+    """Insert rows, or change those whose key is there: ``changes`` are SQL expressions by column.
+
+    One statement for all of them on PostgreSQL. No key may come twice.
+    """
+    if not rows:
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(quote(name) for name in columns)
+    keys = ", ".join(quote(column.name) for column in table.primary_key.columns)
+    changed = ", ".join(f"{quote(name)} = {expression}" for name, expression in changes.items())
+    end = f"ON CONFLICT ({keys}) DO UPDATE SET {changed}"
+    into = f"INSERT INTO {quote(table.name)} ({names})"
+    if connection.dialect.name == "sqlite":
+        markers = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"{into} VALUES ({markers}) {end}", list(rows))
+        return
+    kinds = [table.c[name].type.compile(connection.dialect) for name in columns]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    values = tuple(array_parameter(column) for column in zip(*rows, strict=True))
+    connection.exec_driver_sql(f"{into} SELECT * FROM unnest({arrays}) {end}", values)  # noqa: S608
+
+
+def array_parameter(values: Sequence[str] | Sequence[float] | Sequence[bytes]) -> str | list[bytes]:
+    r"""Values as a parameter that is cast to an array; the driver's own way looks at each value several times.
+
+    >>> array_parameter(["a", 'say "b"']), array_parameter([1, 2]), array_parameter([0.5, 1e300])
+    ('{"a","say \\"b\\""}', '{1,2}', '{0.5,1e+300}')
+    """
+    if isinstance(values[0], bytes):
+        return list(values)  # type: ignore[arg-type]
+    if not isinstance(values[0], str):
+        return "{" + ",".join(map(repr, values)) + "}"
+    joined = '","'.join(values)  # type: ignore[arg-type]
+    if "\\" in joined or joined.count('"') != 2 * len(values) - 2:
+        joined = '","'.join(str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + joined + '"}'
+
+
 def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     # Past SQLAlchemy's handling of single parameters, which would cost more than the insert itself.
     quote = connection.dialect.identifier_preparer.quote
@@ -51,46 +104,119 @@ def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: 
     connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({names}) VALUES ({markers})", rows)  # noqa: S608
 
 
-def _copy(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]]) -> None:
+def _listed(values: Column) -> Sequence[Any]:
+    if isinstance(values, KeyColumn):
+        return values.texts
+    return values.tolist() if isinstance(values, np.ndarray) else values
+
+
+@contextmanager
+def driver_cursor(connection: Connection, statement: str, *, binary: bool = False) -> Iterator[Any]:
+    """A cursor of the driver's own, past SQLAlchemy; errors of ``statement`` look as if they had come through it."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - a connection in use has one
+    error_class = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.cursor(binary=binary) as cursor:
+            yield cursor
+    except error_class as error:
+        raise DBAPIError.instance(statement, None, error, error_class) from error
+
+
+def _copy(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(name) for name in columns)
     statement = f"COPY {quote(table.name)} ({names}) FROM STDIN (FORMAT BINARY)"
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 - a connection in use has one
     length = len(next(iter(columns.values())))
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(_BEGIN)
-            for start in range(0, length, _ROWS_AT_ONCE):
-                part = {name: values[start : start + _ROWS_AT_ONCE] for name, values in columns.items()}
-                copy.write(_encoded(table, part))
-            copy.write(_END)
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise DBAPIError.instance(statement, None, error, connection.dialect.loaded_dbapi.Error) from error
+    with driver_cursor(connection, statement) as cursor, cursor.copy(statement) as copy:
+        copy.write(_BEGIN)
+        for start in range(0, length, _ROWS_AT_ONCE):
+            part = {name: _part(values, start, start + _ROWS_AT_ONCE) for name, values in columns.items()}
+            copy.write(_encoded(table, part))
+        copy.write(_END)
 
 
-def _encoded(table: Table, columns: Mapping[str, Sequence[Any]]) -> bytes:
-    head = len(columns).to_bytes(2, "big")
-    listed = [_encode_column(table.name, table.c[name], values) for name, values in columns.items()]
-    listed[0] = [head + value for value in listed[0]]
+def _part(values: Column, start: int, end: int) -> Sequence[Any] | NDArray[Any]:
+    return (values.raw if isinstance(values, KeyColumn) else values)[start:end]
+
+
+def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> bytes:
+    """Rows in binary form: where every value of a column takes the same room, no row of it is looked at alone."""
+    count = len(next(iter(columns.values())))
+    head = np.frombuffer(len(columns).to_bytes(2, "big"), dtype=np.uint8)
+    pieces: list[_Encoded] = [np.broadcast_to(head, (count, 2))]
+    for name, values in columns.items():
+        encoded = _encode_column(table.name, table.c[name], values)
+        if isinstance(encoded, np.ndarray) and isinstance(pieces[-1], np.ndarray):
+            pieces[-1] = np.concatenate([pieces[-1], encoded], axis=1)
+        else:
+            pieces.append(encoded)
+    if len(pieces) == 1 and isinstance(pieces[0], np.ndarray):
+        return pieces[0].tobytes()
+    listed = [_rows(piece) if isinstance(piece, np.ndarray) else piece for piece in pieces]
     return b"".join([value for row in zip(*listed, strict=True) for value in row])
 
 
-def _encode_column(table: str, column: Any, values: Sequence[Any]) -> list[bytes]:
-    kind = column.type
+def _rows(block: NDArray[np.uint8]) -> list[bytes]:
+    raw, size = block.tobytes(), block.shape[1]
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
+
+
+def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]) -> _Encoded:
+    kind = type(_on_postgresql(column.type))
     try:
-        if isinstance(kind, Double):
-            return _floats(values)
-        return _each(_ENCODERS.get(type(_on_postgresql(kind)), _text), values)
+        fixed = _fixed(kind, values)
+        return _each(_ENCODERS.get(kind, _text), values) if fixed is None else fixed
     except (struct.error, ValueError, OverflowError, TypeError) as error:  # UnicodeEncodeError is a ValueError
         raise PermanentError(f"column '{column.name}' of '{table}' cannot hold a value: {error}") from error
+
+
+def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.uint8] | None:
+    """The column as rows of equal length; None where its values differ in length, or some are missing."""
+    count = len(values)
+    if isinstance(values, np.ndarray):
+        return _sized(values if kind is UUID else _numbers(kind, values))
+    if values.count(None) == count:
+        return np.broadcast_to(np.frombuffer(_NULL, dtype=np.uint8), (count, 4))
+    if None in values:
+        return None
+    if kind in _NUMBERS:
+        return _sized(_numbers(kind, np.array(values, dtype=np.float64 if kind is Double else None)))
+    if kind is Text:
+        return _texts(values)
+    return None
+
+
+def _numbers(kind: type, values: NDArray[Any]) -> NDArray[np.uint8]:
+    dtype = np.dtype(_NUMBERS[kind])
+    if dtype.kind == "i" and len(values):
+        if values.dtype.kind not in "iub":
+            raise ValueError(f"{values[0]!r} is not a whole number of 64 bits")
+        bounds = np.iinfo(dtype)
+        if values.min() < bounds.min or values.max() > bounds.max:
+            raise ValueError(f"{values.min()} to {values.max()} is beyond {8 * dtype.itemsize} bits")
+    return values.astype(dtype).view(np.uint8).reshape(len(values), dtype.itemsize)
+
+
+def _texts(values: Sequence[str]) -> NDArray[np.uint8] | None:
+    size = len(values[0])
+    joined = "".join(values)
+    if len(joined) != size * len(values) or not joined.isascii() or any(len(value) != size for value in set(values)):
+        return None
+    return _sized(np.frombuffer(joined.encode(), dtype=np.uint8).reshape(len(values), size))
+
+
+def _sized(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Each row with its length before it."""
+    size = np.frombuffer(rows.shape[1].to_bytes(4, "big"), dtype=np.uint8)
+    return np.concatenate([np.broadcast_to(size, (len(rows), 4)), rows], axis=1)
 
 
 def _on_postgresql(kind: Any) -> Any:
     return kind._variant_mapping.get("postgresql", kind)  # noqa: SLF001 - SQLAlchemy has no public way to a variant
 
 
-def _each(encode: _Encode, values: Sequence[Any]) -> list[bytes]:
+def _each(encode: _Encode, values: Sequence[Any] | NDArray[Any]) -> list[bytes]:
     known: dict[Any, bytes] = {None: _NULL}
     found = []
     for value in values:
@@ -98,21 +224,6 @@ def _each(encode: _Encode, values: Sequence[Any]) -> list[bytes]:
         if encoded is None:
             encoded = known[value] = encode(value)
         found.append(encoded)
-    return found
-
-
-def _floats(values: Sequence[float | None]) -> list[bytes]:
-    array = np.empty(len(values), dtype=_FLOAT)
-    array["size"] = 8
-    try:
-        array["value"] = values
-    except TypeError:  # some are None
-        array["value"] = [0.0 if value is None else value for value in values]
-    raw, size = array.tobytes(), _FLOAT.itemsize
-    found = [raw[start : start + size] for start in range(0, size * len(values), size)]
-    for place, value in enumerate(values):
-        if value is None:
-            found[place] = _NULL
     return found
 
 
@@ -129,10 +240,12 @@ def _uuid(value: str) -> bytes:
     return b"\x00\x00\x00\x10" + bytes.fromhex(value.replace("-", ""))
 
 
+_NUMBERS: dict[type, str] = {SmallInteger: ">i2", Integer: ">i4", BigInteger: ">i8", Double: ">f8"}
 _ENCODERS: dict[type, _Encode] = {
     SmallInteger: lambda value: struct.pack(">ih", 2, value),
     Integer: lambda value: struct.pack(">ii", 4, value),
     BigInteger: lambda value: struct.pack(">iq", 8, value),
+    Double: lambda value: struct.pack(">id", 8, value),
     LargeBinary: _binary,
     UUID: _uuid,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, func, select
 
 from collector.store import schema
-from collector.store.database import upsert
+from collector.store.bulk import upsert_tuples
 from collector.store.transaction import Transaction, WindowRef
 from driftline.results import StreamKey, WindowLabels
 
@@ -22,25 +22,13 @@ WindowCounts = Counter[tuple[WindowRef, str]]
 def add_window_counts(transaction: Transaction, partition: str, counts: Mapping[tuple[WindowRef, str], int]) -> None:
     """Add to the counts of windows, under one partition."""
     rows = [
-        {
-            "stream_id": window.stream_id,
-            "start_s": window.start_s,
-            "end_s": window.end_s,
-            "partition": partition,
-            "kind": kind,
-            "value": count,
-        }
+        (window.stream_id, window.start_s, window.end_s, partition, kind, count)
         for (window, kind), count in sorted(counts.items())
         if count
     ]
-    if not rows:
-        return
-    table = schema.window_counts
-    statement = upsert(transaction.connection, table)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns), set_={"value": table.c.value + statement.excluded.value}
-    )
-    transaction.connection.execute(statement, rows)
+    columns = ("stream_id", "start_s", "end_s", "partition", "kind", "value")
+    changes = {"value": "window_counts.value + excluded.value"}
+    upsert_tuples(transaction.connection, schema.window_counts, columns, rows, changes)
 
 
 def label_windows(connection: Connection, namespace: str, model: str, since_s: float) -> list[WindowLabels]:

@@ -56,6 +56,10 @@ class ErasedBook:
                 self._subjects.setdefault((namespace, model), set()).add(digest)
         return bool(found)
 
+    def anything(self) -> bool:
+        """Whether anything was erased of which something may still arrive."""
+        return bool(self._requests or self._subjects)
+
     def request(self, namespace: str, model: str, request_id: str) -> bool:
         """Whether this request was erased."""
         return bool(self._requests) and (namespace, model, key_of(key_text(request_id))) in self._requests

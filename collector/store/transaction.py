@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
 
 from collector.store import schema
-from collector.store.bulk import insert_columns, insert_tuples
+from collector.store.bulk import Column, array_parameter, driver_cursor, insert_columns, insert_tuples, upsert_tuples
 from collector.store.database import is_any_of, prefer_indexes, upsert
-from collector.store.ids import beside_key, key_of
+from collector.store.ids import KeyColumn, beside_key, key_of, keys_of
 from collector.store.partitions import DayPartitions, day_number, held_days, partition_name
 from collector.store.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
@@ -200,13 +201,12 @@ class Transaction:
         if not len(rows):
             return
         self.prepare_days(rows.time_s)
-        event_keys = [key_of(event_id) for event_id in rows.event_id]
-        request_keys = [key_of(request_id) for request_id in rows.request_id]
-        values: dict[str, Sequence[Any]] = {
+        event_keys, request_keys = keys_of(rows.event_id), keys_of(rows.request_id)
+        values: dict[str, Column] = {
             "event_key": event_keys,
             "request_key": request_keys,
-            "event_id": list(map(beside_key, rows.event_id, event_keys)),
-            "request_id": list(map(beside_key, rows.request_id, request_keys)),
+            "event_id": _beside(rows.event_id, event_keys),
+            "request_id": _beside(rows.request_id, request_keys),
         }
         values.update({name: getattr(rows, name) for name in PREDICTION_COLUMNS if name not in {*values, "columns"}})
         if rows.subject:
@@ -214,10 +214,11 @@ class Transaction:
         insert_columns(self.connection, schema.predictions, values)
         kept = [place for place, columns in enumerate(rows.columns) if columns is not None]
         if kept:
-            apart = {"time_s": rows.time_s, "event_key": event_keys, "row": rows.row, "columns": rows.columns}
+            apart: dict[str, Sequence[Any]] = {"time_s": rows.time_s, "row": rows.row, "columns": rows.columns}
             if len(kept) < len(rows):
                 apart = {name: [column[place] for place in kept] for name, column in apart.items()}
-            insert_columns(self.connection, schema.prediction_columns, apart)
+                event_keys = event_keys.take(np.array(kept))
+            insert_columns(self.connection, schema.prediction_columns, {"event_key": event_keys, **apart})
 
     def insert_rowless(self, rows: Sequence[tuple[str, int, float, int]]) -> None:
         """Events without rows: id, stream, time, status code."""
@@ -237,6 +238,11 @@ class Transaction:
         place = (table.partition, table.stream_id, table.segment, table.start_s, table.end_s)
         wanted = sorted({(partition, *window) for partition, window in keys})
         found = {}
+        if self.connection.dialect.name != "sqlite":
+            prefer_indexes(self.connection)
+            for *window, partition, state, change in _stored_states(self.connection, wanted):
+                found[StateKey(partition, WindowRef(*window))] = WindowState(state, change)
+            return found
         for start in range(0, len(wanted), _STATES_AT_ONCE):
             these = tuple_(*place).in_(wanted[start : start + _STATES_AT_ONCE])
             for row in self.connection.execute(select(*place, table.state, table.change).where(these)):
@@ -248,38 +254,22 @@ class Transaction:
         """Write states over what was there."""
         if not states:
             return
-        table = schema.window_states
-        statement = upsert(self.connection, table)
-        statement = statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={"state": statement.excluded.state, "change": statement.excluded.change},
-        )
+        columns = ("stream_id", "segment", "start_s", "end_s", "partition", "change", "state")
         rows = [
-            {**key.window._asdict(), "partition": key.partition, "state": value.state, "change": value.change}
-            for key, value in sorted(states.items())
+            (*key.window, key.partition, value.change, value.state) for key, value in sorted(states.items(), key=_place)
         ]
-        self.connection.execute(statement, rows)
+        changes = {"state": "excluded.state", "change": "excluded.change"}
+        upsert_tuples(self.connection, schema.window_states, columns, rows, changes)
 
     # --- counters -----------------------------------------------------------------------------------------------
     def add_totals(self, partition: str, counts: Mapping[TotalKey, int]) -> None:
         """Add to the counters of one partition."""
-        if not counts:
-            return
-        table = schema.totals
-        statement = upsert(self.connection, table)
-        statement = statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={"value": table.c.value + statement.excluded.value}
-        )
         rows = [
-            {
-                "partition": partition,
-                "metric": key.metric,
-                "labels": msgspec.json.encode(key.labels).decode(),
-                "value": count,
-            }
+            (partition, key.metric, msgspec.json.encode(key.labels).decode(), count)
             for key, count in sorted(counts.items())
         ]
-        self.connection.execute(statement, rows)
+        columns = ("partition", "metric", "labels", "value")
+        upsert_tuples(self.connection, schema.totals, columns, rows, {"value": "totals.value + excluded.value"})
 
     def add_spans(self, partition: str, spans: Mapping[int, Span]) -> None:
         """Add to the summaries of the streams, by stream number."""
@@ -329,6 +319,30 @@ def total(metric: Metric, *labels: str) -> TotalKey:
     if len(labels) != len(metric.labels):
         raise ValueError(f"{metric.name} has labels {metric.labels}, not {labels}")
     return TotalKey(metric.name, labels)
+
+
+def _stored_states(connection: Connection, wanted: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    statement = (
+        "SELECT s.* FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::float8[], %s::float8[]) "
+        "AS k (partition, stream_id, segment, start_s, end_s) CROSS JOIN LATERAL "
+        "(SELECT stream_id, segment, start_s, end_s, partition, state, change FROM window_states w "
+        "WHERE w.stream_id = k.stream_id AND w.segment = k.segment AND w.start_s = k.start_s AND w.end_s = k.end_s "
+        "AND w.partition = k.partition OFFSET 0) s"
+    )
+    values = [array_parameter(column) for column in zip(*wanted, strict=True)]
+    with driver_cursor(connection, statement, binary=True) as cursor:
+        found: list[tuple[Any, ...]] = cursor.execute(statement, values).fetchall()
+    return found
+
+
+def _place(item: tuple[StateKey, WindowState]) -> StateKey:
+    return item[0]
+
+
+def _beside(ids: Sequence[str], keys: KeyColumn) -> Sequence[str | None]:
+    if keys.own.all():
+        return [None] * len(ids)
+    return list(map(beside_key, ids, keys.texts))
 
 
 def _known(choose: Any, *values: float | None) -> float | None:

@@ -1,9 +1,9 @@
 """Labels that wait: for a prediction of their request id, or for one of their business key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
 from sqlalchemy import Table, bindparam, delete
 
 from collector.store import schema
@@ -32,8 +32,8 @@ class BusinessKey(NamedTuple):
 Key = TypeVar("Key", LabelKey, BusinessKey)
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingLabel(Generic[Key]):
+# A msgspec Struct, not a dataclass: one is made for every label, at a tenth of the cost.
+class WaitingLabel(msgspec.Struct, Generic[Key], frozen=True):
     """A label without a prediction yet; ``label`` None: the withdrawal of one."""
 
     key: Key
@@ -42,13 +42,11 @@ class WaitingLabel(Generic[Key]):
     received_at_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class PendingLabel(WaitingLabel[LabelKey]):
+class PendingLabel(WaitingLabel[LabelKey], frozen=True):
     """A label of a row of a request."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedLabel(WaitingLabel[BusinessKey]):
+class KeyedLabel(WaitingLabel[BusinessKey], frozen=True):
     """A label that names its prediction by a business key."""
 
 

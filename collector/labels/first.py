@@ -1,0 +1,228 @@
+"""First labels of their predictions, all at once: what most labels are, judged and counted in columns.
+
+A label that corrects or withdraws, a judgement, one of several for the same row, and one whose prediction is not
+certain at a glance go label by label (``collector.labels.book``). Both ways leave the same store.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from collector.labels.effects import JOINED, LabelEffects
+from collector.labels.judging import allowed_error
+from collector.labels.readings import is_judgement
+from collector.ports import WindowStatistics
+from collector.store import schema
+from collector.store.counts import DELAY, LABELLED
+from collector.store.states import StateBook
+from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
+from collector.store.unlabelled import Unlabelled, save_first_labels, unlabelled_rows
+from collector.store.waiting import LabelKey, PendingLabel
+from driftline import names
+from driftline.columns import JudgedBatch
+from driftline.maturity import LAST_CLASS
+from driftline.monitors import Monitor
+from driftline.results import ALL_ROWS, StreamKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Rows of one monitor with their labels; ``wrong`` -1: cannot be said.
+
+    ``windows``: each row's window, as a place in ``refs``.
+    """
+
+    found: Unlabelled
+    labels: NDArray[np.object_]
+    wrong: NDArray[np.int64]
+    windows: NDArray[np.intp]
+    refs: Sequence[WindowRef]
+
+
+class FirstLabels:
+    """Joins labels that are the first of their rows, inside a transaction."""
+
+    def __init__(self, statistics: WindowStatistics, monitors: Mapping[str, Monitor]) -> None:
+        self._statistics = statistics
+        self._monitors = monitors
+
+    def join(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        labels: Sequence[PendingLabel],
+        effects: LabelEffects,
+    ) -> set[LabelKey]:
+        """Join those for which this way is made; answers which. No two may be of one row."""
+        by_model: dict[tuple[str, str], list[PendingLabel]] = {}
+        for label in labels:
+            if label.label is not None and not is_judgement(label.label):
+                by_model.setdefault(label.key[:2], []).append(label)
+        joined: set[LabelKey] = set()
+        streams = [] if not by_model else transaction.connection.execute(select(schema.streams)).all()
+        for (namespace, model), group in sorted(by_model.items()):
+            named = {number: StreamKey(*key) for number, *key in streams if key[:2] == [namespace, model]}
+            monitor = self._monitors[f"{namespace}/{model}"]
+            joined |= self._join_model(transaction, states, partition, monitor, named, group, effects)
+        return joined
+
+    def _join_model(
+        self,
+        transaction: Transaction,
+        states: StateBook,
+        partition: str,
+        monitor: Monitor,
+        streams: Mapping[int, StreamKey],
+        labels: Sequence[PendingLabel],
+        effects: LabelEffects,
+    ) -> set[LabelKey]:
+        ids, rows = [label.key.request_id for label in labels], [label.key.row for label in labels]
+        found = unlabelled_rows(transaction, ids, rows, streams)
+        if not len(found):
+            return set()
+        chosen = [labels[place] for place in found.places.tolist()]
+        texts = _objects([label.label for label in chosen])
+        joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found))
+        observed_s = np.array([label.observed_at_s for label in chosen])
+        received_s = np.array([label.received_at_s for label in chosen])
+        numbers = np.array([label.key.row for label in chosen], dtype=np.int64)
+        known = joined.wrong >= 0
+        values = {
+            "label": texts,
+            "observed_at_s": observed_s,
+            "received_at_s": received_s,
+            "wrong": joined.wrong if known.all() else _nullable(joined.wrong),
+            "judged": known.astype(np.int64),
+        }
+        save_first_labels(transaction, found, numbers, values)
+        _count(monitor, streams, joined, effects)
+        _count_delays(monitor, joined, observed_s, received_s, effects)
+        self._judge(transaction, states, partition, monitor, joined)
+        return {label.key for label in chosen}
+
+    def _judge(
+        self, transaction: Transaction, states: StateBook, partition: str, monitor: Monitor, joined: _Joined
+    ) -> None:
+        beside = np.flatnonzero(joined.found.predictions != None)  # noqa: E711 - element by element
+        changes = list(_changes(partition, joined, beside))
+        states.load([key for key, _ in changes], transaction.window_states)
+        whole = _judged(monitor, joined)
+        for key, rows in changes:
+            part = JudgedBatch(whole.prediction[rows], whole.score[rows], whole.label[rows], whole.weight[rows])
+
+            def judge(state: bytes | None, part: JudgedBatch = part) -> bytes:
+                return self._statistics.judge(monitor, state, part)
+
+            states.update(key, judge, len(rows))
+
+
+def _windows(found: Unlabelled) -> tuple[NDArray[np.intp], list[WindowRef]]:
+    columns = np.stack([found.numbers[name] for name in ("stream_id", "window_start_s", "window_end_s")], axis=1)
+    order = np.lexsort(columns.T)
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (columns[order[1:]] != columns[order[:-1]]).any(axis=1)
+    windows = np.empty(len(order), dtype=np.intp)
+    windows[order] = np.cumsum(new) - 1
+    refs = [WindowRef(int(stream), ALL_ROWS, start_s, end_s) for stream, start_s, end_s in columns[order[new]].tolist()]
+    return windows, refs
+
+
+def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> NDArray[np.int64]:
+    """1 where the label contradicts the prediction, -1 where that cannot be said (see ``judging.is_wrong``)."""
+    absent = found.predictions == None  # noqa: E711 - element by element
+    if monitor.task != "regression":
+        wrong = np.asarray(found.predictions != labels, dtype=np.int64)
+    elif (tolerance := allowed_error(monitor)) is None:
+        return np.full(len(found), -1, dtype=np.int64)
+    else:
+        with np.errstate(invalid="ignore"):
+            wrong = (~(np.abs(_floats(found.predictions) - _floats(labels)) <= tolerance)).astype(np.int64)
+    wrong[absent] = -1
+    return wrong
+
+
+def _judged(monitor: Monitor, joined: _Joined) -> JudgedBatch:
+    weight = np.ones(len(joined.found), dtype=np.int64)
+    score = joined.found.numbers["score"]
+    if monitor.task == "regression":
+        return JudgedBatch(_floats(joined.found.predictions), score, _floats(joined.labels), weight)
+    return JudgedBatch(joined.found.predictions, score, joined.labels, weight)
+
+
+def _changes(partition: str, joined: _Joined, beside: NDArray[np.intp]) -> Iterator[tuple[StateKey, NDArray[np.intp]]]:
+    """Every window and segment that changes, with its rows."""
+    spelt = joined.found.segments[beside]
+    members: dict[str, list[NDArray[np.intp]]] = {ALL_ROWS: [beside]}
+    for segments in sorted(set(spelt.tolist())):
+        if segments != "[]":
+            rows = beside[np.asarray(spelt == segments, dtype=np.bool_)]
+            for segment in msgspec.json.decode(segments, type=list[str]):
+                members.setdefault(segment, []).append(rows)
+    for segment, parts in members.items():
+        rows = np.concatenate(parts)
+        rows = rows[np.argsort(joined.windows[rows], kind="stable")]
+        ends = np.flatnonzero(np.diff(joined.windows[rows], append=-1)) + 1
+        start = 0
+        for end in ends.tolist():
+            ref = joined.refs[joined.windows[rows[start]]]
+            yield StateKey(partition, ref._replace(segment=segment) if segment else ref), rows[start:end]
+            start = end
+
+
+def _count(monitor: Monitor, streams: Mapping[int, StreamKey], joined: _Joined, effects: LabelEffects) -> None:
+    """Outcomes, right and wrong by stream, labelled rows by stream and window."""
+    count = len(joined.found)
+    effects.outcomes[JOINED] += count
+    effects.totals[total(names.LABELS, monitor.namespace, monitor.model, JOINED)] += count
+    stream_ids = joined.found.numbers["stream_id"]
+    for number in np.unique(stream_ids).tolist():
+        here = joined.wrong[stream_ids == number]
+        stream = streams[int(number)]
+        effects.spans.setdefault(int(number), Span()).labelled_rows += len(here)
+        labels = (stream.namespace, stream.model, stream.version, stream.variant)
+        for wrong, outcome in ((0, names.OUTCOME_CORRECT), (1, names.OUTCOME_INCORRECT)):
+            if found := int(np.count_nonzero(here == wrong)):
+                effects.totals[total(names.JUDGED_PREDICTIONS, *labels, outcome)] += found
+    for place, labelled in enumerate(np.bincount(joined.windows, minlength=len(joined.refs)).tolist()):
+        effects.windows[joined.refs[place], LABELLED] += labelled
+
+
+def _count_delays(
+    monitor: Monitor,
+    joined: _Joined,
+    observed_s: NDArray[np.float64],
+    received_s: NDArray[np.float64],
+    effects: LabelEffects,
+) -> None:
+    """How long labels took, for the histogram until they were known, by window until they came."""
+    times_s = joined.found.numbers["time_s"]
+    effects.delays_s.append((monitor.namespace, monitor.model, np.maximum(0.0, observed_s - times_s).tolist()))
+    several = LAST_CLASS + 1
+    codes, counts = np.unique(joined.windows * several + delay_classes(received_s - times_s), return_counts=True)
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        effects.windows[joined.refs[code // several], f"{DELAY}{code % several}"] += count
+
+
+def delay_classes(delays_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The class of each delay, as ``driftline.maturity.class_of`` says."""
+    numbers = np.ceil(2.0 * np.log2(np.maximum(delays_s, 1.0)) - 1e-9)
+    return np.where(delays_s <= 1.0, 0, np.minimum(numbers, LAST_CLASS)).astype(np.int64)
+
+
+def _nullable(wrong: NDArray[np.int64]) -> NDArray[np.object_]:
+    return _objects([None if value < 0 else value for value in wrong.tolist()])
+
+
+def _floats(values: NDArray[np.object_]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else float(value) for value in values.tolist()], dtype=np.float64)
+
+
+def _objects(values: Sequence[object]) -> NDArray[np.object_]:
+    found = np.empty(len(values), dtype=np.object_)
+    found[:] = values
+    return found

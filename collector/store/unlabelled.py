@@ -1,0 +1,207 @@
+"""Stored predictions that have no label yet, found for thousands of labels at once and kept as columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+
+from collector.store import schema
+from collector.store.bulk import Column, driver_cursor, insert_columns
+from collector.store.database import is_any_of, prefer_indexes
+from collector.store.ids import KeyColumn, keys_of
+from collector.store.partitions import DAY_S, held_days, partition_name
+from collector.store.transaction import Transaction
+
+_NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
+_OTHERS = ("segments", "prediction")
+
+
+@dataclass(frozen=True, slots=True)
+class Unlabelled:
+    """Predictions, column by column.
+
+    ``places``: which of the asked rows each one is. ``event_keys`` as the database has them. ``numbers``: stream_id,
+    time_s, window_start_s, window_end_s and score (NaN: none), as float64.
+    """
+
+    places: NDArray[np.intp]
+    event_keys: NDArray[Any]
+    numbers: dict[str, NDArray[np.float64]]
+    segments: NDArray[np.object_]
+    predictions: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> "Unlabelled":
+        """Some of them, by position or mask."""
+        numbers = {name: values[chosen] for name, values in self.numbers.items()}
+        return Unlabelled(
+            self.places[chosen], self.event_keys[chosen], numbers, self.segments[chosen], self.predictions[chosen]
+        )
+
+
+def unlabelled_rows(
+    transaction: Transaction, request_ids: Sequence[str], rows: Sequence[int], stream_ids: Iterable[int]
+) -> Unlabelled:
+    """The stored prediction of each request id and row, where there is no doubt which, and no label was there before.
+
+    Only of ``stream_ids``. Left out is what several events of one day have, what has, or had, a label, and what is not
+    stored on the day that its id tells; ``collector.store.labels.rows_to_label`` finds all these. Nothing is locked.
+    """
+    keys = keys_of(request_ids)
+    wanted = np.array(list(stream_ids), dtype=np.float64)
+    if transaction.connection.dialect.name == "sqlite":
+        return _certain(_ask_sqlite(transaction.connection, keys, rows), wanted)
+    prefer_indexes(transaction.connection)
+    days = held_days(transaction.connection)
+    told = {day: np.flatnonzero(keys.days == day) for day in days}
+    questions = [(day, places) for day, places in told.items() if len(places)]
+    found = [_certain(_ask_days(transaction.connection, questions, keys, rows), wanted)] if questions else []
+    untold = np.flatnonzero(keys.days < 0)
+    for day in reversed(days):
+        if not len(untold):
+            break
+        here, met = _matches(_ask_days(transaction.connection, [(day, untold)], keys, rows), wanted)
+        found.append(here)
+        untold = np.setdiff1d(untold, met, assume_unique=True)
+    return _stacked(found)
+
+
+def save_first_labels(
+    transaction: Transaction, found: Unlabelled, rows: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
+) -> None:
+    """Keep each row's first label; ``values``: the other columns of the table of labels, objects where some are None.
+
+    Raises TransientError when another writer was first.
+    """
+    times_s = found.numbers["time_s"]
+    transaction.prepare_days((np.unique(times_s // DAY_S) * DAY_S).tolist())
+    order = np.lexsort((rows, *_sortable(found.event_keys)))
+    columns: dict[str, Column] = {
+        "event_key": found.event_keys[order],
+        "row": rows[order],
+        "revision": np.ones(len(order), dtype=np.int64),
+        "time_s": times_s[order],
+        "stream_id": found.numbers["stream_id"][order].astype(np.int64),
+    }
+    for name, value in values.items():
+        columns[name] = value[order].tolist() if value.dtype == np.object_ else value[order]
+    insert_columns(transaction.connection, schema.labels, columns)
+
+
+def _sortable(keys: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    if keys.ndim == 1:
+        return (keys,)
+    low, high = np.ascontiguousarray(keys).view(">u8").T[::-1]
+    return low, high
+
+
+def _certain(found: Unlabelled, stream_ids: NDArray[np.float64]) -> Unlabelled:
+    return _matches(found, stream_ids)[0]
+
+
+def _matches(found: Unlabelled, stream_ids: NDArray[np.float64]) -> tuple[Unlabelled, NDArray[np.intp]]:
+    """Those that are the only one of their place and have no label; and every place that is stored at all."""
+    found = found.take(np.isin(found.numbers["stream_id"], stream_ids))
+    met, first, counts = np.unique(found.places, return_index=True, return_counts=True)
+    certain = found.take(np.sort(first[counts == 1]))
+    return certain.take(np.isnan(certain.numbers["revision"])), met
+
+
+def _stacked(parts: Sequence[Unlabelled]) -> Unlabelled:
+    if not parts:
+        return _columns([[] for _ in range(10)], raw=True)
+    if len(parts) == 1:
+        return parts[0]
+    return Unlabelled(
+        np.concatenate([part.places for part in parts]),
+        np.concatenate([part.event_keys for part in parts]),
+        {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers},
+        np.concatenate([part.segments for part in parts]),
+        np.concatenate([part.predictions for part in parts]),
+    )
+
+
+def _columns(values: Sequence[Sequence[Any]], *, raw: bool) -> Unlabelled:
+    """Out of columns in the order: place, key, numbers, others, revision."""
+    places, keys, *rest = values
+    names = (*_NUMBERS, "revision")
+    numbers = dict(zip(names, (*rest[: len(_NUMBERS)], rest[-1]), strict=True))
+    segments, predictions = rest[len(_NUMBERS) : -1]
+    if raw:
+        event_keys: NDArray[Any] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 16)
+    else:
+        event_keys = np.array(keys, dtype=np.object_)
+    return Unlabelled(
+        np.array(places, dtype=np.intp),
+        event_keys,
+        {name: np.array(column, dtype=np.float64) for name, column in numbers.items()},
+        _objects(segments),
+        _objects(predictions),
+    )
+
+
+def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    found = np.empty(len(values), dtype=np.object_)
+    found[:] = values
+    return found
+
+
+def _ask_days(
+    connection: Connection, questions: Sequence[tuple[int, NDArray[np.intp]]], keys: KeyColumn, rows: Sequence[int]
+) -> Unlabelled:
+    """One statement for all days, each of which answers with one row of arrays."""
+    parts, values = [], []
+    for number, (day, places) in enumerate(questions):
+        parts.append(_day_statement(number, day))
+        listed = places.tolist()
+        values.append("{" + ",".join([keys.texts[place] for place in listed]) + "}")
+        values.append("{" + ",".join([str(rows[place]) for place in listed]) + "}")
+    statement = " UNION ALL ".join(parts)
+    with driver_cursor(connection, statement, binary=True) as cursor:
+        answers = cursor.execute(statement, values).fetchall()
+    found = []
+    for number, places, *columns in answers:
+        if places is not None:
+            asked = questions[number][1]
+            found.append(_columns([asked[np.array(places, dtype=np.intp) - 1], *columns], raw=True))
+    return _stacked(found)
+
+
+def _day_statement(number: int, day: int) -> str:
+    # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
+    columns = ("uuid_send(p.event_key)", *(f"p.{name}::float8" for name in _NUMBERS), "p.segments", "p.prediction")
+    arrays = ", ".join(f"array_agg({name})" for name in ("k.place::int4", *columns, "l.revision::float8"))
+    return (
+        f"SELECT {number}::int4, {arrays} "  # noqa: S608 - names of our own tables
+        "FROM unnest(%s::uuid[], %s::integer[]) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
+        f"(SELECT * FROM {partition_name('predictions', day)} q "
+        "WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p "
+        f"LEFT JOIN LATERAL (SELECT m.revision FROM {partition_name('labels', day)} m "
+        "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
+    )
+
+
+def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: Sequence[int]) -> Unlabelled:
+    stored, label = schema.predictions.c, schema.labels.c
+    revision = (
+        select(label.revision)
+        .where(label.event_key == stored.event_key, label.row == stored.row, label.time_s == stored.time_s)
+        .limit(1)
+        .scalar_subquery()
+    )
+    columns = (stored.event_key, *(stored[name] for name in (*_NUMBERS, *_OTHERS)), revision)
+    statement = select(stored.request_key, stored.row, *columns).where(
+        is_any_of(connection, stored.request_key, sorted(set(keys.texts)))
+    )
+    places = {pair: place for place, pair in enumerate(zip(keys.texts, rows, strict=True))}
+    found = []
+    for key, row, *values in connection.execute(statement):
+        place = places.get((key, row))
+        if place is not None:
+            found.append((place, *values))
+    return _columns(list(zip(*found, strict=True)) or [[] for _ in range(10)], raw=False)
