@@ -8,6 +8,8 @@ unless every event is found in the store once, in the rows and in the counts of 
 
 The obvious way (``collector_obvious.py``): one event at a time through a FastAPI handler, ``json``, and an insert by
 SQLAlchemy's ORM. It counts nothing.
+
+Then labels into ten million predictions (``collector_labels.py``), against a merge in pandas.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from typing import Any
 
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from benchmarks import collector_obvious
+from benchmarks import collector_labels, collector_obvious
 from benchmarks.collector_obvious import rss_mb
 from benchmarks.collector_traffic import COLUMNS, event, write_monitor
 from benchmarks.harness import alternate, close, cpu_seconds, medians
@@ -147,7 +149,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as scratch:
         found = medians(_measure(Path(scratch), arguments))
     if arguments.only is None:
-        _close(found)
+        _close(found, *collector_labels.run(arguments))
 
 
 def _measure(scratch: Path, arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
@@ -171,7 +173,7 @@ def _measure(scratch: Path, arguments: argparse.Namespace) -> dict[str, dict[str
         broker.stop()
 
 
-def _close(found: Mapping[str, Mapping[str, float]]) -> None:
+def _close(found: Mapping[str, Mapping[str, float]], labels: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
     import random
 
     body_bytes = len(event(0, random.Random(0)).request.body)
@@ -183,11 +185,13 @@ def _close(found: Mapping[str, Mapping[str, float]]) -> None:
         "request_body_bytes": body_bytes,
         "columns": COLUMNS,
         "times_the_obvious_way": ours["rows_per_core_second"] / obvious["rows_per_core_second"],
+        **labels,
     }
     against = {
         **obvious,
         "rows_per_core_second_sqlite": found["obvious sqlite"]["rows_per_core_second"],
         "rss_growth_mb_sqlite": found["obvious sqlite"]["rss_growth_mb"],
+        **merged,
     }
     close("collector", figures, against)
 

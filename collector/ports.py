@@ -54,6 +54,12 @@ class WindowStatistics(Protocol):
         """The state after labels."""
         ...
 
+    def judge_many(
+        self, monitor: Monitor, states: Sequence[bytes | None], judged: JudgedBatch, counts: Sequence[int]
+    ) -> list[bytes]:
+        """Several states, each after its labels: the first ``counts[0]`` of ``judged`` for the first, and so on."""
+        ...
+
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """One score per row, NaN where there is none."""
         ...

@@ -1,13 +1,13 @@
 """The window statistics that the collector keeps: rows in, bytes out, nothing remembered in between."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counting import count_rows, matrix
 from detectors.layout import Layout, blank_layout
-from detectors.performance_counts import PerformanceLayout, count_judged, performance_layout
+from detectors.performance_counts import PerformanceLayout, count_judged, count_judged_apart, performance_layout
 from detectors.reference import Reference
 from detectors.summary import Section, WindowState
 from driftline.columns import ColumnBatch, JudgedBatch
@@ -56,6 +56,17 @@ class StatisticsEngine:
         """The state with the judged predictions counted in, or out where their weight is -1."""
         _, layout = self._layout(monitor)
         return _read(state).plus(layout.fingerprint, count_judged(layout, judged)).to_bytes()
+
+    def judge_many(
+        self, monitor: Monitor, states: Sequence[bytes | None], judged: JudgedBatch, counts: Sequence[int]
+    ) -> list[bytes]:
+        """Each state as :meth:`judge` would leave it with its share of the rows: the first ``counts[0]``, and so on."""
+        _, layout = self._layout(monitor)
+        sections = count_judged_apart(layout, judged, counts)
+        return [
+            _read(state).plus(layout.fingerprint, section).to_bytes()
+            for state, section in zip(states, sections, strict=True)
+        ]
 
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """Mahalanobis distance per row, shape (rows,), at least 0; NaN where there is none."""

@@ -8,6 +8,7 @@ Each is a :class:`detectors.summary.Section`; taking a row with weight -1 undoes
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,7 +79,7 @@ def count_judged(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
     if layout.task == "regression":
         return _count_regression(judged)
     if layout.task == "binary":
-        return _count_binary(layout, judged)
+        return Section(_binary_counts(layout, judged, [len(judged.weight)])[0])
     return _count_multiclass(layout, judged)
 
 
@@ -97,24 +98,38 @@ def _floats(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.flo
     return np.asarray(values, dtype=np.float64)
 
 
-def _count_binary(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
-    values = np.zeros(layout.size, dtype=np.int64)
+def count_judged_apart(layout: PerformanceLayout, judged: JudgedBatch, counts: Sequence[int]) -> list[Section]:
+    """As :func:`count_judged`, for consecutive groups of so many rows each: thousands of small windows at once."""
+    if layout.task == "binary":
+        return [Section(values) for values in _binary_counts(layout, judged, counts)]
+    found, start = [], 0
+    for count in counts:
+        here = slice(start, start + count)
+        part = JudgedBatch(judged.prediction[here], judged.score[here], judged.label[here], judged.weight[here])
+        found.append(count_judged(layout, part))
+        start += count
+    return found
+
+
+def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Sequence[int]) -> NDArray[np.int64]:
+    """Shape (groups, layout size). Sums of whole numbers are exact in float64, which ``bincount`` adds in."""
+    groups = len(counts)
+    values = np.zeros((groups, layout.size), dtype=np.int64)
+    owners = np.repeat(np.arange(groups), counts)
     weights = np.asarray(judged.weight, dtype=np.int64)
     truth, said = _are(layout.positive, judged.label), _are(layout.positive, judged.prediction)
-    # Few steps over all rows: a window often gets a handful of labels only. Sums of whole numbers are exact in float64.
-    table = np.bincount(2 * truth + said, weights, minlength=4)
-    values[TRUE_NEGATIVE], values[FALSE_POSITIVE], values[FALSE_NEGATIVE], values[TRUE_POSITIVE] = table
-    values[JUDGED], values[CORRECT] = table.sum(), table[0] + table[3]
+    table = np.bincount(4 * owners + 2 * truth + said, weights, minlength=4 * groups).reshape(groups, 4)
+    values[:, [TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE]] = table
+    values[:, JUDGED], values[:, CORRECT] = table.sum(axis=1), table[:, 0] + table[:, 3]
     score = np.asarray(judged.score, dtype=np.float64)
     usable = (score >= 0.0) & (score <= 1.0)
-    if not usable.all():
-        score, truth, weights = score[usable], truth[usable], weights[usable]
+    owners, score, truth, weights = owners[usable], score[usable], truth[usable], weights[usable]
     steps = np.rint(score * SCORE_STEPS).astype(np.int64) - truth * SCORE_STEPS
-    values[SCORED] = weights.sum()
-    values[BRIER] = (steps * steps * weights).sum()
+    np.add.at(values[:, SCORED], owners, weights)
+    np.add.at(values[:, BRIER], owners, steps * steps * weights)
     bins = np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1) + truth * SCORE_BINS
-    values[HISTOGRAMS:] = np.bincount(bins, weights, minlength=2 * SCORE_BINS)
-    return Section(values)
+    np.add.at(values, (owners, HISTOGRAMS + bins), weights)
+    return values
 
 
 def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from collector.labels.effects import JOINED, LabelEffects
 from collector.labels.judging import allowed_error
 from collector.labels.readings import is_judgement
 from collector.ports import WindowStatistics
-from collector.store import schema
 from collector.store.counts import DELAY, LABELLED
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
-from collector.store.unlabelled import Unlabelled, save_first_labels, unlabelled_rows
+from collector.store.unlabelled import Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
 from collector.store.waiting import LabelKey, PendingLabel
 from driftline import names
 from driftline.columns import JudgedBatch
@@ -64,9 +62,9 @@ class FirstLabels:
             if label.label is not None and not is_judgement(label.label):
                 by_model.setdefault(label.key[:2], []).append(label)
         joined: set[LabelKey] = set()
-        streams = [] if not by_model else transaction.connection.execute(select(schema.streams)).all()
+        streams = streams_by_number(transaction) if by_model else {}
         for (namespace, model), group in sorted(by_model.items()):
-            named = {number: StreamKey(*key) for number, *key in streams if key[:2] == [namespace, model]}
+            named = {number: key for number, key in streams.items() if (key.namespace, key.model) == (namespace, model)}
             monitor = self._monitors[f"{namespace}/{model}"]
             joined |= self._join_model(transaction, states, partition, monitor, named, group, effects)
         return joined
@@ -111,14 +109,15 @@ class FirstLabels:
         beside = np.flatnonzero(joined.found.predictions != None)  # noqa: E711 - element by element
         changes = list(_changes(partition, joined, beside))
         states.load([key for key, _ in changes], transaction.window_states)
-        whole = _judged(monitor, joined)
-        for key, rows in changes:
-            part = JudgedBatch(whole.prediction[rows], whole.score[rows], whole.label[rows], whole.weight[rows])
+        if not changes:
+            return
+        judged = _judged(monitor, joined, np.concatenate([rows for _, rows in changes]))
+        counts = [len(rows) for _, rows in changes]
 
-            def judge(state: bytes | None, part: JudgedBatch = part) -> bytes:
-                return self._statistics.judge(monitor, state, part)
+        def judge(stored: list[bytes | None]) -> list[bytes]:
+            return self._statistics.judge_many(monitor, stored, judged, counts)
 
-            states.update(key, judge, len(rows))
+        states.update_many([key for key, _ in changes], judge, counts)
 
 
 def _windows(found: Unlabelled) -> tuple[NDArray[np.intp], list[WindowRef]]:
@@ -146,12 +145,16 @@ def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> 
     return wrong
 
 
-def _judged(monitor: Monitor, joined: _Joined) -> JudgedBatch:
-    weight = np.ones(len(joined.found), dtype=np.int64)
-    score = joined.found.numbers["score"]
+def _judged(monitor: Monitor, joined: _Joined, rows: NDArray[np.intp]) -> JudgedBatch:
+    weight = np.ones(len(rows), dtype=np.int64)
+    predictions, labels, score = (
+        joined.found.predictions[rows],
+        joined.labels[rows],
+        joined.found.numbers["score"][rows],
+    )
     if monitor.task == "regression":
-        return JudgedBatch(_floats(joined.found.predictions), score, _floats(joined.labels), weight)
-    return JudgedBatch(joined.found.predictions, score, joined.labels, weight)
+        return JudgedBatch(_floats(predictions), score, _floats(labels), weight)
+    return JudgedBatch(predictions, score, labels, weight)
 
 
 def _changes(partition: str, joined: _Joined, beside: NDArray[np.intp]) -> Iterator[tuple[StateKey, NDArray[np.intp]]]:

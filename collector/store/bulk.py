@@ -146,11 +146,11 @@ def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) 
     head = np.frombuffer(len(columns).to_bytes(2, "big"), dtype=np.uint8)
     pieces: list[_Encoded] = [np.broadcast_to(head, (count, 2))]
     for name, values in columns.items():
-        encoded = _encode_column(table.name, table.c[name], values)
-        if isinstance(encoded, np.ndarray) and isinstance(pieces[-1], np.ndarray):
-            pieces[-1] = np.concatenate([pieces[-1], encoded], axis=1)
-        else:
-            pieces.append(encoded)
+        for encoded in _encode_column(table.name, table.c[name], values):
+            if isinstance(encoded, np.ndarray) and isinstance(pieces[-1], np.ndarray):
+                pieces[-1] = np.concatenate([pieces[-1], encoded], axis=1)
+            else:
+                pieces.append(encoded)
     if len(pieces) == 1 and isinstance(pieces[0], np.ndarray):
         return pieces[0].tobytes()
     listed = [_rows(piece) if isinstance(piece, np.ndarray) else piece for piece in pieces]
@@ -162,11 +162,17 @@ def _rows(block: NDArray[np.uint8]) -> list[bytes]:
     return [raw[start : start + size] for start in range(0, len(raw), size)]
 
 
-def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]) -> _Encoded:
+def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]) -> Sequence[_Encoded]:
+    """The column in one piece, or its lengths and its values in two."""
     kind = type(_on_postgresql(column.type))
     try:
         fixed = _fixed(kind, values)
-        return _each(_ENCODERS.get(kind, _text), values) if fixed is None else fixed
+        if fixed is not None:
+            return (fixed,)
+        if kind is LargeBinary and None not in values:
+            sizes = np.array([len(value) for value in values], dtype=">i4")
+            return sizes.view(np.uint8).reshape(-1, 4), list(values)
+        return (_each(_ENCODERS.get(kind, _text), values),)
     except (struct.error, ValueError, OverflowError, TypeError) as error:  # UnicodeEncodeError is a ValueError
         raise PermanentError(f"column '{column.name}' of '{table}' cannot hold a value: {error}") from error
 

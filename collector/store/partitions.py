@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 
 from collector.store import schema
@@ -28,6 +30,11 @@ def day_number(time_s: float) -> int:
     (True, 20000)
     """
     return max(int(time_s // DAY_S), FIRST_DAY - 1)
+
+
+def day_numbers(times_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The partitions that many times belong to, each as :func:`day_number` says."""
+    return np.maximum((times_s // DAY_S).astype(np.int64), FIRST_DAY - 1)
 
 
 def partition_name(table: str, day: int) -> str:
@@ -92,7 +99,7 @@ class DayPartitions:
         if connection.dialect.name == "sqlite":
             return
         there = set.intersection(*(set(held_days(connection, table)) for table in schema.DAILY))
-        if missing := {day_number(time_s) for time_s in set(times_s)} - there:
+        if missing := set(day_numbers(np.fromiter(times_s, dtype=np.float64)).tolist()) - there:
             with self._lock, writing(self._engine) as other:
                 create_days(other, missing)
 

@@ -1,6 +1,6 @@
 """Window states between two commits: read once, changed in memory, written together, forgotten on failure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from collector.store.transaction import StateKey, WindowState
 
@@ -63,6 +63,16 @@ class StateBook:
         state = change(old.state if old else None)
         self._states[key] = WindowState(state, (old.change if old else 0) + count)
         self._changed.add(key)
+
+    def update_many(
+        self, keys: Sequence[StateKey], change: Callable[[list[bytes | None]], list[bytes]], counts: Sequence[int]
+    ) -> None:
+        """As :meth:`update`, for many keys at once."""
+        olds = [self._states[key] for key in keys]
+        states = change([old.state if old else None for old in olds])
+        for key, old, state, count in zip(keys, olds, states, counts, strict=True):
+            self._states[key] = WindowState(state, (old.change if old else 0) + count)
+            self._changed.add(key)
 
     def changed(self) -> dict[StateKey, WindowState]:
         """What has to be written."""

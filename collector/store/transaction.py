@@ -1,6 +1,6 @@
 """One transaction of the collector: all that a batch brings, written together or not at all."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
 from collector.store import schema
 from collector.store.bulk import Column, array_parameter, driver_cursor, insert_columns, insert_tuples, upsert_tuples
 from collector.store.database import is_any_of, prefer_indexes, upsert
-from collector.store.ids import KeyColumn, beside_key, key_of, keys_of
-from collector.store.partitions import DayPartitions, day_number, held_days, partition_name
+from collector.store.ids import KeyColumn, beside_key, keys_of
+from collector.store.partitions import DayPartitions, day_numbers, held_days, partition_name
 from collector.store.predictions import PREDICTION_COLUMNS, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
@@ -152,45 +152,46 @@ class Transaction:
         if not events:
             return set()
         letter = schema.dead_letters.c
-        wanted = set(events)
-        event_ids = sorted({event_id for event_id, _ in wanted})
-        found = self.known_rowless(events)
+        wanted = dict.fromkeys(events)  # in their order, which is nearly that of the index
+        event_ids = [event_id for event_id, _ in wanted]
+        found = self.known_rowless(list(wanted))
         found |= self._known_with_rows(wanted)
-        if not dead:
-            return found & wanted
-        letters = select(letter.event_id, letter.event_time_s)
-        for event_id, time_s in self.connection.execute(letters.where(self._any(letter.event_id, event_ids))):
-            found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
-        return found & wanted
+        if dead:
+            letters = select(letter.event_id, letter.event_time_s)
+            for event_id, time_s in self.connection.execute(letters.where(self._any(letter.event_id, event_ids))):
+                found |= {event for event in wanted if event[0] == event_id} if time_s is None else {(event_id, time_s)}
+        return found & wanted.keys()
 
     def known_rowless(self, events: Sequence[tuple[str, float]]) -> set[tuple[str, float]]:
         """Those (id, time) of ``events`` that were stored without rows, or whose rows were erased."""
         rowless = schema.rowless_events.c
-        event_ids = sorted({event_id for event_id, _ in events})
+        event_ids = [event_id for event_id, _ in events]
         statement = select(rowless.event_id, rowless.time_s).where(self._any(rowless.event_id, event_ids))
-        return {(event_id, time_s) for event_id, time_s in self.connection.execute(statement)} & set(events)
+        stored = {(event_id, time_s) for event_id, time_s in self.connection.execute(statement)}
+        return stored.intersection(events) if stored else stored
 
-    def _known_with_rows(self, wanted: set[tuple[str, float]]) -> set[tuple[str, float]]:
-        ids = {key_of(event_id): event_id for event_id, _ in wanted}
+    def _known_with_rows(self, wanted: Collection[tuple[str, float]]) -> set[tuple[str, float]]:
+        event_ids = [event_id for event_id, _ in wanted]
+        keys = keys_of(event_ids)
         if self.connection.dialect.name == "sqlite":
-            rows = schema.predictions.c
-            stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, sorted(ids)), rows.row == 0)
+            rows, ids = schema.predictions.c, dict(zip(keys.texts, event_ids, strict=True))
+            stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, keys.texts), rows.row == 0)
             return {(ids[key], time_s) for key, time_s in self.connection.execute(stored)}
-        by_day: dict[int, list[str]] = {}
-        for event_id, time_s in wanted:
-            by_day.setdefault(day_number(time_s), []).append(key_of(event_id))
+        days = day_numbers(np.array([time_s for _, time_s in wanted]))
         prefer_indexes(self.connection)
         found = set()
-        for day in sorted(by_day.keys() & set(held_days(self.connection))):
+        for day in sorted(set(days.tolist()).intersection(held_days(self.connection))):
             table = partition_name("predictions", day)
             # As a subquery that stays one (OFFSET 0) there is one plan. As a join, PostgreSQL compares every key with
             # every row until a new day's table has statistics.
             statement = text(
-                "SELECT p.event_key, p.time_s FROM unnest(CAST(:keys AS uuid[])) AS k CROSS JOIN LATERAL "  # noqa: S608
-                f"(SELECT event_key, time_s FROM {table} WHERE event_key = k AND row = 0 OFFSET 0) p"
-            ).columns(schema.predictions.c.event_key, schema.predictions.c.time_s)
-            keys = "{" + ",".join(sorted(set(by_day[day]))) + "}"
-            found |= {(ids[key], time_s) for key, time_s in self.connection.execute(statement, {"keys": keys})}
+                "SELECT k.place, p.time_s FROM unnest(CAST(:keys AS uuid[])) WITH ORDINALITY AS k (key, place) "  # noqa: S608
+                f"CROSS JOIN LATERAL (SELECT time_s FROM {table} WHERE event_key = k.key AND row = 0 OFFSET 0) p"
+            )
+            places = np.flatnonzero(days == day).tolist()
+            asked = {"keys": "{" + ",".join([keys.texts[place] for place in places]) + "}"}
+            for number, time_s in self.connection.execute(statement, asked):
+                found.add((event_ids[places[number - 1]], time_s))
         return found
 
     def _any(self, column: Any, values: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from collector.store.database import is_any_of, prefer_indexes
 from collector.store.ids import KeyColumn, keys_of
 from collector.store.partitions import DAY_S, held_days, partition_name
 from collector.store.transaction import Transaction
+from driftline.results import StreamKey
 
 _NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
 _OTHERS = ("segments", "prediction")
@@ -42,6 +43,11 @@ class Unlabelled:
         return Unlabelled(
             self.places[chosen], self.event_keys[chosen], numbers, self.segments[chosen], self.predictions[chosen]
         )
+
+
+def streams_by_number(transaction: Transaction) -> dict[int, StreamKey]:
+    """Every stream by the number that its rows carry."""
+    return {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
 
 
 def unlabelled_rows(

@@ -86,6 +86,20 @@ class CountingStatistics:
             _add(counts, f"judged {prediction}/{label}", int(weight))
         return msgspec.json.encode(dict(sorted(counts.items())))
 
+    def judge_many(
+        self, monitor: Monitor, states: Sequence[bytes | None], judged: JudgedBatch, counts: Sequence[int]
+    ) -> list[bytes]:
+        ends = np.cumsum(counts).tolist()
+        parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        return [
+            self.judge(
+                monitor,
+                state,
+                JudgedBatch(judged.prediction[part], judged.score[part], judged.label[part], judged.weight[part]),
+            )
+            for state, part in zip(states, parts, strict=True)
+        ]
+
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         values = rows.numeric.get("distance", np.full(rows.rows, np.nan))
         return np.where(np.isfinite(values), np.abs(values - 1000.0) / 1000.0, np.nan)

@@ -110,6 +110,10 @@ def test_judging_rows_one_by_one_is_judging_them_at_once(case) -> None:
     for row in reversed(rows):
         state = counting.judge(watched, state, judged(task, [row]))
     assert state == counting.judge(watched, None, judged(task, rows))
+    apart = counting.judge_many(
+        watched, [None, state], judged(task, [*rows, *rows[:1], *rows]), [len(rows), len(rows) + 1]
+    )
+    assert apart == [state, counting.judge(watched, state, judged(task, [*rows, *rows[:1]]))]
 
 
 def test_invalid_values_are_counted_once_each() -> None:
