@@ -29,7 +29,7 @@ from collector.labels.effects import (
 from collector.labels.first import FirstLabels
 from collector.labels.judging import Judgement, is_wrong, judged_batch
 from collector.labels.keys import key_is_subject
-from collector.labels.readings import PlainReader, Usable, beside, read_label
+from collector.labels.readings import PlainReaders, Usable, beside, read_label
 from collector.ports import WindowStatistics
 from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.keys import (
@@ -66,27 +66,6 @@ class _Item(NamedTuple):
     counts: bool
 
 
-class _Readers:
-    """The reader of plain labels of each model; None where a label has to be looked at closely."""
-
-    def __init__(self, monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float) -> None:
-        self._monitors = monitors
-        self._allowed = allowed
-        self._now_s = now_s
-        self._readers: dict[tuple[str, str], PlainReader | None] = {}
-
-    def of(self, label: Label) -> PlainReader | None:
-        model = (label.namespace, label.model)
-        try:
-            return self._readers[model]
-        except KeyError:
-            name = f"{label.namespace}/{label.model}"
-            monitor = self._monitors.get(name) if self._allowed(name) else None
-            if monitor is None:  # of which there may be any number
-                return None
-            return self._readers.setdefault(model, PlainReader(monitor, self._now_s))
-
-
 class LabelBook:
     """Applies labels inside a transaction, to rows, window states and counters.
 
@@ -118,7 +97,7 @@ class LabelBook:
         usable: list[Usable] = []
         faults: list[list[str]] = []
         none: list[str] = []
-        readers = _Readers(self._monitors, allowed, now_s)
+        readers = PlainReaders(self._monitors, allowed, now_s)
         model, reader = ("", ""), None
         for label in labels:
             if (label.namespace, label.model) != model:

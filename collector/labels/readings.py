@@ -1,5 +1,6 @@
 """From a label as it was sent to one that can be stored: values spelt alike, rewards as the monitor takes them."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from collector.labels.keys import given_key
@@ -75,6 +76,28 @@ class PlainReader:
             self._texts[value] = found.label
         key = LabelKey(label.namespace, label.model, request_id, label.row)
         return PendingLabel(key, self._texts[value], label.observed_at_s, self._now_s)
+
+
+class PlainReaders:
+    """The reader of plain labels of each model; None where a label has to be looked at closely."""
+
+    def __init__(self, monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float) -> None:
+        self._monitors = monitors
+        self._allowed = allowed
+        self._now_s = now_s
+        self._readers: dict[tuple[str, str], PlainReader | None] = {}
+
+    def of(self, label: Label) -> PlainReader | None:
+        """The reader for labels of this one's model."""
+        model = (label.namespace, label.model)
+        try:
+            return self._readers[model]
+        except KeyError:
+            name = f"{label.namespace}/{label.model}"
+            monitor = self._monitors.get(name) if self._allowed(name) else None
+            if monitor is None:  # of which there may be any number
+                return None
+            return self._readers.setdefault(model, PlainReader(monitor, self._now_s))
 
 
 def is_judgement(text: str) -> bool:
