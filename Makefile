@@ -86,7 +86,7 @@ fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; 
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.serving.fuzz_atheris 100000
 
-clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...); 1.2 GB, once
+clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...) and loggers in Go; 1.4 GB, once
 	$(BIN)/python -m tests.clients.environments
 
 proofs: $(READY)  ## exactly once in effect, the long way: 20,000 events, 40 kills; an hour

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -72,8 +72,7 @@ def run(
     source, shared = sources.source, (monitors, clock, settings, payloads, metrics)
     collector = Collector(source, store, decoder, statistics, *shared, sources.joiner, tracing, erased)
     stop, failed = threading.Event(), threading.Event()
-    config = uvicorn.Config("", host=settings.host, port=settings.port, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(http_config("", settings.host, settings.port))
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(store, statistics, monitors, clock, metrics, tracing, ErasedBook(subjects.hash))
     health = Health(collector.activity, thread, settings.stuck_after_s)
@@ -129,6 +128,15 @@ def _serve(
         worker.close(_STOP_TIMEOUT_S)
         for each in closing:
             each.close()
+
+
+def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
+    """How the API is served.
+
+    By h11, also where httptools is installed: Java's client, and so ModelMesh, asks with every request for HTTP/2
+    (``Upgrade: h2c``), and httptools then takes the body for bytes of the new protocol: it is lost.
+    """
+    return uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, http="h11")
 
 
 def _consume(collector: Collector, stop: threading.Event, failed: threading.Event, server: uvicorn.Server) -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.clients.go_programs import PACKAGES, program_of
 from tests.parts.missing import MissingPartError
 
 _HERE = Path(__file__).parent
@@ -85,7 +86,7 @@ def _size_mib(directory: Path) -> float:
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Make the environments named, or all; returns 1 when one could not be made."""
+    """Make the environments named, or all and the programs in Go; returns 1 when one could not be made."""
     failed = 0
     for name in wanted or ENVIRONMENTS:
         began_s = time.monotonic()
@@ -97,7 +98,17 @@ def main(wanted: Sequence[str]) -> int:
             continue
         directory = directory_of(name)
         print(f"{name:<10} {_size_mib(directory):6.0f} MiB  {time.monotonic() - began_s:5.1f} s  {directory}")
+    if not wanted:
+        _build_programs()
     return failed
+
+
+def _build_programs() -> None:
+    for name in PACKAGES:
+        try:
+            print(f"{name:<12} {program_of(name)}")
+        except MissingPartError as error:  # the test that needs it tries once more, from where this one came to
+            print(error, file=sys.stderr)
 
 
 if __name__ == "__main__":

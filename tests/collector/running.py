@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from collector.server import http_config
 from tests.parts.processes import free_ports, wait_until
 
 
@@ -13,8 +14,7 @@ class RunningApi:
 
     def __init__(self, app: Any) -> None:
         port = free_ports(1)[0]
-        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(http_config(app, "127.0.0.1", port))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.url = f"http://127.0.0.1:{port}"
 
