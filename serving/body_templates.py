@@ -8,18 +8,15 @@ each gap on its own, so that a body that fits means what the first one meant, wi
 
 import operator
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
-from driftline.joined_bytes import JoinedBytes, Mask, Positions
-
-_LIST_END, _QUOTE, _BACKSLASH = ord("]"), ord('"'), ord("\\")
-#: An id ends within so many bytes, or the body is read the long way.
-_ID_BYTES = 64
+#: Data of a flat list; and an id of plain text.
+_DATA = rb"([^\]]*+)"
+_ID = rb"[ !#-\[^-~\]]{0,64}+"
 #: Tokens of a body that may become a template.
 _MAX_TOKENS = 4096
 #: JSON's tokens: a text, a bracket, colon or comma, and anything else.
@@ -32,60 +29,24 @@ _BETWEEN = b",\n"
 NOT_VALUES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-class Fitting(NamedTuple):
-    """Bodies one behind the other, which of them fit, and where the gaps with data of each begin and end.
-
-    ``starts`` and ``ends`` have the shape (bodies, gaps).
-    """
-
-    text: bytes
-    fits: Mask
-    starts: Positions
-    ends: Positions
-
-    def gaps(self, chosen: Mask) -> list[list[bytes]]:
-        """What each gap holds in all of the chosen bodies, gap by gap."""
-        starts, ends = self.starts[chosen].ravel().tolist(), self.ends[chosen].ravel().tolist()
-        text = self.text
-        # Body by body, because memory is read quickest from one end to the other.
-        cut = [text[start:end] for start, end in zip(starts, ends, strict=True)]
-        width = self.starts.shape[1]
-        return [cut[place::width] for place in range(width)]
-
-
 @dataclass(frozen=True, slots=True)
 class BodyTemplate:
-    """``pieces`` with a gap between each two; ``ids``: which gaps hold an id, all others hold a tensor's data."""
+    """``pieces`` with a gap between each two; ``ids``: which gaps hold an id, all others hold a tensor's data.
+
+    ``fit``: what a body that fits has in its gaps with data, as a match's groups.
+    """
 
     pieces: tuple[bytes, ...]
     ids: frozenset[int]
+    fit: Callable[[bytes], "re.Match[bytes] | None"] = field(init=False, repr=False, compare=False)
 
-    def fit(self, bodies: Sequence[bytes]) -> Fitting:
-        """Which of the bodies fit, and where their gaps with data are."""
-        joined = JoinedBytes(bodies)
-        text, starts, ends = joined.text, joined.starts, joined.ends
-        closing = np.flatnonzero(joined.letters == _LIST_END)
-        first = np.searchsorted(closing, starts)
-        fits = np.searchsorted(closing, ends) - first == sum(piece.count(b"]") for piece in self.pieces)
-        gap_starts, gap_ends = [], []
-        at, passed = starts, 0
-        for number, piece in enumerate(self.pieces):
-            fits &= joined.stands(at, piece)
-            at = at + len(piece)
-            passed += piece.count(b"]")
-            if number == len(self.pieces) - 1:
-                break
-            if number in self.ids:
-                end, is_id = _id_ends(joined, np.minimum(at, len(text)))
-                fits &= is_id
-            else:
-                end = closing[np.where(fits, first + passed, 0)] if len(closing) else at
-                fits &= end >= at
-                gap_starts.append(at)
-                gap_ends.append(end)
-            at = np.where(fits, end, 0)
-        fits &= at == ends
-        return Fitting(text, fits, np.column_stack(gap_starts), np.column_stack(gap_ends))
+    def __post_init__(self) -> None:
+        # Possessive: data end where the first bracket closes, an id where the first quote is, or nothing fits.
+        gaps = [_ID if number in self.ids else _DATA for number in range(len(self.pieces) - 1)]
+        pattern = re.escape(self.pieces[0])
+        for gap, piece in zip(gaps, self.pieces[1:], strict=True):
+            pattern += gap + re.escape(piece)
+        object.__setattr__(self, "fit", re.compile(pattern).fullmatch)
 
 
 def values_of(gaps: Sequence[bytes], count: int) -> list[Any] | None:
@@ -169,11 +130,3 @@ def _holds(gap: bytes, data: Sequence[Any] | None) -> bool:
         return data is not None and _values(b"[" + gap + b"]") == data
     except NOT_VALUES:
         return False
-
-
-def _id_ends(joined: JoinedBytes, at: Positions) -> tuple[Positions, Mask]:
-    """Where the plain text that begins at each position ends, and whether it is one."""
-    letters = joined.cut(at, _ID_BYTES)
-    stops = (letters == _QUOTE) | (letters < ord(" ")) | (letters > ord("~")) | (letters == _BACKSLASH)
-    length = stops.argmax(axis=1)
-    return at + length, letters[np.arange(len(at)), length] == _QUOTE

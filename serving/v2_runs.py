@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from driftline import names
 from driftline.events import InferenceEvent
@@ -93,19 +92,22 @@ class V2Runs:
     def _take_spelt(
         self, spelling: _Spelling, places: Sequence[int], events: Sequence[InferenceEvent], left: set[int]
     ) -> None:
-        plain = _plain(places, events, spelling.asked.pieces[0])
-        if not plain:
-            return
-        asked = spelling.asked.fit([events[place].request.body for place in plain])
-        answered = spelling.answered.fit([events[place].response.body for place in plain])
-        fits = asked.fits & answered.fits
-        fitting = np.array(plain, np.intp)[fits].tolist()
-        self._take_fitting(spelling.kind, asked.gaps(fits) + answered.gaps(fits), fitting, events, left)
+        asked, answered = spelling.asked.fit, spelling.answered.fit
+        fitting: list[int] = []
+        gaps: list[tuple[bytes, ...]] = []
+        for place in _plain(places, events, spelling.asked.pieces[0]):
+            event = events[place]
+            request = asked(event.request.body)
+            response = None if request is None else answered(event.response.body)
+            if request is not None and response is not None:
+                fitting.append(place)
+                gaps.append(request.groups() + response.groups())
+        self._take_fitting(spelling.kind, list(zip(*gaps, strict=True)), fitting, events, left)
 
     def _take_fitting(
         self,
         kind: _Kind,
-        gaps: list[list[bytes]],
+        gaps: Sequence[Sequence[bytes]],
         places: list[int],
         events: Sequence[InferenceEvent],
         left: set[int],

@@ -151,7 +151,7 @@ class Collector:
             if not found:
                 break
             records.extend(found)
-            size_bytes += sum(_size_bytes(record) for record in found)
+            size_bytes += _size_bytes(found)
         full = len(records) >= self._batch_records
         grown = self._batch_records * 2 if full else max(len(records), self._batch_records // 2)
         self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
@@ -205,7 +205,8 @@ class Collector:
     def _moves(self, records: Sequence[Record]) -> list[PositionMove]:
         ends: dict[str, int] = {}
         for record in records:
-            ends[record.partition] = max(ends.get(record.partition, 0), record.next_offset)
+            if record.next_offset > ends.get(record.partition, -1):
+                ends[record.partition] = record.next_offset
         for partition in ends.keys() - self._positions.keys():
             self._positions[partition] = self._store.position(partition)
         moves = []
@@ -289,10 +290,14 @@ def _newest(records: Sequence[Record]) -> dict[str, float]:
     return {partition: each.time_s for partition, each in last.items() if isinstance(each, InferenceEvent)}
 
 
-def _size_bytes(record: Record) -> int:
-    content = record.content
-    parts = content.contents if isinstance(content, Several) else (content,)
-    return sum(_content_bytes(part) for part in parts)
+def _size_bytes(records: Sequence[Record]) -> int:
+    sizes = [
+        len(content.request.body) + len(content.response.body)
+        if isinstance(content := record.content, InferenceEvent)
+        else sum(_content_bytes(part) for part in (content.contents if isinstance(content, Several) else (content,)))
+        for record in records
+    ]
+    return sum(sizes)
 
 
 def _content_bytes(content: Content) -> int:

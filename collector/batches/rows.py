@@ -102,7 +102,10 @@ class MonitorRows:
 def gather(events: MonitorEvents, stream_ids: Mapping[StreamKey, int], watched: Mapping[str, set[str]]) -> MonitorRows:
     """Put the rows of a monitor's events where they belong."""
     monitor, arrivals = events.monitor, events.arrivals
-    ids = [stream_ids[arrival.stream] for arrival in arrivals]
+    # The very same stream stands at many arrivals; to hash one takes longer than all else here.
+    streams = {id(arrival.stream): arrival.stream for arrival in arrivals}
+    numbers = {key: stream_ids[stream] for key, stream in streams.items()}
+    ids = [numbers[id(arrival.stream)] for arrival in arrivals]
     times_s = np.array([arrival.time_s for arrival in arrivals], dtype=np.float64)
     starts_s, ends_s = windows_of(times_s, monitor.windows.size)
     groups = _groups(events, ids, starts_s, ends_s)
@@ -117,7 +120,8 @@ def _groups(
     if not events.columns.rows:
         return []
     numbers: dict[str, int] = {}
-    partitions = [numbers.setdefault(arrival.record.counted_in, len(numbers)) for arrival in events.arrivals]
+    records = [arrival.record for arrival in events.arrivals]
+    partitions = [numbers.setdefault(record.lane or record.partition, len(numbers)) for record in records]
     by_event = (np.array(partitions), np.array(stream_ids), starts_s)
     groups = []
     for rows in group_positions([key[events.owners] for key in by_event]):

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from collector.settings import CollectorSettings
 from collector.store.database import connect
 from collector.store.store import Store
+from driftline.events import InferenceEvent
 from driftline.records import Record
 from tests.collector.helpers import START_S, Parts, event, tables
 from tests.parts.processes import wait_until
@@ -37,6 +38,25 @@ class Endless:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class InTens(Endless):
+    """Gives ten records a poll, however many are asked for."""
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        return super().poll(min(10, max_records), timeout_s)
+
+
+def test_a_batch_ends_with_the_poll_that_fills_its_bytes(parts: Parts) -> None:
+    (one,) = Endless(parts.store.position).poll(1, 1.0)
+    assert isinstance(one.content, InferenceEvent)
+    size_bytes = len(one.content.request.body) + len(one.content.response.body)
+    for bound, handled in ((25 * size_bytes, 30), (1, 10), (10_000 * size_bytes, 100)):
+        parts.settings = CollectorSettings(
+            minimum_batch_records=100, maximum_batch_records=100, maximum_batch_bytes=bound, commit_interval_s=600.0
+        )
+        source = InTens(parts.store.position)
+        assert parts.collector_of(source).run_once() == handled == source.given
 
 
 @pytest.mark.real
