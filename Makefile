@@ -4,6 +4,11 @@
 PYTHON ?= python3
 PACKAGES := driftline logger_sidecar collector detectors serving alerts dashboards
 FAST := not real and not slow and not extras
+REAL := (real or slow) and not extras
+WHOLE := tests/e2e tests/clients tests/alerts tests/cli tests/dashboards
+# What can differ with NumPy 1.26 and pandas 2.2: CONTRIBUTING.md says why the rest cannot.
+ARITHMETIC := tests/cli tests/collector tests/contracts tests/detectors tests/floor tests/serving \
+  tests/logger_sidecar/test_sink_objects.py
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -16,7 +21,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples compiled test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts compiled extras test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,16 +75,31 @@ unit-others: $(READY)
 examples: $(READY)  ## the examples in docstrings
 	$(BIN)/pytest -q --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES)
 
-# The same tests. The installed package stands before the checkout, for the processes that tests start, too.
+# Side by side, because most of these tests wait. Whole installations want the default ports, so that there is one at a
+# time; each half has a broker and a database of its own.
+real: $(READY)  ## the tests that need real parts, and the slow ones
+	@$(MAKE) --no-print-directory -j 2 -k -O real-whole real-parts
+
+real-whole: $(READY)
+	$(BIN)/pytest -q -m "$(REAL)" $(WHOLE)
+
+real-parts: $(READY)
+	$(BIN)/pytest -q -m "$(REAL)" tests $(WHOLE:%=--ignore=%)
+
+# The sidecar's tests once more, each property on more examples. The installed package stands before the checkout, for
+# the processes that tests start, too.
 compiled: $(COMPILED_READY)  ## the sidecar's tests against its compiled part
 	PYTHONSAFEPATH=1 PYTHONPATH="$$($(COMPILED_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))'):." \
-	  DRIFTLINE_COMPILED=1 $(COMPILED_BIN)/python -m pytest -q -n 2 --dist worksteal -m "$(FAST)" -o pythonpath= \
-	  tests/logger_sidecar tests/test_compiled.py
+	  DRIFTLINE_COMPILED=1 DRIFTLINE_HYPOTHESIS=thorough $(COMPILED_BIN)/python -m pytest -q -n 2 --dist worksteal \
+	  -m "$(FAST)" -o pythonpath= tests/logger_sidecar tests/test_compiled.py
+
+extras: $(EXTRAS_READY)  ## the tests of arithmetic in the second environment, and those of its adapters
+	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" $(ARITHMETIC)
 
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
-	$(BIN)/pytest -m "(real or slow) and not extras" tests
+	@$(MAKE) --no-print-directory real
 	@$(MAKE) --no-print-directory compiled
-	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" tests
+	@$(MAKE) --no-print-directory extras
 
 fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; half an hour
 	$(BIN)/python -m tests.serving.fuzz --payloads 1000000 --seed 1 --processes 2
@@ -91,6 +111,7 @@ clients: $(READY)  ## the environments of real clients and servers (MLServer, KS
 
 proofs: $(READY)  ## exactly once in effect, the long way: 20,000 events, 40 kills; an hour
 	DRIFTLINE_PROOF_EVENTS=20000 DRIFTLINE_PROOF_KILLS=40 $(BIN)/pytest -q tests/collector/test_exactly_once.py
+	DRIFTLINE_PROOF_ORDERS=1000 $(BIN)/pytest -q tests/collector/test_label_machine.py
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo

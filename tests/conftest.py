@@ -15,11 +15,11 @@ from hypothesis import settings
 
 from tests.parts import programs
 from tests.parts.alertmanager import Alertmanager
-from tests.parts.http import WebhookReceiver
+from tests.parts.http import WebhookReceiver, answers
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
 from tests.parts.postgres import PostgresServer
-from tests.parts.processes import free_ports
+from tests.parts.processes import PartProcess, free_ports
 from tests.parts.prometheus import Prometheus, PrometheusFactory
 from tests.parts.roll import PartsRoll
 from tests.parts.stores import find_gcs_program, find_gcs_reader, find_s3_program
@@ -136,6 +136,17 @@ def wrk_binary(request: pytest.FixtureRequest) -> Path:
 def s3_program(request: pytest.FixtureRequest) -> Path:
     """A server that speaks S3."""
     return _need(request, "S3 server", find_s3_program)
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server that speaks S3 and that the whole session shares; use buckets of your own."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [str(s3_program), "-H", "127.0.0.1", "-p", str(port)]
+    with PartProcess(command, tmp_path_factory.mktemp("s3") / "log") as process:
+        process.wait_ready(lambda: answers(f"{url}/moto-api/"), 60.0)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ the hash is that of the pins and of the Python that runs it, so that changed pin
 ``python -m tests.clients.environments``) makes all of them; a test makes what it needs.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -14,10 +12,11 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.clients.go_programs import PACKAGES, program_of
+from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
 
 _HERE = Path(__file__).parent
@@ -30,7 +29,7 @@ def python_of(name: str) -> Path:
     """The interpreter of an environment, made now where it lacks; raises MissingPartError with what stopped that."""
     directory = directory_of(name)
     if not (directory / ".ready").exists():
-        with _locked(directory.with_suffix(".lock")):
+        with locked(directory.with_suffix(".lock")):
             if not (directory / ".ready").exists():
                 _make(name, directory)
     return directory / "bin" / "python"
@@ -47,15 +46,6 @@ def directory_of(name: str) -> Path:
 def library_path() -> str:
     """Where this Python's shared library lies: Triton's Python stub must load the very one its models run on."""
     return str(sysconfig.get_config_var("LIBDIR"))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # Workers of pytest-xdist, or two sessions, must not make the same environment at the same time.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(name: str, directory: Path) -> None:

@@ -30,7 +30,7 @@ class OpenAIServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self._server.started, 10, "the OpenAI server")
+        wait_until(lambda: self._server.started, 60, "the OpenAI server")
         self.port = int(self._server.servers[0].sockets[0].getsockname()[1])
         return self
 

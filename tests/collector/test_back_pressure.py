@@ -60,15 +60,15 @@ def test_a_batch_ends_with_the_poll_that_fills_its_bytes(parts: Parts) -> None:
 
 
 @pytest.mark.real
-def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres: str) -> None:
-    store = Store(postgres)
+def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres_store: str) -> None:
+    store = Store(postgres_store, prepare=False)
     parts = Parts(store)
     parts.settings = CollectorSettings(minimum_batch_records=50, maximum_batch_records=200)
     source = Endless(store.position)
     collector = parts.collector_of(source)
     stop = threading.Event()
     thread = threading.Thread(target=collector.run, args=(stop,))
-    other = connect(postgres)
+    other = connect(postgres_store)
     tracemalloc.start()
     try:
         thread.start()
@@ -79,7 +79,7 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres: s
             # What was read and not yet acknowledged is one batch; that it stays so while time goes by is the proof.
             wait_until(lambda: source.given > source.acknowledged, 30.0, "a batch in hand")
             blocked_sessions = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            watching = connect(postgres)
+            watching = connect(postgres_store)
             with watching.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 wait_until(
                     lambda: bool(connection.execute(blocked_sessions).scalar_one()), 30.0, "a session that waits"
@@ -98,20 +98,20 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres: s
         thread.join(30)
         tracemalloc.stop()
         other.dispose()
-    stored = [dict(row)["event_id"] for row in tables(postgres)["predictions"]]
+    stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
     assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))
     store.close()
 
 
 @pytest.mark.real
-def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres: str) -> None:
-    store = Store(postgres)
+def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres_store: str) -> None:
+    store = Store(postgres_store, prepare=False)
     parts = Parts(store)
     source = Endless(store.position)
     collector = parts.collector_of(source)
     stop = threading.Event()
     thread = threading.Thread(target=collector.run, args=(stop,))
-    other = connect(postgres)
+    other = connect(postgres_store)
     try:
         thread.start()
         for _ in range(5):  # every session but ours is ended, again and again
@@ -129,6 +129,6 @@ def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres
         stop.set()
         thread.join(30)
         other.dispose()
-    stored = [dict(row)["event_id"] for row in tables(postgres)["predictions"]]
+    stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
     assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))
     store.close()

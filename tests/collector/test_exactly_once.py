@@ -68,9 +68,9 @@ def clean(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture
-def store(postgres: str) -> Iterator[Store]:
+def store(postgres_store: str) -> Iterator[Store]:
     """An empty store on PostgreSQL."""
-    store = Store(postgres)
+    store = Store(postgres_store, prepare=False)
     yield store
     store.close()
 
@@ -97,7 +97,7 @@ def assert_same(url: str, clean: dict[str, Any]) -> None:
 
 
 def test_a_collector_that_is_killed_again_and_again_counts_nothing_twice(
-    topics: Topics, clean: dict[str, Any], store: Store, postgres: str, tmp_path: Path
+    topics: Topics, clean: dict[str, Any], store: Store, postgres_store: str, tmp_path: Path
 ) -> None:
     pick = random.Random(9)
     for number in range(KILLS + 1):
@@ -107,7 +107,7 @@ def test_a_collector_that_is_killed_again_and_again_counts_nothing_twice(
             f"killed-{number}-{uuid.uuid4().hex[:8]}",
             topics.inference,
             topics.labels,
-            postgres,
+            postgres_store,
         ]
         before = proof.committed(store)
         with PartProcess([sys.executable, "-m", "tests.collector.proof", *arguments], tmp_path / "log") as process:
@@ -120,43 +120,43 @@ def test_a_collector_that_is_killed_again_and_again_counts_nothing_twice(
             wait_until(reached, _TIMEOUT_S, f"{goal} records are committed", pause_s=0.01)
             time.sleep(pick.random() * 0.1)
             process.kill()
-    assert_same(postgres, clean)
+    assert_same(postgres_store, clean)
 
 
 def test_two_collectors_that_read_the_same_partitions_count_nothing_twice(
-    topics: Topics, clean: dict[str, Any], store: Store, postgres: str
+    topics: Topics, clean: dict[str, Any], store: Store, postgres_store: str
 ) -> None:
     groups = [f"rival-{number}-{uuid.uuid4().hex[:8]}" for number in range(2)]
-    with collecting(topics, postgres, groups[0]), collecting(topics, postgres, groups[1]):
-        wait_for_all(postgres, topics)
-    assert_same(postgres, clean)
+    with collecting(topics, postgres_store, groups[0]), collecting(topics, postgres_store, groups[1]):
+        wait_for_all(postgres_store, topics)
+    assert_same(postgres_store, clean)
 
 
 def test_members_that_come_and_go_share_the_partitions_and_their_counts_add_up(
-    topics: Topics, clean: dict[str, Any], store: Store, postgres: str
+    topics: Topics, clean: dict[str, Any], store: Store, postgres_store: str
 ) -> None:
     group = f"shared-{uuid.uuid4().hex[:8]}"
     steps = 9
     running = []
     for number in range(8):
-        context = collecting(topics, postgres, group)
+        context = collecting(topics, postgres_store, group)
         running.append((context, context.__enter__()))
         goal = topics.records * (number + 1) // steps
         wait_until(lambda goal=goal: proof.committed(store) >= goal, _TIMEOUT_S, "the next member is due")  # type: ignore[misc]
         if number in (2, 5):
             running[number - 1][1]()  # one leaves, while the others read
-    wait_for_all(postgres, topics)
+    wait_for_all(postgres_store, topics)
     for context, _ in running:
         context.__exit__(None, None, None)
-    assert_same(postgres, clean)
+    assert_same(postgres_store, clean)
 
 
 def test_reading_everything_again_changes_nothing(
-    topics: Topics, clean: dict[str, Any], store: Store, postgres: str
+    topics: Topics, clean: dict[str, Any], store: Store, postgres_store: str
 ) -> None:
-    with collecting(topics, postgres, f"first-{uuid.uuid4().hex[:8]}"):
-        wait_for_all(postgres, topics)
-    made, source, own = proof.collector(topics, f"again-{uuid.uuid4().hex[:8]}", postgres)
+    with collecting(topics, postgres_store, f"first-{uuid.uuid4().hex[:8]}"):
+        wait_for_all(postgres_store, topics)
+    made, source, own = proof.collector(topics, f"again-{uuid.uuid4().hex[:8]}", postgres_store)
     source._consumer.poll(timeout_ms=5000)
     for partition in source._consumer.assignment():
         source._consumer.seek_to_beginning(partition)
@@ -167,4 +167,4 @@ def test_reading_everything_again_changes_nothing(
     source.close()
     own.close()
     assert handled > 0
-    assert_same(postgres, clean)
+    assert_same(postgres_store, clean)

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,28 +18,21 @@ from collector.keeping.rolling import SMALL_FILES, Roller
 from collector.store.transaction import PayloadFile
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
-from tests.parts.http import answers
-from tests.parts.processes import PartProcess, free_ports
 from tests.parts.stores import gcs_server
 
 
 @pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.real)])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     """Where payload files go."""
     if request.param == "directory":
-        yield tmp_path / "payloads"
-        return
-    program: Path = request.getfixturevalue("s3_program")
-    (port,) = free_ports(1)
-    endpoint = f"http://127.0.0.1:{port}"
-    command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
-    with PartProcess(command, tmp_path / "s3.log") as server:
-        server.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60.0)
-        options = f"scheme=http&endpoint_override={quote(f'127.0.0.1:{port}')}&region=us-east-1"
-        address = f"s3://key:secret@payloads/folder?{options}&allow_bucket_creation=true"
-        place, _ = fs.FileSystem.from_uri(address)
-        place.create_dir("payloads")
-        yield address
+        return tmp_path / "payloads"
+    server: str = request.getfixturevalue("s3_server").removeprefix("http://")
+    bucket = f"payloads-{uuid.uuid4().hex}"
+    options = f"scheme=http&endpoint_override={quote(server)}&region=us-east-1"
+    address = f"s3://key:secret@{bucket}/folder?{options}&allow_bucket_creation=true"
+    place, _ = fs.FileSystem.from_uri(address)
+    place.create_dir(bucket)
+    return address
 
 
 def fill(parts: Parts, batches: int, rows: int = 3) -> None:

@@ -178,7 +178,7 @@ def test_a_taken_port_is_a_failure_not_a_hang():
 
 
 def wait_until_up(url: str) -> None:
-    for _ in range(300):
+    for _ in range(900):
         try:
             with urllib.request.urlopen(url):
                 return

@@ -58,7 +58,7 @@ def _in_autumn(demo: FullDemo) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(PAGE_TIMEOUT_S + 120)
+@pytest.mark.timeout(PAGE_TIMEOUT_S + 400)
 def test_prometheus_fires_alertmanager_delivers_and_the_page_carries_evidence(full_demo: FullDemo) -> None:
     wait_until(lambda: bool(_woken(full_demo)), PAGE_TIMEOUT_S, "a page", pause_s=1.0)
     page = _woken(full_demo)[0]

@@ -19,9 +19,9 @@ from sklearn.linear_model import LogisticRegression
 from driftline.names import HEADER_REQUEST_ID
 from serving.sklearn_model import save_sklearn_model
 from tests.parts.http import get_json
-from tests.parts.processes import wait_until
+from tests.parts.processes import running_for, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 INFER = "/v2/models/iris/infer"
@@ -82,11 +82,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=subprocess.STDOUT)
     addresses = directory / ".driftline" / "addresses.json"
     try:
-        wait_until(lambda: addresses.exists() or process.poll() is not None, 90, "addresses.json")
+        wait_until(lambda: addresses.exists() or process.poll() is not None, 240, "addresses.json")
         assert process.poll() is None, (directory / "up.log").read_text()
         yield Installation(directory, json.loads(addresses.read_text()), process)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # does nothing where the last test has killed it
         process.wait(40)
 
 
@@ -176,3 +176,11 @@ def test_the_report_is_one_file(installation: Installation) -> None:
     made = installation.run("report", "default/iris", "--out", "report.html")
     assert made.returncode == 0, made.stderr
     assert "iris" in (installation.directory / "report.html").read_text()
+
+
+def test_parts_end_with_their_supervisor(installation: Installation) -> None:
+    """The last test: it ends the installation."""
+    assert len(running_for(installation.directory)) >= 5
+    installation.process.kill()
+    installation.process.wait()
+    wait_until(lambda: running_for(installation.directory) == [], 30, "the orphaned parts to end")

@@ -206,10 +206,10 @@ def test_streams_are_finished_at_the_end_and_cut_when_their_time_is_over(tmp_pat
     with between(tmp_path, script, drain_timeout_s=1.0) as (running, _):
         with running.connect() as short, running.connect() as endless:
             short.sendall(post(path=PATH))
-            assert asked.wait(5)
+            assert asked.wait(60)
             asked.clear()
             endless.sendall(post(b"endless"))
-            assert asked.wait(5)
+            assert asked.wait(60)
             running.loop.call_soon_threadsafe(running.sidecar.stop)
             running.loop.call_soon_threadsafe(running.sidecar.stop)  # a second time does not hurt
             assert read_all(short).endswith(b"0\r\n\r\n")

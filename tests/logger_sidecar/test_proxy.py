@@ -317,10 +317,10 @@ def test_a_client_that_leaves_is_counted_and_its_upstream_connection_is_not_reus
     with sidecar(served[0].url, tmp_path) as running:
         client = running.connect()
         client.sendall(post())
-        assert asked.wait(5)
+        assert asked.wait(60)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         client.close()
-        assert left.wait(5)
+        assert left.wait(60)
         [event] = running.events()
     assert event.status_code == 499
 
@@ -422,7 +422,7 @@ def test_a_drain_answers_what_is_in_flight_and_closes_what_is_idle(tmp_path: Pat
     served.append(Upstream(script))
     with sidecar(served[0].url, tmp_path) as running, running.connect() as idle, running.connect() as busy:
         busy.sendall(post())
-        assert asked.wait(5)
+        assert asked.wait(60)
         running.loop.call_soon_threadsafe(running.sidecar.stop)
         assert idle.recv(1) == b""
         go_on.set()

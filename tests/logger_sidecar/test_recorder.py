@@ -225,7 +225,7 @@ def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
 
     async def scenario(client: RecorderClient) -> None:
         assert client.put(short(1), 600, tally)
-        for _ in range(100):
+        for _ in range(600):
             client.tick()
             await asyncio.sleep(0.1)
             if tally.counts["written"]:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from logger_sidecar.spool.segment_writer import Fsync, skip
 from logger_sidecar.spool.segments import list_segments, read_cursors, segment_path
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
+from tests.parts.processes import wait_until
 
 
 class Tally:
@@ -481,9 +481,4 @@ def test_a_segment_that_vanishes_is_stepped_over(tmp_path: Path) -> None:
 
 def wait_for(condition: object) -> None:
     assert callable(condition)
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it did not happen")
+    wait_until(lambda: bool(condition()), 60, "what is waited for", pause_s=0.005)

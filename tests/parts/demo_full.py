@@ -29,7 +29,7 @@ from tests.parts.prometheus import Prometheus
 #: Real seconds of one story day: long enough that the alert windows hold many scrapes.
 DAY_S = 8.0
 SCRAPE_INTERVAL_S = 0.25
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 30.0
 
 

@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import PartProcess, free_ports
 from tests.parts.programs import find_java
@@ -44,7 +45,9 @@ def kafka_jars() -> Path:
     """The folder with the broker's jars, fetched with Maven the first time; raises MissingPartError."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftline" / f"kafka-{VERSION}"
     if not cache.is_dir():
-        _fetch_jars(cache)
+        with locked(cache.with_name(f"{cache.name}.lock")):
+            if not cache.is_dir():
+                _fetch_jars(cache)
     return cache
 
 
@@ -52,7 +55,6 @@ def _fetch_jars(cache: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingPartError("Apache Kafka", "apt-get install maven, which fetches the broker's jars once")
-    cache.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
         jars = Path(scratch) / "jars"
         command = [maven, "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
@@ -60,8 +62,7 @@ def _fetch_jars(cache: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=scratch)
         if done.returncode != 0:
             raise MissingPartError("Apache Kafka", f"Maven could not fetch its jars: {done.stdout[-500:].strip()}")
-        if not cache.is_dir():  # another session may have been faster
-            jars.rename(cache)
+        jars.rename(cache)
 
 
 # Laid over the others: of a property that stands twice, the last counts.

@@ -43,12 +43,13 @@ class PostgresServer:
         self._process = PartProcess(command, self._directory / "postgres.log", cwd=self._directory)
         self._process.wait_ready(self._answers, _START_TIMEOUT_S)
 
-    def new_database(self) -> str:
-        """Make an empty database; returns its SQLAlchemy address."""
+    def new_database(self, like: str | None = None) -> str:
+        """Make an empty database, or a copy of the one at ``like``, to which nobody is connected; its address."""
         self._databases += 1
         name = f"test_{self._databases}"
+        template = "" if like is None else f" TEMPLATE {like.rpartition('/')[2]}"
         with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name}{template}")
         return f"postgresql+psycopg://{_USER}@127.0.0.1:{self._port}/{name}"
 
     def drop_database(self, url: str) -> None:

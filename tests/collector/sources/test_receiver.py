@@ -282,7 +282,7 @@ def test_while_one_write_is_under_way_the_next_is_gathered_up_to_a_bound(open_po
     post = open_post(kept, waiting_bytes=3000)
     with ThreadPoolExecutor(12) as pool:
         sent = [pool.submit(post, kserve("request", ce_id=str(number)), b"x" * 1000) for number in range(12)]
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while sum(future.done() for future in sent) < 6 and time.monotonic() < until:
             time.sleep(0.01)
         kept.gate.set()
