@@ -26,7 +26,6 @@ from prometheus_client import CollectorRegistry
 from benchmarks.harness import alternate, close, medians
 from collector.batches.loop import Collector
 from collector.batches.payloads import PayloadWriter
-from collector.batches.windows import window_of
 from collector.operating.metrics import CollectorMetrics
 from collector.settings import CollectorSettings
 from collector.store.predictions import PredictionColumns
@@ -34,6 +33,7 @@ from collector.store.store import Store
 from collector.store.transaction import StateKey, WindowRef, WindowState
 from detectors.engine import StatisticsEngine
 from detectors.reference import Reference, build_reference
+from driftline.event_windows import window_of
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey

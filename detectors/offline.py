@@ -21,6 +21,7 @@ from detectors.job import evaluate_states
 from detectors.reference import Reference
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
+from driftline.event_windows import windows_of
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, ColumnShape, Result, SamplePayload, StreamKey, WindowKey
 
@@ -72,13 +73,12 @@ class OfflineWindows:
         rows = window_rows(frame, self.monitor)
         judged = judged_rows(frame, rows, self.monitor)
         scores = self._engine.outlier_scores(self.monitor, rows)
-        starts = self._starts(frame)
-        for start_s in np.unique(starts):
+        starts, ends = self._windows(frame)
+        for start_s, end_s in sorted(set(zip(starts.tolist(), ends.tolist(), strict=True))):
             window = starts == start_s
-            end_s = self.span.end_s if self.span.time_column is None else start_s + self.monitor.windows.size
             for segment, chosen in self._segments(rows, window):
                 key = WindowKey(self.stream, segment, float(start_s), float(end_s))
-                self._count(key, rows.take(chosen), scores[chosen], _taken(judged, chosen))
+                self._count(key, rows.take(chosen), scores[chosen], None if judged is None else judged.labelled(chosen))
             self._keep_samples((float(start_s), float(end_s)), rows, judged, scores, np.flatnonzero(window))
         self.rows += rows.rows
 
@@ -96,14 +96,12 @@ class OfflineWindows:
         }
         return OfflineResults(tuple(results), shapes, samples, self.rows)
 
-    def _starts(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """The start of each row's window."""
+    def _windows(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The start and the end of each row's window."""
         name = self.span.time_column
         if name is None:
-            return np.full(len(frame), self.span.start_s)
-        times_s = seconds_of(frame, name)
-        size_s = self.monitor.windows.size
-        return np.asarray(np.floor(times_s / size_s) * size_s)
+            return np.full(len(frame), self.span.start_s), np.full(len(frame), self.span.end_s)
+        return windows_of(seconds_of(frame, name), self.monitor.windows.size)
 
     def _segments(self, rows: ColumnBatch, window: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """The segments that the reference knows, each with its rows of a window."""
@@ -171,13 +169,6 @@ def row_count(source: Path | pd.DataFrame) -> int | None:
     if source.is_file() and source.suffix in (".parquet", ".pq"):
         return int(pq.read_metadata(source).num_rows)
     return None
-
-
-def _taken(judged: JudgedBatch | None, chosen: NDArray[np.bool_]) -> JudgedBatch | None:
-    if judged is None:
-        return None
-    chosen = chosen & (judged.weight > 0)
-    return JudgedBatch(judged.prediction[chosen], judged.score[chosen], judged.label[chosen], judged.weight[chosen])
 
 
 def _sample(

@@ -129,7 +129,7 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor) -> Reference:
         performance_layout=classes,
         performance={}
         if judged is None
-        else {name: count_judged(classes, _take(judged, chosen)) for name, chosen in segments.items()},
+        else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
         outliers=None if outliers is None else outliers.model,
     )
 
@@ -180,11 +180,6 @@ def _segment_counts(
         vector[SCORED] = np.count_nonzero(~np.isnan(scores))
         vector[OUTLIERS] = np.count_nonzero(scores > outliers.model.threshold)
     return vector
-
-
-def _take(judged: JudgedBatch, chosen: NDArray[np.bool_]) -> JudgedBatch:
-    chosen = chosen & (judged.weight > 0)
-    return JudgedBatch(judged.prediction[chosen], judged.score[chosen], judged.label[chosen], judged.weight[chosen])
 
 
 def _classes(judged: JudgedBatch) -> tuple[str, ...]:

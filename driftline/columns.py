@@ -69,3 +69,8 @@ class JudgedBatch:
     score: NDArray[np.float64]
     label: NDArray[np.object_] | NDArray[np.float64]
     weight: NDArray[np.int64]
+
+    def labelled(self, chosen: NDArray[np.bool_]) -> "JudgedBatch":
+        """Those of the chosen rows whose label counts."""
+        kept = chosen & (self.weight > 0)
+        return JudgedBatch(self.prediction[kept], self.score[kept], self.label[kept], self.weight[kept])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from collector.batches.intake import Arrival, MonitorEvents
 from collector.batches.validation import Validation, validate
-from collector.batches.windows import group_positions, segments_of_rows, windows_of
+from collector.batches.windows import group_positions, segments_of_rows
 from collector.store.database import clean, key_text
 from collector.store.predictions import PredictionColumns
 from collector.store.row_columns import RowLayout, pack
@@ -19,6 +19,7 @@ from collector.store.spelling import class_name, number_text
 from collector.store.transaction import TotalKey, WindowRef, total
 from driftline import names
 from driftline.columns import ColumnBatch
+from driftline.event_windows import windows_of
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
 

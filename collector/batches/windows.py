@@ -1,6 +1,5 @@
-"""Where a row belongs: its window by event time, and the segments it is watched in."""
+"""Where a row belongs: the segments it is watched in, and rows that belong together."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,30 +8,6 @@ from numpy.typing import NDArray
 from collector.store.database import clean
 from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
-
-
-def window_of(time_s: float, size_s: float) -> tuple[float, float]:
-    """Start and end of the window that holds ``time_s``; windows are aligned to the epoch, the end is excluded.
-
-    >>> window_of(7300.0, 3600.0)
-    (7200.0, 10800.0)
-    """
-    number = math.floor(time_s / size_s)
-    start_s = number * size_s
-    # Division rounds: near a boundary the quotient may be one window off.
-    if time_s < start_s:
-        number -= 1
-    elif time_s >= (number + 1) * size_s:
-        number += 1
-    return number * size_s, (number + 1) * size_s
-
-
-def windows_of(times_s: NDArray[np.float64], size_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Starts and ends of the windows of many times, each as :func:`window_of` says."""
-    numbers = np.floor(times_s / size_s)
-    numbers -= times_s < numbers * size_s
-    numbers += times_s >= (numbers + 1) * size_s
-    return numbers * size_s, (numbers + 1) * size_s
 
 
 def segment_name(column: str, value: str) -> str:

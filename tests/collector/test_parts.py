@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.batches.validation import validate
-from collector.batches.windows import group_positions, window_of, windows_of
+from collector.batches.windows import group_positions
 from collector.settings import PREFIX, CollectorSettings
 from collector.store.spelling import class_name
 from collector.store.states import StateBook, StateCache
 from collector.store.transaction import StateKey, WindowRef, WindowState
 from driftline.columns import ColumnBatch
 from driftline.errors import SettingsError
+from driftline.event_windows import window_of, windows_of
 from driftline.settings import load
 from tests.collector.helpers import MONITOR
 
