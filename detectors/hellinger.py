@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.evidence import ColumnSample, Evidence
-from detectors.tables import Table, calibrated_p_value, table
+from detectors.tables import calibrated_p_value, table
 
 
 def hellinger(sample: ColumnSample) -> Evidence:
     """The distance, in [0, 1], with its p-value; larger is worse."""
     counts = table(sample)
-    dense = Table(counts.reference, counts.current, (), counts.reference_rows, counts.current_rows)
-    chi_square = 8.0 * distance(*dense.shares) ** 2 / counts.scale if len(counts.reference) > 1 else 0.0
+    chi_square = 8.0 * distance(*counts.dense.shares) ** 2 / counts.scale if len(counts.reference) > 1 else 0.0
     return Evidence(distance(*counts.shares), "larger_is_worse", calibrated_p_value(counts, chi_square))
 
 

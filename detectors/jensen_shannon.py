@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from scipy import special
 
 from detectors.evidence import ColumnSample, Evidence
-from detectors.tables import Table, calibrated_p_value, table
+from detectors.tables import calibrated_p_value, table
 
 
 def jensen_shannon(sample: ColumnSample) -> Evidence:
     """The distance, in [0, 1], with its p-value; larger is worse."""
     counts = table(sample)
     statistic = distance(*counts.shares)
-    dense = Table(counts.reference, counts.current, (), counts.reference_rows, counts.current_rows)
-    chi_square = 8.0 * divergence(*dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
+    chi_square = 8.0 * divergence(*counts.dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
     return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, chi_square))
 
 

@@ -77,9 +77,9 @@ class OfflineWindows:
         for start_s, end_s in sorted(set(zip(starts.tolist(), ends.tolist(), strict=True))):
             window = starts == start_s
             for segment, chosen in self._segments(rows, window):
-                key = WindowKey(self.stream, segment, float(start_s), float(end_s))
+                key = WindowKey(self.stream, segment, start_s, end_s)
                 self._count(key, rows.take(chosen), scores[chosen], None if judged is None else judged.labelled(chosen))
-            self._keep_samples((float(start_s), float(end_s)), rows, judged, scores, np.flatnonzero(window))
+            self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window))
         self.rows += rows.rows
 
     def evaluate(self) -> OfflineResults:

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.evidence import ColumnSample, Evidence
-from detectors.tables import Table, calibrated_p_value, table
+from detectors.tables import calibrated_p_value, table
 
 
 def psi(sample: ColumnSample) -> Evidence:
     """The index, at least 0 and 0 only for equal shares, with its p-value; larger is worse."""
     counts = table(sample)
     statistic = stability_index(*counts.shares)
-    dense = Table(counts.reference, counts.current, (), counts.reference_rows, counts.current_rows)
-    chi_square = stability_index(*dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
+    chi_square = stability_index(*counts.dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
     return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, chi_square))
 
 

@@ -46,6 +46,11 @@ class Table:
         return reference / reference.sum(), current / current.sum()
 
     @property
+    def dense(self) -> "Table":
+        """The same without its sparse cells: what a chi-square law holds for."""
+        return Table(self.reference, self.current, (), self.reference_rows, self.current_rows)
+
+    @property
     def scale(self) -> float:
         """``1 / n + 1 / m``: what divergences of two samples of one distribution shrink with."""
         return 1.0 / self.reference_rows + 1.0 / self.current_rows

@@ -132,9 +132,10 @@ def analyze(
     windows = OfflineWindows(monitor, build_reference(frame, monitor), stream, span)
     source = Path(current) if isinstance(current, str) else current
     known = None if labels is None else _known_labels(labels, monitor)
+    total = row_count(source)
     for piece in pieces(source):
         windows.add(piece if known is None or labels is None else _with_labels(piece, known, labels.key))
-        progress(windows.rows, row_count(source))
+        progress(windows.rows, total)
     if not windows.rows:
         raise ReferenceDataError(f"{_named(current)} has no rows")
     found = windows.evaluate()
