@@ -31,7 +31,7 @@ from collector.operating.metrics import CollectorMetrics
 from collector.store.database import connect
 from collector.store.partitions import DAY_S, day_number, partition_name
 from collector.store.store import Store
-from detectors.engine import StatisticsEngine
+from detectors.evaluating.engine import StatisticsEngine
 from driftline.events import Label
 from driftline.monitors import Monitor
 from driftline.results import StreamKey

@@ -31,8 +31,8 @@ from collector.settings import CollectorSettings
 from collector.store.predictions import PredictionColumns
 from collector.store.store import Store
 from collector.store.transaction import StateKey, WindowRef, WindowState
-from detectors.engine import StatisticsEngine
-from detectors.reference import Reference, build_reference
+from detectors.baselines.reference import Reference, build_reference
+from detectors.evaluating.engine import StatisticsEngine
 from driftline.event_windows import window_of
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.monitors import Monitor

@@ -11,10 +11,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from detectors.catalogue import check_detectors
-from detectors.job import EvaluationJob, WindowStore
-from detectors.metrics import ResultReader, ResultsCollector
-from detectors.reference import Reference
+from detectors.baselines.reference import Reference
+from detectors.evaluating.catalogue import check_detectors
+from detectors.evaluating.job import EvaluationJob, WindowStore
+from detectors.evaluating.metrics import ResultReader, ResultsCollector
 from detectors.settings import DetectorsSettings
 from driftline.access import OPEN, OPERATIONS_READ, Access, AccessError
 from driftline.clock import Clock

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
-from driftline.monitor_parts import Duration, Part, Share
+from driftline.monitor_detectors import DetectorSpec, ReferenceSpec, WindowSpec
+from driftline.monitor_parts import Duration, Part
 from driftline.objectives import SloSet
 from driftline.payload_paths import EVERY, parse_document_path, parse_path
 
@@ -89,40 +90,6 @@ class PredictionSpec(Part):
         if self.score_from is not None and self.score is None:
             raise ValueError("score_from needs score, the name that it goes by")
         return self
-
-
-class ReferenceSpec(Part):
-    """What is expected: a Parquet or CSV file with the monitor's columns, the prediction and, if known, the label."""
-
-    path: str = Field(description="Relative to the monitor file.")
-    label: str | None = Field(None, description="Column of the file with the true value.")
-
-
-class WindowSpec(Part):
-    """How event time is cut."""
-
-    size: Duration = Field(86400.0, description="Length of a window, such as 1h or 1d; aligned to the epoch, UTC.")
-    lateness: Duration = Field(3600.0, description="How long after its end a window still waits for late events.")
-    minimum_rows: int = Field(100, ge=1, description="Windows with fewer rows are answered 'not enough evidence'.")
-
-
-class DetectorSpec(Part):
-    """Which detectors look at the windows and how sure they must be."""
-
-    numeric: tuple[str, ...] = Field(("ks", "psi", "wasserstein"), description="Detectors for numeric columns.")
-    categorical: tuple[str, ...] = Field(
-        ("chi_square", "jensen_shannon"), description="Detectors for categorical columns."
-    )
-    false_alarm_rate: Share = Field(
-        0.01, description="Share of windows without drift that may be called drifted, over all columns of the window."
-    )
-    minimum_effect: Share = Field(
-        0.1,
-        description="Smallest change that matters: largest difference of the distribution functions (numeric) or total "
-        "variation distance (categorical). A smaller change, however significant, is at most a warning.",
-    )
-    drifted_columns: int = Field(1, ge=1, description="Drifted columns that make the whole window drifted.")
-    outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
 
 
 class KeySpec(Part):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from driftline import monitors, objectives
+from driftline import monitor_detectors, monitors, objectives
 from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
@@ -34,9 +34,9 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", monitors.Monitor),
     ("columns: a list of", monitors.ColumnSpec),
     ("prediction", monitors.PredictionSpec),
-    ("reference", monitors.ReferenceSpec),
-    ("windows", monitors.WindowSpec),
-    ("detectors", monitors.DetectorSpec),
+    ("reference", monitor_detectors.ReferenceSpec),
+    ("windows", monitor_detectors.WindowSpec),
+    ("detectors", monitor_detectors.DetectorSpec),
     ("labels", monitors.LabelSpec),
     ("pairing", monitors.PairingSpec),
     ("retention", monitors.RetentionSpec),

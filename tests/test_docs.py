@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from detectors.catalogue import CATALOGUE
+from detectors.evaluating.catalogue import CATALOGUE
 from driftline.cli.app import app
 from driftline.names import ALL_METRICS
 from driftline.reasons import REASONS

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from alerts.rules import build_rules
-from detectors.catalogue import check_detectors
+from detectors.evaluating.catalogue import check_detectors
 from driftline.monitors import parse_monitor
 from logger_sidecar.inject.manifests import inject_yaml
 from logger_sidecar.inject.options import InjectOptions

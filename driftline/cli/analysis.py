@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 
 from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
-from detectors.catalogue import check_detectors
-from detectors.frames import load_frame
-from detectors.offline import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
-from detectors.outline import draft_monitor
-from detectors.reference import build_reference
+from detectors.baselines.reference import build_reference
+from detectors.counts.frames import load_frame
+from detectors.evaluating.catalogue import check_detectors
+from detectors.evaluating.outline import draft_monitor
+from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, PredictionSpec

@@ -30,8 +30,8 @@ def init(
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
 ) -> None:
     """Write a monitor from the training data: columns, types, valid ranges, objectives. Then edit it."""
-    from detectors.outline import draft_monitor
-    from detectors.reference import load_frame
+    from detectors.baselines.reference import load_frame
+    from detectors.evaluating.outline import draft_monitor
     from driftline.monitors import dump_monitor
 
     frame = load_frame(reference)
@@ -117,8 +117,8 @@ def reference_check(
 
     Exits 1 when one is not.
     """
-    from detectors.fitness import weaknesses
-    from detectors.reference import build_reference, load_frame
+    from detectors.baselines.reference import build_reference, load_frame
+    from detectors.offline.fitness import weaknesses
 
     weak = 0
     for name, file in wiring.load_monitor_files(monitors).items():
@@ -217,7 +217,7 @@ def alerts_check(
     """Check the monitors: detectors' names, and when each alert would fire with how much of the budget gone."""
     from alerts.burn import windows
     from alerts.slo import objectives
-    from detectors.catalogue import check_detectors
+    from detectors.evaluating.catalogue import check_detectors
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
         check_detectors(monitor)

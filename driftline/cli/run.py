@@ -138,7 +138,7 @@ def collector(
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
     from collector.server import run
     from collector.settings import CollectorSettings
-    from detectors.engine import StatisticsEngine
+    from detectors.evaluating.engine import StatisticsEngine
     from serving.decode_many import decode_many
 
     given = {

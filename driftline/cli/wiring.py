@@ -13,7 +13,7 @@ from driftline.errors import MonitorError
 
 if TYPE_CHECKING:
     from collector.store.store import Store
-    from detectors.reference import Reference
+    from detectors.baselines.reference import Reference
     from driftline.monitors import Monitor
 
 ENV_CLOCK = "DRIFTLINE_CLOCK"
@@ -86,7 +86,7 @@ def open_store(database_url: str) -> "Store":
 
 
 def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference":
-    from detectors.reference import build_reference, load_frame, load_reference
+    from detectors.baselines.reference import build_reference, load_frame, load_reference
 
     if not source.is_file():
         raise MonitorError(monitor.name, [f"reference.path: {source} is not a file"])

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from detectors.offline import OfflineWindows, Span, pieces
-from detectors.outline import draft_monitor
-from detectors.reference import build_reference
+from detectors.baselines.reference import build_reference
+from detectors.evaluating.outline import draft_monitor
+from detectors.offline.files import OfflineWindows, Span, pieces
 from driftline.cli.analysis import LabelFile, analyze
 from driftline.cli.app import app
 from driftline.errors import ReferenceDataError, SettingsError

@@ -10,8 +10,8 @@ from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from dashboards.settings import WebSettings
 from dashboards.web import create_app
-from detectors.engine import StatisticsEngine
-from detectors.job import EvaluationJob
+from detectors.evaluating.engine import StatisticsEngine
+from detectors.evaluating.job import EvaluationJob
 from driftline.monitors import Monitor
 from driftline.results import Alert, Page, WindowKey
 from driftline.testing import ManualClock

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from detectors.benjamini_hochberg import adjusted, rejected
-from detectors.binning import full_edges
-from detectors.brownian_bridge import absolute_bridges, area_nulls
-from detectors.catalogue import detector
-from detectors.decision import ColumnEvidence, Rule, decide, decide_window
-from detectors.effect_size import effect_size
-from detectors.evidence import ColumnSample, Evidence
-from detectors.layout import Kind
-from detectors.reference_bins import numeric_cuts
-from detectors.wilson import difference, wilson
+from detectors.counts.binning import full_edges
+from detectors.counts.layout import Kind
+from detectors.counts.reference_bins import numeric_cuts
+from detectors.error_control.benjamini_hochberg import adjusted, rejected
+from detectors.evaluating.catalogue import detector
+from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window
+from detectors.statistics.brownian_bridge import absolute_bridges, area_nulls
+from detectors.statistics.effect_size import effect_size
+from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.wilson import difference, wilson
 from driftline.results import Interval, Verdict
 
 RULE = Rule(false_alarm_rate=0.05, minimum_effect=0.1)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.engine import StatisticsEngine
-from detectors.reference import Reference, build_reference
-from detectors.summary import WindowState, merge
+from detectors.baselines.reference import Reference, build_reference
+from detectors.counts.summary import WindowState, merge
+from detectors.evaluating.engine import StatisticsEngine
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from detectors.engine import StatisticsEngine
-from detectors.evaluation import Evaluated, Evaluator, default_bridge
-from detectors.reference import build_reference
-from detectors.summary import WindowState
+from detectors.baselines.reference import build_reference
+from detectors.counts.summary import WindowState
+from detectors.evaluating.engine import StatisticsEngine
+from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import WHOLE_WINDOW, Result, StreamKey, Verdict, WindowKey

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detectors.fitness import weaknesses
-from detectors.reference import build_reference
+from detectors.baselines.reference import build_reference
+from detectors.offline.fitness import weaknesses
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor
 

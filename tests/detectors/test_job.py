@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.http import MetricsScraper
-from detectors.engine import StatisticsEngine
-from detectors.job import EvaluationJob
-from detectors.metrics import ResultsCollector
-from detectors.reference import Reference, build_reference
+from detectors.baselines.reference import Reference, build_reference
+from detectors.counts.summary import WindowState
+from detectors.evaluating.engine import StatisticsEngine
+from detectors.evaluating.job import EvaluationJob
+from detectors.evaluating.metrics import ResultsCollector
 from detectors.server import DetectorsService
 from detectors.settings import DetectorsSettings
-from detectors.summary import WindowState
 from driftline import names
 from driftline.access import OPERATIONS_READ, Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.columns import ColumnBatch, JudgedBatch

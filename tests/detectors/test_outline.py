@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detectors.outline import draft_monitor
-from detectors.reference import build_reference
+from detectors.baselines.reference import build_reference
+from detectors.evaluating.outline import draft_monitor
 from driftline.errors import ReferenceDataError
 from driftline.monitors import dump_monitor, parse_monitor
 

@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from detectors.performance import expected_performance, measure, performance_results
-from detectors.performance_counts import PerformanceLayout, count_judged
-from detectors.summary import Section
+from detectors.accuracy.performance import expected_performance, measure, performance_results
+from detectors.counts.performance_counts import PerformanceLayout, count_judged
+from detectors.counts.summary import Section
 from driftline.columns import JudgedBatch
 from driftline.results import Interval, StreamKey, Verdict, WindowKey
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from detectors.chi_square import chi_square
-from detectors.effect_size import effect_size
-from detectors.evidence import ColumnSample
-from detectors.ks import ks
-from detectors.power import POWER, detectable_effect
+from detectors.statistics.effect_size import effect_size
+from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.power import POWER, detectable_effect
+from detectors.univariate.chi_square import chi_square
+from detectors.univariate.ks import ks
 
 RATE = 0.01
 

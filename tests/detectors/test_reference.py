@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.binning import count_numbers, full_edges
-from detectors.layout import ColumnLayout
-from detectors.reference import build_reference, load_frame, load_reference
-from detectors.reference_bins import numeric_cuts, representatives
+from detectors.baselines.reference import build_reference, load_frame, load_reference
+from detectors.counts.binning import count_numbers, full_edges
+from detectors.counts.layout import ColumnLayout
+from detectors.counts.reference_bins import numeric_cuts, representatives
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor
 

@@ -10,26 +10,27 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from scipy import integrate, spatial, stats
 
-from detectors import alibi_adapter, evidently_adapter
-from detectors.anderson_darling import anderson_darling
-from detectors.brownian_bridge import STEPS, absolute_bridges, area_nulls
-from detectors.catalogue import CATALOGUE, Detector, check_detectors
-from detectors.chi_square import chi_square, homogeneity
-from detectors.cramer_von_mises import cramer_von_mises
-from detectors.effect_size import effect_size
-from detectors.energy_distance import energy_distance
-from detectors.evidence import ColumnSample
-from detectors.g_test import likelihood_ratio, williams
-from detectors.hellinger import distance as hellinger_distance
-from detectors.jensen_shannon import distance
-from detectors.ks import ks
-from detectors.missing_rate import missing_rate
-from detectors.psi import psi, stability_index
-from detectors.quadratic_form import Steps, steps, tail
-from detectors.tables import binomial_p_value, table
-from detectors.two_proportions import two_proportions
-from detectors.unseen_rate import unseen_rate
-from detectors.wasserstein import wasserstein
+from detectors.adapters import alibi as alibi_adapter
+from detectors.adapters import evidently as evidently_adapter
+from detectors.evaluating.catalogue import CATALOGUE, Detector, check_detectors
+from detectors.statistics.brownian_bridge import STEPS, absolute_bridges, area_nulls
+from detectors.statistics.effect_size import effect_size
+from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.quadratic_form import Steps, steps, tail
+from detectors.statistics.tables import binomial_p_value, table
+from detectors.statistics.two_proportions import two_proportions
+from detectors.univariate.anderson_darling import anderson_darling
+from detectors.univariate.chi_square import chi_square, homogeneity
+from detectors.univariate.cramer_von_mises import cramer_von_mises
+from detectors.univariate.energy_distance import energy_distance
+from detectors.univariate.g_test import likelihood_ratio, williams
+from detectors.univariate.hellinger import distance as hellinger_distance
+from detectors.univariate.jensen_shannon import distance
+from detectors.univariate.ks import ks
+from detectors.univariate.missing_rate import missing_rate
+from detectors.univariate.psi import psi, stability_index
+from detectors.univariate.unseen_rate import unseen_rate
+from detectors.univariate.wasserstein import wasserstein
 from driftline.errors import MonitorError
 from driftline.monitors import parse_monitor
 

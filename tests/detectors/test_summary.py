@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.summary import Section, StateError, WindowState, exact_sum, merge, to_float
+from detectors.counts.summary import Section, StateError, WindowState, exact_sum, merge, to_float
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
 ONE, OTHER = "0123456789abcdef", "fedcba9876543210"

@@ -9,14 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import MonitorError
+from driftline.monitor_detectors import DetectorSpec, ReferenceSpec, WindowSpec
 from driftline.monitors import (
     ColumnSpec,
-    DetectorSpec,
     LabelSpec,
     Monitor,
     PredictionSpec,
-    ReferenceSpec,
-    WindowSpec,
     dump_monitor,
     monitor_schema,
     parse_monitor,

@@ -1,0 +1,1 @@
+"""How right predictions were, from counts of joined labels."""

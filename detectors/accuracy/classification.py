@@ -1,0 +1,154 @@
+"""Metrics of classifications from their counts, each with a 95 % interval.
+
+Accuracy, precision and recall: Wilson. F1: bootstrap of the confusion table (multinomial, seeded). AUC: DeLong's
+variance, exact on the score bins with ties counted half. Brier score: normal, its variance from the score bins.
+Calibration error: mean gap between score and share of positives over ten bins, bootstrap of the positives per bin.
+
+Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver
+operating characteristic curves, 1988; G. W. Brier, Verification of forecasts expressed in terms of probability, 1950.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.accuracy.measure import Measure
+from detectors.counts import performance_counts as at
+from detectors.counts.performance_counts import PerformanceLayout
+from detectors.counts.summary import Section
+from detectors.statistics.wilson import Z_95, wilson
+from driftline.results import Interval
+
+_DRAWS = 200
+_CALIBRATION_BINS = 10
+
+
+def classification_measures(
+    layout: PerformanceLayout, section: Section, rng: np.random.Generator
+) -> tuple[Measure, ...]:
+    """Every metric that the counts allow, accuracy first; none without judged rows."""
+    values = section.values
+    judged = int(values[at.JUDGED])
+    if judged <= 0:
+        return ()
+    accuracy = Measure("accuracy", wilson(int(values[at.CORRECT]), judged), "smaller_is_worse")
+    if layout.task == "binary":
+        return (accuracy, *_threshold_measures(values, rng), *_score_measures(values, rng))
+    if layout.classes:
+        confusion = np.maximum(layout.confusion(values), 0)
+        return (accuracy, Measure("f1_macro", f1_macro(confusion, rng), "smaller_is_worse"))
+    return (accuracy,)
+
+
+def _threshold_measures(values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
+    tp, fp, fn, tn = (max(0, int(values[place])) for place in range(at.TRUE_POSITIVE, at.TRUE_NEGATIVE + 1))
+    measures = []
+    if tp + fp:
+        measures.append(Measure("precision", wilson(tp, tp + fp), "smaller_is_worse"))
+    if tp + fn:
+        measures.append(Measure("recall", wilson(tp, tp + fn), "smaller_is_worse"))
+        measures.append(Measure("f1", f1(tp, fp, fn, tn, rng), "smaller_is_worse"))
+    return measures
+
+
+def _score_measures(values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
+    scored = int(values[at.SCORED])
+    if scored <= 0:
+        return []
+    histogram = np.maximum(values[at.HISTOGRAMS :].reshape(2, at.SCORE_BINS), 0)
+    negatives, positives = histogram[0], histogram[1]
+    measures = [
+        Measure("brier", brier(int(values[at.BRIER]), scored, negatives, positives), "larger_is_worse"),
+        Measure("calibration_error", calibration_error(negatives, positives, rng), "larger_is_worse"),
+    ]
+    if negatives.any() and positives.any():
+        measures.insert(0, Measure("auc", auc(negatives, positives), "smaller_is_worse"))
+    return measures
+
+
+def f1(tp: int, fp: int, fn: int, tn: int, rng: np.random.Generator) -> Interval:
+    """F1 of the positive class, in [0, 1]."""
+    cells = np.array([tp, fp, fn, tn])
+    drawn = rng.multinomial(int(cells.sum()), cells / cells.sum(), size=_DRAWS)
+    below = 2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2]
+    scores = np.divide(2.0 * drawn[:, 0], below, out=np.zeros(_DRAWS), where=below > 0)
+    return _percentiles(2.0 * tp / (2 * tp + fp + fn), scores)
+
+
+def f1_macro(confusion: NDArray[np.int64], rng: np.random.Generator) -> Interval:
+    """Mean F1 over the classes that occur; ``confusion`` of shape (classes, classes), row = label."""
+    total = int(confusion.sum())
+    if total == 0:
+        return Interval(0.0, 0.0, 1.0)
+    side = len(confusion)
+    filled = np.flatnonzero(confusion)
+    drawn = np.zeros((_DRAWS, side * side))
+    drawn[:, filled] = rng.multinomial(total, confusion.ravel()[filled] / total, size=_DRAWS)
+    scores = _macro(drawn.reshape(_DRAWS, side, side))
+    return _percentiles(float(_macro(confusion[None].astype(np.float64))[0]), scores)
+
+
+def _macro(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    hits = np.einsum("dii->di", tables)
+    below = tables.sum(axis=1) + tables.sum(axis=2)
+    scores = np.divide(2.0 * hits, below, out=np.zeros_like(hits), where=below > 0)
+    result: NDArray[np.float64] = scores.sum(axis=1) / np.maximum((below > 0).sum(axis=1), 1)
+    return result
+
+
+def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
+    """Area under the ROC curve of scores counted in bins, in [0, 1]; both classes must occur.
+
+    >>> auc(np.array([10, 0]), np.array([0, 10])).value
+    1.0
+    """
+    n, m = int(negatives.sum()), int(positives.sum())
+    # For each bin, the share of the other class that it beats, ties half.
+    beaten = (np.cumsum(negatives) - negatives / 2.0) / n
+    beating = 1.0 - (np.cumsum(positives) - positives / 2.0) / m
+    value = float(beaten @ positives) / m
+    spread = float(positives @ (beaten - value) ** 2) / max(m - 1, 1) / m
+    spread += float(negatives @ (beating - value) ** 2) / max(n - 1, 1) / n
+    half = Z_95 * math.sqrt(spread)
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def brier(total: int, scored: int, negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
+    """Mean squared gap between score and outcome, in [0, 1]; ``total`` as counted, in squared score steps."""
+    value = total / scored / at.SCORE_STEPS**2
+    middles = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
+    fourth = (float(negatives @ middles**4) + float(positives @ (1.0 - middles) ** 4)) / scored
+    half = Z_95 * math.sqrt(max(0.0, fourth - value * value) / scored)
+    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64], rng: np.random.Generator) -> Interval:
+    """Expected calibration error over ten equal bins of the score, in [0, 1].
+
+    What chance adds to the gap of a bin is taken off, in squares: otherwise a small window would look worse calibrated
+    than a large reference whatever the model does. Source of the idea: A. Kumar, P. Liang, T. Ma, Verified uncertainty
+    calibration, 2019.
+    """
+    middles = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
+    together = (negatives + positives).astype(np.float64)
+    rows = together.reshape(_CALIBRATION_BINS, -1).sum(axis=1)
+    used = rows > 0
+    score = (together * middles).reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used] / rows[used]
+    hits = positives.reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used]
+    rows = rows[used]
+    drawn = rng.binomial(rows.astype(np.int64), hits / rows, size=(_DRAWS, len(rows))) / rows
+    noise = hits / rows * (1.0 - hits / rows) / rows
+    value = float(_mean_gap(hits / rows - score, noise, rows))
+    # A drawn sample is twice as noisy as the sample it is drawn from.
+    return _percentiles(value, _mean_gap(drawn - score, 2.0 * noise, rows))
+
+
+def _mean_gap(gaps: NDArray[np.float64], noise: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    weighted: NDArray[np.float64] = np.sqrt(np.maximum(gaps * gaps - noise, 0.0)) @ rows / rows.sum()
+    return weighted
+
+
+def _percentiles(value: float, drawn: NDArray[np.float64]) -> Interval:
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    return Interval(value, min(value, float(lower)), max(value, float(upper)))

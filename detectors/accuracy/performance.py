@@ -1,0 +1,123 @@
+"""Performance results of a window: its metrics beside the reference's, with the share of rows that have labels."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.accuracy.classification import classification_measures
+from detectors.accuracy.measure import Measure
+from detectors.accuracy.regression import regression_measures
+from detectors.counts.performance_counts import JUDGED, PerformanceLayout
+from detectors.counts.summary import Section
+from detectors.statistics.reasons import not_enough, percent
+from driftline.results import WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The reference's own metrics by name, and the rows they rest on."""
+
+    measures: Mapping[str, Measure]
+    judged: int
+
+
+def expected_performance(layout: PerformanceLayout, section: Section | None) -> Expected | None:
+    """What the reference's judged predictions lead to expect; None without any."""
+    if section is None:
+        return None
+    found = measure(layout, section, np.random.default_rng(0))
+    return Expected({one.name: one for one in found}, int(section.values[JUDGED]))
+
+
+def performance_results(
+    key: WindowKey,
+    layout: PerformanceLayout,
+    section: Section | None,
+    expected: Expected | None,
+    rows: int,
+    minimum_rows: int,
+) -> list[Result]:
+    """One result per metric; one 'not enough evidence' when no label has arrived."""
+    judged = 0 if section is None else max(0, int(section.values[JUDGED]))
+    coverage = min(1.0, judged / rows) if rows else 0.0
+    measures = () if section is None else measure(layout, section, _seeded(key))
+    before = {} if expected is None else expected.measures
+    before_rows = 0 if expected is None else expected.judged
+    if not measures:
+        return [_no_labels(key, layout, rows)]
+    results = []
+    for found in measures:
+        known = before.get(found.name)
+        verdict, reason = _judge(found, known, judged, rows, minimum_rows)
+        results.append(
+            Result(
+                window=key,
+                column=WHOLE_WINDOW,
+                detector=found.name,
+                kind="performance",
+                statistic=found.interval.value,
+                direction=found.direction,
+                verdict=verdict,
+                reason=reason,
+                sample_size=judged,
+                reference_size=before_rows,
+                effect=found.interval,
+                coverage=coverage,
+                reference_value=None if known is None else known.interval.value,
+            )
+        )
+    return results
+
+
+def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generator) -> tuple[Measure, ...]:
+    """The metrics of judged predictions; none when there are none."""
+    if layout.task == "regression":
+        return regression_measures(section)
+    return classification_measures(layout, section, rng)
+
+
+def _seeded(key: WindowKey) -> np.random.Generator:
+    # The same window gets the same intervals whenever it is evaluated.
+    return np.random.default_rng(zlib.crc32(repr(key).encode()))
+
+
+def _judge(found: Measure, known: Measure | None, judged: int, rows: int, minimum_rows: int) -> tuple[Verdict, str]:
+    told = f"{found.name} {_interval(found.interval)} on {judged} of {rows} rows with labels"
+    if judged < minimum_rows:
+        return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; {minimum_rows} labels are needed for a verdict"
+    if known is None:
+        return Verdict.OK, f"{told}; the reference has no labels to compare with"
+    told = f"{told}; reference {_interval(known.interval)}"
+    if _worse(found, known):
+        return Verdict.WARNING, f"{told}: the intervals are apart, it is worse"
+    return Verdict.OK, told
+
+
+def _worse(found: Measure, known: Measure) -> bool:
+    above = found.interval.lower > known.interval.upper
+    below = found.interval.upper < known.interval.lower
+    if found.name == "bias":
+        return (above or below) and abs(found.interval.value) > abs(known.interval.value)
+    return above if found.direction == "larger_is_worse" else below
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.value:.3g} ({interval.lower:.3g} to {interval.upper:.3g})"
+
+
+def _no_labels(key: WindowKey, layout: PerformanceLayout, rows: int) -> Result:
+    regression = layout.task == "regression"
+    return Result(
+        window=key,
+        column=WHOLE_WINDOW,
+        detector="mae" if regression else "accuracy",
+        kind="performance",
+        statistic=0.0,
+        direction="larger_is_worse" if regression else "smaller_is_worse",
+        verdict=Verdict.NOT_ENOUGH_EVIDENCE,
+        reason=not_enough("", f"{percent(0.0)} of {rows} rows have labels"),
+        sample_size=0,
+        coverage=0.0,
+    )

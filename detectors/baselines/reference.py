@@ -1,0 +1,204 @@
+"""The reference: what was expected, as frozen bins and the counts of the reference rows on them.
+
+A numeric column has up to 256 bins between quantiles of the reference. A value that many rows share gets a bin of its
+own, so that constant and few-valued columns lose nothing; a column of at most 100 distinct values keeps each of them.
+Beyond the smallest and the largest reference value the bins go on, wider and wider, so that values never seen before
+still have a place and a size. All segments of a column share the bins.
+
+The reference is a window too: its counts per segment are vectors of the same layout as a window's.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from detectors.counts.binning import tally
+from detectors.counts.counting import count_rows, matrix, numbers
+from detectors.counts.frames import load_frame, reference_labels, reference_rows
+from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
+from detectors.counts.performance_counts import MAXIMUM_CLASSES, PerformanceLayout, count_judged, performance_layout
+from detectors.counts.reference_bins import known_categories, most_frequent, numeric_cuts, representatives
+from detectors.counts.summary import Section
+from detectors.outliers import mahalanobis
+from detectors.outliers.mahalanobis import OutlierModel
+from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.errors import ReferenceDataError
+from driftline.monitors import Monitor
+from driftline.results import ALL_ROWS
+
+__all__ = ["Reference", "build_reference", "load_frame", "load_reference"]
+
+_FORMAT = "driftline reference 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is expected of one monitor's windows.
+
+    ``representatives``: per numeric column, one value per bin (the mean of its reference rows, or its middle; NaN for
+    the infinite and missing bins). ``counts``: per segment, a vector of ``layout``. ``performance``: per segment, the
+    reference's own judged predictions; empty when the reference has no label.
+    """
+
+    monitor: str
+    layout: Layout
+    representatives: Mapping[str, NDArray[np.float64]]
+    counts: Mapping[str, NDArray[np.int64]]
+    performance_layout: PerformanceLayout
+    performance: Mapping[str, Section]
+    outliers: OutlierModel | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Counts merge and compare only when this is equal."""
+        return self.layout.fingerprint
+
+    def save(self, path: Path) -> None:
+        """Write everything to one file, which :func:`load_reference` reads on any machine."""
+        arrays: dict[str, NDArray[Any]] = {
+            f"cuts/{index}": column.cuts for index, column in enumerate(self.layout.columns)
+        }
+        arrays |= {f"values/{name}": values for name, values in self.representatives.items()}
+        arrays |= {f"counts/{name}": values for name, values in self.counts.items()}
+        arrays |= {f"judged/{name}": section.values for name, section in self.performance.items()}
+        if self.outliers is not None:
+            arrays |= {"outliers/mean": self.outliers.mean, "outliers/whitening": self.outliers.whitening}
+        header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
+        with path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, header=header, **arrays)
+
+    def _header(self) -> dict[str, Any]:
+        outliers = self.outliers
+        return {
+            "format": _FORMAT,
+            "monitor": self.monitor,
+            "columns": [[column.name, column.kind, column.categories] for column in self.layout.columns],
+            "segments": list(self.counts),
+            "task": self.performance_layout.task,
+            "positive": self.performance_layout.positive,
+            "classes": self.performance_layout.classes,
+            "sums": {name: [str(total) for total in section.sums] for name, section in self.performance.items()},
+            "outliers": None if outliers is None else [outliers.columns, outliers.threshold],
+        }
+
+    def require_fit(self, monitor: Monitor) -> None:
+        """Raise ReferenceDataError when the reference was built for other columns than the monitor's."""
+        built = {column.name: column.kind for column in self.layout.columns}
+        wanted: dict[str, Kind] = dict(column_kinds(monitor))
+        faults = [f"column '{name}' ({kind}) is not in it" for name, kind in wanted.items() if built.get(name) != kind]
+        faults += [f"column '{name}' is not in the monitor" for name in built if name not in wanted]
+        if faults:
+            raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
+
+
+def build_reference(frame: pd.DataFrame, monitor: Monitor) -> Reference:
+    """The reference of a monitor from rows with its columns, prediction and, where named, label.
+
+    Raises ReferenceDataError that names every column with its problem.
+    """
+    rows = reference_rows(frame, monitor)
+    watched = dict(monitor.watched())
+    columns: list[ColumnLayout] = []
+    middles: dict[str, NDArray[np.float64]] = {}
+    for name, kind in column_kinds(monitor):
+        if name not in watched:
+            columns.append(ColumnLayout(name, kind))
+        elif kind == "numeric":
+            values = numbers(rows, name)
+            columns.append(ColumnLayout(name, kind, cuts=numeric_cuts(values)))
+            middles[name] = representatives(values, columns[-1])
+        else:
+            columns.append(ColumnLayout(name, kind, categories=known_categories(list(rows.text[name]))))
+    layout = Layout(tuple(columns))
+    segments = _segments(rows, monitor)
+    outliers = _fit_outliers(rows, monitor)
+    judged = reference_labels(frame, rows, monitor)
+    classes = performance_layout(monitor, () if judged is None else _classes(judged))
+    return Reference(
+        monitor=monitor.name,
+        layout=layout,
+        representatives=middles,
+        counts={name: _segment_counts(layout, monitor, rows, outliers, chosen) for name, chosen in segments.items()},
+        performance_layout=classes,
+        performance={}
+        if judged is None
+        else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
+        outliers=None if outliers is None else outliers.model,
+    )
+
+
+def load_reference(path: Path) -> Reference:
+    """Read what :meth:`Reference.save` wrote; raises ReferenceDataError naming the file and the trouble."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _from_arrays({name: arrays[name] for name in arrays.files})
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise ReferenceDataError(f"reference file {path} cannot be read: {error}") from error
+
+
+def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
+    header = json.loads(arrays["header"].tobytes())
+    if header["format"] != _FORMAT:
+        raise ValueError(f"it is '{header['format']}', not '{_FORMAT}'")
+    columns = tuple(
+        ColumnLayout(name, kind, arrays[f"cuts/{index}"], tuple(categories))
+        for index, (name, kind, categories) in enumerate(header["columns"])
+    )
+    outliers = None
+    if header["outliers"] is not None:
+        names, threshold = header["outliers"]
+        outliers = OutlierModel(tuple(names), arrays["outliers/mean"], arrays["outliers/whitening"], threshold)
+    return Reference(
+        monitor=header["monitor"],
+        layout=Layout(columns),
+        representatives={
+            column.name: arrays[f"values/{column.name}"] for column in columns if f"values/{column.name}" in arrays
+        },
+        counts={name: arrays[f"counts/{name}"] for name in header["segments"]},
+        performance_layout=PerformanceLayout(header["task"], header["positive"], tuple(header["classes"])),
+        performance={
+            name: Section(arrays[f"judged/{name}"], tuple(int(total) for total in sums))
+            for name, sums in header["sums"].items()
+        },
+        outliers=outliers,
+    )
+
+
+def _segment_counts(
+    layout: Layout, monitor: Monitor, rows: ColumnBatch, outliers: mahalanobis.Fit | None, chosen: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    vector = count_rows(layout, monitor, rows.take(chosen))
+    if outliers is not None:
+        scores = outliers.scores[chosen]
+        vector[SCORED] = np.count_nonzero(~np.isnan(scores))
+        vector[OUTLIERS] = np.count_nonzero(scores > outliers.model.threshold)
+    return vector
+
+
+def _classes(judged: JudgedBatch) -> tuple[str, ...]:
+    if judged.label.dtype != np.object_:
+        return ()
+    return most_frequent(tally([*judged.label, *judged.prediction]), MAXIMUM_CLASSES)
+
+
+def _segments(rows: ColumnBatch, monitor: Monitor) -> dict[str, NDArray[np.bool_]]:
+    segments = {ALL_ROWS: np.ones(rows.rows, dtype=bool)}
+    for column in monitor.segments:
+        values = rows.text[column]
+        for value in most_frequent(tally(list(values)), monitor.maximum_segments):
+            segments[f"{column}={value}"] = values == value
+    return segments
+
+
+def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> mahalanobis.Fit | None:
+    names = tuple(column.name for column in monitor.columns if column.type == "numeric" and column.drift)
+    if not names:
+        return None
+    return mahalanobis.fit(names, matrix(rows, names), monitor.detectors.outlier_rate)

@@ -1,0 +1,1 @@
+"""What a window holds: whole numbers on the reference's frozen bins, which add up."""

@@ -1,0 +1,162 @@
+"""Reference data from files and frames to columns, with every fault named by its column."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api import types
+
+from detectors.counts.binning import category
+from detectors.counts.counting import numbers
+from detectors.counts.layout import Kind, column_kinds
+from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.errors import ReferenceDataError
+from driftline.monitors import Monitor
+
+#: Why a column of a frame cannot be used, or None.
+FaultOf = Callable[[pd.DataFrame, str, Kind], str | None]
+
+
+def load_frame(path: Path) -> pd.DataFrame:
+    """Read a Parquet or CSV file; raises ReferenceDataError naming the file and the trouble."""
+    if not path.is_file():
+        raise ReferenceDataError(f"reference file {path} does not exist")
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            return pd.read_parquet(path)
+        if path.suffix in (".csv", ".gz"):
+            return pd.read_csv(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise ReferenceDataError(f"reference file {path} cannot be read: {error}") from error
+    raise ReferenceDataError(f"reference file {path} is neither .parquet nor .csv")
+
+
+def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
+    """The frame's rows as a monitor's columns; raises ReferenceDataError naming every faulty column."""
+    if not len(frame):
+        raise ReferenceDataError(f"the reference of {monitor.name} has no rows")
+    return _rows(frame, monitor, f"the reference of {monitor.name}", _column_fault)
+
+
+def window_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
+    """As :func:`reference_rows`, of rows to be compared with it: there may be none, and columns may have lost all
+    their values, which is for the detectors to say.
+    """
+    return _rows(frame, monitor, f"the rows for {monitor.name}", _unreadable)
+
+
+def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf) -> ColumnBatch:
+    watched = dict(monitor.watched())
+    numeric: dict[str, NDArray[np.float64]] = {}
+    text: dict[str, NDArray[np.object_]] = {}
+    faults: list[str] = []
+    for name, kind in column_kinds(monitor):
+        fault = fault_of(frame, name, kind) if name in watched or name in monitor.segments else None
+        if fault is not None:
+            faults.append(fault)
+        elif name in frame.columns and kind == "numeric":
+            numeric[name] = _numbers(frame[name])
+        elif name in frame.columns:
+            text[name] = _texts(frame[name])
+    if faults:
+        raise ReferenceDataError(f"{what}: {'; '.join(faults)}")
+    return ColumnBatch(len(frame), numeric, text)
+
+
+def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
+    """Why a column cannot be a reference."""
+    if name in frame.columns and frame[name].isna().all():
+        return f"column '{name}' has no values, all {len(frame)} are missing"
+    fault = _unreadable(frame, name, kind)
+    if fault is None and kind == "numeric" and not np.isfinite(_numbers(frame[name])).any():
+        return f"column '{name}' has no finite value"
+    return fault
+
+
+def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
+    """Why a column is not one of its kind."""
+    if name not in frame.columns:
+        near = difflib.get_close_matches(name, [str(column) for column in frame.columns], n=1)
+        return f"column '{name}' is missing" + (f"; did you mean '{near[0]}'?" if near else "")
+    series = frame[name]
+    if kind == "categorical":
+        return None
+    if types.is_datetime64_any_dtype(series) or types.is_timedelta64_dtype(series):
+        return f"column '{name}' holds times ({series.dtype}), not numbers"
+    numeric = pd.to_numeric(series, errors="coerce")
+    wrong = series[numeric.isna() & series.notna()]
+    if len(wrong):
+        return f"column '{name}' holds {wrong.iloc[0]!r} in row {wrong.index[0]}, which is not a number"
+    return None
+
+
+def _numbers(series: pd.Series) -> NDArray[np.float64]:
+    values = pd.to_numeric(series, errors="coerce")
+    return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def _texts(series: pd.Series) -> NDArray[np.object_]:
+    unique = {value: category(value) for value in series.dropna().unique()}
+    return np.array([unique.get(value) for value in series.astype(object)], dtype=object)
+
+
+def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
+    """Every row's prediction beside its label, weight 0 where the label is missing; None without a label column.
+
+    Raises ReferenceDataError where a reference's label cannot be one.
+    """
+    label = None if monitor.reference is None else monitor.reference.label
+    if label is None:
+        return None
+    fault = _column_fault(frame, label, _label_kind(monitor))
+    if fault is not None:
+        raise ReferenceDataError(f"the reference of {monitor.name}: {fault} (the label)")
+    return _judged(frame, rows, monitor, label)
+
+
+def judged_rows(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
+    """As :func:`reference_labels`, of rows to be compared: none or all of which may have a label."""
+    label = None if monitor.reference is None else monitor.reference.label
+    if label is None or label not in frame.columns:
+        return None
+    fault = _unreadable(frame, label, _label_kind(monitor))
+    if fault is not None:
+        raise ReferenceDataError(f"the rows for {monitor.name}: {fault} (the label)")
+    return _judged(frame, rows, monitor, label)
+
+
+def _label_kind(monitor: Monitor) -> Kind:
+    return "numeric" if monitor.task == "regression" else "categorical"
+
+
+def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:
+    score = np.full(rows.rows, np.nan)
+    if monitor.prediction.score is not None:
+        score = numbers(rows, monitor.prediction.score)
+    known = frame[label].notna().to_numpy().astype(np.int64)
+    if _label_kind(monitor) == "numeric":
+        truth = _numbers(frame[label])
+        return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
+    return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)
+
+
+def seconds_of(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """Seconds since the epoch of a column of times (UTC where none is said) or of such seconds, shape (rows,).
+
+    Raises ReferenceDataError naming the first row that holds none.
+    """
+    if name not in frame.columns:
+        raise ReferenceDataError(f"the time column '{name}' is missing; there are {', '.join(map(str, frame.columns))}")
+    series = frame[name]
+    if pd.api.types.is_numeric_dtype(series):
+        times_s = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        parsed = pd.to_datetime(series, utc=True, errors="coerce", format="mixed")
+        times_s = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(times_s))
+    if len(wrong):
+        raise ReferenceDataError(f"the time column '{name}' holds {series.iloc[wrong[0]]!r} in row {wrong[0]}, no time")
+    return times_s

@@ -1,0 +1,1 @@
+"""From a closed window to its results: every detector, one decision, reasons in words."""

@@ -1,0 +1,111 @@
+"""Every detector that a monitor can name, in one table, and the check of the names.
+
+To add a detector: write its file (a function from :class:`ColumnSample` to :class:`Evidence`), add a line here.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from detectors.adapters import alibi as alibi_adapter
+from detectors.adapters import evidently as evidently_adapter
+from detectors.counts.layout import Kind
+from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.univariate.anderson_darling import anderson_darling
+from detectors.univariate.chi_square import chi_square
+from detectors.univariate.cramer_von_mises import cramer_von_mises
+from detectors.univariate.energy_distance import energy_distance
+from detectors.univariate.g_test import g_test
+from detectors.univariate.hellinger import hellinger
+from detectors.univariate.jensen_shannon import jensen_shannon
+from detectors.univariate.ks import ks
+from detectors.univariate.psi import psi
+from detectors.univariate.wasserstein import wasserstein
+from driftline.errors import MonitorError
+from driftline.monitors import Monitor
+
+
+class Detector(Protocol):
+    """A statistic of one column: pure, and defined for every sample with rows on both sides."""
+
+    def __call__(self, sample: ColumnSample) -> Evidence:
+        """The evidence that the column's distribution moved."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A detector, its name in monitors, the column types it can look at, and whether it can decide (has a p-value)."""
+
+    name: str
+    kinds: tuple[Kind, ...]
+    detect: Detector
+    decides: bool = True
+
+
+_BOTH: tuple[Kind, ...] = ("numeric", "categorical")
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry("ks", ("numeric",), ks),
+    Entry("psi", _BOTH, psi),
+    Entry("wasserstein", ("numeric",), wasserstein),
+    Entry("chi_square", _BOTH, chi_square),
+    Entry("jensen_shannon", _BOTH, jensen_shannon),
+    Entry("cramer_von_mises", ("numeric",), cramer_von_mises),
+    Entry("anderson_darling", ("numeric",), anderson_darling),
+    Entry("energy_distance", ("numeric",), energy_distance),
+    Entry("g_test", _BOTH, g_test),
+    Entry("hellinger", _BOTH, hellinger),
+    Entry("alibi:ks", ("numeric",), alibi_adapter.ks),
+    Entry("alibi:chi_square", ("categorical",), alibi_adapter.chi_square),
+    Entry("evidently:ks", ("numeric",), evidently_adapter.ks),
+    Entry("evidently:psi", _BOTH, evidently_adapter.psi, decides=False),
+    Entry("evidently:wasserstein", ("numeric",), evidently_adapter.wasserstein, decides=False),
+    Entry("evidently:jensenshannon", _BOTH, evidently_adapter.jensenshannon, decides=False),
+    Entry("evidently:chisquare", ("categorical",), evidently_adapter.chisquare),
+)
+
+
+def detector(name: str) -> Detector:
+    """The detector of that name; raises KeyError. :func:`check_detectors` makes sure beforehand."""
+    return {entry.name: entry.detect for entry in CATALOGUE}[name]
+
+
+def check_detectors(monitor: Monitor) -> None:
+    """Raise MonitorError naming every detector of the monitor that is unknown, unfit for its columns, or absent."""
+    faults = [
+        *_faults("numeric", monitor.detectors.numeric),
+        *_faults("categorical", monitor.detectors.categorical),
+    ]
+    if faults:
+        raise MonitorError(f"monitor {monitor.name}", faults)
+
+
+def _faults(kind: Kind, chosen: Sequence[str]) -> list[str]:
+    entries = {entry.name: entry for entry in CATALOGUE}
+    faults = [] if chosen else [f"detectors.{kind}: names no detector; the first one decides"]
+    for index, name in enumerate(chosen):
+        place = f"detectors.{kind}.{index}"
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=1)
+            known = ", ".join(entry.name for entry in CATALOGUE if kind in entry.kinds)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {known}"
+            faults.append(f"{place}: '{name}' is not a detector; {hint}")
+        elif kind not in entries[name].kinds:
+            faults.append(f"{place}: '{name}' cannot look at {kind} columns")
+        elif index == 0 and not entries[name].decides:
+            faults.append(
+                f"{place}: '{name}' has no p-value and cannot decide; put it after one that has, such as 'psi'"
+            )
+        else:
+            faults.extend(f"{place}: {fault}" for fault in _absent(name))
+    return faults
+
+
+def _absent(name: str) -> list[str]:
+    if name.startswith("alibi:") and not alibi_adapter.AVAILABLE:
+        return [alibi_adapter.HINT]
+    if name.startswith("evidently:") and not evidently_adapter.AVAILABLE:
+        return [evidently_adapter.HINT]
+    return []

@@ -1,0 +1,267 @@
+"""One window evaluated from its counts: drift, quality, outliers, performance, and the shapes to draw.
+
+Every window ends in results, however odd: empty, one row, all missing, constant, only unseen values, counted on an
+older reference, or without a reference at all. What cannot be said is said to be "not enough evidence".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.accuracy.performance import Expected, expected_performance, performance_results
+from detectors.baselines.reference import Reference
+from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
+from detectors.counts.performance_counts import PerformanceLayout
+from detectors.counts.summary import WindowState
+from detectors.evaluating.catalogue import detector
+from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window
+from detectors.evaluating.engine import window_layouts
+from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
+from detectors.evaluating.shapes import column_shape
+from detectors.statistics.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
+from detectors.statistics.effect_size import effect_size
+from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.power import detectable_effect
+from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
+from detectors.statistics.tables import GROUPS, group_starts
+from driftline.monitors import Monitor
+from driftline.results import WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
+
+_BRIDGE_SEED = 20130101
+
+
+def default_bridge() -> NDArray[np.float32]:
+    """The table of Brownian bridges that every evaluation shares; always the same."""
+    return absolute_bridges(np.random.default_rng(_BRIDGE_SEED))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What one window gave."""
+
+    results: tuple[Result, ...]
+    shapes: tuple[ColumnShape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Evaluates windows of one monitor; made once, because what follows from monitor and reference is prepared.
+
+    Raises ReferenceDataError when the reference does not fit the monitor.
+    """
+
+    monitor: Monitor
+    reference: Reference | None
+    bridge: NDArray[np.float32]
+    _layout: Layout = field(init=False, repr=False)
+    _performance_layout: PerformanceLayout = field(init=False, repr=False)
+    # Memos of what follows from the reference alone.
+    _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
+    _groups: dict[tuple[str, str], NDArray[np.intp]] = field(default_factory=dict, init=False, repr=False)
+    _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        layout, performance_layout = window_layouts(self.monitor, self.reference)
+        object.__setattr__(self, "_layout", layout)
+        object.__setattr__(self, "_performance_layout", performance_layout)
+
+    def evaluate(self, key: WindowKey, state: WindowState) -> Evaluated:
+        """Results and shapes of a window whose partitions' states are merged into ``state``."""
+        section = state.section(self._layout.fingerprint)
+        vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
+        samples = self._samples(key.segment, vector)
+        drift = self._drift(key, vector, samples, self._older(state))
+        shares = self._shares(key.segment, vector, samples)
+        rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
+        quality = share_results(key, shares, rate, minimum_rows)
+        shapes = tuple(column_shape(sample) for sample in samples.values()) if vector[ROWS] else ()
+        return Evaluated((*drift, *quality, *self._performance(key, state, int(vector[ROWS]))), shapes)
+
+    def _older(self, state: WindowState) -> str:
+        """A remark when part of the window was counted before the reference was rebuilt."""
+        known = {self._layout.fingerprint, self._performance_layout.fingerprint}
+        return "" if known.issuperset(state.sections) else " (others were counted on an older reference)"
+
+    def _expected(self, segment: str) -> NDArray[np.int64] | None:
+        return None if self.reference is None else self.reference.counts.get(segment)
+
+    def _samples(self, segment: str, vector: NDArray[np.int64]) -> Mapping[str, ColumnSample]:
+        """Every column that has a reference in this segment, side by side with the window."""
+        expected = self._expected(segment)
+        if expected is None or self.reference is None or vector[ROWS] <= 0:
+            return {}
+        samples = {}
+        for index, column in enumerate(self._layout.columns):
+            samples[column.name] = ColumnSample(
+                column=column.name,
+                kind=column.kind,
+                reference=self._layout.counts(expected, index),
+                current=self._layout.counts(vector, index),
+                values=self.reference.representatives.get(column.name, _UNNAMED),
+                categories=column.categories,
+                groups=self._column_groups(segment, column.name, self._layout.counts(expected, index)),
+                nulls=self._column_nulls(segment, column.name, self._layout.counts(expected, index)),
+            )
+        return {name: sample for name, sample in samples.items() if not self._blank(name)}
+
+    def _column_groups(self, segment: str, name: str, counts: NDArray[np.int64]) -> NDArray[np.intp] | None:
+        if self.reference is None or name not in self.reference.representatives:
+            return None
+        if (segment, name) not in self._groups:
+            self._groups[segment, name] = group_starts(counts[1:-2], GROUPS)
+        return self._groups[segment, name]
+
+    def _column_nulls(self, segment: str, name: str, counts: NDArray[np.int64]) -> AreaNulls | None:
+        values = None if self.reference is None else self.reference.representatives.get(name)
+        if values is None:
+            return None
+        if (segment, name) not in self._nulls:
+            self._nulls[segment, name] = area_nulls(counts, values, self.bridge)
+        return self._nulls[segment, name]
+
+    def _blank(self, name: str) -> bool:
+        return self._layout.columns[self._layout.index(name)].blank
+
+    # --- drift ----------------------------------------------------------------------------------------------------
+    def _drift(
+        self, key: WindowKey, vector: NDArray[np.int64], samples: Mapping[str, ColumnSample], older: str
+    ) -> list[Result]:
+        rows = int(vector[ROWS])
+        minimum_rows = self.monitor.windows.minimum_rows
+        if rows < minimum_rows:
+            return self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}")
+        if self.reference is None:
+            return self._no_drift(key, rows, "there is no reference")
+        if not samples:
+            return self._no_drift(key, rows, f"the reference has no rows of {key.segment}")
+        watched = [samples[name] for name, _ in self.monitor.watched()]
+        columns = [self._evidence(sample) for sample in watched]
+        spec = self.monitor.detectors
+        rule = Rule(spec.false_alarm_rate, spec.minimum_effect, spec.drifted_columns)
+        verdicts = decide(columns, rule)
+        results = []
+        for sample, found, given in zip(watched, columns, verdicts, strict=True):
+            results.extend(self._column_results(key, sample, found, given, rule.false_alarm_rate / len(columns)))
+        return [*results, self._window_result(key, columns, verdicts, rule, rows)]
+
+    def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
+        spec = self.monitor.detectors
+        names = spec.numeric if sample.kind == "numeric" else spec.categorical
+        evidence = tuple((name, detector(name)(sample)) for name in names)
+        return ColumnEvidence(sample.column, evidence, effect_size(sample))
+
+    def _column_results(
+        self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
+    ) -> list[Result]:
+        margin = Margin(self.monitor.detectors.minimum_effect, detectable_effect(sample, rate))
+        what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
+        return [
+            Result(
+                window=key,
+                column=sample.column,
+                detector=name,
+                kind="drift",
+                statistic=evidence.statistic,
+                direction=evidence.direction,
+                verdict=verdict,
+                reason=drift_reason(sample, what, name, evidence, found.effect, verdict, margin),
+                sample_size=sample.current_rows,
+                reference_size=sample.reference_rows,
+                p_value=evidence.p_value,
+                effect=found.effect,
+            )
+            for (name, evidence), verdict in zip(found.evidence, verdicts, strict=True)
+        ]
+
+    def _window_result(
+        self,
+        key: WindowKey,
+        columns: Sequence[ColumnEvidence],
+        verdicts: Sequence[tuple[Verdict, ...]],
+        rule: Rule,
+        rows: int,
+    ) -> Result:
+        deciding = [given[0] for given in verdicts if given]
+        drifted = [
+            column for column, given in zip(columns, verdicts, strict=True) if given and given[0] is Verdict.DRIFTED
+        ]
+        drifted.sort(key=lambda column: -column.effect.value)
+        named = ", ".join(column.column for column in drifted)
+        count = (
+            f"{len(drifted)} of {len(columns)} columns drifted" if drifted else f"no column of {len(columns)} drifted"
+        )
+        return Result(
+            window=key,
+            column=WHOLE_WINDOW,
+            detector="window",
+            kind="drift",
+            statistic=float(len(drifted)),
+            direction="larger_is_worse",
+            verdict=decide_window(deciding, rule),
+            reason=f"{count}{': ' if named else ''}{named}; {rows} rows",
+            sample_size=rows,
+            reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
+            effect=max((column.effect for column in columns), key=lambda effect: effect.value, default=None),
+        )
+
+    def _no_drift(self, key: WindowKey, rows: int, why: str) -> list[Result]:
+        spec = self.monitor.detectors
+        first = {"numeric": spec.numeric[:1], "categorical": spec.categorical[:1]}
+        named = [(name, chosen) for name, kind in self.monitor.watched() for chosen in first[kind]]
+        return [
+            Result(
+                window=key,
+                column=column,
+                detector=chosen,
+                kind="drift",
+                statistic=0.0,
+                direction="larger_is_worse",
+                verdict=Verdict.NOT_ENOUGH_EVIDENCE,
+                reason=not_enough(column, why),
+                sample_size=rows,
+            )
+            for column, chosen in [*named, (WHOLE_WINDOW, "window")]
+        ]
+
+    # --- shares and performance -------------------------------------------------------------------------------------
+    def _shares(self, segment: str, vector: NDArray[np.int64], samples: Mapping[str, ColumnSample]) -> list[Share]:
+        expected = self._expected(segment)
+        before = np.zeros_like(vector) if expected is None else expected
+        shares: list[Share] = []
+        for index, column in enumerate(self._layout.columns):
+            sample = samples.get(column.name) or ColumnSample(
+                column.name, column.kind, self._layout.counts(before, index), self._layout.counts(vector, index)
+            )
+            invalid = self._layout.invalid(vector, index), self._layout.invalid(before, index)
+            ruled = any(invalid) or self._has_rules(column.name)
+            shares.extend(column_shares(sample, invalid if ruled else None))
+        if self.reference is not None and self.reference.outliers is not None:
+            counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
+            hits, scored, hits_before, scored_before = counts
+            outlier_rate = self.monitor.detectors.outlier_rate
+            shares.append(outlier_share(hits, scored, hits_before, scored_before, outlier_rate))
+        return shares
+
+    def _has_rules(self, name: str) -> bool:
+        rules = {column.name: column for column in self.monitor.columns}
+        rule = rules.get(name)
+        return rule is not None and (
+            rule.required or rule.minimum is not None or rule.maximum is not None or rule.allowed is not None
+        )
+
+    def _expected_performance(self, segment: str) -> Expected | None:
+        if segment not in self._measures:
+            section = None if self.reference is None else self.reference.performance.get(segment)
+            self._measures[segment] = expected_performance(self._performance_layout, section)
+        return self._measures[segment]
+
+    def _performance(self, key: WindowKey, state: WindowState, rows: int) -> list[Result]:
+        layout = self._performance_layout
+        expected = self._expected_performance(key.segment)
+        minimum_rows = self.monitor.windows.minimum_rows
+        return performance_results(key, layout, state.section(layout.fingerprint), expected, rows, minimum_rows)
+
+
+_UNNAMED: NDArray[np.float64] = np.empty(0)

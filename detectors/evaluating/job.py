@@ -1,0 +1,131 @@
+"""The evaluation job: due windows in, results out."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from detectors.baselines.reference import Reference
+from detectors.counts.summary import StateError, WindowState, merge
+from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.statistics.reasons import percent
+from driftline.clock import Clock
+from driftline.maturity import history_s, label_states
+from driftline.monitors import Monitor
+from driftline.results import ColumnShape, DueWindow, LabelState, Result, StreamKey, WindowKey, WindowLabels
+
+_log = logging.getLogger(__name__)
+_Window = tuple[StreamKey, float, float]
+
+
+class WindowStore(Protocol):
+    """Where window counts come from and results go."""
+
+    def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
+        """Closed windows of the monitor whose counts changed since they were last evaluated."""
+        ...
+
+    def window_states(self, key: WindowKey) -> Sequence[bytes]:
+        """The states of the window, one per partition."""
+        ...
+
+    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+        """Rows, labels and their delays of the model's windows that end after ``since_s``."""
+        ...
+
+    def save_results(
+        self,
+        due: DueWindow,
+        results: Sequence[Result],
+        shapes: Sequence[ColumnShape],
+        evaluated_at_s: float,
+        labels: LabelState | None = None,
+    ) -> None:
+        """Keep what the window gave as its newest revision, and note that ``due.change`` is evaluated."""
+        ...
+
+
+class RunObserver(Protocol):
+    """Told how the job goes (metrics, mostly)."""
+
+    def ran(self, monitor: Monitor, at_s: float) -> None:
+        """All due windows of the monitor were looked at."""
+        ...
+
+    def evaluated(self, seconds: float) -> None:
+        """One window took this long."""
+        ...
+
+
+class EvaluationJob:
+    """Evaluates the due windows of all monitors; ``references`` by ``Monitor.name``.
+
+    Raises ReferenceDataError when a reference does not fit its monitor.
+    """
+
+    def __init__(
+        self,
+        store: WindowStore,
+        references: Mapping[str, Reference],
+        monitors: Sequence[Monitor],
+        clock: Clock,
+        observer: RunObserver | None = None,
+    ) -> None:
+        bridge = default_bridge()
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
+
+    def run_once(self) -> int:
+        """Evaluate every window that is due now; returns how many were."""
+        count = 0
+        for evaluator in self._evaluators:
+            now_s = self._clock()
+            found = self._store.due_windows(evaluator.monitor, now_s)
+            labels = self._labels(evaluator.monitor, found, now_s)
+            for due in found:
+                self._run(evaluator, due, labels.get((due.key.stream, due.key.start_s, due.key.end_s)))
+                count += 1
+            if self._observer is not None:
+                self._observer.ran(evaluator.monitor, now_s)
+        return count
+
+    def _labels(self, monitor: Monitor, due: Sequence[DueWindow], now_s: float) -> dict[_Window, LabelState]:
+        """How complete the labels of the due windows are, by window."""
+        if not due:
+            return {}
+        since_s = min(now_s - history_s(monitor), *(each.key.start_s for each in due))
+        windows = self._store.label_windows(monitor.namespace, monitor.model, since_s)
+        return {
+            (state.window.stream, state.window.start_s, state.window.end_s): state
+            for state in label_states(monitor, windows, now_s)
+        }
+
+    def _run(self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None) -> None:
+        started = time.perf_counter()
+        found = evaluate_states(evaluator, due.key, self._store.window_states(due.key))
+        if self._observer is not None:
+            self._observer.evaluated(time.perf_counter() - started)
+        results = tuple(_told_provisional(result, labels) for result in found.results)
+        self._store.save_results(due, results, found.shapes, self._clock(), labels)
+
+
+def _told_provisional(result: Result, labels: LabelState | None) -> Result:
+    """Accuracy that is not final says so."""
+    if result.kind != "performance" or labels is None or labels.mature:
+        return result
+    known = "" if labels.maturity is None else f", {percent(labels.maturity)} of the labels should have come by now"
+    return replace(result, reason=f"{result.reason}; provisional{known}")
+
+
+def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:
+    """Merge the states and evaluate; a damaged state is left out and said so in the log."""
+    readable = []
+    for state in states:
+        try:
+            readable.append(WindowState.from_bytes(state))
+        except StateError as error:
+            _log.warning("window %s of %s: %s", key.start_s, evaluator.monitor.name, error)
+    return evaluator.evaluate(key, merge(readable))

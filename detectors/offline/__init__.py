@@ -1,0 +1,1 @@
+"""The same for files and frames: analyses and checks of fitness."""

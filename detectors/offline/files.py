@@ -1,0 +1,195 @@
+"""Files instead of traffic: the same counts, statistics and decisions, over rows that are read in pieces.
+
+Rows are counted into window states exactly as the collector has them counted, so that a file and the same rows as
+traffic give the same results. Memory is that of one piece, whatever the file's size.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from detectors.baselines.reference import Reference
+from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
+from detectors.evaluating.engine import StatisticsEngine
+from detectors.evaluating.evaluation import Evaluator, default_bridge
+from detectors.evaluating.job import evaluate_states
+from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.errors import ReferenceDataError
+from driftline.event_windows import windows_of
+from driftline.monitors import Monitor
+from driftline.results import ALL_ROWS, ColumnShape, Result, SamplePayload, StreamKey, WindowKey
+
+PIECE_ROWS = 100_000
+_BUFFER_BYTES = 1024 * 1024
+#: Sample rows kept of each window: the largest outlier scores.
+SAMPLES = 8
+#: Told how many rows are done, and of how many (None: unknown).
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which windows rows belong to: by a column of times, or all to one from ``start_s`` to ``end_s``."""
+
+    start_s: float
+    end_s: float
+    time_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineResults:
+    """What the rows gave: results and shapes by window, and per window the rows furthest from the reference."""
+
+    results: tuple[Result, ...]
+    shapes: Mapping[WindowKey, tuple[ColumnShape, ...]]
+    samples: Mapping[tuple[float, float], tuple[SamplePayload, ...]]
+    rows: int
+
+
+@dataclass(slots=True)
+class OfflineWindows:
+    """Counts pieces of a frame into windows, then evaluates them. One object for one file."""
+
+    monitor: Monitor
+    reference: Reference
+    stream: StreamKey
+    span: Span
+    rows: int = 0
+    _engine: StatisticsEngine = field(init=False)
+    _states: dict[WindowKey, bytes] = field(default_factory=dict)
+    _samples: dict[tuple[float, float], list[tuple[float, int, SamplePayload]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._engine = StatisticsEngine({self.monitor.name: self.reference})
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Count a piece; raises ReferenceDataError naming every column that cannot be used."""
+        rows = window_rows(frame, self.monitor)
+        judged = judged_rows(frame, rows, self.monitor)
+        scores = self._engine.outlier_scores(self.monitor, rows)
+        starts, ends = self._windows(frame)
+        for start_s, end_s in sorted(set(zip(starts.tolist(), ends.tolist(), strict=True))):
+            window = starts == start_s
+            for segment, chosen in self._segments(rows, window):
+                key = WindowKey(self.stream, segment, start_s, end_s)
+                self._count(key, rows.take(chosen), scores[chosen], None if judged is None else judged.labelled(chosen))
+            self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window))
+        self.rows += rows.rows
+
+    def evaluate(self) -> OfflineResults:
+        """Evaluate every window, the oldest first."""
+        evaluator = Evaluator(self.monitor, self.reference, default_bridge())
+        results: list[Result] = []
+        shapes = {}
+        for key in sorted(self._states, key=lambda key: (key.start_s, key.segment)):
+            found = evaluate_states(evaluator, key, [self._states[key]])
+            results.extend(found.results)
+            shapes[key] = found.shapes
+        samples = {
+            span: tuple(sample for _, _, sample in sorted(kept, reverse=True)) for span, kept in self._samples.items()
+        }
+        return OfflineResults(tuple(results), shapes, samples, self.rows)
+
+    def _windows(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The start and the end of each row's window."""
+        name = self.span.time_column
+        if name is None:
+            return np.full(len(frame), self.span.start_s), np.full(len(frame), self.span.end_s)
+        return windows_of(seconds_of(frame, name), self.monitor.windows.size)
+
+    def _segments(self, rows: ColumnBatch, window: NDArray[np.bool_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """The segments that the reference knows, each with its rows of a window."""
+        for segment in self.reference.counts:
+            if segment == ALL_ROWS:
+                yield segment, window
+                continue
+            column, _, value = segment.partition("=")
+            chosen = window & (rows.text[column] == value)
+            if chosen.any():
+                yield segment, chosen
+
+    def _count(
+        self, key: WindowKey, rows: ColumnBatch, scores: NDArray[np.float64], judged: JudgedBatch | None
+    ) -> None:
+        state = self._engine.observe(self.monitor, self._states.get(key), rows, scores)
+        if judged is not None and len(judged.weight):
+            state = self._engine.judge(self.monitor, state, judged)
+        self._states[key] = state
+
+    def _keep_samples(
+        self,
+        span: tuple[float, float],
+        rows: ColumnBatch,
+        judged: JudgedBatch | None,
+        scores: NDArray[np.float64],
+        places: NDArray[np.intp],
+    ) -> None:
+        kept = self._samples.setdefault(span, [])
+        known = places[~np.isnan(scores[places])]
+        for place in known[np.argsort(-scores[known], kind="stable")[:SAMPLES]]:
+            number = self.rows + int(place)
+            sample = _sample(self.monitor, rows, judged, float(scores[place]), int(place), number)
+            entry = (float(scores[place]), -number, replace(sample, time_s=span[0]))
+            if len(kept) < SAMPLES:
+                heapq.heappush(kept, entry)
+            else:
+                heapq.heappushpop(kept, entry)
+
+
+def pieces(source: Path | pd.DataFrame, rows: int = PIECE_ROWS) -> Iterator[pd.DataFrame]:
+    """A frame, a Parquet or a CSV file in pieces; raises ReferenceDataError naming the file and the trouble."""
+    if isinstance(source, pd.DataFrame):
+        for start in range(0, len(source), rows):
+            yield source.iloc[start : start + rows]
+        return
+    if not source.is_file() or source.suffix not in (".parquet", ".pq", ".csv", ".gz"):
+        load_frame(source)  # says what is wrong with it
+    try:
+        if source.suffix in (".parquet", ".pq"):
+            # Unless told so, Arrow reads a row group as a whole, and often a file is one.
+            file = pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+            for batch in file.iter_batches(rows, use_threads=False):
+                yield batch.to_pandas()
+        else:
+            yield from pd.read_csv(source, chunksize=rows)
+    except (ValueError, OSError) as error:
+        raise ReferenceDataError(f"file {source} cannot be read: {error}") from error
+
+
+def row_count(source: Path | pd.DataFrame) -> int | None:
+    """How many rows there are; None where only reading would tell."""
+    if isinstance(source, pd.DataFrame):
+        return len(source)
+    if source.is_file() and source.suffix in (".parquet", ".pq"):
+        return int(pq.read_metadata(source).num_rows)
+    return None
+
+
+def _sample(
+    monitor: Monitor, rows: ColumnBatch, judged: JudgedBatch | None, score: float, place: int, number: int
+) -> SamplePayload:
+    columns: dict[str, str | float | None] = {}
+    for column in monitor.columns:
+        if column.name in rows.numeric:
+            value = float(rows.numeric[column.name][place])
+            columns[column.name] = None if np.isnan(value) else value
+        elif column.name in rows.text:
+            columns[column.name] = rows.text[column.name][place]
+    name = monitor.prediction.column
+    said = rows.text.get(name, rows.numeric.get(name))
+    known = judged is not None and judged.weight[place] > 0
+    return SamplePayload(
+        request_id=f"row {number}",
+        row=0,
+        time_s=0.0,
+        prediction="" if said is None else str(said[place]),
+        label=str(judged.label[place]) if known and judged is not None else None,
+        outlier_score=score,
+        columns=columns,
+    )

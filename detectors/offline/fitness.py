@@ -1,0 +1,126 @@
+"""Whether reference rows are fit to be compared with: enough of them, with something in every column, and at rest.
+
+A reference that moved within itself makes every window look drifted, or none; one of a weekend calls Monday drift. What
+is found here is told before anybody is woken by it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from detectors.baselines.reference import Reference, build_reference
+from detectors.counts.frames import seconds_of
+from detectors.counts.layout import ROWS
+from detectors.offline.files import OfflineWindows, Span
+from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.power import detectable_effect
+from detectors.statistics.reasons import percent
+from driftline.durations import format_duration
+from driftline.monitors import Monitor
+from driftline.results import ALL_ROWS, StreamKey, Verdict
+
+#: A column of which so much is missing is compared by the little that is there.
+MOSTLY_MISSING = 0.5
+_WEEK_S = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Something that makes a reference less than fit: of which column (empty: all), what, and what to do."""
+
+    column: str
+    what: str
+    advice: str
+
+
+def weaknesses(
+    frame: pd.DataFrame, monitor: Monitor, reference: Reference, time_column: str | None = None
+) -> tuple[Weakness, ...]:
+    """All that is found; none is good. Raises ReferenceDataError where ``time_column`` is none."""
+    spans = () if time_column is None else tuple(_span(frame, time_column))
+    return (
+        *_size(monitor, reference),
+        *_columns(reference),
+        *_segments(monitor, reference),
+        *spans,
+        *_rest(frame, monitor),
+    )
+
+
+def _size(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
+    """Whether the smallest window that is judged can show the smallest effect that matters."""
+    rows, fewest = int(reference.counts[ALL_ROWS][ROWS]), monitor.windows.minimum_rows
+    rate, matters = monitor.detectors.false_alarm_rate / len(monitor.watched()), monitor.detectors.minimum_effect
+    found = _detectable(rows, fewest, rate)
+    if found <= matters:
+        return
+    enough = next(
+        (size for size in (fewest * 2**power for power in range(1, 30)) if _detectable(rows, size, rate) <= matters), 0
+    )
+    advice = f"windows.minimum_rows of {enough}" if enough else "more reference rows"
+    yield Weakness(
+        "",
+        f"a window of {fewest} rows against {rows} shows only effects from {found:.2g} on, and {matters:g} matters",
+        f"{advice} would show them; quieter windows are answered 'ok' though nobody could know",
+    )
+
+
+def _detectable(rows: int, window_rows: int, rate: float) -> float:
+    counts = [np.array([0, 0, size, 0, 0], dtype=np.int64) for size in (rows, window_rows)]
+    return detectable_effect(ColumnSample("", "numeric", counts[0], counts[1]), rate)
+
+
+def _columns(reference: Reference) -> Iterator[Weakness]:
+    counts, layout = reference.counts[ALL_ROWS], reference.layout
+    for index, column in enumerate(layout.columns):
+        if column.blank:
+            continue
+        held = layout.counts(counts, index)
+        missing = int(held[-1]) / max(int(held.sum()), 1)
+        if np.count_nonzero(held[:-1]) == 1:
+            yield Weakness(
+                column.name, "has one value only", "any other value will be drift; leave it out, or set drift: false"
+            )
+        if missing > MOSTLY_MISSING:
+            advice = "changes of its values are hard to see; is it filled where the model runs?"
+            yield Weakness(column.name, f"is missing in {percent(missing)} of the rows", advice)
+
+
+def _segments(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
+    fewest = monitor.windows.minimum_rows
+    for segment, counts in reference.counts.items():
+        if segment != ALL_ROWS and counts[ROWS] < fewest:
+            yield Weakness(
+                "",
+                f"segment {segment} has {int(counts[ROWS])} rows",
+                f"windows are judged from {fewest} on; gather more of it",
+            )
+
+
+def _span(frame: pd.DataFrame, time_column: str) -> Iterator[Weakness]:
+    times_s = seconds_of(frame, time_column)
+    span_s = float(times_s.max() - times_s.min())
+    if span_s < _WEEK_S:
+        told = format_duration(max(1.0, round(span_s)))
+        yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
+
+
+def _rest(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:
+    """The second half of the rows judged by the first, in the order that they have."""
+    half = len(frame) // 2
+    if half < monitor.windows.minimum_rows:
+        return
+    stream = StreamKey(monitor.namespace, monitor.model, "", "")
+    windows = OfflineWindows(monitor, build_reference(frame.iloc[:half], monitor), stream, Span(0.0, 1.0))
+    windows.add(frame.iloc[half:])
+    drifted = {
+        result.column: result
+        for result in reversed(windows.evaluate().results)  # the deciding detector comes first, and stays
+        if result.kind == "drift" and result.column and not result.window.segment
+    }
+    for column, result in drifted.items():
+        if result.verdict is Verdict.DRIFTED:
+            advice = "sorted rows, a season, or a change in the middle: cut it, shuffle it, or take another span"
+            yield Weakness(column, f"moved within the reference: {result.reason}", advice)

@@ -1,0 +1,1 @@
+"""How unlike the reference one row is: scores as rows come."""

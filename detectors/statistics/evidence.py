@@ -1,0 +1,47 @@
+"""What a statistic is given and what it gives back. The decision is not here: see ``decision.py``."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.counts.layout import Kind
+from detectors.statistics.brownian_bridge import AreaNulls
+from driftline.results import Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A statistic, which way it points, and its p-value under "both samples come from one distribution"."""
+
+    statistic: float
+    direction: Direction
+    p_value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSample:
+    """One column of the reference and of a window, counted on the same bins.
+
+    ``reference``, ``current``: rows per bin, shape (bins,); their sums are above zero. Numeric bins are ordered minus
+    infinity, finite values, plus infinity, missing, and ``values`` holds a representative per bin; categorical bins are
+    the known ones, unseen, missing, and ``values`` is empty.
+    ``groups``: where groups of finite values begin, when known beforehand (see ``tables.py``).
+    ``nulls``: simulated areas for the statistics that need them (see ``brownian_bridge.py``).
+    """
+
+    column: str
+    kind: Kind
+    reference: NDArray[np.int64]
+    current: NDArray[np.int64]
+    values: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    categories: tuple[str, ...] = ()
+    groups: NDArray[np.intp] | None = None
+    nulls: AreaNulls | None = None
+
+    reference_rows: int = field(init=False)
+    current_rows: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reference_rows", int(self.reference.sum()))
+        object.__setattr__(self, "current_rows", int(self.current.sum()))

@@ -1,0 +1,127 @@
+"""Verdicts in sentences for people."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.statistics.evidence import ColumnSample, Evidence
+from driftline.results import Interval, Verdict
+
+_TITLES = {
+    "ks": "KS distance",
+    "psi": "PSI",
+    "wasserstein": "Wasserstein distance",
+    "chi_square": "chi-square",
+    "jensen_shannon": "Jensen-Shannon distance",
+    "cramer_von_mises": "Cramer-von Mises",
+    "anderson_darling": "Anderson-Darling",
+    "energy_distance": "energy distance",
+    "g_test": "G",
+    "hellinger": "Hellinger distance",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Effects that matter begin at ``matters`` (the monitor's); ``detectable`` is found four times in five."""
+
+    matters: float
+    detectable: float
+
+
+def drift_reason(
+    sample: ColumnSample,
+    what: str,
+    detector: str,
+    evidence: Evidence,
+    effect: Interval,
+    verdict: Verdict,
+    margin: Margin,
+) -> str:
+    """Why a column got its verdict: what moved (from :func:`movement`), how far, how sure, on how many rows."""
+    facts = f"{_statistic(detector, evidence)}, {sample.current_rows} rows"
+    if verdict is Verdict.OK:
+        return f"{sample.column} is as expected: {facts}{_reach(effect, margin)}"
+    if verdict is Verdict.DRIFTED:
+        return f"{sample.column} {what}; {facts}"
+    if effect.value < margin.matters:
+        size = f"effect {effect.value:.2g} is below the {margin.matters:g} that matters"
+        return f"{sample.column} {what}, but little: {size}; {facts}"
+    return f"{sample.column} {what} by this detector, not by the one that decides; {facts}"
+
+
+def _reach(effect: Interval, margin: Margin) -> str:
+    """How much a quiet column says: that it moved less than matters, or that there were too few rows to know."""
+    if effect.upper < margin.matters:
+        return f"; any effect is below the {margin.matters:g} that matters"
+    if margin.detectable > margin.matters:
+        return f"; with so few rows only effects from {margin.detectable:.2g} on are found"
+    return ""
+
+
+def not_enough(column: str, why: str) -> str:
+    """Why nothing can be said."""
+    return f"{column or 'the window'}: not enough evidence, {why}"
+
+
+def p_text(p_value: float | None) -> str:
+    """A p-value as people read it.
+
+    >>> p_text(0.0314), p_text(1e-40), p_text(None)
+    ('p = 0.031', 'p < 1e-12', 'no p-value')
+    """
+    if p_value is None:
+        return "no p-value"
+    return "p < 1e-12" if p_value < 1e-12 else f"p = {p_value:.2g}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.3), percent(0.00123), percent(0.0)
+    ('30 %', '0.12 %', '0 %')
+    """
+    return f"{share * 100:.3g} %" if share >= 0.1 else f"{share * 100:.2g} %"
+
+
+def median(counts: "np.typing.NDArray[np.int64]", values: "np.typing.NDArray[np.float64]") -> float | None:
+    """The representative value of the bin that holds the median; None without rows."""
+    total = int(counts.sum())
+    if total == 0:
+        return None
+    return float(values[int(np.searchsorted(np.cumsum(counts), (total + 1) // 2))])
+
+
+def _statistic(detector: str, evidence: Evidence) -> str:
+    return f"{_TITLES.get(detector, detector)} {evidence.statistic:.3g} ({p_text(evidence.p_value)})"
+
+
+def movement(sample: ColumnSample) -> str:
+    """What the eye would see first: a median that moved, values that went missing, a category that grew."""
+    before, now = sample.reference / sample.reference_rows, sample.current / sample.current_rows
+    if sample.kind == "categorical":
+        return _category_movement(sample, before.tolist(), now.tolist())
+    special = {"missing": -1, "minus infinity": 0, "infinity": -2}
+    name = max(special, key=lambda key: abs(now[special[key]] - before[special[key]]))
+    gap = abs(now[special[name]] - before[special[name]])
+    largest = float(np.abs(np.cumsum(now) - np.cumsum(before)).max())
+    if gap > largest / 2:
+        verb = "went missing" if name == "missing" and now[-1] > before[-1] else f"changed its share of {name}"
+        return f"{verb}: {percent(float(before[special[name]]))} -> {percent(float(now[special[name]]))}"
+    return _numeric_movement(sample)
+
+
+def _numeric_movement(sample: ColumnSample) -> str:
+    values = sample.values[1:-2]
+    before, now = median(sample.reference[1:-2], values), median(sample.current[1:-2], values)
+    if before is None or now is None:
+        return "has no finite values to compare"
+    if before == now:
+        return f"changed its shape about the same median {now:.4g}"
+    return f"moved {'down' if now < before else 'up'}: median {before:.4g} -> {now:.4g}"
+
+
+def _category_movement(sample: ColumnSample, before: list[float], now: list[float]) -> str:
+    place = max(range(len(now)), key=lambda cell: abs(now[cell] - before[cell]))
+    name = [*sample.categories, "unseen values", "missing"][place]
+    return f"changed: {name} {percent(before[place])} -> {percent(now[place])}"

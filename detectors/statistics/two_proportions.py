@@ -1,0 +1,24 @@
+"""Has a share risen or fallen? The two-sample test of two shares, exact where counts are small.
+
+Given how many hits both samples have together, the hits of one are binomial (in truth hypergeometric, whose tails are
+lighter, so the p-value errs on the quiet side).
+
+>>> round(two_proportions(30, 100, 10, 100).p_value or 1.0, 3)
+0.002
+"""
+
+from detectors.statistics.evidence import Evidence
+from detectors.statistics.tables import binomial_p_value
+
+
+def two_proportions(hits: int, trials: int, hits_before: int, trials_before: int) -> Evidence:
+    """The share ``hits / trials`` and the two-sided p-value of "it is as ``hits_before / trials_before`` was"."""
+    share = hits / trials if trials else 0.0
+    if not trials or not trials_before:
+        return Evidence(share, "larger_is_worse", None)
+    # Where hits are the rule, misses are the rarer and sharper evidence.
+    rare, rare_before = (hits, hits_before)
+    if hits + hits_before > (trials + trials_before) / 2:
+        rare, rare_before = trials - hits, trials_before - hits_before
+    p_value = binomial_p_value(rare, rare + rare_before, trials / (trials + trials_before))
+    return Evidence(share, "larger_is_worse", p_value)

@@ -1,0 +1,1 @@
+"""One file per test of one column, from counts."""
