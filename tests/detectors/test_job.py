@@ -207,7 +207,7 @@ def test_the_loop_ends_when_told() -> None:
         looping = threading.Thread(target=running.loop, args=(stop,))
         looping.start()
         stop.set()
-        looping.join(timeout=5)
+        looping.join(timeout=60)
     assert not looping.is_alive()
 
 

@@ -203,7 +203,7 @@ def test_streams_are_finished_at_the_end_and_cut_when_their_time_is_over(tmp_pat
             connection.sendall(b"0\r\n\r\n")
         connection.recv(1)
 
-    with between(tmp_path, script, drain_timeout_s=1.0) as (running, _):
+    with between(tmp_path, script, drain_timeout_s=4.0) as (running, _):
         with running.connect() as short, running.connect() as endless:
             short.sendall(post(path=PATH))
             assert asked.wait(60)

@@ -138,7 +138,7 @@ def test_a_second_sigterm_hurts_nothing_and_all_ends_within_the_grace_period(tmp
             sidecar.terminate()
             time.sleep(0.05)
         assert sidecar.returncode == 0
-        assert 1.0 <= time.monotonic() - began_s < 10.0
+        assert 1.0 <= time.monotonic() - began_s < 60.0
     upstream.close()
     [event] = spooled(tmp_path)
     assert (event.truncated, event.response.body) == (True, b"a")

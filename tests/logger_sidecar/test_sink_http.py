@@ -285,7 +285,7 @@ def test_mutual_tls_and_a_token_that_is_renewed(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("first\n")
     with receiving(context) as receiver:
-        where = f"https://127.0.0.1:{receiver.port}/?form=structured&timeout=2"
+        where = f"https://127.0.0.1:{receiver.port}/?form=structured&timeout=20"
         files = f"&cert_file={tmp_path}/cert.pem&key_file={tmp_path}/key.pem&token_file={token}"
         one = sink(f"{where}{files}&ca_file={tmp_path}/ca.pem")
         assert one.deliver([event(1)]) == {}

@@ -183,7 +183,7 @@ def test_an_unknown_method_is_answered_by_the_server(tmp_path: Path) -> None:
 def test_a_call_that_is_given_up_ends_at_the_server_and_is_told_apart(tmp_path: Path, way: str) -> None:
     with served(infer=slow) as server, sidecar(server.url, tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
-            future = made.unary_unary(INFER).future(infer_request(), timeout=0.3 if way == "deadline" else 20)
+            future = made.unary_unary(INFER).future(infer_request(), timeout=2 if way == "deadline" else 20)
             if way == "cancelled":
                 wait_until(lambda: bool(server.seen))
                 future.cancel()

@@ -41,7 +41,7 @@ def test_ten_thousand_idle_connections_cost_little_memory_and_no_one_else_anythi
         before = sidecar.rss_bytes()
         sockets = [idle.enter_context(_connect(sidecar.port)) for _ in range(CONNECTIONS)]
         gauge = f"{names.SIDECAR_CONNECTIONS.name} {float(CONNECTIONS)}"
-        wait_until(lambda: gauge in sidecar.metrics(), 30, f"{CONNECTIONS} open connections")
+        wait_until(lambda: gauge in sidecar.metrics(), 120, f"{CONNECTIONS} open connections")
         silent = (sidecar.rss_bytes() - before) / CONNECTIONS
         without, with_fault = alternate(healthy, sidecar)
         figures.compare(f"{CONNECTIONS} idle connections", without, with_fault)
