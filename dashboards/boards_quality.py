@@ -2,10 +2,11 @@
 
 from dashboards.board_options import ANNOTATIONS, DRIFT_STATES, STATE_STEPS, VARIABLES, BoardOptions
 from dashboards.panels import GREEN, GREY, ORANGE, RED, YELLOW, BoardSpec, PanelSpec, Query, RowSpec
-from dashboards.queries import age, increase, quantile, rate, select, share_of, top, total
+from dashboards.queries import age, bottom, increase, quantile, rate, select, share_of, top, total
 from driftline import names
 
 _ALL_ROWS = f'{names.SEGMENT}=""'
+_SEGMENTS = f'{names.SEGMENT}!=""'
 _STREAM = "{{model}} {{version}} {{variant}}"
 
 
@@ -19,7 +20,7 @@ def model_quality(options: BoardOptions) -> BoardSpec:
             RowSpec("Accuracy", _accuracy()),
             RowSpec("Drift", _drift()),
             RowSpec("Outliers and windows", _windows()),
-            RowSpec("Labels", _labels()),
+            RowSpec("Labels", (*_labels(), *_segment_labels())),
         ),
         annotations=ANNOTATIONS,
         variables=VARIABLES,
@@ -176,7 +177,7 @@ def _labels() -> tuple[PanelSpec, ...]:
             "Where coverage is far below it, labels are missing and not just late.",
             "timeseries",
             "percentunit",
-            (Query(select(names.LABEL_MATURITY), _STREAM),),
+            (Query(select(names.LABEL_MATURITY, _ALL_ROWS), _STREAM),),
             minimum=0.0,
             maximum=1.0,
             no_value="too little is known of delays yet",
@@ -186,7 +187,7 @@ def _labels() -> tuple[PanelSpec, ...]:
             "Closed windows whose labels are still to come.",
             "timeseries",
             "short",
-            (Query(select(names.IMMATURE_WINDOWS), _STREAM),),
+            (Query(select(names.IMMATURE_WINDOWS, _ALL_ROWS), _STREAM),),
             minimum=0.0,
             decimals=0,
         ),
@@ -207,5 +208,43 @@ def _labels() -> tuple[PanelSpec, ...]:
             (Query(select(names.WINDOW_ROWS, _ALL_ROWS), _STREAM),),
             minimum=0.0,
             decimals=0,
+        ),
+    )
+
+
+def _segment_labels() -> tuple[PanelSpec, ...]:
+    return (
+        PanelSpec(
+            "Labels by segment: in, and due by now",
+            "The segments of which least is in, newest windows, and what should be by the segment's own delays. A "
+            "segment that lags behind the others makes the accuracy of all rows look like that of the others.",
+            "timeseries",
+            "percentunit",
+            (
+                Query(bottom(12, select(names.LABEL_COVERAGE, _SEGMENTS)), f"{_STREAM} {{{{segment}}}} in"),
+                Query(bottom(12, select(names.LABEL_MATURITY, _SEGMENTS)), f"{_STREAM} {{{{segment}}}} due"),
+            ),
+            minimum=0.0,
+            maximum=1.0,
+            no_value="the monitor names no segments",
+        ),
+        PanelSpec(
+            "Delay of labels, by segment",
+            "Within this time half, and nineteen of twenty, of the labels come, those still to come included.",
+            "timeseries",
+            "s",
+            (Query(top(24, select(names.LABEL_DELAY_EXPECTED)), "{{model}} {{segment}} {{share}}"),),
+            minimum=0.0,
+            no_value="too little is known of delays yet",
+        ),
+        PanelSpec(
+            "Windows without final accuracy, by segment",
+            "Closed windows whose labels are still to come; the segments with most of them.",
+            "timeseries",
+            "short",
+            (Query(top(12, select(names.IMMATURE_WINDOWS, _SEGMENTS)), f"{_STREAM} {{{{segment}}}}"),),
+            minimum=0.0,
+            decimals=0,
+            no_value="the monitor names no segments",
         ),
     )

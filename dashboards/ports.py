@@ -36,8 +36,10 @@ class Reader(Protocol):
         """The distributions of a window's columns."""
         ...
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
-        """Rows, labels and delays of a model's windows of all rows that end after ``since_s``."""
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
+        """Rows, labels and delays of a model's windows that end after ``since_s``; with each segment's own."""
         ...
 
     def revisions(self, key: WindowKey) -> Sequence[Revision]:

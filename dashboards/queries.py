@@ -48,6 +48,11 @@ def top(count: int, expr: str) -> str:
     return f"topk({count}, {expr})"
 
 
+def bottom(count: int, expr: str) -> str:
+    """The smallest ``count`` series."""
+    return f"bottomk({count}, {expr})"
+
+
 def quantile(share: float, metric: Metric, *by: str, window: str = RATE_WINDOW) -> str:
     """A quantile from a histogram's buckets, never an average."""
     buckets = total(rate(metric, window=window, suffix="_bucket"), *by, "le")

@@ -4,7 +4,7 @@
 and pictures and nothing from elsewhere; its size depends on windows and columns, never on rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,9 +14,9 @@ from dashboards.history import ColumnFinding, History, WindowView, group
 from dashboards.ports import Reader
 from dashboards.rendering import Renderer
 from driftline.clock import Clock
-from driftline.maturity import history_s, label_states
+from driftline.maturity import quantile_s
 from driftline.monitors import Monitor
-from driftline.results import ColumnShape, SamplePayload, StreamKey, Verdict
+from driftline.results import ColumnShape, LabelState, SamplePayload, StreamKey, Verdict, WindowKey
 
 _LARGEST_TIMELINE = 120
 _SAMPLES = 8
@@ -63,6 +63,7 @@ def build_report(
     history = group(reader.results(stream, since_s, max(until_s, since_s + 1)))
     newest = history.newest
     drifted = _drifted_columns(reader, history)
+    labels = views.segment_labels(reader, monitor, history, clock())
     samples = () if newest is None else reader.samples(stream, newest.key.start_s, newest.key.end_s, _SAMPLES)
     return ReportData(
         stream=stream,
@@ -77,10 +78,10 @@ def build_report(
         history=history,
         drifted=drifted,
         newest=newest,
-        segments=tuple(views.segment_rows(history)),
+        segments=tuple(views.segment_rows(history, labels)),
         samples=tuple(samples),
         method=_method(monitor),
-        caveats=_caveats(monitor, history, _provisional(reader, monitor, history, clock())),
+        caveats=_caveats(monitor, history, _provisional(history, labels)),
     )
 
 
@@ -103,7 +104,10 @@ def render_json(data: ReportData) -> str:
         "rows": data.rows,
         "windows": [_window_facts(window) for window in data.history.windows],
         "drifted": [_column_facts(column) for column in data.drifted],
-        "segments": [{"segment": row.name, **_window_facts(row.window)} for row in data.segments],
+        "segments": [
+            {"segment": row.name, **_window_facts(row.window), "labels": _label_facts(row.labels)}
+            for row in data.segments
+        ],
         "method": data.method,
         "caveats": data.caveats,
     }
@@ -193,16 +197,10 @@ def _listed(detectors: Sequence[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in detectors)
 
 
-def _provisional(reader: Reader, monitor: Monitor, history: History, now_s: float) -> int:
+def _provisional(history: History, labels: Mapping[WindowKey, LabelState]) -> int:
     """How many of the windows have an accuracy that is not final."""
-    since_s = min([now_s - history_s(monitor), *(window.key.start_s for window in history.windows)])
-    windows = reader.label_windows(monitor.namespace, monitor.model, since_s)
-    immature = {
-        (state.window.stream, state.window.start_s)
-        for state in label_states(monitor, windows, now_s)
-        if not state.mature
-    }
-    return sum((window.key.stream, window.key.start_s) in immature for window in history.windows)
+    states = (labels.get(window.key) for window in history.windows)
+    return sum(state is not None and not state.mature for state in states)
 
 
 def _caveats(monitor: Monitor, history: History, provisional: int) -> tuple[str, ...]:
@@ -248,6 +246,19 @@ def _window_facts(window: WindowView) -> dict[str, object]:
         "value": None if headline is None else headline.value,
         "interval": None if headline is None else headline.interval,
         "coverage": None if headline is None else headline.coverage,
+    }
+
+
+def _label_facts(state: LabelState | None) -> dict[str, object] | None:
+    if state is None:
+        return None
+    return {
+        "start_s": state.window.start_s,
+        "coverage": state.coverage,
+        "maturity": state.maturity,
+        "mature": state.mature,
+        "delay_p50_s": quantile_s(state.window.delays, 0.5),
+        "delay_p95_s": quantile_s(state.window.delays, 0.95),
     }
 
 

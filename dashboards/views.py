@@ -68,12 +68,16 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """One segment's newest window, with the newest measure that has labels and the start of its window."""
+    """One segment's newest window, with the newest measure that has labels and the start of its window.
+
+    ``labels``: how complete the segment's labels are in the measured window, or else in the newest.
+    """
 
     name: str
     window: WindowView
     measure: Measure | None
     measured_s: float | None
+    labels: LabelState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +151,22 @@ def concerns(page: Page, stream: StreamKey) -> bool:
     return (labels.get("namespace"), labels.get("model")) == (stream.namespace, stream.model)
 
 
-def segment_rows(history: History) -> list[SegmentRow]:
-    """Each segment's newest window, the worst first."""
+def segment_rows(history: History, labels: Mapping[WindowKey, LabelState]) -> list[SegmentRow]:
+    """Each segment's newest window, the worst first; ``labels``: how complete they are, as far as it is known."""
     newest = history.newest
     rows = [
-        _segment_row(name, windows)
+        _segment_row(name, windows, labels)
         for name, windows in history.segments.items()
         if newest is None or windows[-1].key.start_s == newest.key.start_s
     ]
     return sorted(rows, key=lambda row: (-len(row.window.drifted), _measured(row.measure), row.name))
 
 
-def _segment_row(name: str, windows: Sequence[WindowView]) -> SegmentRow:
+def _segment_row(name: str, windows: Sequence[WindowView], labels: Mapping[WindowKey, LabelState]) -> SegmentRow:
     labelled = next((window for window in reversed(windows) if window.headline is not None), None)
     if labelled is None:
-        return SegmentRow(name, windows[-1], None, None)
-    return SegmentRow(name, windows[-1], labelled.headline, labelled.key.start_s)
+        return SegmentRow(name, windows[-1], None, None, labels.get(windows[-1].key))
+    return SegmentRow(name, windows[-1], labelled.headline, labelled.key.start_s, labels.get(labelled.key))
 
 
 def column_cards(findings: Sequence[ColumnFinding], shapes: Sequence[ColumnShape]) -> list[ColumnCard]:
@@ -185,15 +189,15 @@ class PageView:
     severity: str
 
 
-def page_view(reader: Reader, page: Page, now_s: float) -> PageView:
-    """The page with distributions of its drifted columns and its worst segments."""
+def page_view(reader: Reader, page: Page, monitor: Monitor | None, now_s: float) -> PageView:
+    """The page with distributions of its drifted columns and its worst segments; ``monitor``: of its stream."""
     findings = findings_of(result for result in page.drifted if result.window.segment == ALL_ROWS and result.column)
     window = max((finding.deciding.window for finding in findings), key=lambda key: key.start_s, default=None)
     ended = page.alert.ends_at_s if page.alert.status == "resolved" else None
     return PageView(
         page=page,
         columns=tuple(_own_shapes(reader, findings)),
-        segments=tuple(_page_segments(reader, page, window))[:6],
+        segments=tuple(_page_segments(reader, page, monitor, window, now_s))[:6],
         measures=_headlines(page),
         samples=page.samples,
         lasting_s=max(0.0, (ended if ended is not None else now_s) - page.alert.starts_at_s),
@@ -221,12 +225,15 @@ def _headlines(page: Page) -> tuple[Measure, ...]:
     return tuple(sorted(found, key=lambda measure: order.get(measure.name, len(order))))
 
 
-def _page_segments(reader: Reader, page: Page, window: WindowKey | None) -> list[SegmentRow]:
+def _page_segments(
+    reader: Reader, page: Page, monitor: Monitor | None, window: WindowKey | None, now_s: float
+) -> list[SegmentRow]:
     if page.stream is None or window is None:
         return []
     # Labels come late: the newest measure may be some windows back.
     earlier_s = _LABEL_WINDOWS * (window.end_s - window.start_s)
-    return segment_rows(group(reader.results(window.stream, window.start_s - earlier_s, window.end_s)))
+    history = group(reader.results(window.stream, window.start_s - earlier_s, window.end_s))
+    return segment_rows(history, segment_labels(reader, monitor, history, now_s))
 
 
 def _measured(measure: Measure | None) -> float:
@@ -253,12 +260,19 @@ def label_state_of(reader: Reader, monitor: Monitor | None, key: WindowKey, now_
     if monitor is None:
         return None
     since_s = min(key.start_s, now_s - history_s(monitor))
-    windows = reader.label_windows(monitor.namespace, monitor.model, since_s)
-    wanted = (key.stream, key.start_s, key.end_s)
-    for state in label_states(monitor, windows, now_s):
-        if (state.window.stream, state.window.start_s, state.window.end_s) == wanted:
-            return state
-    return None
+    windows = reader.label_windows(monitor.namespace, monitor.model, since_s, segments=key.segment != ALL_ROWS)
+    return next((state for state in label_states(monitor, windows, now_s) if state.window.key == key), None)
+
+
+def segment_labels(
+    reader: Reader, monitor: Monitor | None, history: History, now_s: float
+) -> dict[WindowKey, LabelState]:
+    """How complete labels are, by window, of all rows and of each segment."""
+    if monitor is None:
+        return {}
+    since_s = min([now_s - history_s(monitor), *(window.key.start_s for window in history.windows)])
+    windows = reader.label_windows(monitor.namespace, monitor.model, since_s, segments=bool(history.segments))
+    return {state.window.key: state for state in label_states(monitor, windows, now_s)}
 
 
 def revision_rows(revisions: Sequence[Revision]) -> list[RevisionRow]:

@@ -163,7 +163,7 @@ class _Site:
             metric=metric,
             metrics=_metric_names(history),
             margin=views.margin_of(monitor),
-            segments=views.segment_rows(history),
+            segments=views.segment_rows(history, views.segment_labels(self.reader, monitor, history, self.clock())),
             shapes={shape.column: shape for shape in self.reader.shapes(newest.key)} if newest else {},
             age_s=max(0.0, self.clock() - summary.last_event_s),
             model_pages=found,
@@ -210,9 +210,9 @@ class _Site:
         page = self.pages.page(page_id)
         if page is None or not views.may_see(grant_of(request), page.stream):
             raise HTTPException(404, f"There is no page '{page_id}'. It may be older than the store keeps; see /pages.")
-        view = views.page_view(self.reader, page, self.clock())
         stream = page.stream
         monitor = None if stream is None else self.monitors.get(f"{stream.namespace}/{stream.model}")
+        view = views.page_view(self.reader, page, monitor, self.clock())
         return self._html(request, "page.html", view=view, monitor=monitor, margin=views.margin_of(monitor))
 
     def report(

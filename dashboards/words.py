@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime
 
 from dashboards.history import History, Measure, WindowView
+from driftline.maturity import quantile_s
 from driftline.results import Alert, LabelState, StreamKey, Verdict
 
 VERDICT_WORDS = {
@@ -157,6 +158,20 @@ def coverage(found: Measure) -> str:
     if found.coverage is None:
         return f"{count(found.labelled)} labels"
     return f"{share(found.coverage, 0)} of the window labelled"
+
+
+def labels_in_short(state: LabelState) -> str:
+    """``92 % in, final``, ``46 % in, 62 % due``."""
+    if state.mature:
+        return f"{share(state.coverage, 0)} in, final"
+    due = "" if state.maturity is None else f", {share(state.maturity, 0)} due"
+    return f"{share(state.coverage, 0)} in{due}"
+
+
+def label_delays(state: LabelState) -> str:
+    """How long labels took: ``half within 40 min, nineteen of twenty within 3 h``; empty without any."""
+    half, most = (quantile_s(state.window.delays, share) for share in (0.5, 0.95))
+    return "" if half is None or most is None else f"half within {age(half)}, nineteen of twenty within {age(most)}"
 
 
 def label_state(state: LabelState) -> str:

@@ -13,14 +13,18 @@ the shares are multiplied from the longest delay down.
 """
 
 import math
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from driftline.monitors import Monitor
-from driftline.results import LabelState, WindowLabels
+from driftline.results import ALL_ROWS, LabelState, WindowLabels
 
 #: Delays beyond the one before (about 137 days) count as this class.
 LAST_CLASS = 48
+#: A segment of which fewer labels are known for long enough is taken to have the delays of all rows.
+MINIMUM_LABELS = 200
 _POINTS = 16
 
 
@@ -50,6 +54,10 @@ def longest_s(number: int) -> float:
     (1.0, 2.0, 64.0)
     """
     return float(2.0 ** (number / 2.0))
+
+
+#: The longest delay of each class.
+_ENDS_S = tuple(longest_s(number) for number in range(LAST_CLASS + 1))
 
 
 def quantile_s(delays: Mapping[int, int], share: float) -> float | None:
@@ -82,20 +90,29 @@ class DelayCurve:
         """The curve that windows of any ages show together; ``oldest_s`` is 0 when none has a label."""
         below = [0] * (LAST_CLASS + 1)
         here = [0] * (LAST_CLASS + 1)
+        by_age: dict[int, Counter[int]] = {}  # windows that are old enough to show the same classes
         for window in windows:
+            by_age.setdefault(bisect_right(_ENDS_S, window.age_s), Counter()).update(window.delays)
+        for shown, delays in by_age.items():
             seen = 0
-            for number in range(LAST_CLASS + 1):
-                count = window.delays.get(number, 0)
-                if window.age_s >= longest_s(number):
-                    below[number] += seen
-                    here[number] += count
-                seen += count
+            for number in range(shown):
+                below[number] += seen
+                here[number] += delays[number]
+                seen += delays[number]
         shares = [1.0] * (LAST_CLASS + 1)
         for number in range(LAST_CLASS, 0, -1):
             total = below[number] + here[number]
             shares[number - 1] = shares[number] * (below[number] / total if total else 1.0)
         oldest_s = max((window.age_s for window in windows if any(window.delays.values())), default=0.0)
         return cls(tuple(shares), oldest_s)
+
+    def delay_s(self, share: float) -> float:
+        """The delay (the longest of its class) up to which at least ``share`` of all labels come, late ones included.
+
+        >>> DelayCurve.of([LabelledWindow(1e9, {0: 50, 12: 50})]).delay_s(0.9)
+        64.0
+        """
+        return next(_ENDS_S[number] for number, below in enumerate(self.shares) if below >= share - 1e-12)
 
     def expected_by(self, age_s: float) -> float:
         """Share of labels expected this long after their prediction, straight between the ends of the classes."""
@@ -119,23 +136,42 @@ class DelayCurve:
         return sum(self.expected_by(youngest_s + (point + 0.5) * step_s) for point in range(_POINTS)) / _POINTS
 
 
+def delay_curves(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float) -> dict[str, DelayCurve]:
+    """The delays of all rows and of each segment in ``windows``, where they are known: by segment.
+
+    A segment has a curve of its own once its windows older than ``labels.maturity`` have :data:`MINIMUM_LABELS`;
+    before, that of all rows. Without any window of that age nothing is known of long delays, and no curve is given.
+    """
+    mature_s = monitor.labels.maturity
+    seen: dict[str, list[LabelledWindow]] = {ALL_ROWS: []}
+    for window in windows:
+        seen.setdefault(window.segment, []).append(LabelledWindow(now_s - window.end_s, window.delays))
+    whole = DelayCurve.of(seen[ALL_ROWS])
+    curves = {}
+    for segment, each in seen.items():
+        known = sum(sum(window.delays.values()) for window in each if window.age_s >= mature_s)
+        curve = whole if segment == ALL_ROWS or known < MINIMUM_LABELS else DelayCurve.of(each)
+        if curve.oldest_s >= mature_s:
+            curves[segment] = curve
+    return curves
+
+
 def label_states(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float) -> list[LabelState]:
-    """How complete each window's labels are, by the delays that all ``windows`` of the model show together.
+    """How complete each window's labels are, by the delays that all ``windows`` of its segment show together.
 
     A window is mature by age (``labels.maturity``), or earlier once ``labels.mature_share`` of its expected labels
-    have come, or should have by the delays seen so far. Those count only from when the oldest window is as old as
-    ``labels.maturity``: before, nothing is known of long delays.
+    have come, or should have by the delays seen so far (:func:`delay_curves`).
     """
     spec = monitor.labels
-    curve = DelayCurve.of([LabelledWindow(now_s - window.end_s, window.delays) for window in windows])
+    curves = delay_curves(monitor, windows, now_s)
     states = []
     for window in windows:
         age_s = now_s - window.end_s
         expected = window.rows * spec.expected_share
         coverage = min(1.0, window.labelled / expected) if expected else 0.0
         maturity = 1.0 if age_s >= spec.maturity else None
-        if maturity is None and curve.oldest_s >= spec.maturity:
-            maturity = curve.expected_in_window(age_s, window.end_s - window.start_s)
+        if maturity is None and window.segment in curves:
+            maturity = curves[window.segment].expected_in_window(age_s, window.end_s - window.start_s)
         enough = coverage >= spec.mature_share or (maturity is not None and maturity >= spec.mature_share)
         states.append(LabelState(window, expected, coverage, maturity, mature=enough and age_s >= 0.0))
     return states

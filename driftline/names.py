@@ -37,6 +37,7 @@ SEGMENT = "segment"
 COLUMN = "column"
 DETECTOR = "detector"
 METRIC = "metric"
+SHARE = "share"
 OUTCOME = "outcome"
 REASON = "reason"
 CODE = "code"
@@ -432,10 +433,19 @@ LABEL_COVERAGE = Metric(
     "driftline_label_coverage_ratio", "gauge", (*STREAM, SEGMENT), "Share of the window's predictions with a label."
 )
 LABEL_MATURITY = Metric(
-    "driftline_label_maturity_ratio", "gauge", STREAM, "Share of labels expected by now, newest closed window."
+    "driftline_label_maturity_ratio",
+    "gauge",
+    (*STREAM, SEGMENT),
+    "Share of labels expected by now, newest closed window.",
 )
 IMMATURE_WINDOWS = Metric(
-    "driftline_immature_windows", "gauge", STREAM, "Closed windows whose accuracy is not final yet."
+    "driftline_immature_windows", "gauge", (*STREAM, SEGMENT), "Closed windows whose accuracy is not final yet."
+)
+LABEL_DELAY_EXPECTED = Metric(
+    "driftline_label_delay_expected_seconds",
+    "gauge",
+    (NAMESPACE, MODEL, SEGMENT, SHARE),
+    "Delay within which this share of labels comes, labels still to come included.",
 )
 LABELS_WAITING = Metric(
     "driftline_labels_waiting", "gauge", (NAMESPACE, MODEL), "Labels kept until their prediction comes, or too long."

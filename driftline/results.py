@@ -154,7 +154,7 @@ class DueWindow:
 
 @dataclass(frozen=True, slots=True)
 class WindowLabels:
-    """Counts of one window of all rows: its rows, those with a label, and first labels by class of their delay.
+    """Counts of one window of a segment: its rows, those with a label, and first labels by class of their delay.
 
     The classes are those of ``driftline.maturity``.
     """
@@ -165,11 +165,17 @@ class WindowLabels:
     rows: int
     labelled: int
     delays: dict[int, int] = field(default_factory=dict)
+    segment: str = ALL_ROWS
+
+    @property
+    def key(self) -> WindowKey:
+        """The window."""
+        return WindowKey(self.stream, self.segment, self.start_s, self.end_s)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelState:
-    """How complete the labels of one window of all rows are.
+    """How complete the labels of one window of a segment are.
 
     ``expected``: rows that ever get a label, by the monitor's word; ``coverage``: share of them that have one.
     ``maturity``: share of labels that should have come by now, by the delays of earlier windows; None while nothing is

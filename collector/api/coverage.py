@@ -13,7 +13,7 @@ from collector.store.store import Store
 from driftline.access import DATA_READ
 from driftline.clock import Clock
 from driftline.guard import grant_of, needs
-from driftline.maturity import history_s, label_states, quantile_s
+from driftline.maturity import history_s, label_states, longest_s, quantile_s
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, LabelState, Revision, StreamKey, WindowKey
 
@@ -29,10 +29,18 @@ class StreamAnswer(BaseModel):
     variant: str
 
 
+class DelayAnswer(BaseModel):
+    """First labels of one class of delay."""
+
+    up_to_s: float = Field(description="The longest delay of the class; two classes for every doubling.")
+    labels: int
+
+
 class CoverageAnswer(BaseModel):
     """How complete the labels of one window are."""
 
     stream: StreamAnswer
+    segment: str = Field(description="Empty: all rows; else COLUMN=VALUE.")
     start_s: float
     end_s: float
     rows: int
@@ -48,6 +56,7 @@ class CoverageAnswer(BaseModel):
     )
     delay_p50_s: float | None = Field(description="Half of the first labels came within this time.")
     delay_p95_s: float | None = Field(description="Nineteen of twenty did.")
+    delays: list[DelayAnswer] = Field(description="First labels by class of their delay, the shortest first.")
 
 
 class ResultAnswer(BaseModel):
@@ -105,9 +114,13 @@ def add_coverage_routes(app: FastAPI, store: Store, monitors: Mapping[str, Monit
         since_s: Annotated[
             float | None, Query(description="Windows that end later; by default four maturities back.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=10_000, description="The newest windows of each stream.")] = 100,
+        segment: Annotated[str, Query(description="COLUMN=VALUE; by default all rows.")] = ALL_ROWS,
+        segments: Annotated[bool, Query(description="All rows and every segment, whatever `segment` says.")] = False,
+        limit: Annotated[
+            int, Query(ge=1, le=10_000, description="The newest windows of each stream and segment.")
+        ] = 100,
     ) -> list[CoverageAnswer]:
-        """Rows, labels, delays, coverage and maturity of every window, by stream and start."""
+        """Rows, labels, delays, coverage and maturity of every window, by stream, segment and start."""
         name = f"{namespace}/{model}"
         grant_of(request).require_model(name)
         monitor = monitors.get(name)
@@ -116,12 +129,15 @@ def add_coverage_routes(app: FastAPI, store: Store, monitors: Mapping[str, Monit
         now_s = clock()
         far_s = now_s - history_s(monitor)
         # Delays are learnt from far back, whatever is asked for.
-        windows = store.label_windows(namespace, model, far_s if since_s is None else min(far_s, since_s))
-        found: dict[StreamKey, list[LabelState]] = {}
+        windows = store.label_windows(
+            namespace, model, far_s if since_s is None else min(far_s, since_s), segments=segments or bool(segment)
+        )
+        found: dict[tuple[StreamKey, str], list[LabelState]] = {}
         for state in label_states(monitor, windows, now_s):
-            if since_s is None or state.window.end_s > since_s:
-                found.setdefault(state.window.stream, []).append(state)
-        return [_coverage(state) for states in found.values() for state in states[-limit:]]
+            window = state.window
+            if (segments or window.segment == segment) and (since_s is None or window.end_s > since_s):
+                found.setdefault((window.stream, window.segment), []).append(state)
+        return [_coverage(state) for _, states in sorted(found.items()) for state in states[-limit:]]
 
     _add_revision_routes(app, store)
 
@@ -160,6 +176,7 @@ def _coverage(state: LabelState) -> CoverageAnswer:
         stream=StreamAnswer(
             namespace=stream.namespace, model=stream.model, version=stream.version, variant=stream.variant
         ),
+        segment=window.segment,
         start_s=window.start_s,
         end_s=window.end_s,
         rows=window.rows,
@@ -170,6 +187,9 @@ def _coverage(state: LabelState) -> CoverageAnswer:
         mature=state.mature,
         delay_p50_s=quantile_s(window.delays, 0.5),
         delay_p95_s=quantile_s(window.delays, 0.95),
+        delays=[
+            DelayAnswer(up_to_s=longest_s(number), labels=count) for number, count in sorted(window.delays.items())
+        ],
     )
 
 

@@ -58,6 +58,8 @@ class _Writes:
     spans: dict[str, dict[int, Span]] = field(default_factory=dict)
     #: Business keys of the rows, by partition.
     keys: dict[str, list[KeyedPrediction]] = field(default_factory=dict)
+    #: Rows by window and segment, by partition.
+    windows: dict[str, WindowCounts] = field(default_factory=dict)
 
     def count(self, partition: str, key: TotalKey, number: int = 1) -> None:
         self.totals.setdefault(partition, Counter())[key] += number
@@ -150,7 +152,7 @@ class BatchWriter:
         monitor, columns = events.monitor, events.columns
         rows = gather(events, stream_ids, self._watch(monitor, columns))
         scores = self._statistics.outlier_scores(monitor, columns)
-        self._observe(batch.states, rows, scores)
+        self._observe(batch.states, rows, scores, writes)
         layout = layout_of(monitor) if self._keep_columns else None
         if layout is not None:
             self._store.keep_layout(layout)
@@ -183,10 +185,11 @@ class BatchWriter:
                 watched[column].add(value)
         return watched
 
-    def _observe(self, states: StateBook, rows: MonitorRows, scores: NDArray[np.float64]) -> None:
+    def _observe(self, states: StateBook, rows: MonitorRows, scores: NDArray[np.float64], writes: _Writes) -> None:
         changes = rows.states()
         states.load([StateKey(partition, window) for partition, window, _ in changes], self._store.stored_states)
         for partition, window, positions in changes:
+            writes.windows.setdefault(partition, WindowCounts())[window, ROWS] += len(positions)
             part, part_scores = rows.columns, scores
             if len(positions) < rows.columns.rows:
                 part, part_scores = rows.columns.take(positions), scores[positions]
@@ -261,12 +264,10 @@ class BatchWriter:
             spans = writes.spans.setdefault(partition, {})
             for stream_id, span in found.spans.items():
                 spans.setdefault(stream_id, Span()).labelled_rows += span.labelled_rows
-        windows = {partition: WindowCounts(found.windows) for partition, found in effects.items()}
-        for rows in writes.batches:
-            for group in rows.groups:
-                windows.setdefault(group.partition, WindowCounts())[group.window, ROWS] += len(group.rows)
-        for partition in sorted(windows):
-            add_window_counts(transaction, partition, windows[partition])
+        for partition, found in effects.items():
+            writes.windows.setdefault(partition, WindowCounts()).update(found.windows)
+        for partition in sorted(writes.windows):
+            add_window_counts(transaction, partition, writes.windows[partition])
         for partition in sorted(writes.totals):
             transaction.add_totals(partition, writes.totals[partition])
         for partition in sorted(writes.spans):

@@ -13,16 +13,20 @@ from collector.store.store import Store
 from driftline import names
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
-from driftline.maturity import history_s, label_states
+from driftline.maturity import delay_curves, history_s, label_states
 from driftline.monitors import Monitor
 from driftline.results import LabelState, StreamKey
 
+_SHARES = (0.5, 0.95)
+_REST = 50.0
+
 
 class LabelGauges(Collector):
-    """Maturity of the newest closed window, windows that are not mature, labels that wait; absent without a store, and
-    where another collector shows them (``speaks``).
+    """Of all rows and of each segment: maturity of the newest closed window, windows that are not mature, delays; and
+    labels that wait. Absent without a store, and where another collector shows them (``speaks``).
 
-    Read anew at most every ``refresh_s``, because many windows are looked at for a few numbers.
+    Read anew at most every ``refresh_s``, and for no more than a fiftieth of the time, because many windows are looked
+    at for a few numbers.
     """
 
     def __init__(
@@ -53,35 +57,45 @@ class LabelGauges(Collector):
         now = time.monotonic()
         if not self._known or now >= self._due:
             self._known = self._read()
-            self._due = now + self._refresh_s
+            took_s = time.monotonic() - now
+            self._due = now + max(self._refresh_s, _REST * took_s)
         return self._known
 
     def _read(self) -> tuple[Family, ...]:
-        maturity, immature, waiting = (
+        maturity, immature, delay, waiting = (
             GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for metric in (names.LABEL_MATURITY, names.IMMATURE_WINDOWS, names.LABELS_WAITING)
+            for metric in (
+                names.LABEL_MATURITY,
+                names.IMMATURE_WINDOWS,
+                names.LABEL_DELAY_EXPECTED,
+                names.LABELS_WAITING,
+            )
         )
         now_s = self._clock()
         for monitor in self._monitors.values():
             named = (monitor.namespace, monitor.model)
             try:
-                windows = self._store.label_windows(*named, now_s - history_s(monitor))
+                windows = self._store.label_windows(*named, now_s - history_s(monitor), segments=True)
                 count = self._store.read(partial(waiting_count, namespace=named[0], model=named[1]))
             except DriftlineError:
                 continue  # a scrape must not fail with the database
             waiting.add_metric(named, count)
-            for stream, states in _by_stream(label_states(monitor, windows, now_s), now_s).items():
-                labels = (stream.namespace, stream.model, stream.version, stream.variant)
+            for (stream, segment), states in _by_segment(label_states(monitor, windows, now_s), now_s).items():
+                labels = (stream.namespace, stream.model, stream.version, stream.variant, segment)
                 immature.add_metric(labels, sum(not state.mature for state in states))
                 if states[-1].maturity is not None:
                     maturity.add_metric(labels, states[-1].maturity)
-        return maturity, immature, waiting
+            for segment, curve in delay_curves(monitor, windows, now_s).items():
+                for share in _SHARES:
+                    delay.add_metric((*named, segment, f"{share:g}"), curve.delay_s(share))
+        return maturity, immature, delay, waiting
 
 
-def _by_stream(states: Iterable[LabelState], now_s: float) -> dict[StreamKey, list[LabelState]]:
-    """Closed windows by stream, the oldest first."""
-    found: dict[StreamKey, list[LabelState]] = {}
+def _by_segment(states: Iterable[LabelState], now_s: float) -> dict[tuple[StreamKey, str], list[LabelState]]:
+    """Closed windows by stream and segment, the oldest first."""
+    found: dict[tuple[StreamKey, str], list[LabelState]] = {}
     for state in states:
-        if state.window.end_s <= now_s:
-            found.setdefault(state.window.stream, []).append(state)
+        window = state.window
+        if window.end_s <= now_s and (window.rows or not window.segment):
+            found.setdefault((window.stream, window.segment), []).append(state)
     return found

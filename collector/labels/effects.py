@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 from collector.store.counts import DELAY, LABELLED, WindowCounts, add_window_counts
 from collector.store.labels import LabelledRow
-from collector.store.transaction import Span, TotalKey, Transaction, WindowRef, total
+from collector.store.transaction import Span, TotalKey, Transaction, total
 from collector.store.waiting import PendingLabel
 from driftline import names
 from driftline.maturity import class_of
-from driftline.results import ALL_ROWS
 
 JOINED = "joined"
 PENDING = "pending"
@@ -58,12 +57,15 @@ class LabelEffects:
     def labelled(self, row: LabelledRow, count: int) -> None:
         """The row has one label more or less."""
         self.spans.setdefault(row.stream_id, Span()).labelled_rows += count
-        self.windows[_window(row), LABELLED] += count
+        for window in row.windows():
+            self.windows[window, LABELLED] += count
 
     def first_label(self, row: LabelledRow, label: PendingLabel) -> None:
         """The row's first label came; how long it took is counted once, whatever becomes of the label."""
         self.delays_s.append((row.stream.namespace, row.stream.model, [max(0.0, label.observed_at_s - row.time_s)]))
-        self.windows[_window(row), f"{DELAY}{class_of(label.received_at_s - row.time_s)}"] += 1
+        kind = f"{DELAY}{class_of(label.received_at_s - row.time_s)}"
+        for window in row.windows():
+            self.windows[window, kind] += 1
 
 
 def save_effects(transaction: Transaction, partition: str, effects: LabelEffects) -> None:
@@ -71,7 +73,3 @@ def save_effects(transaction: Transaction, partition: str, effects: LabelEffects
     transaction.add_totals(partition, effects.totals)
     transaction.add_spans(partition, effects.spans)
     add_window_counts(transaction, partition, effects.windows)
-
-
-def _window(row: LabelledRow) -> WindowRef:
-    return WindowRef(row.stream_id, ALL_ROWS, row.window_start_s, row.window_end_s)

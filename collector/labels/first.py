@@ -31,7 +31,7 @@ from driftline.results import ALL_ROWS, StreamKey
 class _Joined:
     """Rows of one monitor with their labels; ``wrong`` -1: cannot be said.
 
-    ``windows``: each row's window, as a place in ``refs``.
+    ``windows``: each row's window, as a place in ``refs``. ``members``: each segment's rows, and all under ALL_ROWS.
     """
 
     found: Unlabelled
@@ -39,6 +39,7 @@ class _Joined:
     wrong: NDArray[np.int64]
     windows: NDArray[np.intp]
     refs: Sequence[WindowRef]
+    members: Mapping[str, NDArray[np.intp]]
 
 
 class FirstLabels:
@@ -85,7 +86,7 @@ class FirstLabels:
             return set()
         chosen = [labels[place] for place in found.places.tolist()]
         texts = _objects([label.label for label in chosen])
-        joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found))
+        joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found), _members(found))
         observed_s = np.array([label.observed_at_s for label in chosen])
         received_s = np.array([label.received_at_s for label in chosen])
         numbers = np.array([label.key.row for label in chosen], dtype=np.int64)
@@ -106,8 +107,7 @@ class FirstLabels:
     def _judge(
         self, transaction: Transaction, states: StateBook, partition: str, monitor: Monitor, joined: _Joined
     ) -> None:
-        beside = np.flatnonzero(joined.found.predictions != None)  # noqa: E711 - element by element
-        changes = list(_changes(partition, joined, beside))
+        changes = list(_changes(partition, joined))
         states.load([key for key, _ in changes], transaction.window_states)
         if not changes:
             return
@@ -157,23 +157,27 @@ def _judged(monitor: Monitor, joined: _Joined, rows: NDArray[np.intp]) -> Judged
     return JudgedBatch(predictions, score, labels, weight)
 
 
-def _changes(partition: str, joined: _Joined, beside: NDArray[np.intp]) -> Iterator[tuple[StateKey, NDArray[np.intp]]]:
-    """Every window and segment that changes, with its rows."""
-    spelt = joined.found.segments[beside]
-    members: dict[str, list[NDArray[np.intp]]] = {ALL_ROWS: [beside]}
-    for segments in sorted(set(spelt.tolist())):
+def _members(found: Unlabelled) -> dict[str, NDArray[np.intp]]:
+    members: dict[str, list[NDArray[np.intp]]] = {ALL_ROWS: [np.arange(len(found), dtype=np.intp)]}
+    for segments in sorted(set(found.segments.tolist())):
         if segments != "[]":
-            rows = beside[np.asarray(spelt == segments, dtype=np.bool_)]
+            rows = np.flatnonzero(np.asarray(found.segments == segments, dtype=np.bool_))
             for segment in msgspec.json.decode(segments, type=list[str]):
                 members.setdefault(segment, []).append(rows)
-    for segment, parts in members.items():
-        rows = np.concatenate(parts)
+    return {segment: np.concatenate(parts) for segment, parts in members.items()}
+
+
+def _changes(partition: str, joined: _Joined) -> Iterator[tuple[StateKey, NDArray[np.intp]]]:
+    """Every window and segment whose statistics change, with its rows: those that have a prediction."""
+    known = np.asarray(joined.found.predictions != None, dtype=np.bool_)  # noqa: E711 - element by element
+    for segment, members in joined.members.items():
+        rows = members[known[members]]
         rows = rows[np.argsort(joined.windows[rows], kind="stable")]
         ends = np.flatnonzero(np.diff(joined.windows[rows], append=-1)) + 1
         start = 0
         for end in ends.tolist():
-            ref = joined.refs[joined.windows[rows[start]]]
-            yield StateKey(partition, ref._replace(segment=segment) if segment else ref), rows[start:end]
+            ref = _within(joined.refs[joined.windows[rows[start]]], segment)
+            yield StateKey(partition, ref), rows[start:end]
             start = end
 
 
@@ -191,8 +195,10 @@ def _count(monitor: Monitor, streams: Mapping[int, StreamKey], joined: _Joined, 
         for wrong, outcome in ((0, names.OUTCOME_CORRECT), (1, names.OUTCOME_INCORRECT)):
             if found := int(np.count_nonzero(here == wrong)):
                 effects.totals[total(names.JUDGED_PREDICTIONS, *labels, outcome)] += found
-    for place, labelled in enumerate(np.bincount(joined.windows, minlength=len(joined.refs)).tolist()):
-        effects.windows[joined.refs[place], LABELLED] += labelled
+    for segment, rows in joined.members.items():
+        places, counts = np.unique(joined.windows[rows], return_counts=True)
+        for place, labelled in zip(places.tolist(), counts.tolist(), strict=True):
+            effects.windows[_within(joined.refs[place], segment), LABELLED] += labelled
 
 
 def _count_delays(
@@ -206,9 +212,16 @@ def _count_delays(
     times_s = joined.found.numbers["time_s"]
     effects.delays_s.append((monitor.namespace, monitor.model, np.maximum(0.0, observed_s - times_s).tolist()))
     several = LAST_CLASS + 1
-    codes, counts = np.unique(joined.windows * several + delay_classes(received_s - times_s), return_counts=True)
-    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        effects.windows[joined.refs[code // several], f"{DELAY}{code % several}"] += count
+    coded = joined.windows * several + delay_classes(received_s - times_s)
+    for segment, rows in joined.members.items():
+        codes, counts = np.unique(coded[rows], return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            effects.windows[_within(joined.refs[code // several], segment), f"{DELAY}{code % several}"] += count
+
+
+def _within(window: WindowRef, segment: str) -> WindowRef:
+    """The same window of a segment."""
+    return window._replace(segment=segment) if segment else window
 
 
 def delay_classes(delays_s: NDArray[np.float64]) -> NDArray[np.int64]:

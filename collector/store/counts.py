@@ -1,4 +1,4 @@
-"""Rows, labels and delays per window, as whole numbers that writers add to."""
+"""Rows, labels and delays per window and segment, as whole numbers that writers add to."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,14 +15,17 @@ LABELLED = "labelled"
 #: Followed by the number of a class of delay, see ``driftline.maturity``.
 DELAY = "delay/"
 
-#: (window of all rows, kind) -> count.
+#: Between the kind and the segment that it counts; what is of all rows has neither.
+_OF_SEGMENT = "|"
+
+#: (window of a segment, kind) -> count.
 WindowCounts = Counter[tuple[WindowRef, str]]
 
 
 def add_window_counts(transaction: Transaction, partition: str, counts: Mapping[tuple[WindowRef, str], int]) -> None:
     """Add to the counts of windows, under one partition."""
     rows = [
-        (window.stream_id, window.start_s, window.end_s, partition, kind, count)
+        (window.stream_id, window.start_s, window.end_s, partition, _spelt(kind, window.segment), count)
         for (window, kind), count in sorted(counts.items())
         if count
     ]
@@ -31,24 +34,38 @@ def add_window_counts(transaction: Transaction, partition: str, counts: Mapping[
     upsert_tuples(transaction.connection, schema.window_counts, columns, rows, changes)
 
 
-def label_windows(connection: Connection, namespace: str, model: str, since_s: float) -> list[WindowLabels]:
-    """The windows of a model that end after ``since_s``, by stream and start."""
+def label_windows(
+    connection: Connection, namespace: str, model: str, since_s: float, *, segments: bool = False
+) -> list[WindowLabels]:
+    """The windows of a model that end after ``since_s``, by stream and start; all rows first, then each segment."""
     counts, streams = schema.window_counts.c, schema.streams.c
-    window = (streams.namespace, streams.model, streams.version, streams.variant, counts.start_s, counts.end_s)
-    statement = (
-        select(*window, counts.kind, func.sum(counts.value))
-        .join_from(schema.window_counts, schema.streams, counts.stream_id == streams.id)
-        .where(streams.namespace == namespace, streams.model == model, counts.end_s > since_s)
-        .group_by(*window, counts.kind)
-        .order_by(*window)
+    known = connection.execute(
+        select(streams.id, streams.version, streams.variant).where(
+            streams.namespace == namespace, streams.model == model
+        )
     )
-    found: dict[tuple[StreamKey, float, float], dict[str, int]] = {}
-    for *stream, start_s, end_s, kind, value in connection.execute(statement):
-        found.setdefault((StreamKey(*stream), start_s, end_s), {})[kind] = int(value)
-    return [
-        WindowLabels(stream, start_s, end_s, values.get(ROWS, 0), values.get(LABELLED, 0), _delays(values))
-        for (stream, start_s, end_s), values in found.items()
-    ]
+    keys = {number: StreamKey(namespace, model, version, variant) for number, version, variant in known}
+    window = (counts.stream_id, counts.start_s, counts.end_s, counts.kind)
+    statement = (
+        select(*window, func.sum(counts.value))
+        .where(counts.stream_id.in_(list(keys)), counts.end_s > since_s)
+        .group_by(*window)
+    )
+    if not segments:
+        statement = statement.where(counts.kind.not_like(f"%{_OF_SEGMENT}%"))
+    found: dict[tuple[int, float, float, str], dict[str, int]] = {}
+    for stream_id, start_s, end_s, spelt, value in connection.execute(statement):
+        kind, _, segment = spelt.partition(_OF_SEGMENT)
+        found.setdefault((stream_id, start_s, end_s, segment), {})[kind] = int(value)
+    windows = []
+    for (stream_id, start_s, end_s, segment), values in found.items():
+        some = (values.get(ROWS, 0), values.get(LABELLED, 0), _delays(values), segment)
+        windows.append(WindowLabels(keys[stream_id], start_s, end_s, *some))
+    return sorted(windows, key=lambda each: (each.stream, each.start_s, each.segment))
+
+
+def _spelt(kind: str, segment: str) -> str:
+    return f"{kind}{_OF_SEGMENT}{segment}" if segment else kind
 
 
 def _delays(values: Mapping[str, int]) -> dict[int, int]:

@@ -349,7 +349,7 @@ labels_pending_keys = Table(
     Index("ix_labels_pending_keys_received", "received_at_s"),
 )
 
-#: Rows, labelled rows and delays of first labels per window of all rows; the sum over partitions counts.
+#: Rows, labelled rows and delays of first labels per window, whole and by segment; the sum over partitions counts.
 window_counts = Table(
     "window_counts",
     metadata,
@@ -357,7 +357,7 @@ window_counts = Table(
     Column("start_s", Double, primary_key=True),
     Column("end_s", Double, primary_key=True),
     Column("partition", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),  # rows, labelled, delay/NUMBER of the class of delay
+    Column("kind", Text, primary_key=True),  # rows, labelled, delay/NUMBER of the class; |SEGMENT
     Column("value", BigInteger, nullable=False),
 )
 

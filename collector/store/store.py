@@ -204,9 +204,11 @@ class Store:
         """Keep a new revision of a window's results, with what is known of its labels."""
         store_windows.save_results(self._engine, due, results, shapes, evaluated_at_s, labels)
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
         """Rows, labels and delays of a model's windows that end after ``since_s``, by stream and start."""
-        return self.read(lambda connection: label_windows(connection, namespace, model, since_s))
+        return self.read(lambda connection: label_windows(connection, namespace, model, since_s, segments=segments))
 
     def newest_results(self) -> Sequence[Result]:
         """All results of the newest evaluated window of every stream and segment."""

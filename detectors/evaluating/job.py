@@ -13,10 +13,9 @@ from detectors.statistics.reasons import percent
 from driftline.clock import Clock
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
-from driftline.results import ColumnShape, DueWindow, LabelState, Result, StreamKey, WindowKey, WindowLabels
+from driftline.results import ALL_ROWS, ColumnShape, DueWindow, LabelState, Result, WindowKey, WindowLabels
 
 _log = logging.getLogger(__name__)
-_Window = tuple[StreamKey, float, float]
 
 
 class WindowStore(Protocol):
@@ -30,8 +29,10 @@ class WindowStore(Protocol):
         """The states of the window, one per partition."""
         ...
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
-        """Rows, labels and their delays of the model's windows that end after ``since_s``."""
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
+        """Rows, labels and their delays of the model's windows that end after ``since_s``; with each segment's own."""
         ...
 
     def save_results(
@@ -86,22 +87,22 @@ class EvaluationJob:
             found = self._store.due_windows(evaluator.monitor, now_s)
             labels = self._labels(evaluator.monitor, found, now_s)
             for due in found:
-                self._run(evaluator, due, labels.get((due.key.stream, due.key.start_s, due.key.end_s)))
+                whole = replace(due.key, segment=ALL_ROWS)  # for windows older than counts by segment
+                self._run(evaluator, due, labels.get(due.key) or labels.get(whole))
                 count += 1
             if self._observer is not None:
                 self._observer.ran(evaluator.monitor, now_s)
         return count
 
-    def _labels(self, monitor: Monitor, due: Sequence[DueWindow], now_s: float) -> dict[_Window, LabelState]:
-        """How complete the labels of the due windows are, by window."""
+    def _labels(self, monitor: Monitor, due: Sequence[DueWindow], now_s: float) -> dict[WindowKey, LabelState]:
+        """How complete the labels of windows are, by window; of segments where one is due."""
         if not due:
             return {}
         since_s = min(now_s - history_s(monitor), *(each.key.start_s for each in due))
-        windows = self._store.label_windows(monitor.namespace, monitor.model, since_s)
-        return {
-            (state.window.stream, state.window.start_s, state.window.end_s): state
-            for state in label_states(monitor, windows, now_s)
-        }
+        segments = any(each.key.segment != ALL_ROWS for each in due)
+        windows = self._store.label_windows(monitor.namespace, monitor.model, since_s, segments=segments)
+        states = label_states(monitor, windows, now_s)
+        return {state.window.key: state for state in states if state.window.rows or not state.window.segment}
 
     def _run(self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None) -> None:
         started = time.perf_counter()

@@ -208,7 +208,9 @@ class _Reader:
     def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
         return self.found.shapes.get(key, ())
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
         return ()
 
     def revisions(self, key: WindowKey) -> Sequence[Revision]:

@@ -45,6 +45,35 @@ def test_every_window_tells_rows_labels_and_delays(client: TestClient, parts: Pa
     assert client.get("/v1/coverage", params={"model": "flights", "since_s": START_S + 3 * HOUR_S}).json() == []
 
 
+def test_every_segment_tells_its_own_rows_labels_and_delays(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
+    """Rows of AA and UA (every third one each) are watched apart, those of DL only among all."""
+    desk.submit([label(number, 1) for number in range(0, 60, 3)])  # all of AA's first hour, none of UA's
+    parts.clock.advance(3 * HOUR_S)
+    desk.submit([label(number, 1) for number in range(1, 31, 3)])  # half of UA's, much later
+    desk.submit([label(1, 0, after_s=9000.0), label(4, None, after_s=9000.0)])
+    asked = {"model": "flights", "segments": "true"}
+    found = client.get("/v1/coverage", params=asked).json()
+    told = {(one["segment"], one["start_s"] - START_S): one for one in found}
+    assert {place: (one["rows"], one["labelled"]) for place, one in told.items()} == {
+        ("", 0.0): (60, 29),
+        ("", HOUR_S): (30, 0),
+        ("carrier=AA", 0.0): (20, 20),
+        ("carrier=AA", HOUR_S): (10, 0),
+        ("carrier=UA", 0.0): (20, 9),
+        ("carrier=UA", HOUR_S): (10, 0),
+    }
+    early, late, whole = (told[name, 0.0] for name in ("carrier=AA", "carrier=UA", ""))
+    assert (early["coverage"], early["mature"], late["coverage"], late["mature"]) == (1.0, True, 0.45, False)
+    assert early["delay_p95_s"] < 2 * HOUR_S < 3 * HOUR_S < late["delay_p50_s"]
+    assert sum(each["labels"] for each in late["delays"]) == 10
+    assert {each["up_to_s"]: each["labels"] for each in whole["delays"]} == {
+        each["up_to_s"]: each["labels"] for one in (early, late) for each in one["delays"]
+    }
+    one = client.get("/v1/coverage", params={"model": "flights", "segment": "carrier=UA", "limit": 5}).json()
+    assert one == [told["carrier=UA", 0.0], told["carrier=UA", HOUR_S]]
+    assert [each["segment"] for each in client.get("/v1/coverage", params={"model": "flights"}).json()] == ["", ""]
+
+
 def test_each_revision_of_a_window_is_kept_with_its_results(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
     for labelled in (0, 7):
         desk.submit([label(number, 1) for number in range(labelled)])
@@ -93,7 +122,31 @@ def test_gauges_say_what_is_to_come(client: TestClient, parts: Parts, desk: Labe
     registry = CollectorRegistry()
     registry.register(LabelGauges(parts.store, {MONITOR.name: MONITOR}, parts.clock))
     named = {"namespace": "default", "model": "flights"}
-    stream = {**named, "version": "3", "variant": "stable"}
+    stream = {**named, "version": "3", "variant": "stable", "segment": ""}
     assert registry.get_sample_value(names.LABELS_WAITING.name, named) == 5
     assert registry.get_sample_value(names.IMMATURE_WINDOWS.name, stream) == 0  # all labels are in
     assert registry.get_sample_value(names.LABEL_MATURITY.name, stream) is None
+
+
+def test_gauges_tell_segments_apart(client: TestClient, parts: Parts, desk: LabelDesk) -> None:
+    desk.submit([label(number, 1) for number in range(0, 90, 3)])  # AA's
+    parts.clock.advance(2 * HOUR_S)
+    model = {"namespace": "default", "model": "flights"}
+    stream = {**model, "version": "3", "variant": "stable"}
+
+    def gauges() -> tuple[list[float | None], list[float | None]]:
+        registry = CollectorRegistry()
+        registry.register(LabelGauges(parts.store, {MONITOR.name: MONITOR}, parts.clock))
+        segments = ("", "carrier=AA", "carrier=UA")
+        delay, counted = names.LABEL_DELAY_EXPECTED.name, names.IMMATURE_WINDOWS.name
+        immature = [registry.get_sample_value(counted, {**stream, "segment": name}) for name in segments]
+        asked = [{**model, "segment": name, "share": "0.95"} for name in segments]
+        return immature, [registry.get_sample_value(delay, each) for each in asked]
+
+    assert gauges() == ([2, 0, 2], [None, None, None])
+    parts.clock.advance(8 * 24 * HOUR_S)
+    immature, ends = gauges()
+    assert immature == [0, 0, 0]
+    assert ends[0] == ends[1]  # thirty labels are too few for delays of their own
+    assert ends[0] is not None
+    assert 1800.0 < ends[0] <= 2 * HOUR_S

@@ -88,14 +88,18 @@ class FakeReader:
     def shapes(self, key: WindowKey) -> Sequence[ColumnShape]:
         return self.shapes_.get(key, ())
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
         found = {}
         for result in self.results_:
             key = result.window
-            if key.segment == "" and result.kind == "performance" and key.end_s > since_s:
+            if (segments or not key.segment) and result.kind == "performance" and key.end_s > since_s:
                 labelled = result.sample_size
                 rows = round(labelled / result.coverage) if result.coverage else 0
-                found[key] = WindowLabels(key.stream, key.start_s, key.end_s, rows, labelled, {34: labelled})
+                found[key] = WindowLabels(
+                    key.stream, key.start_s, key.end_s, rows, labelled, {34: labelled}, key.segment
+                )
         return [found[key] for key in sorted(found)]
 
     def revisions(self, key: WindowKey) -> Sequence[Revision]:

@@ -101,3 +101,19 @@ def test_a_pipe_in_a_name_does_not_break_the_markdown_table(reader):
         FakeReader(hostile.streams_, moved, (), {}), MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S)
     )
     assert "| a\\|b |" in render_markdown(found)
+
+
+def test_segments_say_how_complete_their_own_labels_are(reader, data):
+    """The newest labelled window has 46 of 100 labels in; the whole month is too short to know of long delays."""
+    plain = json.loads(render_json(data))
+    labels = {row["segment"]: row["labels"] for row in plain["segments"]}
+    assert sorted(labels) == ["origin=EWR", "origin=JFK", "origin=LGA"]
+    for row in data.segments:
+        found = labels[row.name]
+        assert found["coverage"] == pytest.approx(row.measure.coverage, abs=0.01)
+        assert found["mature"] is False
+        assert found["delay_p50_s"] == found["delay_p95_s"] == 2.0**17
+        assert f"{found['coverage']:.0%}"[:-1] in render_markdown(data).split(f"| {row.name} |")[1].splitlines()[0]
+    html = render_html(data)
+    assert html.count("nineteen of twenty within 1 day") == 3
+    assert "Expected labels" in html

@@ -4,7 +4,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.error import HTTPError
 
 import numpy as np
@@ -61,6 +61,7 @@ class ListStore:
     due: list[DueWindow] = field(default_factory=list)
     saved: list[tuple[DueWindow, Sequence[Result], Sequence[ColumnShape], float]] = field(default_factory=list)
     fault: Exception | None = None
+    counted: list[WindowLabels] = field(default_factory=list)
 
     def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
         if self.fault is not None:
@@ -74,8 +75,10 @@ class ListStore:
         self.saved.append((due, results, shapes, evaluated_at_s))
         self.due.remove(due)
 
-    def label_windows(self, namespace: str, model: str, since_s: float) -> Sequence[WindowLabels]:
-        return []
+    def label_windows(
+        self, namespace: str, model: str, since_s: float, *, segments: bool = False
+    ) -> Sequence[WindowLabels]:
+        return [each for each in self.counted if segments or not each.segment]
 
     def newest_results(self) -> Sequence[Result]:
         return self.saved[-1][1] if self.saved else ()
@@ -143,6 +146,31 @@ def test_every_metric_of_the_detectors_is_exported_under_its_name() -> None:
     assert value(names.WINDOWS_EVALUATED, **stream, verdict="ok") == 0
     assert value(names.DETECTORS_LAST_RUN, namespace="default", model="m") == 9000.0
     assert value(names.DETECTORS_EVALUATION, "_count") == 1
+
+
+def test_accuracy_of_a_segment_is_provisional_by_its_own_labels() -> None:
+    """All rows have all their labels, one segment half of its own; the third is older than counts by segment."""
+    store = store_with(shift=0.0)
+    (whole,) = store.states
+    keys = [replace(whole, segment=name) for name in ("x=late", "x=uncounted")]
+    for key in keys:
+        store.states[key] = store.states[whole]
+        store.due.append(DueWindow(key, 3))
+    store.counted = [
+        WindowLabels(STREAM, 0.0, 3600.0, 400, 400),
+        WindowLabels(STREAM, 0.0, 3600.0, 200, 100, segment="x=late"),
+    ]
+    assert EvaluationJob(store, {"default/m": reference()}, [monitor()], ManualClock(9000.0)).run_once() == 3
+    told = {
+        due.key.segment: [result.reason for result in results if result.kind == "performance"]
+        for due, results, _, _ in store.saved
+    }
+    assert {name: all("provisional" in reason for reason in reasons) for name, reasons in told.items()} == {
+        "": False,
+        "x=late": True,
+        "x=uncounted": False,
+    }
+    assert all(told.values())
 
 
 def get(url: str) -> tuple[int, str]:

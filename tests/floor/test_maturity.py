@@ -1,6 +1,7 @@
 """Maturity of labels: delays that are still to come do not make the known ones look long or short."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from driftline.maturity import (
     LAST_CLASS,
+    MINIMUM_LABELS,
     DelayCurve,
     LabelledWindow,
     class_of,
+    delay_curves,
     label_states,
     longest_s,
     quantile_s,
@@ -123,3 +126,29 @@ def test_a_window_is_mature_by_age_by_coverage_or_by_the_delays_of_others() -> N
 def test_an_open_window_is_never_mature_and_an_empty_one_has_no_coverage() -> None:
     states = label_states(MONITOR, [window(DAY_S, 2, 1), window(-50 * DAY_S, 0, 0)], 0.5 * DAY_S)
     assert [(state.mature, state.coverage) for state in states] == [(False, 1.0), (True, 0.0)]
+
+
+def test_a_segment_that_hears_later_than_others_is_less_mature_once_it_has_shown_so() -> None:
+    """Of all rows labels come within an hour, of one segment after four days; another has too few labels to say."""
+    now_s, per_window = 30 * DAY_S, MINIMUM_LABELS // 10
+    windows = []
+    for day in range(25):
+        windows.append(window((day + 1) * DAY_S, 10_000, 5000, 3600.0))
+        windows.append(replace(window((day + 1) * DAY_S, 1000, per_window, 4 * DAY_S), segment="slow"))
+        windows.append(replace(window((day + 1) * DAY_S, 10, 1, 4 * DAY_S), segment="rare"))
+    young = window(29.5 * DAY_S, 10_000, 100, 3600.0)
+    windows += [young, replace(young, segment="slow"), replace(young, segment="rare")]
+    states = {state.window.segment: state for state in label_states(MONITOR, windows, now_s)[-3:]}
+    assert states[""].maturity == pytest.approx(1.0, abs=0.01)
+    assert states["rare"].maturity == states[""].maturity
+    assert states["slow"].maturity is not None
+    assert states["slow"].maturity < 0.01
+    assert (states["rare"].mature, states["slow"].mature) == (True, False)
+
+
+def test_delays_of_a_segment_are_those_of_all_rows_until_enough_are_known() -> None:
+    windows = [window(DAY_S, 1000, 500, 3600.0)]
+    for count, expected_s in ((MINIMUM_LABELS - 1, 4096.0), (MINIMUM_LABELS, longest_s(class_of(DAY_S)))):
+        few = replace(window(DAY_S, 1000, count, DAY_S), segment="s")
+        assert delay_curves(MONITOR, [*windows, few], 20 * DAY_S)["s"].delay_s(0.5) == expected_s
+    assert delay_curves(MONITOR, windows, 2 * DAY_S) == {}
