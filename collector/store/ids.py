@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,26 +23,41 @@ _VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 _MS_BYTES = 256 ** np.arange(5, -1, -1, dtype=np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeyColumn:
     """The keys of many ids.
 
-    ``texts`` as :func:`key_of` spells them; ``raw``: their bytes, shape (ids, 16); ``own``: whether the id is its own
-    key; ``days``: the day that each tells, as :func:`day_of` says, -1 where none.
+    ``ids`` as they were given; ``raw``: the keys' bytes, shape (ids, 16); ``own``: whether the id is its own key.
     """
 
-    texts: Sequence[str]
+    ids: Sequence[str]
     raw: NDArray[np.uint8]
     own: NDArray[np.bool_]
-    days: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.ids)
 
     def take(self, places: NDArray[np.intp]) -> "KeyColumn":
         """The keys at these places."""
-        listed = [self.texts[place] for place in places.tolist()]
-        return KeyColumn(listed, self.raw[places], self.own[places], self.days[places])
+        return KeyColumn([self.ids[place] for place in places.tolist()], self.raw[places], self.own[places])
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """The keys as :func:`key_of` spells them."""
+        if self.own.all():
+            return self.ids
+        texts = list(self.ids)
+        others = np.flatnonzero(~self.own)
+        digits = self.raw[others].tobytes().hex()
+        for place, at in zip(others.tolist(), range(0, len(digits), 32), strict=True):
+            texts[place] = _spelt(digits[at : at + 32])
+        return texts
+
+    @cached_property
+    def days(self) -> NDArray[np.int64]:
+        """The day that each key tells, as :func:`day_of` says, -1 where none."""
+        days = self.raw[:, :6].astype(np.int64) @ _MS_BYTES // _DAY_MS
+        return np.where(self.raw[:, 6] >> 4 == 7, days, -1)
 
 
 def key_of(text: str) -> str:
@@ -67,19 +83,38 @@ def keys_of(ids: Sequence[str]) -> KeyColumn:
     """
     raw = np.empty((len(ids), 16), dtype=np.uint8)
     own = np.zeros(len(ids), dtype=np.bool_)
-    long = np.array([len(each) == 36 and each.isascii() for each in ids], dtype=np.bool_)
-    candidates = ids if long.all() else [ids[place] for place in np.flatnonzero(long).tolist()]
+    candidates, long = _of_a_uuids_length(ids)
     characters = np.frombuffer("".join(candidates).encode(), dtype=np.uint8).reshape(-1, 36)
     digits = _VALUES[characters[:, _DIGITS]]
     spelt = (digits != _NO_DIGIT).all(axis=1) & (characters[:, _DASHES] == ord("-")).all(axis=1)
     own[long] = spelt
     raw[own] = digits[spelt, 0::2] << 4 | digits[spelt, 1::2]
-    texts = list(ids)
-    for place in np.flatnonzero(~own).tolist():
-        texts[place] = key_of(ids[place])
-        raw[place] = np.frombuffer(bytes.fromhex(texts[place].replace("-", "")), dtype=np.uint8)
-    days = raw[:, :6].astype(np.int64) @ _MS_BYTES // _DAY_MS
-    return KeyColumn(texts, raw, own, np.where(raw[:, 6] >> 4 == 7, days, -1))
+    others = ids if not own.any() else [ids[place] for place in np.flatnonzero(~own).tolist()]
+    if others:
+        raw[~own] = _digests(others)
+    return KeyColumn(ids, raw, own)
+
+
+def _of_a_uuids_length(ids: Sequence[str]) -> tuple[Sequence[str], NDArray[np.bool_]]:
+    """The ids that may be UUIDs, and which they are."""
+    lengths = np.fromiter(map(len, ids), np.intp, len(ids))
+    long: NDArray[np.bool_] = lengths == 36
+    if long.any() and not "".join(ids).isascii():
+        long &= np.array([each.isascii() for each in ids], dtype=np.bool_)
+    return (ids if long.all() else [ids[place] for place in np.flatnonzero(long).tolist()]), long
+
+
+def _digests(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """The keys of ids that are no UUIDs, shape (texts, 16)."""
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(text.encode("utf-8", "replace")).digest() for text in texts])
+    raw = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)[:, :16].copy()
+    raw[:, [6, 8]] = raw[:, [6, 8]] & 0x0F | 0x80
+    return raw
+
+
+def _spelt(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def beside_key(text: str, key: str) -> str | None:

@@ -136,6 +136,7 @@ def collector(
     tokens_file: TokensFile = None,
 ) -> None:
     """Run the collector: events to rows, counts and positions; labels over HTTP."""
+    wiring.one_thread_per_product()
     from collector.server import run
     from collector.settings import CollectorSettings
     from detectors.evaluating.engine import StatisticsEngine

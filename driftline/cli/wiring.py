@@ -39,6 +39,15 @@ def clock() -> Clock:
     return follow(os.environ.get(ENV_CLOCK, "system"))
 
 
+def one_thread_per_product() -> None:
+    """Products of matrices take one thread in this process; to be called before NumPy is imported.
+
+    The collector's are small. OpenBLAS's other threads would turn in a loop after each of them, waiting for the next: a
+    seventh of the process's time.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
     """All ``*.yaml`` and ``*.yml`` monitors of a directory by name; raises MonitorError with the faults of all."""
     # Not above: the sidecar needs no monitors, and pydantic behind them is 6 MB of every sidecar.
