@@ -143,7 +143,7 @@ def test_a_full_disk_costs_events_and_no_inference_and_logging_goes_on_when_ther
     disk = tmp_path / "disk"
     inside = on_file_system(disk, "size=4m")
     # The spool believes to have much more than the disk has.
-    sizes = {"sidecar_spool_max_bytes": 256 * MIB, "sidecar_segment_bytes": MIB, "sidecar_buffer_bytes": MIB}
+    sizes = {"sidecar_spool_max_bytes": 256 * MIB, "sidecar_segment_bytes": MIB}
     with sidecar_process(tmp_path / "work", echo, inside=inside, spool=disk / "spool", **sizes) as sidecar:
         filler = seen_by(sidecar, disk) / "filler"
         filler.write_bytes(bytes(3 * MIB))
