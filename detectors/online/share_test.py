@@ -1,0 +1,223 @@
+"""What the sequential tests of shares are made of: bets, what they earn, and what becomes of an alarm.
+
+Each watched share is bet on in both directions and at seven sizes: at most ``upper`` against odds that are
+``exp(d)`` times those of ``upper``, d from 1/8 to 8 in doublings, and the same for at least ``lower``. Under the null
+hypothesis (each share within its bounds, given all that came before) no bet is expected to earn:
+
+    rows, each counted:  e = exp(d * hits / k) / (1 - p + p * exp(d)) ** (rows / k)
+    the window's share:  e = (1 + x * (exp(d) - 1)) / (1 + p * (exp(d) - 1)),  x = hits / rows
+
+The first takes rows as independent; ``k`` (``together``) rows may hang together as they like, because the k-th root of
+a product of k factors is expected to be at most 1 where each factor is (Hoelder). The second takes the window as one
+observation in [0, 1] and asks nothing of its rows: a bet of size ``(exp(d) - 1) / (1 + p * (exp(d) - 1))`` on it.
+
+A test adds up bets that began at every window so far (Shiryaev-Roberts) or keeps the best of them (CUSUM); the weighted
+mean over all bets is an *e-detector*: its expectation at any stopping time is at most the expected number of windows.
+So of ``m`` windows without change, ``m / threshold`` are expected to begin a false alarm, at most, however the bets
+hang together. An alarm stands until its share is back, on evidence as strong as that which raised it: until the bet
+that earned most on it since the change began has lost a factor of ``threshold``. Then the test begins anew.
+
+Sources: J. Shin, A. Ramdas, A. Rinaldo, E-detectors: a nonparametric framework for sequential change detection, 2022
+(definition 2.2, theorem 2.4, section 3); I. Waudby-Smith, A. Ramdas, Estimating means of bounded random variables by
+betting, 2020; G. Lorden, Procedures for reacting to a change in distribution, 1971.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.online.contract import Counted, Onset
+from detectors.online.share_bounds import ShareBounds
+
+#: Log odds ratios that are bet on.
+SIZES = np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
+#: Observations that a state remembers, to tell when a change began.
+REMEMBERED = 128
+#: Odds at which a start counts as unlikely beside another.
+ODDS = 20.0
+_NEVER = -math.inf
+# Beyond it, powers of e leave float64.
+_LARGEST = 709.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An alarm that stands: the bet that raised it, since when, and hits and rows of its share since then.
+
+    Per size of bet on that share, in that direction: ``earned`` since the change began, and ``lost`` from its best.
+    """
+
+    bet: int
+    onset: Onset
+    hits: float
+    rows: int
+    earned: tuple[float, ...]
+    lost: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShareState:
+    """What a test of shares knows: capital per bet, the newest observations, and the alarm that stands.
+
+    ``logs``: of the capital, weights included; ``hits`` has shape (remembered, shares), ``rows`` (remembered,);
+    ``alarms`` counts those that began.
+    """
+
+    seen: int
+    alarms: int
+    logs: NDArray[np.float64]
+    hits: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    standing: tuple[float, ...] = ()
+
+    @property
+    def alarm(self) -> Standing | None:
+        """The alarm that stands, None without one."""
+        if not self.standing:
+            return None
+        bet, at, earliest, latest, back, hits, rows, *money = self.standing
+        onset = Onset(int(at), int(earliest), int(latest), bool(back))
+        half = len(money) // 2
+        return Standing(int(bet), onset, hits, int(rows), tuple(money[:half]), tuple(money[half:]))
+
+
+def _packed(found: Standing) -> tuple[float, ...]:
+    onset = found.onset
+    since = (onset.at, onset.earliest, onset.latest, onset.reaches_back)
+    return tuple(float(part) for part in (found.bet, *since, found.hits, found.rows, *found.earned, *found.lost))
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTest:
+    """A test of several shares at once; ``threshold`` at least 1. Subclasses say how bets of many starts are joined."""
+
+    bounds: ShareBounds
+    threshold: float
+    together: int = 1
+    _null: NDArray[np.float64] = field(init=False, repr=False)
+    _size: NDArray[np.float64] = field(init=False, repr=False)
+    _cost: NDArray[np.float64] = field(init=False, repr=False)
+    _weights: NDArray[np.float64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Bets lie as (direction, size, share); those down are bets up on the rows that do not hit.
+        null = np.stack((self.bounds.upper, 1.0 - self.bounds.lower))[:, None, :]
+        size = np.broadcast_to(SIZES[None, :, None], (2, len(SIZES), null.shape[2]))
+        null = np.broadcast_to(null, size.shape)
+        # Where any share is allowed there is nothing to bet on.
+        possible = null < 1.0
+        weights = np.where(possible, -math.log(max(1, int(possible.sum()))), _NEVER)
+        object.__setattr__(self, "_null", null)
+        object.__setattr__(self, "_size", size)
+        object.__setattr__(self, "_cost", np.log1p(null * np.expm1(size)))
+        object.__setattr__(self, "_weights", weights.ravel())
+
+    # --- the contract ---------------------------------------------------------------------------------------------
+    def start(self) -> ShareState:
+        """Nothing seen."""
+        shares = len(self.bounds.upper)
+        return ShareState(0, 0, self._nothing(), np.empty((0, shares)), np.empty(0, dtype=np.int64))
+
+    def step(self, state: ShareState, seen: Counted) -> ShareState:
+        """One window, or one event, further; one without rows says nothing of any share."""
+        rows = max(int(seen.rows), 0)
+        hits = np.fmin(np.fmax(seen.hits, 0.0), float(rows))  # what is no number hits nothing
+        earned = self.earned(hits, rows)
+        standing = state.alarm
+        state = ShareState(
+            seen=state.seen + 1,
+            alarms=state.alarms,
+            logs=state.logs if standing else self._joined(state.logs) + earned,
+            hits=np.concatenate((state.hits[-REMEMBERED + 1 :], hits[None])),
+            rows=np.concatenate((state.rows[-REMEMBERED + 1 :], (rows,))),
+            standing=state.standing,
+        )
+        if standing is not None:
+            return self._stand(state, standing, earned, hits)
+        if self.log_evidence(state) < math.log(self.threshold):
+            return state
+        return replace(state, alarms=state.alarms + 1, standing=_packed(self._raised(state)))
+
+    def alarm(self, state: ShareState) -> bool:
+        """Whether an alarm stands."""
+        return bool(state.standing)
+
+    def evidence(self, state: ShareState) -> float:
+        """The e-detector's value: the mean capital over all bets; an alarm begins when it reaches the threshold."""
+        return math.exp(min(self.log_evidence(state), _LARGEST))
+
+    def log_evidence(self, state: ShareState) -> float:
+        """The natural logarithm of the evidence; minus infinity before the first window."""
+        top = float(state.logs.max(initial=_NEVER))
+        return top if top == _NEVER else top + math.log(float(np.exp(state.logs - top).sum()))
+
+    def onset(self, state: ShareState) -> Onset | None:
+        """The most likely start of the change, and starts at most twenty times less likely."""
+        standing = state.alarm
+        return None if standing is None else standing.onset
+
+    # --- what a bet is ----------------------------------------------------------------------------------------------
+    def bet(self, number: int) -> tuple[int, bool]:
+        """Of a bet, by its number: which share, and whether it is on a larger share than expected."""
+        direction, _size, share = np.unravel_index(number, self._size.shape)
+        return int(share), bool(direction == 0)
+
+    def earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+        """Per bet, the logarithm of what one observation multiplies its capital by."""
+        if rows <= 0:
+            return np.zeros(self._weights.shape)
+        sides = np.concatenate((hits, rows - hits)).reshape(2, 1, -1)
+        return self._earned(sides, rows).ravel()
+
+    def _earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+        return (hits * self._size - rows * self._cost) / min(self.together, rows)
+
+    def _joined(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    # --- alarms -----------------------------------------------------------------------------------------------------
+    def _nothing(self) -> NDArray[np.float64]:
+        return np.full(self._weights.shape, _NEVER)
+
+    def _raised(self, state: ShareState) -> Standing:
+        bet = int(np.argmax(state.logs))
+        share, _up = self.bet(bet)
+        # What each size of this bet would have earned from each remembered start until now.
+        per_window = [self._sizes(bet, self.earned(*each)) for each in zip(state.hits, state.rows, strict=True)]
+        since = np.cumsum(np.array(per_window)[::-1], axis=0)[::-1]
+        best = since[:, self._place(bet)]
+        likely, first = np.flatnonzero(best >= best.max() - math.log(ODDS)), state.seen - len(best)
+        at = int(np.argmax(best))
+        onset = Onset(first + at, first + int(likely[0]), first + int(likely[-1]), bool(likely[0] == 0 and first > 0))
+        hits, rows = float(state.hits[at:, share].sum()), int(state.rows[at:].sum())
+        return Standing(bet, onset, hits, rows, tuple(since[at].tolist()), (0.0,) * len(SIZES))
+
+    def _stand(
+        self, state: ShareState, standing: Standing, earned: NDArray[np.float64], hits: NDArray[np.float64]
+    ) -> ShareState:
+        newest = self._sizes(standing.bet, earned)
+        lost = np.maximum(np.array(standing.lost), 0.0) - newest
+        total = np.array(standing.earned) + newest
+        if lost[int(np.argmax(total))] >= math.log(self.threshold):
+            return replace(state, logs=self._nothing(), hits=state.hits[:0], rows=state.rows[:0], standing=())
+        share, _up = self.bet(standing.bet)
+        further = Standing(
+            standing.bet,
+            standing.onset,
+            standing.hits + float(hits[share]),
+            standing.rows + int(state.rows[-1]),
+            tuple(total.tolist()),
+            tuple(lost.tolist()),
+        )
+        return replace(state, standing=_packed(further))
+
+    def _place(self, bet: int) -> int:
+        return int(np.unravel_index(bet, self._size.shape)[1])
+
+    def _sizes(self, bet: int, earned: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of what all bets earned, that of all sizes of one bet; shape (sizes,)."""
+        direction, _size, share = np.unravel_index(bet, self._size.shape)
+        sizes: NDArray[np.float64] = earned.reshape(self._size.shape)[direction, :, share]
+        return sizes
