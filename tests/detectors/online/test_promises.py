@@ -103,7 +103,8 @@ def test_a_bet_earns_nothing_on_average_under_every_null_share_by_enumeration(sh
     spread = Betting(exactly(np.array([bound])), 1e9)
     chances = [math.comb(rows, hits) * share**hits * (1 - share) ** (rows - hits) for hits in range(rows + 1)]
     for each in (test, spread, EShiryaevRoberts(exactly(np.array([bound])), 1e9, together=3)):
-        means = sum(chance * np.exp(each.earned(np.array([float(hits)]), rows)) for hits, chance in enumerate(chances))
+        capital = np.array([np.exp(each.earned(np.array([float(hits)]), rows)) for hits in range(rows + 1)])
+        means = np.array(chances) @ capital
         up, down = means[: len(SIZES)], means[len(SIZES) :]
         assert share > bound or (up <= 1 + 1e-12).all()
         assert share < bound or (down <= 1 + 1e-12).all()
