@@ -4,7 +4,7 @@ To add a detector: write its file (a function from :class:`ColumnSample` to :cla
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,9 @@ from detectors.univariate.g_test import g_test
 from detectors.univariate.hellinger import hellinger
 from detectors.univariate.jensen_shannon import jensen_shannon
 from detectors.univariate.ks import ks
+from detectors.univariate.missing_rate import missing_rate
 from detectors.univariate.psi import psi
+from detectors.univariate.unseen_rate import unseen_rate
 from detectors.univariate.wasserstein import wasserstein
 from driftline.errors import MonitorError
 from driftline.monitors import Monitor
@@ -66,10 +68,17 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("evidently:chisquare", ("categorical",), evidently_adapter.chisquare),
 )
 
+#: Shares that every window is asked for, whatever a monitor names; they warn and never say drift (``quality.py``).
+QUALITY: tuple[Entry, ...] = (
+    Entry("missing_rate", _BOTH, missing_rate),
+    Entry("unseen_rate", ("categorical",), unseen_rate),
+)
+_BY_NAME: Mapping[str, Detector] = {entry.name: entry.detect for entry in CATALOGUE}
+
 
 def detector(name: str) -> Detector:
     """The detector of that name; raises KeyError. :func:`check_detectors` makes sure beforehand."""
-    return {entry.name: entry.detect for entry in CATALOGUE}[name]
+    return _BY_NAME[name]
 
 
 def check_detectors(monitor: Monitor) -> None:

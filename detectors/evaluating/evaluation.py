@@ -232,7 +232,11 @@ class Evaluator:
         shares: list[Share] = []
         for index, column in enumerate(self._layout.columns):
             sample = samples.get(column.name) or ColumnSample(
-                column.name, column.kind, self._layout.counts(before, index), self._layout.counts(vector, index)
+                column.name,
+                column.kind,
+                self._layout.counts(before, index),
+                self._layout.counts(vector, index),
+                categories=column.categories,
             )
             invalid = self._layout.invalid(vector, index), self._layout.invalid(before, index)
             ruled = any(invalid) or self._has_rules(column.name)

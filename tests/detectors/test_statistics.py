@@ -1,6 +1,4 @@
-"""Every statistic against an independent oracle, and its conformance to what all detectors promise."""
-
-import inspect
+"""Every statistic of one column against an independent oracle."""
 
 import numpy as np
 import pytest
@@ -12,8 +10,8 @@ from scipy import integrate, spatial, stats
 
 from detectors.adapters import alibi as alibi_adapter
 from detectors.adapters import evidently as evidently_adapter
-from detectors.evaluating.catalogue import CATALOGUE, Detector, check_detectors
-from detectors.statistics.brownian_bridge import STEPS, absolute_bridges, area_nulls
+from detectors.evaluating.catalogue import check_detectors
+from detectors.statistics.brownian_bridge import STEPS
 from detectors.statistics.effect_size import effect_size
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.quadratic_form import Steps, steps, tail
@@ -33,24 +31,9 @@ from detectors.univariate.unseen_rate import unseen_rate
 from detectors.univariate.wasserstein import wasserstein
 from driftline.errors import MonitorError
 from driftline.monitors import parse_monitor
+from tests.parts.column_samples import BRIDGE, categorical, numeric, rows
 
-BRIDGE = absolute_bridges(np.random.default_rng(5))
-OURS = [entry for entry in CATALOGUE if ":" not in entry.name]
 COUNTS = arrays.arrays(np.int64, 12, elements=st.integers(0, 400)).filter(lambda counts: counts[1:-2].sum() > 0)
-
-
-def numeric(reference: NDArray[np.int64], current: NDArray[np.int64]) -> ColumnSample:
-    values = np.concatenate(([np.nan], np.arange(len(reference) - 3.0), [np.nan, np.nan]))
-    return ColumnSample("x", "numeric", reference, current, values, nulls=area_nulls(reference, values, BRIDGE))
-
-
-def categorical(reference: list[int], current: list[int]) -> ColumnSample:
-    names = tuple(f"v{place}" for place in range(len(reference) - 2))
-    return ColumnSample("c", "categorical", np.array(reference), np.array(current), categories=names)
-
-
-def rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(counts)), counts)
 
 
 @settings(max_examples=40, deadline=None)
@@ -258,88 +241,6 @@ def test_effects_lie_in_their_intervals_and_chance_is_taken_off(reference, curre
     assert effect.value <= ks(sample).statistic
     same = effect_size(ColumnSample("c", "categorical", reference, reference))
     assert (same.value, same.lower) == (0.0, 0.0)
-
-
-# --- conformance: every detector of ours, found in the catalogue ------------------------------------------------------
-def samples(kinds: tuple[str, ...]) -> list[tuple[NDArray[np.int64], NDArray[np.int64], str]]:
-    zero = np.zeros(12, dtype=np.int64)
-    odd = []
-    for place in (0, 1, 5, 9, 10, 11):
-        one = zero.copy()
-        one[place] = 100
-        odd.append(one)
-    usual = np.array([1, 40, 30, 20, 80, 70, 3, 2, 1, 0, 0, 5])
-    return [(before, now, kind) for kind in kinds for before in [usual, *odd] for now in [usual, *odd]]
-
-
-def build(before: NDArray[np.int64], now: NDArray[np.int64], kind: str) -> ColumnSample:
-    return numeric(before, now) if kind == "numeric" else categorical(before.tolist(), now.tolist())
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
-def test_a_detector_answers_every_sample_with_finite_evidence_and_leaves_it_alone(entry) -> None:
-    for before, now, kind in samples(entry.kinds):
-        kept = before.copy(), now.copy()
-        found = entry.detect(build(before, now, kind))
-        assert np.isfinite(found.statistic)
-        assert found.statistic >= 0.0
-        assert found.p_value is not None
-        assert 0.0 <= found.p_value <= 1.0
-        assert found.direction == "larger_is_worse"
-        assert np.array_equal(before, kept[0])
-        assert np.array_equal(now, kept[1])
-        assert entry.detect(build(before, now, kind)) == found
-
-
-@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
-def test_a_detector_finds_nothing_between_equal_samples(entry) -> None:
-    for before, _, kind in samples(entry.kinds):
-        found = entry.detect(build(before, before, kind))
-        assert found.statistic == pytest.approx(0.0, abs=1e-9)
-        assert found.p_value is not None
-        assert found.p_value > 0.9
-
-
-@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
-def test_a_detector_is_surer_of_a_larger_shift(entry) -> None:
-    before = np.array([0, 400, 400, 400, 400, 400, 400, 400, 400, 0, 0, 0])
-    for kind in entry.kinds:
-        p_values = []
-        for shift in (0, 10, 40, 100):
-            now = before // 4 + np.array([0, -shift, -shift, 0, 0, 0, 0, shift, shift, 0, 0, 0])
-            p_values.append(entry.detect(build(before, now, kind)).p_value)
-        assert p_values == sorted(p_values, reverse=True)
-        assert p_values[-1] < 1e-10
-
-
-def null_counts(shape: str, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A reference of 3,000 rows and a window of 400 of one distribution, on twelve bins."""
-    shares = {
-        "even": np.array([0, *[0.125] * 8, 0, 0, 0]),
-        "one large bin": np.array([0, 0.7, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01, 0, 0, 0]),
-        "a long tail and missing": np.array([0.01, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003, 0.002, 0.0, 0.1]),
-    }[shape]
-    return rng.multinomial(3000, shares / shares.sum()), rng.multinomial(400, shares / shares.sum())
-
-
-@pytest.mark.parametrize("shape", ["even", "one large bin", "a long tail and missing"])
-@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
-def test_a_detector_keeps_its_false_alarms_where_nothing_moved(entry, shape: str) -> None:
-    rng = np.random.default_rng(7)
-    for kind in entry.kinds:
-        p_values = [entry.detect(build(*null_counts(shape, rng), kind)).p_value for _ in range(600)]
-        for rate in (0.05, 0.01):
-            alarms = float(np.mean(np.array(p_values) <= rate))
-            # Four standard errors of 600 draws above; the asymptotic laws are allowed a tenth.
-            assert alarms <= rate * 1.1 + 4.0 * np.sqrt(rate * (1 - rate) / 600), kind
-
-
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
-def test_a_detector_says_what_it_does(entry) -> None:
-    assert isinstance(inspect.getdoc(entry.detect), str)
-    detect: Detector = entry.detect
-    assert list(inspect.signature(detect).parameters) == ["sample"]
 
 
 def test_stability_of_equal_shares_is_zero() -> None:
