@@ -1,8 +1,12 @@
 """The parts of a monitor that say what windows are compared with, how, and how sure the answer must be."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from driftline.monitor_parts import Duration, Part, Share
+
+WEEK_S = 7 * 86400.0
 
 
 class ReferenceSpec(Part):
@@ -10,6 +14,27 @@ class ReferenceSpec(Part):
 
     path: str = Field(description="Relative to the monitor file.")
     label: str | None = Field(None, description="Column of the file with the true value.")
+    baseline: Literal["fixed", "rolling", "seasonal", "variant"] = Field(
+        "fixed",
+        description="What windows are compared with: 'fixed', the file; 'rolling', the windows before; 'seasonal', the "
+        "windows of the same hour and weekday in the weeks before; 'variant', another variant's same window. The file "
+        "always gives the bins, and is what remains while there are too few windows.",
+    )
+    windows: int = Field(14, ge=1, le=100, description="Windows (seasonal: weeks) that a baseline is made of at most.")
+    minimum_windows: int = Field(3, ge=1, description="With fewer of them the file is compared with.")
+    skip: int = Field(
+        1, ge=0, description="Newest windows that a rolling baseline leaves out, so that slow drift stays visible."
+    )
+    drifted: Literal["leave_out", "keep"] = Field(
+        "leave_out", description="Whether windows that were called drifted may be part of a baseline."
+    )
+    variant: str = Field("stable", description="The variant that others are compared with.")
+
+    @model_validator(mode="after")
+    def _enough_windows_are_possible(self) -> "ReferenceSpec":
+        if self.minimum_windows > self.windows:
+            raise ValueError(f"minimum_windows {self.minimum_windows} is above windows {self.windows}")
+        return self
 
 
 class WindowSpec(Part):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
-from driftline.monitor_detectors import DetectorSpec, ReferenceSpec, WindowSpec
+from driftline.monitor_detectors import WEEK_S, DetectorSpec, ReferenceSpec, WindowSpec
 from driftline.monitor_parts import Duration, Part
 from driftline.objectives import SloSet
 from driftline.payload_paths import EVERY, parse_document_path, parse_path
@@ -232,6 +232,8 @@ class Monitor(Part):
             if types.get(segment) != "categorical":
                 raise ValueError(f"segments names '{segment}', which is not a categorical column")
         self._labels_fit({column.name: column for column in self.columns})
+        if self.reference is not None and self.reference.baseline == "seasonal" and WEEK_S % self.windows.size:
+            raise ValueError("a seasonal baseline needs windows whose size divides a week")
         for slo in self.slos.objectives:
             if slo.kind == "correctness" and self.task == "regression" and slo.tolerance is None:
                 raise ValueError("the correctness objective of a regression needs a tolerance")

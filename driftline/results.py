@@ -153,6 +153,15 @@ class DueWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class PastWindow:
+    """A window that was evaluated: when it was, and its first verdict on drift."""
+
+    start_s: float
+    end_s: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class WindowLabels:
     """Counts of one window of a segment: its rows, those with a label, and first labels by class of their delay.
 

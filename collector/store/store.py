@@ -31,6 +31,7 @@ from driftline.results import (
     DueWindow,
     LabelState,
     Page,
+    PastWindow,
     Result,
     Revision,
     SamplePayload,
@@ -192,6 +193,22 @@ class Store:
     def window_states(self, key: WindowKey) -> Sequence[bytes]:
         """A window's statistics, one per partition."""
         return store_windows.window_states(self._engine, key)
+
+    def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
+        """Those evaluated windows of a segment that begin at one of these times, oldest first."""
+        return store_windows.past_windows(self._engine, stream, segment, starts_s)
+
+    def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
+        """The states of these windows, of all partitions."""
+        return store_windows.past_states(self._engine, stream, segment, starts_s)
+
+    def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
+        """The states of the same window of another variant."""
+        return store_windows.variant_states(self._engine, key, variant)
+
+    def window_keys(self, namespace: str, model: str, since_s: float, until_s: float) -> Sequence[WindowKey]:
+        """Every window of a model that lies within [since_s, until_s], oldest first."""
+        return store_windows.window_keys(self._engine, namespace, model, since_s, until_s)
 
     def save_results(
         self,

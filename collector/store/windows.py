@@ -19,6 +19,7 @@ from driftline.results import (
     ColumnShape,
     DueWindow,
     LabelState,
+    PastWindow,
     Result,
     StreamKey,
     Verdict,
@@ -93,6 +94,68 @@ def window_states(engine: Engine, key: WindowKey) -> list[bytes]:
             .order_by(states.partition)
         )
         return [bytes(state) for (state,) in connection.execute(statement)]
+
+
+def past_windows(engine: Engine, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> list[PastWindow]:
+    """Those evaluated windows of a segment that begin at one of these times, oldest first."""
+    done = schema.window_evaluations.c
+    with reading(engine) as connection:
+        statement = (
+            select(done.start_s, done.end_s, done.first_verdict)
+            .where(done.stream_id == find_stream(connection, stream), done.segment == segment)
+            .where(done.start_s.in_(starts_s))
+            .order_by(done.start_s, done.end_s)
+        )
+        return [
+            PastWindow(start_s, end_s, Verdict(verdict)) for start_s, end_s, verdict in connection.execute(statement)
+        ]
+
+
+def past_states(engine: Engine, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> list[bytes]:
+    """The states of a segment's windows that begin at one of these times, of all partitions."""
+    states = schema.window_states.c
+    with reading(engine) as connection:
+        statement = (
+            select(states.state)
+            .where(states.stream_id == find_stream(connection, stream), states.segment == segment)
+            .where(states.start_s.in_(starts_s))
+            .order_by(states.start_s, states.partition)
+        )
+        return [bytes(state) for (state,) in connection.execute(statement)]
+
+
+def variant_states(engine: Engine, key: WindowKey, variant: str) -> list[bytes]:
+    """The states of the same window and segment of another variant of the model, of all its versions."""
+    states, streams = schema.window_states.c, schema.streams.c
+    statement = (
+        select(states.state)
+        .join_from(schema.window_states, schema.streams, states.stream_id == streams.id)
+        .where(streams.namespace == key.stream.namespace, streams.model == key.stream.model)
+        .where(streams.variant == variant, states.segment == key.segment)
+        .where(states.start_s == key.start_s, states.end_s == key.end_s)
+        .order_by(streams.version, states.partition)
+    )
+    with reading(engine) as connection:
+        return [bytes(state) for (state,) in connection.execute(statement)]
+
+
+def window_keys(engine: Engine, namespace: str, model: str, since_s: float, until_s: float) -> list[WindowKey]:
+    """Every window of a model that lies within [since_s, until_s], with its segments, oldest first."""
+    states, streams = schema.window_states.c, schema.streams.c
+    statement = (
+        select(streams.namespace, streams.model, streams.version, streams.variant, states.segment)
+        .add_columns(states.start_s, states.end_s)
+        .distinct()
+        .join_from(schema.window_states, schema.streams, states.stream_id == streams.id)
+        .where(streams.namespace == namespace, streams.model == model)
+        .where(states.start_s >= since_s, states.end_s <= until_s)
+    )
+    with reading(engine) as connection:
+        found = [
+            WindowKey(StreamKey(*stream), segment, start_s, end_s)
+            for *stream, segment, start_s, end_s in connection.execute(statement)
+        ]
+    return sorted(found, key=lambda key: (key.start_s, key.stream, key.segment))
 
 
 def save_results(

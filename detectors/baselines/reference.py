@@ -8,9 +8,11 @@ still have a place and a size. All segments of a column share the bins.
 The reference is a window too: its counts per segment are vectors of the same layout as a window's.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -44,7 +46,8 @@ class Reference:
 
     ``representatives``: per numeric column, one value per bin (the mean of its reference rows, or its middle; NaN for
     the infinite and missing bins). ``counts``: per segment, a vector of ``layout``. ``performance``: per segment, the
-    reference's own judged predictions; empty when the reference has no label.
+    reference's own judged predictions; empty when the reference has no label. ``source`` and ``built_at_s``: what it
+    was made of, and when; empty and None where it was made in passing.
     """
 
     monitor: str
@@ -54,6 +57,24 @@ class Reference:
     performance_layout: PerformanceLayout
     performance: Mapping[str, Section]
     outliers: OutlierModel | None
+    source: str = ""
+    built_at_s: float | None = None
+
+    @property
+    def version(self) -> str:
+        """Names the content: bins and counts, twelve hexadecimal digits. The same rows give the same version."""
+        digest = hashlib.sha256(self.layout.fingerprint.encode())
+        for segment, counts in sorted(self.counts.items()):
+            digest.update(segment.encode() + counts.astype("<i8").tobytes())
+        return digest.hexdigest()[:12]
+
+    @property
+    def told(self) -> str:
+        """Version, source and day in words; empty where it was made in passing."""
+        if self.built_at_s is None:
+            return ""
+        day = datetime.fromtimestamp(self.built_at_s, UTC).strftime("%Y-%m-%d")
+        return f"reference {self.version} of {self.source}, built {day}"
 
     @property
     def fingerprint(self) -> str:
@@ -86,6 +107,8 @@ class Reference:
             "classes": self.performance_layout.classes,
             "sums": {name: [str(total) for total in section.sums] for name, section in self.performance.items()},
             "outliers": None if outliers is None else [outliers.columns, outliers.threshold],
+            "source": self.source,
+            "built_at_s": self.built_at_s,
         }
 
     def require_fit(self, monitor: Monitor) -> None:
@@ -168,6 +191,8 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
             for name, sums in header["sums"].items()
         },
         outliers=outliers,
+        source=header.get("source", ""),
+        built_at_s=header.get("built_at_s"),
     )
 
 

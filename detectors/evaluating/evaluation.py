@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.accuracy.performance import Expected, expected_performance, performance_results
+from detectors.baselines.choosing import Expectation
 from detectors.baselines.reference import Reference
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
@@ -49,12 +50,14 @@ class Evaluated:
 class Evaluator:
     """Evaluates windows of one monitor; made once, because what follows from monitor and reference is prepared.
 
-    Raises ReferenceDataError when the reference does not fit the monitor.
+    ``told``: what windows are compared with, in words; empty where it is the monitor's own reference. Raises
+    ReferenceDataError when the reference does not fit the monitor.
     """
 
     monitor: Monitor
     reference: Reference | None
     bridge: NDArray[np.float32]
+    told: str = ""
     _layout: Layout = field(init=False, repr=False)
     _performance_layout: PerformanceLayout = field(init=False, repr=False)
     # Memos of what follows from the reference alone.
@@ -66,6 +69,8 @@ class Evaluator:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
         object.__setattr__(self, "_layout", layout)
         object.__setattr__(self, "_performance_layout", performance_layout)
+        if self.reference is not None and not self.told:
+            object.__setattr__(self, "told", self.reference.told)
 
     def evaluate(self, key: WindowKey, state: WindowState) -> Evaluated:
         """Results and shapes of a window whose partitions' states are merged into ``state``."""
@@ -78,6 +83,19 @@ class Evaluator:
         quality = share_results(key, shares, rate, minimum_rows)
         shapes = tuple(column_shape(sample) for sample in samples.values()) if vector[ROWS] else ()
         return Evaluated((*drift, *quality, *self._performance(key, state, int(vector[ROWS]))), shapes)
+
+    def against(self, expected: Expectation) -> "Evaluator":
+        """The same for windows that are compared with something else."""
+        if expected.reference is self.reference:
+            return self._telling(expected.told) if expected.told else self
+        return Evaluator(self.monitor, expected.reference, self.bridge, expected.told)
+
+    def _telling(self, told: str) -> "Evaluator":
+        # What follows from the reference is the same, and shared.
+        other = Evaluator(self.monitor, self.reference, self.bridge, told)
+        for memo in ("_measures", "_groups", "_nulls"):
+            object.__setattr__(other, memo, getattr(self, memo))
+        return other
 
     def _older(self, state: WindowState) -> str:
         """A remark when part of the window was counted before the reference was rebuilt."""
@@ -192,6 +210,7 @@ class Evaluator:
         count = (
             f"{len(drifted)} of {len(columns)} columns drifted" if drifted else f"no column of {len(columns)} drifted"
         )
+        against = f"; against {self.told}" if self.told else ""
         return Result(
             window=key,
             column=WHOLE_WINDOW,
@@ -200,7 +219,7 @@ class Evaluator:
             statistic=float(len(drifted)),
             direction="larger_is_worse",
             verdict=decide_window(deciding, rule),
-            reason=f"{count}{': ' if named else ''}{named}; {rows} rows",
+            reason=f"{count}{': ' if named else ''}{named}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
             effect=max((column.effect for column in columns), key=lambda effect: effect.value, default=None),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from detectors.baselines.choosing import expectation
+from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
 from detectors.counts.summary import StateError, WindowState, merge
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
@@ -18,7 +20,7 @@ from driftline.results import ALL_ROWS, ColumnShape, DueWindow, LabelState, Resu
 _log = logging.getLogger(__name__)
 
 
-class WindowStore(Protocol):
+class WindowStore(WindowHistory, Protocol):
     """Where window counts come from and results go."""
 
     def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
@@ -106,7 +108,7 @@ class EvaluationJob:
 
     def _run(self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None) -> None:
         started = time.perf_counter()
-        found = evaluate_states(evaluator, due.key, self._store.window_states(due.key))
+        found = evaluate_states(expecting(evaluator, due.key, self._store), due.key, self._store.window_states(due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
         results = tuple(_told_provisional(result, labels) for result in found.results)
@@ -119,6 +121,13 @@ def _told_provisional(result: Result, labels: LabelState | None) -> Result:
         return result
     known = "" if labels.maturity is None else f", {percent(labels.maturity)} of the labels should have come by now"
     return replace(result, reason=f"{result.reason}; provisional{known}")
+
+
+def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> Evaluator:
+    """The evaluator with what this window is compared with, as its monitor's baseline has it."""
+    if evaluator.reference is None:
+        return evaluator
+    return evaluator.against(expectation(evaluator.monitor, evaluator.reference, key, history))
 
 
 def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:

@@ -5,7 +5,7 @@ traffic give the same results. Memory is that of one piece, whatever the file's 
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,16 +14,26 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
 from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
 from detectors.evaluating.engine import StatisticsEngine
-from detectors.evaluating.evaluation import Evaluator, default_bridge
-from detectors.evaluating.job import evaluate_states
+from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.evaluating.job import evaluate_states, expecting
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.event_windows import windows_of
 from driftline.monitors import Monitor
-from driftline.results import ALL_ROWS, ColumnShape, Result, SamplePayload, StreamKey, WindowKey
+from driftline.results import (
+    ALL_ROWS,
+    WHOLE_WINDOW,
+    ColumnShape,
+    Result,
+    SamplePayload,
+    StreamKey,
+    Verdict,
+    WindowKey,
+)
 
 PIECE_ROWS = 100_000
 _BUFFER_BYTES = 1024 * 1024
@@ -84,17 +94,20 @@ class OfflineWindows:
 
     def evaluate(self) -> OfflineResults:
         """Evaluate every window, the oldest first."""
-        evaluator = Evaluator(self.monitor, self.reference, default_bridge())
         results: list[Result] = []
         shapes = {}
-        for key in sorted(self._states, key=lambda key: (key.start_s, key.segment)):
-            found = evaluate_states(evaluator, key, [self._states[key]])
+        evaluator = Evaluator(self.monitor, self.reference, default_bridge())
+        for key, found in evaluate_in_order(evaluator, self.states()):
             results.extend(found.results)
             shapes[key] = found.shapes
         samples = {
             span: tuple(sample for _, _, sample in sorted(kept, reverse=True)) for span, kept in self._samples.items()
         }
         return OfflineResults(tuple(results), shapes, samples, self.rows)
+
+    def states(self) -> dict[WindowKey, tuple[bytes, ...]]:
+        """What was counted so far, as a store would have it."""
+        return {key: (state,) for key, state in self._states.items()}
 
     def _windows(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The start and the end of each row's window."""
@@ -140,6 +153,23 @@ class OfflineWindows:
                 heapq.heappush(kept, entry)
             else:
                 heapq.heappushpop(kept, entry)
+
+
+def evaluate_in_order(
+    evaluator: Evaluator, states: Mapping[WindowKey, Sequence[bytes]]
+) -> Iterator[tuple[WindowKey, Evaluated]]:
+    """Every window with what it gave, the oldest first, each against the baseline that it would have had then."""
+    history = KeptWindows(states)
+    for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
+        found = evaluate_states(expecting(evaluator, key, history), key, states[key])
+        history.verdicts[key] = window_verdict(found.results)
+        yield key, found
+
+
+def window_verdict(results: Sequence[Result]) -> Verdict:
+    """The verdict on the whole window's drift."""
+    whole = (result.verdict for result in results if result.kind == "drift" and result.column == WHOLE_WINDOW)
+    return next(whole, Verdict.NOT_ENOUGH_EVIDENCE)
 
 
 def pieces(source: Path | pd.DataFrame, rows: int = PIECE_ROWS) -> Iterator[pd.DataFrame]:

@@ -3,12 +3,12 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driftline.cli.conductor import follow
-from driftline.clock import Clock
+from driftline.clock import Clock, system_clock
 from driftline.errors import MonitorError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference"
     artefact = cache_dir / f"{monitor.namespace}-{monitor.model}-{digest}.reference"
     if not artefact.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        built = build_reference(load_frame(source), monitor)
+        built = replace(build_reference(load_frame(source), monitor), source=source.name, built_at_s=system_clock())
         # Several processes may build at once: each writes its own file and moves it into place whole.
         unfinished = artefact.with_suffix(f".{os.getpid()}")
         built.save(unfinished)

@@ -3,12 +3,14 @@
 import math
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from collector.batches.payloads import PayloadWriter, read_payloads
 from collector.labels.desk import LabelDesk
 from collector.store.store import Store
+from detectors.baselines.history import KeptWindows, WindowHistory
 from driftline.errors import PermanentError, UnavailableError
 from driftline.results import (
     Alert,
@@ -151,6 +153,39 @@ def test_streams_are_summed_over_partitions(parts: Parts) -> None:
     (summary,) = parts.store.streams()
     assert (summary.rows, summary.first_event_s, summary.last_event_s) == (4, START_S, START_S + 540)
     assert len(parts.store.window_states(window())) == 2
+
+
+def test_past_windows_and_their_states_are_those_of_a_history_in_memory(parts: Parts) -> None:
+    canary = StreamKey("default", "flights", "4", "canary")
+    sent = [event(number) for number in range(0, 130, 10)]
+    others = [msgspec.structs.replace(event(number, version="4"), variant="canary") for number in range(5, 130, 10)]
+    drain(parts.collector(records(sent, "spool:a") + records(others, "spool:b")))
+    store, keys = parts.store, parts.store.window_keys("default", "flights", 0.0, math.inf)
+    assert {key.stream for key in keys} == {STREAM, canary}
+    assert [key.start_s for key in keys] == sorted(key.start_s for key in keys)
+    assert store.window_keys("default", "flights", START_S + 1, START_S + 2 * HOUR_S) == [
+        key for key in keys if key.start_s == START_S + HOUR_S
+    ]
+    verdicts = {key: Verdict.DRIFTED if key.start_s == START_S else Verdict.OK for key in keys if not key.segment}
+    for key, verdict in verdicts.items():
+        store.save_results(DueWindow(key, 1), [result(key, "", verdict)], [], 5.0)
+    memory: WindowHistory = KeptWindows({key: store.window_states(key) for key in keys}, verdicts)
+    starts = [START_S, START_S + HOUR_S, START_S - HOUR_S]
+    for history in (store, memory):
+        found = history.past_windows(STREAM, "", starts)
+        assert [(one.start_s, one.end_s - one.start_s, one.verdict) for one in found] == [
+            (START_S, HOUR_S, Verdict.DRIFTED),
+            (START_S + HOUR_S, HOUR_S, Verdict.OK),
+        ]
+        assert list(history.past_windows(STREAM, "carrier=AA", starts)) == []
+        assert list(history.past_states(STREAM, "", [])) == []
+    for segment in ("", "carrier=AA"):
+        here = window(0, segment)
+        assert sorted(store.past_states(STREAM, segment, starts)) == sorted(memory.past_states(STREAM, segment, starts))
+        assert store.past_states(STREAM, segment, starts)
+        assert sorted(store.variant_states(here, "canary")) == sorted(memory.variant_states(here, "canary"))
+        assert store.variant_states(here, "canary")
+        assert list(store.variant_states(here, "shadow")) == list(memory.variant_states(here, "shadow")) == []
 
 
 def test_pages_come_back_whole_newest_first(store: Store) -> None:

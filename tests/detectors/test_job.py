@@ -26,7 +26,7 @@ from driftline.access import OPERATIONS_READ, Access, AccessBook, Grant, TokenEn
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import MonitorError, SettingsError, UnavailableError
 from driftline.monitors import Monitor, parse_monitor
-from driftline.results import ColumnShape, DueWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
+from driftline.results import ColumnShape, DueWindow, PastWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
 from driftline.settings import load
 from driftline.testing import ManualClock
 
@@ -74,6 +74,15 @@ class ListStore:
     def save_results(self, due, results, shapes, evaluated_at_s, labels=None) -> None:
         self.saved.append((due, results, shapes, evaluated_at_s))
         self.due.remove(due)
+
+    def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
+        return []
+
+    def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
+        return []
+
+    def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
+        return []
 
     def label_windows(
         self, namespace: str, model: str, since_s: float, *, segments: bool = False

@@ -1,0 +1,114 @@
+"""What one window is compared with: the reference file, or counts of other windows on its bins.
+
+Windows are counted on the file's frozen bins, so that a baseline is a sum of whole numbers: exact, and the same in any
+order. Where a baseline cannot be had (too few windows, too few rows, a reference that was rebuilt since) the file is
+what remains, and the result says so.
+
+Accuracy is compared with the file's also under a rolling or a seasonal baseline: what it slowly loses would else become
+what is expected. Under a variant baseline it is compared with the other variant's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from detectors.baselines import rolling, seasonal
+from detectors.baselines.history import WindowHistory
+from detectors.baselines.reference import Reference
+from detectors.counts.layout import ROWS
+from detectors.counts.summary import StateError, WindowState, merge
+from driftline.monitor_detectors import ReferenceSpec
+from driftline.monitors import Monitor
+from driftline.results import PastWindow, Verdict, WindowKey
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The reference that a window is judged by, and what to tell of it (empty: it is the file, as asked for)."""
+
+    reference: Reference
+    told: str = ""
+
+
+#: Starts of the windows that a baseline may be made of, newest first.
+Candidates = Callable[[WindowKey, ReferenceSpec], list[float]]
+
+#: Every baseline of earlier windows, by its name in monitors.
+OF_THE_PAST: Mapping[str, Candidates] = {"rolling": rolling.candidates, "seasonal": seasonal.candidates}
+
+
+def expectation(monitor: Monitor, reference: Reference, key: WindowKey, history: WindowHistory) -> Expectation:
+    """What the window is compared with."""
+    spec = monitor.reference
+    if spec is None or spec.baseline == "fixed":
+        return Expectation(reference)
+    if spec.baseline == "variant":
+        return _of_variant(monitor, spec, reference, key, history)
+    return _of_the_past(monitor, spec, reference, key, history)
+
+
+def _of_the_past(
+    monitor: Monitor, spec: ReferenceSpec, reference: Reference, key: WindowKey, history: WindowHistory
+) -> Expectation:
+    candidates = OF_THE_PAST[spec.baseline](key, spec)
+    found = history.past_windows(key.stream, key.segment, candidates)
+    chosen = chosen_windows(spec, key, found)
+    if len(chosen) < spec.minimum_windows:
+        return _file(reference, f"{len(chosen)} of {spec.minimum_windows} earlier windows are there")
+    merged = _merged(history.past_states(key.stream, key.segment, [window.start_s for window in chosen]))
+    span = f"{len(chosen)} windows, {_day(chosen[0].start_s)} to {_day(chosen[-1].end_s)}"
+    return _compared(monitor, reference, key, merged, f"{spec.baseline} baseline of {span}")
+
+
+def chosen_windows(spec: ReferenceSpec, key: WindowKey, found: Sequence[PastWindow]) -> list[PastWindow]:
+    """The newest that fit, oldest first."""
+    size_s = key.end_s - key.start_s
+    fitting = [
+        window
+        for window in sorted(found, key=lambda window: window.start_s)
+        if window.end_s - window.start_s == size_s
+        and not (spec.drifted == "leave_out" and window.verdict is Verdict.DRIFTED)
+    ]
+    return fitting[-spec.windows :]
+
+
+def _of_variant(
+    monitor: Monitor, spec: ReferenceSpec, reference: Reference, key: WindowKey, history: WindowHistory
+) -> Expectation:
+    if key.stream.variant == spec.variant:
+        return Expectation(reference)
+    merged = _merged(history.variant_states(key, spec.variant))
+    found = _compared(monitor, reference, key, merged, f"variant {spec.variant} in the same window")
+    section = merged.section(reference.performance_layout.fingerprint)
+    if found.reference is reference or section is None:
+        return found
+    measured = {**reference.performance, key.segment: section}
+    return replace(found, reference=replace(found.reference, performance=measured))
+
+
+def _compared(monitor: Monitor, reference: Reference, key: WindowKey, merged: WindowState, told: str) -> Expectation:
+    section = merged.section(reference.fingerprint)
+    rows, fewest = 0 if section is None else int(section.values[ROWS]), monitor.windows.minimum_rows
+    if section is None or rows < fewest:
+        others = " on its bins" if merged.sections and section is None else ""
+        return _file(reference, f"the {told} has {rows} rows{others}, {fewest} are needed")
+    return Expectation(replace(reference, counts={**reference.counts, key.segment: section.values}), told)
+
+
+def _merged(states: Sequence[bytes]) -> WindowState:
+    readable = []
+    for state in states:
+        try:
+            readable.append(WindowState.from_bytes(state))
+        except StateError:  # the window itself was evaluated, and its damage told, before
+            continue
+    return merge(readable)
+
+
+def _file(reference: Reference, why: str) -> Expectation:
+    return Expectation(reference, f"the reference file, as {why}")
+
+
+def _day(time_s: float) -> str:
+    moment = datetime.fromtimestamp(time_s, UTC)
+    return moment.strftime("%Y-%m-%d" if time_s % 86400.0 == 0 else "%Y-%m-%d %H:%M")
