@@ -34,7 +34,7 @@ def classification_measures(
         return ()
     accuracy = Measure("accuracy", wilson(int(values[at.CORRECT]), judged), "smaller_is_worse")
     if layout.task == "binary":
-        return (accuracy, *_threshold_measures(values, rng), *_score_measures(values, rng))
+        return (accuracy, *_threshold_measures(values, rng), *_score_measures(layout, values, rng))
     if layout.classes:
         confusion = np.maximum(layout.confusion(values), 0)
         return (accuracy, Measure("f1_macro", f1_macro(confusion, rng), "smaller_is_worse"))
@@ -52,12 +52,11 @@ def _threshold_measures(values: NDArray[np.int64], rng: np.random.Generator) -> 
     return measures
 
 
-def _score_measures(values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
+def _score_measures(layout: PerformanceLayout, values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
     scored = int(values[at.SCORED])
     if scored <= 0:
         return []
-    histogram = np.maximum(values[at.HISTOGRAMS :].reshape(2, at.SCORE_BINS), 0)
-    negatives, positives = histogram[0], histogram[1]
+    negatives, positives = np.maximum(layout.histograms(values), 0)
     measures = [
         Measure("brier", brier(int(values[at.BRIER]), scored, negatives, positives), "larger_is_worse"),
         Measure("calibration_error", calibration_error(negatives, positives, rng), "larger_is_worse"),

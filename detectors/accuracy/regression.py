@@ -20,7 +20,7 @@ def regression_measures(section: Section) -> tuple[Measure, ...]:
     judged = int(section.values[JUDGED])
     if judged <= 0:
         return ()
-    error, absolute, square, fourth = (to_float(total) / judged for total in section.sums)
+    error, absolute, square, fourth = (to_float(total) / judged for total in section.sums[:4])
     mse = _on_log_scale(square, fourth - square * square, judged)
     rmse = Interval(math.sqrt(mse.value), math.sqrt(mse.lower), math.sqrt(mse.upper))
     half = Z_95 * math.sqrt(max(0.0, square - error * error) / judged)

@@ -25,19 +25,21 @@ from detectors.counts.binning import tally
 from detectors.counts.counting import count_rows, matrix, numbers
 from detectors.counts.frames import load_frame, reference_labels, reference_rows
 from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
-from detectors.counts.performance_counts import MAXIMUM_CLASSES, PerformanceLayout, count_judged, performance_layout
+from detectors.counts.performance_bins import fitted_layout
+from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.reference_bins import known_categories, most_frequent, numeric_cuts, representatives
 from detectors.counts.summary import Section
 from detectors.outliers import mahalanobis
 from detectors.outliers.mahalanobis import OutlierModel
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import ColumnBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS
 
 __all__ = ["Reference", "build_reference", "load_frame", "load_reference"]
 
-_FORMAT = "driftline reference 1"
+#: Of files; another version cannot be read.
+FORMAT = "driftline reference 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,14 @@ class Reference:
     def _header(self) -> dict[str, Any]:
         outliers = self.outliers
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "monitor": self.monitor,
             "columns": [[column.name, column.kind, column.categories] for column in self.layout.columns],
             "segments": list(self.counts),
             "task": self.performance_layout.task,
             "positive": self.performance_layout.positive,
             "classes": self.performance_layout.classes,
+            "strata": [self.performance_layout.cuts, self.performance_layout.centre, self.performance_layout.scale],
             "sums": {name: [str(total) for total in section.sums] for name, section in self.performance.items()},
             "outliers": None if outliers is None else [outliers.columns, outliers.threshold],
             "source": self.source,
@@ -143,7 +146,7 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor) -> Reference:
     segments = _segments(rows, monitor)
     outliers = _fit_outliers(rows, monitor)
     judged = reference_labels(frame, rows, monitor)
-    classes = performance_layout(monitor, () if judged is None else _classes(judged))
+    classes = fitted_layout(monitor, judged)
     return Reference(
         monitor=monitor.name,
         layout=layout,
@@ -168,12 +171,13 @@ def load_reference(path: Path) -> Reference:
 
 def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
     header = json.loads(arrays["header"].tobytes())
-    if header["format"] != _FORMAT:
-        raise ValueError(f"it is '{header['format']}', not '{_FORMAT}'")
+    if header["format"] != FORMAT:
+        raise ValueError(f"it is '{header['format']}', not '{FORMAT}'")
     columns = tuple(
         ColumnLayout(name, kind, arrays[f"cuts/{index}"], tuple(categories))
         for index, (name, kind, categories) in enumerate(header["columns"])
     )
+    cuts, centre, scale = header["strata"]
     outliers = None
     if header["outliers"] is not None:
         names, threshold = header["outliers"]
@@ -185,7 +189,9 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
             column.name: arrays[f"values/{column.name}"] for column in columns if f"values/{column.name}" in arrays
         },
         counts={name: arrays[f"counts/{name}"] for name in header["segments"]},
-        performance_layout=PerformanceLayout(header["task"], header["positive"], tuple(header["classes"])),
+        performance_layout=PerformanceLayout(
+            header["task"], header["positive"], tuple(header["classes"]), tuple(cuts), centre, scale
+        ),
         performance={
             name: Section(arrays[f"judged/{name}"], tuple(int(total) for total in sums))
             for name, sums in header["sums"].items()
@@ -205,12 +211,6 @@ def _segment_counts(
         vector[SCORED] = np.count_nonzero(~np.isnan(scores))
         vector[OUTLIERS] = np.count_nonzero(scores > outliers.model.threshold)
     return vector
-
-
-def _classes(judged: JudgedBatch) -> tuple[str, ...]:
-    if judged.label.dtype != np.object_:
-        return ()
-    return most_frequent(tally([*judged.label, *judged.prediction]), MAXIMUM_CLASSES)
 
 
 def _segments(rows: ColumnBatch, monitor: Monitor) -> dict[str, NDArray[np.bool_]]:

@@ -1,8 +1,14 @@
 """Judged predictions as counts that merge and that a corrected label can be taken out of again.
 
-Binary: judged, correct, the confusion table, a histogram of scores per class, and sums for the Brier score.
-Multiclass: judged, correct, and the confusion table over the known classes and one for all others.
-Regression: judged, unusable, and exact sums of error, absolute error, squared error and its square.
+Binary: judged, correct, the confusion table, a histogram of scores per class, sums for the Brier score and log loss.
+Multiclass: judged, correct, the confusion table over the known classes and one for all others, and a histogram of
+scores (the probability of the predicted class) of wrong and of right predictions.
+Regression: judged, unusable, a histogram of errors, and exact sums of errors and labels.
+
+All three end with the same counts per *stratum*: what the model said, and how sure it was (classification: prediction
+by score; regression: prediction), cut where the reference was cut. Rows without labels are counted by stratum too
+(:func:`count_strata`), which is what lets accuracy be estimated before labels, and corrected by the first of them.
+
 Each is a :class:`detectors.counts.summary.Section`; taking a row with weight -1 undoes taking it with +1, byte for
 byte.
 """
@@ -16,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.binning import category
+from detectors.counts.counting import numbers
 from detectors.counts.summary import Section, exact_sum
-from driftline.columns import JudgedBatch
+from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor, Task
 
 SCORE_BINS = 200
@@ -25,38 +32,85 @@ SCORE_BINS = 200
 MAXIMUM_CLASSES = 30
 #: Scores are rounded to this many steps for the Brier sum, so that it is a whole number (error below 1e-5).
 SCORE_STEPS = 1 << 16
+#: Log losses are rounded to this many steps; their squares are sums of whole numbers of so many steps.
+LOSS_STEPS, LOSS_SQUARE_STEPS = 1 << 16, 1 << 10
+#: A probability of zero for what happened would cost infinitely much; it counts as this.
+SMALLEST_PROBABILITY = 1e-15
 
-#: Vector positions. Both kinds of classification begin with judged and correct, regression with judged and unusable.
+#: Vector positions. Classification begins with judged and correct, regression with judged and unusable.
 JUDGED, CORRECT, UNUSABLE = 0, 1, 1
 TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_NEGATIVE, SCORED, BRIER = 2, 3, 4, 5, 6, 7
-HISTOGRAMS = 8
-CONFUSION = 2
-SUMS = 4
-# Errors beyond this have a fourth power that no float64 holds.
-_LARGEST_ERROR = 1e76
+LOG_LOSS, LOG_LOSS_SQUARES = 8, 9
+HISTOGRAMS = 10
+#: Multiclass: histograms of scores of wrong and right predictions, then the confusion table.
+CONFIDENCES = 2
+CONFUSION = CONFIDENCES + 2 * SCORE_BINS
+#: Regression: errors by sign and size, in quarters of octaves of the layout's scale; zero stands in the middle.
+ERROR_OCTAVES, ERROR_STEPS = 32, 4
+ERROR_BINS = 2 * ERROR_OCTAVES * ERROR_STEPS
+ERRORS = 2
+#: Exact sums: of errors their value, size, square and fourth power; of labels, less the layout's centre, powers one to
+#: four; of both together squared errors times labels, and times squared labels.
+SUMS = 10
+#: Regression strata hold rows, and errors (size, square, signed) in this many steps of the scale.
+STRATUM_STEPS = 1 << 14
+_LARGEST_STEPS = 1 << 20
+_STRATUM_FIELDS = 4
+# Errors and labels beyond this have a fourth power that no float64 holds.
+_LARGEST = 1e76
 
 
 @dataclass(frozen=True, slots=True)
 class PerformanceLayout:
-    """What is counted of judged predictions: the task, the positive class (binary), the known classes (multiclass)."""
+    """What is counted of judged predictions: the task, the positive class (binary), the known classes (multiclass).
+
+    ``cuts``: where strata are cut, ascending: of the score (classification), of the prediction (regression).
+    ``centre``, ``scale``: about where labels of a regression lie, and how far apart.
+    """
 
     task: Task
     positive: str = "1"
     classes: tuple[str, ...] = ()
+    cuts: tuple[float, ...] = ()
+    centre: float = 0.0
+    scale: float = 1.0
     fingerprint: str = field(init=False)
+    strata_fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        identity = json.dumps(["driftline performance counts 1", self.task, self.positive, self.classes])
-        object.__setattr__(self, "fingerprint", hashlib.sha256(identity.encode()).hexdigest()[:16])
+        identity = [self.task, self.positive, self.classes, self.cuts, self.centre, self.scale]
+        for name, what in (("fingerprint", "performance counts 2"), ("strata_fingerprint", "strata counts 1")):
+            text = json.dumps([f"driftline {what}", *identity])
+            object.__setattr__(self, name, hashlib.sha256(text.encode()).hexdigest()[:16])
 
     @property
     def size(self) -> int:
         """Length of the vector."""
+        return self.strata_at + self.strata * self.outcomes
+
+    @property
+    def strata_at(self) -> int:
+        """Where the strata begin in the vector."""
         if self.task == "regression":
-            return 2
+            return ERRORS + 2 * ERROR_BINS + 1
         if self.task == "binary":
             return HISTOGRAMS + 2 * SCORE_BINS
-        return CONFUSION + (len(self.classes) + 1) ** 2
+        return CONFUSION + self.side**2
+
+    @property
+    def side(self) -> int:
+        """Predictions that are told apart: negative and positive, the classes and all others, or (regression) none."""
+        return {"binary": 2, "regression": 1}.get(self.task, len(self.classes) + 1)
+
+    @property
+    def strata(self) -> int:
+        """How many strata there are: per prediction the bins between the cuts, and one without a usable score."""
+        return self.side * (len(self.cuts) + 2)
+
+    @property
+    def outcomes(self) -> int:
+        """Numbers per stratum: rows per label, or (regression) rows, and sums of sizes, squares and errors."""
+        return _STRATUM_FIELDS if self.task == "regression" else self.side
 
     def empty(self) -> Section:
         """Nothing judged yet."""
@@ -64,39 +118,42 @@ class PerformanceLayout:
 
     def confusion(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Multiclass counts of shape (classes + 1, classes + 1): row = label, column = prediction, last = others."""
-        side = len(self.classes) + 1
-        return values[CONFUSION:].reshape(side, side)
+        return values[CONFUSION : self.strata_at].reshape(self.side, self.side)
+
+    def histograms(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows per score bin, shape (2, SCORE_BINS): negatives and positives; multiclass: wrong and right."""
+        start = HISTOGRAMS if self.task == "binary" else CONFIDENCES
+        return values[start : start + 2 * SCORE_BINS].reshape(2, SCORE_BINS)
+
+    def outcome_table(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Judged rows per stratum and label, shape (strata, labels); regression: see :attr:`outcomes`."""
+        return values[self.strata_at :].reshape(self.strata, self.outcomes)
+
+    def stratum_said(self) -> NDArray[np.intp]:
+        """The prediction of each stratum, shape (strata,)."""
+        return np.repeat(np.arange(self.side), len(self.cuts) + 2)
 
 
-def performance_layout(monitor: Monitor, classes: tuple[str, ...] = ()) -> PerformanceLayout:
+def performance_layout(
+    monitor: Monitor,
+    classes: tuple[str, ...] = (),
+    cuts: tuple[float, ...] = (),
+    centre: float = 0.0,
+    scale: float = 1.0,
+) -> PerformanceLayout:
     """The layout for a monitor; ``classes`` as the reference knows them, the most frequent first."""
     if monitor.task == "binary":
-        return PerformanceLayout("binary", monitor.prediction.positive)
-    return PerformanceLayout(monitor.task, "", tuple(sorted(classes[:MAXIMUM_CLASSES])))
+        return PerformanceLayout("binary", monitor.prediction.positive, (), cuts)
+    return PerformanceLayout(monitor.task, "", tuple(sorted(classes[:MAXIMUM_CLASSES])), cuts, centre, scale)
 
 
 def count_judged(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
     """The judged rows as counts, each times its weight."""
     if layout.task == "regression":
-        return _count_regression(judged)
+        return _count_regression(layout, judged)
     if layout.task == "binary":
         return Section(_binary_counts(layout, judged, [len(judged.weight)])[0])
     return _count_multiclass(layout, judged)
-
-
-def _count_regression(judged: JudgedBatch) -> Section:
-    with np.errstate(invalid="ignore", over="ignore"):
-        errors = _floats(judged.prediction) - _floats(judged.label)
-        usable = np.abs(errors) < _LARGEST_ERROR
-    errors, weights = errors[usable], judged.weight[usable]
-    values = np.array([weights.sum(), judged.weight[~usable].sum()], dtype=np.int64)
-    squares = errors * errors
-    sums = tuple(exact_sum(terms, weights) for terms in (errors, np.abs(errors), squares, squares * squares))
-    return Section(values, sums)
-
-
-def _floats(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64)
 
 
 def count_judged_apart(layout: PerformanceLayout, judged: JudgedBatch, counts: Sequence[int]) -> list[Section]:
@@ -112,6 +169,85 @@ def count_judged_apart(layout: PerformanceLayout, judged: JudgedBatch, counts: S
     return found
 
 
+def count_strata(layout: PerformanceLayout, monitor: Monitor, rows: ColumnBatch) -> Section:
+    """Rows per stratum, labelled or not; rows without a prediction are in none."""
+    name = monitor.prediction.column
+    if layout.task == "regression":
+        said = numbers(rows, name)
+        strata = _score_bins(layout, said)[np.isfinite(said)]
+    else:
+        score = np.full(rows.rows, np.nan)
+        if monitor.prediction.score is not None:
+            score = numbers(rows, monitor.prediction.score)
+        values = rows.text.get(name, rows.numeric.get(name))
+        listed: list[object] = [None] * rows.rows if values is None else values.tolist()
+        codes = {value: _said_code(layout, value) for value in set(listed)}
+        predicted = np.array([codes[value] for value in listed], dtype=np.intp)
+        strata = _strata(layout, predicted, score)[predicted >= 0]
+    return Section(np.bincount(strata, minlength=layout.strata))
+
+
+def _said_code(layout: PerformanceLayout, value: object) -> int:
+    name = category(value)
+    if name is None:
+        return -1
+    if layout.task == "binary":
+        return int(name == layout.positive)
+    return layout.classes.index(name) if name in layout.classes else len(layout.classes)
+
+
+def _strata(layout: PerformanceLayout, said: NDArray[np.intp], score: NDArray[np.float64]) -> NDArray[np.intp]:
+    found: NDArray[np.intp] = said * (len(layout.cuts) + 2) + _score_bins(layout, score)
+    return found
+
+
+def _score_bins(layout: PerformanceLayout, score: NDArray[np.float64]) -> NDArray[np.intp]:
+    bins = np.searchsorted(np.array(layout.cuts), score, side="right")
+    bins[~np.isfinite(score)] = len(layout.cuts) + 1
+    return bins
+
+
+# --- regression -------------------------------------------------------------------------------------------------------
+def _count_regression(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
+    said, truth = _floats(judged.prediction), _floats(judged.label)
+    with np.errstate(invalid="ignore", over="ignore"):
+        errors = said - truth
+        usable = (np.abs(errors) < _LARGEST) & (np.abs(truth) < _LARGEST)
+    said, errors, weights = said[usable], errors[usable], judged.weight[usable]
+    values = np.zeros(layout.size, dtype=np.int64)
+    values[JUDGED], values[UNUSABLE] = weights.sum(), judged.weight[~usable].sum()
+    np.add.at(values, ERRORS + error_bins(errors / layout.scale), weights)
+    table = layout.outcome_table(values)
+    strata = _score_bins(layout, said)
+    steps = np.rint(np.clip(errors / layout.scale * STRATUM_STEPS, -_LARGEST_STEPS, _LARGEST_STEPS)).astype(np.int64)
+    for place, terms in enumerate((np.ones_like(steps), np.abs(steps), steps * steps, steps)):
+        np.add.at(table[:, place], strata, terms * weights)
+    squares = errors * errors
+    labels = truth[usable] - layout.centre
+    label_squares = labels * labels
+    of_errors = (errors, np.abs(errors), squares, squares * squares)
+    of_labels = (labels, label_squares, label_squares * labels, label_squares * label_squares)
+    together = (squares * labels, squares * label_squares)
+    return Section(values, tuple(exact_sum(terms, weights) for terms in (*of_errors, *of_labels, *together)))
+
+
+def error_bins(errors: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The bin of each error, in units of the scale: the most negative first, zero in the middle.
+
+    >>> error_bins(np.array([-1.0, 0.0, 1.0, 2.0])).tolist()
+    [127, 256, 385, 389]
+    """
+    exponents = np.log2(np.abs(errors), where=errors != 0.0, out=np.zeros(len(errors)))
+    sizes = np.clip(np.floor((exponents + ERROR_OCTAVES) * ERROR_STEPS), 0, ERROR_BINS - 1).astype(np.intp) + 1
+    bins: NDArray[np.intp] = ERROR_BINS + np.sign(errors).astype(np.intp) * sizes
+    return bins
+
+
+def _floats(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
+# --- classification ---------------------------------------------------------------------------------------------------
 def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Sequence[int]) -> NDArray[np.int64]:
     """Shape (groups, layout size). Sums of whole numbers are exact in float64, which ``bincount`` adds in."""
     groups = len(counts)
@@ -123,14 +259,23 @@ def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Seque
     values[:, [TRUE_NEGATIVE, FALSE_POSITIVE, FALSE_NEGATIVE, TRUE_POSITIVE]] = table
     values[:, JUDGED], values[:, CORRECT] = table.sum(axis=1), table[:, 0] + table[:, 3]
     score = np.asarray(judged.score, dtype=np.float64)
+    strata = _strata(layout, said.astype(np.intp), score) * 2 + truth
+    np.add.at(values, (owners, layout.strata_at + strata), weights)
     usable = (score >= 0.0) & (score <= 1.0)
     owners, score, truth, weights = owners[usable], score[usable], truth[usable], weights[usable]
     steps = np.rint(score * SCORE_STEPS).astype(np.int64) - truth * SCORE_STEPS
     np.add.at(values[:, SCORED], owners, weights)
     np.add.at(values[:, BRIER], owners, steps * steps * weights)
-    bins = np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1) + truth * SCORE_BINS
-    np.add.at(values, (owners, HISTOGRAMS + bins), weights)
+    losses = -np.log(np.maximum(np.where(truth, score, 1.0 - score), SMALLEST_PROBABILITY))
+    np.add.at(values[:, LOG_LOSS], owners, np.rint(losses * LOSS_STEPS).astype(np.int64) * weights)
+    squared = np.rint(losses * LOSS_SQUARE_STEPS).astype(np.int64) ** 2
+    np.add.at(values[:, LOG_LOSS_SQUARES], owners, squared * weights)
+    np.add.at(values, (owners, HISTOGRAMS + _histogram_bins(score) + truth * SCORE_BINS), weights)
     return values
+
+
+def _histogram_bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
 
 
 def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -143,14 +288,17 @@ def _count_multiclass(layout: PerformanceLayout, judged: JudgedBatch) -> Section
     values = np.zeros(layout.size, dtype=np.int64)
     weights = np.asarray(judged.weight, dtype=np.int64)
     codes = {name: code for code, name in enumerate(layout.classes)}
-    other, side = len(codes), len(codes) + 1
-    labels = [category(label) for label in judged.label]
-    predictions = [category(prediction) for prediction in judged.prediction]
-    correct = np.array([mine == theirs for mine, theirs in zip(labels, predictions, strict=True)], dtype=bool)
+    other, side = len(codes), layout.side
+    names = [category(label) for label in judged.label]
+    said_names = [category(prediction) for prediction in judged.prediction]
+    correct = np.array([mine == theirs for mine, theirs in zip(names, said_names, strict=True)], dtype=bool)
     values[JUDGED], values[CORRECT] = weights.sum(), weights[correct].sum()
-    cells = [
-        codes.get(label or "", other) * side + codes.get(said or "", other)
-        for label, said in zip(labels, predictions, strict=True)
-    ]
-    np.add.at(values, CONFUSION + np.array(cells, dtype=np.intp), weights)
+    labels = np.array([codes.get(name or "", other) for name in names], dtype=np.intp)
+    said = np.array([codes.get(name or "", other) for name in said_names], dtype=np.intp)
+    np.add.at(values, CONFUSION + labels * side + said, weights)
+    score = np.asarray(judged.score, dtype=np.float64)
+    np.add.at(values, layout.strata_at + _strata(layout, said, score) * side + labels, weights)
+    usable = (score >= 0.0) & (score <= 1.0)
+    bins = _histogram_bins(score[usable]) + correct[usable] * SCORE_BINS
+    np.add.at(values, CONFIDENCES + bins, weights[usable])
     return Section(values)

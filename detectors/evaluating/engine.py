@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from detectors.baselines.reference import Reference
 from detectors.counts.counting import count_rows, matrix
 from detectors.counts.layout import Layout, blank_layout
-from detectors.counts.performance_counts import PerformanceLayout, count_judged, count_judged_apart, performance_layout
+from detectors.counts.performance_counts import (
+    PerformanceLayout,
+    count_judged,
+    count_judged_apart,
+    count_strata,
+    performance_layout,
+)
 from detectors.counts.summary import Section, WindowState
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
@@ -46,11 +52,14 @@ class StatisticsEngine:
 
         ``outlier_scores``: the rows' scores where they are known already; they are made here where not.
         """
-        layout, _ = self._layout(monitor)
+        layout, performance = self._layout(monitor)
         reference = self._references.get(monitor.name)
         outliers = None if reference is None else reference.outliers
         vector = count_rows(layout, monitor, rows, outliers, outlier_scores)
-        return _read(state).plus(layout.fingerprint, Section(vector)).to_bytes()
+        counted = _read(state).plus(layout.fingerprint, Section(vector))
+        if reference is not None and reference.performance:
+            counted = counted.plus(performance.strata_fingerprint, count_strata(performance, monitor, rows))
+        return counted.to_bytes()
 
     def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:
         """The state with the judged predictions counted in, or out where their weight is -1."""

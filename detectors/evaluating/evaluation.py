@@ -99,7 +99,8 @@ class Evaluator:
 
     def _older(self, state: WindowState) -> str:
         """A remark when part of the window was counted before the reference was rebuilt."""
-        known = {self._layout.fingerprint, self._performance_layout.fingerprint}
+        judged = self._performance_layout
+        known = {self._layout.fingerprint, judged.fingerprint, judged.strata_fingerprint}
         return "" if known.issuperset(state.sections) else " (others were counted on an older reference)"
 
     def _expected(self, segment: str) -> NDArray[np.int64] | None:

@@ -95,11 +95,12 @@ def open_store(database_url: str) -> "Store":
 
 
 def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference":
-    from detectors.baselines.reference import build_reference, load_frame, load_reference
+    from detectors.baselines.reference import FORMAT, build_reference, load_frame, load_reference
 
     if not source.is_file():
         raise MonitorError(monitor.name, [f"reference.path: {source} is not a file"])
-    digest = hashlib.sha256(source.read_bytes() + monitor.model_dump_json().encode()).hexdigest()[:16]
+    identity = FORMAT.encode() + source.read_bytes() + monitor.model_dump_json().encode()
+    digest = hashlib.sha256(identity).hexdigest()[:16]
     artefact = cache_dir / f"{monitor.namespace}-{monitor.model}-{digest}.reference"
     if not artefact.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
