@@ -9,17 +9,25 @@ from fastapi import FastAPI
 from dashboards.settings import WebSettings
 
 
-def run(settings: WebSettings, app: FastAPI) -> int:
-    """Serve ``app``; returns 0 after a signal, 1 when the address could not be had."""
-    config = uvicorn.Config(
+def http_config(settings: WebSettings, app: FastAPI) -> uvicorn.Config:
+    """How pages are served.
+
+    By h11: httptools loses the body of a request that asks for HTTP/2 (``Upgrade: h2c``), as all of Java's client do.
+    """
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         log_level="warning",
         access_log=False,
+        http="h11",
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    server = uvicorn.Server(config)
+
+
+def run(settings: WebSettings, app: FastAPI) -> int:
+    """Serve ``app``; returns 0 after a signal, 1 when the address could not be had."""
+    server = uvicorn.Server(http_config(settings, app))
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         server.should_exit = True

@@ -30,6 +30,8 @@ def run(settings: ServingSettings, clock: Clock) -> int:
         port=settings.port,
         log_level="warning",
         access_log=False,
+        # httptools loses the body of a request that asks for HTTP/2 (Upgrade: h2c), as all of Java's client do.
+        http="h11",
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
     server = uvicorn.Server(config)

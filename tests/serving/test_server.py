@@ -18,6 +18,9 @@ from serving.settings import ServingSettings
 sys.exit(run(ServingSettings(models_dir=pathlib.Path(sys.argv[1]), port=int(sys.argv[2])), system_clock))
 """
 
+#: What Java's HTTP client sends along with every request.
+AS_JAVA_ASKS = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAABAAMAAABk"}
+
 
 @pytest.mark.slow
 def test_the_server_process_answers_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
@@ -31,6 +34,8 @@ def test_the_server_process_answers_and_ends_in_order_on_sigterm(tmp_path: Path)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             answer = client.post("/v1/models/line:predict", json={"instances": [[1, 1]]})
             assert answer.json()["predictions"] == pytest.approx([6.0])
+            asked = client.post("/v1/models/line:predict", json={"instances": [[1, 1]]}, headers=AS_JAVA_ASKS)
+            assert asked.json() == answer.json()
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
     finally:
