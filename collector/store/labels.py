@@ -11,7 +11,7 @@ from collector.store import schema
 from collector.store.bulk import insert_tuples
 from collector.store.database import is_any_of, prefer_indexes
 from collector.store.ids import day_of, key_of
-from collector.store.partitions import held_days, partition_name
+from collector.store.partitions import day_number, held_days, partition_name
 from collector.store.transaction import Transaction, WindowRef
 from collector.store.waiting import LabelKey, PendingLabel
 from driftline.results import StreamKey
@@ -89,22 +89,23 @@ def rows_to_label(transaction: Transaction, keys: Sequence[LabelKey]) -> dict[La
     """The stored prediction of each key with its label in effect; of several events with one request id, the newest.
 
     A request id that is used twice is a fault of the caller; the later event is the one its label most likely means.
-    Where the id tells its day (UUID version 7), that day's events go first; other days are looked through for what is
-    not there. Nothing is locked: of two writers that label one row at once, the second to store finds its revision
-    taken, and raises TransientError.
+    Where the id tells its day (UUID version 7), that day's events go first, on every database: PostgreSQL looks other
+    days through only for what is not there. Nothing is locked: of two writers that label one row at once, the second
+    to store finds its revision taken, and raises TransientError.
     """
     if not keys:
         return {}
     wanted = _Wanted(keys)
     streams = {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
     found: dict[LabelKey, LabelledRow] = {}
-    newest: dict[LabelKey, tuple[float, str]] = {}
+    newest: dict[LabelKey, tuple[bool, float, str]] = {}
     for rows in _rows_by_request(transaction.connection, wanted):
         for request_key, *values in map(list, rows):
             stream = streams[values[2]]
             key = LabelKey(stream.namespace, stream.model, wanted.request_ids[request_key], values[1])
             event_id = values.pop()
-            age = (values[3], event_id or values[0])  # of events at one time, the one whose id comes last
+            told = day_of(request_key) == day_number(values[3])
+            age = (told, values[3], event_id or values[0])  # of events at one time, the one whose id comes last
             if key in wanted.keys and (key not in newest or newest[key] < age):
                 newest[key] = age
                 found[key] = _labelled_row(stream, values)

@@ -12,6 +12,7 @@ from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from collector.store.waiting import LabelKey, PendingLabel, let_wait
 from driftline import names
+from driftline.events import new_event_id
 from driftline.records import Record
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, merged, records, tables
@@ -143,6 +144,22 @@ def test_of_two_events_with_one_request_id_the_newest_gets_the_label(parts: Part
     desk.submit([label(0, 1, request_id="twin")])
     found = {sample.time_s: sample.label for sample in parts.store.samples(STREAM, 0, 1e12, 10)}
     assert found == {START_S + 60: None, START_S + 120: "1"}
+
+
+@pytest.mark.parametrize(("told", "labelled"), [(0, 0), (1, 1), (2, 1), (None, 1)], ids=str)
+def test_of_events_of_several_days_that_of_the_day_which_the_id_tells_gets_the_label(
+    parts: Parts, desk: LabelDesk, told: int | None, labelled: int
+) -> None:
+    """``told``: the day in an id of version 7, None for any other id. The same on every database."""
+    days_s = [START_S + 24 * HOUR_S * day for day in range(3)]
+    request_id = "twin" if told is None else new_event_id(round(days_s[told] * 1e9))
+    twins = [event(1, event_id=f"e{day}", request_id=request_id, at_s=days_s[day]) for day in range(2)]
+    other = event(1, event_id="another", request_id=request_id, at_s=days_s[2], model="delay", minutes=[1.0])
+    drain(parts.collector(records([*twins, other])))
+    for value in (0, 1):
+        desk.submit([label(0, value, request_id=request_id, after_s=1e6 + value)])
+        found = {sample.time_s: sample.label for sample in parts.store.samples(STREAM, 0, 1e12, 10)}
+        assert found == {days_s[labelled]: str(value), days_s[1 - labelled]: None}
 
 
 def test_labels_that_wait_too_long_expire_and_are_counted(parts: Parts, desk: LabelDesk) -> None:
