@@ -200,10 +200,15 @@ def _revision_values(
         "revision": number,
         "evaluated_at_s": evaluated_at_s,
         "rows": max(whole, default=0),
-        "labelled": max((result.sample_size for result in results if result.kind == "performance"), default=0),
+        "labelled": max((result.sample_size for result in results if _of_labels(result)), default=0),
         "maturity": None if labels is None else labels.maturity,
         "mature": None if labels is None else int(labels.mature),
     }
+
+
+def _of_labels(result: Result) -> bool:
+    # What is estimated without labels has no coverage, and counts all rows.
+    return result.kind == "performance" and result.coverage is not None
 
 
 def first_verdict(results: Sequence[Result]) -> Verdict:

@@ -42,7 +42,7 @@ def performance_results(
     """One result per metric; one 'not enough evidence' when no label has arrived."""
     judged = 0 if section is None else max(0, int(section.values[JUDGED]))
     coverage = min(1.0, judged / rows) if rows else 0.0
-    measures = () if section is None else measure(layout, section, _seeded(key))
+    measures = () if section is None else measure(layout, section, seeded(key))
     before = {} if expected is None else expected.measures
     before_rows = 0 if expected is None else expected.judged
     if not measures:
@@ -51,24 +51,36 @@ def performance_results(
     for found in measures:
         known = before.get(found.name)
         verdict, reason = _judge(found, known, judged, rows, minimum_rows)
-        results.append(
-            Result(
-                window=key,
-                column=WHOLE_WINDOW,
-                detector=found.name,
-                kind="performance",
-                statistic=found.interval.value,
-                direction=found.direction,
-                verdict=verdict,
-                reason=reason,
-                sample_size=judged,
-                reference_size=before_rows,
-                effect=found.interval,
-                coverage=coverage,
-                reference_value=None if known is None else known.interval.value,
-            )
-        )
+        results.append(measured_result(key, found, known, verdict, reason, judged, before_rows, coverage))
     return results
+
+
+def measured_result(
+    key: WindowKey,
+    found: Measure,
+    known: Measure | None,
+    verdict: Verdict,
+    reason: str,
+    rows: int,
+    reference_rows: int,
+    coverage: float | None,
+) -> Result:
+    """A measure of a window beside the reference's; ``coverage`` None: it needs no labels."""
+    return Result(
+        window=key,
+        column=WHOLE_WINDOW,
+        detector=found.name,
+        kind="performance",
+        statistic=found.interval.value,
+        direction=found.direction,
+        verdict=verdict,
+        reason=reason,
+        sample_size=rows,
+        reference_size=reference_rows,
+        effect=found.interval,
+        coverage=coverage,
+        reference_value=None if known is None else known.interval.value,
+    )
 
 
 def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generator) -> tuple[Measure, ...]:
@@ -78,24 +90,25 @@ def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generato
     return classification_measures(layout, section, rng)
 
 
-def _seeded(key: WindowKey) -> np.random.Generator:
-    # The same window gets the same intervals whenever it is evaluated.
+def seeded(key: WindowKey) -> np.random.Generator:
+    """Randomness of a window's own: the same window gets the same intervals whenever it is evaluated."""
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
 def _judge(found: Measure, known: Measure | None, judged: int, rows: int, minimum_rows: int) -> tuple[Verdict, str]:
-    told = f"{found.name} {_interval(found.interval)} on {judged} of {rows} rows with labels"
+    told = f"{found.name} {spelt(found.interval)} on {judged} of {rows} rows with labels"
     if judged < minimum_rows:
         return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; {minimum_rows} labels are needed for a verdict"
     if known is None:
         return Verdict.OK, f"{told}; the reference has no labels to compare with"
-    told = f"{told}; reference {_interval(known.interval)}"
-    if _worse(found, known):
+    told = f"{told}; reference {spelt(known.interval)}"
+    if is_worse(found, known):
         return Verdict.WARNING, f"{told}: the intervals are apart, it is worse"
     return Verdict.OK, told
 
 
-def _worse(found: Measure, known: Measure) -> bool:
+def is_worse(found: Measure, known: Measure) -> bool:
+    """Whether the intervals are apart, on the worse side."""
     above = found.interval.lower > known.interval.upper
     below = found.interval.upper < known.interval.lower
     if found.name == "bias":
@@ -103,7 +116,8 @@ def _worse(found: Measure, known: Measure) -> bool:
     return above if found.direction == "larger_is_worse" else below
 
 
-def _interval(interval: Interval) -> str:
+def spelt(interval: Interval) -> str:
+    """A value with the ends of its interval."""
     return f"{interval.value:.3g} ({interval.lower:.3g} to {interval.upper:.3g})"
 
 

@@ -15,8 +15,8 @@ from detectors.counts.reference_bins import most_frequent
 from driftline.columns import JudgedBatch
 from driftline.monitors import Monitor
 
-MOST_STRATA = 20
-#: Labelled reference rows that a stratum should hold.
+MOST_STRATA = 40
+#: Labelled reference rows that a stratum should hold, about: most scores belong to one prediction.
 ROWS_PER_STRATUM = 50
 # Numbers in the table of strata and labels; with thirty classes, two score bins are all that fits.
 _MOST_CELLS = 4000
@@ -36,9 +36,10 @@ def fitted_layout(monitor: Monitor, judged: JudgedBatch | None) -> PerformanceLa
     classes: tuple[str, ...] = ()
     if monitor.task == "multiclass":
         classes = most_frequent(tally([*judged.label, *judged.prediction]), MAXIMUM_CLASSES)
-    side = 2 if monitor.task == "binary" else len(classes) + 1
     score = np.asarray(judged.score, dtype=np.float64)[known]
-    return performance_layout(monitor, classes, _cuts(score, _most(len(score), side, side * side)))
+    if monitor.task == "binary":
+        return performance_layout(monitor, classes, _cuts(score, _most(len(score), 1, 4)))
+    return performance_layout(monitor, classes, _cuts(score, _most(len(score), len(classes), (len(classes) + 1) ** 2)))
 
 
 def _most(rows: int, predictions: int, cells: int) -> int:

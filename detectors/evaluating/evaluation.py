@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.accuracy.before_labels import Window, before_label_results
 from detectors.accuracy.performance import Expected, expected_performance, performance_results
 from detectors.baselines.choosing import Expectation
 from detectors.baselines.reference import Reference
@@ -285,7 +286,11 @@ class Evaluator:
         layout = self._performance_layout
         expected = self._expected_performance(key.segment)
         minimum_rows = self.monitor.windows.minimum_rows
-        return performance_results(key, layout, state.section(layout.fingerprint), expected, rows, minimum_rows)
+        judged = state.section(layout.fingerprint)
+        found = performance_results(key, layout, judged, expected, rows, minimum_rows)
+        reference = None if self.reference is None else self.reference.performance.get(key.segment)
+        window = Window(key, judged, state.section(layout.strata_fingerprint), rows, minimum_rows)
+        return [*found, *before_label_results(window, layout, reference, expected)]
 
 
 _UNNAMED: NDArray[np.float64] = np.empty(0)

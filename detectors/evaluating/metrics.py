@@ -126,7 +126,8 @@ def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:
     for result in results:
         if result.kind != "performance":
             continue
-        covered[tuple(_segment(result))] = result.coverage or 0.0
+        if result.coverage is not None:  # what is estimated without labels has none
+            covered[tuple(_segment(result))] = result.coverage
         if result.effect is not None:
             labels = [*_segment(result), result.detector]
             value.add_metric(labels, result.effect.value)

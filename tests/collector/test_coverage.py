@@ -1,5 +1,7 @@
 """How complete labels are: exact counts per window, estimates, revisions, history; each through the API."""
 
+from dataclasses import replace
+
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
@@ -80,7 +82,9 @@ def test_each_revision_of_a_window_is_kept_with_its_results(client: TestClient, 
         parts.clock.advance(10 * HOUR_S)
         now_s = parts.clock()
         (due,) = [each for each in parts.store.due_windows(MONITOR, now_s) if each.key == WINDOW]
-        parts.store.save_results(due, [accuracy(labelled)], [], now_s)
+        # An estimate without labels counts all rows.
+        estimate = replace(accuracy(10), detector="estimated_accuracy", coverage=None)
+        parts.store.save_results(due, [accuracy(labelled), estimate], [], now_s)
     ends = (str(WINDOW.start_s), str(WINDOW.end_s))
     stream = {"model": "flights", "version": "3", "start_s": ends[0], "end_s": ends[1]}
     first, second = client.get("/v1/windows/revisions", params=stream).json()
@@ -101,6 +105,7 @@ def accuracy(labelled: int) -> Result:
         verdict=Verdict.OK,
         reason="",
         sample_size=labelled,
+        coverage=labelled / 10,
     )
 
 
