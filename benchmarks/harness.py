@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,18 @@ def _ns_per_addition() -> float:
     return (time.thread_time() - began_s) / 100_000 * 1e9
 
 
-def close(benchmark: str, figures: Mapping[str, Any], against: Mapping[str, Any]) -> None:
-    """Print the closing line: ``figures`` are ours, ``against`` the others', measured in the same run."""
+def close(
+    benchmark: str,
+    figures: Mapping[str, Any],
+    against: Mapping[str, Any],
+    tables: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Print the closing line: ``figures`` are ours, ``against`` the others', measured in the same run.
+
+    ``tables``: each with a ``title``, a ``head`` and ``rows`` of cells, for people.
+    """
     line = {"benchmark": benchmark, "figures": _rounded(figures), "against": _rounded(against), "machine": machine()}
-    print(json.dumps(line))
+    print(json.dumps({**line, "tables": list(tables)} if tables else line))
 
 
 def options(description: str | None) -> argparse.Namespace:

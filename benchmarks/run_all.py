@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NO_BENCHMARKS = {"harness", "run_all"}
+NO_BENCHMARKS = {"harness", "run_all", "windows"}
 TIMEOUT_S = 1200.0
 
 
@@ -32,7 +32,9 @@ def main(wanted: Sequence[str]) -> int:
             failed.append(name)
         else:
             results.append(result)
-    (HERE / "RESULTS.md").write_text(page(results, failed, datetime.now(UTC)))
+    path = HERE / "RESULTS.md"
+    text = page(results, failed, datetime.now(UTC))
+    path.write_text(kept(path.read_text(), text) if wanted and path.is_file() else text)
     print(f"wrote {len(results)} results" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
@@ -82,10 +84,25 @@ def page(results: Sequence[Mapping[str, Any]], failed: Sequence[str], when: date
         lines += [f"## {result['benchmark']}", "", "| side | figure | value |", "| --- | --- | --- |"]
         lines += [f"| driftline | {name} | {shown(value)} |" for name, value in flat(result["figures"])]
         lines += [f"| against | {name} | {shown(value)} |" for name, value in flat(result["against"])]
+        for table in result.get("tables", ()):
+            lines += ["", f"### {table['title']}", "", *markdown(table["head"], table["rows"])]
         machine = ", ".join(f"{name} {shown(value)}" for name, value in flat(result["machine"]))
         lines += ["", f"Machine: {machine}.", ""]
     lines += [f"`{name}` failed in this run and has no figures.\n" for name in failed]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """A table as lines."""
+    return [f"| {' | '.join(str(cell) for cell in line)} |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def kept(before: str, now: str) -> str:
+    """The page ``now``, with those sections of the page ``before`` that it has none of; sections keep their places."""
+    _, *old = before.split("\n## ")
+    head, *new = now.split("\n## ")
+    sections = {section.partition("\n")[0]: section.rstrip("\n") for section in (*old, *new)}
+    return "\n\n## ".join([head.rstrip("\n"), *sections.values()]) + "\n"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,0 +1,149 @@
+"""What detecting drift costs: arrays in, verdicts out, for 1,000 to a million rows of fifty columns, beside the others.
+
+CPU seconds of one thread, in turns and as medians, because this machine's cores are shared; memory is the growth of the
+resident set's peak over what was there before. Each peer is timed in an environment of its own, by itself, with
+preparing the reference, because what each keeps of it differs; ours is prepared once and said apart.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.false_alarms_streams import levels
+from benchmarks.harness import close
+from benchmarks.peers.running import ASKED, ask
+from benchmarks.windows import Prepared, columns_of, prepared
+from detectors.counts.summary import WindowState
+
+REFERENCE_ROWS = 100_000
+_DRAWS = (
+    lambda rng, rows: rng.normal(size=rows),
+    lambda rng, rows: rng.lognormal(size=rows),
+    lambda rng, rows: rng.random(rows),
+    lambda rng, rows: rng.gamma(2.0, size=rows),
+    lambda rng, rows: rng.poisson(3.0, rows).astype(float),
+)
+
+
+def table_of(rng: np.random.Generator, rows: int, text: int) -> dict[str, NDArray[Any]]:
+    """Fifty columns, ``text`` of them categories."""
+    numbers = {f"number {place}": _DRAWS[place % len(_DRAWS)](rng, rows) for place in range(50 - text)}
+    return {**numbers, **{f"text {place}": levels(5 + 10 * place)(rng, rows) for place in range(text)}}
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """CPU time of this process for one call, all threads."""
+    began_s = time.process_time()
+    work()
+    return time.process_time() - began_s
+
+
+def peak_mb(work: Callable[[], object]) -> float:
+    """How far the resident set's peak rises over where it stood."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status_mb("VmRSS")
+    work()
+    return max(0.0, _status_mb("VmHWM") - before)
+
+
+def _status_mb(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def sizes(ready: Prepared, text: int, rows: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
+    """Per number of rows: counting and evaluating in CPU seconds, and memory."""
+    found = {}
+    for count in rows:
+        batch = columns_of(table_of(np.random.default_rng(count), count, text))
+        counted = [cpu_s(lambda batch=batch: ready.count(batch)) for _ in range(rounds)]
+        whole = [cpu_s(lambda batch=batch: ready.evaluate(ready.count(batch))) for _ in range(rounds)]
+        found[str(count)] = {
+            "count_cpu_s": statistics.median(counted),
+            "cpu_s": statistics.median(whole),
+            "peak_mb": peak_mb(lambda batch=batch: ready.evaluate(ready.count(batch))),
+        }
+        print(f"{count:>9,} rows, {text} of text: {found[str(count)]}", flush=True)
+    return found
+
+
+def window_ms(ready: Prepared, rounds: int) -> float:
+    """CPU milliseconds of evaluating one window from its counts: statistics, decisions, sentences, shapes."""
+    state = WindowState.from_bytes(ready.count(columns_of(table_of(np.random.default_rng(3), 10_000, 10))))
+    ready.evaluate(state)
+    return 1000 * min(statistics.median(cpu_s(lambda: ready.evaluate(state)) for _ in range(20)) for _ in range(rounds))
+
+
+def event_us(ready: Prepared, rounds: int) -> float:
+    """CPU microseconds of counting a single row of fifty columns into a state."""
+    batch = columns_of(table_of(np.random.default_rng(4), 1, 10))
+    return 1e6 * min(cpu_s(lambda: [ready.count(batch) for _ in range(50)]) / 50 for _ in range(rounds))
+
+
+def peers(rows: tuple[int, ...], limit_s: float) -> dict[str, Mapping[str, Any]]:
+    """CPU seconds of one check by each peer."""
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        before = table_of(np.random.default_rng(1), REFERENCE_ROWS, 10)
+        for count in rows:
+            now = table_of(np.random.default_rng(count), count, 10)
+            arrays = {f"reference/{name}": values for name, values in before.items()}
+            arrays |= {f"windows/{name}": values[None, :] for name, values in now.items()}
+            np.savez(directory / f"{count}.npz", **arrays)
+        return {peer: ask(peer, directory, limit_s) for peer in ASKED}
+
+
+def main() -> None:
+    """Measure everything, close."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few thousand rows and no peers; not for figures")
+    parser.add_argument("--peer-rows", type=int, nargs="*", default=[1_000, 100_000])
+    options = parser.parse_args()
+    rows = (1_000, 3_000) if options.quick else (1_000, 10_000, 100_000, 1_000_000)
+    rounds = 1 if options.quick else 3
+    mixed = prepared(table_of(np.random.default_rng(1), REFERENCE_ROWS // (10 if options.quick else 1), 10))
+    numeric = prepared(table_of(np.random.default_rng(1), REFERENCE_ROWS // (10 if options.quick else 1), 0))
+    numbers, with_text = sizes(numeric, 0, rows, rounds), sizes(mixed, 10, rows, rounds)
+    largest = str(rows[-1])
+    figures = {
+        "drift_1m_x_50_cpu_s": numbers[largest]["cpu_s"],
+        "drift_peak_mb": numbers[largest]["peak_mb"],
+        "drift_1m_x_50_with_10_of_text_cpu_s": with_text[largest]["cpu_s"],
+        "window_ms": window_ms(mixed, rounds),
+        "single_event_us": event_us(mixed, rounds),
+        "numbers": numbers,
+        "with_text": with_text,
+    }
+    said = {} if options.quick else peers(tuple(options.peer_rows), 1.0)
+    close(
+        "drift_speed",
+        figures,
+        said and {peer: _cpu(answers) for peer, answers in said.items()},
+        _table(with_text, said),
+    )
+
+
+def _cpu(answers: Mapping[str, Any]) -> object:
+    if "failed" in answers:
+        return f"could not be asked: {answers['failed']}"
+    return {rows: found.get("cpu_s", found.get("failed")) for rows, found in answers.items()}
+
+
+def _table(ours: Mapping[str, Mapping[str, float]], said: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    head = ["CPU s for one window of 50 columns", *(f"{int(rows):,} rows" for rows in ours)]
+    lines = [["driftline, reference prepared", *(f"{found['cpu_s']:.4g}" for found in ours.values())]]
+    for peer, answers in said.items():
+        cells = [answers.get(rows, answers) for rows in ours]
+        lines.append([ASKED[peer], *(f"{cell['cpu_s']:.4g}" if "cpu_s" in cell else "-" for cell in cells)])
+    return [{"title": "Cost of one check, 40 columns of numbers and 10 of text", "head": head, "rows": lines}]
+
+
+if __name__ == "__main__":
+    main()

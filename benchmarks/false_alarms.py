@@ -1,0 +1,135 @@
+"""How often is something called drifted when nothing is? Ours and the others' defaults on streams without change.
+
+Every stream is drawn once and written to files; each peer reads the same files in an environment of its own
+(``benchmarks/peers``). What could not be asked is said in its place. Closing figures: the largest share of windows that
+driftline calls drifted, over the budget that its monitor names (one window in a hundred).
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.false_alarms_streams import STREAMS, write
+from benchmarks.harness import close
+from benchmarks.peers.asking import Columns, load
+from benchmarks.peers.running import ASKED, ask
+from benchmarks.windows import columns_of, prepared
+from detectors.evaluating.catalogue import CATALOGUE
+from driftline.results import WHOLE_WINDOW, Verdict
+
+BUDGET = 0.01
+OURS = tuple(entry.name for entry in CATALOGUE if ":" not in entry.name)
+
+
+def driftline(directory: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Ours with its defaults, on every stream: windows called drifted, windows where anything was significant."""
+    return {name: _one(*load(directory / f"{name}.npz")) for name in names}
+
+
+def _one(reference: Columns, windows: list[Columns]) -> dict[str, Any]:
+    ready = prepared(reference)
+    drifted = significant = columns = 0
+    for window in windows:
+        found = ready.evaluate(ready.count(columns_of(window)))
+        (whole,) = [result for result in found.results if (result.column, result.detector) == (WHOLE_WINDOW, "window")]
+        drifted += whole.verdict is Verdict.DRIFTED
+        significant += whole.verdict is not Verdict.OK
+        columns += int(whole.statistic)
+    return {
+        "windows": len(windows),
+        "whole": drifted,
+        "any": significant,
+        "columns": columns,
+        "column_windows": len(windows) * len(reference),
+    }
+
+
+def each_detector(directory: Path, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For every detector of ours, the share of column windows with a p-value of at most 1 %."""
+    found: dict[str, dict[str, float]] = {}
+    for name in names:
+        reference, windows = load(directory / f"{name}.npz")
+        ready = prepared(reference, {"numeric": OURS, "categorical": OURS})
+        p_values: dict[str, list[float]] = {}
+        for window in windows:
+            for result in ready.evaluate(ready.count(columns_of(window))).results:
+                if result.kind == "drift" and result.column != WHOLE_WINDOW and result.p_value is not None:
+                    p_values.setdefault(result.detector, []).append(result.p_value)
+        found[name] = {detector: float(np.mean(np.array(values) <= BUDGET)) for detector, values in p_values.items()}
+    return found
+
+
+def share(said: Mapping[str, Any], figure: str, of: str) -> str:
+    """A share as a cell of a table, with what it is a share of."""
+    if "failed" in said:
+        return "could not: " + str(said["failed"])[:60].replace("|", "/").replace("\n", " ")
+    if said[figure] is None or not said[of]:
+        return "-"
+    return f"{said[figure] / said[of]:.1%} of {said[of]}"
+
+
+def tables(
+    ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]], detectors: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """Windows that are called drifted; and of each detector of ours."""
+    head = ["stream", "driftline drifted", "driftline drifted or warning", *(f"{peer}: any column" for peer in peers)]
+    head += ["evidently: dataset", "alibi-detect: whole window"]
+    rows = []
+    for name in ours:
+        cells = [share(ours[name], "whole", "windows"), share(ours[name], "any", "windows")]
+        cells += [share(said.get(name, said), "any", "windows") for said in peers.values()]
+        asked = [peers.get(peer, {"failed": "not asked"}) for peer in ("evidently", "alibi-detect")]
+        cells += [share(said.get(name, said), "whole", "windows") for said in asked]
+        rows.append([name, *cells])
+    names = [name for name in OURS if any(name in found for found in detectors.values())]
+    each = [
+        [name, *(f"{found[one]:.1%}" if one in found else "-" for one in names)] for name, found in detectors.items()
+    ]
+    return [
+        {"title": "Windows without drift that are called drifted", "head": head, "rows": rows},
+        {"title": "Columns without drift with a p-value of at most 1 %", "head": ["stream", *names], "rows": each},
+    ]
+
+
+def main() -> None:
+    """Draw, ask everybody, close."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few windows and no peers; not for figures")
+    parser.add_argument("--windows", type=int, default=300)
+    parser.add_argument("--peer-cpu-s", type=float, default=8.0, help="per stream and peer")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        directory = Path(made)
+        write(directory, seed=7, windows=3 if options.quick else options.windows)
+        ours = driftline(directory, tuple(STREAMS))
+        detectors = each_detector(directory, tuple(STREAMS))
+        peers = {}
+        for peer in () if options.quick else ASKED:
+            print(f"{peer} ...", file=sys.stderr, flush=True)
+            peers[peer] = ask(peer, directory, options.peer_cpu_s)
+    over = {name: found["whole"] / found["windows"] / BUDGET for name, found in ours.items()}
+    significant = {name: found["any"] / found["windows"] / BUDGET for name, found in ours.items()}
+    figures = {
+        "false_alarm_rate_over_budget_max": max(over.values()),
+        "with_warnings_over_budget": significant,
+        "windows_per_stream": options.windows,
+    }
+    against = {peer: _largest(said) for peer, said in peers.items()}
+    close("false_alarms", figures, against, tables(ours, peers, detectors))
+
+
+def _largest(said: Mapping[str, Any]) -> object:
+    if "failed" in said:
+        return f"could not be asked: {said['failed']}"
+    rates = {name: found["any"] / found["windows"] for name, found in said.items() if found.get("windows")}
+    worst = max(rates, key=lambda name: rates[name])
+    return {"windows_with_any_column_drifted_max": rates[worst], "on": worst}
+
+
+if __name__ == "__main__":
+    main()
