@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from benchmarks.harness import close
 from benchmarks.peers.running import ASKED, ask
 from benchmarks.windows import Prepared, columns_of, prepared
 from detectors.counts.summary import WindowState
+from driftline.columns import ColumnBatch
 
 REFERENCE_ROWS = 100_000
 _DRAWS = (
@@ -63,15 +65,20 @@ def sizes(ready: Prepared, text: int, rows: tuple[int, ...], rounds: int) -> dic
     found = {}
     for count in rows:
         batch = columns_of(table_of(np.random.default_rng(count), count, text))
-        counted = [cpu_s(lambda batch=batch: ready.count(batch)) for _ in range(rounds)]
-        whole = [cpu_s(lambda batch=batch: ready.evaluate(ready.count(batch))) for _ in range(rounds)]
+        ready.evaluate(ready.count(batch))
+        counted = [cpu_s(partial(ready.count, batch)) for _ in range(rounds)]
+        whole = [cpu_s(partial(_check, ready, batch)) for _ in range(rounds)]
         found[str(count)] = {
             "count_cpu_s": statistics.median(counted),
             "cpu_s": statistics.median(whole),
-            "peak_mb": peak_mb(lambda batch=batch: ready.evaluate(ready.count(batch))),
+            "peak_mb": peak_mb(partial(_check, ready, batch)),
         }
         print(f"{count:>9,} rows, {text} of text: {found[str(count)]}", flush=True)
     return found
+
+
+def _check(ready: Prepared, batch: ColumnBatch) -> object:
+    return ready.evaluate(ready.count(batch))
 
 
 def window_ms(ready: Prepared, rounds: int) -> float:
@@ -130,9 +137,9 @@ def main() -> None:
     )
 
 
-def _cpu(answers: Mapping[str, Any]) -> object:
+def _cpu(answers: Mapping[str, Any]) -> dict[str, Any]:
     if "failed" in answers:
-        return f"could not be asked: {answers['failed']}"
+        return {"could_not_be_asked": answers["failed"]}
     return {rows: found.get("cpu_s", found.get("failed")) for rows, found in answers.items()}
 
 

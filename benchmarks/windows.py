@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -67,10 +66,7 @@ def prepared(reference: Mapping[str, NDArray[Any]], detectors: Mapping[str, Sequ
     """The reference built and all that follows from it."""
     monitor = monitor_of(reference, detectors)
     frame = pd.DataFrame(
-        {
-            name: values if values.dtype.kind == "f" else np.where(values == "", None, values.astype(object))
-            for name, values in reference.items()
-        }
+        {name: values if values.dtype.kind == "f" else values.astype(object) for name, values in reference.items()}
     )
     built = build_reference(frame, monitor)
     engine = StatisticsEngine({monitor.name: built})

@@ -1,5 +1,7 @@
 """river with its defaults: an ``ADWIN`` per numeric column, fed row by row; an alarm in a window calls it drifted."""
 
+from typing import Any
+
 import numpy as np
 from asking import Answers, Columns, is_number, main
 from river.drift import ADWIN
@@ -15,7 +17,7 @@ def decide(reference: Columns, windows: list[Columns]) -> Answers:
         yield [_feed(detectors[name], window[name]) for name in names], None
 
 
-def _feed(detector: ADWIN, values: object) -> bool:
+def _feed(detector: ADWIN, values: Any) -> bool:
     alarms = 0
     for value in np.asarray(values)[np.isfinite(values)].tolist():
         detector.update(value)

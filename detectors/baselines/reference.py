@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import tally
 from detectors.counts.counting import count_rows, matrix, numbers
-from detectors.counts.frames import load_frame, reference_labels, reference_rows
+from detectors.counts.frames import load_frame, reference_labels, reference_rows, window_rows
 from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
 from detectors.counts.performance_bins import fitted_layout
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
-from detectors.counts.reference_bins import known_categories, most_frequent, numeric_cuts, representatives
+from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
 from detectors.counts.summary import Section
 from detectors.outliers import mahalanobis
 from detectors.outliers.mahalanobis import OutlierModel
@@ -124,12 +124,15 @@ class Reference:
             raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
 
 
-def build_reference(frame: pd.DataFrame, monitor: Monitor) -> Reference:
+def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFrame | None = None) -> Reference:
     """The reference of a monitor from rows with its columns, prediction and, where named, label.
+
+    ``exact_with``: the rows it is to be compared with; every value of either side then has a bin of its own.
 
     Raises ReferenceDataError that names every column with its problem.
     """
     rows = reference_rows(frame, monitor)
+    later = None if exact_with is None else window_rows(exact_with, monitor)
     watched = dict(monitor.watched())
     columns: list[ColumnLayout] = []
     middles: dict[str, NDArray[np.float64]] = {}
@@ -138,8 +141,10 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor) -> Reference:
             columns.append(ColumnLayout(name, kind))
         elif kind == "numeric":
             values = numbers(rows, name)
-            columns.append(ColumnLayout(name, kind, cuts=numeric_cuts(values)))
-            middles[name] = representatives(values, columns[-1])
+            together = values if later is None else np.concatenate((values, numbers(later, name)))
+            cuts = numeric_cuts(values) if later is None else exact_cuts(together)
+            columns.append(ColumnLayout(name, kind, cuts=cuts))
+            middles[name] = representatives(together, columns[-1])
         else:
             columns.append(ColumnLayout(name, kind, categories=known_categories(list(rows.text[name]))))
     layout = Layout(tuple(columns))

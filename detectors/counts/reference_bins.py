@@ -37,6 +37,15 @@ def numeric_cuts(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return finite_cuts
 
 
+def exact_cuts(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cuts that give every distinct finite value a bin of its own, so that counts say all that rows do.
+
+    The bin below the smallest value stays empty.
+    """
+    distinct: NDArray[np.float64] = np.unique(values[np.isfinite(values)])
+    return distinct
+
+
 def representatives(values: NDArray[np.float64], column: ColumnLayout) -> NDArray[np.float64]:
     """One value per bin: the mean of its values, its middle where it has none; NaN for the special bins."""
     finite = np.sort(values[np.isfinite(values)])

@@ -175,7 +175,10 @@ class Evaluator:
     def _column_results(
         self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
     ) -> list[Result]:
-        margin = Margin(self.monitor.detectors.minimum_effect, detectable_effect(sample, rate))
+        matters = self.monitor.detectors.minimum_effect
+        # Only a quiet column is asked what its quiet is worth, and only where its interval does not say it already.
+        asked = Verdict.OK in verdicts and found.effect.upper >= matters
+        margin = Margin(matters, detectable_effect(sample, rate) if asked else 0.0)
         what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
         return [
             Result(

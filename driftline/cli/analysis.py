@@ -113,6 +113,7 @@ def analyze(
     labels: LabelFile | None = None,
     monitor: Monitor | None = None,
     model: str = "model",
+    exact: bool = False,
     progress: Progress = lambda _done, _total: None,
     clock: Clock = system_clock,
 ) -> Analysis:
@@ -120,6 +121,8 @@ def analyze(
 
     Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does. With a column of times the rows
     are cut into the monitor's windows; else they are one. Raises ReferenceDataError naming every column at fault.
+
+    ``exact``: every value of either side has a bin of its own, so that none is rounded; both are held in memory.
     """
     roles = Roles(target, prediction, score, time)
     frame = _frame(reference)
@@ -129,8 +132,11 @@ def analyze(
     today_s = clock() // DAY_S * DAY_S
     stream = StreamKey(monitor.namespace, monitor.model, _VERSION, _VARIANT)
     span = Span(today_s, today_s + DAY_S, time)
-    windows = OfflineWindows(monitor, build_reference(frame, monitor), stream, span)
     source = Path(current) if isinstance(current, str) else current
+    if exact:
+        source = _frame(source)
+    built = build_reference(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
+    windows = OfflineWindows(monitor, built, stream, span)
     known = None if labels is None else _known_labels(labels, monitor)
     total = row_count(source)
     for piece in pieces(source):

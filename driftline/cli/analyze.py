@@ -21,6 +21,9 @@ def analyze(
     labels: Annotated[Path | None, typer.Option(help="File with the true values, where they lie apart.")] = None,
     key: Annotated[str, typer.Option(help="Column that labels are found by, in both files.")] = "id",
     model: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="A bin for every value, none rounded; both files are held in memory.")
+    ] = False,
     form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
@@ -46,6 +49,7 @@ def analyze(
         labels=None if labels is None else LabelFile(labels, key),
         monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
         model=model,
+        exact=exact,
         progress=_show,
     )
     typer.echo(err=True)
