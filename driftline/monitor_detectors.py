@@ -61,4 +61,14 @@ class DetectorSpec(Part):
         "variation distance (categorical). A smaller change, however significant, is at most a warning.",
     )
     drifted_columns: int = Field(1, ge=1, description="Drifted columns that make the whole window drifted.")
+    multivariate: tuple[str, ...] = Field(
+        (),
+        description="Detectors for all input columns together; the first one decides. Where there are any, they take "
+        "half of `false_alarm_rate` and the columns the other half.",
+    )
+    multivariate_effect: Share = Field(
+        0.05,
+        description="Smallest change of all columns together that matters: share of the rows that certainly comes from "
+        "elsewhere. A smaller change, however significant, is at most a warning.",
+    )
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")

@@ -22,6 +22,8 @@ Direction = Literal["larger_is_worse", "smaller_is_worse"]
 
 #: The column name of a result about the whole window.
 WHOLE_WINDOW = ""
+#: The column name of a result about all input columns together.
+ALL_COLUMNS = "all columns"
 #: The segment of all rows; others are spelt ``column=value``.
 ALL_ROWS = ""
 

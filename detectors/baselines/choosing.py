@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from detectors.baselines import rolling, seasonal
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
+from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.layout import ROWS
 from detectors.counts.summary import StateError, WindowState, merge
 from driftline.monitor_detectors import ReferenceSpec
@@ -92,7 +93,20 @@ def _compared(monitor: Monitor, reference: Reference, key: WindowKey, merged: Wi
     if section is None or rows < fewest:
         others = " on its bins" if merged.sections and section is None else ""
         return _file(reference, f"the {told} has {rows} rows{others}, {fewest} are needed")
-    return Expectation(replace(reference, counts={**reference.counts, key.segment: section.values}), told)
+    counts = {**reference.counts, key.segment: section.values}
+    return Expectation(replace(reference, counts=counts, features=_features(reference, key.segment, merged)), told)
+
+
+def _features(reference: Reference, segment: str, merged: WindowState) -> ReferenceFeatures | None:
+    """Sums of features are those of the windows; how much chance moves them is known from the file."""
+    features = reference.features
+    if features is None:
+        return None
+    section = merged.section(features.map.fingerprint)
+    expected = {name: each for name, each in features.expected.items() if name != segment}
+    if section is not None and segment in features.expected:
+        expected[segment] = replace(features.expected[segment], sums=section.values)
+    return replace(features, expected=expected)
 
 
 def _merged(states: Sequence[bytes]) -> WindowState:

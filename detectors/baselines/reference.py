@@ -10,7 +10,7 @@ The reference is a window too: its counts per segment are vectors of the same la
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import tally
 from detectors.counts.counting import count_rows, matrix, numbers
+from detectors.counts.feature_reference import ExpectedFeatures, ReferenceFeatures, fit_features
 from detectors.counts.frames import load_frame, reference_labels, reference_rows, window_rows
 from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
 from detectors.counts.performance_bins import fitted_layout
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
+from detectors.counts.random_features import NAME as MMD_FEATURES
+from detectors.counts.random_features import FeatureColumn, FeatureMap
 from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
 from detectors.counts.summary import Section
 from detectors.outliers import mahalanobis
@@ -49,7 +52,8 @@ class Reference:
     ``representatives``: per numeric column, one value per bin (the mean of its reference rows, or its middle; NaN for
     the infinite and missing bins). ``counts``: per segment, a vector of ``layout``. ``performance``: per segment, the
     reference's own judged predictions; empty when the reference has no label. ``source`` and ``built_at_s``: what it
-    was made of, and when; empty and None where it was made in passing.
+    was made of, and when; empty and None where it was made in passing. ``features``: sums of random features, where the
+    monitor asks for a test that needs them.
     """
 
     monitor: str
@@ -61,6 +65,7 @@ class Reference:
     outliers: OutlierModel | None
     source: str = ""
     built_at_s: float | None = None
+    features: ReferenceFeatures | None = None
 
     @property
     def version(self) -> str:
@@ -93,6 +98,8 @@ class Reference:
         arrays |= {f"judged/{name}": section.values for name, section in self.performance.items()}
         if self.outliers is not None:
             arrays |= {"outliers/mean": self.outliers.mean, "outliers/whitening": self.outliers.whitening}
+        if self.features is not None:
+            arrays |= _feature_arrays(self.features)
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, header=header, **arrays)
@@ -112,6 +119,7 @@ class Reference:
             "outliers": None if outliers is None else [outliers.columns, outliers.threshold],
             "source": self.source,
             "built_at_s": self.built_at_s,
+            "features": None if self.features is None else _feature_header(self.features.map),
         }
 
     def require_fit(self, monitor: Monitor) -> None:
@@ -120,6 +128,8 @@ class Reference:
         wanted: dict[str, Kind] = dict(column_kinds(monitor))
         faults = [f"column '{name}' ({kind}) is not in it" for name, kind in wanted.items() if built.get(name) != kind]
         faults += [f"column '{name}' is not in the monitor" for name in built if name not in wanted]
+        if MMD_FEATURES in monitor.detectors.multivariate and self.features is None:
+            faults.append(f"it was built without what '{MMD_FEATURES}' needs; build it again")
         if faults:
             raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
 
@@ -162,6 +172,7 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
         if judged is None
         else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
         outliers=None if outliers is None else outliers.model,
+        features=_features(monitor, layout, rows, segments),
     )
 
 
@@ -204,6 +215,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         outliers=outliers,
         source=header.get("source", ""),
         built_at_s=header.get("built_at_s"),
+        features=_read_features(header.get("features"), header["segments"], arrays),
     )
 
 
@@ -232,3 +244,38 @@ def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> mahalanobis.Fit | None
     if not names:
         return None
     return mahalanobis.fit(names, matrix(rows, names), monitor.detectors.outlier_rate)
+
+
+def _features(
+    monitor: Monitor, layout: Layout, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]]
+) -> ReferenceFeatures | None:
+    watched = {column.name for column in monitor.columns if column.drift}
+    columns = [(column.name, column.kind, column.categories) for column in layout.columns if column.name in watched]
+    if MMD_FEATURES not in monitor.detectors.multivariate or not columns:
+        return None
+    return fit_features(columns, rows, segments)
+
+
+def _feature_header(features: FeatureMap) -> list[list[object]]:
+    return [[column.name, column.kind, column.centre, column.scale, column.categories] for column in features.columns]
+
+
+def _feature_arrays(features: ReferenceFeatures) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"features/weights": features.map.weights}
+    for name, expected in features.expected.items():
+        arrays |= {f"feature sums/{name}": expected.sums, f"feature spread/{name}": expected.spread}
+    return arrays
+
+
+def _read_features(
+    header: Sequence[Sequence[Any]] | None, segments: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+) -> ReferenceFeatures | None:
+    if header is None:
+        return None
+    columns = tuple(
+        FeatureColumn(name, kind, centre, scale, tuple(categories)) for name, kind, centre, scale, categories in header
+    )
+    expected = {
+        name: ExpectedFeatures(arrays[f"feature sums/{name}"], arrays[f"feature spread/{name}"]) for name in segments
+    }
+    return ReferenceFeatures(FeatureMap(columns, arrays["features/weights"]), expected)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.binning import count_numbers, place, tally
-from detectors.counts.layout import OUTLIERS, ROWS, SCORED, ColumnLayout, Layout
+from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.outliers.mahalanobis import OutlierModel
 from driftline.columns import ColumnBatch
 from driftline.monitors import ColumnSpec, Monitor
@@ -34,7 +34,7 @@ def count_rows(
             counts[:] = count_numbers(values, column.edges)
             invalid[index] = _invalid_numbers(values, rules.get(column.name), counts)
         else:
-            tallied = tally(_texts(rows, column))
+            tallied = tally(texts(rows, column.name))
             counts[:] = place(tallied, column.codes)
             invalid[index] = _invalid_texts(tallied, rules.get(column.name))
     if outliers is not None and rows.rows:
@@ -55,17 +55,18 @@ def numbers(rows: ColumnBatch, name: str) -> NDArray[np.float64]:
     return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
+def texts(rows: ColumnBatch, name: str) -> Sequence[object]:
+    """The column as it came, one value a row, to be read as categories: None where it is missing or absent."""
+    given = rows.text.get(name)
+    if given is not None:
+        return list(given)
+    values = rows.numeric.get(name)
+    return [None] * rows.rows if values is None else list(values)
+
+
 def matrix(rows: ColumnBatch, names: Sequence[str]) -> NDArray[np.float64]:
     """The named columns side by side, shape (rows, names)."""
     return np.column_stack([numbers(rows, name) for name in names])
-
-
-def _texts(rows: ColumnBatch, column: ColumnLayout) -> Sequence[object]:
-    texts = rows.text.get(column.name)
-    if texts is not None:
-        return list(texts)
-    values = rows.numeric.get(column.name)
-    return [None] * rows.rows if values is None else list(values)
 
 
 def _number(text: object) -> float:

@@ -11,6 +11,7 @@ from typing import Protocol
 from detectors.adapters import alibi as alibi_adapter
 from detectors.adapters import evidently as evidently_adapter
 from detectors.counts.layout import Kind
+from detectors.evaluating.table_catalogue import table_faults
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.univariate.anderson_darling import anderson_darling
 from detectors.univariate.chi_square import chi_square
@@ -86,6 +87,7 @@ def check_detectors(monitor: Monitor) -> None:
     faults = [
         *_faults("numeric", monitor.detectors.numeric),
         *_faults("categorical", monitor.detectors.categorical),
+        *table_faults(monitor.detectors.multivariate),
     ]
     if faults:
         raise MonitorError(f"monitor {monitor.name}", faults)

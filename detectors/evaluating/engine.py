@@ -15,6 +15,7 @@ from detectors.counts.performance_counts import (
     count_strata,
     performance_layout,
 )
+from detectors.counts.random_features import count_features
 from detectors.counts.summary import Section, WindowState
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
@@ -59,6 +60,9 @@ class StatisticsEngine:
         counted = _read(state).plus(layout.fingerprint, Section(vector))
         if reference is not None and reference.performance:
             counted = counted.plus(performance.strata_fingerprint, count_strata(performance, monitor, rows))
+        if reference is not None and reference.features is not None:
+            features = reference.features.map
+            counted = counted.plus(features.fingerprint, count_features(features, rows))
         return counted.to_bytes()
 
     def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:

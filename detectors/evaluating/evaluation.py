@@ -22,6 +22,7 @@ from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_w
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
 from detectors.evaluating.shapes import column_shape
+from detectors.evaluating.together import Together, columns_rate, find, together_results
 from detectors.statistics.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
 from detectors.statistics.effect_size import effect_size
 from detectors.statistics.evidence import ColumnSample
@@ -29,7 +30,7 @@ from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
 from detectors.statistics.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
-from driftline.results import WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
+from driftline.results import VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
 
 _BRIDGE_SEED = 20130101
 
@@ -65,6 +66,7 @@ class Evaluator:
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
     _groups: dict[tuple[str, str], NDArray[np.intp]] = field(default_factory=dict, init=False, repr=False)
     _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
+    _points: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
@@ -73,12 +75,19 @@ class Evaluator:
         if self.reference is not None and not self.told:
             object.__setattr__(self, "told", self.reference.told)
 
-    def evaluate(self, key: WindowKey, state: WindowState) -> Evaluated:
-        """Results and shapes of a window whose partitions' states are merged into ``state``."""
+    def evaluate(self, key: WindowKey, state: WindowState, together: Sequence[Together] | None = None) -> Evaluated:
+        """Results and shapes of a window whose partitions' states are merged into ``state``.
+
+        ``together``: what the monitor's detectors of all columns found in the window's rows, where there are rows.
+        """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
         samples = self._samples(key.segment, vector)
-        drift = self._drift(key, vector, samples, self._older(state))
+        spec = self.monitor.detectors
+        if together is None:
+            together = find(spec, self.reference, self._points, key.segment, state)
+        whole = together_results(key, together, spec, self.monitor.windows.minimum_rows)
+        drift = self._drift(key, vector, samples, self._older(state), whole)
         shares = self._shares(key.segment, vector, samples)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
         quality = share_results(key, shares, rate, minimum_rows)
@@ -89,12 +98,14 @@ class Evaluator:
         """The same for windows that are compared with something else."""
         if expected.reference is self.reference:
             return self._telling(expected.told) if expected.told else self
-        return Evaluator(self.monitor, expected.reference, self.bridge, expected.told)
+        other = Evaluator(self.monitor, expected.reference, self.bridge, expected.told)
+        object.__setattr__(other, "_points", self._points)  # of the file, whatever the counts are compared with
+        return other
 
     def _telling(self, told: str) -> "Evaluator":
         # What follows from the reference is the same, and shared.
         other = Evaluator(self.monitor, self.reference, self.bridge, told)
-        for memo in ("_measures", "_groups", "_nulls"):
+        for memo in ("_measures", "_groups", "_nulls", "_points"):
             object.__setattr__(other, memo, getattr(self, memo))
         return other
 
@@ -102,6 +113,8 @@ class Evaluator:
         """A remark when part of the window was counted before the reference was rebuilt."""
         judged = self._performance_layout
         known = {self._layout.fingerprint, judged.fingerprint, judged.strata_fingerprint}
+        if self.reference is not None and self.reference.features is not None:
+            known.add(self.reference.features.map.fingerprint)
         return "" if known.issuperset(state.sections) else " (others were counted on an older reference)"
 
     def _expected(self, segment: str) -> NDArray[np.int64] | None:
@@ -146,25 +159,30 @@ class Evaluator:
 
     # --- drift ----------------------------------------------------------------------------------------------------
     def _drift(
-        self, key: WindowKey, vector: NDArray[np.int64], samples: Mapping[str, ColumnSample], older: str
+        self,
+        key: WindowKey,
+        vector: NDArray[np.int64],
+        samples: Mapping[str, ColumnSample],
+        older: str,
+        together: Sequence[Result],
     ) -> list[Result]:
         rows = int(vector[ROWS])
         minimum_rows = self.monitor.windows.minimum_rows
         if rows < minimum_rows:
-            return self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}")
+            return [*self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}"), *together]
         if self.reference is None:
-            return self._no_drift(key, rows, "there is no reference")
+            return [*self._no_drift(key, rows, "there is no reference"), *together]
         if not samples:
-            return self._no_drift(key, rows, f"the reference has no rows of {key.segment}")
+            return [*self._no_drift(key, rows, f"the reference has no rows of {key.segment}"), *together]
         watched = [samples[name] for name, _ in self.monitor.watched()]
         columns = [self._evidence(sample) for sample in watched]
         spec = self.monitor.detectors
-        rule = Rule(spec.false_alarm_rate, spec.minimum_effect, spec.drifted_columns)
+        rule = Rule(columns_rate(spec), spec.minimum_effect, spec.drifted_columns)
         verdicts = decide(columns, rule)
         results = []
         for sample, found, given in zip(watched, columns, verdicts, strict=True):
             results.extend(self._column_results(key, sample, found, given, rule.false_alarm_rate / len(columns)))
-        return [*results, self._window_result(key, columns, verdicts, rule, rows)]
+        return [*results, *together, self._window_result(key, columns, verdicts, rule, rows, together[:1])]
 
     def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
         spec = self.monitor.detectors
@@ -205,8 +223,10 @@ class Evaluator:
         verdicts: Sequence[tuple[Verdict, ...]],
         rule: Rule,
         rows: int,
+        together: Sequence[Result],
     ) -> Result:
         deciding = [given[0] for given in verdicts if given]
+        whole = [result.verdict for result in together if result.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
         drifted = [
             column for column, given in zip(columns, verdicts, strict=True) if given and given[0] is Verdict.DRIFTED
         ]
@@ -223,8 +243,8 @@ class Evaluator:
             kind="drift",
             statistic=float(len(drifted)),
             direction="larger_is_worse",
-            verdict=decide_window(deciding, rule),
-            reason=f"{count}{': ' if named else ''}{named}; {rows} rows{against}",
+            verdict=max([decide_window(deciding, rule), *whole], key=VERDICT_STATE.__getitem__),
+            reason=f"{count}{': ' if named else ''}{named}{_all_of_them(whole)}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
             effect=max((column.effect for column in columns), key=lambda effect: effect.value, default=None),
@@ -294,6 +314,10 @@ class Evaluator:
         reference = None if self.reference is None else self.reference.performance.get(key.segment)
         window = Window(key, judged, state.section(layout.strata_fingerprint), rows, minimum_rows)
         return [*found, *before_label_results(window, layout, reference, expected)]
+
+
+def _all_of_them(verdicts: Sequence[Verdict]) -> str:
+    return "; all columns together drifted" if Verdict.DRIFTED in verdicts else ""
 
 
 _UNNAMED: NDArray[np.float64] = np.empty(0)

@@ -1,0 +1,63 @@
+"""Every detector of all columns together that a monitor can name, in one table, and the check of the names.
+
+To add one: write its file in ``detectors/multivariate/`` (a function from :class:`TableSample` and a generator of
+random numbers to :class:`TableEvidence`), add a line here. The tests that run over the table hold it to the
+conformance list.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from detectors.counts.random_features import NAME as MMD_FEATURES
+from detectors.multivariate.mmd_features import mmd_features
+from detectors.statistics.table_sample import TableEvidence, TableSample
+
+
+class TableDetector(Protocol):
+    """A test of two tables: pure, repeated with an equal ``rng`` equal, and defined for every sample."""
+
+    def __call__(self, sample: TableSample, rng: np.random.Generator, /) -> TableEvidence:
+        """The evidence that the tables' rows come from different distributions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """A detector, its name in monitors, and whether it can decide (has a p-value).
+
+    ``counted``: windows of traffic hold what it needs; others need rows, which files have.
+    """
+
+    name: str
+    detect: TableDetector
+    decides: bool = True
+    counted: bool = False
+
+
+TABLE_CATALOGUE: tuple[TableEntry, ...] = (TableEntry(MMD_FEATURES, mmd_features, counted=True),)
+
+
+def table_detector(name: str) -> TableEntry:
+    """The entry of that name; raises KeyError. :func:`table_faults` makes sure beforehand."""
+    return {entry.name: entry for entry in TABLE_CATALOGUE}[name]
+
+
+def table_faults(chosen: Sequence[str]) -> list[str]:
+    """What is wrong with a monitor's list, each fault with its place."""
+    entries = {entry.name: entry for entry in TABLE_CATALOGUE}
+    faults = []
+    for index, name in enumerate(chosen):
+        place = f"detectors.multivariate.{index}"
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(entries)}"
+            faults.append(f"{place}: '{name}' is not a detector of all columns together; {hint}")
+        elif name in chosen[:index]:
+            faults.append(f"{place}: '{name}' is named twice")
+        elif index == 0 and not entries[name].decides:
+            faults.append(f"{place}: '{name}' has no p-value and cannot decide; put it after one that has")
+    return faults

@@ -1,0 +1,118 @@
+"""All input columns together, as results of a window beside those of each column.
+
+The first detector of the monitor's list decides, the others are shown beside it and say *drifted* only where it does.
+Its verdict counts for the whole window: what no column shows alone may be drift.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detectors.baselines.reference import Reference
+from detectors.counts.random_features import ROWS
+from detectors.counts.summary import WindowState
+from detectors.evaluating.table_catalogue import table_detector
+from detectors.multivariate.mmd_features import chance_square, compare
+from detectors.statistics.reasons import not_enough, p_text, percent
+from detectors.statistics.table_sample import NOTHING, TableEvidence
+from driftline.monitor_detectors import DetectorSpec
+from driftline.results import ALL_COLUMNS, Result, Verdict, WindowKey
+
+# So many columns are named in a reason.
+_NAMED = 3
+_NEEDS_ROWS = "it needs rows, and windows of traffic keep counts; 'driftline analyze' has rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What one detector found, on how many rows of window and reference; ``why``: why it found nothing."""
+
+    detector: str
+    found: TableEvidence
+    rows: int
+    reference_rows: int
+    why: str = ""
+
+
+def columns_rate(spec: DetectorSpec) -> float:
+    """The part of the false-alarm rate that is the columns' own; the rest is for all of them together."""
+    return spec.false_alarm_rate / (2.0 if spec.multivariate else 1.0)
+
+
+def find(
+    spec: DetectorSpec, reference: Reference | None, points: dict[str, float], segment: str, state: WindowState
+) -> list[Together]:
+    """What each of the monitor's detectors finds in a window's counts.
+
+    ``points``: a memo, by segment, of what follows from the reference alone.
+    """
+    found = []
+    for name in spec.multivariate:
+        if table_detector(name).counted:
+            found.append(_from_features(name, reference, points, segment, state))
+        else:
+            found.append(Together(name, NOTHING, 0, 0, _NEEDS_ROWS))
+    return found
+
+
+def together_results(key: WindowKey, found: Sequence[Together], spec: DetectorSpec, minimum_rows: int) -> list[Result]:
+    """One result per detector, in the monitor's order."""
+    results: list[Result] = []
+    for one in found:
+        drifted = not results or results[0].verdict is Verdict.DRIFTED
+        verdict, reason = _judge(one, spec, minimum_rows, may_drift=drifted)
+        results.append(
+            Result(
+                window=key,
+                column=ALL_COLUMNS,
+                detector=one.detector,
+                kind="drift",
+                statistic=one.found.evidence.statistic,
+                direction=one.found.evidence.direction,
+                verdict=verdict,
+                reason=reason,
+                sample_size=one.rows,
+                reference_size=one.reference_rows,
+                p_value=one.found.evidence.p_value,
+                effect=one.found.effect,
+            )
+        )
+    return results
+
+
+def _from_features(
+    name: str, reference: Reference | None, points: dict[str, float], segment: str, state: WindowState
+) -> Together:
+    features = None if reference is None else reference.features
+    if features is None or segment not in features.expected:
+        return Together(name, NOTHING, 0, 0, "the reference has no rows of it")
+    expected, section = features.expected[segment], state.section(features.map.fingerprint)
+    reference_rows = int(expected.sums[ROWS])
+    if section is None:
+        return Together(name, NOTHING, 0, reference_rows, "no row was counted on the reference's features")
+    if segment not in points:
+        points[segment] = chance_square(expected.spread)
+    found = compare(expected, section.values, points[segment])
+    return Together(name, found, int(section.values[ROWS]), reference_rows)
+
+
+def _judge(one: Together, spec: DetectorSpec, minimum_rows: int, *, may_drift: bool) -> tuple[Verdict, str]:
+    evidence, effect = one.found.evidence, one.found.effect
+    why = one.why or (f"{one.rows} rows of {minimum_rows} needed" if one.rows < minimum_rows else "")
+    if why or (evidence.p_value is None and table_detector(one.detector).decides):
+        return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(ALL_COLUMNS, why or "nothing in the rows can be compared")
+    facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
+    if evidence.p_value is None or evidence.p_value > spec.false_alarm_rate - columns_rate(spec):
+        return Verdict.OK, f"all columns together are as expected: {facts}"
+    told = f"all columns together changed{_telling(one.found)}"
+    if effect is None or effect.value < spec.multivariate_effect:
+        size = "" if effect is None else f", but little: {percent(effect.value)} of the rows at least"
+        return Verdict.WARNING, f"{told}{size}; {facts}"
+    share = f"at least {percent(effect.value)} of the rows come from elsewhere"
+    if not may_drift:
+        return Verdict.WARNING, f"{told} by this detector, not by the one that decides: {share}; {facts}"
+    return Verdict.DRIFTED, f"{told}: {share}; {facts}"
+
+
+def _telling(found: TableEvidence) -> str:
+    named = ", ".join(f"{each.column} ({percent(each.share)})" for each in found.telling[:_NAMED])
+    return f", most of all {named}" if named else ""
