@@ -115,6 +115,16 @@ def _drift() -> tuple[PanelSpec, ...]:
             (Query(f"bottomk(20, {select(names.DRIFT_P_VALUE, _ALL_ROWS)})"),),
             width=12,
         ),
+        PanelSpec(
+            "False-alarm budget spent",
+            "Alarms of sequential tests in the budget's time, and levels of control across windows, as shares of what "
+            "the monitor allows. 1: all that may be false is spent.",
+            "timeseries",
+            "percentunit",
+            (Query(top(20, select(names.ALARM_BUDGET_SPENT)), "{{detector}} {{segment}} " + _STREAM),),
+            minimum=0.0,
+            width=24,
+        ),
     )
 
 

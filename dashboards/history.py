@@ -67,6 +67,8 @@ class WindowView:
     quality: tuple[Result, ...]
     outliers: tuple[Result, ...]
     whole: Result | None
+    #: What is spent of budgets for false alarms over time.
+    budgets: tuple[Result, ...] = ()
 
     @property
     def drifted(self) -> tuple[ColumnFinding, ...]:
@@ -173,6 +175,7 @@ def _view(key: WindowKey, results: Sequence[Result]) -> WindowView:
         quality=tuple(of_kind["quality"]),
         outliers=tuple(of_kind["outliers"]),
         whole=whole,
+        budgets=tuple(of_kind["budget"]),
     )
 
 

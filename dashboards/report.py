@@ -230,6 +230,8 @@ def _caveats(monitor: Monitor, history: History, provisional: int) -> tuple[str,
         caveats.append("The monitor names no reference, so drift cannot be judged.")
     if len(history.windows) > _LARGEST_TIMELINE:
         caveats.append(f"The timeline shows the newest {_LARGEST_TIMELINE} of {len(history.windows)} windows.")
+    newest = history.newest
+    caveats.extend(f"False alarms, {spent.detector}: {spent.reason}." for spent in (newest.budgets if newest else ()))
     caveats.append("Drift says that inputs or outputs changed, not that the model is wrong; read it beside accuracy.")
     return tuple(caveats)
 

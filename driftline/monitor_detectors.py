@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from driftline.monitor_parts import Duration, Part, Share
+from driftline.monitor_parts import AlarmRate, Duration, Part, Share, parse_alarm_rate
 
 WEEK_S = 7 * 86400.0
 
@@ -45,6 +45,44 @@ class WindowSpec(Part):
     minimum_rows: int = Field(100, ge=1, description="Windows with fewer rows are answered 'not enough evidence'.")
 
 
+class OnlineSpec(Part):
+    """Sequential tests over a stream's windows, with a promise about false alarms."""
+
+    tests: tuple[str, ...] = Field(
+        (), description="`e_cusum`, `e_shiryaev_roberts`, `betting`; the first one decides. None: no sequential tests."
+    )
+    false_pages: AlarmRate = Field(
+        "1 per 90d",
+        description="False alarms that may be expected of one stream, over all its columns and segments: a number and "
+        "the time it is for.",
+    )
+    confidence: Share = Field(
+        0.99, description="How sure the ranges of shares are that the reference, a sample, leaves open."
+    )
+    margin: float = Field(0.0, ge=0, lt=1, description="Differences of shares up to here are no change to the tests.")
+    rows_together: int = Field(
+        1, ge=1, description="Rows that may hang together, such as those of one client or batch; 1: none do."
+    )
+    restart: Duration = Field(
+        365 * 86400.0, description="The tests begin anew at multiples of this, counted from 1970: nothing older counts."
+    )
+
+    @property
+    def pages(self) -> float:
+        """False alarms that may be expected in ``period_s``."""
+        return parse_alarm_rate(self.false_pages)[0]
+
+    @property
+    def period_s(self) -> float:
+        """The time that ``pages`` is for, in seconds."""
+        return parse_alarm_rate(self.false_pages)[1]
+
+    @property
+    def seconds_per_page(self) -> float:
+        """Seconds to a false alarm, on average at least."""
+        return self.period_s / self.pages
+
+
 class DetectorSpec(Part):
     """Which detectors look at the windows and how sure they must be."""
 
@@ -71,4 +109,5 @@ class DetectorSpec(Part):
         description="Smallest change of all columns together that matters: share of the rows that certainly comes from "
         "elsewhere. A smaller change, however significant, is at most a warning.",
     )
+    online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")

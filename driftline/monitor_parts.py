@@ -26,6 +26,31 @@ Duration = Annotated[
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+def parse_alarm_rate(text: str) -> tuple[float, float]:
+    """How many, and in how many seconds; raises ValueError.
+
+    >>> parse_alarm_rate("1 per 90d")
+    (1.0, 7776000.0)
+    """
+    number, _, period = text.partition(" per ")
+    try:
+        count = float(number)
+    except ValueError:
+        count = 0.0
+    if not 0 < count < float("inf"):
+        raise ValueError(f"'{text}' is not a number and a time, such as '1 per 90d'")
+    return count, parse_duration(period)
+
+
+def _an_alarm_rate(text: str) -> str:
+    parse_alarm_rate(text)
+    return text
+
+
+#: How many in how long, written as ``1 per 90d``.
+AlarmRate = Annotated[str, AfterValidator(_an_alarm_rate)]
+
+
 class Part(BaseModel):
     """A part of a monitor, as its file has it. What is written out again can be read in again."""
 

@@ -413,6 +413,12 @@ DRIFT_STATE = Metric(
     _DRIFT,
     "Verdict of the newest window: 0 not enough evidence, 1 ok, 2 warning, 3 drifted.",
 )
+ALARM_BUDGET_SPENT = Metric(
+    "driftline_alarm_budget_spent_ratio",
+    "gauge",
+    (*STREAM, SEGMENT, DETECTOR),
+    "Share of the budget for false alarms over time that is spent, by what spends it.",
+)
 DRIFTED_COLUMNS = Metric(
     "driftline_drifted_columns", "gauge", (*STREAM, SEGMENT), "Columns drifted in the newest window."
 )

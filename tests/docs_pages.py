@@ -37,6 +37,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("reference", monitor_detectors.ReferenceSpec),
     ("windows", monitor_detectors.WindowSpec),
     ("detectors", monitor_detectors.DetectorSpec),
+    ("detectors.online", monitor_detectors.OnlineSpec),
     ("labels", monitors.LabelSpec),
     ("pairing", monitors.PairingSpec),
     ("retention", monitors.RetentionSpec),
@@ -57,7 +58,7 @@ _SETTING_ANNOTATIONS = {
 }
 _ONLY_INJECTED = [name for name in ANNOTATIONS if name not in _SETTING_ANNOTATIONS]
 #: Fields that are durations, whose defaults people read as 1d and not as 86400.
-_DURATIONS = frozenset({"size", "lateness", "expected_delay", "maturity", "timeout", "period", "threshold"})
+_DURATIONS = frozenset({"size", "lateness", "expected_delay", "maturity", "timeout", "period", "threshold", "restart"})
 
 
 def metrics_page() -> str:

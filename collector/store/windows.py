@@ -96,6 +96,23 @@ def window_states(engine: Engine, key: WindowKey) -> list[bytes]:
         return [bytes(state) for (state,) in connection.execute(statement)]
 
 
+def stream_windows(engine: Engine, stream: StreamKey, segment: str, since_s: float, until_s: float) -> list[DueWindow]:
+    """Every window of a stream's segment within [since_s, until_s], with its changes so far, oldest first."""
+    states = schema.window_states.c
+    with reading(engine) as connection:
+        statement = (
+            select(states.start_s, states.end_s, func.sum(states.change))
+            .where(states.stream_id == find_stream(connection, stream), states.segment == segment)
+            .where(states.start_s >= since_s, states.end_s <= until_s)
+            .group_by(states.start_s, states.end_s)
+            .order_by(states.start_s, states.end_s)
+        )
+        return [
+            DueWindow(WindowKey(stream, segment, start_s, end_s), int(change))
+            for start_s, end_s, change in connection.execute(statement)
+        ]
+
+
 def past_windows(engine: Engine, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> list[PastWindow]:
     """Those evaluated windows of a segment that begin at one of these times, oldest first."""
     done = schema.window_evaluations.c

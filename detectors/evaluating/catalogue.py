@@ -11,7 +11,9 @@ from typing import Protocol
 from detectors.adapters import alibi as alibi_adapter
 from detectors.adapters import evidently as evidently_adapter
 from detectors.counts.layout import Kind
+from detectors.evaluating.sequential import faults_of
 from detectors.evaluating.table_catalogue import table_faults
+from detectors.online.entries import SHARE_TESTS
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.univariate.anderson_darling import anderson_darling
 from detectors.univariate.chi_square import chi_square
@@ -88,6 +90,7 @@ def check_detectors(monitor: Monitor) -> None:
         *_faults("numeric", monitor.detectors.numeric),
         *_faults("categorical", monitor.detectors.categorical),
         *table_faults(monitor.detectors.multivariate),
+        *_online_faults(monitor),
     ]
     if faults:
         raise MonitorError(f"monitor {monitor.name}", faults)
@@ -111,6 +114,19 @@ def _faults(kind: Kind, chosen: Sequence[str]) -> list[str]:
             )
         else:
             faults.extend(f"{place}: {fault}" for fault in _absent(name))
+    return faults
+
+
+def _online_faults(monitor: Monitor) -> list[str]:
+    known = [entry.name for entry in SHARE_TESTS]
+    faults = [f"detectors.online.{field}: {fault}" for field, fault in faults_of(monitor).items()]
+    for index, name in enumerate(monitor.detectors.online.tests):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+            faults.append(f"detectors.online.tests.{index}: '{name}' is not a sequential test; {hint}")
+        elif name in monitor.detectors.online.tests[:index]:
+            faults.append(f"detectors.online.tests.{index}: '{name}' is named twice")
     return faults
 
 

@@ -109,6 +109,11 @@ class Evaluator:
             object.__setattr__(other, memo, getattr(self, memo))
         return other
 
+    def counts(self, state: WindowState) -> NDArray[np.int64] | None:
+        """What was counted on the reference's bins; None where nothing was."""
+        section = state.section(self._layout.fingerprint)
+        return None if section is None else section.values
+
     def _older(self, state: WindowState) -> str:
         """A remark when part of the window was counted before the reference was rebuilt."""
         judged = self._performance_layout

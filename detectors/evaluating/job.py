@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.baselines.choosing import expectation
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
 from detectors.counts.summary import StateError, WindowState, merge
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.evaluating.sequential import SequentialTests, with_sequential
+from detectors.evaluating.streams import StreamFolds, StreamStore
 from detectors.statistics.reasons import percent
 from driftline.clock import Clock
 from driftline.maturity import history_s, label_states
@@ -20,7 +25,7 @@ from driftline.results import ALL_ROWS, ColumnShape, DueWindow, LabelState, Resu
 _log = logging.getLogger(__name__)
 
 
-class WindowStore(WindowHistory, Protocol):
+class WindowStore(WindowHistory, StreamStore, Protocol):
     """Where window counts come from and results go."""
 
     def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
@@ -80,18 +85,27 @@ class EvaluationJob:
         self._clock = clock
         self._observer = observer
         self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
+        self._folds = [self._folds_of(evaluator) for evaluator in self._evaluators]
+
+    def _folds_of(self, evaluator: Evaluator) -> StreamFolds:
+        def read(key: WindowKey) -> NDArray[np.int64] | None:
+            return evaluator.counts(read_states(evaluator, key, self._store.window_states(key)))
+
+        return StreamFolds(SequentialTests(evaluator.monitor, evaluator.reference), self._store, read)
 
     def run_once(self) -> int:
         """Evaluate every window that is due now; returns how many were."""
         count = 0
-        for evaluator in self._evaluators:
+        for evaluator, folds in zip(self._evaluators, self._folds, strict=True):
             now_s = self._clock()
-            found = self._store.due_windows(evaluator.monitor, now_s)
-            labels = self._labels(evaluator.monitor, found, now_s)
-            for due in found:
+            planned = folds.plan(self._store.due_windows(evaluator.monitor, now_s), now_s)
+            labels = self._labels(evaluator.monitor, planned.due, now_s)
+            for due in planned.due:
                 whole = replace(due.key, segment=ALL_ROWS)  # for windows older than counts by segment
-                self._run(evaluator, due, labels.get(due.key) or labels.get(whole))
+                sequential = planned.results.get(due.key, ())
+                self._run(evaluator, due, labels.get(due.key) or labels.get(whole), sequential)
                 count += 1
+            folds.keep(planned)
             if self._observer is not None:
                 self._observer.ran(evaluator.monitor, now_s)
         return count
@@ -106,12 +120,15 @@ class EvaluationJob:
         states = label_states(monitor, windows, now_s)
         return {state.window.key: state for state in states if state.window.rows or not state.window.segment}
 
-    def _run(self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None) -> None:
+    def _run(
+        self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None, sequential: Sequence[Result]
+    ) -> None:
         started = time.perf_counter()
         found = evaluate_states(expecting(evaluator, due.key, self._store), due.key, self._store.window_states(due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
-        results = tuple(_told_provisional(result, labels) for result in found.results)
+        joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
+        results = tuple(_told_provisional(result, labels) for result in joined)
         self._store.save_results(due, results, found.shapes, self._clock(), labels)
 
 
@@ -132,10 +149,15 @@ def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> E
 
 def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:
     """Merge the states and evaluate; a damaged state is left out and said so in the log."""
+    return evaluator.evaluate(key, read_states(evaluator, key, states))
+
+
+def read_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> WindowState:
+    """All states merged; a damaged one is left out and said so in the log."""
     readable = []
     for state in states:
         try:
             readable.append(WindowState.from_bytes(state))
         except StateError as error:
             _log.warning("window %s of %s: %s", key.start_s, evaluator.monitor.name, error)
-    return evaluator.evaluate(key, merge(readable))
+    return merge(readable)

@@ -110,13 +110,16 @@ def _drift_metrics(results: Sequence[Result]) -> Iterator[Metric]:
 
 def _window_metrics(results: Sequence[Result]) -> Iterator[Metric]:
     drifted, rows, outliers = _gauge(names.DRIFTED_COLUMNS), _gauge(names.WINDOW_ROWS), _gauge(names.OUTLIER_RATIO)
+    spent = _gauge(names.ALARM_BUDGET_SPENT)
     for result in results:
         if result.kind == "drift" and result.column == WHOLE_WINDOW:
             drifted.add_metric(_segment(result), result.statistic)
             rows.add_metric(_segment(result), result.sample_size)
         elif result.kind == "outliers" and result.sample_size:
             outliers.add_metric(_segment(result), result.statistic)
-    yield from (drifted, rows, outliers)
+        elif result.kind == "budget":
+            spent.add_metric([*_segment(result), result.detector], result.statistic)
+    yield from (drifted, rows, outliers, spent)
 
 
 def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:

@@ -19,7 +19,9 @@ from detectors.baselines.reference import Reference
 from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
-from detectors.evaluating.job import evaluate_states, expecting
+from detectors.evaluating.job import evaluate_states, expecting, read_states
+from detectors.evaluating.sequential import SequentialTests, with_sequential
+from detectors.evaluating.streams import OrderedFolds
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.event_windows import windows_of
@@ -160,8 +162,12 @@ def evaluate_in_order(
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
     """Every window with what it gave, the oldest first, each against the baseline that it would have had then."""
     history = KeptWindows(states)
+    folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
         found = evaluate_states(expecting(evaluator, key, history), key, states[key])
+        sequential = folds.next(key, evaluator.counts(read_states(evaluator, key, states[key])))
+        joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
+        found = replace(found, results=tuple(joined))
         history.verdicts[key] = window_verdict(found.results)
         yield key, found
 

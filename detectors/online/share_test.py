@@ -44,14 +44,14 @@ _LARGEST = 709.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An alarm that stands: the bet that raised it, since when, and hits and rows of its share since then.
+    """An alarm that stands: the bet that raised it, since when, and the hits of every share and the rows since then.
 
     Per size of bet on that share, in that direction: ``earned`` since the change began, and ``lost`` from its best.
     """
 
     bet: int
     onset: Onset
-    hits: float
+    hits: tuple[float, ...]
     rows: int
     earned: tuple[float, ...]
     lost: tuple[float, ...]
@@ -77,16 +77,17 @@ class ShareState:
         """The alarm that stands, None without one."""
         if not self.standing:
             return None
-        bet, at, earliest, latest, back, hits, rows, *money = self.standing
+        bet, at, earliest, latest, back, rows, *others = self.standing
         onset = Onset(int(at), int(earliest), int(latest), bool(back))
-        half = len(money) // 2
-        return Standing(int(bet), onset, hits, int(rows), tuple(money[:half]), tuple(money[half:]))
+        sizes = len(SIZES)
+        earned, lost, hits = others[:sizes], others[sizes : 2 * sizes], others[2 * sizes :]
+        return Standing(int(bet), onset, tuple(hits), int(rows), tuple(earned), tuple(lost))
 
 
 def _packed(found: Standing) -> tuple[float, ...]:
     onset = found.onset
     since = (onset.at, onset.earliest, onset.latest, onset.reaches_back)
-    return tuple(float(part) for part in (found.bet, *since, found.hits, found.rows, *found.earned, *found.lost))
+    return tuple(float(part) for part in (found.bet, *since, found.rows, *found.earned, *found.lost, *found.hits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,6 @@ class ShareTest:
 
     def _raised(self, state: ShareState) -> Standing:
         bet = int(np.argmax(state.logs))
-        share, _up = self.bet(bet)
         # What each size of this bet would have earned from each remembered start until now.
         per_window = [self._sizes(bet, self.earned(*each)) for each in zip(state.hits, state.rows, strict=True)]
         since = np.cumsum(np.array(per_window)[::-1], axis=0)[::-1]
@@ -191,7 +191,7 @@ class ShareTest:
         likely, first = np.flatnonzero(best >= best.max() - math.log(ODDS)), state.seen - len(best)
         at = int(np.argmax(best))
         onset = Onset(first + at, first + int(likely[0]), first + int(likely[-1]), bool(likely[0] == 0 and first > 0))
-        hits, rows = float(state.hits[at:, share].sum()), int(state.rows[at:].sum())
+        hits, rows = tuple(state.hits[at:].sum(axis=0).tolist()), int(state.rows[at:].sum())
         return Standing(bet, onset, hits, rows, tuple(since[at].tolist()), (0.0,) * len(SIZES))
 
     def _stand(
@@ -202,11 +202,10 @@ class ShareTest:
         total = np.array(standing.earned) + newest
         if lost[int(np.argmax(total))] >= math.log(self.threshold):
             return replace(state, logs=self._nothing(), hits=state.hits[:0], rows=state.rows[:0], standing=())
-        share, _up = self.bet(standing.bet)
         further = Standing(
             standing.bet,
             standing.onset,
-            standing.hits + float(hits[share]),
+            tuple((np.array(standing.hits) + hits).tolist()),
             standing.rows + int(state.rows[-1]),
             tuple(total.tolist()),
             tuple(lost.tolist()),

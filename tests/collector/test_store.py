@@ -155,6 +155,19 @@ def test_streams_are_summed_over_partitions(parts: Parts) -> None:
     assert len(parts.store.window_states(window())) == 2
 
 
+def test_the_windows_of_a_stream_come_oldest_first_with_the_changes_of_all_partitions(parts: Parts) -> None:
+    sent = [event(number) for number in range(0, 130, 10)]
+    drain(parts.collector(records(sent[::2], "spool:a") + records(sent[1::2], "spool:b")))
+    end_s = START_S + 3 * HOUR_S
+    found = parts.store.stream_windows(STREAM, "", 0.0, end_s)
+    assert [each.key.start_s for each in found] == [START_S, START_S + HOUR_S, START_S + 2 * HOUR_S]
+    due = {each.key: each.change for each in parts.store.due_windows(MONITOR, math.inf)}
+    assert {each.key: each.change for each in found} == {key: due[key] for key in due if not key.segment}
+    inner = parts.store.stream_windows(STREAM, "", START_S + 1, end_s - 1)
+    assert [each.key.start_s for each in inner] == [START_S + HOUR_S]
+    assert not parts.store.stream_windows(StreamKey("default", "none", "", ""), "", 0.0, end_s)
+
+
 def test_past_windows_and_their_states_are_those_of_a_history_in_memory(parts: Parts) -> None:
     canary = StreamKey("default", "flights", "4", "canary")
     sent = [event(number) for number in range(0, 130, 10)]

@@ -75,6 +75,12 @@ class ListStore:
         self.saved.append((due, results, shapes, evaluated_at_s))
         self.due.remove(due)
 
+    def stream_windows(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[DueWindow]:
+        return []
+
+    def results(self, stream: StreamKey, since_s: float, until_s: float) -> Sequence[Result]:
+        return []
+
     def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
         return []
 
