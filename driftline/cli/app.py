@@ -10,7 +10,20 @@ from typing import NoReturn
 import typer
 
 from driftline import __version__
-from driftline.cli import analyze, build, check, completeness, deadletters, demo, erase, labels, run, tokens, up
+from driftline.cli import (
+    analyze,
+    backtest,
+    build,
+    check,
+    completeness,
+    deadletters,
+    demo,
+    erase,
+    labels,
+    run,
+    tokens,
+    up,
+)
 from driftline.errors import DriftlineError
 
 app = typer.Typer(
@@ -56,6 +69,7 @@ app.command("init", rich_help_panel=_FILES)(build.init)
 app.command("inject", rich_help_panel=_FILES)(build.inject)
 app.command("erase", rich_help_panel=_FILES)(erase.erase)
 app.command("analyze", rich_help_panel=_FILES)(analyze.analyze)
+app.command("backtest", rich_help_panel=_FILES)(backtest.backtest)
 app.command("report", rich_help_panel=_FILES)(build.report)
 app.command("schema", rich_help_panel=_FILES)(build.schema)
 alerts.command("build")(build.alerts_build)

@@ -1,0 +1,90 @@
+"""``driftline backtest``: which pages would have fired, before anybody is woken by them."""
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftline.cli import wiring
+from driftline.errors import MonitorError, SettingsError
+
+
+def backtest(
+    monitor: Annotated[str, typer.Argument(help="NAMESPACE/MODEL of a monitor, or the path of its file.")],
+    since: Annotated[datetime | None, typer.Option(help="First moment, UTC; everything when left out.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Last moment, UTC.")] = None,
+    files: Annotated[list[Path] | None, typer.Option(help="Parquet or CSV of rows, instead of the store.")] = None,
+    time: Annotated[str, typer.Option(help="Column of times in the files.")] = "time",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Try this too: PATH=VALUE in the monitor, as detectors.minimum_effect=0.05."),
+    ] = None,
+    inject: Annotated[
+        list[str] | None,
+        typer.Option(help="COLUMN=+5@TIME, =*1.2@TIME, =missing:0.3@TIME or =to:VALUE:0.3@TIME: would it be found?"),
+    ] = None,
+    changed_at: Annotated[datetime | None, typer.Option(help="When something is known to have changed, UTC.")] = None,
+    null_windows: Annotated[
+        int, typer.Option(help="Windows drawn from the reference to estimate false alarms.", min=0, max=100_000)
+    ] = 200,
+    monitors: Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")] = Path(
+        "monitors"
+    ),
+    data_dir: Annotated[Path, typer.Option(help="Where references are kept.")] = wiring.DEFAULT_DATA_DIR,
+    database_url: Annotated[
+        str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
+    ] = "sqlite:///.driftline/driftline.db",
+    form: Annotated[str, typer.Option("--format", help="text, markdown, html or json.")] = "text",
+    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+) -> None:
+    """Replay stored windows, or files, under a monitor: the pages that would have fired, their delay, false alarms.
+
+    With --set the same history is replayed under a changed monitor beside it. Nothing is stored and nobody is told.
+    """
+    from detectors.offline.injection import parse_injection
+    from driftline.cli import backtest_report
+    from driftline.cli.backtesting import Plan, backtest_files, backtest_stored
+
+    if form not in backtest_report.FORMS:
+        raise SettingsError("backtest", [f"--format is '{form}', not one of {', '.join(backtest_report.FORMS)}"])
+    file = _monitor_file(monitor, monitors)
+    if file.reference_path is None:
+        raise MonitorError(file.monitor.name, ["names no reference; nothing can be called drifted"])
+    plan = Plan(
+        since_s=_seconds(since, -math.inf),
+        until_s=_seconds(until, math.inf),
+        changed_at_s=None if changed_at is None else _seconds(changed_at, 0.0),
+        injections=tuple(parse_injection(each) for each in inject or ()),
+        null_windows=null_windows,
+    )
+    if files:
+        found = backtest_files(file.monitor, file.reference_path, files, time, plan, set_ or ())
+    else:
+        reference = wiring.load_references({file.monitor.name: file}, data_dir / "references")[file.monitor.name]
+        found = backtest_stored(file.monitor, reference, wiring.open_store(database_url), plan, set_ or ())
+    text = backtest_report.FORMS[form](found)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {out}", err=True)
+
+
+def _seconds(moment: datetime | None, otherwise: float) -> float:
+    return otherwise if moment is None else moment.replace(tzinfo=UTC).timestamp()
+
+
+def _monitor_file(name: str, directory: Path) -> wiring.MonitorFile:
+    from driftline.monitors import parse_monitor
+
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise MonitorError(name, ["is no file"])
+        return wiring.MonitorFile(parse_monitor(path.read_text(encoding="utf-8"), name), path)
+    found = wiring.load_monitor_files(directory)
+    if name not in found:
+        raise MonitorError(str(directory), [f"has no monitor '{name}'; there are {', '.join(found)}"])
+    return found[name]

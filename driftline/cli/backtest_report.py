@@ -1,0 +1,223 @@
+"""What a backtest found, for people and for programs: text, Markdown, HTML, JSON."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from driftline import names
+from driftline.cli.backtesting import Backtest, Fired, Outcome, Share
+from driftline.durations import format_duration
+from driftline.results import Verdict
+
+#: Alerts and windows that the readable forms list; JSON has all.
+_LISTED = 40
+
+
+def as_text(found: Backtest) -> str:
+    """For a terminal."""
+    return as_markdown(found).replace("## ", "").replace("# ", "").replace("**", "").replace("`", "")
+
+
+def as_markdown(found: Backtest) -> str:
+    """For a ticket or a chat."""
+    lines = [f"# Backtest of {found.name}", "", f"From {found.source}. {_changes(found)}", ""]
+    for outcome in found.outcomes:
+        lines += [f"## {outcome.title.capitalize()}", "", *_outcome(outcome), ""]
+    lines += [f"- {caveat}" for caveat in found.caveats]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_html(found: Backtest) -> str:
+    """One file, with no script and no address in it."""
+    blocks: list[str] = []
+    for line in as_markdown(found).splitlines():
+        level = len(line) - len(line.lstrip("#"))
+        text = escape(line.lstrip("# ").removeprefix("- ").strip()).replace("`", "")
+        if level:
+            blocks.append(f"<h{level}>{text}</h{level}>")
+        elif line.startswith(("- ", "  - ")):
+            blocks.append(f'<p class="{"item" if line.startswith("- ") else "inner"}">{_bold(text)}</p>')
+        elif text:
+            blocks.append(f"<p>{_bold(text)}</p>")
+    title = f"<title>Backtest of {escape(found.name)}</title>"
+    head = f"<!doctype html>\n<html lang=en><meta charset=utf-8>{title}{_STYLE}\n"
+    return head + "\n".join(blocks) + "\n</html>\n"
+
+
+def as_json(found: Backtest) -> str:
+    """For other programs."""
+    plan = found.plan
+    data = {
+        "monitor": found.name,
+        "source": found.source,
+        "changed_at_s": None if math.isinf(plan.quiet_until_s) else plan.quiet_until_s,
+        "injected": [injection.told for injection in plan.injections],
+        "outcomes": [_data(outcome) for outcome in found.outcomes],
+        "caveats": list(found.caveats),
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _changes(found: Backtest) -> str:
+    injected = "; ".join(injection.told for injection in found.plan.injections)
+    if injected:
+        return f"Put into it: {injected}."
+    if found.plan.changed_at_s is not None:
+        return f"Known to have changed at {moment(found.plan.changed_at_s)}."
+    return "Nothing is known to have changed, so every drifted window counts as a false alarm."
+
+
+def _outcome(outcome: Outcome) -> Iterator[str]:
+    windows = outcome.windows
+    counts = ", ".join(
+        f"{count} {verdict.value.replace('_', ' ')}"
+        for verdict in Verdict
+        if (count := sum(window.verdict is verdict for window in windows))
+    )
+    span = f", {moment(windows[0].key.start_s)} to {moment(windows[-1].key.end_s)}" if windows else ""
+    yield f"{len(windows)} windows of {format_duration(outcome.monitor.windows.size)}{span}: {counts}."
+    yield ""
+    yield f"**{_alert_count(outcome)}**"
+    yield ""
+    for fired in outcome.fired[:_LISTED]:
+        yield _alert(fired)
+        yield from (f"  - {reason}" for reason in fired.evidence)
+    if len(outcome.fired) > _LISTED:
+        yield f"- and {len(outcome.fired) - _LISTED} more"
+    yield from _estimates(outcome)
+
+
+def _alert_count(outcome: Outcome) -> str:
+    if not outcome.fired:
+        return "Nobody would have been told anything."
+    severities = [fired.raised.alert.labels[names.SEVERITY] for fired in outcome.fired]
+    told = " and ".join(f"{severities.count(each)} {each}s" for each in ("page", "ticket") if each in severities)
+    return f"{told} would have been sent."
+
+
+def _alert(fired: Fired) -> str:
+    alert = fired.raised.alert
+    again = f", {fired.raised.times} times in a row" if fired.raised.times > 1 else ""
+    ended = "still on at the end" if fired.raised.ended_at_s is None else f"until {moment(fired.raised.ended_at_s)}"
+    delay = "" if fired.delay_s is None else f", {_long(fired.delay_s)} after the change"
+    severity, slo = alert.labels[names.SEVERITY], alert.labels[names.SLO]
+    return f"- {moment(alert.starts_at_s)} {severity} ({slo}){delay}, {ended}{again}: {alert.annotations['summary']}"
+
+
+def _estimates(outcome: Outcome) -> Iterator[str]:
+    budget = outcome.monitor.detectors.false_alarm_rate
+    if outcome.quiet.windows:
+        alerts = f"{outcome.quiet_alerts} alerts were sent in that time"
+        told = f"{_share(outcome.quiet)} of the quiet windows drifted"
+        yield f"- False alarms: {told}; {_beside(outcome.quiet, budget)}; {alerts}."
+    if outcome.by_chance.windows:
+        told = f"{_share(outcome.by_chance)} of windows drawn from the reference drifted"
+        yield f"- By chance alone: {told}; {_beside(outcome.by_chance, budget)}."
+    if outcome.found is not None:
+        first = outcome.first_drifted_s
+        after = "" if first is None else f"; the first was known {_long(first)} after it"
+        yield f"- Power: {_share(outcome.found)} of the windows after the change drifted{after}."
+        yield f"- Delay: {_delay(outcome)}."
+
+
+def _delay(outcome: Outcome) -> str:
+    after = [(fired.delay_s, fired.raised.alert.labels) for fired in outcome.fired if fired.delay_s is not None]
+    if not after:
+        return "nobody was told after the change"
+    delay_s, labels = after[0]
+    return f"somebody was told {_long(delay_s)} after the change ({labels[names.SEVERITY]}, {labels[names.SLO]})"
+
+
+def _beside(share: Share, budget: float) -> str:
+    told = f"the budget is {budget:.2%}"
+    if share.interval.lower > budget:
+        return f"{told}, which is exceeded"
+    return f"{told}, which is kept" if share.interval.upper <= budget else f"{told}, which so few cannot tell apart"
+
+
+def _share(share: Share) -> str:
+    interval = share.interval
+    return f"{share.hits} of {share.windows} ({interval.value:.1%}, {interval.lower:.1%} to {interval.upper:.1%})"
+
+
+def _long(seconds: float) -> str:
+    """A duration in whole minutes, or as it is below one."""
+    return format_duration(seconds if seconds < 60.0 else round(seconds / 60.0) * 60.0)
+
+
+def moment(time_s: float) -> str:
+    """A time in UTC, to the minute."""
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _bold(text: str) -> str:
+    return f"<strong>{text.strip('*')}</strong>" if text.startswith("**") else text
+
+
+_STYLE = (
+    "<style>body{font:16px/1.5 sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}"
+    ".item{margin:.3rem 0 .3rem 1rem}.inner{margin:0 0 0 2.5rem;color:#555}</style>"
+)
+
+
+def _data(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "title": outcome.title,
+        "windows": [
+            {
+                "stream": [key.stream.version, key.stream.variant],
+                "start_s": key.start_s,
+                "end_s": key.end_s,
+                "rows": window.rows,
+                "verdict": window.verdict.value,
+                "drifted": {
+                    result.column: {"effect": result.effect.value if result.effect else None, "reason": result.reason}
+                    for result in window.drifted
+                },
+                "judged": window.judged,
+                "correct": window.correct,
+            }
+            for window in outcome.windows
+            for key in (window.key,)
+        ],
+        "alerts": [
+            {
+                "severity": fired.raised.alert.labels[names.SEVERITY],
+                "objective": fired.raised.alert.labels[names.SLO],
+                "starts_at_s": fired.raised.alert.starts_at_s,
+                "ended_at_s": fired.raised.ended_at_s,
+                "delay_s": fired.delay_s,
+                "summary": fired.raised.alert.annotations["summary"],
+                "evidence": list(fired.evidence),
+            }
+            for fired in outcome.fired
+        ],
+        "false_alarm_budget": outcome.monitor.detectors.false_alarm_rate,
+        "quiet": _share_data(outcome.quiet),
+        "by_chance": _share_data(outcome.by_chance),
+        "found": None if outcome.found is None else _share_data(outcome.found),
+        "first_drifted_s": outcome.first_drifted_s,
+        "alerts_while_quiet": outcome.quiet_alerts,
+    }
+
+
+def _share_data(share: Share) -> dict[str, float]:
+    interval = share.interval
+    return {
+        "drifted": share.hits,
+        "windows": share.windows,
+        "share": interval.value,
+        "lower": interval.lower,
+        "upper": interval.upper,
+    }
+
+
+FORMS: Mapping[str, Callable[[Backtest], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "html": as_html,
+    "json": as_json,
+}

@@ -1,0 +1,186 @@
+"""The past once more: the same answers from files and from the store, changes found, and every wrong word named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from collector.store.store import Store
+from collector.store.transaction import StateKey, WindowRef, WindowState
+from detectors.baselines.reference import build_reference
+from detectors.offline.injection import parse_injection
+from driftline.cli.app import app
+from driftline.cli.backtesting import Plan, backtest_files, backtest_stored, changed, counted
+from driftline.errors import MonitorError, ReferenceDataError, SettingsError
+from driftline.monitors import Monitor, parse_monitor
+from driftline.results import StreamKey, Verdict
+
+DAY_S = 86400.0
+FIRST_S = pd.Timestamp("2026-03-01", tz="UTC").timestamp()
+DAYS = 30
+TEXT = """
+model: m
+task: binary
+columns: [{name: temp, type: numeric}, {name: carrier, type: categorical}]
+prediction: {column: said}
+reference: {path: reference.parquet, label: late}
+slos: {objectives: [{kind: drift, target: 0.9}, {kind: correctness, target: 0.7}]}
+"""
+SHIFT = parse_injection("temp=+5@2026-03-21")
+QUICK = Plan(null_windows=0)
+
+
+def rows(count: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"temp": rng.normal(10, 5, count).round(1), "carrier": rng.choice(["AA", "UA"], count)})
+    frame["late"] = (frame.temp + rng.normal(0, 3, count) > 12).astype(int)
+    frame["said"] = (frame.temp > 12).astype(int)
+    frame["at"] = FIRST_S + np.arange(count) * DAYS * DAY_S / count
+    return frame
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("backtest")
+    rows(3000, 1).to_parquet(found / "reference.parquet")
+    frame = rows(DAYS * 200, 2)
+    frame.head(2500).to_parquet(found / "one.parquet")
+    frame.tail(-2500).to_csv(found / "two.csv", index=False)
+    (found / "m.yaml").write_text(TEXT)
+    return found
+
+
+def monitor() -> Monitor:
+    return parse_monitor(TEXT, "m.yaml")
+
+
+def of_files(place: Path, plan: Plan, *changes: str):
+    files = [place / "one.parquet", place / "two.csv"]
+    return backtest_files(monitor(), place / "reference.parquet", files, "at", plan, changes)
+
+
+def test_a_quiet_past_tells_nobody_and_shows_what_chance_does(place: Path) -> None:
+    (outcome,) = of_files(place, Plan(null_windows=40)).outcomes
+    assert len(outcome.windows) == DAYS
+    assert outcome.fired == ()
+    assert (outcome.quiet.windows, outcome.found) == (DAYS, None)
+    assert outcome.quiet.hits <= 3  # of 30 at a rate of at most 1 %: 4 would be one in 40,000
+    assert outcome.by_chance.windows == 40
+    assert outcome.by_chance.hits <= 4
+
+
+def test_what_was_put_in_is_found_told_and_not_before(place: Path) -> None:
+    found = of_files(place, Plan(injections=(SHIFT,), null_windows=0), "detectors.minimum_effect=0.9")
+    stands, deaf = found.outcomes
+    assert (stands.found.hits, stands.found.windows) == (10, 10)
+    assert stands.quiet.windows == 20
+    (told,) = [fired for fired in stands.fired if fired.raised.alert.labels["slo"] == "drift"]
+    assert stands.first_drifted_s == DAY_S + 3600.0  # the first day, and an hour for those that are late
+    assert told.delay_s >= stands.first_drifted_s
+    assert told.evidence[0].startswith("temp moved up: median ")
+    assert deaf.found.hits == 0
+    assert [fired for fired in deaf.fired if fired.raised.alert.labels["slo"] == "drift"] == []
+
+
+def test_answers_that_went_wrong_are_told_by_the_correctness_objective(place: Path) -> None:
+    found = of_files(place, Plan(injections=(parse_injection("said=to:0:1.0@2026-03-11"),), null_windows=0))
+    kinds = {fired.raised.alert.labels["slo"]: fired for fired in found.outcomes[0].fired}
+    assert kinds["correctness"].delay_s >= DAY_S  # labels take a day
+
+
+def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
+    plan = Plan(changed_at_s=SHIFT.from_s, null_windows=0)
+    shifted = Plan(injections=(SHIFT,), null_windows=0)
+    reference = build_reference(pd.read_parquet(place / "reference.parquet"), monitor())
+    files = [place / "one.parquet", place / "two.csv"]
+    states = counted(monitor(), reference, files, "at", shifted)
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    number = store.stream_ids([StreamKey("default", "m", "", "stable")])[StreamKey("default", "m", "", "stable")]
+    with store.transaction() as transaction:
+        transaction.save_window_states(
+            {
+                StateKey("0", WindowRef(number, key.segment, key.start_s, key.end_s)): WindowState(state, 1)
+                for key, (state,) in states.items()
+            }
+        )
+    stored = backtest_stored(monitor(), reference, store, plan).outcomes[0]
+    from_files = of_files(place, shifted).outcomes[0]
+    assert stored.windows == from_files.windows
+    assert stored.fired == from_files.fired
+    later = backtest_stored(monitor(), reference, store, Plan(since_s=FIRST_S + 5 * DAY_S, null_windows=0))
+    assert len(later.outcomes[0].windows) == DAYS - 5
+    with pytest.raises(SettingsError, match=r"needs rows: give --files"):
+        backtest_stored(monitor(), reference, store, plan, ["windows.size=2d"])
+    with pytest.raises(SettingsError, match=r"the store holds no windows of default/m in that time"):
+        backtest_stored(monitor(), reference, store, Plan(since_s=1e12))
+    store.close()
+
+
+def test_windows_of_another_size_and_baseline_can_be_tried_on_files(place: Path) -> None:
+    found = of_files(place, QUICK, "windows.size=2d", "reference.baseline=rolling")
+    assert [len(outcome.windows) for outcome in found.outcomes] == [DAYS, DAYS // 2 + 1]  # two days from the epoch on
+    whole = [result for result in found.outcomes[1].windows[-1].results if result.detector == "window"]
+    assert "rolling baseline of " in whole[0].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ("detectors.minimum_efect=0.2", MonitorError, "did you mean 'minimum_effect'"),
+        ("detectors.numeric=[kss]", MonitorError, "did you mean 'ks'"),
+        ("slos.objectives.drft.target=0.5", SettingsError, "there is no 'drft'"),
+        ("nothing", SettingsError, "is not PATH=VALUE"),
+    ],
+)
+def test_a_change_that_makes_no_monitor_is_named(place: Path, change: str, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        of_files(place, QUICK, change)
+
+
+def test_objectives_and_columns_are_set_by_their_kind_and_name() -> None:
+    found = changed(monitor(), ["slos.objectives.drift.target=0.95", "columns.temp.maximum=40", "windows.lateness=2h"])
+    assert found.slos.objectives[0].target == 0.95
+    assert found.columns[0].maximum == 40
+    assert found.windows.lateness == 7200.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("temp=5@2026-03-01", "is none of COLUMN="),
+        ("temp=+5", "is none of COLUMN="),
+        ("temp=+5@yesterday", "Invalid isoformat"),
+        ("temp=missing:3@2026-03-01", "the share 3 is outside 0 to 1"),
+    ],
+)
+def test_an_injection_that_cannot_be_read_is_named(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        parse_injection(text)
+
+
+def test_the_command_writes_every_form_and_names_faults(place: Path, tmp_path: Path) -> None:
+    base = ["backtest", str(place / "m.yaml"), "--files", str(place / "one.parquet"), "--time", "at"]
+    base += ["--null-windows", "0", "--inject", "temp=*3@2026-03-06T12:00:00"]
+    for form, begin in (("text", "Backtest of default/m"), ("markdown", "# Backtest"), ("html", "<!doctype html>")):
+        done = CliRunner().invoke(app, [*base, "--format", form])
+        assert done.exit_code == 0, done.output
+        assert done.stdout.startswith(begin)
+        assert "temp times 3 from 2026-03-06T12:00:00Z" in done.stdout
+    out = tmp_path / "found.json"
+    assert CliRunner().invoke(app, [*base, "--format", "json", "--out", str(out)]).exit_code == 0
+    (outcome,) = json.loads(out.read_text())["outcomes"]
+    assert len(outcome["windows"]) == 13
+    assert outcome["windows"][-1]["verdict"] == Verdict.DRIFTED.value
+    assert "temp" in outcome["windows"][-1]["drifted"]
+    wrong = CliRunner().invoke(app, [*base, "--format", "xml"])
+    assert isinstance(wrong.exception, SettingsError)
+    none = CliRunner().invoke(app, ["backtest", str(place / "none.yaml")])
+    assert isinstance(none.exception, MonitorError)
+
+
+def test_a_column_that_is_not_there_is_named(place: Path) -> None:
+    with pytest.raises(ReferenceDataError, match="the column 'tmp' that a change is injected into is missing"):
+        of_files(place, Plan(injections=(parse_injection("tmp=+5@2026-03-21"),)))
