@@ -264,13 +264,18 @@ def drain(collector: Collector) -> int:
 
 
 def tables(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table's rows, sorted, with stream numbers replaced by names and states decoded."""
+    """Every table's rows, sorted, with stream numbers replaced by names and states decoded.
+
+    A window's count of 0 is left out: it is there or not by whether what was added and taken back came in one batch.
+    """
     engine = connect(url)
     with engine.connect() as connection:
         streams = {row[0]: tuple(row[1:]) for row in connection.execute(select(schema.streams))}
         found: dict[str, list[tuple[Any, ...]]] = {}
         for table in schema.metadata.sorted_tables:
             rows = [_plain(dict(row), streams) for row in connection.execute(select(table)).mappings()]
+            if table is schema.window_counts:
+                rows = [row for row in rows if dict(row)["value"]]
             found[table.name] = sorted(rows, key=repr)
     engine.dispose()
     return found
