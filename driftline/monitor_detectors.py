@@ -110,4 +110,7 @@ class DetectorSpec(Part):
         "elsewhere. A smaller change, however significant, is at most a warning.",
     )
     online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
+    outliers: Literal["mahalanobis", "hbos", "isolation_forest", "knn"] = Field(
+        "mahalanobis", description="How rows are scored by how unlike the reference's they are."
+    )
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")

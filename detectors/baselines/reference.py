@@ -32,8 +32,9 @@ from detectors.counts.random_features import NAME as MMD_FEATURES
 from detectors.counts.random_features import FeatureColumn, FeatureMap
 from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
 from detectors.counts.summary import Section
-from detectors.outliers import mahalanobis
-from detectors.outliers.mahalanobis import OutlierModel
+from detectors.outliers import model as outlier_model
+from detectors.outliers.catalogue import method
+from detectors.outliers.model import OutlierModel
 from driftline.columns import ColumnBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
@@ -42,7 +43,10 @@ from driftline.results import ALL_ROWS
 __all__ = ["Reference", "build_reference", "load_frame", "load_reference"]
 
 #: Of files; another version cannot be read.
-FORMAT = "driftline reference 2"
+FORMAT = "driftline reference 3"
+
+_OUTLIERS = "outliers/"
+_OUTLIER_SEED = 20080
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Reference:
         arrays |= {f"counts/{name}": values for name, values in self.counts.items()}
         arrays |= {f"judged/{name}": section.values for name, section in self.performance.items()}
         if self.outliers is not None:
-            arrays |= {"outliers/mean": self.outliers.mean, "outliers/whitening": self.outliers.whitening}
+            arrays |= {f"{_OUTLIERS}{name}": values for name, values in self.outliers.scorer.arrays().items()}
         if self.features is not None:
             arrays |= _feature_arrays(self.features)
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
@@ -116,7 +120,7 @@ class Reference:
             "classes": self.performance_layout.classes,
             "strata": [self.performance_layout.cuts, self.performance_layout.centre, self.performance_layout.scale],
             "sums": {name: [str(total) for total in section.sums] for name, section in self.performance.items()},
-            "outliers": None if outliers is None else [outliers.columns, outliers.threshold],
+            "outliers": None if outliers is None else [outliers.name, outliers.columns, outliers.threshold],
             "source": self.source,
             "built_at_s": self.built_at_s,
             "features": None if self.features is None else _feature_header(self.features.map),
@@ -196,8 +200,9 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
     cuts, centre, scale = header["strata"]
     outliers = None
     if header["outliers"] is not None:
-        names, threshold = header["outliers"]
-        outliers = OutlierModel(tuple(names), arrays["outliers/mean"], arrays["outliers/whitening"], threshold)
+        name, names, threshold = header["outliers"]
+        kept = {key.removeprefix(_OUTLIERS): values for key, values in arrays.items() if key.startswith(_OUTLIERS)}
+        outliers = OutlierModel(name, tuple(names), threshold, method(name).restore(kept))
     return Reference(
         monitor=header["monitor"],
         layout=Layout(columns),
@@ -220,7 +225,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
 
 
 def _segment_counts(
-    layout: Layout, monitor: Monitor, rows: ColumnBatch, outliers: mahalanobis.Fit | None, chosen: NDArray[np.bool_]
+    layout: Layout, monitor: Monitor, rows: ColumnBatch, outliers: outlier_model.Fit | None, chosen: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     vector = count_rows(layout, monitor, rows.take(chosen))
     if outliers is not None:
@@ -239,11 +244,13 @@ def _segments(rows: ColumnBatch, monitor: Monitor) -> dict[str, NDArray[np.bool_
     return segments
 
 
-def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> mahalanobis.Fit | None:
+def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> outlier_model.Fit | None:
     names = tuple(column.name for column in monitor.columns if column.type == "numeric" and column.drift)
     if not names:
         return None
-    return mahalanobis.fit(names, matrix(rows, names), monitor.detectors.outlier_rate)
+    spec = monitor.detectors
+    rng = np.random.default_rng(_OUTLIER_SEED)
+    return outlier_model.fit(method(spec.outliers), names, matrix(rows, names), spec.outlier_rate, rng)
 
 
 def _features(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import count_numbers, place, tally
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
-from detectors.outliers.mahalanobis import OutlierModel
+from detectors.outliers.model import OutlierModel
 from driftline.columns import ColumnBatch
 from driftline.monitors import ColumnSpec, Monitor
 

@@ -82,7 +82,7 @@ class StatisticsEngine:
         ]
 
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
-        """Mahalanobis distance per row, shape (rows,), at least 0; NaN where there is none."""
+        """Score per row by the reference's outlier method, shape (rows,), at least 0; NaN where there is none."""
         reference = self._references.get(monitor.name)
         if reference is None or reference.outliers is None or rows.rows == 0:
             return np.full(rows.rows, np.nan)

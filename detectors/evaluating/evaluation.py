@@ -294,7 +294,8 @@ class Evaluator:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
             hits, scored, hits_before, scored_before = counts
             outlier_rate = self.monitor.detectors.outlier_rate
-            shares.append(outlier_share(hits, scored, hits_before, scored_before, outlier_rate))
+            method = self.reference.outliers.name
+            shares.append(outlier_share(method, hits, scored, hits_before, scored_before, outlier_rate))
         return shares
 
     def _has_rules(self, name: str) -> bool:

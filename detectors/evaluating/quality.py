@@ -46,10 +46,10 @@ def column_shares(sample: ColumnSample, invalid: tuple[int, int] | None) -> list
     return shares
 
 
-def outlier_share(hits: int, rows: int, hits_before: int, rows_before: int, outlier_rate: float) -> Share:
-    """The share of outlier rows among those with a score."""
+def outlier_share(method: str, hits: int, rows: int, hits_before: int, rows_before: int, outlier_rate: float) -> Share:
+    """The share of outlier rows, by this method, among those with a score."""
     evidence = two_proportions(hits, rows, hits_before, rows_before)
-    return Share(WHOLE_WINDOW, "mahalanobis", "outliers", hits, rows, hits_before, rows_before, evidence, outlier_rate)
+    return Share(WHOLE_WINDOW, method, "outliers", hits, rows, hits_before, rows_before, evidence, outlier_rate)
 
 
 def share_results(key: WindowKey, shares: list[Share], rate: float, minimum_rows: int) -> list[Result]:
