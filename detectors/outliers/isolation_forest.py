@@ -100,9 +100,9 @@ def fit_isolation_forest(rows: NDArray[np.float64], rng: np.random.Generator) ->
         chosen = np.argmax(np.where(cuttable, rng.random(cuttable.shape), -1.0), axis=1)
         at, groups = place[starts], np.arange(len(starts))
         goes_on = cuttable.any(axis=1)
-        for group in np.flatnonzero(~goes_on):
-            ends = slice(int(at[group]) << (DEPTH - level), (int(at[group]) + 1) << (DEPTH - level))
-            depth[tree[starts[group]], ends] = level + average_depth(int(counts[group]))
+        for alone in np.flatnonzero(~goes_on).tolist():
+            ends = slice(int(at[alone]) << (DEPTH - level), (int(at[alone]) + 1) << (DEPTH - level))
+            depth[tree[starts[alone]], ends] = level + average_depth(int(counts[alone]))
         below, above = low[groups, chosen], high[groups, chosen]
         share = 1.0 - rng.random(len(starts))
         # Above the smallest value, so that either side keeps a row.
