@@ -110,7 +110,7 @@ def fit_isolation_forest(rows: NDArray[np.float64], rng: np.random.Generator) ->
         node = 2**level - 1 + at[goes_on]
         column[tree[starts[goes_on]], node], cut[tree[starts[goes_on]], node] = chosen[goes_on], cuts[goes_on]
         group = np.repeat(groups, counts)
-        right = sample[np.arange(len(sample)), chosen[group]] >= cuts[group]
+        right: NDArray[np.bool_] = np.asarray(sample[np.arange(len(sample)), chosen[group]] >= cuts[group])
         kept = goes_on[group]
         sample, tree, place = sample[kept], tree[kept], (2 * place + right)[kept]
         if len(sample) == 0:
