@@ -99,7 +99,7 @@ def fit_isolation_forest(rows: NDArray[np.float64], rng: np.random.Generator) ->
         cuttable = (high > low) & (level < DEPTH)
         chosen = np.argmax(np.where(cuttable, rng.random(cuttable.shape), -1.0), axis=1)
         at, groups = place[starts], np.arange(len(starts))
-        goes_on = cuttable.any(axis=1)
+        goes_on: NDArray[np.bool_] = np.asarray(cuttable.any(axis=1))
         for alone in np.flatnonzero(~goes_on).tolist():
             ends = slice(int(at[alone]) << (DEPTH - level), (int(at[alone]) + 1) << (DEPTH - level))
             depth[tree[starts[alone]], ends] = level + average_depth(int(counts[alone]))
@@ -110,7 +110,7 @@ def fit_isolation_forest(rows: NDArray[np.float64], rng: np.random.Generator) ->
         node = 2**level - 1 + at[goes_on]
         column[tree[starts[goes_on]], node], cut[tree[starts[goes_on]], node] = chosen[goes_on], cuts[goes_on]
         group = np.repeat(groups, counts)
-        right: NDArray[np.bool_] = np.asarray(sample[np.arange(len(sample)), chosen[group]] >= cuts[group])
+        right = sample[np.arange(len(sample)), chosen[group]] >= cuts[group]
         kept = goes_on[group]
         sample, tree, place = sample[kept], tree[kept], (2 * place + right)[kept]
         if len(sample) == 0:
