@@ -19,6 +19,10 @@ class Stream:
     columns: Mapping[str, Draw]
     #: Windows at most: some kinds are large.
     windows: int = 1000
+    #: What its monitor says of rows that hang together.
+    rows_together: int = 1
+    #: A control: windows are moved by this much, and everybody should say so.
+    moved: float = 0.0
 
     def draw(self, seed: int, windows: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """The reference, shape (10 rows,) a column, and the windows, shape (windows, rows) a column."""
@@ -29,6 +33,8 @@ class Stream:
             values = draw(rng, (10 + count) * self.rows)
             reference[name] = values[: 10 * self.rows]
             later[name] = values[10 * self.rows :].reshape(count, self.rows)
+            if self.moved:
+                later[name] = later[name] + self.moved
         return reference, later
 
 
@@ -85,6 +91,8 @@ _FIFTY: dict[str, Draw] = {
     **{f"text {place}": levels(5 * (place + 1)) for place in range(10)},
 }
 
+#: The stream that did change: a peer that is quiet there was asked wrongly.
+CONTROL = "control: moved by a standard deviation"
 STREAMS: Mapping[str, Stream] = {
     "normal": Stream(1000, {"a": _normal, "b": lambda rng, rows: rng.normal(50.0, 4.0, rows)}),
     "heavy tail": Stream(
@@ -102,6 +110,7 @@ STREAMS: Mapping[str, Stream] = {
     "few categories": Stream(1000, {"three": levels(3), "ten": levels(10)}),
     "many categories": Stream(1000, {"fifty": levels(50), "thousand": levels(1000)}),
     "autocorrelated": Stream(1000, {"ar": _autocorrelated}),
+    "autocorrelated, rows_together 20": Stream(1000, {"ar": _autocorrelated}, rows_together=20),
     "seasonal, matched": Stream(1000, {"wave": _seasonal(1000)}),
     "missing": Stream(1000, {"number": _missing(0.2, _normal), "text": _missing(0.1, levels(10))}),
     "small windows": Stream(100, {"number": _normal, "text": levels(5), "tail": lambda rng, n: rng.lognormal(size=n)}),
@@ -109,6 +118,7 @@ STREAMS: Mapping[str, Stream] = {
         50_000, {"number": _normal, "tail": lambda rng, n: rng.standard_t(2, n), "text": levels(10)}, windows=30
     ),
     "50 columns": Stream(500, _FIFTY, windows=200),
+    CONTROL: Stream(1000, {"a": _normal, "b": _normal}, windows=20, moved=1.0),
 }
 
 

@@ -39,7 +39,11 @@ class Prepared:
         return self.evaluator.evaluate(KEY, WindowState.from_bytes(state) if isinstance(state, bytes) else state)
 
 
-def monitor_of(reference: Mapping[str, NDArray[Any]], detectors: Mapping[str, Sequence[str]] | None = None) -> Monitor:
+def monitor_of(
+    reference: Mapping[str, NDArray[Any]],
+    detectors: Mapping[str, Sequence[str]] | None = None,
+    rows_together: int = 1,
+) -> Monitor:
     """One that watches every column; detectors are the defaults where none are named."""
     columns = tuple(
         ColumnSpec(name=name, type="numeric" if values.dtype.kind == "f" else "categorical")
@@ -55,16 +59,20 @@ def monitor_of(reference: Mapping[str, NDArray[Any]], detectors: Mapping[str, Se
         columns=columns,
         prediction=PredictionSpec(column=""),
         reference=ReferenceSpec(path="reference"),
-        detectors=DetectorSpec(**known),
+        detectors=DetectorSpec(**known, rows_together=rows_together),
     )
 
 
 _FOR_TEXT = {"psi", "chi_square", "jensen_shannon", "g_test", "hellinger"}
 
 
-def prepared(reference: Mapping[str, NDArray[Any]], detectors: Mapping[str, Sequence[str]] | None = None) -> Prepared:
+def prepared(
+    reference: Mapping[str, NDArray[Any]],
+    detectors: Mapping[str, Sequence[str]] | None = None,
+    rows_together: int = 1,
+) -> Prepared:
     """The reference built and all that follows from it."""
-    monitor = monitor_of(reference, detectors)
+    monitor = monitor_of(reference, detectors, rows_together)
     frame = pd.DataFrame(
         {name: values if values.dtype.kind == "f" else values.astype(object) for name, values in reference.items()}
     )

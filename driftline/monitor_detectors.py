@@ -114,3 +114,9 @@ class DetectorSpec(Part):
         "mahalanobis", description="How rows are scored by how unlike the reference's they are."
     )
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
+    rows_together: int = Field(
+        1,
+        ge=1,
+        description="Neighbouring rows that hang together, as those of a slow signal or of one client do: drift "
+        "detectors count so many as one. With 1 they take rows as independent.",
+    )

@@ -192,8 +192,9 @@ class Evaluator:
     def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
         spec = self.monitor.detectors
         names = spec.numeric if sample.kind == "numeric" else spec.categorical
-        evidence = tuple((name, detector(name)(sample)) for name in names)
-        return ColumnEvidence(sample.column, evidence, effect_size(sample))
+        seen = sample.together(spec.rows_together)
+        evidence = tuple((name, detector(name)(seen)) for name in names)
+        return ColumnEvidence(sample.column, evidence, effect_size(seen))
 
     def _column_results(
         self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
@@ -201,7 +202,8 @@ class Evaluator:
         matters = self.monitor.detectors.minimum_effect
         # Only a quiet column is asked what its quiet is worth, and only where its interval does not say it already.
         asked = Verdict.OK in verdicts and found.effect.upper >= matters
-        margin = Margin(matters, detectable_effect(sample, rate) if asked else 0.0)
+        independent = sample.together(self.monitor.detectors.rows_together)
+        margin = Margin(matters, detectable_effect(independent, rate) if asked else 0.0)
         what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
         return [
             Result(
