@@ -92,13 +92,10 @@ def tables(
     each = [
         [name, *(f"{found[one]:.1%}" if one in found else "-" for one in names)] for name, found in detectors.items()
     ]
+    title = "Columns without drift that each detector gives a p-value of at most 1 %"
     return [
         {"title": "Windows without drift that are called drifted", "head": head, "rows": rows},
-        {
-            "title": "Columns without drift that each detector gives a p-value of at most 1 %",
-            "head": ["stream", *names],
-            "rows": each,
-        },
+        {"title": title, "head": ["stream", *names], "rows": each},
     ]
 
 

@@ -21,7 +21,7 @@ from detectors.evaluating.catalogue import detector
 from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
-from detectors.evaluating.shapes import column_shape
+from detectors.evaluating.shapes import Axis, column_shape
 from detectors.evaluating.together import Together, columns_rate, find, together_results
 from detectors.statistics.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
 from detectors.statistics.effect_size import effect_size
@@ -67,6 +67,7 @@ class Evaluator:
     _groups: dict[tuple[str, str], NDArray[np.intp]] = field(default_factory=dict, init=False, repr=False)
     _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
     _points: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _axes: dict[str, dict[str, Axis]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
@@ -91,7 +92,8 @@ class Evaluator:
         shares = self._shares(key.segment, vector, samples)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
         quality = share_results(key, shares, rate, minimum_rows)
-        shapes = tuple(column_shape(sample) for sample in samples.values()) if vector[ROWS] else ()
+        axes = self._axes.setdefault(key.segment, {})
+        shapes = tuple(column_shape(sample, axes) for sample in samples.values()) if vector[ROWS] else ()
         return Evaluated((*drift, *quality, *self._performance(key, state, int(vector[ROWS]))), shapes)
 
     def against(self, expected: Expectation) -> "Evaluator":
@@ -105,7 +107,7 @@ class Evaluator:
     def _telling(self, told: str) -> "Evaluator":
         # What follows from the reference is the same, and shared.
         other = Evaluator(self.monitor, self.reference, self.bridge, told)
-        for memo in ("_measures", "_groups", "_nulls", "_points"):
+        for memo in ("_measures", "_groups", "_nulls", "_points", "_axes"):
             object.__setattr__(other, memo, getattr(self, memo))
         return other
 

@@ -15,12 +15,19 @@ MAXIMUM_BARS = 20
 _PLAIN_BARS = 16
 
 
-def column_shape(sample: ColumnSample) -> ColumnShape:
-    """The column in the window beside the reference; shares sum to one, bars empty on both sides are left out."""
+#: Names of a numeric column's bars, and the bar of each finite bin: they follow from the reference.
+Axis = tuple[list[str], NDArray[np.intp]]
+
+
+def column_shape(sample: ColumnSample, axes: dict[str, Axis]) -> ColumnShape:
+    """The column in the window beside the reference; shares sum to one, bars empty on both sides are left out.
+
+    ``axes``: what was worked out for the same reference before, by column; it is added to.
+    """
     if sample.kind == "categorical":
         names, groups = _category_groups(sample)
     else:
-        names, groups = _value_groups(sample)
+        names, groups = _value_groups(sample, axes)
     reference = np.bincount(groups, sample.reference, minlength=len(names)) / sample.reference_rows
     current = np.bincount(groups, sample.current, minlength=len(names)) / sample.current_rows
     kept = [bar for bar in range(len(names)) if reference[bar] > 0 or current[bar] > 0]
@@ -42,7 +49,7 @@ def _category_groups(sample: ColumnSample) -> tuple[list[str], NDArray[np.intp]]
     return [*(sample.categories[code] for code in largest), "all others", "unseen", "missing"], groups
 
 
-def _value_groups(sample: ColumnSample) -> tuple[list[str], NDArray[np.intp]]:
+def _value_groups(sample: ColumnSample, axes: dict[str, Axis]) -> tuple[list[str], NDArray[np.intp]]:
     values = sample.values[1:-2]
     filled = (sample.reference[1:-2] > 0) | (sample.current[1:-2] > 0)
     places: NDArray[np.intp]
@@ -51,7 +58,9 @@ def _value_groups(sample: ColumnSample) -> tuple[list[str], NDArray[np.intp]]:
         plain = [f"{value:.4g}" for value in values[filled]] or ["none"]
         places = np.minimum(places, len(plain) - 1)
     else:
-        plain, places = _equal_widths(values, sample.reference[1:-2])
+        if sample.column not in axes:
+            axes[sample.column] = _equal_widths(values, sample.reference[1:-2])
+        plain, places = axes[sample.column]
     groups = np.concatenate(([len(plain)], places, [len(plain) + 1, len(plain) + 2])).astype(np.intp)
     return [*plain, "-inf", "+inf", "missing"], groups
 

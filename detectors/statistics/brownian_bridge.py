@@ -57,12 +57,14 @@ class AreaNull:
 class AreaNulls:
     """A reference column's null areas: ``below`` share of its rows below each threshold, ``steps`` between thresholds.
 
-    What was simulated is kept, because it follows from the reference alone.
+    ``spread``: what distances of the column are measured in. What was simulated is kept, because it follows from the
+    reference alone.
     """
 
     below: NDArray[np.float64]
     steps: NDArray[np.float64]
     bridges: NDArray[np.float32]
+    spread: float
     _known: dict[float, AreaNull | None] = field(default_factory=dict, repr=False)
 
     def trimmed(self, share: float) -> AreaNull | None:
@@ -99,4 +101,13 @@ def area_nulls(counts: NDArray[np.int64], values: NDArray[np.float64], bridges: 
     """The null areas of a numeric column from its reference counts and representative values, shape (bins,) each."""
     finite = counts[1:-2]
     total = max(int(finite.sum()), 1)
-    return AreaNulls(np.cumsum(finite)[:-1] / total, np.diff(values[1:-2]), bridges)
+    measure = spread(finite, values[1:-2]) if finite.any() else 1.0
+    return AreaNulls(np.cumsum(finite)[:-1] / total, np.diff(values[1:-2]), bridges, measure)
+
+
+def spread(counts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
+    """Standard deviation of binned values; their absolute value, or 1, where there is no deviation."""
+    total = counts.sum()
+    mean = float(counts @ values) / total
+    deviation = math.sqrt(max(0.0, float(counts @ (values - mean) ** 2) / total))
+    return deviation if deviation > 1e-12 * abs(mean) else abs(mean) or 1.0

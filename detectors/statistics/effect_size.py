@@ -27,12 +27,11 @@ _KOLMOGOROV_SQUARE = math.pi**2 / 12
 def effect_size(sample: ColumnSample) -> Interval:
     """The effect size that fits the column's type, with its 95 % interval, all in [0, 1]."""
     n, m = sample.reference_rows, sample.current_rows
-    before, now = sample.reference / n, sample.current / m
     if sample.kind == "numeric":
-        below, below_now = np.cumsum(before), np.cumsum(now)
+        below, below_now = sample.below / n, sample.below_now / m
         place = int(np.abs(below - below_now).argmax())
         return _interval(float(below[place]), float(below_now[place]), n, m, _KOLMOGOROV_SQUARE * (1 / n + 1 / m))
-    return total_variation(before, now, n, m)
+    return total_variation(sample.reference / n, sample.current / m, n, m)
 
 
 def total_variation(before: NDArray[np.float64], now: NDArray[np.float64], n: int, m: int) -> Interval:

@@ -1,6 +1,7 @@
 """What a statistic is given and what it gives back. The decision is not here: see ``decision.py``."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +42,18 @@ class ColumnSample:
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)
+    #: Rows up to and with each bin, shape (bins,).
+    below: NDArray[np.int64] = field(init=False, repr=False)
+    below_now: NDArray[np.int64] = field(init=False, repr=False)
+    #: What several statistics ask for and one has worked out: it follows from the counts.
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reference_rows", int(self.reference.sum()))
-        object.__setattr__(self, "current_rows", int(self.current.sum()))
+        below, below_now = self.reference.cumsum(), self.current.cumsum()
+        object.__setattr__(self, "below", below)
+        object.__setattr__(self, "below_now", below_now)
+        object.__setattr__(self, "reference_rows", int(below[-1]))
+        object.__setattr__(self, "current_rows", int(below_now[-1]))
 
     def together(self, rows: int) -> "ColumnSample":
         """The same shares as if every ``rows`` rows were one: as many as are independent where rows hang together.

@@ -58,6 +58,13 @@ class Table:
 
 def table(sample: ColumnSample) -> Table:
     """The column as a table: categories, or groups of finite values, and the special cells."""
+    if "table" not in sample.known:
+        sample.known["table"] = _table(sample)
+    found: Table = sample.known["table"]
+    return found
+
+
+def _table(sample: ColumnSample) -> Table:
     reference_rows, current_rows = sample.reference_rows, sample.current_rows
     if sample.kind == "categorical":
         known, special_cells = slice(0, -CATEGORICAL_EXTRA), [-2, -1]

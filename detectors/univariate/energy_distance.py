@@ -17,10 +17,10 @@ import math
 import numpy as np
 from scipy import special
 
+from detectors.statistics.brownian_bridge import spread
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.quadratic_form import steps
 from detectors.statistics.tables import MINIMUM_EXPECTED, bonferroni, special_p_values
-from detectors.univariate.wasserstein import scale
 
 
 def energy_distance(sample: ColumnSample) -> Evidence:
@@ -30,7 +30,7 @@ def energy_distance(sample: ColumnSample) -> Evidence:
         return Evidence(0.0, "larger_is_worse", bonferroni(special_p_values(sample)))
     seen = steps(reference, current)
     filled = np.flatnonzero(reference + current)
-    weights = 2.0 * np.diff(values[filled]) / scale(reference, values)
+    weights = 2.0 * np.diff(values[filled]) / spread(reference, values)
     statistic = math.sqrt(seen.square(weights) / seen.size)
     trim = MINIMUM_EXPECTED / min(int(reference.sum()), int(current.sum()))
     bulk = (seen.pooled >= trim) & (seen.pooled <= 1.0 - trim) & (weights > 0)

@@ -28,18 +28,12 @@ EXACT_ROWS = 200
 def ks(sample: ColumnSample) -> Evidence:
     """D in [0, 1] and its p-value; a larger D is worse."""
     n, m = sample.reference_rows, sample.current_rows
-    distance = ks_distance(sample.reference, sample.current)
+    distance = float(np.abs(sample.below / n - sample.below_now / m).max())
     if max(n, m) <= EXACT_ROWS:
         p_value = _exact(sample.reference, sample.current)
     else:
         p_value = float(special.kolmogorov(distance * math.sqrt(n * m / (n + m))))
     return Evidence(distance, "larger_is_worse", p_value)
-
-
-def ks_distance(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
-    """Largest difference of the cumulated shares of two vectors of counts, in [0, 1]."""
-    below, below_now = np.cumsum(reference), np.cumsum(current)
-    return float(np.abs(below / below[-1] - below_now / below_now[-1]).max())
 
 
 def _exact(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:

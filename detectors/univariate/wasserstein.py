@@ -16,9 +16,9 @@ Source: E. del Barrio, E. Gine, C. Matran, Central limit theorems for the Wasser
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from detectors.statistics.brownian_bridge import spread
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import bonferroni, special_p_values
 
@@ -32,19 +32,13 @@ def wasserstein(sample: ColumnSample) -> Evidence:
     n, m = int(reference.sum()), int(current.sum())
     if n == 0 or m == 0:
         return Evidence(0.0, "larger_is_worse", bonferroni(special_p_values(sample)))
-    gaps = np.abs(np.cumsum(reference) / n - np.cumsum(current) / m)[:-1]
-    statistic = float(gaps @ np.diff(values)) / scale(reference, values)
+    below = (sample.below[1:-3] - sample.reference[0]) / n
+    gaps = np.abs(below - (sample.below_now[1:-3] - sample.current[0]) / m)
     if sample.nulls is None:
+        statistic = float(gaps @ np.diff(values)) / spread(reference, values)
         return Evidence(statistic, "larger_is_worse", None)
+    statistic = float(gaps @ sample.nulls.steps) / sample.nulls.spread
     gaps *= math.sqrt(n * m / (n + m))
     null = sample.nulls.trimmed(_TAIL_ROWS / min(n, m))
     p_value = float(special.kolmogorov(gaps.max())) if null is None else null.p_value(gaps[null.bulk])
     return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *special_p_values(sample)]))
-
-
-def scale(counts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
-    """Standard deviation of binned values; their absolute value, or 1, where there is no deviation."""
-    total = counts.sum()
-    mean = float(counts @ values) / total
-    deviation = math.sqrt(max(0.0, float(counts @ (values - mean) ** 2) / total))
-    return deviation if deviation > 1e-12 * abs(mean) else abs(mean) or 1.0
