@@ -83,6 +83,35 @@ class OnlineSpec(Part):
         return self.period_s / self.pages
 
 
+class ControlSpec(Part):
+    """How false alarms are kept within `false_alarm_rate`: among the columns of a window, and across windows."""
+
+    inside: Literal["benjamini_hochberg", "benjamini_yekutieli", "e_bh"] = Field(
+        "benjamini_hochberg",
+        description="Among the columns of a window: `benjamini_hochberg`, for columns that are independent or move "
+        "together; `benjamini_yekutieli` and `e_bh`, however they hang together, at a price.",
+    )
+    across: Literal["none", "lord", "saffron", "addis"] = Field(
+        "none",
+        description="Across the windows of a stream. `none`: `false_alarm_rate` is the share of windows without drift "
+        "that may alarm. Else the share of alarms that may be false, split over the segments.",
+    )
+    half_life: Duration | None = Field(
+        None,
+        description="With it, what was spent and what was found count half after this time, and long quiet starves "
+        "nothing (`lord`, `saffron`).",
+    )
+    restart: Duration = Field(
+        365 * 86400.0, description="Control across windows begins anew at multiples of this, counted from 1970."
+    )
+
+    @model_validator(mode="after")
+    def _what_fades_can(self) -> "ControlSpec":
+        if self.half_life is not None and self.across not in ("lord", "saffron"):
+            raise ValueError(f"half_life is for across: lord or saffron (found {self.across})")
+        return self
+
+
 class DetectorSpec(Part):
     """Which detectors look at the windows and how sure they must be."""
 
@@ -109,6 +138,7 @@ class DetectorSpec(Part):
         description="Smallest change of all columns together that matters: share of the rows that certainly comes from "
         "elsewhere. A smaller change, however significant, is at most a warning.",
     )
+    control: ControlSpec = Field(ControlSpec(), description="How false alarms are kept few, see below.")
     online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
     outliers: Literal["mahalanobis", "hbos", "isolation_forest", "knn"] = Field(
         "mahalanobis", description="How rows are scored by how unlike the reference's they are."

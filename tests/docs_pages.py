@@ -37,6 +37,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("reference", monitor_detectors.ReferenceSpec),
     ("windows", monitor_detectors.WindowSpec),
     ("detectors", monitor_detectors.DetectorSpec),
+    ("detectors.control", monitor_detectors.ControlSpec),
     ("detectors.online", monitor_detectors.OnlineSpec),
     ("labels", monitors.LabelSpec),
     ("pairing", monitors.PairingSpec),

@@ -198,6 +198,10 @@ class Store:
         """Every window of a stream's segment within [since_s, until_s], oldest first."""
         return store_windows.stream_windows(self._engine, stream, segment, since_s, until_s)
 
+    def window_p_values(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[float]:
+        """The p-values of whole windows that begin in [since_s, until_s), as last evaluated, oldest first."""
+        return store_windows.window_p_values(self._engine, stream, segment, since_s, until_s)
+
     def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
         """Those evaluated windows of a segment that begin at one of these times, oldest first."""
         return store_windows.past_windows(self._engine, stream, segment, starts_s)

@@ -113,6 +113,21 @@ def stream_windows(engine: Engine, stream: StreamKey, segment: str, since_s: flo
         ]
 
 
+def window_p_values(engine: Engine, stream: StreamKey, segment: str, since_s: float, until_s: float) -> list[float]:
+    """The p-values of whole windows that begin in [since_s, until_s), as last evaluated, oldest first."""
+    done, found = schema.window_evaluations.c, schema.results.c
+    with reading(engine) as connection:
+        statement = (
+            select(found.p_value)
+            .join_from(schema.window_evaluations, schema.results, found.evaluation_id == done.id)
+            .where(done.stream_id == find_stream(connection, stream), done.segment == segment)
+            .where(done.start_s >= since_s, done.start_s < until_s, found.revision == done.revision)
+            .where(found.column == WHOLE_WINDOW, found.kind == "drift", found.p_value.is_not(None))
+            .order_by(done.start_s, done.end_s)
+        )
+        return [float(p_value) for (p_value,) in connection.execute(statement)]
+
+
 def past_windows(engine: Engine, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> list[PastWindow]:
     """Those evaluated windows of a segment that begin at one of these times, oldest first."""
     done = schema.window_evaluations.c

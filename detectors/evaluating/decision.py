@@ -1,7 +1,8 @@
 """From evidence to verdicts: the only place where a threshold stands.
 
 Per column the first detector of the monitor's list decides; the others are shown beside it. Over the columns of one
-window, Benjamini-Hochberg holds the share of undrifted windows with any alarm to ``false_alarm_rate``. A column is
+window, Benjamini-Hochberg (or what the monitor names instead) holds the share of undrifted windows with any alarm to
+``false_alarm_rate``, or to the level that control across windows leaves to this one. A column is
 *drifted* when its p-value is rejected there and its effect (chance taken off) reaches ``minimum_effect``; rejected with
 a smaller effect is a *warning*: real, but too small to matter. A detector that does not decide gets a verdict by the
 same rules from its own p-values, but says *drifted* only where the deciding one does, so that looking at more
@@ -11,18 +12,22 @@ detectors raises no more alarms.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detectors.error_control.benjamini_hochberg import rejected
+from detectors.error_control.inside import inside
 from detectors.statistics.evidence import Evidence
 from driftline.results import Interval, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a monitor asks for: ``false_alarm_rate`` per window, ``minimum_effect``, ``drifted_columns`` per window."""
+    """What a monitor asks for: ``false_alarm_rate`` per window, ``minimum_effect``, ``drifted_columns`` per window.
+
+    ``inside``: what controls false alarms among the columns, by its name.
+    """
 
     false_alarm_rate: float
     minimum_effect: float
     drifted_columns: int = 1
+    inside: str = "benjamini_hochberg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class ColumnEvidence:
 
 def decide(columns: Sequence[ColumnEvidence], rule: Rule) -> list[tuple[Verdict, ...]]:
     """For each column, in order, one verdict per detector."""
-    significant = _significant(columns, rule.false_alarm_rate)
+    significant = _significant(columns, rule)
     verdicts = []
     for index, column in enumerate(columns):
         reaches = column.effect.value >= rule.minimum_effect
@@ -62,13 +67,18 @@ def _verdict(significant: bool, *, drifted: bool) -> Verdict:
     return Verdict.DRIFTED if drifted else Verdict.WARNING
 
 
-def _significant(columns: Sequence[ColumnEvidence], rate: float) -> list[list[bool]]:
+def window_p_value(columns: Sequence[ColumnEvidence], rule: Rule) -> float:
+    """The smallest rate at which any column would be rejected: the p-value of "no column has changed"."""
+    return inside(rule.inside).p_value([_p_value(column, 0) for column in columns])
+
+
+def _significant(columns: Sequence[ColumnEvidence], rule: Rule) -> list[list[bool]]:
     """Per place in the detector lists, whether each column is rejected there; a missing p-value never is."""
     ranks = max((len(column.evidence) for column in columns), default=0)
     result = []
     for rank in range(ranks):
         p_values = [_p_value(column, rank) for column in columns]
-        result.append(rejected(p_values, rate))
+        result.append(inside(rule.inside).rejected(p_values, rule.false_alarm_rate))
     return result
 
 

@@ -18,7 +18,8 @@ from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import WindowState
 from detectors.evaluating.catalogue import detector
-from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window
+from detectors.evaluating.control import Level, controlled
+from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
 from detectors.evaluating.shapes import Axis, column_shape
@@ -76,10 +77,17 @@ class Evaluator:
         if self.reference is not None and not self.told:
             object.__setattr__(self, "told", self.reference.told)
 
-    def evaluate(self, key: WindowKey, state: WindowState, together: Sequence[Together] | None = None) -> Evaluated:
+    def evaluate(
+        self,
+        key: WindowKey,
+        state: WindowState,
+        together: Sequence[Together] | None = None,
+        level: Level | None = None,
+    ) -> Evaluated:
         """Results and shapes of a window whose partitions' states are merged into ``state``.
 
         ``together``: what the monitor's detectors of all columns found in the window's rows, where there are rows.
+        ``level``: what control across windows leaves to this one.
         """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
@@ -88,7 +96,7 @@ class Evaluator:
         if together is None:
             together = find(spec, self.reference, self._points, key.segment, state)
         whole = together_results(key, together, spec, self.monitor.windows.minimum_rows)
-        drift = self._drift(key, vector, samples, self._older(state), whole)
+        drift = self._drift(key, vector, samples, self._older(state), whole, level)
         shares = self._shares(key.segment, vector, samples)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
         quality = share_results(key, shares, rate, minimum_rows)
@@ -172,6 +180,7 @@ class Evaluator:
         samples: Mapping[str, ColumnSample],
         older: str,
         together: Sequence[Result],
+        level: Level | None,
     ) -> list[Result]:
         rows = int(vector[ROWS])
         minimum_rows = self.monitor.windows.minimum_rows
@@ -184,12 +193,16 @@ class Evaluator:
         watched = [samples[name] for name, _ in self.monitor.watched()]
         columns = [self._evidence(sample) for sample in watched]
         spec = self.monitor.detectors
-        rule = Rule(columns_rate(spec), spec.minimum_effect, spec.drifted_columns)
+        rate = columns_rate(spec) if level is None else level.rate
+        rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)
         verdicts = decide(columns, rule)
         results = []
         for sample, found, given in zip(watched, columns, verdicts, strict=True):
             results.extend(self._column_results(key, sample, found, given, rule.false_alarm_rate / len(columns)))
-        return [*results, *together, self._window_result(key, columns, verdicts, rule, rows, together[:1])]
+        window = self._window_result(key, columns, verdicts, rule, rows, together[:1])
+        if level is None:
+            return [*results, *together, window]
+        return [*results, *together, *controlled(window, level, window_p_value(columns, rule))]
 
     def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
         spec = self.monitor.detectors

@@ -13,6 +13,7 @@ from detectors.baselines.choosing import expectation
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
 from detectors.counts.summary import StateError, WindowState, merge
+from detectors.evaluating.control import Level, TestedWindows, level_of
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
@@ -25,7 +26,7 @@ from driftline.results import ALL_ROWS, ColumnShape, DueWindow, LabelState, Resu
 _log = logging.getLogger(__name__)
 
 
-class WindowStore(WindowHistory, StreamStore, Protocol):
+class WindowStore(WindowHistory, StreamStore, TestedWindows, Protocol):
     """Where window counts come from and results go."""
 
     def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
@@ -124,7 +125,9 @@ class EvaluationJob:
         self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None, sequential: Sequence[Result]
     ) -> None:
         started = time.perf_counter()
-        found = evaluate_states(expecting(evaluator, due.key, self._store), due.key, self._store.window_states(due.key))
+        level = level_of(evaluator.monitor, evaluator.reference, due.key, self._store)
+        states = self._store.window_states(due.key)
+        found = evaluate_states(expecting(evaluator, due.key, self._store), due.key, states, level)
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
@@ -147,9 +150,11 @@ def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> E
     return evaluator.against(expectation(evaluator.monitor, evaluator.reference, key, history))
 
 
-def evaluate_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> Evaluated:
+def evaluate_states(
+    evaluator: Evaluator, key: WindowKey, states: Sequence[bytes], level: Level | None = None
+) -> Evaluated:
     """Merge the states and evaluate; a damaged state is left out and said so in the log."""
-    return evaluator.evaluate(key, read_states(evaluator, key, states))
+    return evaluator.evaluate(key, read_states(evaluator, key, states), level=level)
 
 
 def read_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> WindowState:

@@ -123,7 +123,10 @@ class StreamFolds:
             results, changed, memos[place] = self._pass(place, members, until_s)
             found |= results
             further += changed
-        return Planned((*further, *due), found, memos)
+        planned = [*further, *due]
+        if self._tests.monitor.detectors.control.across != "none":
+            planned.sort(key=lambda window: window.key)  # a window's level needs the p-values of those before it
+        return Planned(tuple(planned), found, memos)
 
     def keep(self, planned: Planned) -> None:
         """Everything planned is in the store now: what was found out on the way may be relied on."""

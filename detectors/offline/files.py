@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
 from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
+from detectors.evaluating.control import KeptPValues, level_of
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.job import evaluate_states, expecting, read_states
@@ -161,10 +162,12 @@ def evaluate_in_order(
     evaluator: Evaluator, states: Mapping[WindowKey, Sequence[bytes]]
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
     """Every window with what it gave, the oldest first, each against the baseline that it would have had then."""
-    history = KeptWindows(states)
+    history, tested = KeptWindows(states), KeptPValues()
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
-        found = evaluate_states(expecting(evaluator, key, history), key, states[key])
+        level = level_of(evaluator.monitor, evaluator.reference, key, tested)
+        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level)
+        tested.keep(key, found.results)
         sequential = folds.next(key, evaluator.counts(read_states(evaluator, key, states[key])))
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
         found = replace(found, results=tuple(joined))

@@ -168,6 +168,20 @@ def test_the_windows_of_a_stream_come_oldest_first_with_the_changes_of_all_parti
     assert not parts.store.stream_windows(StreamKey("default", "none", "", ""), "", 0.0, end_s)
 
 
+def test_p_values_of_whole_windows_are_those_of_the_newest_revisions(parts: Parts) -> None:
+    drain(parts.collector(records([event(number) for number in range(0, 190, 10)], "spool:a")))
+    for hour, revisions in ((1, (0.5, 0.25)), (0, (0.125,)), (2, (None,))):
+        for p_value in revisions:
+            kept = [
+                result(window(hour), "", p_value=p_value, detector="window"),
+                result(window(hour), "a", p_value=0.01),
+            ]
+            parts.store.save_results(DueWindow(window(hour), 1), kept, [], 5.0)
+    assert list(parts.store.window_p_values(STREAM, "", START_S, START_S + 3 * HOUR_S)) == [0.125, 0.25]
+    assert list(parts.store.window_p_values(STREAM, "", START_S, START_S + HOUR_S)) == [0.125]
+    assert list(parts.store.window_p_values(STREAM, "carrier=AA", START_S, START_S + 3 * HOUR_S)) == []
+
+
 def test_past_windows_and_their_states_are_those_of_a_history_in_memory(parts: Parts) -> None:
     canary = StreamKey("default", "flights", "4", "canary")
     sent = [event(number) for number in range(0, 130, 10)]

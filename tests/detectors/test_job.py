@@ -81,6 +81,9 @@ class ListStore:
     def results(self, stream: StreamKey, since_s: float, until_s: float) -> Sequence[Result]:
         return []
 
+    def window_p_values(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[float]:
+        return []
+
     def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
         return []
 
