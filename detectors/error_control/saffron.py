@@ -19,6 +19,7 @@ Sources: A. Ramdas, T. Zrnic, M. Wainwright, M. Jordan, SAFFRON, 2018; J. Tian, 
 0.005469
 """
 
+import math
 from dataclasses import dataclass
 
 _SUM_TO_ONE, _POWER = 0.4374901658, 1.6
@@ -76,4 +77,4 @@ def addis(rate: float) -> Saffron:
 
 
 def _share(before: int) -> float:
-    return _SUM_TO_ONE / float(before + 1) ** _POWER
+    return _SUM_TO_ONE / math.pow(before + 1, _POWER)
