@@ -23,7 +23,7 @@ from tests.parts.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real]
 
-PAGE_TIMEOUT_S = 300
+PAGE_TIMEOUT_S = 900
 #: Scrapes must be answered within a quarter of a second in this world. On a machine that is busy with other things some
 #: are not, and then their series are gone until the next: so an answer within the last minutes is one.
 LATELY = "10m:1s"
