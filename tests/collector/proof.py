@@ -7,15 +7,17 @@ As a program it is a collector over Kafka that works until it is killed:
 import random
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient, NewTopic
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
 from collector.batches.loop import Collector
 from collector.operating.metrics import CollectorMetrics
@@ -83,14 +85,18 @@ def _traffic(topics: Topics, events: int, pick: random.Random) -> Iterator[tuple
             yield from ((topics.labels, each) for each in _labels(number, made, pick))
 
 
-#: Values of one row's labels with their ages: one, a repeated one, an older one that comes later, a withdrawal alone.
-#: A correction would be counted by what it corrected, and that depends on which topic was read first.
+#: Values of one row's labels with their ages, in the order in which they come: one, a repeated one, an older one that
+#: comes later, a withdrawal alone; a correction, one of a correction, a withdrawal, a label after it.
 _LABELS: Sequence[Sequence[tuple[int | None, float]]] = (
     ((1, 0.0),),
     ((0, 0.0),),
     ((1, 0.0), (1, 5.0)),
     ((1, 0.0), (0, -5.0)),
     ((None, 0.0),),
+    ((1, 0.0), (0, 5.0)),
+    ((0, 0.0), (1, 5.0), (0, 9.0)),
+    ((1, 0.0), (None, 5.0)),
+    ((0, 0.0), (None, 5.0), (1, 9.0)),
 )
 
 
@@ -146,7 +152,13 @@ _NOT_COMPARED = {"labels", "totals", "window_states", "window_counts", "stream_s
 
 
 def image(url: str) -> dict[str, Any]:
-    """All that must be the same after any number of crashes, replays, rivals and rebalances."""
+    """All that must be the same after any number of crashes, replays, rivals and rebalances.
+
+    Labels of one row keep their order, but its prediction comes before, between or after them, as the other topic was
+    read. What each of several labels is counted as depends on that (one that waits is corrected before anything was
+    joined), and so do a row's history and its first judgement. The label in effect, all statistics, and how many labels
+    ended at all do not. That what depends on it is counted once all the same is for :func:`effects` to show.
+    """
     engine = connect(url)
     with engine.connect() as connection:
         streams = {row[0]: tuple(row[1:]) for row in connection.execute(select(schema.streams))}
@@ -155,14 +167,80 @@ def image(url: str) -> dict[str, Any]:
             if table.name not in _NOT_COMPARED:
                 rows = [_row(dict(row), streams) for row in connection.execute(select(table)).mappings()]
                 found[table.name] = sorted(rows, key=repr)
-        found["labels"] = _newest(connection.execute(select(schema.labels)).mappings())
+        found["labels"] = {
+            row: history[-1][:3]  # all but when it came
+            for row, history in _histories(connection).items()
+        }
         positions = {row[0]: row[1] for row in connection.execute(select(schema.positions))}
         found["positions"] = {name: offset for name, offset in positions.items() if name.startswith("kafka:")}
         found["totals"] = _summed(connection.execute(select(schema.totals)).mappings())
         found["spans"] = _spans(connection.execute(select(schema.stream_spans)).mappings(), streams)
         found["states"] = _merged(connection.execute(select(schema.window_states)).mappings(), streams)
+        found["counts"] = _window_counts(connection, streams, delays=False)
     engine.dispose()
     return found
+
+
+def effects(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What labels were counted as, and what follows from the rows' own histories: must be equal in every store.
+
+    Outcomes of labels that waited are in no history: of corrections and withdrawals it tells the fewest.
+    """
+    engine = connect(url)
+    with engine.connect() as connection:
+        histories = _histories(connection)
+        outcomes: Counter[str] = Counter()
+        judged: Counter[str] = Counter()
+        for row in connection.execute(select(schema.totals)).mappings():
+            if row["metric"] == names.LABELS.name:
+                outcomes[msgspec.json.decode(row["labels"])[2]] += row["value"]
+            elif row["metric"] == names.JUDGED_PREDICTIONS.name:
+                judged[msgspec.json.decode(row["labels"])[4]] += row["value"]
+        counts = _window_counts(connection, {}, delays=True)
+        states, rows = schema.window_states.c, schema.predictions
+        change = connection.execute(select(func.sum(states.change)).where(states.segment == "")).scalar_one()
+        stored = connection.execute(select(func.count()).select_from(rows)).scalar_one()
+    engine.dispose()
+    changes = Counter(outcome for history in histories.values() for outcome in _outcomes(history))
+    firsts = [next((wrong for _, _, wrong in history if wrong is not None), None) for history in histories.values()]
+    counted = {
+        "changes": int(change),
+        "joined": outcomes["joined"],
+        "judged": judged,
+        "delays": sum(count for (_, segment, *_, kind), count in counts.items() if kind == "delays" and not segment),
+        "labelled": sum(
+            count for (_, segment, *_, kind), count in counts.items() if kind == "labelled" and not segment
+        ),
+        "fewer than in the histories": [name for name in changes if outcomes[name] < changes[name]],
+    }
+    told = {
+        "changes": stored + sum(map(_changes, histories.values())),
+        "joined": changes["joined"],
+        "judged": Counter({"correct": firsts.count(0), "incorrect": firsts.count(1)}),
+        "delays": changes["joined"],
+        "labelled": sum(history[-1][0] is not None for history in histories.values()),
+        "fewer than in the histories": [],
+    }
+    return counted, told
+
+
+def _outcomes(history: Sequence[tuple[str | None, float, int | None]]) -> Iterator[str]:
+    """What the labels of one row that took effect were counted as."""
+    before: str | None = None
+    for place, (value, _, _) in enumerate(history):
+        if value == before:
+            yield "withdrawn" if place == 0 else "duplicate"
+        elif value is None:
+            yield "withdrawn"
+        else:
+            yield "joined" if place == 0 else "corrected"
+        before = value
+
+
+def _changes(history: Sequence[tuple[str | None, float, int | None]]) -> int:
+    """How often statistics changed for one row's labels: once for each that goes, once for each that comes."""
+    values = [None, *(value for value, _, _ in history)]
+    return sum((old is not None) + (new is not None) for old, new in pairwise(values) if old != new)
 
 
 def _row(row: dict[str, Any], streams: Mapping[int, Any]) -> tuple[Any, ...]:
@@ -171,22 +249,43 @@ def _row(row: dict[str, Any], streams: Mapping[int, Any]) -> tuple[Any, ...]:
     return tuple((name, value) for name, value in row.items() if name not in _PASSING)
 
 
-def _newest(rows: Any) -> dict[Any, Any]:
-    newest: dict[Any, Any] = {}
-    for row in sorted(map(dict, rows), key=lambda row: row["revision"]):
-        newest[str(row["event_key"]), row["row"]] = (row["label"], row["observed_at_s"], row["wrong"], row["judged"])
-    return newest
+def _histories(connection: Connection) -> dict[tuple[str, int], list[tuple[str | None, float, int | None]]]:
+    """Every row's labels in the order in which they took effect: value, when it was observed, whether it says wrong."""
+    table = schema.labels.c
+    statement = select(table.event_key, table.row, table.label, table.observed_at_s, table.wrong)
+    found: dict[tuple[str, int], list[tuple[str | None, float, int | None]]] = {}
+    for key, row, value, observed_at_s, wrong in connection.execute(statement.order_by(table.revision)):
+        found.setdefault((str(key), row), []).append((value, observed_at_s, wrong))
+    return found
 
 
 def _summed(rows: Any) -> dict[tuple[str, str], int]:
     sums: dict[tuple[str, str], int] = {}
     for row in rows:
-        # A label that came before its event waited for it; which of the two came first is no count of anything.
-        if row["metric"] == names.LABELS.name and row["labels"].endswith('"pending"]'):
-            continue
         key = (row["metric"], row["labels"])
+        if row["metric"] == names.LABELS.name:
+            # A label that came before its event waited for it; which of the two came first is no count of anything.
+            if row["labels"].endswith('"pending"]'):
+                continue
+            key = (row["metric"], "all")
+        elif row["metric"] == names.JUDGED_PREDICTIONS.name:
+            continue
         sums[key] = sums.get(key, 0) + row["value"]
     return sums
+
+
+def _window_counts(connection: Connection, streams: Mapping[int, Any], *, delays: bool) -> dict[Any, int]:
+    """Rows, labelled rows and (all classes together) first labels, by stream, segment and window."""
+    sums: dict[Any, int] = {}
+    for row in connection.execute(select(schema.window_counts)).mappings():
+        kind, _, segment = row["kind"].partition("|")
+        if kind.startswith("delay/"):
+            if not delays:
+                continue
+            kind = "delays"
+        key = (streams.get(row["stream_id"]), segment, row["start_s"], row["end_s"], kind)
+        sums[key] = sums.get(key, 0) + row["value"]
+    return {key: count for key, count in sums.items() if count}
 
 
 def _spans(rows: Any, streams: Mapping[int, Any]) -> dict[Any, tuple[int, int, float, float]]:
@@ -202,10 +301,11 @@ def _spans(rows: Any, streams: Mapping[int, Any]) -> dict[Any, tuple[int, int, f
 
 
 def _merged(rows: Any, streams: Mapping[int, Any]) -> dict[Any, dict[str, float]]:
+    """Statistics by window; not how many changes made them, because a correction is two and a withdrawal one."""
     merged: dict[Any, dict[str, float]] = {}
     for row in rows:
         counts = merged.setdefault((streams[row["stream_id"]], row["segment"], row["start_s"], row["end_s"]), {})
-        for name, value in {**msgspec.json.decode(row["state"]), "change": row["change"]}.items():
+        for name, value in msgspec.json.decode(row["state"]).items():
             counts[name] = counts.get(name, 0) + value
     return {key: {name: value for name, value in counts.items() if value} for key, counts in merged.items()}
 

@@ -1,5 +1,7 @@
 """Exactly once in effect, against real Kafka and PostgreSQL: whatever happens, the store is that of one clean pass.
 
+Corrections and withdrawals are among the labels; ``proof.image`` says what must be equal all the same.
+
 ``DRIFTLINE_PROOF_EVENTS`` and ``DRIFTLINE_PROOF_KILLS`` make the proofs longer (``make proofs``).
 """
 
@@ -61,6 +63,7 @@ def clean(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     with collecting(topics, url, f"clean-{uuid.uuid4().hex[:8]}"):
         wait_for_all(url, topics)
     proof.settle(url)
+    assert_each_label_counted_once(url)
     found = proof.image(url)
     assert sum(found["positions"].values()) == topics.records
     assert len(found["predictions"]) > EVENTS * 0.9
@@ -94,6 +97,13 @@ def assert_same(url: str, clean: dict[str, Any]) -> None:
         if rows != clean[name]:
             faults[name] = (sorted(mine - theirs)[:3], sorted(theirs - mine)[:3])
     assert faults == {}
+    assert_each_label_counted_once(url)
+
+
+def assert_each_label_counted_once(url: str) -> None:
+    counted, told = proof.effects(url)
+    assert counted == told
+    assert told["joined"] > EVENTS * 0.2
 
 
 def test_a_collector_that_is_killed_again_and_again_counts_nothing_twice(
