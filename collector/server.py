@@ -74,7 +74,16 @@ def run(
     stop, failed = threading.Event(), threading.Event()
     server = uvicorn.Server(http_config("", settings.host, settings.port))
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
-    desk = LabelDesk(store, statistics, monitors, clock, metrics, tracing, ErasedBook(subjects.hash))
+    desk = LabelDesk(
+        store,
+        statistics,
+        monitors,
+        clock,
+        metrics,
+        tracing,
+        ErasedBook(subjects.hash),
+        maximum_unmonitored_models=settings.maximum_unmonitored_models,
+    )
     health = Health(collector.activity, thread, settings.stuck_after_s)
     registry.register(ConsumerFigures(collector.activity, health.report, clock))
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)

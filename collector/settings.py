@@ -43,6 +43,7 @@ class CollectorSettings:
     ``store_columns``: keep each row's columns, so that pages and reports can show samples.
     ``open_states``: window states kept in memory between commits.
     ``maximum_streams``: versions and variants told apart per model; events of any further one count as ``other``.
+    ``maximum_unmonitored_models``: models without a monitor that are counted by name; any further one as ``unknown``.
     ``bootstrap``: Kafka brokers, ``HOST:PORT`` by commas, read when ``source`` is ``kafka``.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
     ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some, and else
@@ -82,6 +83,7 @@ class CollectorSettings:
     store_columns: bool = True
     open_states: int = 4096
     maximum_streams: int = 50
+    maximum_unmonitored_models: int = 50
     maximum_future_s: float = 86400.0
     maximum_labels_per_request: int = 50_000
     maximum_request_bytes: int = 16 * 1024 * 1024
@@ -142,6 +144,7 @@ class CollectorSettings:
                 "commit_interval_s",
                 "open_states",
                 "maximum_streams",
+                "maximum_unmonitored_models",
                 "maximum_labels_per_request",
                 "maximum_request_bytes",
                 "maximum_raw_bytes",

@@ -118,6 +118,7 @@ def _validation() -> tuple[PanelSpec, ...]:
     failures = total(rate(names.VALIDATION_FAILURES), "column", "reason")
     rows = total(rate(names.COLLECTOR_ROWS))
     dead = total(increase(names.COLLECTOR_EVENTS, 'outcome="dead_letter"'), "reason")
+    unmonitored = total(increase(names.COLLECTOR_EVENTS, 'reason="unknown_model"'), "namespace", "model")
     return (
         PanelSpec(
             "Validation failures by column",
@@ -144,6 +145,17 @@ def _validation() -> tuple[PanelSpec, ...]:
             ((None, GREEN), (1.0, ORANGE)),
             minimum=0.0,
             decimals=0,
+        ),
+        PanelSpec(
+            "Models without a monitor",
+            "Their events are kept as dead letters. Write a monitor (driftline init) and replay them, or stop logging.",
+            "bargauge",
+            "short",
+            (Query(top(15, unmonitored), "{{namespace}}/{{model}}"),),
+            ((None, ORANGE),),
+            minimum=0.0,
+            decimals=0,
+            no_value="every model that sends has one",
         ),
     )
 

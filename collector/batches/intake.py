@@ -11,6 +11,7 @@ from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
 from collector.store.database import clean, key_text
 from collector.store.transaction import DeadLetter
+from collector.store.unmonitored import UnmonitoredModels
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.errors import PermanentError
@@ -186,7 +187,9 @@ class Reader:
         maximum_raw_bytes: int,
         maximum_future_s: float,
         forgetting: Forgetting | None = None,
+        unmonitored: UnmonitoredModels | None = None,
     ) -> None:
+        self._unmonitored = unmonitored or UnmonitoredModels(0, ())
         self._forgetting = forgetting or NOTHING_ERASED
         self._decoder = decoder
         self._monitors = monitors
@@ -241,7 +244,10 @@ class Reader:
             return self._malformed(record, Malformed(reason, detail, msgspec.json.encode(content)), now_s)
         raw = encode_frame(content) if isinstance(content, InferenceEvent) else msgspec.json.encode(content)
         event_id = key_text(content.id) if isinstance(content, InferenceEvent) else None
-        stream = self._counted_as(content) if isinstance(content, InferenceEvent) else _NO_STREAM
+        if isinstance(content, InferenceEvent):
+            stream = self._counted_as(content)
+        else:
+            stream = self._counted_under(content.namespace, content.model)
         letter = DeadLetter(
             partition=record.place,
             offset=record.offset,
@@ -258,7 +264,8 @@ class Reader:
 
     def _unusable(self, record: Record, event: InferenceEvent, now_s: float) -> tuple[DeadLetter, StreamKey]:
         if (event.namespace, event.model) not in self._by_model:
-            return self.reject(record, UNKNOWN_MODEL, f"no monitor for '{event.namespace}/{event.model}'", now_s)
+            detail = f"no monitor for '{event.namespace}/{event.model}'; 'driftline init' writes one"
+            return self.reject(record, UNKNOWN_MODEL, detail, now_s)
         detail = f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
         return self.reject(record, BAD_TIME, detail, now_s)
 
@@ -280,8 +287,12 @@ class Reader:
 
     def _counted_as(self, event: InferenceEvent) -> StreamKey:
         if (event.namespace, event.model) not in self._by_model:
-            return _NO_STREAM
+            return self._counted_under(event.namespace, event.model)
         return self._streams.stream(event)
+
+    def _counted_under(self, namespace: str, model: str) -> StreamKey:
+        """Where something is counted that belongs to no stream of a monitor, as far as its model is known."""
+        return StreamKey(*self._unmonitored.named(namespace, model), UNKNOWN, UNKNOWN)
 
     def _malformed(self, record: Record, content: Malformed, now_s: float) -> tuple[DeadLetter, StreamKey]:
         letter = DeadLetter(
@@ -295,13 +306,10 @@ class Reader:
             time_s=now_s,
             raw=content.raw[: self._maximum_raw_bytes],
         )
-        return letter, _NO_STREAM
+        return letter, self._counted_under(content.namespace, content.model)
 
 
 def _check_lengths(columns: ColumnBatch) -> None:
     for name, values in (*columns.numeric.items(), *columns.text.items()):
         if len(values) != columns.rows:
             raise PermanentError(f"column '{name}' has {len(values)} values for {columns.rows} rows")
-
-
-_NO_STREAM = StreamKey(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)

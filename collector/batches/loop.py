@@ -27,6 +27,7 @@ from collector.store.erased import ErasedBook
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import PositionMove
+from collector.store.unmonitored import unmonitored_models
 from driftline.clock import Clock
 from driftline.errors import PermanentError, TransientError
 from driftline.events import InferenceEvent
@@ -71,7 +72,8 @@ class Collector:
         self._payloads = payloads
         self._metrics = metrics
         self._decoder = decoder
-        self._labels = LabelBook(statistics, monitors, self._forgetting.book)
+        self._unmonitored = unmonitored_models(settings.maximum_unmonitored_models, monitors, store)
+        self._labels = LabelBook(statistics, monitors, self._forgetting.book, unmonitored=self._unmonitored)
         self._cache = StateCache(settings.open_states)
         self._writer = BatchWriter(
             store,
@@ -248,6 +250,7 @@ class Collector:
                 maximum_raw_bytes=self._settings.maximum_raw_bytes,
                 maximum_future_s=self._settings.maximum_future_s,
                 forgetting=self._forgetting,
+                unmonitored=self._unmonitored,
             )
         return self._reader
 

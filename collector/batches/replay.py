@@ -32,6 +32,7 @@ from collector.store.letters import (
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import DeadLetter, PositionMove, TotalKey, Transaction, total
+from collector.store.unmonitored import unmonitored_models
 from driftline import names
 from driftline.clock import Clock
 from driftline.errors import EventError, PermanentError, TransientError
@@ -329,6 +330,7 @@ class Replayer:
             maximum_raw_bytes=self._settings.maximum_raw_bytes,
             maximum_future_s=self._settings.maximum_future_s,
             forgetting=forgetting,
+            unmonitored=unmonitored_models(self._settings.maximum_unmonitored_models, self._monitors, self._store),
         )
 
     def _writer(self, forgetting: Forgetting) -> BatchWriter:

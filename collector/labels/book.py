@@ -20,7 +20,6 @@ from collector.labels.effects import (
     INVALID,
     JOINED,
     PENDING,
-    UNKNOWN,
     UNKNOWN_MODEL,
     WAITING_FULL,
     WITHDRAWN,
@@ -51,6 +50,7 @@ from collector.store.labels import (
 )
 from collector.store.states import StateBook
 from collector.store.transaction import StateKey, Transaction
+from collector.store.unmonitored import UNKNOWN, UnmonitoredModels
 from collector.store.waiting import KeyedLabel, LabelKey, PendingLabel, let_wait, wait_no_longer
 from driftline.columns import JudgedBatch
 from driftline.events import Label
@@ -79,8 +79,10 @@ class LabelBook:
         erased: ErasedBook | None = None,
         *,
         at_once: bool = True,
+        unmonitored: UnmonitoredModels | None = None,
     ) -> None:
-        """``erased``: followed by whoever begins the transaction."""
+        """``erased``: followed by whoever begins the transaction. ``unmonitored`` None: none is counted by its name."""
+        self._unmonitored = unmonitored or UnmonitoredModels(0, ())
         self._erased = erased or nothing_erased()
         self._first = FirstLabels(statistics, monitors) if at_once else None
         self._statistics = statistics
@@ -128,7 +130,7 @@ class LabelBook:
         if reading.usable is not None:
             usable.append(reading.usable)
         elif monitor is None:
-            effects.count(UNKNOWN, UNKNOWN, UNKNOWN_MODEL)
+            effects.count(*self._unmonitored.named(label.namespace, label.model), UNKNOWN_MODEL)
         else:
             effects.count(label.namespace, label.model, INVALID)
         return reading.faults

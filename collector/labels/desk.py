@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.labels.book import LabelBook
-from collector.labels.effects import INVALID, UNKNOWN, LabelEffects, save_effects
+from collector.labels.effects import INVALID, LabelEffects, save_effects
 from collector.operating.metrics import CollectorMetrics
 from collector.operating.tracing import NoTracing, Tracing
 from collector.ports import WindowStatistics
@@ -12,6 +12,7 @@ from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
 from collector.store.transaction import Transaction
+from collector.store.unmonitored import UNKNOWN, unmonitored_models
 from driftline.clock import Clock
 from driftline.events import Label
 from driftline.monitors import Monitor
@@ -58,11 +59,14 @@ class LabelDesk:
         metrics: CollectorMetrics,
         tracing: Tracing | None = None,
         erased: ErasedBook | None = None,
+        *,
+        maximum_unmonitored_models: int = 50,
     ) -> None:
         self._erased = erased or nothing_erased()
         self._tracing = tracing or NoTracing()
         self._store = store
-        self._book = LabelBook(statistics, monitors, self._erased)
+        unmonitored = unmonitored_models(maximum_unmonitored_models, monitors, store)
+        self._book = LabelBook(statistics, monitors, self._erased, unmonitored=unmonitored)
         self._clock = clock
         self._metrics = metrics
 

@@ -27,8 +27,6 @@ FORBIDDEN = "forbidden"
 AMBIGUOUS = "ambiguous"
 #: It has no prediction yet, and as many labels wait already as the monitor allows.
 WAITING_FULL = "waiting_full"
-#: Stands for namespaces and models that no monitor knows: anybody can send any name, metrics must stay bounded.
-UNKNOWN = "unknown"
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class LabelEffects:
     delays_s: list[tuple[str, str, Sequence[float]]] = field(default_factory=list)
 
     def count(self, namespace: str, model: str, outcome: str) -> None:
-        """One label of a monitored model, or of ``UNKNOWN``, ended like this."""
+        """One label ended like this, of a monitored model or of one as ``UnmonitoredModels`` names it."""
         self.outcomes[outcome] += 1
         self.totals[total(names.LABELS, namespace, model, outcome)] += 1
 

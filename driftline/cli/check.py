@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,7 @@ from driftline import names
 from driftline.cli import wiring
 from driftline.cli.ports import HOST, Ports
 from driftline.cli.up import ADDRESSES_FILE
+from driftline.completeness import Sample
 from driftline.errors import DriftlineError
 
 State = Literal["ok", "broken", "unknown"]
@@ -137,11 +138,29 @@ def _http(name: str, url: str, advice: str, any_answer: bool = False) -> Link:
         return Link(name, "broken", f"{url}: {getattr(error, 'reason', error)}", advice)
 
 
-Totals = Mapping[tuple[str, str], float]
+class Scraped:
+    """What one part's metrics say."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def __call__(self, metric: names.Metric, label: str = "", value: str = "") -> float:
+        """The sum of a metric's samples whose label has a value."""
+        return sum(sample.value for sample in self._of(metric, label, value))
+
+    def models(self, metric: names.Metric, label: str, value: str) -> list[str]:
+        """Namespace and model of those samples, where something was counted."""
+        counted = [sample.labels for sample in self._of(metric, label, value) if sample.value]
+        return sorted({f"{labels.get(names.NAMESPACE)}/{labels.get(names.MODEL)}" for labels in counted})
+
+    def _of(self, metric: names.Metric, label: str, value: str) -> Iterator[Sample]:
+        for sample in self._samples:
+            if sample.name == metric.name and (not label or sample.labels.get(label) == value):
+                yield sample
 
 
-def _scrape(url: str) -> Callable[[names.Metric, str, str], float] | None:
-    """A function that sums a metric's samples whose label has a value, or None when ``url`` does not answer."""
+def _scrape(url: str) -> Scraped | None:
+    """What the metrics at ``url`` say, or None when it does not answer."""
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
@@ -149,19 +168,11 @@ def _scrape(url: str) -> Callable[[names.Metric, str, str], float] | None:
             text = response.read().decode()
     except OSError:
         return None
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-
-    def total(metric: names.Metric, label: str = "", value: str = "") -> float:
-        return sum(
-            sample.value
-            for sample in samples
-            if sample.name == metric.name and (not label or sample.labels.get(label) == value)
-        )
-
-    return total
+    families = text_string_to_metric_families(text)
+    return Scraped([Sample(each.name, each.labels, each.value) for family in families for each in family.samples])
 
 
-def _capture(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _capture(total: Scraped | None) -> Link:
     if total is None:
         return Link("capture", "unknown", "the sidecar's metrics do not answer")
     logged = total(names.CAPTURE_EVENTS, names.OUTCOME, names.OUTCOME_LOGGED)
@@ -177,7 +188,7 @@ def _capture(total: Callable[[names.Metric, str, str], float] | None) -> Link:
     return Link("capture", "ok", seen)
 
 
-def _spool(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _spool(total: Scraped | None) -> Link:
     if total is None:
         return Link("spool", "unknown", "the sidecar's metrics do not answer")
     held, limit = total(names.SPOOL_BYTES, "", ""), total(names.SPOOL_LIMIT_BYTES, "", "")
@@ -187,7 +198,7 @@ def _spool(total: Callable[[names.Metric, str, str], float] | None) -> Link:
     return Link("spool", "ok", seen)
 
 
-def _stored(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _stored(total: Scraped | None) -> Link:
     if total is None:
         return Link("events stored", "unknown", "the collector's metrics do not answer")
     stored = total(names.COLLECTOR_EVENTS, names.OUTCOME, names.OUTCOME_STORED)
@@ -196,17 +207,19 @@ def _stored(total: Callable[[names.Metric, str, str], float] | None) -> Link:
     return Link("events stored", "ok", f"{stored:.0f}")
 
 
-def _dead_letters(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _dead_letters(total: Scraped | None) -> Link:
     if total is None:
         return Link("dead letters", "unknown", "the collector's metrics do not answer")
     dead = total(names.COLLECTOR_EVENTS, names.OUTCOME, names.OUTCOME_DEAD_LETTER)
     if dead:
         advice = "'driftline deadletters list' says why, and what to do"
+        if unmonitored := total.models(names.COLLECTOR_EVENTS, names.REASON, "unknown_model"):
+            advice += f"; no monitor describes {', '.join(unmonitored)}: 'driftline init' writes one"
         return Link("dead letters", "broken", f"{dead:.0f} events could not be used", advice)
     return Link("dead letters", "ok", "none")
 
 
-def _labels(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _labels(total: Scraped | None) -> Link:
     if total is None:
         return Link("labels", "unknown", "the collector's metrics do not answer")
     joined = total(names.LABELS, names.OUTCOME, "joined")
@@ -223,7 +236,7 @@ def _labels(total: Callable[[names.Metric, str, str], float] | None) -> Link:
     return Link("labels", "ok", f"{joined:.0f} joined")
 
 
-def _windows(total: Callable[[names.Metric, str, str], float] | None) -> Link:
+def _windows(total: Scraped | None) -> Link:
     if total is None:
         return Link("windows", "unknown", "the detectors' metrics do not answer")
     evaluated = total(names.WINDOWS_EVALUATED, "", "")

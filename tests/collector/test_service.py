@@ -80,7 +80,8 @@ def test_what_cannot_be_used_becomes_a_dead_letter_with_its_reason(parts: Parts)
     counts = {
         key.labels: value for key, value in parts.store.totals().items() if key.metric == names.COLLECTOR_EVENTS.name
     }
-    assert counts["unknown", "unknown", "unknown", "unknown", "dead_letter", "unknown_model"] == 1
+    assert counts["default", "nobody", "unknown", "unknown", "dead_letter", "unknown_model"] == 1
+    assert counts["unknown", "unknown", "unknown", "unknown", "dead_letter", "bad_header"] == 1
     assert counts["default", "flights", "3", "stable", "dead_letter", "not_json"] == 1
     assert sum(counts.values()) == 5
 
