@@ -72,7 +72,7 @@ class Collector:
         self._payloads = payloads
         self._metrics = metrics
         self._decoder = decoder
-        self._unmonitored = unmonitored_models(settings.maximum_unmonitored_models, monitors, store)
+        self._unmonitored = unmonitored_models(settings.maximum_unmonitored_models, monitors, store.read)
         self._labels = LabelBook(statistics, monitors, self._forgetting.book, unmonitored=self._unmonitored)
         self._cache = StateCache(settings.open_states)
         self._writer = BatchWriter(

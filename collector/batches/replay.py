@@ -330,7 +330,7 @@ class Replayer:
             maximum_raw_bytes=self._settings.maximum_raw_bytes,
             maximum_future_s=self._settings.maximum_future_s,
             forgetting=forgetting,
-            unmonitored=unmonitored_models(self._settings.maximum_unmonitored_models, self._monitors, self._store),
+            unmonitored=unmonitored_models(self._settings.maximum_unmonitored_models, self._monitors, self._store.read),
         )
 
     def _writer(self, forgetting: Forgetting) -> BatchWriter:

@@ -65,7 +65,7 @@ class LabelDesk:
         self._erased = erased or nothing_erased()
         self._tracing = tracing or NoTracing()
         self._store = store
-        unmonitored = unmonitored_models(maximum_unmonitored_models, monitors, store)
+        unmonitored = unmonitored_models(maximum_unmonitored_models, monitors, store.read)
         self._book = LabelBook(statistics, monitors, self._erased, unmonitored=unmonitored)
         self._clock = clock
         self._metrics = metrics

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, select
 
 from collector.store import schema
 from collector.store.database import clean
-from collector.store.store import Store
 from driftline import names
 from driftline.monitors import Monitor
 
@@ -60,7 +59,11 @@ def counted_models(connection: Connection) -> set[tuple[str, str]]:
     return {(namespace, model) for namespace, model, *_ in spelt}
 
 
-def unmonitored_models(maximum: int, monitors: Mapping[str, Monitor], store: Store) -> UnmonitoredModels:
-    """The models that the monitors do not describe, as the store has counted them so far."""
+def unmonitored_models(
+    maximum: int,
+    monitors: Mapping[str, Monitor],
+    read: Callable[[Callable[[Connection], set[tuple[str, str]]]], set[tuple[str, str]]],
+) -> UnmonitoredModels:
+    """The models that the monitors do not describe; ``read`` asks the store which it has counted so far."""
     monitored = {(monitor.namespace, monitor.model) for monitor in monitors.values()}
-    return UnmonitoredModels(maximum, monitored, lambda: store.read(counted_models))
+    return UnmonitoredModels(maximum, monitored, lambda: read(counted_models))
