@@ -57,8 +57,7 @@ def run(
     ``tracing``: where spans go.
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
-    registry = CollectorRegistry()
-    metrics = CollectorMetrics(registry)
+    metrics = CollectorMetrics(registry := CollectorRegistry())
     access = access_of(
         "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
     )
@@ -66,8 +65,8 @@ def run(
     speaker = _show(registry, store, monitors, clock)
     payloads = None if settings.payloads is None else PayloadWriter(settings.payloads)
     main = source_factory(store.position)
-    subjects = SubjectHasher(settings.subject_secret)
-    erased = ErasedBook(subjects.hash)
+    hashed = SubjectHasher(settings.subject_secret).hash
+    erased, taken = ErasedBook(hashed), (metrics, tracing, ErasedBook(hashed))
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient, erased)
     source, shared = sources.source, (monitors, clock, settings, payloads, metrics)
     collector = Collector(source, store, decoder, statistics, *shared, sources.joiner, tracing, erased)
@@ -75,14 +74,7 @@ def run(
     server = uvicorn.Server(http_config("", settings.host, settings.port))
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)
     desk = LabelDesk(
-        store,
-        statistics,
-        monitors,
-        clock,
-        metrics,
-        tracing,
-        ErasedBook(subjects.hash),
-        maximum_unmonitored_models=settings.maximum_unmonitored_models,
+        store, statistics, monitors, clock, *taken, maximum_unmonitored=settings.maximum_unmonitored_models
     )
     health = Health(collector.activity, thread, settings.stuck_after_s)
     registry.register(ConsumerFigures(collector.activity, health.report, clock))
@@ -107,8 +99,8 @@ def run(
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app
-    keeper = Keeper(store, monitors, payloads, clock, settings.keep_interval_s, stop).thread()
-    _serve(server, (thread, keeper), stop, worker, (sources.closing, source, speaker, store, tracing))
+    threads = (thread, Keeper(store, monitors, payloads, clock, settings.keep_interval_s, stop).thread())
+    _serve(server, threads, stop, worker, (sources.closing, source, speaker, store, tracing))
     return 1 if failed.is_set() else 0
 
 

@@ -60,12 +60,12 @@ class LabelDesk:
         tracing: Tracing | None = None,
         erased: ErasedBook | None = None,
         *,
-        maximum_unmonitored_models: int = 50,
+        maximum_unmonitored: int = 50,
     ) -> None:
         self._erased = erased or nothing_erased()
         self._tracing = tracing or NoTracing()
         self._store = store
-        unmonitored = unmonitored_models(maximum_unmonitored_models, monitors, store.read)
+        unmonitored = unmonitored_models(maximum_unmonitored, monitors, store.read)
         self._book = LabelBook(statistics, monitors, self._erased, unmonitored=unmonitored)
         self._clock = clock
         self._metrics = metrics

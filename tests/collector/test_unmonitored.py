@@ -54,7 +54,7 @@ def test_the_first_models_without_a_monitor_are_counted_by_name_and_others_toget
 
 def test_labels_of_models_without_a_monitor_are_counted_by_name_too(parts: Parts) -> None:
     desk = LabelDesk(
-        parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics, maximum_unmonitored_models=MAXIMUM
+        parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics, maximum_unmonitored=MAXIMUM
     )
     receipt = desk.submit([label(1, 1, model=f"nobodys-{number}") for number in range(5)])
     assert receipt.outcomes == {"unknown_model": 5}
