@@ -23,12 +23,13 @@ from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_w
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
 from detectors.evaluating.shapes import Axis, column_shape
-from detectors.evaluating.together import Together, columns_rate, find, together_results
+from detectors.evaluating.together import columns_rate, find, together_results
 from detectors.statistics.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
 from detectors.statistics.effect_size import effect_size
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
+from detectors.statistics.table_sample import TableSample
 from detectors.statistics.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
 from driftline.results import VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
@@ -81,20 +82,19 @@ class Evaluator:
         self,
         key: WindowKey,
         state: WindowState,
-        together: Sequence[Together] | None = None,
+        table: TableSample | None = None,
         level: Level | None = None,
     ) -> Evaluated:
         """Results and shapes of a window whose partitions' states are merged into ``state``.
 
-        ``together``: what the monitor's detectors of all columns found in the window's rows, where there are rows.
+        ``table``: rows of the window beside the reference's, for detectors of all columns that need rows.
         ``level``: what control across windows leaves to this one.
         """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
         samples = self._samples(key.segment, vector)
         spec = self.monitor.detectors
-        if together is None:
-            together = find(spec, self.reference, self._points, key.segment, state)
+        together = find(spec, self.reference, self._points, key.segment, state, table)
         whole = together_results(key, together, spec, self.monitor.windows.minimum_rows)
         drift = self._drift(key, vector, samples, self._older(state), whole, level)
         shares = self._shares(key.segment, vector, samples)

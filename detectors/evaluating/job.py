@@ -18,6 +18,7 @@ from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
 from detectors.statistics.reasons import percent
+from detectors.statistics.table_sample import TableSample
 from driftline.clock import Clock
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
@@ -151,10 +152,14 @@ def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> E
 
 
 def evaluate_states(
-    evaluator: Evaluator, key: WindowKey, states: Sequence[bytes], level: Level | None = None
+    evaluator: Evaluator,
+    key: WindowKey,
+    states: Sequence[bytes],
+    level: Level | None = None,
+    table: TableSample | None = None,
 ) -> Evaluated:
     """Merge the states and evaluate; a damaged state is left out and said so in the log."""
-    return evaluator.evaluate(key, read_states(evaluator, key, states), level=level)
+    return evaluator.evaluate(key, read_states(evaluator, key, states), table, level)
 
 
 def read_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> WindowState:

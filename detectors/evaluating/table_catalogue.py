@@ -13,15 +13,19 @@ from typing import Protocol
 import numpy as np
 
 from detectors.counts.random_features import NAME as MMD_FEATURES
+from detectors.multivariate.domain_classifier import domain_classifier
+from detectors.multivariate.energy import energy
+from detectors.multivariate.mmd import mmd
 from detectors.multivariate.mmd_features import mmd_features
+from detectors.multivariate.pca_reconstruction import pca_reconstruction
 from detectors.statistics.table_sample import TableEvidence, TableSample
 
 
 class TableDetector(Protocol):
     """A test of two tables: pure, repeated with an equal ``rng`` equal, and defined for every sample."""
 
-    def __call__(self, sample: TableSample, rng: np.random.Generator, /) -> TableEvidence:
-        """The evidence that the tables' rows come from different distributions."""
+    def __call__(self, sample: TableSample, rng: np.random.Generator, permutations: int, /) -> TableEvidence:
+        """The evidence that the tables' rows come from different distributions; ``permutations`` where it has any."""
         ...
 
 
@@ -38,12 +42,23 @@ class TableEntry:
     counted: bool = False
 
 
-TABLE_CATALOGUE: tuple[TableEntry, ...] = (TableEntry(MMD_FEATURES, mmd_features, counted=True),)
+TABLE_CATALOGUE: tuple[TableEntry, ...] = (
+    TableEntry(MMD_FEATURES, mmd_features, counted=True),
+    TableEntry("mmd", mmd),
+    TableEntry("energy", energy),
+    TableEntry("domain_classifier", domain_classifier),
+    TableEntry("pca_reconstruction", pca_reconstruction),
+)
 
 
 def table_detector(name: str) -> TableEntry:
     """The entry of that name; raises KeyError. :func:`table_faults` makes sure beforehand."""
     return {entry.name: entry for entry in TABLE_CATALOGUE}[name]
+
+
+def needs_rows(chosen: Sequence[str]) -> bool:
+    """Whether any of the detectors needs rows; counts are not enough for it."""
+    return any(not table_detector(name).counted for name in chosen)
 
 
 def table_faults(chosen: Sequence[str]) -> list[str]:

@@ -4,8 +4,11 @@ The first detector of the monitor's list decides, the others are shown beside it
 Its verdict counts for the whole window: what no column shows alone may be drift.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from detectors.baselines.reference import Reference
 from detectors.counts.random_features import ROWS
@@ -13,10 +16,12 @@ from detectors.counts.summary import WindowState
 from detectors.evaluating.table_catalogue import table_detector
 from detectors.multivariate.mmd_features import chance_square, compare
 from detectors.statistics.reasons import not_enough, p_text, percent
-from detectors.statistics.table_sample import NOTHING, TableEvidence
+from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
 from driftline.monitor_detectors import DetectorSpec
 from driftline.results import ALL_COLUMNS, Result, Verdict, WindowKey
 
+_SEED = 20120313
+_FEWEST_PERMUTATIONS, _MOST_PERMUTATIONS = 999, 9999
 # So many columns are named in a reason.
 _NAMED = 3
 _NEEDS_ROWS = "it needs rows, and windows of traffic keep counts; 'driftline analyze' has rows"
@@ -39,9 +44,14 @@ def columns_rate(spec: DetectorSpec) -> float:
 
 
 def find(
-    spec: DetectorSpec, reference: Reference | None, points: dict[str, float], segment: str, state: WindowState
+    spec: DetectorSpec,
+    reference: Reference | None,
+    points: dict[str, float],
+    segment: str,
+    state: WindowState,
+    table: TableSample | None = None,
 ) -> list[Together]:
-    """What each of the monitor's detectors finds in a window's counts.
+    """What each of the monitor's detectors finds in a window's counts, and in rows of it where there are some.
 
     ``points``: a memo, by segment, of what follows from the reference alone.
     """
@@ -49,8 +59,10 @@ def find(
     for name in spec.multivariate:
         if table_detector(name).counted:
             found.append(_from_features(name, reference, points, segment, state))
-        else:
+        elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _NEEDS_ROWS))
+        else:
+            found.append(_from_rows(name, spec, table))
     return found
 
 
@@ -93,6 +105,21 @@ def _from_features(
         points[segment] = chance_square(expected.spread)
     found = compare(expected, section.values, points[segment])
     return Together(name, found, int(section.values[ROWS]), reference_rows)
+
+
+def _from_rows(name: str, spec: DetectorSpec, table: TableSample) -> Together:
+    rng = np.random.default_rng(_SEED)
+    found = table_detector(name).detect(table, rng, permutations(spec.false_alarm_rate - columns_rate(spec)))
+    return Together(name, found, table.current_rows, table.reference_rows)
+
+
+def permutations(rate: float) -> int:
+    """So many that the smallest p-value they allow is a tenth of ``rate``, within reason.
+
+    >>> permutations(0.05), permutations(0.005), permutations(1e-9)
+    (999, 1999, 9999)
+    """
+    return min(_MOST_PERMUTATIONS, max(_FEWEST_PERMUTATIONS, math.ceil(10.0 / rate) - 1))
 
 
 def _judge(one: Together, spec: DetectorSpec, minimum_rows: int, *, may_drift: bool) -> tuple[Verdict, str]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.feature_reference import ExpectedFeatures, fit_features
 from detectors.counts.random_features import ROWS, count_features, feature_means
+from detectors.multivariate.prepared import in_order
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.quadratic_form import tail
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
@@ -76,11 +77,11 @@ def chance_square(spread: NDArray[np.float64]) -> float:
     return high
 
 
-def mmd_features(sample: TableSample, _rng: np.random.Generator, /) -> TableEvidence:
+def mmd_features(sample: TableSample, _rng: np.random.Generator, _permutations: int = 0, /) -> TableEvidence:
     """The same from rows. The features are fitted on the reference with a seed of their own."""
     if min(sample.reference_rows, sample.current_rows) < _SMALLEST:
         return NOTHING
-    reference, current = (_batch(sample, rows) for rows in (sample.reference, sample.current))
+    reference, current = (_batch(sample, in_order(rows)) for rows in (sample.reference, sample.current))
     everything = np.ones(reference.rows, dtype=bool)
     fitted = fit_features([(name, "numeric", ()) for name in reference.numeric], reference, {_WHOLE: everything})
     expected = fitted.expected[_WHOLE]

@@ -23,6 +23,9 @@ from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.job import evaluate_states, expecting, read_states
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import OrderedFolds
+from detectors.evaluating.table_catalogue import needs_rows
+from detectors.offline.row_samples import RowSamples
+from detectors.statistics.table_sample import TableSample
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.event_windows import windows_of
@@ -67,19 +70,33 @@ class OfflineResults:
 
 @dataclass(slots=True)
 class OfflineWindows:
-    """Counts pieces of a frame into windows, then evaluates them. One object for one file."""
+    """Counts pieces of a frame into windows, then evaluates them. One object for one file.
+
+    ``reference_rows``: of the reference, where the monitor names a detector that needs rows.
+    """
 
     monitor: Monitor
     reference: Reference
     stream: StreamKey
     span: Span
+    reference_rows: ColumnBatch | None = None
     rows: int = 0
     _engine: StatisticsEngine = field(init=False)
+    _tables: RowSamples | None = field(init=False, default=None)
+    _expected: RowSamples | None = field(init=False, default=None)
     _states: dict[WindowKey, bytes] = field(default_factory=dict)
     _samples: dict[tuple[float, float], list[tuple[float, int, SamplePayload]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._engine = StatisticsEngine({self.monitor.name: self.reference})
+        rows = self.reference_rows
+        if rows is not None and needs_rows(self.monitor.detectors.multivariate):
+            watched = {column.name for column in self.monitor.columns if column.drift}
+            columns = [column for column in self.reference.layout.columns if column.name in watched]
+            self._tables, self._expected = RowSamples(columns), RowSamples(columns)
+            for segment, chosen in self._segments(rows, np.ones(rows.rows, dtype=bool)):
+                key = WindowKey(self.stream, segment, 0.0, 0.0)
+                self._expected.add(key, rows.take(chosen), np.flatnonzero(chosen))
 
     def add(self, frame: pd.DataFrame) -> None:
         """Count a piece; raises ReferenceDataError naming every column that cannot be used."""
@@ -91,7 +108,10 @@ class OfflineWindows:
             window = starts == start_s
             for segment, chosen in self._segments(rows, window):
                 key = WindowKey(self.stream, segment, start_s, end_s)
-                self._count(key, rows.take(chosen), scores[chosen], None if judged is None else judged.labelled(chosen))
+                taken = rows.take(chosen)
+                self._count(key, taken, scores[chosen], None if judged is None else judged.labelled(chosen))
+                if self._tables is not None:
+                    self._tables.add(key, taken, self.rows + np.flatnonzero(chosen))
             self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window))
         self.rows += rows.rows
 
@@ -100,13 +120,18 @@ class OfflineWindows:
         results: list[Result] = []
         shapes = {}
         evaluator = Evaluator(self.monitor, self.reference, default_bridge())
-        for key, found in evaluate_in_order(evaluator, self.states()):
+        for key, found in evaluate_in_order(evaluator, self.states(), self._table):
             results.extend(found.results)
             shapes[key] = found.shapes
         samples = {
             span: tuple(sample for _, _, sample in sorted(kept, reverse=True)) for span, kept in self._samples.items()
         }
         return OfflineResults(tuple(results), shapes, samples, self.rows)
+
+    def _table(self, key: WindowKey) -> TableSample | None:
+        if self._tables is None or self._expected is None:
+            return None
+        return self._tables.table(self._expected.rows(WindowKey(self.stream, key.segment, 0.0, 0.0)), key)
 
     def states(self) -> dict[WindowKey, tuple[bytes, ...]]:
         """What was counted so far, as a store would have it."""
@@ -159,14 +184,19 @@ class OfflineWindows:
 
 
 def evaluate_in_order(
-    evaluator: Evaluator, states: Mapping[WindowKey, Sequence[bytes]]
+    evaluator: Evaluator,
+    states: Mapping[WindowKey, Sequence[bytes]],
+    table: Callable[[WindowKey], TableSample | None] = lambda _key: None,
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
-    """Every window with what it gave, the oldest first, each against the baseline that it would have had then."""
+    """Every window with what it gave, the oldest first, each against the baseline that it would have had then.
+
+    ``table``: rows of a window beside the reference's, where there are some.
+    """
     history, tested = KeptWindows(states), KeptPValues()
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
         level = level_of(evaluator.monitor, evaluator.reference, key, tested)
-        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level)
+        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level, table(key))
         tested.keep(key, found.results)
         sequential = folds.next(key, evaluator.counts(read_states(evaluator, key, states[key])))
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)

@@ -17,9 +17,10 @@ import pandas as pd
 
 from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
 from detectors.baselines.reference import build_reference
-from detectors.counts.frames import load_frame
+from detectors.counts.frames import load_frame, reference_rows
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.outline import draft_monitor
+from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
@@ -114,6 +115,7 @@ def analyze(
     monitor: Monitor | None = None,
     model: str = "model",
     exact: bool = False,
+    multivariate: Sequence[str] = (),
     progress: Progress = lambda _done, _total: None,
     clock: Clock = system_clock,
 ) -> Analysis:
@@ -122,12 +124,16 @@ def analyze(
     Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does. With a column of times the rows
     are cut into the monitor's windows; else they are one. Raises ReferenceDataError naming every column at fault.
 
+    ``multivariate``: detectors of all input columns together, instead of the monitor's.
     ``exact``: every value of either side has a bin of its own, so that none is rounded; both are held in memory.
     """
     roles = Roles(target, prediction, score, time)
     frame = _frame(reference)
     if monitor is None:
         monitor = _drafted(frame, roles, model, str(reference) if isinstance(reference, Path | str) else "reference")
+    if multivariate:
+        detectors = monitor.detectors.model_copy(update={"multivariate": tuple(multivariate)})
+        monitor = monitor.model_copy(update={"detectors": detectors})
     check_detectors(monitor)
     today_s = clock() // DAY_S * DAY_S
     stream = StreamKey(monitor.namespace, monitor.model, _VERSION, _VARIANT)
@@ -136,7 +142,8 @@ def analyze(
     if exact:
         source = _frame(source)
     built = build_reference(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
-    windows = OfflineWindows(monitor, built, stream, span)
+    expected = reference_rows(frame, monitor) if needs_rows(monitor.detectors.multivariate) else None
+    windows = OfflineWindows(monitor, built, stream, span, expected)
     known = None if labels is None else _known_labels(labels, monitor)
     total = row_count(source)
     for piece in pieces(source):

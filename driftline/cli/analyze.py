@@ -26,6 +26,9 @@ def analyze(
     ] = False,
     form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    multivariate: Annotated[
+        str, typer.Option(help="Detectors of all columns together, such as 'domain_classifier,mmd'.")
+    ] = "",
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
 ) -> None:
     """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report.
@@ -50,6 +53,7 @@ def analyze(
         monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
         model=model,
         exact=exact,
+        multivariate=tuple(name.strip() for name in multivariate.split(",") if name.strip()),
         progress=_show,
     )
     typer.echo(err=True)
