@@ -34,6 +34,7 @@ from logger_sidecar.http2_serving import http2_factory
 from logger_sidecar.live_parts import LiveParts
 from logger_sidecar.proxy.client import ClientConnection
 from logger_sidecar.proxy.dial import Dialer, parse_upstream
+from logger_sidecar.proxy.fast_lane import fast_lane
 from logger_sidecar.proxy.listening import Port, UnixSocket
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.readiness import Readiness
@@ -133,6 +134,7 @@ class Sidecar:
             registry=self._parts,
             connect=self._dialers[1].connect,
         )
+        self._lane = self._parts.lane = self.pool.lane = fast_lane(self._parts)
         files = listening_files(settings) if settings.tls_certificate is not None else None
         self._port = Port(self._client, files)
         self._grpc = Port(self._http2, files)
@@ -141,7 +143,8 @@ class Sidecar:
         self._end_by_s = 0.0
         self._supervisor = _supervisor(settings, shipper)
         overhead = OverheadMeters()
-        self._stopwatches = Stopwatches(overhead, self.meters, random.Random(), time.time)  # noqa: S311 - chooses whom to measure
+        rng = random.Random()  # noqa: S311 - chooses whom to measure
+        self._stopwatches = Stopwatches(overhead, self.meters, rng, time.time, self._lane)
         self._live = LiveParts(self._parts, self._http2)
         self.reloader = Reloader(sources or Unchanging(Chosen(settings, shipper)), settings, self._follow)
         self._collectors = self._all_collectors(overhead)
@@ -192,6 +195,8 @@ class Sidecar:
     async def start(self) -> asyncio.Server:
         """Open all ports and begin to spool; returns the admin port's server. Raises SettingsError, as ``run``."""
         settings = self.settings
+        if self._lane is not None:
+            self._lane.open(asyncio.get_running_loop())
         with _naming("listen_port", settings.listen_port):
             await self._port.open(settings.listen_host, settings.listen_port)
         self.listen_port = self._port.number
@@ -280,6 +285,8 @@ class Sidecar:
                 break
         for connection in list(self._parts.connections):
             connection.transport.abort()
+        if self._lane is not None:
+            self._lane.close()
         await asyncio.sleep(0)  # lets the last connections say that they are gone, so that they are counted
         self.pool.close()
 

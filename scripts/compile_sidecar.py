@@ -8,6 +8,7 @@ that the source states.
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ COMPILED: dict[str, tuple[str, ...]] = {
     "logger_sidecar.http2.tap": ("Streams", "_Requests", "_Answers", "Tap"),
     "logger_sidecar.http2.splice": ("Http2Connection", "_ServerSide"),
 }
+#: What only the compiled build has, written for Cython; Linux has what it stands on.
+LANE = "logger_sidecar.proxy.lane"
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}
 _BUILTINS = ("bytes", "str", "list", "dict", "set")
 #: A method of another module's extension type that is passed as a value compiles to nonsense, with only a warning.
@@ -59,6 +62,9 @@ def compile_modules(root: Path, work: Path) -> list[Path]:
             (package / "__init__.py").touch()
         target.write_text(_without_foreign_bases(source, COMPILED[module]))
         target.with_suffix(".pxd").write_text(told[module])
+    if sys.platform == "linux":
+        lane = Path(*LANE.split(".")).with_suffix(".pyx")
+        shutil.copyfile(root / lane, work / lane)
     subprocess.run([sys.executable, __file__], cwd=work, check=True)
     return sorted((work / "logger_sidecar").rglob("*.so"))
 
@@ -68,8 +74,11 @@ def build() -> None:
     from Cython.Build import cythonize
     from setuptools import Extension, setup
 
+    sources = [f"{module.replace('.', '/')}.py" for module in COMPILED]
+    sources += map(str, Path("logger_sidecar").rglob("*.pyx"))
     extensions = [
-        Extension(module, [f"{module.replace('.', '/')}.py"], extra_compile_args=_COMPILE_ARGS) for module in COMPILED
+        Extension(str(Path(source).with_suffix("")).replace("/", "."), [source], extra_compile_args=_COMPILE_ARGS)
+        for source in sources
     ]
     setup(
         name="driftline-compiled",

@@ -2,13 +2,15 @@
 
 import asyncio
 import importlib
+import importlib.util
 import inspect
 import os
+import sys
 
 import pytest
 
 from logger_sidecar.server import implementation
-from scripts.compile_sidecar import COMPILED, declarations
+from scripts.compile_sidecar import COMPILED, LANE, declarations
 
 IS_COMPILED = os.environ.get("DRIFTLINE_COMPILED") == "1"
 MODULE = """
@@ -68,6 +70,10 @@ def test_what_runs_is_what_this_environment_was_built_with(module: str) -> None:
     for name in COMPILED[module]:
         assert inspect.isfunction(getattr(loaded, name).__init__) is not IS_COMPILED
     assert implementation() == ("compiled" if IS_COMPILED else "python")
+
+
+def test_only_the_compiled_build_has_a_fast_lane() -> None:
+    assert (importlib.util.find_spec(LANE) is not None) is (IS_COMPILED and sys.platform == "linux")
 
 
 @pytest.mark.skipif(IS_COMPILED, reason="of the source; an extension type has no base to inherit from")

@@ -344,6 +344,8 @@ class ClientConnection(ClientFlow):
         parts.pool.give_back(connection)
         if self._pending or parts.draining:
             self._next()
+        elif parts.lane is not None:
+            parts.lane.consider(self)
 
     def answer(self, head: Head) -> bytes:
         """Part of upstream.Caller."""

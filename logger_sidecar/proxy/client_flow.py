@@ -23,7 +23,11 @@ class ClientFlow(asyncio.Protocol):
     def __init__(self, parts: ProxyParts) -> None:
         self.transport: asyncio.Transport
         self.silent_ticks = 0
-        self._parts = parts
+        #: Its descriptor while it is in the fast lane, else -1.
+        self.lane_fd = -1
+        #: After so many more requests that took the short way it may come into the lane, and how many they were.
+        self.lane_wait = self.lane_penalty = 1
+        self._parts: ProxyParts = parts
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None
         #: Bytes of requests that are not yet begun.

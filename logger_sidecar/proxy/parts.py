@@ -7,6 +7,7 @@ from typing import Protocol
 from driftline.clock import Clock
 from logger_sidecar.http1.heads import HeaderNames
 from logger_sidecar.http1.routes import RouteTable
+from logger_sidecar.proxy.fast_lane import FastLane
 from logger_sidecar.proxy.upstream_pool import UpstreamPool
 from logger_sidecar.recording.capture import Capture
 from logger_sidecar.recording.event_ids import EventIds
@@ -56,6 +57,7 @@ class ProxyParts:
         self.clock = clock
         self.event_ids: EventIds = event_ids
         self.http2: Callable[[], asyncio.Protocol] | None = None
+        self.lane: FastLane | None = None
         self.max_body_bytes = max_body_bytes
         self.max_head_bytes = max_head_bytes
         self.draining = False
@@ -69,6 +71,8 @@ class ProxyParts:
 
     def closed(self, connection: OpenConnection) -> None:
         """It is closed, both ways, or its transport belongs to another protocol now."""
+        if self.lane is not None:
+            self.lane.leave(connection)
         self.connections.discard(connection)
         if not self.connections:
             self.emptied.set()

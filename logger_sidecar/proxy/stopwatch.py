@@ -20,6 +20,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from driftline import names
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.proxy.client import ClientConnection
+from logger_sidecar.proxy.fast_lane import FastLane
 from logger_sidecar.proxy.upstream import Caller, UpstreamConnection
 from logger_sidecar.recording.meters import Meters
 
@@ -62,6 +63,15 @@ class Stopwatch(asyncio.Protocol):
     def __init__(self, connection: ClientConnection | UpstreamConnection, took: Callable[[float], None]) -> None:
         self._connection = connection
         self._took = took
+        self._began_s = 0.0
+
+    def begin(self) -> None:
+        """Part of fast_lane.Watch."""
+        self._began_s = time.perf_counter()
+
+    def end(self) -> None:
+        """Part of fast_lane.Watch."""
+        self._took(time.perf_counter() - self._began_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
@@ -88,9 +98,9 @@ class Stopwatch(asyncio.Protocol):
         connection = self._connection
         # Before it works: it may hand its place on to another protocol.
         connection.transport.set_protocol(connection)
-        began_s = time.perf_counter()
+        self.begin()
         connection.data_received(data)
-        self._took(time.perf_counter() - began_s)
+        self.end()
 
 
 class AnswerStopwatch(Stopwatch):
@@ -102,11 +112,17 @@ class AnswerStopwatch(Stopwatch):
         super().__init__(connection, took)
         self._upstream = connection
         self._served = served
+        self._serving: _Serving = None
 
-    def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
-        serving = self._upstream.serving
-        super().data_received(data)
+    def begin(self) -> None:
+        """Part of fast_lane.Watch."""
+        self._serving = self._upstream.serving
+        super().begin()
+
+    def end(self) -> None:
+        """Part of fast_lane.Watch."""
+        super().end()
+        serving, self._serving = self._serving, None
         self._served(serving)
 
 
@@ -114,8 +130,14 @@ class Stopwatches:
     """Chooses whom to measure. ``rng`` chooses; ``wall_s``: seconds since the epoch, for the exemplars."""
 
     def __init__(
-        self, overhead: OverheadMeters, meters: Meters, rng: random.Random, wall_s: Callable[[], float]
+        self,
+        overhead: OverheadMeters,
+        meters: Meters,
+        rng: random.Random,
+        wall_s: Callable[[], float],
+        lane: FastLane | None = None,
     ) -> None:
+        self._lane = lane
         self._overhead = overhead
         self._meters = meters
         self._rng = rng
@@ -159,6 +181,8 @@ class Stopwatches:
         self._watch(upstream, AnswerStopwatch(upstream, lambda seconds: self._overhead.add("out", seconds), served))
 
     def _watch(self, connection: ClientConnection | UpstreamConnection, watch: Stopwatch) -> None:
+        if self._lane is not None and self._lane.watch(connection, watch):
+            return
         transport = connection.transport
         if not transport.is_closing() and transport.get_protocol() is connection:
             transport.set_protocol(watch)

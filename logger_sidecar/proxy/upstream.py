@@ -9,6 +9,7 @@ from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, HeaderNames, ResponseReader
+from logger_sidecar.proxy.fast_lane import FastLane
 
 REASON_REFUSED = "connect_refused"
 REASON_CONNECT_TIMEOUT = "connect_timeout"
@@ -62,6 +63,7 @@ class Keeper(Protocol):
 
     header_names: HeaderNames
     max_head_bytes: int
+    lane: FastLane | None
 
     def forget(self, connection: "UpstreamConnection") -> None:
         """It is closed."""
@@ -73,6 +75,8 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, pool: Keeper) -> None:
         self.transport: asyncio.Transport
         self.silent_ticks = 0
+        #: Its descriptor while it is in the fast lane, else -1.
+        self.lane_fd = -1
         self.served = 0
         self._pool = pool
         self._reader = ResponseReader(pool.header_names)
@@ -103,6 +107,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def begin(self, caller: Caller, exchange: Exchange, asked: Head) -> None:
         """Answer this caller from now on. ``asked``: the request's head."""
+        if self._pool.lane is not None:
+            self._pool.lane.leave(self)
+        self.ask(caller, exchange, asked)
+
+    def ask(self, caller: Caller, exchange: Exchange, asked: Head) -> None:
+        """As ``begin``, for the fast lane, which it stays in."""
         self._caller = caller
         self._exchange = exchange
         self._asked = asked

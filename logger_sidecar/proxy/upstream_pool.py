@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from logger_sidecar.http1.heads import HeaderNames
 from logger_sidecar.proxy.dial import Dialer
+from logger_sidecar.proxy.fast_lane import FastLane
 from logger_sidecar.proxy.upstream import (
     REASON_CONNECT_TIMEOUT,
     REASON_QUEUE_TIMEOUT,
@@ -37,6 +38,7 @@ class UpstreamPool:
         self.dialer = dialer
         self.header_names = header_names
         self.max_head_bytes = max_head_bytes
+        self.lane: FastLane | None = None
         self._max_idle = max_idle
         self._max_connections = max_connections
         self._queue_timeout_s = queue_timeout_s
@@ -118,6 +120,8 @@ class UpstreamPool:
 
     def forget(self, connection: UpstreamConnection) -> None:
         """It is closed."""
+        if self.lane is not None:
+            self.lane.leave(connection)
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

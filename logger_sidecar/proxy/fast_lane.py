@@ -1,0 +1,52 @@
+"""What the compiled build has beside the same modules in C: a lane for requests that say what the last one said."""
+
+import asyncio
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from logger_sidecar.proxy.client_flow import ClientFlow
+    from logger_sidecar.proxy.parts import ProxyParts
+
+_MODULE = "logger_sidecar.proxy.lane"
+
+
+class Watch(Protocol):
+    """Is told when one piece of data begins to be worked on, and when that is done."""
+
+    def begin(self) -> None:
+        """Now."""
+
+    def end(self) -> None:
+        """Now."""
+
+
+class FastLane(Protocol):
+    """Reads some idle connections itself, without the loop's transports; see ``lane.pyx``.
+
+    A connection in the lane (its ``lane_fd`` is not negative) has a transport that does not read. In all else it is
+    what it would be without: closed, timed and counted by its transport and its protocol.
+    """
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin: connections may come from now on."""
+
+    def close(self) -> None:
+        """End; connections that are in it are read by their transports again."""
+
+    def consider(self, client: "ClientFlow") -> None:
+        """A request of this client and its answer each came whole, and it is idle: it may belong here."""
+
+    def leave(self, connection: object) -> None:
+        """From here on its transport reads again; nothing where it is not in the lane."""
+
+    def watch(self, connection: object, watch: Watch) -> bool:
+        """Tell the watch of the next piece that comes on this connection; False: it is not in the lane."""
+
+
+def fast_lane(parts: "ProxyParts") -> FastLane | None:
+    """The lane of these connections; None where this build has none."""
+    if importlib.util.find_spec(_MODULE) is None:
+        return None
+    return cast("FastLane", importlib.import_module(_MODULE).Lane(parts))
