@@ -245,6 +245,7 @@ cdef class Lane:
             return False
         if connection.lane_fd < 0 and not self._enter(connection):
             parts.pool._idle.append(connection)
+            self._find_unusual(client)  # a model server behind TLS will not be read here the next time either
             return False
         cdef Exchange exchange = client._own_exchange
         cdef bytes body = PyBytes_FromStringAndSize(self._data + head_bytes, size - head_bytes)
