@@ -46,7 +46,7 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 	@touch $@
 
 # Not editable: what is compiled is in the wheel.
-$(COMPILED_READY): $(READY) scripts/compile_sidecar.py $(shell find logger_sidecar driftline -name '*.py')
+$(COMPILED_READY): $(READY) scripts/compile_sidecar.py $(shell find logger_sidecar driftline -name '*.py' -o -name '*.pyx')
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-compiled
 	DRIFTLINE_COMPILE=1 $(BIN)/uv pip install --quiet --python $(COMPILED_BIN)/python -c constraints.txt \
 	  --reinstall-package driftline '.[all,dev]'

@@ -6,7 +6,7 @@ Where there is no lane, in the build in Python, it is the short way against the 
 import itertools
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -185,7 +185,7 @@ single = st.one_of(usual, usual, named, unusual, last).map(lambda step: [step])
 talks = st.lists(st.one_of(run, single, single), min_size=3, max_size=12).map(lambda parts: [*itertools.chain(*parts)])
 
 
-def described(events: Sequence[InferenceEvent]) -> dict[bytes, tuple[object, ...]]:
+def described(events: Sequence[InferenceEvent]) -> Mapping[bytes, tuple[object, ...]]:
     """By number in the body: all that two sidecars must say alike."""
     found = {
         event.request.body.split(b'"n": "')[1][:7]: (
