@@ -1,10 +1,13 @@
 """The benchmarks' runner: reads closing lines, writes figures as measured, and says what failed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
-from benchmarks.run_all import closing_line, page
+from benchmarks.false_alarms_streams import STREAMS
+from benchmarks.run_all import closing_line, kept, page
 
 RESULT = (
     '{"benchmark": "path", "figures": {"a_s": 0.5, "n": {"x": 12345.6}}, '
@@ -20,6 +23,29 @@ def test_the_last_line_counts() -> None:
 def test_anything_else_at_the_end_is_a_failure(output: str) -> None:
     with pytest.raises(ValueError, match=r"last line is not JSON|closing line lacks"):
         closing_line(output)
+
+
+def test_a_run_of_some_keeps_the_sections_of_the_others() -> None:
+    before = "# Results\n\nOld.\n\n## a\n\n1\n\n### inner\n\n## b\n\n2\n"
+    now = "# Results\n\nNew.\n\n## b\n\n3\n\n## c\n\n4\n"
+    assert kept(before, now) == "# Results\n\nNew.\n\n## a\n\n1\n\n### inner\n\n## b\n\n3\n\n## c\n\n4\n"
+
+
+def test_tables_are_shown_as_tables() -> None:
+    result = {**closing_line(RESULT), "tables": [{"title": "Who", "head": ["x", "y"], "rows": [["one", 2]]}]}
+    text = page([result], [], datetime(2026, 1, 2, tzinfo=UTC))
+    assert "### Who\n\n| x | y |\n| --- | --- |\n| one | 2 |\n" in text
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_without_change_is_drawn_as_it_says(name: str) -> None:
+    stream = replace(STREAMS[name], rows=40)
+    reference, windows = stream.draw(seed=1, windows=2)
+    again, _ = stream.draw(seed=1, windows=2)
+    for column, values in reference.items():
+        assert values.shape == (400,)
+        assert windows[column].shape == (2, 40)
+        assert np.array_equal(values, again[column], equal_nan=values.dtype.kind == "f")
 
 
 def test_the_page_shows_both_sides_and_what_failed() -> None:
