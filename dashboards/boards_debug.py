@@ -151,11 +151,15 @@ def _validation() -> tuple[PanelSpec, ...]:
             "Their events are kept as dead letters. Write a monitor (driftline init) and replay them, or stop logging.",
             "bargauge",
             "short",
-            (Query(top(15, unmonitored), "{{namespace}}/{{model}}"),),
-            ((None, ORANGE),),
+            (
+                Query(
+                    f"{top(15, unmonitored)} or 0 * {total(increase(names.COLLECTOR_EVENTS))}",
+                    "{{namespace}}/{{model}}",
+                ),
+            ),
+            ((None, GREEN), (1.0, ORANGE)),
             minimum=0.0,
             decimals=0,
-            no_value="every model that sends has one",
         ),
     )
 

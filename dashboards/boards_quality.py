@@ -6,7 +6,6 @@ from dashboards.queries import age, bottom, increase, quantile, rate, select, sh
 from driftline import names
 
 _ALL_ROWS = f'{names.SEGMENT}=""'
-_SEGMENTS = f'{names.SEGMENT}!=""'
 _STREAM = "{{model}} {{version}} {{variant}}"
 
 
@@ -226,17 +225,17 @@ def _segment_labels() -> tuple[PanelSpec, ...]:
     return (
         PanelSpec(
             "Labels by segment: in, and due by now",
-            "The segments of which least is in, newest windows, and what should be by the segment's own delays. A "
-            "segment that lags behind the others makes the accuracy of all rows look like that of the others.",
+            "The segments of which least is in, newest windows, and what should be by the segment's own delays. All rows "
+            "stand there without a name. A segment that lags behind makes the accuracy of all rows that of the others.",
             "timeseries",
             "percentunit",
             (
-                Query(bottom(12, select(names.LABEL_COVERAGE, _SEGMENTS)), f"{_STREAM} {{{{segment}}}} in"),
-                Query(bottom(12, select(names.LABEL_MATURITY, _SEGMENTS)), f"{_STREAM} {{{{segment}}}} due"),
+                Query(bottom(12, select(names.LABEL_COVERAGE)), f"{_STREAM} {{{{segment}}}} in"),
+                Query(bottom(12, select(names.LABEL_MATURITY)), f"{_STREAM} {{{{segment}}}} due"),
             ),
             minimum=0.0,
             maximum=1.0,
-            no_value="the monitor names no segments",
+            no_value="too little is known of labels yet",
         ),
         PanelSpec(
             "Delay of labels, by segment",
@@ -249,12 +248,11 @@ def _segment_labels() -> tuple[PanelSpec, ...]:
         ),
         PanelSpec(
             "Windows without final accuracy, by segment",
-            "Closed windows whose labels are still to come; the segments with most of them.",
+            "Closed windows whose labels are still to come; the segments with most of them. Without a name: all rows.",
             "timeseries",
             "short",
-            (Query(top(12, select(names.IMMATURE_WINDOWS, _SEGMENTS)), f"{_STREAM} {{{{segment}}}}"),),
+            (Query(top(12, select(names.IMMATURE_WINDOWS)), f"{_STREAM} {{{{segment}}}}"),),
             minimum=0.0,
             decimals=0,
-            no_value="the monitor names no segments",
         ),
     )
