@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import mmd_cpu
 from benchmarks.false_alarms_streams import levels
 from benchmarks.harness import close
 from benchmarks.peers.running import ASKED, ask
@@ -125,6 +126,7 @@ def main() -> None:
         "drift_1m_x_50_with_10_of_text_cpu_s": with_text[largest]["cpu_s"],
         "window_ms": window_ms(mixed, rounds),
         "single_event_us": event_us(mixed, rounds),
+        "mmd_5k_cpu_s": mmd_cpu.measured(500 if options.quick else 5_000),
         "numbers": numbers,
         "with_text": with_text,
     }
