@@ -225,8 +225,8 @@ def _segment_labels() -> tuple[PanelSpec, ...]:
     return (
         PanelSpec(
             "Labels by segment: in, and due by now",
-            "The segments of which least is in, newest windows, and what should be by the segment's own delays. All rows "
-            "stand there without a name. A segment that lags behind makes the accuracy of all rows that of the others.",
+            "The segments of which least is in, newest windows, and what should be by the segment's own delays. All "
+            "rows have no name. A segment that lags behind makes the accuracy of all rows that of the others.",
             "timeseries",
             "percentunit",
             (
