@@ -1,7 +1,8 @@
 """Metrics of classifications from their counts, each with a 95 % interval.
 
-Accuracy, precision and recall: Wilson. F1: bootstrap of the confusion table (multinomial, seeded). AUC: DeLong's
-variance, exact on the score bins with ties counted half. Brier score: normal, its variance from the score bins.
+Accuracy, precision and recall: Wilson. F1 and means over classes: bootstrap of the confusion table (multinomial,
+seeded). AUC: DeLong's variance, exact on the score bins with ties counted half. Brier score: normal, its variance from
+the score bins. Log loss: normal on the logarithmic scale.
 Calibration error: mean gap between score and share of positives over ten bins, bootstrap of the positives per bin.
 
 Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver
@@ -9,6 +10,7 @@ operating characteristic curves, 1988; G. W. Brier, Verification of forecasts ex
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from driftline.results import Interval
 
 _DRAWS = 200
 _CALIBRATION_BINS = 10
+_MOST_CLASSES_ALONE = 10
 
 
 def classification_measures(
@@ -37,8 +40,18 @@ def classification_measures(
         return (accuracy, *_threshold_measures(values, rng), *_score_measures(layout, values, rng))
     if layout.classes:
         confusion = np.maximum(layout.confusion(values), 0)
-        return (accuracy, Measure("f1_macro", f1_macro(confusion, rng), "smaller_is_worse"))
+        return (accuracy, *class_measures(layout.classes, confusion, rng), *_confidence_measures(layout, values, rng))
     return (accuracy,)
+
+
+def _confidence_measures(
+    layout: PerformanceLayout, values: NDArray[np.int64], rng: np.random.Generator
+) -> list[Measure]:
+    """Whether predictions are right as often as their probability says, where it is known."""
+    wrong, right = np.maximum(layout.histograms(values), 0)
+    if not (wrong.any() or right.any()):
+        return []
+    return [Measure("calibration_error", calibration_error(wrong, right, rng), "larger_is_worse")]
 
 
 def _threshold_measures(values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
@@ -58,6 +71,9 @@ def _score_measures(layout: PerformanceLayout, values: NDArray[np.int64], rng: n
         return []
     negatives, positives = np.maximum(layout.histograms(values), 0)
     measures = [
+        Measure(
+            "log_loss", log_loss(int(values[at.LOG_LOSS]), int(values[at.LOG_LOSS_SQUARES]), scored), "larger_is_worse"
+        ),
         Measure("brier", brier(int(values[at.BRIER]), scored, negatives, positives), "larger_is_worse"),
         Measure("calibration_error", calibration_error(negatives, positives, rng), "larger_is_worse"),
     ]
@@ -75,25 +91,53 @@ def f1(tp: int, fp: int, fn: int, tn: int, rng: np.random.Generator) -> Interval
     return _percentiles(2.0 * tp / (2 * tp + fp + fn), scores)
 
 
-def f1_macro(confusion: NDArray[np.int64], rng: np.random.Generator) -> Interval:
-    """Mean F1 over the classes that occur; ``confusion`` of shape (classes, classes), row = label."""
+def class_measures(classes: Sequence[str], confusion: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
+    """Means over the classes that occur, alike (macro) and by how often they do (weighted), and each class's own.
+
+    ``confusion`` of shape (classes + 1, classes + 1), row = label, the last one all others. A class that was never said
+    has precision 0. The weighted recall is left out: it is the accuracy. Classes alone: precision and recall, Wilson,
+    where there are few enough of them to be read.
+    """
     total = int(confusion.sum())
     if total == 0:
-        return Interval(0.0, 0.0, 1.0)
+        return []
     side = len(confusion)
     filled = np.flatnonzero(confusion)
     drawn = np.zeros((_DRAWS, side * side))
     drawn[:, filled] = rng.multinomial(total, confusion.ravel()[filled] / total, size=_DRAWS)
-    scores = _macro(drawn.reshape(_DRAWS, side, side))
-    return _percentiles(float(_macro(confusion[None].astype(np.float64))[0]), scores)
+    scattered = _means(drawn.reshape(_DRAWS, side, side))
+    measures = [
+        Measure(name, _percentiles(float(value[0]), scattered[name]), "smaller_is_worse")
+        for name, value in _means(confusion[None].astype(np.float64)).items()
+    ]
+    for place, name in enumerate(classes if len(classes) <= _MOST_CLASSES_ALONE else ()):
+        hits, said, there = int(confusion[place, place]), int(confusion[:, place].sum()), int(confusion[place].sum())
+        if said:
+            measures.append(Measure(f"precision[{name}]", wilson(hits, said), "smaller_is_worse"))
+        if there:
+            measures.append(Measure(f"recall[{name}]", wilson(hits, there), "smaller_is_worse"))
+    return measures
 
 
-def _macro(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+def _means(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Per table of shape (tables, classes, classes), the means over its classes by name, shape (tables,) each."""
     hits = np.einsum("dii->di", tables)
-    below = tables.sum(axis=1) + tables.sum(axis=2)
-    scores = np.divide(2.0 * hits, below, out=np.zeros_like(hits), where=below > 0)
-    result: NDArray[np.float64] = scores.sum(axis=1) / np.maximum((below > 0).sum(axis=1), 1)
-    return result
+    said, there = tables.sum(axis=1), tables.sum(axis=2)
+    occurs = said + there > 0
+    count = np.maximum(occurs.sum(axis=1), 1)
+    weights = there / np.maximum(there.sum(axis=1, keepdims=True), 1.0)
+    f1_scores = _shares(2.0 * hits, said + there)
+    return {
+        "f1_macro": f1_scores.sum(axis=1) / count,
+        "precision_macro": _shares(hits, said).sum(axis=1) / count,
+        "recall_macro": _shares(hits, there).sum(axis=1) / count,
+        "f1_weighted": (f1_scores * weights).sum(axis=1),
+        "precision_weighted": (_shares(hits, said) * weights).sum(axis=1),
+    }
+
+
+def _shares(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
 def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
@@ -120,6 +164,19 @@ def brier(total: int, scored: int, negatives: NDArray[np.int64], positives: NDAr
     fourth = (float(negatives @ middles**4) + float(positives @ (1.0 - middles) ** 4)) / scored
     half = Z_95 * math.sqrt(max(0.0, fourth - value * value) / scored)
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def log_loss(total: int, squares: int, scored: int) -> Interval:
+    """Mean of minus the logarithm of the probability of what happened; ``total`` and ``squares`` as counted.
+
+    The interval is on the logarithmic scale: losses have a heavy tail upwards.
+    """
+    value = total / scored / at.LOSS_STEPS
+    if value <= 0.0:
+        return Interval(0.0, 0.0, 0.0)
+    variance = max(0.0, squares / scored / at.LOSS_SQUARE_STEPS**2 - value * value)
+    factor = math.exp(min(50.0, Z_95 * math.sqrt(variance / scored) / value))
+    return Interval(value, value / factor, value * factor)
 
 
 def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64], rng: np.random.Generator) -> Interval:

@@ -86,7 +86,7 @@ def measured_result(
 def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generator) -> tuple[Measure, ...]:
     """The metrics of judged predictions; none when there are none."""
     if layout.task == "regression":
-        return regression_measures(section)
+        return regression_measures(layout, section)
     return classification_measures(layout, section, rng)
 
 

@@ -45,6 +45,7 @@ def test_binary_metrics_agree_with_scikit_learn() -> None:
         "f1": metrics.f1_score(truth, said),
         "auc": metrics.roc_auc_score(truth, score),
         "brier": metrics.brier_score_loss(truth, score),
+        "log_loss": metrics.log_loss(truth, score),
     }
     for name, value in oracle.items():
         assert found[name].value == pytest.approx(value, abs=2e-5), name
@@ -60,7 +61,14 @@ def test_multiclass_metrics_agree_with_scikit_learn() -> None:
     batch = JudgedBatch(said.astype(object), np.full(800, np.nan), truth.astype(object), np.ones(800, dtype=np.int64))
     found = measured(layout, count_judged(layout, batch))
     assert found["accuracy"].value == pytest.approx(metrics.accuracy_score(truth, said))
-    assert found["f1_macro"].value == pytest.approx(metrics.f1_score(truth, said, average="macro"))
+    for mean in ("macro", "weighted"):
+        assert found[f"f1_{mean}"].value == pytest.approx(metrics.f1_score(truth, said, average=mean))
+        assert found[f"precision_{mean}"].value == pytest.approx(metrics.precision_score(truth, said, average=mean))
+    assert found["recall_macro"].value == pytest.approx(metrics.recall_score(truth, said, average="macro"))
+    for place, name in enumerate("abc"):
+        recalls = metrics.recall_score(truth, said, average=None)
+        assert found[f"recall[{name}]"].value == pytest.approx(recalls[place])
+        assert found[f"recall[{name}]"].lower < recalls[place] < found[f"recall[{name}]"].upper
 
 
 def test_regression_metrics_agree_with_scikit_learn() -> None:
@@ -72,6 +80,10 @@ def test_regression_metrics_agree_with_scikit_learn() -> None:
     assert found["mae"].value == pytest.approx(metrics.mean_absolute_error(truth, said), rel=1e-12)
     assert found["rmse"].value == pytest.approx(metrics.root_mean_squared_error(truth, said), rel=1e-12)
     assert found["bias"].value == pytest.approx((said - truth).mean(), rel=1e-12)
+    assert found["r2"].value == pytest.approx(metrics.r2_score(truth, said), rel=1e-9)
+    sizes = np.abs(said - truth)
+    assert found["median_absolute_error"].value == pytest.approx(np.median(sizes), rel=0.05)
+    assert found["p90_absolute_error"].value == pytest.approx(np.quantile(sizes, 0.9), rel=0.05)
     bootstrap = stats.bootstrap((np.abs(said - truth),), np.mean, rng=np.random.default_rng(0)).confidence_interval
     assert (found["mae"].lower, found["mae"].upper) == pytest.approx((bootstrap.low, bootstrap.high), rel=0.03)
 
@@ -87,11 +99,13 @@ def test_intervals_hold_the_true_value_about_nineteen_times_in_twenty() -> None:
 
 
 def test_regression_intervals_hold_the_true_value_about_nineteen_times_in_twenty() -> None:
-    held = dict.fromkeys(("mae", "rmse", "bias"), 0)
-    truth = {"mae": np.sqrt(2 / np.pi), "rmse": 1.0, "bias": 0.0}
+    truth = {"mae": np.sqrt(2 / np.pi), "rmse": 1.0, "bias": 0.0, "r2": 0.75}
+    truth |= {"median_absolute_error": stats.norm.ppf(0.75), "p90_absolute_error": stats.norm.ppf(0.95)}
+    held = dict.fromkeys(truth, 0)
     for seed in range(200):
-        errors = np.random.default_rng(seed).normal(size=200)
-        batch = JudgedBatch(errors, np.full(200, np.nan), np.zeros(200), np.ones(200, dtype=np.int64))
+        rng = np.random.default_rng(seed)
+        errors, labels = rng.normal(size=200), 2.0 * rng.normal(size=200)
+        batch = JudgedBatch(labels + errors, np.full(200, np.nan), labels, np.ones(200, dtype=np.int64))
         for name, interval in measured(REGRESSION, count_judged(REGRESSION, batch)).items():
             held[name] += interval.lower <= truth[name] <= interval.upper
     assert all(180 <= count <= 200 for count in held.values()), held
