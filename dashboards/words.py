@@ -13,7 +13,7 @@ VERDICT_WORDS = {
     Verdict.DRIFTED: "drifted",
     Verdict.NOT_ENOUGH_EVIDENCE: "not enough evidence",
 }
-_SHARES = frozenset({"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier"})
+_SHARES = frozenset({"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier", "label_shift"})
 
 
 def count(number: float) -> str:
@@ -51,7 +51,8 @@ def metric_name(name: str) -> str:
 
 def metric_value(name: str, value: float | None) -> str:
     """A metric in its natural unit: shares as percentages."""
-    return share(value) if name in _SHARES else number(value)
+    plain = name.removeprefix("estimated_").removeprefix("corrected_").partition("[")[0]
+    return share(value) if plain in _SHARES else number(value)
 
 
 def measure(found: Measure) -> str:
