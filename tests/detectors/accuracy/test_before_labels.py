@@ -57,9 +57,9 @@ def test_the_first_labels_correct_and_enough_of_them_need_no_help(reference: Ref
     assert few["corrected_accuracy"].sample_size >= FEWEST_LABELS
     assert few["corrected_accuracy"].coverage == pytest.approx(0.05, abs=0.02)
     some = results_of(reference, state_of(reference, 0.3))
-    assert {name for name in some if "_" in name} == {"corrected_accuracy", "calibration_error"}
+    assert {name for name in some if "_" in name} == {"corrected_accuracy", "calibration_error", "log_loss"}
     every = results_of(reference, state_of(reference, 1.0))
-    assert {name for name in every if "_" in name} == {"calibration_error"}
+    assert {name for name in every if "_" in name} == {"calibration_error", "log_loss"}
 
 
 def test_labels_that_shifted_are_told_and_the_estimate_does_not_cry(reference: Reference) -> None:
