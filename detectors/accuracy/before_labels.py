@@ -1,5 +1,5 @@
-"""What is said of a classification's accuracy beside its labels: estimated before them, corrected by the first of them,
-how labels shifted, and why accuracy changed.
+"""What is said of accuracy, or of a regression's errors, beside labels: estimated before them, corrected by the first
+of them, how labels shifted, and why accuracy changed.
 
 Results are of kind *performance*: ``estimated_*`` and ``label_shift`` until there are labels enough for a verdict,
 ``corrected_accuracy`` from the first labels until nearly all are there, and ``accuracy_change_*`` where accuracy is not
@@ -16,12 +16,13 @@ from scipy import special
 
 from detectors.accuracy.cbpe import auc_beyond_bins, estimated
 from detectors.accuracy.decomposition import completed, decompose
+from detectors.accuracy.direct_loss import corrected_size, estimated_size
 from detectors.accuracy.label_shift import mlls
 from detectors.accuracy.measure import Measure
 from detectors.accuracy.performance import Expected, is_worse, measured_result, seeded, spelt
 from detectors.accuracy.prediction_powered import Labelled, corrected_share
 from detectors.accuracy.strata import Strata, label_shares, strata_of
-from detectors.counts.performance_counts import PerformanceLayout
+from detectors.counts.performance_counts import STRATUM_STEPS, PerformanceLayout
 from detectors.counts.summary import Section
 from detectors.statistics.reasons import p_text, percent
 from driftline.results import Interval, Result, Verdict, WindowKey
@@ -52,7 +53,9 @@ class Window:
 def before_label_results(
     window: Window, layout: PerformanceLayout, reference: Section | None, expected: Expected | None
 ) -> list[Result]:
-    """Results of a classification beside those of its labels alone; none without labels in the reference."""
+    """Results beside those of the labels alone; none without labels in the reference."""
+    if layout.task == "regression":
+        return _sizes(window, layout, reference, expected)
     strata = strata_of(layout, reference, window.counted, window.judged)
     if strata is None or expected is None or strata.reference.sum() < FEWEST_REFERENCE_ROWS:
         return []
@@ -85,6 +88,37 @@ def _estimates(window: Window, strata: Strata, expected: Expected, shifted: NDAr
             if verdict is Verdict.WARNING and known is not None and not is_worse(other, known):
                 verdict, told = Verdict.OK, f"{told}, and then it is not"
         results.append(measured_result(window.key, measure, known, verdict, told, rows, expected.judged, None))
+    return results
+
+
+def _sizes(
+    window: Window, layout: PerformanceLayout, reference: Section | None, expected: Expected | None
+) -> list[Result]:
+    """A regression's mean size of errors: estimated until labels can judge it, corrected until nearly all are there."""
+    if reference is None or expected is None or window.counted is None:
+        return []
+    unit = layout.scale / STRATUM_STEPS
+    units = np.array([1.0, unit, unit * unit])
+    before = layout.outcome_table(reference.values)[:, :3] * units
+    empty = np.zeros_like(before)
+    judged = empty if window.judged is None else layout.outcome_table(window.judged.values)[:, :3] * units
+    rows = np.maximum(window.counted.values, judged[:, 0])
+    if before[:, 0].sum() < FEWEST_REFERENCE_ROWS or rows.sum() < window.minimum_rows:
+        return []
+    known, labels, told_rows = expected.measures.get("mae"), int(judged[:, 0].sum()), int(rows.sum())
+    results = []
+    if labels < window.minimum_rows:
+        measure = Measure("estimated_mae", estimated_size(before, rows), "larger_is_worse")
+        told = f"mae {spelt(measure.interval)} estimated without labels, from what the model said of {told_rows} rows"
+        verdict, told = _compared(measure, known, told)
+        results.append(measured_result(window.key, measure, known, verdict, told, told_rows, expected.judged, None))
+    found = corrected_size(before, rows, judged) if FEWEST_LABELS <= labels < ENOUGH_LABELS * told_rows else None
+    if found is not None:
+        measure = Measure("corrected_mae", found, "larger_is_worse")
+        told = f"mae {spelt(found)} of all {told_rows} rows, corrected by the {labels} labels that came so far"
+        verdict, told = _compared(measure, known, told)
+        coverage = labels / told_rows
+        results.append(measured_result(window.key, measure, known, verdict, told, labels, expected.judged, coverage))
     return results
 
 
