@@ -20,9 +20,9 @@ class RunningApi:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self._server.started, 20, "the API answers")
+        wait_until(lambda: self._server.started, 120, "the API answers")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(120)

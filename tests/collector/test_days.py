@@ -60,7 +60,7 @@ def test_many_collectors_make_the_same_days_at_once(url: str, engine: Engine) ->
     def work(number: int) -> None:
         own = connect(url)
         try:
-            barrier.wait(10)
+            barrier.wait(120)
             for day in range(20000, 20012):
                 order = day if number % 2 else 40011 - day
                 with writing(own) as connection:
@@ -74,7 +74,7 @@ def test_many_collectors_make_the_same_days_at_once(url: str, engine: Engine) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert faults == []
     assert days(engine) == list(range(20000, 20012))
 
@@ -98,7 +98,7 @@ def test_a_day_is_made_while_other_writers_are_in_the_middle_of_theirs(url: str,
 
         thread = threading.Thread(target=other)
         thread.start()
-        assert done.wait(30)
+        assert done.wait(120)
         thread.join()
     first.close()
     second.close()

@@ -134,17 +134,17 @@ def test_a_real_consumer_held_by_its_source_is_stuck_and_well_once_let_go(parts:
     thread = threading.Thread(target=collector.run, args=(stop,))
     thread.start()
     try:
-        assert source.held.wait(20)
+        assert source.held.wait(120)
         report = Health(collector.activity, thread, 0.0).report()
         assert (report.state, report.healthy) == ("stuck", False)
         assert "a poll has not returned" in report.detail
         source.go.set()
         done = lambda: Health(collector.activity, thread, LIMIT_S).report().state == "idle"  # noqa: E731
-        wait_until(lambda: done() and parts.store.position("spool:0") == 300, 20, "idle again")
+        wait_until(lambda: done() and parts.store.position("spool:0") == 300, 120, "idle again")
     finally:
         source.go.set()
         stop.set()
-        thread.join(20)
+        thread.join(120)
 
 
 def test_a_real_consumer_whose_database_is_held_by_another_is_named(parts: Parts, url: str) -> None:
@@ -156,14 +156,14 @@ def test_a_real_consumer_whose_database_is_held_by_another_is_named(parts: Parts
     thread = threading.Thread(target=collector.run, args=(stop,))
     with parts.store.transaction():
         thread.start()
-        wait_until(lambda: collector.activity.step()[0] == "commit", 20, "the commit begins")
+        wait_until(lambda: collector.activity.step()[0] == "commit", 120, "the commit begins")
         time.sleep(0.05)
         report = Health(collector.activity, thread, 0.01).report()
         assert (report.state, report.waiting_records) == ("stuck", 3)
         assert "the database holds it" in report.detail
     wait_until(lambda: parts.store.position("spool:0") is not None, 30, "the batch is committed")
     stop.set()
-    thread.join(20)
+    thread.join(120)
 
 
 def test_lag_in_seconds_is_the_age_of_the_newest_stored_event_and_nothing_at_the_end(activity: Activity) -> None:

@@ -256,6 +256,7 @@ def test_labels_in_any_order_leave_what_the_model_says(migrated: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300 + 10 * ORDERS_TRIED)
 def test_labels_in_many_orders_leave_what_the_model_says(migrated: Path) -> None:
     _run("", migrated, ORDERS_TRIED, 25)
 

@@ -73,7 +73,7 @@ def test_it_works_answers_and_ends_well_on_a_signal(tmp_path: Path, number: sign
             time.sleep(0.05)
         assert 'variant="stable",version="3"} 50.0' in answer(f"{url}/metrics")
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

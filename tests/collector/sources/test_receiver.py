@@ -286,7 +286,7 @@ def test_while_one_write_is_under_way_the_next_is_gathered_up_to_a_bound(open_po
         while sum(future.done() for future in sent) < 6 and time.monotonic() < until:
             time.sleep(0.01)
         kept.gate.set()
-        answers = [future.result(20) for future in sent]
+        answers = [future.result(120) for future in sent]
     kept_count = sum(answer.status_code == 202 for answer in answers)
     # What came before the first write began is written, three thousand bytes wait, the others hear of no room.
     assert 4 <= kept_count <= 6
