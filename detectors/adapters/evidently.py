@@ -6,8 +6,11 @@ keeps to no false-alarm budget). It sees representative rows made from counts (`
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.adapters.expansion import category_codes, finite_rows
@@ -15,9 +18,9 @@ from detectors.statistics.evidence import ColumnSample, Evidence
 from driftline.errors import MonitorError
 
 try:
-    import pandas as pd
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
+    from evidently.presets import DataDriftPreset
 except ImportError:
     AVAILABLE = False
 else:
@@ -49,6 +52,22 @@ def wasserstein(sample: ColumnSample) -> Evidence:
 def jensenshannon(sample: ColumnSample) -> Evidence:
     """Jensen-Shannon distance with Evidently's own bins; larger is worse, no p-value."""
     return _distance(sample, "jensenshannon")
+
+
+def save_report(
+    reference: pd.DataFrame, current: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], path: Path
+) -> None:
+    """Evidently's own report on drift of the named columns, with its defaults, as one HTML file.
+
+    Its verdicts are its own: fixed thresholds per column, and no budget over columns. It holds all rows in memory, and
+    takes minutes for a million. Raises MonitorError where Evidently is not installed.
+    """
+    if not AVAILABLE:
+        raise MonitorError("analyze", [HINT])
+    definition = DataDefinition(numerical_columns=[*numeric], categorical_columns=[*categorical])
+    columns = [*numeric, *categorical]
+    frames = [Dataset.from_pandas(frame[columns], data_definition=definition) for frame in (current, reference)]
+    Report([DataDriftPreset(columns=columns)]).run(*frames).save_html(str(path))
 
 
 def _test(sample: ColumnSample, method: str) -> Evidence:

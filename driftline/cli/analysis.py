@@ -164,6 +164,16 @@ def analyze(
     return Analysis(data, found.results)
 
 
+def evidently_report(reference: Source, current: Source, monitor: Monitor, path: Path) -> None:
+    """Evidently's own report on the monitor's input columns; raises MonitorError where it is not installed."""
+    from detectors.adapters.evidently import save_report
+
+    watched = [column for column in monitor.columns if column.drift]
+    numeric = [column.name for column in watched if column.type == "numeric"]
+    categorical = [column.name for column in watched if column.type == "categorical"]
+    save_report(_frame(reference), _frame(current), numeric, categorical, path)
+
+
 def _frame(source: Source) -> pd.DataFrame:
     return source if isinstance(source, pd.DataFrame) else load_frame(Path(source))
 

@@ -29,6 +29,9 @@ def analyze(
     multivariate: Annotated[
         str, typer.Option(help="Detectors of all columns together, such as 'domain_classifier,mmd'.")
     ] = "",
+    evidently_report: Annotated[
+        Path | None, typer.Option(help="Evidently's own report beside ours, an HTML file; needs driftline[evidently].")
+    ] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
 ) -> None:
     """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report.
@@ -37,6 +40,7 @@ def analyze(
     """
     from driftline.cli.analysis import LabelFile
     from driftline.cli.analysis import analyze as run
+    from driftline.cli.analysis import evidently_report as save_evidently
     from driftline.monitors import parse_monitor
     from driftline.results import Verdict
 
@@ -63,6 +67,8 @@ def analyze(
     else:
         out.write_text(text, encoding="utf-8")
         typer.echo(f"{found.report.sentence}\nwrote {out}", err=True)
+    if evidently_report is not None:
+        save_evidently(reference, current, found.report.monitor, evidently_report)
     if fail_on_drift and found.verdict is Verdict.DRIFTED:
         raise typer.Exit(1)
 

@@ -1,12 +1,15 @@
 """Tests of tables against sums written out and other libraries, and their way through files to a report."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import spatial, stats
 
+from detectors.adapters import evidently
+from detectors.evaluating.outline import draft_monitor
 from detectors.evaluating.together import permutations
 from detectors.multivariate.domain_classifier import _auc, _aucs, _folds
 from detectors.multivariate.energy import energy
@@ -15,8 +18,9 @@ from detectors.multivariate.pca_reconstruction import VARIANCE_HELD, _residuals,
 from detectors.multivariate.permutations import _deals, permutation_test
 from detectors.multivariate.prepared import Prepared, prepare
 from detectors.statistics.table_sample import TableSample
-from driftline.cli.analysis import analyze
+from driftline.cli.analysis import analyze, evidently_report
 from driftline.errors import MonitorError
+from driftline.monitors import Monitor
 from driftline.results import ALL_COLUMNS, WHOLE_WINDOW, Result, Verdict
 
 
@@ -131,3 +135,25 @@ def test_a_name_that_is_none_is_refused() -> None:
     rng = np.random.default_rng(9)
     with pytest.raises(MonitorError, match="did you mean 'domain_classifier'"):
         analyze(frame(rng, 100, 0.0), frame(rng, 100, 0.0), multivariate=("domain_clasifier",))
+
+
+def drafted(rng: np.random.Generator) -> Monitor:
+    return draft_monitor(frame(rng, 200, 0.0), model="m", reference_path="r.csv")
+
+
+@pytest.mark.skipif(evidently.AVAILABLE, reason="Evidently is installed")
+def test_evidentlys_report_without_evidently_says_what_to_install(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    with pytest.raises(MonitorError, match="driftline\\[evidently\\]"):
+        evidently_report(frame(rng, 50, 0.0), frame(rng, 50, 0.0), drafted(rng), tmp_path / "r.html")
+
+
+@pytest.mark.extras
+@pytest.mark.skipif(not evidently.AVAILABLE, reason="Evidently is not installed")
+def test_evidentlys_own_report_is_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    path = tmp_path / "r.html"
+    evidently_report(frame(rng, 300, 0.0), frame(rng, 300, 0.9), drafted(rng), path)
+    text = path.read_text(encoding="utf-8")
+    assert "<html" in text
+    assert all(name in text for name in ("plan", "Dataset Drift"))
