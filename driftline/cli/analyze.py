@@ -26,9 +26,7 @@ def analyze(
     ] = False,
     form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
-    multivariate: Annotated[
-        str, typer.Option(help="Detectors of all columns together, such as 'domain_classifier,mmd'.")
-    ] = "",
+    multivariate: Annotated[str, typer.Option(help="Detectors of all columns together: 'domain_classifier,mmd'.")] = "",
     evidently_report: Annotated[
         Path | None, typer.Option(help="Evidently's own report beside ours, an HTML file; needs driftline[evidently].")
     ] = None,
@@ -57,7 +55,7 @@ def analyze(
         monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
         model=model,
         exact=exact,
-        multivariate=tuple(name.strip() for name in multivariate.split(",") if name.strip()),
+        multivariate=tuple(multivariate.replace(",", " ").split()),
         progress=_show,
     )
     typer.echo(err=True)
