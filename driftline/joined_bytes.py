@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 Positions: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
 
+#: So many bytes may be cut from any position within the text.
+LONGEST_CUT = 256
 #: Zeros behind the last piece, so that whoever looks a little further finds nothing.
-_BEHIND = 64
+_BEHIND = bytes(LONGEST_CUT)
 
 
 class JoinedBytes:
@@ -26,11 +28,25 @@ class JoinedBytes:
     __slots__ = ("ends", "letters", "starts", "text")
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
-        self.text = b"".join(pieces)
-        self.letters = np.frombuffer(self.text + bytes(_BEHIND), np.uint8)
+        self.text = b"".join([*pieces, _BEHIND])
+        self.letters = np.frombuffer(self.text, np.uint8)
         lengths = np.fromiter(map(len, pieces), np.intp, len(pieces))
         self.ends: Positions = np.cumsum(lengths)
         self.starts: Positions = self.ends - lengths
+
+    def within(self, starts: Positions, ends: Positions) -> "JoinedBytes":
+        """Other pieces of the same text; nothing is copied."""
+        other = object.__new__(JoinedBytes)
+        other.text, other.letters, other.starts, other.ends = self.text, self.letters, starts, ends
+        return other
+
+    def take(self, chosen: Positions) -> "JoinedBytes":
+        """The pieces at these places."""
+        return self.within(self.starts[chosen], self.ends[chosen])
+
+    def piece(self, place: int) -> bytes:
+        """One of the pieces."""
+        return self.text[self.starts[place] : self.ends[place]]
 
     def stands(self, at: Positions, piece: bytes) -> Mask:
         """Whether ``piece`` stands at each position; never where a position is past the end."""
@@ -45,7 +61,7 @@ class JoinedBytes:
         return same & is_inside
 
     def cut(self, at: Positions, length: int) -> NDArray[np.uint8]:
-        """So many bytes from each position on, shape (positions, length); none may end past the zeros."""
+        """So many bytes from each position on, shape (positions, length): within the text, or zeros."""
         # One copy of so many bytes per position: as an index of bytes it would be an index per byte.
         windows = np.ndarray((len(self.letters) - length + 1,), np.dtype((np.void, length)), self.letters, strides=(1,))
         return windows[at].view(np.uint8).reshape(len(at), length)

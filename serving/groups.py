@@ -100,7 +100,8 @@ class Group:
         self._rows.append((rows, len(places)))
         if self._plan.targets:
             for place in places:
-                halves = (events[place].request, events[place].response)
+                event = events[place]
+                halves = (event.request, event.response)
                 request, response = (Reading("v2", [], text=half.body) for half in halves)
                 self._readings.append((request, response))
 

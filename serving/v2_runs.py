@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from driftline import names
 from driftline.events import InferenceEvent
+from driftline.joined_bytes import JoinedBytes, Positions
 from serving import body_templates
+from serving.body_blocks import Block, is_plain, plain_blocks
 from serving.body_templates import NOT_VALUES, BodyTemplate
 from serving.codecs import v2_json
 from serving.codecs.reading import Reading
@@ -65,6 +68,8 @@ class V2Runs:
         #: The event that was read last, with its kind.
         self._taken: tuple[_Kind, Parts, Parts] | None = None
         self._learnt = self._useless = self._tries = 0
+        #: The bodies of all events, put together when the first template is there.
+        self._blocks: list[Block] | None = None
 
     @property
     def may_learn(self) -> bool:
@@ -82,39 +87,43 @@ class V2Runs:
         request = body_templates.template_of(event.request.body, b"inputs", [part.data for part in asked])
         response = body_templates.template_of(event.response.body, b"outputs", [part.data for part in answered])
         self._learnt += 1
-        left = set(places)
+        left = np.zeros(len(events), np.bool_)
+        left[np.array(places, np.intp)] = True
         if request is not None and response is not None:
             self._tries = 0
-            self._take_spelt(_Spelling(kind, request, response), places, events, left)
-        self._useless += len(places) - len(left) < _MANY
-        return [place for place in places if place in left]
+            if self._blocks is None:
+                self._blocks = plain_blocks(events)
+            for block in self._blocks:
+                self._take_spelt(_Spelling(kind, request, response), block, events, left)
+        found = [place for place in places if left[place]]
+        self._useless += len(places) - len(found) < _MANY
+        return found
 
     def _take_spelt(
-        self, spelling: _Spelling, places: Sequence[int], events: Sequence[InferenceEvent], left: set[int]
+        self, spelling: _Spelling, block: Block, events: Sequence[InferenceEvent], left: NDArray[np.bool_]
     ) -> None:
-        asked, answered = spelling.asked.fit, spelling.answered.fit
-        fitting: list[int] = []
-        gaps: list[tuple[bytes, ...]] = []
-        for place in _plain(places, events, spelling.asked.pieces[0]):
-            event = events[place]
-            request = asked(event.request.body)
-            response = None if request is None else answered(event.response.body)
-            if request is not None and response is not None:
-                fitting.append(place)
-                gaps.append(request.groups() + response.groups())
-        self._take_fitting(spelling.kind, list(zip(*gaps, strict=True)), fitting, events, left)
+        here = np.flatnonzero(left[block.places])
+        asked = spelling.asked.fit(block.requests, here)
+        here = here[asked.places]
+        answered = spelling.answered.fit(block.responses, here)
+        kept = answered.places
+        gaps = [
+            *_pieces(block.requests, asked.starts[kept], asked.ends[kept]),
+            *_pieces(block.responses, answered.starts, answered.ends),
+        ]
+        self._take_fitting(spelling.kind, gaps, block.places[here[kept]], events, left)
 
     def _take_fitting(
         self,
         kind: _Kind,
         gaps: Sequence[Sequence[bytes]],
-        places: list[int],
+        places: Positions,
         events: Sequence[InferenceEvent],
-        left: set[int],
+        left: NDArray[np.bool_],
     ) -> None:
         """Take what fits; where a gap does not hold values, halves of it, until what does not stands alone."""
         self._tries += 1
-        if not places or self._tries > _MAX_TRIES:
+        if not len(places) or self._tries > _MAX_TRIES:
             return
         found = _values_in(gaps, kind)
         if found is None:
@@ -125,8 +134,8 @@ class V2Runs:
         for stack, values in zip(kind.values, found, strict=True):
             if stack is not None:
                 stack.extend(values)
-        kind.group.note(places, events, kind.rows)
-        left.difference_update(places)
+        kind.group.note(places.tolist(), events, kind.rows)
+        left[places] = False
 
     def take(self, place: int, events: Sequence[InferenceEvent]) -> bool:
         """Whether the event at this place was of a known kind, and is where it belongs."""
@@ -172,27 +181,18 @@ class V2Runs:
 
 def _is_plain(event: InferenceEvent) -> bool:
     """Whether nothing but the two bodies has to be looked at."""
-    return bool(_plain((0,), (event,))) and all(
+    return is_plain(event) and all(
         _MARK in half.body and half.body[:1] == b"{" for half in (event.request, event.response)
     )
 
 
-def _plain(places: Sequence[int], events: Sequence[InferenceEvent], beginning: bytes = b"") -> list[int]:
-    """The places of events of which nothing but the two bodies has to be looked at, the first beginning so."""
-    # In one expression: it is asked of every event.
-    length = names.HEADER_BINARY_LENGTH
-    return [
-        place
-        for place in places
-        if (asked := (event := events[place]).request).body.startswith(beginning)
-        and 200 <= event.status_code < 300
-        and not (event.grpc_status or event.truncated or event.not_observable or event.answer_unknown)
-        and event.chunk_count < 2
-        and asked.content_encoding is None
-        and (answered := event.response).content_encoding is None
-        and not (asked.headers and length in asked.headers)
-        and not (answered.headers and length in answered.headers)
-    ]
+def _pieces(bodies: JoinedBytes, starts: Positions, ends: Positions) -> list[list[bytes]]:
+    """What stands in each gap of the bodies."""
+    text = bodies.text
+    # Body by body: memory is read quickest from one end to the other.
+    cut = [text[start:end] for start, end in zip(starts.ravel().tolist(), ends.ravel().tolist(), strict=True)]
+    gaps = starts.shape[1]
+    return [cut[gap::gaps] for gap in range(gaps)]
 
 
 def _fits(parts: Parts, heads: Sequence[Head]) -> bool:

@@ -11,7 +11,7 @@ from collector.batches.intake import Intake, LabelArrival, MonitorEvents
 from collector.batches.payloads import PayloadWriter
 from collector.batches.rows import MonitorRows, gather, prediction_columns
 from collector.batches.subjects import SubjectHasher
-from collector.batches.windows import new_segment_values
+from collector.batches.windows import group_positions, new_segment_values
 from collector.labels.book import LabelBook
 from collector.labels.effects import LabelEffects
 from collector.labels.keys import given_key, keyed_predictions
@@ -125,7 +125,8 @@ class BatchWriter:
         intake = batch.intake
         writes = _Writes()
         forgotten = [*intake.erased, *(arrival for arrival, _ in intake.thinned)]
-        streams = {arrival.stream for arrival in (*intake.arrivals(), *forgotten)}
+        streams = {arrival.stream for arrival in forgotten}
+        streams.update(stream for events in intake.monitors for stream in events.arrivals.streams()[0])
         stream_ids = self._store.stream_ids(streams)
         for arrival in (each for each in forgotten if each.event.namespace + "/" + each.event.model in batch.monitors):
             # Known by id and time from now on, so that a copy is one.
@@ -237,10 +238,11 @@ class BatchWriter:
             if not any_pending(transaction, rows.monitor.namespace, rows.monitor.model):
                 continue
             by_partition: dict[str, list[LabelKey]] = {}
-            for arrival, count in zip(rows.arrivals, rows.events.counts, strict=True):
-                keys = by_partition.setdefault(arrival.record.counted_in, [])
-                request_id = key_text(arrival.event.request_id)
-                monitored = (rows.monitor.namespace, rows.monitor.model, request_id)
+            partitions, codes = rows.arrivals.partitions()
+            asked = zip(rows.arrivals.request_ids(), rows.events.counts, codes.tolist(), strict=True)
+            for request_id, count, code in asked:
+                keys = by_partition.setdefault(partitions[code], [])
+                monitored = (rows.monitor.namespace, rows.monitor.model, key_text(request_id))
                 keys.extend(LabelKey(*monitored, row) for row in range(count))
             for partition, keys in by_partition.items():
                 counted = effects.setdefault(partition, LabelEffects())
@@ -311,16 +313,16 @@ def _count_event(
 
 def _count_stored(writes: _Writes, events: MonitorEvents, stream_ids: Mapping[StreamKey, int]) -> None:
     """Events and rows by stream; events without rows are kept as such."""
-    by_stream: dict[tuple[str, StreamKey], list[int]] = {}
-    for place, arrival in enumerate(events.arrivals):
-        by_stream.setdefault((arrival.record.counted_in, arrival.stream), []).append(place)
-    for (partition, stream), places in by_stream.items():
-        times_s = [events.arrivals[place].time_s for place in places]
-        span = Span(sum(events.counts[place] for place in places), 0, min(times_s), max(times_s))
+    streams, stream_codes = events.arrivals.streams()
+    partitions, partition_codes = events.arrivals.partitions()
+    times_s, counts = events.arrivals.times_s(), np.array(events.counts, np.int64)
+    for places in group_positions([partition_codes, stream_codes]) if len(counts) else ():
+        partition, stream = partitions[partition_codes[places[0]]], streams[stream_codes[places[0]]]
+        here_s = times_s[places]
+        span = Span(int(counts[places].sum()), 0, float(here_s.min()), float(here_s.max()))
         writes.spans.setdefault(partition, {})[stream_ids[stream]] = span
         _count_event(writes, partition, stream, names.OUTCOME_STORED, number=len(places))
-    for place, count in enumerate(events.counts):
-        if not count:
-            arrival = events.arrivals[place]
-            stream_id = stream_ids[arrival.stream]
-            writes.rowless.append((arrival.event_id, stream_id, arrival.time_s, arrival.event.status_code))
+    for place in np.flatnonzero(counts == 0).tolist():
+        arrival = events.arrivals[place]
+        stream_id = stream_ids[arrival.stream]
+        writes.rowless.append((arrival.event_id, stream_id, arrival.time_s, arrival.event.status_code))

@@ -1,9 +1,11 @@
 """Leaving out what was erased before it came: whole events of a request, single rows of a subject."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.batches.subjects import SubjectHasher
 from collector.store.erased import ErasedBook
@@ -23,6 +25,10 @@ class Forgetting:
     def event(self, event: InferenceEvent) -> bool:
         """Whether the event is of a request that was erased."""
         return self.book.request(event.namespace, event.model, event.request_id)
+
+    def requests(self, namespace: str, model: str, request_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of a model's requests were erased."""
+        return self.book.requests(namespace, model, request_ids)
 
     def rows(self, events: "MonitorEvents", intake: "Intake") -> "MonitorEvents":
         """The events without the rows of erased subjects; what was left out is noted in ``intake``."""
@@ -51,7 +57,7 @@ class Forgetting:
         places = np.flatnonzero(stay).tolist()
         return replace(
             events,
-            arrivals=[events.arrivals[place] for place in places],
+            arrivals=events.arrivals.take(places),
             columns=events.columns.take(np.flatnonzero(kept)),
             owners=(np.cumsum(stay) - 1)[events.owners[kept]],
             rows=events.rows[kept],

@@ -1,12 +1,16 @@
 """From records to decoded events, labels and dead letters; nothing is written here."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.batches.arrivals import Arrival, Arrivals, ArrivedRun
 from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
 from collector.store.database import clean, key_text
@@ -15,8 +19,11 @@ from collector.store.unmonitored import UnmonitoredModels
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.errors import PermanentError
+from driftline.event_runs import EventRun, in_order
 from driftline.events import InferenceEvent, Label, Payload, encode_frame
+from driftline.joined_bytes import Positions
 from driftline.monitors import Monitor
+from driftline.record_batches import RecordBatch, RecordRun
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey
 
@@ -36,26 +43,26 @@ _SHORT_ID = 64
 EventKey = tuple[str, float]
 
 
-# A msgspec Struct, not a dataclass: one is made for every event, at a tenth of the cost.
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """An event that could be read, with its place in the batch and what it is known by: ``event_id`` and ``time_s``."""
-
-    order: int
-    record: Record
-    event: InferenceEvent
-    stream: StreamKey
-    event_id: str
-    time_s: float
-
-
 def event_keys(records: Sequence[Record]) -> list[EventKey]:
-    """What each event of the records is known by."""
-    events = [event for record in records if isinstance(event := record.content, InferenceEvent)]
-    ids = [event.id for event in events]
+    """What each event of the records is known by: of runs first, then of all others."""
+    batch = RecordBatch.of([records])
+    others = [event for record in batch.others.values() if isinstance(event := record.content, InferenceEvent)]
+    runs = [run.events for _, run in batch.runs]
+    ids = [*chain.from_iterable(run.ids for run in runs), *(event.id for event in others)]
+    times_s = [*chain.from_iterable(_times_s(run) for run in runs), *(event.time_s for event in others)]
+    return list(zip(_texts_of_keys(ids), times_s, strict=True))
+
+
+def _times_s(run: EventRun) -> list[float]:
+    times_s: list[float] = (run.times_ns / 1e9).tolist()
+    return times_s
+
+
+def _texts_of_keys(ids: list[str]) -> list[str]:
     together = "".join(ids)
-    if not together.isascii() or "\0" in together or max(map(len, ids), default=0) > _SHORT_ID:
-        ids = [key_text(each) for each in ids]
-    return list(zip(ids, [event.time_ns / 1e9 for event in events], strict=True))
+    if together.isascii() and "\0" not in together and max(map(len, ids), default=0) <= _SHORT_ID:
+        return ids
+    return [key_text(each) for each in ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class MonitorEvents:
     """
 
     monitor: Monitor
-    arrivals: Sequence[Arrival]
+    arrivals: Arrivals
     columns: ColumnBatch
     owners: NDArray[np.intp]
     rows: NDArray[np.intp]
@@ -103,6 +110,15 @@ class Intake:
         """Every event that could be read."""
         for found in self.monitors:
             yield from found.arrivals
+
+
+class Numbered(NamedTuple):
+    """A record that is in no run, with its place; ``key``: of an event; ``is_copy``: of one that was met before."""
+
+    order: int
+    record: Record
+    key: EventKey | None
+    is_copy: bool
 
 
 class StreamNames:
@@ -198,42 +214,101 @@ class Reader:
         self._maximum_raw_bytes = maximum_raw_bytes
         self._maximum_future_s = maximum_future_s
 
-    def read(self, records: Sequence[Record], keys: Iterable[EventKey], known: set[EventKey], now_s: float) -> Intake:
-        """Sort out the records; events in ``known``, or met twice here, are duplicates. ``keys``: of each event."""
+    def read(self, records: Sequence[Record], keys: Sequence[EventKey], known: set[EventKey], now_s: float) -> Intake:
+        """Sort out the records; events in ``known``, or met twice here, are duplicates. ``keys``: as event_keys has."""
         intake = Intake()
-        seen = set(known)
-        latest_s = now_s + self._maximum_future_s
-        chosen: dict[str, list[Arrival]] = {}
-        is_erased, stream = self._forgetting.event, self._streams.stream
-        upcoming = iter(keys)
-        for order, record in enumerate(records):
-            content = record.content
-            if isinstance(content, InferenceEvent):
-                key = next(upcoming)
-                if key in seen:
-                    intake.duplicates.append((record.counted_in, self._counted_as(content)))
-                    continue
-                seen.add(key)
-                if is_erased(content):
-                    intake.erased.append(Arrival(order, record, content, self._counted_as(content), key[0], key[1]))
-                    continue
-                monitor = self._by_model.get((content.namespace, content.model))
-                if monitor is not None and 0 < key[1] <= latest_s:
-                    arrival = Arrival(order, record, content, stream(content), key[0], key[1])
-                    chosen.setdefault(monitor, []).append(arrival)
-                else:
-                    intake.dead.append(self._unusable(record, content, now_s))
-            elif isinstance(content, Label):
-                intake.labels.append(LabelArrival(order, record.counted_in, content))
-            elif isinstance(content, Malformed):
-                intake.dead.append(self._malformed(record, content, now_s))
-            else:  # nobody paired it; a fault of ours
-                detail = f"{type(content).__name__} was neither paired nor taken apart"
-                intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
-        for name, arrivals in chosen.items():
-            decoded = self._decode(intake, self._monitors[name], arrivals, now_s)
+        batch = RecordBatch.of([records])
+        by_place = _by_place(batch, keys)
+        copies = _copies(batch, by_place, keys, known)
+        batch = self._without_unusual(batch, copies, now_s)
+        chosen: dict[str, tuple[list[ArrivedRun], list[Arrival]]] = {}
+        runs = deque(self._one_stream_each(batch))
+        for order, record in batch.others.items():
+            while runs and runs[0][0][0] < order:  # streams are told apart in the order in which they come
+                self._take_run(runs.popleft(), by_place, chosen)
+            self._take(intake, chosen, Numbered(order, record, by_place[order], bool(copies[order])), now_s)
+        for run in runs:
+            self._take_run(run, by_place, chosen)
+        for name, (found, others) in sorted(chosen.items(), key=_first_order):
+            decoded = self._decode(intake, self._monitors[name], Arrivals.of(found, others), now_s)
             intake.monitors.append(self._forgetting.rows(decoded, intake))
         return intake
+
+    def _without_unusual(self, batch: RecordBatch, copies: NDArray[np.bool_], now_s: float) -> RecordBatch:
+        """Out of the runs goes what has to be looked at alone: copies, what was erased, what nobody can use."""
+        latest_s = now_s + self._maximum_future_s
+        unusual = copies.copy()
+        for places, run in batch.runs:
+            events = run.events
+            like, times_s = events.like, events.times_ns / 1e9
+            if (like.namespace, like.model) not in self._by_model:
+                unusual[places] = True
+            unusual[places] |= ~((times_s > 0) & (times_s <= latest_s))
+            erased = self._forgetting.requests(like.namespace, like.model, events.request_ids)
+            unusual[places[erased]] = True
+        return batch.apart(unusual) if unusual.any() else batch
+
+    def _one_stream_each(self, batch: RecordBatch) -> list[tuple[Positions, RecordRun]]:
+        """The runs by their first events; where answers say the version, a run for each of them."""
+        found: list[tuple[Positions, RecordRun]] = []
+        for places, run in batch.runs:
+            if run.events.like.model_version:
+                found.append((places, run))
+                continue
+            responses, like = run.events.responses, run.events.like
+            versions = [
+                answered_version(msgspec.structs.replace(like.response, body=responses.piece(place)))
+                for place in range(len(run))
+            ]
+            for version in dict.fromkeys(versions):
+                here = np.array([each == version for each in versions], dtype=np.bool_)
+                part = run if here.all() else run.take(np.flatnonzero(here))
+                versioned = msgspec.structs.replace(like, model_version=version)
+                found.append((places[here], replace(part, events=replace(part.events, like=versioned))))
+        return sorted(found, key=lambda placed: int(placed[0][0]))
+
+    def _take_run(
+        self,
+        placed: tuple[Positions, RecordRun],
+        by_place: Sequence[EventKey | None],
+        chosen: dict[str, tuple[list[ArrivedRun], list[Arrival]]],
+    ) -> None:
+        places, run = placed
+        like = run.events.like
+        event_ids = [key[0] for place in places.tolist() if (key := by_place[place]) is not None]
+        arrived = ArrivedRun(places, run, self._streams.stream(like), event_ids, run.events.times_ns / 1e9)
+        chosen.setdefault(self._by_model[like.namespace, like.model], ([], []))[0].append(arrived)
+
+    def _take(
+        self,
+        intake: Intake,
+        chosen: dict[str, tuple[list[ArrivedRun], list[Arrival]]],
+        numbered: Numbered,
+        now_s: float,
+    ) -> None:
+        """One record that is in no run."""
+        order, record, key, is_copy = numbered
+        content = record.content
+        if isinstance(content, InferenceEvent) and key is not None:
+            if is_copy:
+                intake.duplicates.append((record.counted_in, self._counted_as(content)))
+                return
+            if self._forgetting.event(content):
+                intake.erased.append(Arrival(order, record, content, self._counted_as(content), *key))
+                return
+            monitor = self._by_model.get((content.namespace, content.model))
+            if monitor is not None and 0 < key[1] <= now_s + self._maximum_future_s:
+                arrival = Arrival(order, record, content, self._streams.stream(content), *key)
+                chosen.setdefault(monitor, ([], []))[1].append(arrival)
+            else:
+                intake.dead.append(self._unusable(record, content, now_s))
+        elif isinstance(content, Label):
+            intake.labels.append(LabelArrival(order, record.counted_in, content))
+        elif isinstance(content, Malformed):
+            intake.dead.append(self._malformed(record, content, now_s))
+        else:  # nobody paired it; a fault of ours
+            detail = f"{type(content).__name__} was neither paired nor taken apart"
+            intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
 
     def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:
         """The dead letter of any record."""
@@ -269,9 +344,9 @@ class Reader:
         detail = f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
         return self.reject(record, BAD_TIME, detail, now_s)
 
-    def _decode(self, intake: Intake, monitor: Monitor, arrivals: Sequence[Arrival], now_s: float) -> MonitorEvents:
+    def _decode(self, intake: Intake, monitor: Monitor, arrivals: Arrivals, now_s: float) -> MonitorEvents:
         """All rows of one monitor's events; those that cannot be read become dead letters."""
-        decoded = self._decoder([arrival.event for arrival in arrivals], monitor)
+        decoded = self._decoder(arrivals.events(), monitor)
         _check_lengths(decoded.columns)
         counts = np.bincount(decoded.events, minlength=len(arrivals))
         owners = decoded.events
@@ -282,7 +357,7 @@ class Reader:
                 intake.dead.append(self.reject(arrivals[place].record, error.reason, error.detail, now_s))
             owners = (np.cumsum(good) - 1)[owners]
             counts = counts[good]
-            arrivals = [arrivals[place] for place in np.flatnonzero(good).tolist()]
+            arrivals = arrivals.take(np.flatnonzero(good).tolist())
         return MonitorEvents(monitor, arrivals, decoded.columns, owners, decoded.rows, counts.tolist())
 
     def _counted_as(self, event: InferenceEvent) -> StreamKey:
@@ -307,6 +382,39 @@ class Reader:
             raw=content.raw[: self._maximum_raw_bytes],
         )
         return letter, self._counted_under(content.namespace, content.model)
+
+
+def _by_place(batch: RecordBatch, keys: Sequence[EventKey]) -> Sequence[EventKey | None]:
+    """The key of each record, None of what is no event."""
+    left = iter(keys)
+    runs: list[tuple[Positions, Sequence[EventKey | None]]] = []
+    for places, run in batch.runs:
+        runs.append((places, list(islice(left, len(run)))))
+    others = {
+        place: next(left) if isinstance(record.content, InferenceEvent) else None
+        for place, record in batch.others.items()
+    }
+    return in_order(len(batch), runs, others)
+
+
+def _copies(
+    batch: RecordBatch, by_place: Sequence[EventKey | None], keys: Sequence[EventKey], known: set[EventKey]
+) -> NDArray[np.bool_]:
+    """Which records hold an event that is known, or that came before in the batch."""
+    copies = np.zeros(len(batch), np.bool_)
+    seen = set(keys)
+    if known or len(seen) < len(keys):
+        seen = set(known)
+        for place, key in enumerate(by_place):
+            if key is not None:
+                copies[place] = key in seen
+                seen.add(key)
+    return copies
+
+
+def _first_order(chosen: tuple[str, tuple[Sequence[ArrivedRun], Sequence[Arrival]]]) -> int:
+    runs, others = chosen[1]
+    return min([*(int(run.orders[0]) for run in runs), *(arrival.order for arrival in others[:1])])
 
 
 def _check_lengths(columns: ColumnBatch) -> None:

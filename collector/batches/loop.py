@@ -9,6 +9,9 @@ While the database does not answer, the one batch in hand waits and nothing more
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
+
+import numpy as np
 
 from collector.batches.commit import Batch, BatchWriter
 from collector.batches.forgetting import Forgetting
@@ -33,6 +36,7 @@ from driftline.errors import PermanentError, TransientError
 from driftline.events import InferenceEvent
 from driftline.halves import Half
 from driftline.monitors import Monitor
+from driftline.record_batches import RecordBatch
 from driftline.records import Content, Malformed, Record, Several
 
 __all__ = ["BatchDecoder", "Collector", "RecordSource", "WindowStatistics"]
@@ -86,7 +90,7 @@ class Collector:
         )
         self._reader: Reader | None = None
         self._positions: dict[str, int | None] = {}
-        self._waiting: list[Record] = []
+        self._waiting = RecordBatch((), {})
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
         self._next_lag = 0.0
@@ -121,7 +125,7 @@ class Collector:
             self.activity.waiting = handled
             self.activity.begin("commit")
             self._commit_traced(started_ns)
-            self._waiting = []
+            self._waiting = RecordBatch((), {})
         self.activity.turned(handled)
         return handled
 
@@ -139,25 +143,25 @@ class Collector:
             self._payloads.sweep(self._store.payload_files())
 
     # --- reading ------------------------------------------------------------------------------------------------
-    def _poll(self) -> list[Record]:
+    def _poll(self) -> RecordBatch:
         """A batch: full, or as much as came within the commit interval."""
         settings = self._settings
         until = time.monotonic() + settings.commit_interval_s
-        records: list[Record] = []
-        size_bytes = 0
-        while len(records) < self._batch_records and size_bytes < settings.maximum_batch_bytes:
+        parts: list[Sequence[Record]] = []
+        count = size_bytes = 0
+        while count < self._batch_records and size_bytes < settings.maximum_batch_bytes:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 break
-            found = self._source.poll(self._batch_records - len(records), left_s)
+            found = self._source.poll(self._batch_records - count, left_s)
             if not found:
                 break
-            records.extend(found)
+            parts.append(found)
+            count += len(found)
             size_bytes += _size_bytes(found)
-        full = len(records) >= self._batch_records
-        grown = self._batch_records * 2 if full else max(len(records), self._batch_records // 2)
+        grown = self._batch_records * 2 if count >= self._batch_records else max(count, self._batch_records // 2)
         self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
-        return records
+        return RecordBatch.of(parts)
 
     # --- committing ---------------------------------------------------------------------------------------------
     def _commit_traced(self, started_ns: int) -> None:
@@ -167,7 +171,7 @@ class Collector:
             self._tracing.past("read", started_ns, read_ns)
             self._commit(self._waiting)
 
-    def _commit(self, records: Sequence[Record]) -> None:
+    def _commit(self, records: RecordBatch) -> None:
         """Commit records, halving a batch whose values the store refuses until the culprit is alone."""
         try:
             self._commit_batch(records)
@@ -183,9 +187,9 @@ class Collector:
             self._commit(records[:middle])
             self._commit(records[middle:])
 
-    def _commit_batch(self, records: Sequence[Record], refused: str | None = None) -> None:
+    def _commit_batch(self, records: RecordBatch, refused: str | None = None) -> None:
         moves = self._moves(records)
-        fresh = [record for record in records if record.offset >= (self._positions[record.partition] or 0)]
+        fresh = self._fresh(records)
         if fresh:
             started = time.monotonic()
             self._ready_reader()  # before halves are paired: it knows what was erased
@@ -204,9 +208,20 @@ class Collector:
             self._source.acknowledge(move.partition, move.next_offset)
         self.activity.committed(_newest(records))
 
-    def _moves(self, records: Sequence[Record]) -> list[PositionMove]:
+    def _fresh(self, records: RecordBatch) -> RecordBatch:
+        """Those that were not committed before."""
+        fresh = np.ones(len(records), np.bool_)
+        for places, run in records.runs:
+            fresh[places] = run.offsets >= (self._positions[run.partition] or 0)
+        for place, record in records.others.items():
+            fresh[place] = record.offset >= (self._positions[record.partition] or 0)
+        return records.only(fresh)
+
+    def _moves(self, records: RecordBatch) -> list[PositionMove]:
         ends: dict[str, int] = {}
-        for record in records:
+        for _, run in records.runs:
+            ends[run.partition] = max(int(run.offsets.max()) + 1, ends.get(run.partition, -1))
+        for record in records.others.values():
             if record.next_offset > ends.get(record.partition, -1):
                 ends[record.partition] = record.next_offset
         for partition in ends.keys() - self._positions.keys():
@@ -217,9 +232,9 @@ class Collector:
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
         return [*moves, *self._lane_moves(records)]
 
-    def _lane_moves(self, records: Sequence[Record]) -> list[PositionMove]:
+    def _lane_moves(self, records: RecordBatch) -> list[PositionMove]:
         """A lane has no positions of its own; that it moves at all shows other collectors that its states changed."""
-        lanes = {record.lane for record in records if record.lane}
+        lanes = {record.lane for record in records.others.values() if record.lane}
         for lane in lanes - self._positions.keys():
             self._positions[lane] = self._store.position(lane)
         return [PositionMove(lane, self._positions[lane], (self._positions[lane] or 0) + 1) for lane in sorted(lanes)]
@@ -275,32 +290,38 @@ class Collector:
             self.activity.lag(lag())
 
 
-def _traceparents(records: Sequence[Record], maximum: int) -> list[str]:
+def _traceparents(records: RecordBatch, maximum: int) -> list[str]:
     """The first different ones, of the requests that the records are of."""
-    found: dict[str, None] = {}
-    for record in records if maximum else ():
-        traceparent = getattr(record.content, "traceparent", None)
-        if traceparent:
-            found[traceparent] = None
-            if len(found) >= maximum:
-                break
-    return list(found)
+    if not maximum:
+        return []
+    found: dict[str | None, None] = {}
+    for _, run in records.runs:
+        found.update(dict.fromkeys(run.events.fields.get("traceparent", [run.events.like.traceparent])))
+    found.update({getattr(record.content, "traceparent", None): None for record in records.others.values()})
+    return [traceparent for traceparent in found if traceparent][:maximum]
 
 
-def _newest(records: Sequence[Record]) -> dict[str, float]:
+def _newest(records: RecordBatch) -> dict[str, float]:
     """The time of the last event of each partition, where its last record is one."""
-    last = {record.partition: record.content for record in records}
-    return {partition: each.time_s for partition, each in last.items() if isinstance(each, InferenceEvent)}
+    last: dict[str, tuple[int, float | None]] = {}
+    for places, run in records.runs:
+        placed = int(places[-1]), int(run.events.times_ns[-1]) / 1e9
+        last[run.partition] = max(placed, last.get(run.partition, (-1, None)), key=itemgetter(0))
+    for place, record in records.others.items():
+        if place > last.get(record.partition, (-1, None))[0]:
+            content = record.content
+            last[record.partition] = place, content.time_s if isinstance(content, InferenceEvent) else None
+    return {partition: time_s for partition, (_, time_s) in last.items() if time_s is not None}
 
 
 def _size_bytes(records: Sequence[Record]) -> int:
+    batch = RecordBatch.of([records])
+    contents = [record.content for record in batch.others.values()]
     sizes = [
-        len(content.request.body) + len(content.response.body)
-        if isinstance(content := record.content, InferenceEvent)
-        else sum(_content_bytes(part) for part in (content.contents if isinstance(content, Several) else (content,)))
-        for record in records
+        sum(_content_bytes(part) for part in (content.contents if isinstance(content, Several) else (content,)))
+        for content in contents
     ]
-    return sum(sizes)
+    return sum(sizes) + sum(run.events.body_bytes for _, run in batch.runs)
 
 
 def _content_bytes(content: Content) -> int:

@@ -199,14 +199,14 @@ def payload_schema(monitor: Monitor) -> "pa.Schema":
 
 
 def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
-    streams = [arrival.stream for arrival in batch.arrivals]
-    owners = batch.owners.tolist()
+    streams, codes = batch.arrivals.streams()
+    rows_streams = codes[batch.owners].tolist()
     values: dict[str, Any] = {
         "_request_id": rows.request_id,
         "_row": rows.row,
         "_time_s": rows.time_s,
-        "_version": [streams[owner].version for owner in owners],
-        "_variant": [streams[owner].variant for owner in owners],
+        "_version": [streams[code].version for code in rows_streams],
+        "_variant": [streams[code].variant for code in rows_streams],
         "_prediction": rows.prediction,
         "_score": rows.score,
         "_valid": [bool(valid) for valid in rows.valid],
@@ -223,7 +223,7 @@ def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
 
 
 def _name(batch: MonitorRows) -> str:
-    first, last = batch.arrivals[0].record, batch.arrivals[-1].record
-    places = [(arrival.record.partition, arrival.record.offset) for arrival in batch.arrivals]
-    digest = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
-    return f"{first.offset:020d}-{last.offset:020d}-{digest}"
+    places = batch.arrivals.places()
+    first, last = places[0][1], places[-1][1]
+    digest = hashlib.sha256(repr(list(places)).encode()).hexdigest()[:16]
+    return f"{first:020d}-{last:020d}-{digest}"

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.batches.intake import Arrival, MonitorEvents
+from collector.batches.arrivals import Arrivals
+from collector.batches.intake import MonitorEvents
 from collector.batches.validation import Validation, validate
 from collector.batches.windows import group_positions, segments_of_rows
 from collector.store.database import clean, key_text
@@ -44,7 +45,7 @@ class MonitorRows:
     """
 
     events: MonitorEvents
-    stream_ids: Sequence[int]
+    stream_ids: NDArray[np.int64]
     times_s: NDArray[np.float64]
     starts_s: NDArray[np.float64]
     ends_s: NDArray[np.float64]
@@ -59,7 +60,7 @@ class MonitorRows:
         return self.events.monitor
 
     @property
-    def arrivals(self) -> Sequence[Arrival]:
+    def arrivals(self) -> Arrivals:
         """The events they come from; some may have none."""
         return self.events.arrivals
 
@@ -103,11 +104,9 @@ class MonitorRows:
 def gather(events: MonitorEvents, stream_ids: Mapping[StreamKey, int], watched: Mapping[str, set[str]]) -> MonitorRows:
     """Put the rows of a monitor's events where they belong."""
     monitor, arrivals = events.monitor, events.arrivals
-    # The very same stream stands at many arrivals; to hash one takes longer than all else here.
-    streams = {id(arrival.stream): arrival.stream for arrival in arrivals}
-    numbers = {key: stream_ids[stream] for key, stream in streams.items()}
-    ids = [numbers[id(arrival.stream)] for arrival in arrivals]
-    times_s = np.array([arrival.time_s for arrival in arrivals], dtype=np.float64)
+    streams, codes = arrivals.streams()
+    ids = np.array([stream_ids[stream] for stream in streams], dtype=np.int64)[codes]
+    times_s = arrivals.times_s()
     starts_s, ends_s = windows_of(times_s, monitor.windows.size)
     groups = _groups(events, ids, starts_s, ends_s)
     segments, segment_rows = segments_of_rows(monitor, watched, events.columns)
@@ -116,20 +115,20 @@ def gather(events: MonitorEvents, stream_ids: Mapping[StreamKey, int], watched: 
 
 
 def _groups(
-    events: MonitorEvents, stream_ids: Sequence[int], starts_s: NDArray[np.float64], ends_s: NDArray[np.float64]
+    events: MonitorEvents,
+    stream_ids: NDArray[np.int64],
+    starts_s: NDArray[np.float64],
+    ends_s: NDArray[np.float64],
 ) -> list[Group]:
     if not events.columns.rows:
         return []
-    numbers: dict[str, int] = {}
-    records = [arrival.record for arrival in events.arrivals]
-    partitions = [numbers.setdefault(record.lane or record.partition, len(numbers)) for record in records]
-    by_event = (np.array(partitions), np.array(stream_ids), starts_s)
+    streams, stream_codes = events.arrivals.streams()
+    partitions, partition_codes = events.arrivals.partitions()
     groups = []
-    for rows in group_positions([key[events.owners] for key in by_event]):
+    for rows in group_positions([key[events.owners] for key in (partition_codes, stream_codes, starts_s)]):
         place = int(events.owners[rows[0]])
-        arrival = events.arrivals[place]
-        window = WindowRef(stream_ids[place], ALL_ROWS, float(starts_s[place]), float(ends_s[place]))
-        groups.append(Group(arrival.record.counted_in, arrival.stream, window, rows))
+        window = WindowRef(int(stream_ids[place]), ALL_ROWS, float(starts_s[place]), float(ends_s[place]))
+        groups.append(Group(partitions[partition_codes[place]], streams[stream_codes[place]], window, rows))
     return groups
 
 
@@ -138,29 +137,28 @@ def prediction_columns(
 ) -> PredictionColumns:
     """The rows as the store takes them; ``layout`` None: without their input columns."""
     monitor, columns = batch.monitor, batch.columns
-    events = [arrival.event for arrival in batch.arrivals]
-    owners = batch.owners.tolist()
-    one_each = owners == list(range(len(events)))
+    arrivals, owners = batch.arrivals, batch.owners
+    one_each = len(owners) == len(arrivals) and bool((owners == np.arange(len(owners))).all())
 
-    def spread(values: list[_T]) -> list[_T]:
+    def spread(values: Sequence[_T]) -> Sequence[_T]:
         """A value per event as a value per row."""
-        return values if one_each else [values[owner] for owner in owners]
+        return values if one_each else [values[owner] for owner in owners.tolist()]
 
     encoded = {segments: msgspec.json.encode(segments).decode() for segments in set(batch.segments)}
-    traces = [None if event.traceparent is None else clean(event.traceparent) for event in events]
+    traces = [trace if trace is None else clean(trace) for trace in arrivals.traceparents()]
     return PredictionColumns(
-        event_id=spread([arrival.event_id for arrival in batch.arrivals]),
-        row=batch.events.rows.tolist(),
-        stream_id=spread(list(batch.stream_ids)),
-        request_id=spread([key_text(event.request_id) for event in events]),
-        time_s=spread(batch.times_s.tolist()),
-        window_start_s=spread(batch.starts_s.tolist()),
-        window_end_s=spread(batch.ends_s.tolist()),
+        event_id=spread(arrivals.event_ids()),
+        row=batch.events.rows,
+        stream_id=batch.stream_ids[owners],
+        request_id=spread([key_text(request_id) for request_id in arrivals.request_ids()]),
+        time_s=batch.times_s[owners],
+        window_start_s=batch.starts_s[owners],
+        window_end_s=batch.ends_s[owners],
         segments=[encoded[segments] for segments in batch.segments],
         prediction=predictions(monitor, columns),
         score=_scores(monitor, columns),
         outlier_score=_nullable(outlier_scores),
-        valid=batch.validation.valid.astype(np.int64).tolist(),
+        valid=batch.validation.valid.astype(np.int64),
         traceparent=spread(traces),
         columns=[None] * columns.rows if layout is None else pack(layout, columns),
     )

@@ -7,7 +7,7 @@ none fits, the long way is taken again, so a template can be wrong about nothing
 All messages of a batch are held against a template at once, and their gaps are read column by column.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,17 +16,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.sources.kafka_records import Headers, RecordError, read_headers, write_headers
+from collector.sources.kafka_records import Headers, RawRecords, RecordError, read_headers, write_headers
 from driftline.errors import EventError
+from driftline.event_runs import EventRun
 from driftline.events import InferenceEvent, Payload, decode_inference
 from driftline.joined_bytes import JoinedBytes, Positions
 from driftline.records import Malformed
 
 MALFORMED = "malformed"
 
-#: The headers and the value of a message.
-Message = tuple[bytes, bytes]
 Read = InferenceEvent | Malformed
+
+
+class ReadMessages(NamedTuple):
+    """What messages hold: events that are alike, with their places among the messages, and all else by its place."""
+
+    runs: list[tuple[Positions, EventRun]]
+    others: dict[int, Read]
+
 
 #: Templates in use at once; the one not needed longest gives way.
 _TEMPLATES = 64
@@ -39,6 +46,8 @@ _EAGER, _SELDOM = 512, 16
 _RESPONSE = b'"response":'
 #: Bodies that stand nowhere else: if they come out of a message made with a template, its gaps are where it says.
 _PROBES = (b'{"\\u007d":[1,"}"]}', b"[2]")
+#: Longest number that is looked at together with others.
+_PLAIN_BYTES = 24
 #: 2026-11-21T10:00:00.123456789Z, as our sidecar writes it: its length, and where the digits below the minute are.
 _TIME_BYTES, _MINUTE_BYTES = 30, 16
 _SECOND_DIGITS = np.array([17, 18, *range(20, 29)])
@@ -50,15 +59,23 @@ class NoFitError(Exception):
 
 
 class _Messages:
-    """Header blocks and values, each one behind the other; ``responses``: where ``"response":`` stands in values."""
+    """Header blocks and values of many records; ``responses``: where ``"response":`` stands in the text of both."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self.blocks = JoinedBytes([block for block, _ in messages])
-        self.values = JoinedBytes([value for _, value in messages])
-        self.responses = np.array(list(_places(_RESPONSE, self.values.text)), np.intp)
+    def __init__(self, chunks: Sequence[RawRecords]) -> None:
+        joined = JoinedBytes([chunk.text for chunk in chunks])
+        spans = [
+            np.concatenate([getattr(chunk, edge) + base for chunk, base in zip(chunks, joined.starts, strict=True)])
+            for edge in ("starts", "middles", "ends")
+        ]
+        self.values = joined.within(spans[0], spans[1])
+        self.blocks = joined.within(spans[1], spans[2])
+        self.responses = np.array(list(_places(_RESPONSE, joined.text)), np.intp)
         #: Which of them is the first in or after each value, and how many stand within it.
         self.first_response = np.searchsorted(self.responses, self.values.starts)
         self.response_count = np.searchsorted(self.responses, self.values.ends) - self.first_response
+
+    def __len__(self) -> int:
+        return len(self.values.starts)
 
 
 class _Fitting(NamedTuple):
@@ -142,97 +159,86 @@ class EventReader:
         self._minutes: dict[bytes, int] = {}
         self.long_ways = 0
 
-    def read(self, messages: Sequence[Message]) -> list[Read]:
-        """The event in each message; what breaks its contract comes back with its bytes."""
-        found: list[Read | None] = [None] * len(messages)
+    def read(self, chunks: Sequence[RawRecords]) -> ReadMessages:
+        """The events of the records; what breaks its contract comes back with its bytes."""
+        found = ReadMessages([], {})
+        if not chunks:
+            return found
+        messages = _Messages(chunks)
         left = np.arange(len(messages), dtype=np.intp)
         if len(left) >= _FEW:
-            joined = _Messages(messages)
-            left = self._read_fitting(joined, left, messages, found)
+            left = self._read_fitting(messages, left, found)
         while len(left):
             known = len(self._headers), len(self._values)
-            found[left[0]] = self._long_way(messages[left[0]])
+            found.others[int(left[0])] = self._long_way(messages, int(left[0]))
             left = left[1:]
             if len(left) >= _FEW and known != (len(self._headers), len(self._values)):
-                left = self._read_fitting(joined, left, messages, found)
-        return found  # type: ignore[return-value] # every place was filled
+                left = self._read_fitting(messages, left, found)
+        return found
 
     # --- by template --------------------------------------------------------------------------------------------
-    def _read_fitting(
-        self, joined: _Messages, left: Positions, messages: Sequence[Message], found: list[Read | None]
-    ) -> Positions:
+    def _read_fitting(self, messages: _Messages, left: Positions, found: ReadMessages) -> Positions:
         """Read what fits the templates, newest first; which messages are left."""
         for headers in reversed(self._headers.values()):
-            places, starts, ends = headers.fit(joined.blocks, left)
+            places, starts, ends = headers.fit(messages.blocks, left)
             if not len(places):
                 continue
+            read = np.zeros(len(messages), np.bool_)
             for values in reversed(self._values.values()):
                 if not len(places):
                     break
-                fits, bodies = values.fit(joined, places)
+                fits, bodies = values.fit(messages, places)
                 fitting = _Fitting(places, starts, ends, bodies)
-                self._read_alike(_Reading(headers, values, joined), fitting.only(fits), messages, found)
+                self._read_alike(_Reading(headers, values, messages), fitting.only(fits), found)
+                read[places[fits]] = True
                 places, starts, ends, _ = fitting.only(~fits)
-            left = left[[found[place] is None for place in left.tolist()]]
+            left = left[~read[left]]
             if len(left) < _FEW:
                 break
         return left
 
-    def _read_alike(
-        self, reading: "_Reading", fitting: _Fitting, messages: Sequence[Message], found: list[Read | None]
-    ) -> None:
+    def _read_alike(self, reading: "_Reading", fitting: _Fitting, found: ReadMessages) -> None:
         """Read what fits; halves it until what does not fit after all stands alone."""
         count = len(fitting.places)
         if not count:
             return
         try:
-            events = self._events(reading, fitting)
+            run = self._run(reading, fitting)
         except (NoFitError, ValueError):
             if count == 1:
                 place = int(fitting.places[0])
-                found[place] = self._long_way(messages[place])
+                found.others[place] = self._long_way(reading.messages, place)
                 return
-            self._read_alike(reading, fitting.only(slice(count // 2)), messages, found)
-            self._read_alike(reading, fitting.only(slice(count // 2, None)), messages, found)
+            self._read_alike(reading, fitting.only(slice(count // 2)), found)
+            self._read_alike(reading, fitting.only(slice(count // 2, None)), found)
         else:
-            for place, event in zip(fitting.places.tolist(), events, strict=True):
-                found[place] = event
+            if count >= _FEW:
+                found.runs.append((fitting.places, run))
+            else:
+                found.others.update({place: run[at] for at, place in enumerate(fitting.places.tolist())})
 
-    def _events(self, reading: "_Reading", fitting: _Fitting) -> list[InferenceEvent]:
-        event, replace = reading.headers.event, msgspec.structs.replace
-        asked, answered = reading.values.request, reading.values.response
-        gaps = reading.texts(fitting)
-        count = len(fitting.places)
-        times = reading.headers.gaps.index("time_ns")
-        columns = (
-            _full(gaps["id"]),
-            self._times_ns(reading.messages.blocks, fitting.starts[:, times], fitting.ends[:, times]),
-            _full(gaps["request_id"]),
-            _numbers(gaps["duration_ms"]),
-            _numbers(gaps["ttfb_ms"]),
-            _numbers(gaps["ttft_ms"]) if "ttft_ms" in gaps else [event.ttft_ms] * count,
-            _full(gaps["traceparent"]) if "traceparent" in gaps else [None] * count,
-            reading.bodies(fitting),
+    def _run(self, reading: "_Reading", fitting: _Fitting) -> EventRun:
+        """The events of all messages that fit; raises NoFitError or ValueError where any of them does not after all."""
+        gaps = reading.headers.gaps
+        messages = reading.messages
+        spans = {
+            name: messages.blocks.within(fitting.starts[:, place], fitting.ends[:, place])
+            for place, name in enumerate(gaps)
+        }
+        fields: dict[str, Sequence[Any]] = {name: _numbers(spans[name]) for name in _NUMBERS if name in spans}
+        if "traceparent" in spans:
+            fields["traceparent"] = _texts(spans["traceparent"])
+        return EventRun(
+            reading.like,
+            _texts(spans["id"]),
+            self._times_ns(messages.blocks, spans["time_ns"].starts, spans["time_ns"].ends),
+            _texts(spans["request_id"]),
+            fields,
+            messages.values.within(fitting.bodies[:, 0], fitting.bodies[:, 1]),
+            messages.values.within(fitting.bodies[:, 2], fitting.bodies[:, 3]),
         )
-        return [
-            replace(
-                event,
-                id=event_id,
-                time_ns=time_ns,
-                request_id=request_id,
-                duration_ms=duration_ms,
-                ttfb_ms=ttfb_ms,
-                ttft_ms=ttft_ms,
-                traceparent=trace,
-                request=replace(asked, body=halves[0]),
-                response=replace(answered, body=halves[1]),
-            )
-            for event_id, time_ns, request_id, duration_ms, ttfb_ms, ttft_ms, trace, halves in zip(
-                *columns, strict=True
-            )
-        ]
 
-    def _times_ns(self, blocks: JoinedBytes, starts: Positions, ends: Positions) -> list[int]:
+    def _times_ns(self, blocks: JoinedBytes, starts: Positions, ends: Positions) -> NDArray[np.int64]:
         if (ends - starts != _TIME_BYTES).any():
             raise NoFitError
         letters = blocks.cut(starts, _TIME_BYTES)
@@ -244,7 +250,7 @@ class EventReader:
         changes = np.concatenate(([True], (letters[1:, :_MINUTE_BYTES] != letters[:-1, :_MINUTE_BYTES]).any(axis=1)))
         texts = [letters[place, :_MINUTE_BYTES].tobytes() for place in np.flatnonzero(changes).tolist()]
         minutes_ns = np.array([self._minutes.get(text) or self._minute_ns(text) for text in texts], np.int64)
-        times_ns: list[int] = (minutes_ns[np.cumsum(changes) - 1] + digits @ _DIGIT_NS).tolist()
+        times_ns: NDArray[np.int64] = minutes_ns[np.cumsum(changes) - 1] + digits @ _DIGIT_NS
         return times_ns
 
     def _minute_ns(self, text: bytes) -> int:
@@ -258,8 +264,8 @@ class EventReader:
         return minute_ns
 
     # --- the long way -------------------------------------------------------------------------------------------
-    def _long_way(self, message: Message) -> Read:
-        block, value = message
+    def _long_way(self, messages: _Messages, place: int) -> Read:
+        block, value = messages.blocks.piece(place), messages.values.piece(place)
         self.long_ways += 1
         try:
             headers = read_headers(block)
@@ -290,6 +296,7 @@ _GAPS = {
     "ce_ttftms": "ttft_ms",
     "ce_traceparent": "traceparent",
 }
+_NUMBERS = ("duration_ms", "ttfb_ms", "ttft_ms")
 _REQUIRED = {"id", "time_ns", "request_id", "duration_ms", "ttfb_ms"}
 
 
@@ -356,27 +363,10 @@ class _Reading(NamedTuple):
     values: ValueTemplate
     messages: _Messages
 
-    def texts(self, fitting: _Fitting) -> dict[str, list[str]]:
-        """What stands in each gap of the headers; raises UnicodeDecodeError where it is no text."""
-        block = self.messages.blocks.text
-        if block.isascii():
-            text = block.decode("ascii")
-            cut = [text[start:end] for start, end in _flat(fitting.starts, fitting.ends)]
-        else:
-            cut = [block[start:end].decode() for start, end in _flat(fitting.starts, fitting.ends)]
-        names = self.headers.gaps
-        return {name: cut[place :: len(names)] for place, name in enumerate(names)}
-
-    def bodies(self, fitting: _Fitting) -> Iterable[tuple[bytes, bytes]]:
-        """Both bodies of each message."""
-        text = self.messages.values.text
-        cut = [text[start:end] for start, end in _flat(fitting.bodies[:, ::2], fitting.bodies[:, 1::2])]
-        return zip(cut[::2], cut[1::2], strict=True)
-
-
-def _flat(starts: Positions, ends: Positions) -> Iterable[tuple[int, int]]:
-    # Message by message: memory is read quickest from one end to the other.
-    return zip(starts.ravel().tolist(), ends.ravel().tolist(), strict=True)
+    @property
+    def like(self) -> InferenceEvent:
+        """What the events have in common."""
+        return msgspec.structs.replace(self.headers.event, request=self.values.request, response=self.values.response)
 
 
 def _places(needle: bytes, text: bytes) -> Iterator[int]:
@@ -386,14 +376,54 @@ def _places(needle: bytes, text: bytes) -> Iterator[int]:
         at = text.find(needle, at + len(needle))
 
 
-def _full(column: Sequence[str]) -> Sequence[str]:
-    if "" in column or "\0" in "".join(column):
+def _cut(spans: JoinedBytes) -> list[bytes]:
+    text = spans.text
+    return [text[start:end] for start, end in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)]
+
+
+def _texts(spans: JoinedBytes) -> list[str]:
+    """What stands in each; raises NoFitError where one is empty or holds a zero, UnicodeDecodeError for no text."""
+    texts = b"\0".join(_cut(spans)).decode().split("\0")
+    if len(texts) != len(spans.starts) or "" in texts:
         raise NoFitError
-    return column
+    return texts
 
 
-def _numbers(column: Sequence[str]) -> list[float]:
-    numbers = list(map(float, column))
+class _Numbers(Sequence[float]):
+    """Numbers spelt plainly, read when they are asked for, which is seldom."""
+
+    def __init__(self, spans: JoinedBytes) -> None:
+        self._spans = spans
+
+    def __len__(self) -> int:
+        return len(self._spans.starts)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [float(each) for each in _cut(self._spans)[place]]
+        return float(self._spans.piece(place))
+
+
+def _numbers(spans: JoinedBytes) -> Sequence[float]:
+    """The number in each; raises NoFitError, ValueError where it is none, or not finite."""
+    if _are_plain(spans):
+        return _Numbers(spans)
+    numbers = list(map(float, _cut(spans)))
     if not np.isfinite(np.array(numbers)).all():
         raise NoFitError
     return numbers
+
+
+def _are_plain(spans: JoinedBytes) -> bool:
+    """Whether all are digits with a point among them, as nearly every number is that is neither tiny nor huge."""
+    lengths = spans.ends - spans.starts
+    longest = int(lengths.max())
+    if int(lengths.min()) < 3 or longest > _PLAIN_BYTES:
+        return False
+    letters = spans.cut(spans.starts, longest)
+    digits = letters - np.uint8(ord("0")) < 10  # of unsigned numbers: what is below wraps around
+    points = letters == ord(".")
+    inside = np.arange(longest) < lengths[:, None]
+    last = np.take_along_axis(digits, lengths[:, None] - 1, axis=1)
+    one_point = (points & inside).sum(axis=1) == 1
+    return bool((digits | points | ~inside).all() and one_point.all() and digits[:, 0].all() and last.all())

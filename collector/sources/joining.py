@@ -35,6 +35,7 @@ from driftline import names
 from driftline.events import InferenceEvent, Label
 from driftline.halves import Half, join_halves, lone_half, lone_request
 from driftline.monitors import Monitor
+from driftline.record_batches import RecordBatch
 from driftline.records import Content, Due, Ignored, Malformed, One, Record, Several
 
 NO_REQUEST = "response_without_request"
@@ -90,12 +91,15 @@ class Joiner:
     def join(self, records: Sequence[Record], now_s: float) -> JoinedBatch:
         """Events for halves; everything else as it was, taken apart where a record holds several things."""
         effects = _Effects(now_s, self._forget_before(now_s))
-        if {type(record.content) for record in records} <= _WHOLE:  # nearly always: a batch of our own events
+        batch = RecordBatch.of([records])
+        if {
+            type(record.content) for record in batch.others.values()
+        } <= _WHOLE:  # nearly always: a batch of our own events
             return JoinedBatch(records, effects)
         parts = [part for record in records for part in _parts(record)]
-        batch = _Batch(self._monitors, effects, self._erased)
-        batch.look_up(self._store, parts)
-        return JoinedBatch([made for part in parts for made in batch.take(part)], effects)
+        halves = _Batch(self._monitors, effects, self._erased)
+        halves.look_up(self._store, parts)
+        return JoinedBatch([made for part in parts for made in halves.take(part)], effects)
 
     def _forget_before(self, now_s: float) -> float | None:
         if time.monotonic() < self._next_forget:

@@ -1,19 +1,22 @@
 """Our two topics in Kafka as a source of records, read as fast as can be."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError, KafkaError
 
 from collector.settings import KafkaSettings
-from collector.sources.event_templates import MALFORMED, EventReader, Message
+from collector.sources.event_templates import MALFORMED, EventReader
 from collector.sources.kafka_polling import poll
 from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker
-from collector.sources.kafka_records import RawRecord, read_headers, records
+from collector.sources.kafka_records import RawRecords, read_headers, records
 from driftline.errors import EventError, UnavailableError
 from driftline.events import Label, decode_label
+from driftline.record_batches import RecordBatch, RecordRun
 from driftline.records import Malformed, Record
 
 _SECOND_FORMAT = 2
@@ -51,18 +54,15 @@ class KafkaSource:
             found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
-        records: list[Record] = []
+        parts: list[Sequence[Record]] = []
         for topic_partition, messages in found.items():
             partition = partition_name(topic_partition.topic, topic_partition.partition)
-            read = self._labels if topic_partition.topic == self._labels_topic else self._events.read
-            contents = read([(raw.headers, raw.value) for raw in messages])
-            records.extend(
-                [
-                    Record(partition, raw.offset, raw.offset + 1, content)
-                    for raw, content in zip(messages, contents, strict=True)
-                ]
-            )
-        return records
+            chunks = _chunks(messages)
+            if topic_partition.topic == self._labels_topic:
+                parts.append(self._labels(partition, chunks))
+            else:
+                parts.append(self._inferences(partition, chunks))
+        return RecordBatch.of(parts)
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the broker how far the store got, without waiting; only people read it."""
@@ -76,9 +76,23 @@ class KafkaSource:
         """Leave the group."""
         self._consumer.close()
 
+    def _inferences(self, partition: str, chunks: Sequence[RawRecords]) -> RecordBatch:
+        read = self._events.read(chunks)
+        offsets = np.concatenate([chunk.offsets for chunk in chunks])
+        runs = [(places, RecordRun(partition, offsets[places], events)) for places, events in read.runs]
+        others = {}
+        for place, content in sorted(read.others.items(), key=itemgetter(0)):
+            offset = int(offsets[place])
+            others[place] = Record(partition, offset, offset + 1, content)
+        return RecordBatch(runs, others)
+
     @staticmethod
-    def _labels(messages: Sequence[Message]) -> Sequence[Label | Malformed]:
-        return [read_label(block, value) for block, value in messages]
+    def _labels(partition: str, chunks: Sequence[RawRecords]) -> list[Record]:
+        return [
+            Record(partition, offset, offset + 1, read_label(block, value))
+            for chunk in chunks
+            for offset, (block, value) in zip(chunk.offsets.tolist(), chunk.messages(), strict=True)
+        ]
 
 
 class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
@@ -88,16 +102,34 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
     records with, and the buffer of a batch. Tests against a real broker hold it.
     """
 
-    def take(self, n: int | None = None) -> list[RawRecord]:
-        """The next records, up to ``n``."""
-        found: list[RawRecord] = super().take(n)
+    _left: RawRecords | None = None
+
+    def take(self, n: int | None = None) -> list[RawRecords]:
+        """The next records, up to ``n``: chunks of them, each as often as it holds records.
+
+        The client counts what it hands out, and looks at none of it.
+        """
+        self._maybe_raise_next_inline_exception()
+        found: list[RawRecords] = []
+        try:
+            while n is None or len(found) < n:
+                chunk = self._left or next(self.record_iterator, None)
+                if chunk is None:
+                    break
+                room = len(chunk) if n is None else n - len(found)
+                self._left = chunk[room:] if len(chunk) > room else None
+                found += [chunk[:room]] * min(room, len(chunk))
+        except Exception as error:  # as the client's own does: told at the next call
+            if not found:
+                raise
+            self._next_inline_exception = error
         if found and self:  # else the end of the last batch says where to go on
-            self.next_fetch_offset = found[-1].offset + 1
+            self.next_fetch_offset = found[-1].next_offset
         return found
 
     def _unpack_records(
         self, topic_partition: Any, fetched: Any, _key_deserializer: Any, _value_deserializer: Any
-    ) -> Iterator[RawRecord]:
+    ) -> Iterator[RawRecords]:
         while (batch := fetched.next_batch()) is not None:
             if self.check_crcs and not batch.validate_crc():
                 place = partition_name(topic_partition.topic, topic_partition.partition)
@@ -105,22 +137,36 @@ class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
             self.bytes_read += batch.size_in_bytes
             found = _raw_records(batch)
             self.records_read += len(found)
-            yield from found
+            # Who begins within a batch gets all of it.
+            found = found[int(np.searchsorted(found.offsets, self.fetch_offset)) :]
+            if len(found):
+                yield found
             if batch.magic == _SECOND_FORMAT:
                 self.leader_epoch = batch.leader_epoch
                 self.next_fetch_offset = batch.next_offset  # the last records of a compacted batch may be gone
-            elif found:
-                self.next_fetch_offset = found[-1].offset + 1
+            elif len(found):
+                self.next_fetch_offset = found.next_offset
         self.drain()
 
 
-def _raw_records(batch: Any) -> list[RawRecord]:
+def _raw_records(batch: Any) -> RawRecords:
     if batch.magic != _SECOND_FORMAT:
-        return [RawRecord(record.offset, record.value or b"", b"\0") for record in batch]
+        old = list(batch)
+        return RawRecords.of([(b"\0", record.value or b"") for record in old], [record.offset for record in old])
     if batch.is_control_batch:
-        return []
+        return RawRecords.of([], [])
     iter(batch)  # uncompresses
-    return records(bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset)  # noqa: SLF001
+    return records(batch._buffer, batch._pos, batch.records_count, batch.base_offset)  # noqa: SLF001
+
+
+def _chunks(taken: Sequence[RawRecords]) -> list[RawRecords]:
+    """Each chunk of what :meth:`_Records.take` took once."""
+    chunks: list[RawRecords] = []
+    at = 0
+    while at < len(taken):
+        chunks.append(taken[at])
+        at += len(taken[at])
+    return chunks
 
 
 def read_label(block: bytes, value: bytes) -> Label | Malformed:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from collector.ports import RecordSource
 from driftline.errors import TransientError
+from driftline.record_batches import RecordBatch
 from driftline.records import Record
 
 _SLICE_S = 0.05
@@ -33,14 +34,14 @@ class MergedSource:
         while True:
             found = self._poll_others(max_records)
             left_s = deadline - time.monotonic()
-            wait_s = 0.0 if found else max(0.0, min(_SLICE_S, left_s))
+            wait_s = 0.0 if any(found) else max(0.0, min(_SLICE_S, left_s))
             if self._main is None:
-                if not found:
+                if not any(found):
                     time.sleep(wait_s)
-            elif len(found) < max_records:
-                found += self._own(self._main, self._main.poll(max_records - len(found), wait_s))
-            if found or left_s <= 0:
-                return found
+            elif _count(found) < max_records:
+                found.append(self._own(self._main, self._main.poll(max_records - _count(found), wait_s)))
+            if any(found) or left_s <= 0:
+                return RecordBatch.of([part for part in found if part])
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the source that the partition is of; lanes are of none."""
@@ -62,23 +63,27 @@ class MergedSource:
         for source in self._sources():
             source.close()
 
-    def _poll_others(self, max_records: int) -> list[Record]:
-        found: list[Record] = []
+    def _poll_others(self, max_records: int) -> list[Sequence[Record]]:
+        found: list[Sequence[Record]] = []
         share = max(1, max_records // (len(self._others) + (self._main is not None) or 1))
         for number, source in enumerate(self._others):
-            if len(found) >= max_records or time.monotonic() < self._paused_until[number]:
+            if _count(found) >= max_records or time.monotonic() < self._paused_until[number]:
                 continue
             try:
-                found += self._own(source, source.poll(min(share, max_records - len(found)), 0.0))
+                found.append(self._own(source, source.poll(min(share, max_records - _count(found)), 0.0)))
             except TransientError as error:
                 self._paused_until[number] = time.monotonic() + _PAUSE_S
                 self._failed(error)
         return found
 
     def _own(self, source: RecordSource, records: Sequence[Record]) -> Sequence[Record]:
-        for partition in {record.partition for record in records}:
+        for partition in RecordBatch.of([records]).partitions():
             self._owners[partition] = source
         return records
 
     def _sources(self) -> list[RecordSource]:
         return [*self._others, *([] if self._main is None else [self._main])]
+
+
+def _count(parts: Sequence[Sequence[Record]]) -> int:
+    return sum(map(len, parts))

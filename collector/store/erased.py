@@ -9,11 +9,13 @@ yet: whatever they wrote is there when it looks for what is to go, and all other
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select, text
 
 from collector.store import schema
 from collector.store.database import key_text, upsert
-from collector.store.ids import key_of
+from collector.store.ids import key_of, keys_of
 from collector.store.transaction import Transaction
 
 #: The status code under which the id of an erased event stays known.
@@ -63,6 +65,14 @@ class ErasedBook:
     def request(self, namespace: str, model: str, request_id: str) -> bool:
         """Whether this request was erased."""
         return bool(self._requests) and (namespace, model, key_of(key_text(request_id))) in self._requests
+
+    def requests(self, namespace: str, model: str, request_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of these requests were erased, shape (request ids,)."""
+        erased = {each[2] for each in self._requests if each[:2] == (namespace, model)}
+        if not erased:
+            return np.zeros(len(request_ids), np.bool_)
+        keys = keys_of([key_text(request_id) for request_id in request_ids]).texts
+        return np.array([key in erased for key in keys], dtype=np.bool_)
 
     def any_subject(self, namespace: str, model: str) -> bool:
         """Whether any subject of this model was erased."""

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Whole: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
+Numbers: TypeAlias = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +21,17 @@ class PredictionColumns:
     """
 
     event_id: Sequence[str]
-    row: Sequence[int]
-    stream_id: Sequence[int]
+    row: Whole
+    stream_id: Whole
     request_id: Sequence[str]
-    time_s: Sequence[float]
-    window_start_s: Sequence[float]
-    window_end_s: Sequence[float]
+    time_s: Numbers
+    window_start_s: Numbers
+    window_end_s: Numbers
     segments: Sequence[str]
     prediction: Sequence[str | None]
     score: Sequence[float | None]
     outlier_score: Sequence[float | None]
-    valid: Sequence[int]
+    valid: Whole
     traceparent: Sequence[str | None]
     columns: Sequence[bytes | None]
     subject: Sequence[str | None] = ()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
 
 from collector.store import schema
@@ -215,10 +216,18 @@ class Transaction:
         insert_columns(self.connection, schema.predictions, values)
         kept = [place for place, columns in enumerate(rows.columns) if columns is not None]
         if kept:
-            apart: dict[str, Sequence[Any]] = {"time_s": rows.time_s, "row": rows.row, "columns": rows.columns}
+            apart: dict[str, Sequence[Any] | NDArray[Any]] = {
+                "time_s": rows.time_s,
+                "row": rows.row,
+                "columns": rows.columns,
+            }
             if len(kept) < len(rows):
-                apart = {name: [column[place] for place in kept] for name, column in apart.items()}
-                event_keys = event_keys.take(np.array(kept))
+                chosen = np.array(kept)
+                apart = {
+                    name: column[chosen] if isinstance(column, np.ndarray) else [column[place] for place in kept]
+                    for name, column in apart.items()
+                }
+                event_keys = event_keys.take(chosen)
             insert_columns(self.connection, schema.prediction_columns, {"event_key": event_keys, **apart})
 
     def insert_rowless(self, rows: Sequence[tuple[str, int, float, int]]) -> None:

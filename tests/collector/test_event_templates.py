@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 from collector.sources.event_templates import MALFORMED, EventReader
-from collector.sources.kafka_records import RecordError, read_headers, records, write_headers
+from collector.sources.kafka_records import RawRecords, RecordError, read_headers, records, write_headers
 from driftline.errors import EventError
 from driftline.events import InferenceEvent, Payload, decode_inference, encode_inference
 from driftline.records import Malformed
@@ -61,14 +61,28 @@ def long_way(headers: list[tuple[str, bytes]], value: bytes) -> InferenceEvent |
         return None
 
 
-@given(st.lists(events, max_size=30))
-def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent]) -> None:
+def raw(messages: list[tuple[bytes, bytes]]) -> RawRecords:
+    return RawRecords.of(messages, range(len(messages)))
+
+
+def read(reader: EventReader, chunks: list[RawRecords]) -> list[InferenceEvent | Malformed]:
+    """What each message holds, in order; events of runs one by one."""
+    found = reader.read(chunks)
+    batch = dict(found.others)
+    for places, run in found.runs:
+        batch.update({place: run[at] for at, place in enumerate(places.tolist())})
+    assert sorted(batch) == list(range(sum(map(len, chunks))))
+    return [batch[place] for place in range(len(batch))]
+
+
+@given(st.lists(events, max_size=30), st.integers(0, 30))
+def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent], cut: int) -> None:
     reader = EventReader()
     messages = [encode_inference(event) for event in sent]
     pieces = [(write_headers(message.headers), message.value) for message in messages]
     wanted = [long_way(message.headers, message.value) for message in messages]
     for _ in range(2):  # the second time by template, where there is one
-        found = reader.read(pieces)
+        found = read(reader, [raw(pieces[:cut]), raw(pieces[cut:])])
         assert [None if isinstance(each, Malformed) else each for each in found] == wanted
     assert all(each is None or each == event for each, event in zip(wanted, sent, strict=True))
 
@@ -79,7 +93,7 @@ def test_damage_is_seen_as_the_long_way_sees_it(given_: list[tuple[InferenceEven
     pieces, wanted = [], []
     for event, place, put in given_:
         message = encode_inference(event)
-        reader.read([(write_headers(message.headers), message.value)])  # learns
+        read(reader, [raw([(write_headers(message.headers), message.value)])])  # learns
         headers = list(message.headers)
         which = place % len(headers)
         name, old = headers[which]
@@ -87,7 +101,7 @@ def test_damage_is_seen_as_the_long_way_sees_it(given_: list[tuple[InferenceEven
         headers[which] = (name, old[:cut] + put + old[cut + 1 :])
         pieces.append((write_headers(headers), message.value))
         wanted.append(long_way(headers, message.value))
-    assert [None if isinstance(each, Malformed) else each for each in reader.read(pieces)] == wanted
+    assert [None if isinstance(each, Malformed) else each for each in read(reader, [raw(pieces)])] == wanted
 
 
 SAMPLE = InferenceEvent(
@@ -116,7 +130,7 @@ def test_a_body_that_looks_like_the_message_around_it_is_not_cut(body: bytes) ->
     strange = msgspec.structs.replace(SAMPLE, request=Payload(content_type="application/json", body=body))
     sent = [SAMPLE, strange, SAMPLE, SAMPLE, strange, SAMPLE]
     messages = [encode_inference(event) for event in sent]
-    assert reader.read([(write_headers(message.headers), message.value) for message in messages]) == sent
+    assert read(reader, [raw([(write_headers(message.headers), message.value) for message in messages])]) == sent
     assert reader.long_ways < len(sent)
 
 
@@ -129,12 +143,12 @@ def test_all_messages_of_a_stream_but_its_first_are_read_by_template() -> None:
     ]
     messages = [encode_inference(event) for event in sent]
     for _ in range(2):
-        assert reader.read([(write_headers(message.headers), message.value) for message in messages]) == sent
+        assert read(reader, [raw([(write_headers(message.headers), message.value) for message in messages])]) == sent
         assert reader.long_ways == 2
 
 
 def test_what_is_not_a_message_comes_back_with_its_bytes() -> None:
-    (found,) = EventReader().read([(b"\x02\x04", b"not json")])
+    (found,) = read(EventReader(), [raw([(b"\x02\x04", b"not json")])])
     assert isinstance(found, Malformed)
     assert (found.reason, found.raw) == (MALFORMED, b"not json")
 
@@ -154,17 +168,17 @@ def test_records_are_read_as_the_client_wrote_them(
         builder.append(timestamp=1_700_000_000_000, key=key, value=value, headers=names)
     builder.close()
     batch = MemoryRecords(builder.buffer()).next_batch()
-    found = list(records(bytes(batch._buffer), batch._pos, batch.records_count, base))
-    assert [record.offset for record in found] == [base + place for place in range(len(sent))]
-    assert [record.value for record in found] == [value for _, value, _ in sent]
-    assert [read_headers(record.headers) for record in found] == [names for _, _, names in sent]
+    found = records(bytes(batch._buffer), batch._pos, batch.records_count, base)
+    assert found.offsets.tolist() == [base + place for place in range(len(sent))]
+    assert [value for _, value in found.messages()] == [value for _, value, _ in sent]
+    assert [read_headers(block) for block, _ in found.messages()] == [names for _, _, names in sent]
 
 
 @given(st.binary(max_size=60), st.integers(1, 5))
 def test_bytes_that_are_no_records_are_refused_or_read_but_never_run_on(data: bytes, count: int) -> None:
     try:
-        found = list(records(data, 0, count, 0))
+        found = records(data, 0, count, 0)
     except RecordError:
         return
     assert len(found) == count
-    assert sum(len(record.value) + len(record.headers) for record in found) <= len(data)
+    assert sum(len(block) + len(value) for block, value in found.messages()) <= len(data)

@@ -1,10 +1,15 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.events import Payload
+from driftline.event_runs import EventList, EventRun
+from driftline.events import InferenceEvent, Payload
+from driftline.joined_bytes import JoinedBytes
 from serving.body_templates import template_of
 from tests.serving.fuzzing import CURIOUS, MONITOR, check_batch
 from tests.serving.payload_examples import event
@@ -30,7 +35,23 @@ ANSWER = Payload(
 )
 
 
-@settings(max_examples=100, deadline=None)
+def run_of(events: Sequence[InferenceEvent]) -> EventList:
+    """Events that differ in their bodies alone, the second of them as one that stands apart."""
+    places = np.array([0, *range(2, len(events))], np.intp)
+    chosen = [events[place] for place in places.tolist()]
+    run = EventRun(
+        msgspec.structs.replace(events[0], request=Payload(), response=Payload()),
+        [event.id for event in chosen],
+        np.array([event.time_ns for event in chosen]),
+        [event.request_id for event in chosen],
+        {},
+        JoinedBytes([event.request.body for event in chosen]),
+        JoinedBytes([event.response.body for event in chosen]),
+    )
+    return EventList([(places, run)], {1: events[1]})
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(SPELLINGS),
     st.lists(st.tuples(st.sampled_from(DATA), st.sampled_from(DATA), st.sampled_from(IDS)), max_size=14),
@@ -44,8 +65,8 @@ def test_bodies_spelt_alike_are_read_together_as_each_is_alone(
         for first, second, name in [*plain, *drawn, *plain * 4]  # so that there are enough to learn from
     ]
     events = [event(Payload(body=text.encode()), ANSWER) for text in texts]
-    for monitor in (MONITOR, CURIOUS):
-        check_batch(events, monitor)
+    for monitor, many in ((MONITOR, events), (MONITOR, run_of(events)), (CURIOUS, run_of(events))):
+        check_batch(many, monitor)
 
 
 def test_a_body_that_differs_in_its_values_and_its_id_fits_and_any_other_does_not() -> None:
@@ -56,14 +77,11 @@ def test_a_body_that_differs_in_its_values_and_its_id_fits_and_any_other_does_no
     template = template_of(body("r1", [1, 2]), b"inputs", [[1, 2]])
     assert template is not None
     bodies = [body("r1", [1, 2]), body("request-17", [3.5, None]), body("r1", [1, 2], 3), b"", body("r1", ["]", 1])]
-    found = [template.fit(each) for each in bodies]
-    assert [None if match is None else match.groups() for match in found] == [
-        (b"1, 2",),
-        (b"3.5, null",),
-        None,
-        None,
-        None,
-    ]
+    joined = JoinedBytes(bodies)
+    found = template.fit(joined, np.arange(len(bodies)))
+    assert found.places.tolist() == [0, 1]
+    gaps = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+    assert [joined.text[start:end] for (start,), (end,) in gaps] == [b"1, 2", b"3.5, null"]
 
 
 def test_a_body_whose_data_are_not_what_was_read_has_no_template() -> None:

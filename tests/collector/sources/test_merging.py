@@ -36,13 +36,13 @@ def test_everybody_has_a_share_and_the_main_source_has_the_rest() -> None:
     assert names(merged.poll(6, 0)) == ["a", "a", "main", "main", "main", "main"]
     rest = names(merged.poll(100, 0)) + names(merged.poll(100, 0.01))
     assert sorted(rest) == ["a"] * 5 + ["main"] * 2
-    assert merged.poll(5, 0.01) == []
+    assert not merged.poll(5, 0.01)
 
 
 def test_without_a_main_source_it_waits_for_the_others() -> None:
     merged = MergedSource(None, [ListSource(items("a", 2))], print)
     assert names(merged.poll(5, 0)) == ["a", "a"]
-    assert merged.poll(5, 0.02) == []
+    assert not merged.poll(5, 0.02)
 
 
 def test_whose_partition_it_is_hears_how_far_the_store_got() -> None:

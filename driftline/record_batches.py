@@ -1,0 +1,119 @@
+"""Records of a stream in order, those of events that are alike as runs (``driftline.event_runs``).
+
+Whoever asks for a record gets one, made for them; most look at the columns of runs and at ``others``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.event_runs import EventRun, find_run
+from driftline.joined_bytes import Positions
+from driftline.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRun:
+    """Records of one partition with an event each."""
+
+    partition: str
+    offsets: NDArray[np.int64]
+    events: EventRun
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, place: int) -> Record:
+        offset = int(self.offsets[place])
+        return Record(self.partition, offset, offset + 1, self.events[place])
+
+    def take(self, chosen: Positions) -> "RecordRun":
+        """The records at these places."""
+        return RecordRun(self.partition, self.offsets[chosen], self.events.take(chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch(Sequence[Record]):
+    """Records in order: those of runs, each with its records' places in the batch, which rise; and all ``others``."""
+
+    runs: Sequence[tuple[Positions, RecordRun]]
+    others: Mapping[int, Record]
+    length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", len(self.others) + sum(len(run) for _, run in self.runs))
+
+    @classmethod
+    def of(cls, parts: Sequence[Sequence[Record]]) -> "RecordBatch":
+        """Records of several sequences, one behind the other."""
+        if len(parts) == 1 and isinstance(parts[0], RecordBatch):
+            return parts[0]
+        runs: list[tuple[Positions, RecordRun]] = []
+        others: dict[int, Record] = {}
+        at = 0
+        for part in parts:
+            if isinstance(part, RecordBatch):
+                runs += [(places + at, run) for places, run in part.runs]
+                others.update({place + at: record for place, record in part.others.items()})
+            else:
+                others.update(enumerate(part, at))
+            at += len(part)
+        return cls(runs, others)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Record]:
+        for place in range(self.length):
+            yield self[place]
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> "RecordBatch": ...
+    def __getitem__(self, place: int | slice) -> "Record | RecordBatch":
+        if isinstance(place, slice):
+            chosen = np.zeros(self.length, np.bool_)
+            chosen[place] = True
+            return self.only(chosen)
+        if not -self.length <= place < self.length:
+            raise IndexError(place)
+        place %= self.length
+        if place in self.others:
+            return self.others[place]
+        run, at = find_run(self.runs, place)
+        return run[at]
+
+    def only(self, chosen: NDArray[np.bool_]) -> "RecordBatch":
+        """Those that are chosen, in their order."""
+        if chosen.all():
+            return self
+        moved = np.cumsum(chosen) - 1
+        runs = [
+            (moved[places[kept]], run.take(np.flatnonzero(kept)))
+            for places, run in self.runs
+            if (kept := chosen[places]).any()
+        ]
+        others = {int(moved[place]): record for place, record in self.others.items() if chosen[place]}
+        return RecordBatch(runs, others)
+
+    def apart(self, chosen: NDArray[np.bool_]) -> "RecordBatch":
+        """The same records, those that are chosen without a run."""
+        runs = []
+        others = dict(self.others)
+        for places, run in self.runs:
+            leaves = chosen[places]
+            if not leaves.any():
+                runs.append((places, run))
+                continue
+            others.update({int(places[at]): run[at] for at in np.flatnonzero(leaves).tolist()})
+            if not leaves.all():
+                runs.append((places[~leaves], run.take(np.flatnonzero(~leaves))))
+        return RecordBatch(runs, dict(sorted(others.items())))
+
+    def partitions(self) -> set[str]:
+        """The names of all partitions."""
+        return {run.partition for _, run in self.runs} | {record.partition for record in self.others.values()}
