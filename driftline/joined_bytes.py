@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 Positions: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
 
-#: So many bytes may be cut from any position within the text.
-LONGEST_CUT = 256
 #: Zeros behind the last piece, so that whoever looks a little further finds nothing.
-_BEHIND = bytes(LONGEST_CUT)
+_BEHIND = bytes(64)
 
 
 class JoinedBytes:
@@ -61,7 +59,7 @@ class JoinedBytes:
         return same & is_inside
 
     def cut(self, at: Positions, length: int) -> NDArray[np.uint8]:
-        """So many bytes from each position on, shape (positions, length): within the text, or zeros."""
+        """So many bytes from each position on, shape (positions, length); none may end past the zeros."""
         # One copy of so many bytes per position: as an index of bytes it would be an index per byte.
         windows = np.ndarray((len(self.letters) - length + 1,), np.dtype((np.void, length)), self.letters, strides=(1,))
         return windows[at].view(np.uint8).reshape(len(at), length)

@@ -8,22 +8,15 @@ each gap on its own, so that a body that fits means what the first one meant, wi
 
 import operator
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
-from driftline.joined_bytes import LONGEST_CUT, JoinedBytes, Positions
-
-#: What an id may be, to be a gap: any text that is spelt as it is.
-_PLAIN = np.zeros(256, np.bool_)
-_PLAIN[[code for code in range(ord(" "), ord("~") + 1) if chr(code) not in '"\\']] = True
-_LONGEST_ID = 64
-_BRACKET, _QUOTE = ord("]"), ord('"')
-#: Bytes that data may be longer than twice the first one's.
-_SPARE = 16
+#: Data of a flat list; and an id of plain text.
+_DATA = rb"([^\]]*+)"
+_ID = rb"[ !#-\[^-~\]]{0,64}+"
 #: Tokens of a body that may become a template.
 _MAX_TOKENS = 4096
 #: JSON's tokens: a text, a bracket, colon or comma, and anything else.
@@ -36,65 +29,24 @@ _BETWEEN = b",\n"
 NOT_VALUES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-class Fit(NamedTuple):
-    """Bodies that fit, as places among those tried; where the data of each begin and end, shape (bodies, tensors)."""
-
-    places: Positions
-    starts: Positions
-    ends: Positions
-
-
-class Gap(NamedTuple):
-    """A gap in a body: an id, or a tensor's data, which end where the first list does."""
-
-    start: int
-    end: int
-    is_id: bool
-
-    @property
-    def room(self) -> int:
-        """How many bytes of another body are looked at for this gap's end."""
-        return _LONGEST_ID + 1 if self.is_id else 2 * (self.end - self.start) + _SPARE
-
-
 @dataclass(frozen=True, slots=True)
 class BodyTemplate:
-    """``pieces`` with one of ``gaps`` between each two. Bodies are held against it piece by piece, all at once."""
+    """``pieces`` with a gap between each two; ``ids``: which gaps hold an id, all others hold a tensor's data.
+
+    ``fit``: what a body that fits, as a part of a text, has in its gaps with data, as a match's groups.
+    """
 
     pieces: tuple[bytes, ...]
-    gaps: tuple[Gap, ...]
+    ids: frozenset[int]
+    fit: Callable[[bytes, int, int], "re.Match[bytes] | None"] = field(init=False, repr=False, compare=False)
 
-    def fit(self, bodies: JoinedBytes, places: Positions) -> Fit:
-        """Which of the bodies at ``places`` fit; one whose short data are far longer than the first one's does not."""
-        at, last = bodies.starts[places], bodies.ends[places]
-        starts, ends = [], []
-        fits = bodies.stands(at, self.pieces[0])
-        at = at + len(self.pieces[0])
-        for gap, piece in zip(self.gaps, self.pieces[1:], strict=True):
-            found = _end(bodies, np.minimum(at, last), gap)
-            fits &= found >= 0
-            end = np.minimum(at + np.maximum(found, 0), last)
-            if not gap.is_id:
-                starts.append(at)
-                ends.append(end)
-            fits &= bodies.stands(end, piece)
-            at = end + len(piece)
-        fits &= at == last
-        return Fit(np.flatnonzero(fits), np.column_stack(starts)[fits], np.column_stack(ends)[fits])
-
-
-def _end(bodies: JoinedBytes, at: Positions, gap: Gap) -> Positions:
-    """How far from each position on the gap ends, -1 where it does not within its room, or is no id of plain text."""
-    if gap.room > LONGEST_CUT:  # too much to be looked at side by side
-        text = bodies.text
-        return np.array([text.find(b"]", start) for start in at.tolist()], np.intp) - at
-    letters = bodies.cut(at, gap.room)
-    marks = letters == (_QUOTE if gap.is_id else _BRACKET)
-    found = marks.argmax(axis=1)
-    ends = marks[np.arange(len(at)), found]
-    if gap.is_id:
-        ends = ends & (_PLAIN[letters] | (np.arange(gap.room) >= found[:, None])).all(axis=1)
-    return np.where(ends, found, -1)
+    def __post_init__(self) -> None:
+        # Possessive: data end where the first bracket closes, an id where the first quote is, or nothing fits.
+        gaps = [_ID if number in self.ids else _DATA for number in range(len(self.pieces) - 1)]
+        pattern = re.escape(self.pieces[0])
+        for gap, piece in zip(gaps, self.pieces[1:], strict=True):
+            pattern += gap + re.escape(piece)
+        object.__setattr__(self, "fit", re.compile(pattern).fullmatch)
 
 
 def values_of(gaps: Sequence[bytes], count: int) -> list[Any] | None:
@@ -127,15 +79,21 @@ def template_of(body: bytes, member: bytes, data: Sequence[Sequence[Any] | None]
     pieces.append(body[at:])
     if b"\\" in b"".join(pieces):  # names may be spelt in many ways
         return None
-    return BodyTemplate(tuple(pieces), tuple(gaps))
+    return BodyTemplate(tuple(pieces), frozenset(number for number, gap in enumerate(gaps) if gap.is_id))
 
 
-def _gaps(body: bytes, member: bytes) -> list[Gap] | None:
+class _Gap(NamedTuple):
+    start: int
+    end: int
+    is_id: bool
+
+
+def _gaps(body: bytes, member: bytes) -> list[_Gap] | None:
     """Where the data of tensors and the id of a body are; None for what has too many parts to be worth it.
 
     ``open_``: for each bracket that is open the name read last within it, None in a list.
     """
-    found: list[Gap] = []
+    found: list[_Gap] = []
     open_: list[bytes | None] = []
     data_path = [b'"%b"' % member, None, b'"data"']
     last = b""
@@ -150,7 +108,7 @@ def _gaps(body: bytes, member: bytes) -> list[Gap] | None:
         if mark in (b"{", b"["):
             if mark == b"[" and open_ == data_path:
                 end = body.find(b"]", at)
-                found.append(Gap(at, end, is_id=False))
+                found.append(_Gap(at, end, is_id=False))
                 at = end
             open_.append(None)
         elif mark in (b"}", b"]"):
@@ -161,7 +119,7 @@ def _gaps(body: bytes, member: bytes) -> list[Gap] | None:
             open_[-1] = last
         elif text is not None:
             if is_value and open_ == [b'"id"']:
-                found.append(Gap(token.start(1) + 1, at - 1, is_id=True))
+                found.append(_Gap(token.start(1) + 1, at - 1, is_id=True))
             last = text
         is_value = mark == b":"
     return None

@@ -5,7 +5,7 @@ needs no more than to be parsed and compared with what its kind looks like. Thei
 others are (``serving.groups``). Whatever looks different in the least takes the long way, which decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,16 +102,19 @@ class V2Runs:
     def _take_spelt(
         self, spelling: _Spelling, block: Block, events: Sequence[InferenceEvent], left: NDArray[np.bool_]
     ) -> None:
+        asked, answered = spelling.asked.fit, spelling.answered.fit
         here = np.flatnonzero(left[block.places])
-        asked = spelling.asked.fit(block.requests, here)
-        here = here[asked.places]
-        answered = spelling.answered.fit(block.responses, here)
-        kept = answered.places
-        gaps = [
-            *_pieces(block.requests, asked.starts[kept], asked.ends[kept]),
-            *_pieces(block.responses, answered.starts, answered.ends),
+        requests, responses = block.requests.take(here), block.responses.take(here)
+        question, answer = requests.text, responses.text
+        found = [
+            first.groups() + second.groups()
+            if (first := asked(question, *request)) and (second := answered(answer, *response))
+            else None
+            for request, response in zip(_spans(requests), _spans(responses), strict=True)
         ]
-        self._take_fitting(spelling.kind, gaps, block.places[here[kept]], events, left)
+        places = block.places[here[[each is not None for each in found]]]
+        gaps = list(zip(*[each for each in found if each is not None], strict=True))
+        self._take_fitting(spelling.kind, gaps, places, events, left)
 
     def _take_fitting(
         self,
@@ -186,13 +189,8 @@ def _is_plain(event: InferenceEvent) -> bool:
     )
 
 
-def _pieces(bodies: JoinedBytes, starts: Positions, ends: Positions) -> list[list[bytes]]:
-    """What stands in each gap of the bodies."""
-    text = bodies.text
-    # Body by body: memory is read quickest from one end to the other.
-    cut = [text[start:end] for start, end in zip(starts.ravel().tolist(), ends.ravel().tolist(), strict=True)]
-    gaps = starts.shape[1]
-    return [cut[gap::gaps] for gap in range(gaps)]
+def _spans(bodies: JoinedBytes) -> Iterable[tuple[int, int]]:
+    return zip(bodies.starts.tolist(), bodies.ends.tolist(), strict=True)
 
 
 def _fits(parts: Parts, heads: Sequence[Head]) -> bool:
