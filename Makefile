@@ -14,6 +14,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
+SPARK_BIN := .venv-spark/bin
+SPARK_READY := .venv-spark/.ready
 COMPILED_BIN := .venv-compiled/bin
 COMPILED_READY := .venv-compiled/.ready
 
@@ -21,7 +23,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts compiled extras test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts compiled extras spark test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +45,11 @@ $(READY): pyproject.toml constraints.txt
 $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-extras
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
+	@touch $@
+
+$(SPARK_READY): $(READY)
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-spark
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK_BIN)/python -c constraints.txt -e '.[all,dev,spark]'
 	@touch $@
 
 # Not editable: what is compiled is in the wheel.
@@ -96,6 +103,10 @@ compiled: $(COMPILED_READY)  ## the sidecar's tests against its compiled part
 extras: $(EXTRAS_READY)  ## the tests of arithmetic in the second environment, and those of its adapters
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" $(ARITHMETIC)
 
+# Not part of `make test`: 480 MB and a JVM for one adapter, whose arithmetic is tested without either.
+spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Java, and 480 MB once
+	$(SPARK_BIN)/pytest -q -m extras tests/detectors/test_spark.py
+
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	@$(MAKE) --no-print-directory real
 	@$(MAKE) --no-print-directory compiled
@@ -125,9 +136,9 @@ bench: $(READY)  ## run every benchmark, write benchmarks/RESULTS.md
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header --no-annotate --python-version 3.11
 
 constraints: $(READY)  ## newest versions into both constraints files
-	$(COMPILE) --extra all --extra dev --extra fuzz pyproject.toml -o constraints.txt
+	$(COMPILE) --extra all --extra dev --extra fuzz --extra spark pyproject.toml -o constraints.txt
 	$(COMPILE) --extra all --extra dev --extra fuzz --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
 
 clean:  ## remove environments and caches
-	rm -rf .venv .venv-extras .venv-compiled .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-extras .venv-compiled .venv-spark .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -86,6 +86,8 @@ def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
         return None
     if types.is_datetime64_any_dtype(series) or types.is_timedelta64_dtype(series):
         return f"column '{name}' holds times ({series.dtype}), not numbers"
+    if types.is_numeric_dtype(series):
+        return None
     numeric = pd.to_numeric(series, errors="coerce")
     wrong = series[numeric.isna() & series.notna()]
     if len(wrong):
@@ -94,13 +96,15 @@ def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
 
 
 def _numbers(series: pd.Series) -> NDArray[np.float64]:
-    values = pd.to_numeric(series, errors="coerce")
+    values = series if types.is_numeric_dtype(series) else pd.to_numeric(series, errors="coerce")
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
 def _texts(series: pd.Series) -> NDArray[np.object_]:
-    unique = {value: category(value) for value in series.dropna().unique()}
-    return np.array([unique.get(value) for value in series.astype(object)], dtype=object)
+    codes, unique = pd.factorize(series)
+    # What is missing has the code -1, which is the last name.
+    names = np.array([*(category(value) for value in unique), None], dtype=object)
+    return names[codes]
 
 
 def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:

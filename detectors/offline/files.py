@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
 from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
+from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.control import KeptPValues, level_of
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
@@ -45,6 +46,8 @@ PIECE_ROWS = 100_000
 _BUFFER_BYTES = 1024 * 1024
 #: Sample rows kept of each window: the largest outlier scores.
 SAMPLES = 8
+#: A row's score, its number below zero (so that earlier rows come first among equals), and what is shown of it.
+Sampled = tuple[float, int, SamplePayload]
 #: Told how many rows are done, and of how many (None: unknown).
 Progress = Callable[[int, int | None], None]
 
@@ -85,7 +88,7 @@ class OfflineWindows:
     _tables: RowSamples | None = field(init=False, default=None)
     _expected: RowSamples | None = field(init=False, default=None)
     _states: dict[WindowKey, bytes] = field(default_factory=dict)
-    _samples: dict[tuple[float, float], list[tuple[float, int, SamplePayload]]] = field(default_factory=dict)
+    _samples: dict[tuple[float, float], list[Sampled]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._engine = StatisticsEngine({self.monitor.name: self.reference})
@@ -98,8 +101,13 @@ class OfflineWindows:
                 key = WindowKey(self.stream, segment, 0.0, 0.0)
                 self._expected.add(key, rows.take(chosen), np.flatnonzero(chosen))
 
-    def add(self, frame: pd.DataFrame) -> None:
-        """Count a piece; raises ReferenceDataError naming every column that cannot be used."""
+    def add(self, frame: pd.DataFrame, numbers: NDArray[np.int64] | None = None) -> None:
+        """Count a piece; raises ReferenceDataError naming every column that cannot be used.
+
+        ``numbers``: the rows' places in the whole, where pieces do not follow each other.
+        """
+        if numbers is None:
+            numbers = np.arange(self.rows, self.rows + len(frame))
         rows = window_rows(frame, self.monitor)
         judged = judged_rows(frame, rows, self.monitor)
         scores = self._engine.outlier_scores(self.monitor, rows)
@@ -108,11 +116,11 @@ class OfflineWindows:
             window = starts == start_s
             for segment, chosen in self._segments(rows, window):
                 key = WindowKey(self.stream, segment, start_s, end_s)
-                taken = rows.take(chosen)
+                taken = rows if chosen.all() else rows.take(chosen)
                 self._count(key, taken, scores[chosen], None if judged is None else judged.labelled(chosen))
                 if self._tables is not None:
-                    self._tables.add(key, taken, self.rows + np.flatnonzero(chosen))
-            self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window))
+                    self._tables.add(key, taken, numbers[chosen])
+            self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window), numbers)
         self.rows += rows.rows
 
     def evaluate(self) -> OfflineResults:
@@ -123,15 +131,28 @@ class OfflineWindows:
         for key, found in evaluate_in_order(evaluator, self.states(), self._table):
             results.extend(found.results)
             shapes[key] = found.shapes
-        samples = {
-            span: tuple(sample for _, _, sample in sorted(kept, reverse=True)) for span, kept in self._samples.items()
-        }
+        samples = {span: tuple(sample for _, _, sample in kept) for span, kept in self._samples.items()}
         return OfflineResults(tuple(results), shapes, samples, self.rows)
 
     def _table(self, key: WindowKey) -> TableSample | None:
         if self._tables is None or self._expected is None:
             return None
         return self._tables.table(self._expected.rows(WindowKey(self.stream, key.segment, 0.0, 0.0)), key)
+
+    def include(self, key: WindowKey, state: bytes) -> None:
+        """Add what somebody else counted of a window."""
+        known = self._states.get(key)
+        parts = [WindowState.from_bytes(part) for part in (known, state) if part is not None]
+        self._states[key] = merge(parts).to_bytes()
+
+    def include_samples(self, span: tuple[float, float], samples: Sequence[Sampled]) -> None:
+        """Keep the rows furthest from the reference, of those that are kept and these."""
+        kept = self._samples.setdefault(span, [])
+        kept[:] = heapq.nlargest(SAMPLES, [*kept, *samples], key=lambda entry: entry[:2])
+
+    def sampled(self) -> dict[tuple[float, float], list[Sampled]]:
+        """The rows furthest from the reference so far, by window."""
+        return self._samples
 
     def states(self) -> dict[WindowKey, tuple[bytes, ...]]:
         """What was counted so far, as a store would have it."""
@@ -170,17 +191,15 @@ class OfflineWindows:
         judged: JudgedBatch | None,
         scores: NDArray[np.float64],
         places: NDArray[np.intp],
+        numbers: NDArray[np.int64],
     ) -> None:
-        kept = self._samples.setdefault(span, [])
+        kept = []
         known = places[~np.isnan(scores[places])]
         for place in known[np.argsort(-scores[known], kind="stable")[:SAMPLES]]:
-            number = self.rows + int(place)
+            number = int(numbers[place])
             sample = _sample(self.monitor, rows, judged, float(scores[place]), int(place), number)
-            entry = (float(scores[place]), -number, replace(sample, time_s=span[0]))
-            if len(kept) < SAMPLES:
-                heapq.heappush(kept, entry)
-            else:
-                heapq.heappushpop(kept, entry)
+            kept.append((float(scores[place]), -number, replace(sample, time_s=span[0])))
+        self.include_samples(span, kept)
 
 
 def evaluate_in_order(

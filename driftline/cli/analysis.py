@@ -11,7 +11,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -36,6 +38,9 @@ from driftline.results import (
     WindowKey,
     WindowLabels,
 )
+
+if TYPE_CHECKING:
+    from detectors.offline.spark import Prepare
 
 Source = Path | str | pd.DataFrame
 DAY_S = 86_400.0
@@ -116,6 +121,8 @@ def analyze(
     model: str = "model",
     exact: bool = False,
     multivariate: Sequence[str] = (),
+    engine: Literal["python", "spark"] = "python",
+    spark_master: str | None = None,
     progress: Progress = lambda _done, _total: None,
     clock: Clock = system_clock,
 ) -> Analysis:
@@ -126,6 +133,8 @@ def analyze(
 
     ``multivariate``: detectors of all input columns together, instead of the monitor's.
     ``exact``: every value of either side has a bin of its own, so that none is rounded; both are held in memory.
+    ``engine``: who counts the rows; Spark's executors give the same results to the last digit (extra ``spark``,
+    ``current`` is Parquet at any address that Spark reads, ``spark_master`` as Spark spells it).
     """
     roles = Roles(target, prediction, score, time)
     frame = _frame(reference)
@@ -135,6 +144,8 @@ def analyze(
         detectors = monitor.detectors.model_copy(update={"multivariate": tuple(multivariate)})
         monitor = monitor.model_copy(update={"detectors": detectors})
     check_detectors(monitor)
+    if engine == "spark" and (exact or needs_rows(monitor.detectors.multivariate)):
+        raise SettingsError("analyze", ["'exact' and detectors of rows hold rows in memory, which 'spark' is to avoid"])
     today_s = clock() // DAY_S * DAY_S
     stream = StreamKey(monitor.namespace, monitor.model, _VERSION, _VARIANT)
     span = Span(today_s, today_s + DAY_S, time)
@@ -145,22 +156,23 @@ def analyze(
     expected = reference_rows(frame, monitor) if needs_rows(monitor.detectors.multivariate) else None
     windows = OfflineWindows(monitor, built, stream, span, expected)
     known = None if labels is None else _known_labels(labels, monitor)
-    total = row_count(source)
-    for piece in pieces(source):
-        windows.add(piece if known is None or labels is None else _with_labels(piece, known, labels.key))
-        progress(windows.rows, total)
+    prepare = partial(_prepared, known=known, key="" if labels is None else labels.key)
+    if engine == "spark":
+        _count_with_spark(current, windows, prepare, spark_master)
+    else:
+        _count(source, windows, prepare, progress)
     if not windows.rows:
         raise ReferenceDataError(f"{_named(current)} has no rows")
-    found = windows.evaluate()
-    reader = _Reader(found)
-    starts = [result.window.start_s for result in found.results]
-    data = build_report(
-        reader, monitor, stream, min(starts), max(result.window.end_s for result in found.results), clock
-    )
-    if time is None:
-        data = replace(
-            data, caveats=("No column of times was named: all rows are one window, dated today.", *data.caveats)
-        )
+    return _reported(windows.evaluate(), monitor, stream, clock, dated=time is not None)
+
+
+def _reported(found: OfflineResults, monitor: Monitor, stream: StreamKey, clock: Clock, *, dated: bool) -> Analysis:
+    since_s = min(result.window.start_s for result in found.results)
+    until_s = max(result.window.end_s for result in found.results)
+    data = build_report(_Reader(found), monitor, stream, since_s, until_s, clock)
+    if not dated:
+        told = "No column of times was named: all rows are one window, dated today."
+        data = replace(data, caveats=(told, *data.caveats))
     return Analysis(data, found.results)
 
 
@@ -207,10 +219,30 @@ def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
     return known
 
 
-def _with_labels(piece: pd.DataFrame, known: pd.Series, key: str) -> pd.DataFrame:
+def _prepared(piece: pd.DataFrame, known: pd.Series | None, key: str) -> pd.DataFrame:
+    """The piece with its labels, where they lie apart."""
+    if known is None:
+        return piece
     if key not in piece.columns:
         raise ReferenceDataError(f"the current rows lack the column '{key}' that labels are found by")
     return piece.assign(**{str(known.name): piece[key].map(known)})
+
+
+def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress) -> None:
+    total = row_count(source)
+    for piece in pieces(source):
+        windows.add(prepare(piece))
+        progress(windows.rows, total)
+
+
+def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None) -> None:
+    if isinstance(current, pd.DataFrame):
+        raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
+    from detectors.offline import spark
+
+    if not spark.AVAILABLE:
+        raise SettingsError("analyze", ["engine 'spark' needs the extra: pip install 'driftline[spark]'"])
+    spark.count_with_spark(spark.open_session(master), str(current), windows, prepare)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,23 @@
 """``driftline analyze``: two files compared, without any part running."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli import wiring
 from driftline.errors import SettingsError
 
+if TYPE_CHECKING:
+    from driftline.cli.analysis import Analysis
+
+_ENGINES = ("python", "spark")
 _FORMS = ("html", "json", "markdown")
 
 
 def analyze(
     reference: Annotated[Path, typer.Argument(help="What is expected: training data, Parquet or CSV.")],
-    current: Annotated[Path, typer.Argument(help="What came: Parquet or CSV, of any size.")],
+    current: Annotated[str, typer.Argument(help="What came: Parquet or CSV, of any size.")],
     monitor: Annotated[Path | None, typer.Option(help="Monitor file; drafted when left out.")] = None,
     target: Annotated[str | None, typer.Option(help="Column with the true value.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column with the model's prediction.")] = None,
@@ -24,6 +29,8 @@ def analyze(
     exact: Annotated[
         bool, typer.Option("--exact", help="A bin for every value, none rounded; both files are held in memory.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="Who counts: python, or spark (extra spark; of Parquet).")] = "python",
+    spark_master: Annotated[str | None, typer.Option(help="As local[4]; the configured one when left out.")] = None,
     form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
     multivariate: Annotated[str, typer.Option(help="Detectors of all columns together: 'domain_classifier,mmd'.")] = "",
@@ -32,18 +39,17 @@ def analyze(
     ] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
 ) -> None:
-    """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report.
-
-    The same statistics and decisions as for traffic, in seconds for a million rows; memory does not grow with them.
-    """
+    """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report."""
+    wiring.one_thread_per_product()
     from driftline.cli.analysis import LabelFile
     from driftline.cli.analysis import analyze as run
     from driftline.cli.analysis import evidently_report as save_evidently
     from driftline.monitors import parse_monitor
     from driftline.results import Verdict
 
-    if form not in _FORMS:
-        raise SettingsError("analyze", [f"--format is '{form}', not one of {', '.join(_FORMS)}"])
+    for name, given, known in (("engine", engine, _ENGINES), ("format", form, _FORMS)):
+        if given not in known:
+            raise SettingsError("analyze", [f"--{name} is '{given}', not one of {', '.join(known)}"])
     found = run(
         reference,
         current,
@@ -54,21 +60,27 @@ def analyze(
         labels=None if labels is None else LabelFile(labels, key),
         monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
         model=model,
+        engine="spark" if engine == "spark" else "python",
+        spark_master=spark_master,
         exact=exact,
         multivariate=tuple(multivariate.replace(",", " ").split()),
         progress=_show,
     )
-    typer.echo(err=True)
-    text = {"html": found.html, "json": found.json, "markdown": found.markdown}[form]()
-    if out is None:
-        typer.echo(text)
-    else:
-        out.write_text(text, encoding="utf-8")
-        typer.echo(f"{found.report.sentence}\nwrote {out}", err=True)
+    _tell(found, form, out)
     if evidently_report is not None:
         save_evidently(reference, current, found.report.monitor, evidently_report)
     if fail_on_drift and found.verdict is Verdict.DRIFTED:
         raise typer.Exit(1)
+
+
+def _tell(found: "Analysis", form: str, out: Path | None) -> None:
+    typer.echo(err=True)
+    text = {"html": found.html, "json": found.json, "markdown": found.markdown}[form]()
+    if out is None:
+        typer.echo(text)
+        return
+    out.write_text(text, encoding="utf-8")
+    typer.echo(f"{found.report.sentence}\nwrote {out}", err=True)
 
 
 def _show(done: int, total: int | None) -> None:

@@ -39,11 +39,10 @@ def backtest(
     form: Annotated[str, typer.Option("--format", help="text, markdown, html or json.")] = "text",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
 ) -> None:
-    """Replay stored windows, or files, under a monitor: the pages that would have fired, their delay, false alarms.
-
-    With --set the same history is replayed under a changed monitor beside it. Nothing is stored and nobody is told.
-    """
+    """Replay stored windows, or files, under a monitor: the pages that would have fired, their delay, false alarms."""
     from detectors.offline.injection import parse_injection
+
+    wiring.one_thread_per_product()
     from driftline.cli import backtest_report
     from driftline.cli.backtesting import Plan, backtest_files, backtest_stored
 

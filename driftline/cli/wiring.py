@@ -42,8 +42,8 @@ def clock() -> Clock:
 def one_thread_per_product() -> None:
     """Products of matrices take one thread in this process; to be called before NumPy is imported.
 
-    The collector's are small. OpenBLAS's other threads would turn in a loop after each of them, waiting for the next: a
-    seventh of the process's time.
+    They are small. OpenBLAS's other threads would turn in a loop after each of them, waiting for the next: a seventh of
+    the collector's time, and on a busy machine half of an analysis's.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
