@@ -1,6 +1,7 @@
 """The newest results as Prometheus metrics, read when scraped."""
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
@@ -12,6 +13,10 @@ from driftline import names
 from driftline.clock import Clock
 from driftline.monitors import Monitor
 from driftline.results import VERDICT_STATE, WHOLE_WINDOW, Result, StreamKey, Verdict
+
+#: As old as what was read may be, where this process evaluated nothing since: another one may have.
+REFRESH_S = 5.0
+_Read = tuple[Sequence[Result], Mapping[tuple[StreamKey, Verdict], int]]
 
 
 class ResultReader(Protocol):
@@ -30,11 +35,18 @@ class ResultsCollector(Collector):
     """A Prometheus collector over results; register it with a registry of its own.
 
     Also remembers, for the evaluation job that tells it (``RunObserver``), when it ran and how long windows took.
+    The store is read anew once windows were evaluated, and else every ``refresh_s`` seconds: scrapes are many, and
+    short of time.
     """
 
-    def __init__(self, reader: ResultReader, clock: Clock) -> None:
+    def __init__(self, reader: ResultReader, clock: Clock, refresh_s: float = REFRESH_S) -> None:
         self._reader = reader
         self._clock = clock
+        self._refresh_s = refresh_s
+        self._reading = threading.Lock()
+        self._read: _Read | None = None
+        self._due_s = 0.0
+        self._evaluated_any = False
         self._lock = threading.Lock()
         self._ran_at_s: dict[tuple[str, str], float] = {}
         self._bounds = names.DETECTORS_EVALUATION.buckets_s
@@ -45,36 +57,46 @@ class ResultsCollector(Collector):
         """The monitor's windows were looked at (now, when no time is given)."""
         with self._lock:
             self._ran_at_s[monitor.namespace, monitor.model] = self._clock() if at_s is None else at_s
+            if self._evaluated_any:
+                self._evaluated_any, self._due_s = False, 0.0
 
     def evaluated(self, seconds: float) -> None:
         """One window took this long to evaluate."""
         with self._lock:
             self._durations[bisect_left(self._bounds, seconds)] += 1
             self._total_s += seconds
+            self._evaluated_any = True
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as the store has them now."""
-        results = self._reader.newest_results()
+        """All metrics, as the store has them, or had them a moment ago."""
+        results, verdicts = self._known()
         yield from _drift_metrics(results)
         yield from _window_metrics(results)
         yield from _performance_metrics(results)
-        yield self._windows()
+        yield _windows(verdicts)
         yield from self._job()
+
+    def _known(self) -> _Read:
+        with self._reading:
+            with self._lock:
+                known = self._read if time.monotonic() < self._due_s else None
+                # Before reading: what is evaluated meanwhile is read once more.
+                self._due_s = time.monotonic() + self._refresh_s
+            if known is None:
+                known = self._newest()
+            return known
+
+    def _newest(self) -> _Read:
+        try:
+            self._read = (self._reader.newest_results(), self._reader.verdict_counts())
+        except BaseException:
+            self._due_s = 0.0
+            raise
+        return self._read
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the store."""
         return ()
-
-    def _windows(self) -> Metric:
-        family = CounterMetricFamily(
-            names.WINDOWS_EVALUATED.name, names.WINDOWS_EVALUATED.help, labels=names.WINDOWS_EVALUATED.labels
-        )
-        counts = self._reader.verdict_counts()
-        # Every verdict of a known stream is there from the start: a rate over a series that just began misses one.
-        for stream in sorted({stream for stream, _ in counts}):
-            for verdict in Verdict:
-                family.add_metric([*_stream(stream), verdict.value], counts.get((stream, verdict), 0))
-        return family
 
     def _job(self) -> Iterator[Metric]:
         with self._lock:
@@ -88,6 +110,17 @@ class ResultsCollector(Collector):
         cumulated = [float(sum(durations[: place + 1])) for place in range(len(durations))]
         histogram.add_metric([], buckets=list(zip(bounds, cumulated, strict=True)), sum_value=total_s)
         yield histogram
+
+
+def _windows(counts: Mapping[tuple[StreamKey, Verdict], int]) -> Metric:
+    family = CounterMetricFamily(
+        names.WINDOWS_EVALUATED.name, names.WINDOWS_EVALUATED.help, labels=names.WINDOWS_EVALUATED.labels
+    )
+    # Every verdict of a known stream is there from the start: a rate over a series that just began misses one.
+    for stream in sorted({stream for stream, _ in counts}):
+        for verdict in Verdict:
+            family.add_metric([*_stream(stream), verdict.value], counts.get((stream, verdict), 0))
+    return family
 
 
 def _drift_metrics(results: Sequence[Result]) -> Iterator[Metric]:

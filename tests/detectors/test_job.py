@@ -138,6 +138,26 @@ def test_a_damaged_state_stops_nothing() -> None:
     assert store.saved[0][1][-1].window.segment == ""
 
 
+def test_scrapes_read_the_store_once_until_a_window_was_evaluated() -> None:
+    store, clock = store_with(shift=2.0), ManualClock(9000.0)
+    collector = ResultsCollector(store, clock, refresh_s=3600.0)
+    job = EvaluationJob(store, {"default/m": reference()}, [monitor()], clock, collector)
+
+    def drifting() -> int:
+        (family,) = (family for family in collector.collect() if family.name == names.DRIFTED_COLUMNS.name)
+        return len(family.samples)
+
+    assert drifting() == 0
+    job.run_once()
+    found = drifting()
+    assert found > 0
+    store.saved.clear()
+    assert drifting() == found  # nothing was evaluated since
+    collector.evaluated(0.01)
+    collector.ran(monitor())
+    assert drifting() == 0
+
+
 def test_every_metric_of_the_detectors_is_exported_under_its_name() -> None:
     store, clock, registry = store_with(shift=2.0), ManualClock(9000.0), CollectorRegistry(auto_describe=False)
     collector = ResultsCollector(store, clock)
