@@ -339,6 +339,8 @@ cdef class Lane:
         if client.lane_fd < 0 or client._close_after or client._stalls or client._pending or parts.draining:
             return False
         cdef Exchange exchange = client._exchange
+        if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_line) > _LINE_BYTES:  # the buffer ends there
+            return False
         cdef bytes body = PyBytes_FromStringAndSize(self._data + head.size, size - head.size)
         connection.silent_ticks = 0
         connection._caller = None
