@@ -6,7 +6,7 @@ until they have left the span that is looked through (four times as many as want
 
 >>> from driftline.results import StreamKey
 >>> key = WindowKey(StreamKey("n", "m", "1", "stable"), "", 7200.0, 10800.0)
->>> candidates(key, ReferenceSpec(path="f", windows=1))
+>>> candidates(key, ReferenceSpec(path="f", windows=1, minimum_windows=1))
 [0.0, -3600.0, -7200.0, -10800.0]
 """
 

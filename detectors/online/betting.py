@@ -15,7 +15,7 @@ joined over starts as in J. Shin, A. Ramdas, A. Rinaldo, E-detectors, 2022.
 >>> test = Betting(exactly(np.array([0.1])), threshold=1000.0)
 >>> quiet, changed = Counted(np.array([10.0]), 100), Counted(np.array([40.0]), 100)
 >>> run(test, [quiet] * 20 + [changed] * 15)
-[26]
+[24]
 """
 
 from dataclasses import dataclass
