@@ -5,8 +5,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import text
 
 from collector.store.database import connect, writing
+
+#: Of processes that start at once the others wait for the first. "drft" and "migr" in ASCII.
+_LOCK = 0x647266746D696772
 
 
 def migrate(url: str, revision: str = "head") -> None:
@@ -25,6 +29,8 @@ def _run_alembic(url: str, action: Callable[[Config], None]) -> None:
     engine = connect(url)
     try:
         with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
             action(config)
     finally:

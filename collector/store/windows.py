@@ -296,7 +296,8 @@ def _save_evaluation(
 def _result_values(result: Result) -> tuple[object, ...]:
     effect = None
     if result.effect is not None:
-        effect = msgspec.msgpack.encode((result.effect.value, result.effect.lower, result.effect.upper))
+        ends = (result.effect.value, result.effect.lower, result.effect.upper)
+        effect = msgspec.msgpack.encode(tuple(map(float, ends)))
     return (
         result.column,
         result.detector,
@@ -305,8 +306,8 @@ def _result_values(result: Result) -> tuple[object, ...]:
         result.direction,
         result.verdict.value,
         result.reason,
-        result.sample_size,
-        result.reference_size,
+        int(result.sample_size),
+        int(result.reference_size),
         _number(result.p_value),
         effect,
         _number(result.coverage),

@@ -20,6 +20,7 @@ def wilson(hits: float, trials: float, z: float = Z_95) -> Interval:
     """The share ``hits / trials`` with its Wilson score interval; (0, 0, 1) without trials."""
     if trials <= 0:
         return Interval(0.0, 0.0, 1.0)
+    hits, trials = float(hits), float(trials)  # whoever keeps the ends wants numbers of Python, not of NumPy
     share = min(1.0, max(0.0, hits / trials))
     shrink = 1.0 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrink

@@ -1,5 +1,7 @@
 """The schema goes forward and back, and the migrations say what the tables say."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -71,3 +73,19 @@ def test_halves_that_waited_before_are_found_by_their_request_id_afterwards(url:
     engine.dispose()
     assert found == "request-1"
     assert msgspec.msgpack.decode(bytes(left), type=Half) == half
+
+
+@pytest.mark.real
+def test_processes_that_start_at_once_make_one_schema(postgres: str) -> None:
+    code = "import sys; from collector.store.migrate import migrate; input('ready'); migrate(sys.argv[1])"
+    command = [sys.executable, "-c", code, postgres]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(6)]
+    for process in started:  # each has imported what it needs
+        assert process.stdout is not None
+        assert process.stdout.read(5) == "ready"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [(process.communicate(timeout=240)[1], process.returncode) for process in started] == [("", 0)] * 6

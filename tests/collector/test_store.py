@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -67,6 +68,16 @@ def test_results_come_back_as_they_were_saved(filled: Store) -> None:
     assert math.isnan(third.statistic)
     assert third.effect is not None
     assert math.isnan(third.effect.lower)
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(filled: Store) -> None:
+    one = np.float64(0.25)
+    fields = ("statistic", "p_value", "coverage", "reference_value")
+    numpy = {**dict.fromkeys(fields, one), "effect": Interval(one, one, one), "sample_size": np.int64(7)}
+    filled.save_results(DueWindow(window(), 60), [result(window(), "a", **numpy)], [], 5.0)
+    (found,) = filled.results(STREAM, 0.0, math.inf)
+    plain = {**dict.fromkeys(fields, 0.25), "effect": Interval(0.25, 0.25, 0.25), "sample_size": 7}
+    assert found == result(window(), "a", **plain)
 
 
 def test_only_the_newest_revision_is_shown_but_every_one_is_kept(filled: Store, url: str) -> None:
