@@ -117,14 +117,20 @@ def _drift() -> tuple[PanelSpec, ...]:
         PanelSpec(
             "False-alarm budget spent",
             "Alarms of sequential tests in the budget's time, and levels of control across windows, as shares of what "
-            "the monitor allows. 1: all that may be false is spent.",
+            "the monitor allows. 1: all that may be false is spent; 0 as well where a monitor asks for neither.",
             "timeseries",
             "percentunit",
-            (Query(top(20, select(names.ALARM_BUDGET_SPENT)), "{{detector}} {{segment}} " + _STREAM),),
+            (Query(_budget_spent(), "{{detector}} {{segment}} " + _STREAM),),
             minimum=0.0,
             width=24,
         ),
     )
+
+
+def _budget_spent() -> str:
+    spent = select(names.ALARM_BUDGET_SPENT)
+    nothing = f"0 * {select(names.WINDOW_ROWS, _ALL_ROWS)} unless on ({', '.join(names.STREAM)}) {spent}"
+    return f"{top(20, spent)} or {nothing}"
 
 
 def _windows() -> tuple[PanelSpec, ...]:
