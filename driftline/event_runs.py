@@ -4,9 +4,9 @@ An event is made of a run only for those who ask for it; most look at columns al
 NumPy; the sidecar does not import it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ from driftline.events import InferenceEvent
 from driftline.joined_bytes import JoinedBytes, Positions
 
 _T = TypeVar("_T")
+_One_co = TypeVar("_One_co", covariant=True)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,31 @@ class EventRun:
         return sum(int((each.ends - each.starts).sum()) for each in (self.requests, self.responses))
 
 
-@dataclass(frozen=True, slots=True)
-class EventList(Sequence[InferenceEvent]):
-    """Events in an order: those of runs, each with the places that its events have in the list, and all ``others``."""
+class Run(Protocol[_One_co]):
+    """Things that are alike, as columns; one of them is made for who asks."""
 
-    runs: Sequence[tuple[Positions, EventRun]]
-    others: Mapping[int, InferenceEvent]
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def __getitem__(self, place: int) -> _One_co:
+        """The one at this place, from 0."""
+        ...
+
+    def take(self, chosen: Positions) -> Self:
+        """Those at these places."""
+        ...
+
+
+_Run = TypeVar("_Run", bound=Run[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed(Generic[_Run, _T]):
+    """Things in an order: those of runs, each with the places of what it holds, which rise; and all ``others``."""
+
+    runs: Sequence[tuple[Positions, _Run]]
+    others: Mapping[int, _T]
     length: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,36 +103,52 @@ class EventList(Sequence[InferenceEvent]):
     def __len__(self) -> int:
         return self.length
 
-    @overload
-    def __getitem__(self, place: int) -> InferenceEvent: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[InferenceEvent]: ...
-    def __getitem__(self, place: int | slice) -> InferenceEvent | Sequence[InferenceEvent]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(self.length))]
+    def one(self, place: int) -> _T:
+        """The one at this place, from the end where it is negative; raises IndexError."""
         if not -self.length <= place < self.length:
             raise IndexError(place)
         place %= self.length
         if place in self.others:
             return self.others[place]
-        run, at = find_run(self.runs, place)
-        return run[at]
+        for places, run in self.runs:
+            at = int(np.searchsorted(places, place))
+            if at < len(places) and places[at] == place:
+                found: _T = run[at]
+                return found
+        raise IndexError(place)
 
-    def column(
-        self, of_run: Callable[[EventRun], Sequence[_T]], of_event: Callable[[InferenceEvent], _T]
-    ) -> Sequence[_T]:
-        """A value of each event."""
-        others = {place: of_event(event) for place, event in self.others.items()}
+    def several(self, places: slice) -> list[_T]:
+        """Those at these places."""
+        return [self.one(place) for place in range(*places.indices(self.length))]
+
+    def only(self, chosen: NDArray[np.bool_]) -> Self:
+        """Those that are chosen, in their order."""
+        if chosen.all():
+            return self
+        moved = np.cumsum(chosen) - 1
+        runs = [
+            (moved[places[kept]], run.take(np.flatnonzero(kept)))
+            for places, run in self.runs
+            if (kept := chosen[places]).any()
+        ]
+        return type(self)(runs, {int(moved[place]): one for place, one in self.others.items() if chosen[place]})
+
+    def column(self, of_run: Callable[[_Run], Sequence[_Value]], of_one: Callable[[_T], _Value]) -> Sequence[_Value]:
+        """A value of each."""
+        others = {place: of_one(one) for place, one in self.others.items()}
         return in_order(self.length, [(places, of_run(run)) for places, run in self.runs], others)
 
 
-def find_run(runs: Iterable[tuple[Positions, _T]], place: int) -> tuple[_T, int]:
-    """The run that has something at this place, and where; its places rise."""
-    for places, run in runs:
-        at = int(np.searchsorted(places, place))
-        if at < len(places) and places[at] == place:
-            return run, at
-    raise IndexError(place)
+@dataclass(frozen=True, slots=True)
+class EventList(Mixed[EventRun, InferenceEvent], Sequence[InferenceEvent]):
+    """Events in an order."""
+
+    @overload
+    def __getitem__(self, place: int) -> InferenceEvent: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[InferenceEvent]: ...
+    def __getitem__(self, place: int | slice) -> InferenceEvent | Sequence[InferenceEvent]:
+        return self.several(place) if isinstance(place, slice) else self.one(place)
 
 
 def in_order(length: int, runs: Sequence[tuple[Positions, Sequence[_T]]], others: Mapping[int, _T]) -> Sequence[_T]:

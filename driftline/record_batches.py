@@ -3,14 +3,14 @@
 Whoever asks for a record gets one, made for them; most look at the columns of runs and at ``others``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.event_runs import EventRun, find_run
+from driftline.event_runs import EventRun, Mixed
 from driftline.joined_bytes import Positions
 from driftline.records import Record
 
@@ -36,15 +36,8 @@ class RecordRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordBatch(Sequence[Record]):
-    """Records in order: those of runs, each with its records' places in the batch, which rise; and all ``others``."""
-
-    runs: Sequence[tuple[Positions, RecordRun]]
-    others: Mapping[int, Record]
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "length", len(self.others) + sum(len(run) for _, run in self.runs))
+class RecordBatch(Mixed[RecordRun, Record], Sequence[Record]):
+    """Records in order."""
 
     @classmethod
     def of(cls, parts: Sequence[Sequence[Record]]) -> "RecordBatch":
@@ -63,12 +56,9 @@ class RecordBatch(Sequence[Record]):
             at += len(part)
         return cls(runs, others)
 
-    def __len__(self) -> int:
-        return self.length
-
     def __iter__(self) -> Iterator[Record]:
         for place in range(self.length):
-            yield self[place]
+            yield self.one(place)
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -79,26 +69,7 @@ class RecordBatch(Sequence[Record]):
             chosen = np.zeros(self.length, np.bool_)
             chosen[place] = True
             return self.only(chosen)
-        if not -self.length <= place < self.length:
-            raise IndexError(place)
-        place %= self.length
-        if place in self.others:
-            return self.others[place]
-        run, at = find_run(self.runs, place)
-        return run[at]
-
-    def only(self, chosen: NDArray[np.bool_]) -> "RecordBatch":
-        """Those that are chosen, in their order."""
-        if chosen.all():
-            return self
-        moved = np.cumsum(chosen) - 1
-        runs = [
-            (moved[places[kept]], run.take(np.flatnonzero(kept)))
-            for places, run in self.runs
-            if (kept := chosen[places]).any()
-        ]
-        others = {int(moved[place]): record for place, record in self.others.items() if chosen[place]}
-        return RecordBatch(runs, others)
+        return self.one(place)
 
     def apart(self, chosen: NDArray[np.bool_]) -> "RecordBatch":
         """The same records, those that are chosen without a run."""

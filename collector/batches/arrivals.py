@@ -1,14 +1,14 @@
 """Events that could be read, in the order of their records: as columns where they came in runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.event_runs import EventList, find_run, in_order
+from driftline.event_runs import EventList, Mixed
 from driftline.events import InferenceEvent
 from driftline.joined_bytes import Positions
 from driftline.record_batches import RecordRun
@@ -58,15 +58,8 @@ class ArrivedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrivals(Sequence[Arrival]):
-    """Runs, each with the places that its events have here, and all ``others``."""
-
-    runs: Sequence[tuple[Positions, ArrivedRun]]
-    others: Mapping[int, Arrival]
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "length", len(self.others) + sum(len(run) for _, run in self.runs))
+class Arrivals(Mixed[ArrivedRun, Arrival], Sequence[Arrival]):
+    """Arrivals in the order of their records."""
 
     @classmethod
     def of(cls, runs: Sequence[ArrivedRun], others: Sequence[Arrival]) -> "Arrivals":
@@ -78,46 +71,24 @@ class Arrivals(Sequence[Arrival]):
         places = np.searchsorted(orders, single).tolist()
         return cls([(np.searchsorted(orders, run.orders), run) for run in runs], dict(zip(places, others, strict=True)))
 
-    def __len__(self) -> int:
-        return self.length
-
     @overload
     def __getitem__(self, place: int) -> Arrival: ...
     @overload
     def __getitem__(self, place: slice) -> Sequence[Arrival]: ...
     def __getitem__(self, place: int | slice) -> Arrival | Sequence[Arrival]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(self.length))]
-        if not -self.length <= place < self.length:
-            raise IndexError(place)
-        place %= self.length
-        if place in self.others:
-            return self.others[place]
-        run, at = find_run(self.runs, place)
-        return run[at]
+        return self.several(place) if isinstance(place, slice) else self.one(place)
 
     def take(self, chosen: Sequence[int]) -> "Arrivals":
         """Those at these places, which rise."""
         kept = np.zeros(self.length, np.bool_)
         kept[np.array(chosen, np.intp)] = True
-        moved = np.cumsum(kept) - 1
-        runs = [
-            (moved[places[here]], run.take(np.flatnonzero(here)))
-            for places, run in self.runs
-            if (here := kept[places]).any()
-        ]
-        return Arrivals(runs, {int(moved[place]): each for place, each in self.others.items() if kept[place]})
+        return self.only(kept)
 
     # --- columns ------------------------------------------------------------------------------------------------
     def events(self) -> EventList:
         """The events alone."""
         runs = [(places, run.records.events) for places, run in self.runs]
         return EventList(runs, {place: arrival.event for place, arrival in self.others.items()})
-
-    def column(self, of_run: Callable[[ArrivedRun], Sequence[_T]], of_one: Callable[[Arrival], _T]) -> Sequence[_T]:
-        """A value of each."""
-        others = {place: of_one(arrival) for place, arrival in self.others.items()}
-        return in_order(self.length, [(places, of_run(run)) for places, run in self.runs], others)
 
     def event_ids(self) -> Sequence[str]:
         """What each is known by."""
