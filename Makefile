@@ -32,7 +32,7 @@ setup: $(READY)  ## make .venv, with everything that running and testing needs
 
 setup-extras: $(EXTRAS_READY)  ## make .venv-extras, with alibi-detect and Evidently beside the rest
 
-setup-compiled: $(COMPILED_READY)  ## make .venv-compiled, with the sidecar's compiled part
+setup-compiled: $(COMPILED_READY)  ## make .venv-compiled, with the compiled parts
 
 # Made again only when what is to be installed has changed. pip takes minutes where uv takes seconds; compiled now, because
 # the demo starts six processes at once, and each would compile what it imports.
@@ -53,7 +53,7 @@ $(SPARK_READY): $(READY)
 	@touch $@
 
 # Not editable: what is compiled is in the wheel.
-$(COMPILED_READY): $(READY) scripts/compile_sidecar.py $(shell find logger_sidecar driftline -name '*.py' -o -name '*.pyx')
+$(COMPILED_READY): $(READY) scripts/compile_modules.py hatch_build.py $(shell find $(PACKAGES) -name '*.py' -o -name '*.pyx')
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-compiled
 	DRIFTLINE_COMPILE=1 $(BIN)/uv pip install --quiet --python $(COMPILED_BIN)/python -c constraints.txt \
 	  --reinstall-package driftline '.[all,dev]'

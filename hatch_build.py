@@ -1,4 +1,4 @@
-"""The build's hook: DRIFTLINE_COMPILE=1 pip install . also compiles the sidecar's path of a request.
+"""The build's hook: DRIFTLINE_COMPILE=1 pip install . also compiles what every request and every value passes.
 
 In the wheel a compiled module stands beside its source, and Python prefers it. Without the variable the wheel is pure
 Python, and does the same.
@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 VARIABLE = "DRIFTLINE_COMPILE"
 
 
-class CompiledSidecar(BuildHookInterface):
+class CompiledModules(BuildHookInterface):
     """Adds the compiled modules to the wheel, where they are asked for."""
 
     PLUGIN_NAME = "custom"
@@ -46,7 +46,7 @@ def _is_asked_for() -> bool:
 
 
 def _compiler(root: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("compile_sidecar", root / "scripts" / "compile_sidecar.py")
+    spec = importlib.util.spec_from_file_location("compile_modules", root / "scripts" / "compile_modules.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

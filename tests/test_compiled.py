@@ -2,15 +2,14 @@
 
 import asyncio
 import importlib
-import importlib.util
 import inspect
 import os
-import sys
 
 import pytest
 
+from driftline.native import native_module
 from logger_sidecar.server import implementation
-from scripts.compile_sidecar import COMPILED, LANE, declarations
+from scripts.compile_modules import COMPILED, NATIVE, declarations, native_here
 
 IS_COMPILED = os.environ.get("DRIFTLINE_COMPILED") == "1"
 MODULE = """
@@ -72,8 +71,9 @@ def test_what_runs_is_what_this_environment_was_built_with(module: str) -> None:
     assert implementation() == ("compiled" if IS_COMPILED else "python")
 
 
-def test_only_the_compiled_build_has_a_fast_lane() -> None:
-    assert (importlib.util.find_spec(LANE) is not None) is (IS_COMPILED and sys.platform == "linux")
+@pytest.mark.parametrize("module", NATIVE)
+def test_only_the_compiled_build_has_what_is_written_for_cython(module: str) -> None:
+    assert (native_module(module) is not None) is (IS_COMPILED and module in native_here())
 
 
 @pytest.mark.skipif(IS_COMPILED, reason="of the source; an extension type has no base to inherit from")

@@ -1,9 +1,9 @@
 """What the compiled build has beside the same modules in C: a lane for requests that say what the last one said."""
 
 import asyncio
-import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Protocol, cast
+
+from driftline.native import native_module
 
 if TYPE_CHECKING:
     from logger_sidecar.proxy.client_flow import ClientFlow
@@ -47,6 +47,5 @@ class FastLane(Protocol):
 
 def fast_lane(parts: "ProxyParts") -> FastLane | None:
     """The lane of these connections; None where this build has none."""
-    if importlib.util.find_spec(_MODULE) is None:
-        return None
-    return cast("FastLane", importlib.import_module(_MODULE).Lane(parts))
+    module = native_module(_MODULE)
+    return None if module is None else cast("FastLane", module.Lane(parts))

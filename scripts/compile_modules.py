@@ -1,8 +1,9 @@
-"""Compiles the modules of the sidecar that every request passes.
+"""Compiles what every request and every value passes.
 
-The same Python files are compiled by Cython; nothing is written twice. What Cython is told beyond them follows from
-their own annotations: each class of ``COMPILED`` becomes an extension type whose attributes and methods have the types
-that the source states.
+The sidecar's modules of ``COMPILED`` are the same Python files, compiled by Cython; nothing is written twice. What
+Cython is told beyond them follows from their own annotations: each class becomes an extension type whose attributes and
+methods have the types that the source states. The few modules of ``NATIVE`` are written for Cython (``.pyx``); each has
+a counterpart in Python that does the same, for the builds without it.
 """
 
 import ast
@@ -42,8 +43,10 @@ COMPILED: dict[str, tuple[str, ...]] = {
     "logger_sidecar.http2.tap": ("Streams", "_Requests", "_Answers", "Tap"),
     "logger_sidecar.http2.splice": ("Http2Connection", "_ServerSide"),
 }
-#: What only the compiled build has, written for Cython; Linux has what it stands on.
-LANE = "logger_sidecar.proxy.lane"
+#: What only the compiled build has, by module, and the systems (``sys.platform``) it is for; none named: all.
+NATIVE: dict[str, tuple[str, ...]] = {
+    "logger_sidecar.proxy.lane": ("linux",),
+}
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}
 _BUILTINS = ("bytes", "str", "list", "dict", "set")
 #: A method of another module's extension type that is passed as a value compiles to nonsense, with only a warning.
@@ -52,7 +55,7 @@ _DIRECTIVES = {"language_level": 3, "annotation_typing": False, "binding": True,
 
 
 def compile_modules(root: Path, work: Path) -> list[Path]:
-    """Compile the modules of ``COMPILED`` below ``root``; returns the shared libraries, which lie below ``work``."""
+    """Compile what ``COMPILED`` and ``NATIVE`` name below ``root``; returns the shared libraries, below ``work``."""
     sources = {module: (root / Path(*module.split("."))).with_suffix(".py").read_text() for module in COMPILED}
     told = declarations(sources, COMPILED)
     for module, source in sources.items():
@@ -62,11 +65,20 @@ def compile_modules(root: Path, work: Path) -> list[Path]:
             (package / "__init__.py").touch()
         target.write_text(_without_foreign_bases(source, COMPILED[module]))
         target.with_suffix(".pxd").write_text(told[module])
-    if sys.platform == "linux":
-        lane = Path(*LANE.split(".")).with_suffix(".pyx")
-        shutil.copyfile(root / lane, work / lane)
+    for module in native_here():
+        source_path = Path(*module.split(".")).with_suffix(".pyx")
+        for package in source_path.parents[:-1]:
+            (work / package).mkdir(parents=True, exist_ok=True)
+            (work / package / "__init__.py").touch()
+        shutil.copyfile(root / source_path, work / source_path)
     subprocess.run([sys.executable, __file__], cwd=work, check=True)
-    return sorted((work / "logger_sidecar").rglob("*.so"))
+    packages = {module.split(".")[0] for module in (*COMPILED, *NATIVE)}
+    return sorted(built for package in packages for built in (work / package).rglob("*.so"))
+
+
+def native_here() -> list[str]:
+    """The modules of ``NATIVE`` that this system can have."""
+    return [module for module, systems in NATIVE.items() if not systems or sys.platform in systems]
 
 
 def build() -> None:
@@ -75,7 +87,7 @@ def build() -> None:
     from setuptools import Extension, setup
 
     sources = [f"{module.replace('.', '/')}.py" for module in COMPILED]
-    sources += map(str, Path("logger_sidecar").rglob("*.pyx"))
+    sources += [f"{module.replace('.', '/')}.pyx" for module in native_here()]
     extensions = [
         Extension(str(Path(source).with_suffix("")).replace("/", "."), [source], extra_compile_args=_COMPILE_ARGS)
         for source in sources
