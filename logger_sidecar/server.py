@@ -54,7 +54,6 @@ from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.spool.readers import forget_readers
 from logger_sidecar.supervisor import Supervisor, bury_strangers
-from logger_sidecar.tls_settings import listening_files, upstream_files
 
 _log = logging.getLogger("driftline.sidecar")
 _COLLECT_EVERY_S = 600.0
@@ -135,7 +134,7 @@ class Sidecar:
             connect=self._dialers[1].connect,
         )
         self._lane = self._parts.lane = self.pool.lane = fast_lane(self._parts)
-        files = listening_files(settings) if settings.tls_certificate is not None else None
+        files = settings.listening_files if settings.tls_certificate is not None else None
         self._port = Port(self._client, files)
         self._grpc = Port(self._http2, files)
         self._socket = UnixSocket(self._client, settings.listen_socket)
@@ -337,7 +336,7 @@ def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Di
     return Dialer(
         parse_upstream(upstream),
         timeout_s=settings.connect_timeout_s,
-        files=upstream_files(settings),
+        files=settings.upstream_files,
         server_name=settings.upstream_server_name,
         alpn=alpn,
     )

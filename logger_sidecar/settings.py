@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from logger_sidecar.finishing.redaction_settings import redaction_faults
+from logger_sidecar.proxy.tls import TlsFiles
 from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
 from logger_sidecar.setting_faults import above_zero, below_zero, port_faults
 from logger_sidecar.shipping import sink_urls
-from logger_sidecar.tls_settings import loop_faults, tls_faults, upstream_faults
+from logger_sidecar.tls_settings import Listening, loop_faults, socket_faults, tls_faults, upstream_faults
 
 #: Never captured, whatever the allow-list says: they hold credentials.
 SECRET_HEADERS = frozenset(
@@ -204,13 +205,38 @@ class SidecarSettings:
         """The model of a request whose path names none."""
         return self.model or self.workload
 
+    @property
+    def listening_files(self) -> TlsFiles:
+        """The files of the side that clients see."""
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    @property
+    def upstream_files(self) -> TlsFiles:
+        """The files of the side that the model server sees."""
+        return TlsFiles(self.upstream_certificate, self.upstream_key, self.upstream_ca)
+
+    @property
+    def _listening(self) -> Listening:
+        ports = {"listen_port": self.listen_port, "grpc_listen_port": self.grpc_listen_port}
+        return Listening(self.listen_host, ports, self.listen_socket)
+
+    @property
+    def _upstreams(self) -> dict[str, str]:
+        return {"upstream": self.upstream, "grpc_upstream": self.grpc_upstream}
+
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
         return [
             *upstream_faults("upstream", self.upstream),
             *(upstream_faults("grpc_upstream", self.grpc_upstream) if self.grpc_upstream else []),
-            *loop_faults(self),
-            *tls_faults(self),
+            *loop_faults(self._listening, self._upstreams),
+            *socket_faults(self.listen_socket),
+            *tls_faults(
+                self.listening_files,
+                self.upstream_files,
+                self.upstream_server_name,
+                upstream_is_tls=any(text.startswith("https:") for text in self._upstreams.values()),
+            ),
             *_path_faults("ready_path", self.ready_path),
             *port_faults("listen_port", self.listen_port),
             *port_faults("grpc_listen_port", self.grpc_listen_port or 0),

@@ -2,14 +2,11 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from logger_sidecar.proxy.dial import parse_upstream
 from logger_sidecar.proxy.tls import TlsError, TlsFiles, client_context, server_context
-
-if TYPE_CHECKING:
-    from logger_sidecar.settings import SidecarSettings
 
 #: The kernel's bound of a Unix socket's path.
 _MAX_PATH_BYTES = 107
@@ -17,34 +14,32 @@ _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, not listened on
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def listening_files(settings: "SidecarSettings") -> TlsFiles:
-    """The files of the side that clients see."""
-    return TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where clients find the sidecar; ports by the names of their settings."""
+
+    host: str
+    ports: Mapping[str, int | None]
+    socket: str
 
 
-def upstream_files(settings: "SidecarSettings") -> TlsFiles:
-    """The files of the side that the model server sees."""
-    return TlsFiles(settings.upstream_certificate, settings.upstream_key, settings.upstream_ca)
-
-
-def tls_faults(settings: "SidecarSettings") -> list[str]:
-    """Every fault as a sentence."""
-    uses_tls = any(text.startswith("https:") for text in (settings.upstream, settings.grpc_upstream))
-    listening = {"tls_certificate": settings.tls_certificate, "tls_key": settings.tls_key}
-    upstream = {"upstream_certificate": settings.upstream_certificate, "upstream_key": settings.upstream_key}
-    faults = _pair_faults(listening) + _pair_faults(upstream) + _socket_faults(settings.listen_socket)
-    if settings.tls_client_ca is not None and settings.tls_certificate is None:
+def tls_faults(listening: TlsFiles, upstream: TlsFiles, server_name: str, *, upstream_is_tls: bool) -> list[str]:
+    """Every fault as a sentence; ``listening``: of the side that clients see, ``upstream``: of the model server's."""
+    faults = _pair_faults({"tls_certificate": listening.certificate, "tls_key": listening.key})
+    pair = {"upstream_certificate": upstream.certificate, "upstream_key": upstream.key}
+    faults += _pair_faults(pair)
+    if listening.authority is not None and listening.certificate is None:
         faults.append("tls_client_ca is given, and is of no use without tls_certificate and tls_key")
-    if not uses_tls:
-        given = {**upstream, "upstream_ca": settings.upstream_ca, "upstream_server_name": settings.upstream_server_name}
+    if not upstream_is_tls:
+        given = {**pair, "upstream_ca": upstream.authority, "upstream_server_name": server_name}
         faults += [f"{name} is given, but upstream is not https" for name, value in given.items() if value]
     if faults:
         return faults
-    if settings.tls_certificate is not None:
-        faults += _made("tls_certificate, tls_key or tls_client_ca", lambda: server_context(listening_files(settings)))
-    if uses_tls:
+    if listening.certificate is not None:
+        faults += _made("tls_certificate, tls_key or tls_client_ca", lambda: server_context(listening))
+    if upstream_is_tls:
         names = "upstream_ca, upstream_certificate or upstream_key"
-        faults += _made(names, lambda: client_context(upstream_files(settings)))
+        faults += _made(names, lambda: client_context(upstream))
     return faults
 
 
@@ -57,19 +52,18 @@ def upstream_faults(name: str, text: str) -> list[str]:
     return []
 
 
-def loop_faults(settings: "SidecarSettings") -> list[str]:
+def loop_faults(listening: Listening, upstreams: Mapping[str, str]) -> list[str]:
     """A sidecar that forwards to itself opens connections for each request until there are no more of them."""
-    own = _LOOPBACK if settings.listen_host in (*_WILDCARDS, *_LOOPBACK) else (settings.listen_host,)
-    ports = {"listen_port": settings.listen_port, "grpc_listen_port": settings.grpc_listen_port}
+    own = _LOOPBACK if listening.host in (*_WILDCARDS, *_LOOPBACK) else (listening.host,)
     faults = []
-    for name in ("upstream", "grpc_upstream"):
+    for name, text in upstreams.items():
         with contextlib.suppress(ValueError):
-            target = parse_upstream(getattr(settings, name))
+            target = parse_upstream(text)
             if target.path:
-                listening = ["listen_socket"] if target.path == settings.listen_socket else []
+                met = ["listen_socket"] if target.path == listening.socket else []
             else:
-                listening = [each for each, port in ports.items() if target.host in own and target.port == port]
-            faults += [f"{name} is the sidecar itself, at {each}" for each in listening]
+                met = [each for each, port in listening.ports.items() if target.host in own and target.port == port]
+            faults += [f"{name} is the sidecar itself, at {each}" for each in met]
     return faults
 
 
@@ -81,7 +75,8 @@ def _pair_faults(pair: Mapping[str, Path | None]) -> list[str]:
     return [f"{lacking[0]} is empty, and {given} is of no use without it"]
 
 
-def _socket_faults(path: str) -> list[str]:
+def socket_faults(path: str) -> list[str]:
+    """What is wrong with the path of ``listen_socket``."""
     if not path:
         return []
     if not path.startswith("/"):

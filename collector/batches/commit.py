@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.batches.intake import Intake, LabelArrival, MonitorEvents
+from collector.batches.contents import Intake, LabelArrival, MonitorEvents
 from collector.batches.payloads import PayloadWriter
 from collector.batches.rows import MonitorRows, gather, prediction_columns
 from collector.batches.subjects import SubjectHasher

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.batches.contents import Intake, MonitorEvents
 from collector.batches.subjects import SubjectHasher
 from collector.store.erased import ErasedBook
 from driftline.events import InferenceEvent
-
-if TYPE_CHECKING:
-    from collector.batches.intake import Intake, MonitorEvents
 
 
 class Forgetting:
@@ -30,7 +28,7 @@ class Forgetting:
         """Which of a model's requests were erased."""
         return self.book.requests(namespace, model, request_ids)
 
-    def rows(self, events: "MonitorEvents", intake: "Intake") -> "MonitorEvents":
+    def rows(self, events: MonitorEvents, intake: Intake) -> MonitorEvents:
         """The events without the rows of erased subjects; what was left out is noted in ``intake``."""
         monitor = events.monitor
         if monitor.subject is None or not self.book.any_subject(monitor.namespace, monitor.model):

@@ -1,8 +1,8 @@
 """From records to decoded events, labels and dead letters; nothing is written here."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.batches.arrivals import Arrival, Arrivals, ArrivedRun
+from collector.batches.contents import Intake, LabelArrival, MonitorEvents
 from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
 from collector.store.database import clean, key_text
@@ -63,53 +64,6 @@ def _texts_of_keys(ids: list[str]) -> list[str]:
     if together.isascii() and "\0" not in together and max(map(len, ids), default=0) <= _SHORT_ID:
         return ids
     return [key_text(each) for each in ids]
-
-
-@dataclass(frozen=True, slots=True)
-class MonitorEvents:
-    """The events of one monitor that could be read, and all their rows, one under the other.
-
-    ``owners``: for each row its event, as its place in ``arrivals``; ``rows``: its place within its request;
-    ``counts``: how many rows each event has, none where nothing was predicted.
-    """
-
-    monitor: Monitor
-    arrivals: Arrivals
-    columns: ColumnBatch
-    owners: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    counts: Sequence[int]
-
-    def rows_of(self, place: int) -> ColumnBatch:
-        """The rows of the event at ``place``."""
-        return self.columns.take(np.flatnonzero(self.owners == place))
-
-
-@dataclass(frozen=True, slots=True)
-class LabelArrival:
-    """A label with its place in the batch."""
-
-    order: int
-    partition: str
-    label: Label
-
-
-@dataclass(slots=True)
-class Intake:
-    """What a batch of records holds; ``duplicates``: the streams of events that were stored before."""
-
-    monitors: list[MonitorEvents] = field(default_factory=list)
-    labels: list[LabelArrival] = field(default_factory=list)
-    dead: list[tuple[DeadLetter, StreamKey]] = field(default_factory=list)
-    duplicates: list[tuple[str, StreamKey]] = field(default_factory=list)
-    #: Events of what was erased: none of them is kept, and those of ``thinned`` without some of their rows.
-    erased: list[Arrival] = field(default_factory=list)
-    thinned: list[tuple[Arrival, int]] = field(default_factory=list)
-
-    def arrivals(self) -> Iterator[Arrival]:
-        """Every event that could be read."""
-        for found in self.monitors:
-            yield from found.arrivals
 
 
 class Numbered(NamedTuple):

@@ -14,8 +14,9 @@ from operator import itemgetter
 import numpy as np
 
 from collector.batches.commit import Batch, BatchWriter
+from collector.batches.contents import Intake
 from collector.batches.forgetting import Forgetting
-from collector.batches.intake import UNSTORABLE, Intake, Reader, StreamNames, event_keys
+from collector.batches.intake import UNSTORABLE, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.batches.arrivals import Arrivals
-from collector.batches.intake import MonitorEvents
+from collector.batches.contents import MonitorEvents
 from collector.batches.validation import Validation, validate
 from collector.batches.windows import group_positions, segments_of_rows
 from collector.store.database import clean, key_text

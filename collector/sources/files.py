@@ -11,13 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
-from typing import NamedTuple, Protocol
 
 from collector.sources import trustyai_files
+from collector.sources.file_places import Directory, FilePlace, FileSeen
 from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import Item, read_file
-from driftline.errors import EventError, SettingsError, UnavailableError
+from driftline.errors import EventError, SettingsError
 from driftline.events import InferenceEvent
 from driftline.records import Content, Ignored, Malformed, Record
 
@@ -32,56 +31,6 @@ _LIST_EVERY_S = 2.0
 _MAXIMUM_BYTES = 1 << 30
 _RAW_BYTES = 64 * 1024
 _UNFINISHED = (".tmp", ".part", ".crc", "~")
-
-
-class FileSeen(NamedTuple):
-    """A file in a listing: its path below the place, when it was last changed (nanoseconds), its size."""
-
-    path: str
-    time_ns: int
-    size_bytes: int
-
-
-class FilePlace(Protocol):
-    """Where files appear."""
-
-    def list(self) -> Sequence[FileSeen]:
-        """All files; raises UnavailableError."""
-        ...
-
-    def read(self, path: str) -> bytes | None:
-        """A file's content, None when it has gone; raises UnavailableError."""
-        ...
-
-
-class Directory:
-    """Files in a directory and below; one counts once it has not changed for ``settle_s`` real seconds."""
-
-    def __init__(self, root: Path, settle_s: float) -> None:
-        self._root = root
-        self._settle_s = settle_s
-
-    def list(self) -> Sequence[FileSeen]:
-        """As ``FilePlace.list``."""
-        before_s = time.time() - self._settle_s
-        found = []
-        for path in self._root.rglob("*"):
-            try:
-                stat = path.stat()
-            except OSError:  # it went while we looked
-                continue
-            if S_ISREG(stat.st_mode) and stat.st_mtime <= before_s:
-                found.append(FileSeen(path.relative_to(self._root).as_posix(), stat.st_mtime_ns, stat.st_size))
-        return found
-
-    def read(self, path: str) -> bytes | None:
-        """As ``FilePlace.read``."""
-        try:
-            return (self._root / path).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UnavailableError("files", f"'{path}': {error}") from error
 
 
 def open_place(address: str, settle_s: float) -> FilePlace:

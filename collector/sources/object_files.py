@@ -6,7 +6,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from collector.sources.files import FileSeen
+from collector.sources.file_places import FileSeen
 from driftline.errors import SettingsError, UnavailableError
 
 

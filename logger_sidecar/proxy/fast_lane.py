@@ -1,13 +1,9 @@
 """What the compiled build has beside the same modules in C: a lane for requests that say what the last one said."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from driftline.native import native_module
-
-if TYPE_CHECKING:
-    from logger_sidecar.proxy.client_flow import ClientFlow
-    from logger_sidecar.proxy.parts import ProxyParts
 
 _MODULE = "logger_sidecar.proxy.lane"
 
@@ -26,7 +22,8 @@ class FastLane(Protocol):
     """Reads some idle connections itself, without the loop's transports; see ``lane.pyx``.
 
     A connection in the lane (its ``lane_fd`` is not negative) has a transport that does not read. In all else it is
-    what it would be without: closed, timed and counted by its transport and its protocol.
+    what it would be without: closed, timed and counted by its transport and its protocol. The lane knows both kinds of
+    connection from within (``ClientFlow``, ``UpstreamConnection``), and they know it by what stands here.
     """
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -35,7 +32,7 @@ class FastLane(Protocol):
     def close(self) -> None:
         """End; connections that are in it are read by their transports again."""
 
-    def consider(self, client: "ClientFlow") -> None:
+    def consider(self, client: object) -> None:
         """A request of this client and its answer each came whole, and it is idle: it may belong here."""
 
     def leave(self, connection: object) -> None:
@@ -45,7 +42,7 @@ class FastLane(Protocol):
         """Tell the watch of the next piece that comes on this connection; False: it is not in the lane."""
 
 
-def fast_lane(parts: "ProxyParts") -> FastLane | None:
-    """The lane of these connections; None where this build has none."""
+def fast_lane(parts: object) -> FastLane | None:
+    """The lane of the connections that have these ``ProxyParts``; None where this build has none."""
     module = native_module(_MODULE)
     return None if module is None else cast("FastLane", module.Lane(parts))

@@ -17,7 +17,8 @@ import pytest
 from obstore.store import from_url
 
 from collector.labels.from_seldon import read_feedback
-from collector.sources.files import DONE, LANE, Directory, FilesSource, open_place
+from collector.sources.file_places import Directory
+from collector.sources.files import DONE, LANE, FilesSource, open_place
 from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import read_file
 from driftline.errors import EventError, SettingsError, TransientError, UnavailableError

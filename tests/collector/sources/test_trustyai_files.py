@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from collector.labels.from_seldon import read_feedback
-from collector.sources.files import DONE, Directory, FilesSource
+from collector.sources.file_places import Directory
+from collector.sources.files import DONE, FilesSource
 from collector.sources.interpreting import Interpreter
 from collector.sources.trustyai_files import StoredFiles, UnevenError, read_stored
 from driftline.errors import EventError
