@@ -14,6 +14,11 @@ class ReferenceSpec(Part):
 
     path: str = Field(description="Relative to the monitor file.")
     label: str | None = Field(None, description="Column of the file with the true value.")
+    predictions: bool = Field(
+        True,
+        description="False where the file holds no answers of the model: answers are then stored and judged by labels, "
+        "but not tested for drift.",
+    )
     baseline: Literal["fixed", "rolling", "seasonal", "variant"] = Field(
         "fixed",
         description="What windows are compared with: 'fixed', the file; 'rolling', the windows before; 'seasonal', the "

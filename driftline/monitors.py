@@ -289,18 +289,16 @@ class Monitor(Part):
         return {column.name: column for column in self.columns}[name]
 
     def watched(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
-        """Every column that drift tests look at, with its type: inputs, then the prediction, then its score.
-
-        A prediction without a name is one that nobody made: files may hold inputs alone.
-        """
-        kind: Literal["numeric", "categorical"] = "numeric" if self.task == "regression" else "categorical"
+        """Every column that drift tests look at, with its type: inputs, then the outputs that the reference has."""
         inputs = tuple((column.name, column.type) for column in self.columns if column.drift)
-        outputs: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ()
-        if self.prediction.column:
-            outputs = ((self.prediction.column, kind),)
-        if self.prediction.score is not None:
-            outputs = (*outputs, (self.prediction.score, "numeric"))
-        return inputs + outputs
+        expected = self.reference is None or self.reference.predictions
+        return inputs + self.outputs() if expected else inputs
+
+    def outputs(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
+        """The prediction and its score, where there is one, each with its type."""
+        kind: Literal["numeric", "categorical"] = "numeric" if self.task == "regression" else "categorical"
+        prediction: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ((self.prediction.column, kind),)
+        return prediction if self.prediction.score is None else (*prediction, (self.prediction.score, "numeric"))
 
 
 def parse_monitor(text: str, file: str) -> Monitor:

@@ -88,7 +88,7 @@ def monitor_page() -> str:
         "",
         "One YAML file per model says what is expected of it. Durations are written like `30s`, `6h` or `1d`. A wrong",
         "file is refused with every fault named; `driftline schema` prints the JSON Schema for editors,",
-        "`driftline init` writes a first file from training data.",
+        "`driftline init` writes a [first file](init.md) from training data.",
     ]
     for heading, part in PARTS:
         lines += [

@@ -108,12 +108,13 @@ def _texts(series: pd.Series) -> NDArray[np.object_]:
 
 
 def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
-    """Every row's prediction beside its label, weight 0 where the label is missing; None without a label column.
+    """Every row's prediction beside its label, weight 0 where the label is missing; None where there is
+    no label or no prediction.
 
     Raises ReferenceDataError where a reference's label cannot be one.
     """
     label = None if monitor.reference is None else monitor.reference.label
-    if label is None:
+    if label is None or not rows.names().issuperset(name for name, _ in monitor.outputs()):
         return None
     fault = _column_fault(frame, label, _label_kind(monitor))
     if fault is not None:
@@ -124,7 +125,7 @@ def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -
 def judged_rows(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
     """As :func:`reference_labels`, of rows to be compared: none or all of which may have a label."""
     label = None if monitor.reference is None else monitor.reference.label
-    if label is None or label not in frame.columns:
+    if label is None or label not in frame.columns or monitor.prediction.column not in rows.names():
         return None
     fault = _unreadable(frame, label, _label_kind(monitor))
     if fault is not None:

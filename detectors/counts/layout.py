@@ -96,10 +96,8 @@ class Layout:
 
 def column_kinds(monitor: Monitor) -> tuple[tuple[str, Kind], ...]:
     """Every column that windows count, watched for drift or not: inputs, prediction, score."""
-    watched = dict(monitor.watched())
     inputs = tuple((column.name, column.type) for column in monitor.columns)
-    names = {name for name, _ in inputs}
-    return inputs + tuple((name, kind) for name, kind in watched.items() if name not in names)
+    return inputs + monitor.outputs()
 
 
 def blank_layout(monitor: Monitor) -> Layout:

@@ -24,6 +24,7 @@ from driftline.results import ALL_ROWS, StreamKey, Verdict
 #: A column of which so much is missing is compared by the little that is there.
 MOSTLY_MISSING = 0.5
 _WEEK_S = 7 * 86_400.0
+_FEWEST_ROWS, _DOUBLINGS = 100, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,11 @@ def _size(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
     """Whether the smallest window that is judged can show the smallest effect that matters."""
     rows, fewest = int(reference.counts[ALL_ROWS][ROWS]), monitor.windows.minimum_rows
     rate, matters = monitor.detectors.false_alarm_rate / len(monitor.watched()), monitor.detectors.minimum_effect
-    found = _detectable(rows, fewest, rate)
+    found = detectable(rows, fewest, rate)
     if found <= matters:
         return
-    enough = next(
-        (size for size in (fewest * 2**power for power in range(1, 30)) if _detectable(rows, size, rate) <= matters), 0
-    )
-    advice = f"windows.minimum_rows of {enough}" if enough else "more reference rows"
+    enough = enough_rows(rows, rate, matters)
+    advice = "more reference rows" if enough is None else f"windows.minimum_rows of {enough}"
     yield Weakness(
         "",
         f"a window of {fewest} rows against {rows} shows only effects from {found:.2g} on, and {matters:g} matters",
@@ -67,7 +66,19 @@ def _size(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
     )
 
 
-def _detectable(rows: int, window_rows: int, rate: float) -> float:
+def enough_rows(reference_rows: int, rate: float, effect: float) -> int | None:
+    """Rows of a window in which a column's change of ``effect`` is found at false-alarm rate ``rate``, four times in
+    five; from 100 on, in doublings. None where no number of rows shows it beside so few of the reference.
+
+    >>> enough_rows(20_000, 0.001, 0.1), enough_rows(100, 0.001, 0.1)
+    (800, None)
+    """
+    sizes = (_FEWEST_ROWS * 2**power for power in range(_DOUBLINGS))
+    return next((size for size in sizes if detectable(reference_rows, size, rate) <= effect), None)
+
+
+def detectable(rows: int, window_rows: int, rate: float) -> float:
+    """The smallest change of a column that a window of so many rows shows beside so many of the reference, as above."""
     counts = [np.array([0, 0, size, 0, 0], dtype=np.int64) for size in (rows, window_rows)]
     return detectable_effect(ColumnSample("", "numeric", counts[0], counts[1]), rate)
 

@@ -21,12 +21,13 @@ from dashboards.report import ReportData, build_report, render_html, render_json
 from detectors.baselines.reference import build_reference
 from detectors.counts.frames import load_frame, reference_rows
 from detectors.evaluating.catalogue import check_detectors
-from detectors.evaluating.outline import draft_monitor
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
+from detectors.offline.outline import draft
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
-from driftline.monitors import Monitor, PredictionSpec
+from driftline.monitor_detectors import WindowSpec
+from driftline.monitors import Monitor
 from driftline.results import (
     ColumnShape,
     Result,
@@ -196,14 +197,11 @@ def _named(source: Source) -> str:
 
 def _drafted(frame: pd.DataFrame, roles: Roles, model: str, name: str) -> Monitor:
     inputs = frame.drop(columns=[roles.time]) if roles.time in frame.columns else frame
-    drafted = draft_monitor(
+    drafted = draft(
         inputs, model=model, reference_path=name, target=roles.target, prediction=roles.prediction, score=roles.score
     )
-    if drafted.prediction.column in frame.columns:
-        return drafted
-    # No model's answers: only inputs are compared, and a target without them says nothing.
-    reference = None if drafted.reference is None else drafted.reference.model_copy(update={"label": None})
-    return drafted.model_copy(update={"prediction": PredictionSpec(column=""), "reference": reference})
+    # Whatever the rows of a file show is told, few as they are; how many a window needs is for traffic.
+    return drafted.monitor.model_copy(update={"windows": WindowSpec()})
 
 
 def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,37 +23,45 @@ Output = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
 
 def init(
     reference: Annotated[Path, typer.Option(help="Training or reference data, Parquet or CSV.")],
-    model: Annotated[str, typer.Option(help="Name of the model, as in the request path.")],
+    model: Annotated[str | None, typer.Option(help="Name as in the request path; the file's when left out.")] = None,
     target: Annotated[str | None, typer.Option(help="Column with the true value.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column with the model's prediction.")] = None,
     score: Annotated[str | None, typer.Option(help="Column with the positive class's probability.")] = None,
     namespace: Annotated[str, typer.Option(help="Namespace of the model.")] = "default",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
 ) -> None:
-    """Write a monitor from the training data: columns, types, valid ranges, objectives. Then edit it."""
-    from detectors.baselines.reference import load_frame
-    from detectors.evaluating.outline import draft_monitor
-    from driftline.monitors import dump_monitor
+    """Write a monitor from the training data: columns, types, valid ranges, objectives, and why. Then make it yours."""
+    wiring.one_thread_per_product()
+    from detectors.baselines.reference import build_reference, load_frame
+    from detectors.offline.fitness import weaknesses
+    from detectors.offline.outline import draft
+    from detectors.offline.outline_text import outline_text
 
+    if out is not None and out.exists():
+        raise SettingsError("init", [f"--out {out} exists already; remove it or choose another name"])
     frame = load_frame(reference)
-    monitor = draft_monitor(
+    drafted = draft(
         frame,
-        model=model,
+        model=model or _model_name(reference),
         reference_path=_beside(reference, out),
         target=target,
         prediction=prediction,
         score=score,
         namespace=namespace,
     )
-    text = dump_monitor(monitor)
+    weak = weaknesses(frame, drafted.monitor, build_reference(frame, drafted.monitor), drafted.time)
+    text = outline_text(drafted, weak)
     if out is None:
-        typer.echo(text)
+        typer.echo(text, nl=False)
         return
-    if out.exists():
-        raise SettingsError("init", [f"--out {out} exists already; remove it or choose another name"])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {out}; read it once, above all ranges, windows and objectives")
+    typer.echo(f"wrote {out}; every choice in it says why: read it once, above all what was left out")
+
+
+def _model_name(file: Path) -> str:
+    """A file's name as a model may be called."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", file.name.split(".")[0]).strip("-") or "model"
 
 
 def _beside(reference: Path, monitor_file: Path | None) -> str:

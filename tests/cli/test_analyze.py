@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from detectors.baselines.reference import build_reference
-from detectors.evaluating.outline import draft_monitor
 from detectors.offline.files import OfflineWindows, Span, pieces
+from detectors.offline.outline import draft
 from driftline.cli.analysis import LabelFile, analyze
 from driftline.cli.app import app
 from driftline.errors import ReferenceDataError, SettingsError
@@ -68,7 +68,7 @@ def test_days_are_windows_of_their_own_and_give_what_each_gives_alone(reference:
 def test_pieces_change_nothing(reference: Path) -> None:
     frame = flights(900, 5, warmer=1.0)
     base = pd.read_parquet(reference)
-    monitor = draft_monitor(base.drop(columns=["at"]), model="m", reference_path="r", **ROLES)
+    monitor = draft(base.drop(columns=["at"]), model="m", reference_path="r", **ROLES).monitor
     built = build_reference(base, monitor)
     stream = StreamKey("default", "m", "1", "stable")
     results = []
@@ -108,6 +108,16 @@ def test_inputs_alone_are_enough_and_a_column_that_went_missing_is_drift(referen
     found = analyze(pd.read_parquet(reference)[["temp", "carrier"]], frame)
     assert found.drifted == ("temp",)
     assert "No labels" in found.report.accuracy_sentence
+
+
+def test_answers_that_the_reference_has_not_are_judged_by_labels_and_not_tested_for_drift(reference: Path) -> None:
+    expected = pd.read_parquet(reference).drop(columns=["said", "probability", "flight", "at"])
+    monitor = draft(expected, model="m", reference_path="r.parquet", target="late").monitor
+    frame = flights(2000, 11).rename(columns={"said": monitor.prediction.column})
+    found = analyze(expected, frame, monitor=monitor)
+    assert {result.column for result in found.results if result.kind == "drift"} == {"", "temp", "carrier"}
+    (accuracy,) = [result for result in found.results if result.detector == "accuracy"]
+    assert accuracy.statistic == pytest.approx((frame["late"] == frame[monitor.prediction.column]).mean())
 
 
 def test_csv_and_parquet_say_the_same(reference: Path, tmp_path: Path) -> None:

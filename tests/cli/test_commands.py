@@ -75,6 +75,8 @@ def test_init_writes_a_monitor_that_reads_back_and_overwrites_nothing(tmp_path: 
     assert [(column.name, column.type) for column in monitor.columns] == [("age", "numeric"), ("city", "categorical")]
     again = run(*arguments, "--out", str(out))
     assert "exists already" in str(again.exception)
+    for command in (("reference", "build", "--data-dir", str(tmp_path)), ("alerts", "check")):
+        assert run(*command, "--monitors", str(out.parent)).exit_code == 0
 
 
 @pytest.mark.parametrize("command", [("report", "no/model"), ("reference", "build"), ("alerts", "build")])

@@ -9,7 +9,6 @@ import pytest
 from scipy import spatial, stats
 
 from detectors.adapters import evidently
-from detectors.evaluating.outline import draft_monitor
 from detectors.evaluating.together import permutations
 from detectors.multivariate.domain_classifier import _auc, _aucs, _folds
 from detectors.multivariate.energy import energy
@@ -17,6 +16,7 @@ from detectors.multivariate.mmd import gaussian
 from detectors.multivariate.pca_reconstruction import VARIANCE_HELD, _residuals, pca_reconstruction
 from detectors.multivariate.permutations import _deals, permutation_test
 from detectors.multivariate.prepared import Prepared, prepare
+from detectors.offline.outline import draft
 from detectors.statistics.table_sample import TableSample
 from driftline.cli.analysis import analyze, evidently_report
 from driftline.errors import MonitorError
@@ -138,7 +138,7 @@ def test_a_name_that_is_none_is_refused() -> None:
 
 
 def drafted(rng: np.random.Generator) -> Monitor:
-    return draft_monitor(frame(rng, 200, 0.0), model="m", reference_path="r.csv")
+    return draft(frame(rng, 200, 0.0), model="m", reference_path="r.csv").monitor
 
 
 @pytest.mark.skipif(evidently.AVAILABLE, reason="Evidently is installed")

@@ -1,11 +1,16 @@
 """A drafted monitor is one that a person would begin with, and one that works at once."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from detectors.baselines.reference import build_reference
-from detectors.evaluating.outline import draft_monitor
+from detectors.offline.column_roles import column_role
+from detectors.offline.fitness import weaknesses
+from detectors.offline.outline import Draft, draft
+from detectors.offline.outline_text import outline_text
 from driftline.errors import ReferenceDataError
 from driftline.monitors import dump_monitor, parse_monitor
 
@@ -28,8 +33,42 @@ def frame() -> pd.DataFrame:
     )
 
 
+def orders(rows: int = 3000) -> pd.DataFrame:
+    """A table as shops have them, with every kind of column that is no measurement."""
+    rng = np.random.default_rng(1)
+    words = ["late", "good", "please", "ring", "the", "bell"]
+    times = pd.Timestamp("2026-03-01") + pd.to_timedelta(np.sort(rng.uniform(0, 30, rows)), unit="D")
+    return pd.DataFrame(
+        {
+            "order_id": [f"A-{number:05d}" for number in rng.permutation(rows)],
+            "customerId": rng.integers(10_000, 11_000, rows),
+            "placed_at": times.astype(str),
+            "month": times.month,
+            "store_id": rng.integers(1, 9, rows),
+            "amount": rng.lognormal(3, 1, rows),
+            "discount_rate": rng.beta(1, 8, rows),
+            "is_new": rng.random(rows) < 0.2,
+            "channel": rng.choice(["web", "app", "phone"], rows),
+            "comment": [" ".join(rng.choice(words, 6)) + str(place) for place in range(rows)],
+            "currency": "EUR",
+            "coupon": pd.Series([None] * rows, dtype=object),
+            "tags": [["a", "b"]] * rows,
+            "returned": rng.choice(["no", "yes"], rows, p=[0.9, 0.1]),
+        }
+    )
+
+
+def drafted(data: pd.DataFrame, target: str | None = None) -> Draft:
+    return draft(data, model="m", reference_path="r.parquet", target=target)
+
+
+def text_of(data: pd.DataFrame, found: Draft) -> str:
+    reference = build_reference(data, found.monitor)
+    return outline_text(found, weaknesses(data, found.monitor, reference, found.time))
+
+
 def test_types_ranges_task_and_outputs_are_found() -> None:
-    monitor = draft_monitor(frame(), model="flights", reference_path="r.parquet", target="late")
+    monitor = drafted(frame(), "late").monitor
     assert [(column.name, column.type) for column in monitor.columns] == [
         ("distance", "numeric"),
         ("temp", "numeric"),
@@ -50,7 +89,7 @@ def test_types_ranges_task_and_outputs_are_found() -> None:
 
 
 def test_a_draft_survives_being_written_and_read_and_fits_its_own_data() -> None:
-    monitor = draft_monitor(frame(), model="flights", reference_path="r.parquet", target="late")
+    monitor = drafted(frame(), "late").monitor
     again = parse_monitor(dump_monitor(monitor), "flights.yaml")
     assert again == monitor
     reference = build_reference(frame(), again)
@@ -63,8 +102,8 @@ def test_a_draft_survives_being_written_and_read_and_fits_its_own_data() -> None
     [([0.1, 2.5, 3.7] * 20, "regression"), (["a", "b", "c"] * 20, "multiclass"), (["yes", "no", "no"] * 20, "binary")],
 )
 def test_the_task_follows_from_the_target(target: list[object], task: str) -> None:
-    data = pd.DataFrame({"x": np.arange(60.0), "y": target, "prediction": target})
-    monitor = draft_monitor(data, model="m", reference_path="r.csv", target="y")
+    data = pd.DataFrame({"x": np.arange(60.0) / 7, "y": target, "prediction": target})
+    monitor = drafted(data, "y").monitor
     assert monitor.task == task
     if task == "binary":
         assert monitor.prediction.positive == "yes"
@@ -73,6 +112,114 @@ def test_the_task_follows_from_the_target(target: list[object], task: str) -> No
 
 def test_missing_columns_are_named() -> None:
     with pytest.raises(ReferenceDataError, match="the target column 'gone' is missing; it has distance"):
-        draft_monitor(frame(), model="m", reference_path="r.csv", target="gone")
+        drafted(frame(), "gone")
     with pytest.raises(ReferenceDataError, match="no column is left"):
-        draft_monitor(frame()[["late"]], model="m", reference_path="r.csv", target="late")
+        drafted(frame()[["late"]], "late")
+
+
+def test_what_is_no_measurement_is_recognised() -> None:
+    found = drafted(orders(), "returned")
+    assert {role.name: role.role for role in found.inputs} == {
+        "order_id": "identifier",
+        "customerId": "entity",
+        "placed_at": "time",
+        "month": "calendar",
+        "store_id": "category",
+        "amount": "numeric",
+        "discount_rate": "numeric",
+        "is_new": "boolean",
+        "channel": "category",
+        "comment": "text",
+        "currency": "constant",
+        "coupon": "empty",
+        "tags": "nested",
+    }
+    tested = [name for name, _ in found.monitor.watched()]
+    assert tested == ["store_id", "amount", "discount_rate", "is_new", "channel"]
+    rate = found.monitor.column("discount_rate")
+    assert (rate.minimum, rate.maximum) == (0.0, 1.0)
+    assert (found.time, found.key, found.subject) == ("placed_at", "order_id", "customerId")
+    assert found.segments == ("is_new", "channel", "store_id")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "role"),
+    [
+        ("created", np.arange(200) * 60 + 1_700_000_000, "time"),
+        ("created", np.arange(200) * 60 + 17, "numeric"),
+        ("when", [f"{day % 28 + 1:02d}/03/2026" for day in range(200)], "time"),
+        ("hash", np.random.default_rng(0).integers(0, 2**62, 200), "identifier"),
+        ("user_id", np.arange(200) % 120, "entity"),
+        ("account_type_code", np.arange(200) % 5, "category"),
+        ("children", np.arange(200) % 5, "numeric"),
+        ("town", [f"town {number % 90}" for number in range(200)], "category"),
+        ("year_built", 1900 + np.arange(200) % 120, "numeric"),
+        ("price", np.arange(200) + 0.5, "numeric"),
+    ],
+)
+def test_a_role_follows_from_values_and_name(name: str, values: object, role: str) -> None:
+    assert column_role(name, pd.Series(values)).role == role
+
+
+def test_a_file_without_answers_gives_a_monitor_that_works_without_comparing_them() -> None:
+    data = orders()
+    found = drafted(data, "returned")
+    assert found.monitor.reference is not None
+    assert not found.monitor.reference.predictions
+    reference = build_reference(data, found.monitor)
+    assert reference.performance == {}
+    assert reference.layout.columns[reference.layout.index(found.monitor.prediction.column)].blank
+
+
+def test_probabilities_in_the_place_of_answers_are_the_score_and_a_credit_score_is_an_input() -> None:
+    data = frame().drop(columns="probability")
+    data["prediction"] = np.linspace(0, 1, len(data))
+    data["score"] = np.arange(len(data)) * 37 % 199 + 300
+    monitor = drafted(data, "late").monitor
+    assert (monitor.prediction.score, monitor.prediction.column) == ("prediction", "predicted")
+    assert monitor.column("score").type == "numeric"
+
+
+def test_a_column_that_gives_the_target_away_is_told() -> None:
+    data = frame()
+    data["delay"] = data["late"] * 20.0 + np.arange(len(data)) % 19
+    text = text_of(data, drafted(data, "late"))
+    (line,) = [line for line in text.splitlines() if "name: delay" in line]
+    assert "GIVES THE TARGET AWAY" in line
+    assert text.count("GIVES THE TARGET AWAY") == 1
+
+
+def test_windows_follow_from_rows_and_times() -> None:
+    a_week = drafted(orders(), "returned").monitor.windows  # a hundred orders a day
+    assert (a_week.size, a_week.minimum_rows) == (7 * 86400.0, 300)
+    assert drafted(frame(), "late").monitor.windows.minimum_rows == 100
+
+
+@pytest.mark.parametrize(("data", "target"), [(frame(), "late"), (orders(), "returned"), (frame(), None)])
+def test_the_file_reads_back_with_every_proposal_refused_and_with_every_one_taken(
+    data: pd.DataFrame, target: str | None
+) -> None:
+    found = drafted(data, target)
+    text = text_of(data, found)
+    assert parse_monitor(text, "m.yaml") == found.monitor
+    taken = parse_monitor(re.sub(r"(?m)^( *)# (?=(- \{|segments: |key: |subject: ))", r"\1", text), "m.yaml")
+    assert taken.segments == found.segments
+    assert (taken.labels.key is None) == (found.key is None)
+    assert (taken.subject is None) == (found.subject is None)
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines: x", "# no comment", "{a: b}", "say 'x', \"y\"", "\u2028\x85", "x: y", "ü"]
+)
+def test_no_name_or_value_breaks_the_file(name: str) -> None:
+    data = pd.DataFrame(
+        {
+            name: np.arange(300) % 7 + 0.25,
+            f"{name} id": [f"{name} {place}" for place in range(300)],
+            f"{name} kind": [name, "other", "third"] * 100,
+            f"{name} fixed": name,
+            "y": [name, "no"] * 150,
+        }
+    )
+    found = drafted(data, "y")
+    assert parse_monitor(text_of(data, found), "m.yaml") == found.monitor
