@@ -9,6 +9,9 @@ WHOLE := tests/e2e tests/clients tests/alerts tests/cli tests/dashboards
 # What can differ with NumPy 1.26 and pandas 2.2: CONTRIBUTING.md says why the rest cannot.
 ARITHMETIC := tests/cli tests/collector tests/contracts tests/detectors tests/floor tests/serving \
   tests/logger_sidecar/test_sink_objects.py
+# What runs other code in the compiled build.
+NATIVE := tests/logger_sidecar tests/test_compiled.py tests/serving/test_body_scanners.py \
+  tests/serving/test_body_templates.py
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -93,12 +96,12 @@ real-whole: $(READY)
 real-parts: $(READY)
 	$(BIN)/pytest -q -m "$(REAL)" tests $(WHOLE:%=--ignore=%)
 
-# The sidecar's tests once more, each property on more examples. The installed package stands before the checkout, for
+# The tests of what is compiled once more, each property on more examples. The installed package stands before the checkout, for
 # the processes that tests start, too.
-compiled: $(COMPILED_READY)  ## the sidecar's tests against its compiled part
+compiled: $(COMPILED_READY)  ## the tests of what is compiled against the compiled build
 	PYTHONSAFEPATH=1 PYTHONPATH="$$($(COMPILED_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))'):." \
 	  DRIFTLINE_COMPILED=1 DRIFTLINE_HYPOTHESIS=thorough $(COMPILED_BIN)/python -m pytest -q -n 2 --dist worksteal \
-	  -m "$(FAST)" -o pythonpath= tests/logger_sidecar tests/test_compiled.py
+	  -m "$(FAST)" -o pythonpath= $(NATIVE)
 
 extras: $(EXTRAS_READY)  ## the tests of arithmetic in the second environment, and those of its adapters
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" $(ARITHMETIC)

@@ -109,7 +109,7 @@ def produce(bootstrap: str, topic: str, first: int, count: int) -> None:
         }
     )
     for number in range(first, first + count):
-        headers, key, value = _renumbered(next(templates), number)
+        headers, key, value = renumbered(next(templates), number)
         while True:
             try:
                 producer.produce(topic, key=key, value=value, headers=headers)
@@ -121,7 +121,7 @@ def produce(bootstrap: str, topic: str, first: int, count: int) -> None:
         raise RuntimeError(f"{left} events were not taken by the broker")
 
 
-def _renumbered(message: KafkaMessage, number: int) -> KafkaMessage:
+def renumbered(message: KafkaMessage, number: int) -> KafkaMessage:
     """The message as that of another event."""
     request_id = b"request-%012d" % number
     seconds, fraction_ns = divmod(_START_NS + number * _SPACING_NS, 1_000_000_000)

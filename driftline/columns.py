@@ -3,8 +3,9 @@
 Needs NumPy, so the sidecar does not import it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +19,88 @@ TextColumn = NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
+class CodedTexts(Sequence[str | None]):
+    """Texts of which most come again and again: each is a place in ``texts``, or -1 for a missing one.
+
+    ``texts`` are all different. Some of them may be nobody's.
+
+    >>> column = CodedTexts(["AA", "UA", "DL"], np.array([1, -1, 1, 0], np.int32))
+    >>> list(column), column.counts()
+    (['UA', None, 'UA', 'AA'], {None: 1, 'AA': 1, 'UA': 2})
+    """
+
+    texts: Sequence[str]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, values: Sequence[str | None]) -> "CodedTexts":
+        """Texts as they are given."""
+        numbers: dict[str | None, int] = {None: -1}
+        codes = [numbers.setdefault(value, len(numbers) - 1) for value in values]
+        return cls(list(numbers)[1:], np.array(codes, np.int32))  # type: ignore[arg-type] # the first is None
+
+    @classmethod
+    def joined(cls, parts: Sequence["CodedTexts"]) -> "CodedTexts":
+        """Several, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers: dict[str, int] = {}
+        codes = []
+        for part in parts:
+            new = [numbers.setdefault(text, len(numbers)) for text in part.texts]
+            codes.append(np.array([*new, -1], np.int32)[part.codes])
+        return cls(list(numbers), np.concatenate(codes))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, place: int) -> str | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> "CodedTexts": ...
+    def __getitem__(self, place: int | slice) -> "str | CodedTexts | None":
+        if isinstance(place, slice):
+            return CodedTexts(self.texts, self.codes[place])
+        code = int(self.codes[place])
+        return None if code < 0 else self.texts[code]
+
+    def __iter__(self) -> Iterator[str | None]:
+        return iter(self.objects().tolist())
+
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "CodedTexts":
+        """Those that ``index`` (positions or a mask) selects."""
+        return CodedTexts(self.texts, self.codes[index])
+
+    def objects(self) -> TextColumn:
+        """The texts themselves, None for a missing one."""
+        return np.array([*self.texts, None], np.object_)[self.codes]
+
+    def counts(self) -> dict[str | None, int]:
+        """How often each is there that is."""
+        found = np.bincount(self.codes + 1, minlength=1).tolist()
+        return {text: count for text, count in zip([None, *self.texts], found, strict=False) if count}
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnBatch:
     """Named columns of ``rows`` rows each; a monitor's columns, its prediction, its scores and its segments' columns.
 
-    A column that was absent from a payload is absent here too; statistics count it as missing.
+    A column that was absent from a payload is absent here too; statistics count it as missing. ``coded``: columns of
+    ``text`` once more, in the form in which each different text is looked at once, where somebody has it.
     """
 
     rows: int
     numeric: Mapping[str, NumericColumn] = field(default_factory=dict)
     text: Mapping[str, TextColumn] = field(default_factory=dict)
+    coded: Mapping[str, CodedTexts] = field(default_factory=dict, compare=False)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "ColumnBatch":
         """The rows that ``index`` (positions or a mask) selects."""
         numeric = {name: values[index] for name, values in self.numeric.items()}
         text = {name: values[index] for name, values in self.text.items()}
+        coded = {name: values.take(index) for name, values in self.coded.items()}
         rows = int(np.count_nonzero(index)) if index.dtype == np.bool_ else len(index)
-        return ColumnBatch(rows, numeric, text)
+        return ColumnBatch(rows, numeric, text, coded)
 
     def names(self) -> frozenset[str]:
         """The names of all columns."""

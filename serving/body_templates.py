@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from serving.body_scanners import IDS, NUMBERS, TEXTS, MakeScanner, Scanner
+
 #: Data of a flat list; and an id of plain text.
 _DATA = rb"([^\]]*+)"
 _ID = rb"[ !#-\[^-~\]]{0,64}+"
@@ -33,11 +35,13 @@ NOT_VALUES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class BodyTemplate:
     """``pieces`` with a gap between each two; ``ids``: which gaps hold an id, all others hold a tensor's data.
 
-    ``fit``: what a body that fits, as a part of a text, has in its gaps with data, as a match's groups.
+    ``data``: that of the body which it was learnt from. ``fit``: what a body that fits, as a part of a text, has in its
+    gaps with data, as a match's groups.
     """
 
     pieces: tuple[bytes, ...]
     ids: frozenset[int]
+    data: Sequence[Sequence[Any]]
     fit: Callable[[bytes, int, int], "re.Match[bytes] | None"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +51,18 @@ class BodyTemplate:
         for gap, piece in zip(gaps, self.pieces[1:], strict=True):
             pattern += gap + re.escape(piece)
         object.__setattr__(self, "fit", re.compile(pattern).fullmatch)
+
+    def scanner(self, make: MakeScanner) -> Scanner | None:
+        """What reads bodies that fit in one pass each; None where a gap holds neither numbers nor texts alone."""
+        data = iter(self.data)
+        gaps = []
+        for number in range(len(self.pieces) - 1):
+            values = () if number in self.ids else next(data)
+            kind = IDS if number in self.ids else _kind_of(values)
+            if kind is None:
+                return None
+            gaps.append((kind, len(values)))
+        return make(self.pieces, gaps)
 
 
 def values_of(gaps: Sequence[bytes], count: int) -> list[Any] | None:
@@ -71,15 +87,20 @@ def template_of(body: bytes, member: bytes, data: Sequence[Sequence[Any] | None]
         return None
     lists = iter(data)
     pieces, at = [], 0
+    kept: list[Sequence[Any]] = []
     for gap in gaps:
         pieces.append(body[at : gap.start])
         at = gap.end
-        if not gap.is_id and not _holds(body[gap.start : gap.end], next(lists)):
+        if gap.is_id:
+            continue
+        values = next(lists)
+        if values is None or not _holds(body[gap.start : gap.end], values):
             return None
+        kept.append(values)
     pieces.append(body[at:])
     if b"\\" in b"".join(pieces):  # names may be spelt in many ways
         return None
-    return BodyTemplate(tuple(pieces), frozenset(number for number, gap in enumerate(gaps) if gap.is_id))
+    return BodyTemplate(tuple(pieces), frozenset(number for number, gap in enumerate(gaps) if gap.is_id), kept)
 
 
 class _Gap(NamedTuple):
@@ -125,8 +146,15 @@ def _gaps(body: bytes, member: bytes) -> list[_Gap] | None:
     return None
 
 
-def _holds(gap: bytes, data: Sequence[Any] | None) -> bool:
+def _holds(gap: bytes, data: Sequence[Any]) -> bool:
     try:
-        return data is not None and _values(b"[" + gap + b"]") == data
+        return _values(b"[" + gap + b"]") == data
     except NOT_VALUES:
         return False
+
+
+def _kind_of(values: Sequence[Any]) -> int | None:
+    types = set(map(type, values))
+    if types <= {float, int, type(None)}:
+        return NUMBERS
+    return TEXTS if types <= {str, type(None)} else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from driftline.columns import NumericColumn, TextColumn
+from driftline.columns import CodedTexts, NumericColumn, TextColumn
 from driftline.errors import DecodeError
 from serving import reasons
 from serving.tensors import Values
@@ -31,7 +31,7 @@ def numeric(name: str, values: Values) -> NumericColumn:
     array([1. , nan, 2.5, 1. ])
     """
     try:
-        column = np.array(values, _FLOAT64)
+        column = np.array(list(values) if isinstance(values, CodedTexts) else values, _FLOAT64)
     except (ValueError, TypeError, OverflowError) as error:
         raise _not_a_number(name, values) from error
     if column.ndim != 1:
@@ -45,6 +45,8 @@ def text(name: str, values: Values) -> TextColumn:
     >>> text("carrier", ["AA", None, 1.0, 2, True, 0.5]).tolist()
     ['AA', None, '1', '2', '1', '0.5']
     """
+    if isinstance(values, CodedTexts):
+        return values.objects()
     types = set(map(type, values))
     if types <= _PLAIN_TEXT:
         return np.array(values, _OBJECT)
@@ -57,11 +59,26 @@ def text(name: str, values: Values) -> TextColumn:
     return column
 
 
+def coded(values: Values) -> CodedTexts | None:
+    """What :func:`text` makes of the values, where only the different ones of them have to be looked at.
+
+    >>> coded(np.array([1.0, 0.0, np.nan, 1.0]))
+    CodedTexts(texts=['0', '1'], codes=array([ 1,  0, -1,  1], dtype=int32))
+    """
+    if isinstance(values, CodedTexts):
+        return values
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        return None
+    different, places = np.unique(values, return_inverse=True)
+    spelt = CodedTexts.of([_spell("", 0, value) for value in _python_values(different)])
+    return spelt.take(places)
+
+
 def _python_values(values: Values) -> list[Any]:
     if isinstance(values, np.ndarray):
         # A float32 is spelt as itself (0.1), not as the float64 nearest to it (0.10000000149011612).
         return [float(str(value)) for value in values] if values.dtype.kind == "f" else values.tolist()
-    return values
+    return list(values)
 
 
 def _spell(name: str, row: int, value: object) -> str | None:

@@ -7,15 +7,17 @@ rows have inputs and no prediction.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from driftline.columns import ColumnBatch, DecodedBatch
+from driftline.columns import CodedTexts, ColumnBatch, DecodedBatch
 from driftline.errors import DecodeError
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
 from serving import reasons, recognition
+from serving.body_scanners import MakeScanner, scanners
 from serving.codecs.reading import REQUEST, RESPONSE, Reading, Wanted
 from serving.extraction import SplitError
 from serving.groups import Group, Part, signature
@@ -28,9 +30,25 @@ _LONGEST_DETAIL = 1000
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 
 
-def decode_many(events: Sequence[InferenceEvent], monitor: Monitor) -> DecodedBatch:
-    """The rows of all events; never raises for what they hold. Reasons of faults: ``serving.reasons``."""
-    batch = _Batch(events, plan_of(monitor))
+@dataclass(frozen=True, slots=True)
+class BatchDecoder:
+    """:func:`decode_many` with what this build has to be quick at it, chosen once."""
+
+    make_scanner: MakeScanner | None = field(default_factory=scanners)
+
+    def __call__(self, events: Sequence[InferenceEvent], monitor: Monitor) -> DecodedBatch:
+        """The rows of all events."""
+        return decode_many(events, monitor, make_scanner=self.make_scanner)
+
+
+def decode_many(
+    events: Sequence[InferenceEvent], monitor: Monitor, *, make_scanner: MakeScanner | None = None
+) -> DecodedBatch:
+    """The rows of all events; never raises for what they hold. Reasons of faults: ``serving.reasons``.
+
+    ``make_scanner`` decides how fast, not what.
+    """
+    batch = _Batch(events, plan_of(monitor), make_scanner)
     batch.read(range(len(events)))
     return _assembled(batch.parts, sorted(batch.faults, key=lambda fault: fault[0]))
 
@@ -38,9 +56,11 @@ def decode_many(events: Sequence[InferenceEvent], monitor: Monitor) -> DecodedBa
 class _Batch:
     """Events on their way to rows: the parts that are done, and the faults that were found."""
 
-    def __init__(self, events: Sequence[InferenceEvent], plan: Plan) -> None:
+    def __init__(self, events: Sequence[InferenceEvent], plan: Plan, make_scanner: MakeScanner | None) -> None:
         self._events = events
         self._plan = plan
+        # Columns with a source or a feature of their own look at single values as they are written.
+        self._make_scanner = None if plan.targets else make_scanner
         self.parts: list[Part] = []
         self.faults: list[tuple[int, DecodeError]] = []
 
@@ -70,7 +90,7 @@ class _Batch:
 
     def _groups(self, places: Sequence[int]) -> Sequence[Group]:
         groups: dict[Any, Group] = {}
-        runs = V2Runs()
+        runs = V2Runs(self._make_scanner)
         left: Sequence[int] = places
         at = 0
         while at < len(left):
@@ -133,7 +153,7 @@ def _as_one_row(tensor: Tensor) -> Tensor:
     if tensor.rows < 2 or tensor.width != 1:
         return tensor
     if all(isinstance(value, str) for value in tensor.values):
-        return Tensor(tensor.name, tensor.datatype, (1, *tensor.shape[1:]), ["".join(tensor.values)])
+        return Tensor(tensor.name, tensor.datatype, (1, *tensor.shape[1:]), ["".join(map(str, tensor.values))])
     return Tensor(tensor.name, tensor.datatype, (1, *tensor.shape[1:]), tensor.values[-1:])
 
 
@@ -156,7 +176,11 @@ def _stacked(batches: Sequence[ColumnBatch]) -> ColumnBatch:
         return batches[0]
     numeric = _stack([batch.numeric for batch in batches], batches, np.float64, np.nan)
     text = _stack([batch.text for batch in batches], batches, np.object_, None)
-    return ColumnBatch(sum(batch.rows for batch in batches), numeric, text)
+    coded = {}
+    for name in batches[0].coded if batches else ():
+        if all(name in batch.coded for batch in batches):
+            coded[name] = CodedTexts.joined([batch.coded[name] for batch in batches])
+    return ColumnBatch(sum(batch.rows for batch in batches), numeric, text, coded)
 
 
 def _stack(

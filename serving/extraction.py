@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.columns import ColumnBatch, NumericColumn
+from driftline.columns import CodedTexts, ColumnBatch, NumericColumn
 from driftline.errors import DecodeError
 from serving import column_values, reasons
 from serving.codecs.tf_serving import CLASS, SHARE
@@ -35,6 +35,7 @@ class Columns:
     def __init__(self) -> None:
         self._numeric: dict[str, NumericColumn] = {}
         self._text: dict[str, NDArray[np.object_]] = {}
+        self._coded: dict[str, CodedTexts] = {}
         self._rows = -1
         self._first = ""
         #: The rows of each event, once they are known.
@@ -56,11 +57,14 @@ class Columns:
         if kind == NUMERIC:
             self._numeric[name] = column_values.numeric(name, values)
         else:
-            self._text[name] = column_values.text(name, values)
+            coded = column_values.coded(values)
+            if coded is not None:
+                self._coded[name] = coded
+            self._text[name] = column_values.text(name, values) if coded is None else coded.objects()
 
     def batch(self) -> ColumnBatch:
         """All of them."""
-        return ColumnBatch(max(self._rows, 0), self._numeric, self._text)
+        return ColumnBatch(max(self._rows, 0), self._numeric, self._text, self._coded)
 
 
 def by_name(tensors: Sequence[Tensor], wanted: Mapping[str, object]) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from serving.extraction import (
 )
 from serving.plan import Plan, Target
 from serving.row_values import from_document
-from serving.tensors import Tensor, Values
+from serving.tensors import Tensor, Values, joined_values
 
 
 class Part(NamedTuple):
@@ -40,29 +40,31 @@ class Part(NamedTuple):
 
 
 class Stack:
-    """A tensor of many events, one under the other; ``values``: those of all of them where they came in lists."""
+    """A tensor of many events, one under the other."""
 
-    __slots__ = ("_arrays", "like", "values")
+    __slots__ = ("_listed", "_parts", "like")
 
     def __init__(self, like: Tensor) -> None:
         self.like = like
-        self.values: list[Any] = []
-        self._arrays: list[NDArray[Any]] = []
+        self._parts: list[Values] = []
+        #: The last of the parts, where it is a list: of this stack alone, so that it may grow.
+        self._listed: list[Any] | None = None
 
-    def add(self, tensor: Tensor) -> None:
-        """The next event's tensor, of the same name and inner shape."""
-        if isinstance(tensor.values, np.ndarray):
-            self._arrays.append(tensor.values)
+    def extend(self, values: Values) -> None:
+        """The values of the next events, whose tensors have the same name and inner shape."""
+        if not isinstance(values, list):
+            self._parts.append(values)
+            self._listed = None
+        elif self._listed is None:
+            self._listed = values.copy()
+            self._parts.append(self._listed)
         else:
-            self.values += tensor.values
+            self._listed += values
 
     def tensor(self, rows: int) -> Tensor:
         """All of it as one tensor of so many rows."""
         like = self.like
-        values: Values = self.values
-        if isinstance(like.values, np.ndarray):
-            values = self._arrays[0] if len(self._arrays) == 1 else np.concatenate(self._arrays)
-        return Tensor(like.name, like.datatype, (rows, *like.shape[1:]), values)
+        return Tensor(like.name, like.datatype, (rows, *like.shape[1:]), joined_values(self._parts))
 
 
 class Group:
@@ -88,9 +90,9 @@ class Group:
         self.places.append(place)
         self._rows.append((tuple([tensor.rows for tensor in (*request.tensors, *response.tensors)]), 1))
         for stack, tensor in zip(self.requests, request.tensors, strict=True):
-            stack.add(tensor)
+            stack.extend(tensor.values)
         for stack, tensor in zip(self.responses, response.tensors, strict=True):
-            stack.add(tensor)
+            stack.extend(tensor.values)
         if self._plan.targets:
             self._readings.append((request, response))
 

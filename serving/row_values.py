@@ -119,7 +119,7 @@ def _rows(tensor: Tensor) -> list[Any]:
     if isinstance(values, np.ndarray):
         return list(values.reshape(shape))
     if tensor.width == 1:
-        return values
+        return list(values)
     try:
         return list(np.array(values, np.float64).reshape(shape))
     except (ValueError, TypeError, OverflowError):
@@ -131,7 +131,7 @@ def _vectors(name: str, feature: str, tensor: Tensor) -> Values:
         flat = numeric(name, tensor.values)
         return vectors.of_rows(feature, flat.reshape(tensor.rows, -1) if tensor.rows else flat.reshape(0, 1))
     # A vector of one number may have lost its brackets on the way.
-    rows = [[value] if isinstance(value, int | float) else value for value in tensor.values]
+    rows: list[Any] = [[value] if isinstance(value, int | float) else value for value in tensor.values]
     for row, value in enumerate(rows):
         if value is not None and not isinstance(value, list):
             raise _wrong(name, row, value, "a list of numbers")

@@ -6,12 +6,14 @@ array([1., 2.], dtype=float32)
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.columns import CodedTexts
 from driftline.errors import DecodeError
 from serving import reasons
 
@@ -34,8 +36,11 @@ BF16 = "BF16"
 BYTES = "BYTES"
 DATATYPES = (*NUMPY_TYPES, BF16, BYTES)
 
-#: Values as read from JSON, or an array as read from bytes; flat, row after row.
-Values: TypeAlias = list[Any] | NDArray[Any]
+#: Values as read from JSON, an array as read from bytes, or texts of many events; flat, row after row.
+Values: TypeAlias = list[Any] | NDArray[Any] | CodedTexts
+
+#: Whole numbers below this are spelt alike as they are and as float64.
+_LARGEST_WHOLE = 10**15
 
 
 # A msgspec Struct, not a dataclass: fourteen are made per event, and it is several times cheaper to make.
@@ -60,6 +65,41 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
     def width(self) -> int:
         """Values per row."""
         return math.prod(self.shape[1:])
+
+
+def joined_values(parts: Sequence[Values]) -> Values:
+    """Values one behind the other: as an array or as coded texts, where every part can be that, else as a list.
+
+    >>> joined_values([[1, None], np.array([0.5])])
+    array([1. , nan, 0.5])
+    """
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [array for part in parts if (array := _as_array(part)) is not None]
+    if len(arrays) == len(parts):
+        return np.concatenate(arrays)
+    texts = [coded for part in parts if (coded := _as_texts(part)) is not None]
+    if len(texts) == len(parts):
+        return CodedTexts.joined(texts)
+    return [value for part in parts for value in (part.tolist() if isinstance(part, np.ndarray) else part)]
+
+
+def _as_array(values: Values) -> NDArray[Any] | None:
+    if isinstance(values, np.ndarray):
+        return values
+    if isinstance(values, CodedTexts) or not set(map(type, values)) <= {float, int, type(None)}:
+        return None
+    if any(type(value) is int and abs(value) >= _LARGEST_WHOLE for value in values):
+        return None
+    return np.array(values, np.float64)
+
+
+def _as_texts(values: Values) -> CodedTexts | None:
+    if isinstance(values, CodedTexts):
+        return values
+    if isinstance(values, np.ndarray) or not set(map(type, values)) <= {str, type(None)}:
+        return None
+    return CodedTexts.of(values)
 
 
 def check_count(name: str, shape: tuple[int, ...], found: int) -> None:
@@ -104,7 +144,8 @@ def read_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> Te
 def write_raw(tensor: Tensor) -> bytes:
     """The raw little-endian bytes of a tensor; the counterpart of :func:`read_raw`."""
     if tensor.datatype == BYTES:
-        parts = [value.encode() if isinstance(value, str) else bytes(value) for value in tensor.values]
+        values: list[Any] = list(tensor.values)
+        parts = [value.encode() if isinstance(value, str) else bytes(value) for value in values]
         return b"".join(struct.pack("<I", len(part)) + part for part in parts)
     if tensor.datatype == BF16:
         bits = np.asarray(tensor.values, dtype="<f4").view("<u4")

@@ -16,6 +16,7 @@ from driftline.events import InferenceEvent
 from driftline.joined_bytes import JoinedBytes, Positions
 from serving import body_templates
 from serving.body_blocks import Block, is_plain, plain_blocks
+from serving.body_scanners import MakeScanner, Scanned, Scanner
 from serving.body_templates import NOT_VALUES, BodyTemplate
 from serving.codecs import v2_json
 from serving.codecs.reading import Reading
@@ -45,23 +46,28 @@ class _Kind(NamedTuple):
 
     asked: Sequence[Head]
     answered: Sequence[Head]
-    values: Sequence[list[Any] | None]
+    stacks: Sequence[Stack | None]
     rows: tuple[int, ...]
     group: Group
 
 
 class _Spelling(NamedTuple):
-    """How both bodies of a kind's events are spelt."""
+    """How both bodies of a kind's events are spelt, and what reads them in one pass, where anything does."""
 
     kind: _Kind
     asked: BodyTemplate
     answered: BodyTemplate
+    scanners: tuple[Scanner, Scanner] | None
 
 
 class V2Runs:
-    """Remembers kinds of V2 events, and takes further events of these kinds."""
+    """Remembers kinds of V2 events, and takes further events of these kinds.
 
-    def __init__(self) -> None:
+    ``make_scanner``: what the compiled build has for it.
+    """
+
+    def __init__(self, make_scanner: MakeScanner | None) -> None:
+        self._make_scanner = make_scanner
         self._last: _Kind | None = None
         self._kinds: dict[Any, _Kind] = {}
         self._unknown: tuple[Parts, Parts] | None = None
@@ -93,11 +99,42 @@ class V2Runs:
             self._tries = 0
             if self._blocks is None:
                 self._blocks = plain_blocks(events)
+            spelling = _Spelling(kind, request, response, self._scanners(request, response))
             for block in self._blocks:
-                self._take_spelt(_Spelling(kind, request, response), block, events, left)
+                self._scan(spelling, block, events, left)
+                self._take_spelt(spelling, block, events, left)
         found = [place for place in places if left[place]]
         self._useless += len(places) - len(found) < _MANY
         return found
+
+    def _scanners(self, request: BodyTemplate, response: BodyTemplate) -> tuple[Scanner, Scanner] | None:
+        if self._make_scanner is None:
+            return None
+        asked, answered = request.scanner(self._make_scanner), response.scanner(self._make_scanner)
+        return None if asked is None or answered is None else (asked, answered)
+
+    def _scan(
+        self, spelling: _Spelling, block: Block, events: Sequence[InferenceEvent], left: NDArray[np.bool_]
+    ) -> None:
+        """Take what can be read in one pass."""
+        if spelling.scanners is None:
+            return
+        asked, answered = spelling.scanners
+        here = np.flatnonzero(left[block.places])
+        questions = _scanned(asked, block.requests.take(here))
+        here = here[questions.fits]
+        answers = _scanned(answered, block.responses.take(here))
+        if not answers.fits.all():
+            here = here[answers.fits]
+            questions = _scanned(asked, block.requests.take(here))
+        if not len(here):
+            return
+        for stack, values in zip(spelling.kind.stacks, (*questions.gaps, *answers.gaps), strict=True):
+            if stack is not None:
+                stack.extend(values)
+        places = block.places[here]
+        spelling.kind.group.note(places.tolist(), events, spelling.kind.rows)
+        left[places] = False
 
     def _take_spelt(
         self, spelling: _Spelling, block: Block, events: Sequence[InferenceEvent], left: NDArray[np.bool_]
@@ -134,7 +171,7 @@ class V2Runs:
                 for half in (slice(len(places) // 2), slice(len(places) // 2, None)):
                     self._take_fitting(kind, [gap[half] for gap in gaps], places[half], events, left)
             return
-        for stack, values in zip(kind.values, found, strict=True):
+        for stack, values in zip(kind.stacks, found, strict=True):
             if stack is not None:
                 stack.extend(values)
         kind.group.note(places.tolist(), events, kind.rows)
@@ -157,9 +194,9 @@ class V2Runs:
                 self._unknown = asked, answered
                 return False
             self._last = kind
-        for part, values in zip(asked + answered, kind.values, strict=True):
-            if values is not None:
-                values.extend(part.data or ())
+        for part, stack in zip(asked + answered, kind.stacks, strict=True):
+            if stack is not None:
+                stack.extend(part.data or [])
         kind.group.note([place], events, kind.rows)
         self._taken = kind, asked, answered
         return True
@@ -175,9 +212,8 @@ class V2Runs:
             return
         if used != [*group.requests, *group.responses]:
             return
-        values = [None if stack is None else stack.values for stack in stacks]
         rows = tuple([part.shape[0] for part, stack in zip(asked + answered, stacks, strict=True) if stack is not None])
-        kind = _Kind(_heads(asked), _heads(answered), values, rows, group)
+        kind = _Kind(_heads(asked), _heads(answered), stacks, rows, group)
         self._last = self._kinds[_key(asked, answered)] = kind
         self._taken = kind, asked, answered
 
@@ -187,6 +223,10 @@ def _is_plain(event: InferenceEvent) -> bool:
     return is_plain(event) and all(
         _MARK in half.body and half.body[:1] == b"{" for half in (event.request, event.response)
     )
+
+
+def _scanned(scanner: Scanner, bodies: JoinedBytes) -> Scanned:
+    return scanner.scan(bodies.text, bodies.starts, bodies.ends)
 
 
 def _spans(bodies: JoinedBytes) -> Iterable[tuple[int, int]]:

@@ -26,8 +26,7 @@ class KafkaSource:
     """Reads events and labels of one consumer group; a ``RecordSource``. Not to be shared between threads."""
 
     def __init__(self, settings: KafkaSettings, start: Start) -> None:
-        self._labels_topic = settings.topic_labels
-        self._events = EventReader()
+        self._messages = MessageReader(settings.topic_labels)
         try:
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(settings.bootstrap),
@@ -42,7 +41,7 @@ class KafkaSource:
                 max_partition_fetch_bytes=settings.fetch_bytes // 4,
                 metrics_enabled=False,
             )
-            self._consumer._fetcher.PartitionRecords = _Records  # noqa: SLF001 - see _Records
+            self._consumer._fetcher.PartitionRecords = FetchedRecords  # noqa: SLF001 - see there
             topics = [settings.topic_inference, settings.topic_labels]
             self._consumer.subscribe(topics, listener=SeekToStore(self._consumer, start))
         except KafkaError as error:
@@ -54,15 +53,7 @@ class KafkaSource:
             found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
-        parts: list[Sequence[Record]] = []
-        for topic_partition, messages in found.items():
-            partition = partition_name(topic_partition.topic, topic_partition.partition)
-            chunks = _chunks(messages)
-            if topic_partition.topic == self._labels_topic:
-                parts.append(self._labels(partition, chunks))
-            else:
-                parts.append(self._inferences(partition, chunks))
-        return RecordBatch.of(parts)
+        return self._messages.records(found)
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the broker how far the store got, without waiting; only people read it."""
@@ -75,6 +66,26 @@ class KafkaSource:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+
+class MessageReader:
+    """What the client hands out, as records with events and labels. For one thread."""
+
+    def __init__(self, labels_topic: str) -> None:
+        self._labels_topic = labels_topic
+        self._events = EventReader()
+
+    def records(self, found: Mapping[Any, Sequence[RawRecords]]) -> RecordBatch:
+        """The records of each partition of the client; as :meth:`FetchedRecords.take` gives them."""
+        parts: list[Sequence[Record]] = []
+        for topic_partition, messages in found.items():
+            partition = partition_name(topic_partition.topic, topic_partition.partition)
+            chunks = _chunks(messages)
+            if topic_partition.topic == self._labels_topic:
+                parts.append(self._labels(partition, chunks))
+            else:
+                parts.append(self._inferences(partition, chunks))
+        return RecordBatch.of(parts)
 
     def _inferences(self, partition: str, chunks: Sequence[RawRecords]) -> RecordBatch:
         read = self._events.read(chunks)
@@ -95,7 +106,7 @@ class KafkaSource:
         ]
 
 
-class _Records(Fetcher.PartitionRecords):  # type: ignore[misc]
+class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     """What was fetched of one partition, as raw records: kafka-python's own class but for the loop over records.
 
     This is the only place that leans on what kafka-python does not document: the class that ``Fetcher`` makes its
@@ -160,7 +171,7 @@ def _raw_records(batch: Any) -> RawRecords:
 
 
 def _chunks(taken: Sequence[RawRecords]) -> list[RawRecords]:
-    """Each chunk of what :meth:`_Records.take` took once."""
+    """Each chunk of what :meth:`FetchedRecords.take` took once."""
     chunks: list[RawRecords] = []
     at = 0
     while at < len(taken):

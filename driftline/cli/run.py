@@ -140,7 +140,7 @@ def collector(
     from collector.server import run
     from collector.settings import CollectorSettings
     from detectors.evaluating.engine import StatisticsEngine
-    from serving.decode_many import decode_many
+    from serving.decode_many import BatchDecoder
 
     given = {
         "source": source,
@@ -163,7 +163,7 @@ def collector(
             chosen,
             wiring.clock(),
             _source_factory(chosen),
-            decode_many,
+            BatchDecoder(),
             statistics,
             by_name,
             embedded,

@@ -18,13 +18,15 @@ from driftline.errors import DecodeError
 from driftline.events import InferenceEvent, Payload
 from driftline.monitors import Monitor
 from serving import reasons
-from serving.decode_many import decode_many
+from serving.decode_many import BatchDecoder
 from serving.decoder import decode
 from tests.serving import corpus, slow_reference
 from tests.serving.payload_examples import event, monitor
 from tests.serving.slow_reference import RefusedError, UnknownError
 
 MONITOR = monitor()
+#: With what this build has: a batch is read by it, one event is not.
+DECODE = BatchDecoder()
 #: Looks at everything: places, features, all rows of lists.
 CURIOUS = Monitor.model_validate(
     {
@@ -123,7 +125,7 @@ def check_many(drawn: Sequence[Drawn], tally: Counter[str], monitors: Sequence[M
     """Hold events, decoded in one batch, to what must hold; raises AssertionError that shows the payloads."""
     events = [event(one.request, one.response, protocol=one.protocol) for one in drawn]
     for expected in monitors:
-        batch = decode_many(events, expected)
+        batch = DECODE(events, expected)
         faults = dict(batch.faults)
         tally["refused"] += len(faults)
         tally["read"] += len(events) - len(faults)
@@ -145,7 +147,7 @@ def _rows_of(batch: DecodedBatch) -> dict[int, list[dict[str, Any]]]:
 
 def check_batch(events: Sequence[InferenceEvent], expected: Monitor) -> None:
     """Each event must have the same rows, or the same fault, in one batch as alone."""
-    batch = decode_many(events, expected)
+    batch = DECODE(events, expected)
     faults = dict(batch.faults)
     listed = plain_rows(batch.columns)
     for place, one in enumerate(events):
