@@ -14,7 +14,7 @@ from dashboards.queries import DROPPED, RANGE, increase, quantile, rate, select,
 from driftline import names
 
 _ALL_ROWS = f'{names.SEGMENT}=""'
-_HEADLINE_METRICS = f'{names.METRIC}=~"accuracy|f1|r2"'
+_HEADLINE_METRICS = f'{names.METRIC}=~"accuracy|f1|r2|ndcg@.+"'
 _MODEL = "{{namespace}}/{{model}}"
 
 

@@ -8,7 +8,7 @@ from driftline.results import ALL_ROWS, WHOLE_WINDOW, Interval, Result, Verdict,
 
 _SEVERITY = {Verdict.NOT_ENOUGH_EVIDENCE: 0, Verdict.OK: 1, Verdict.WARNING: 2, Verdict.DRIFTED: 3}
 #: The metric that stands for "is it right?", the first that a window has.
-HEADLINE_METRICS = ("accuracy", "f1", "auc", "mae", "rmse", "r2")
+HEADLINE_METRICS = ("accuracy", "f1", "auc", "mae", "rmse", "r2", "ndcg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class WindowView:
     @property
     def headline(self) -> Measure | None:
         """The measure that stands for the window's accuracy."""
-        by_name = {measure.name: measure for measure in self.measures if measure.labelled > 0}
+        by_name = {measure.name.partition("@")[0]: measure for measure in self.measures if measure.labelled > 0}
         return next((by_name[name] for name in HEADLINE_METRICS if name in by_name), None)
 
 

@@ -13,7 +13,11 @@ VERDICT_WORDS = {
     Verdict.DRIFTED: "drifted",
     Verdict.NOT_ENOUGH_EVIDENCE: "not enough evidence",
 }
-_SHARES = frozenset({"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier", "label_shift"})
+_SHARES = frozenset(
+    {"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier", "label_shift", "hit_rate"}
+    | {"nothing_relevant_rate"}
+)
+_CAPITALS = frozenset({"auc", "mae", "rmse", "mape", "f1", "r2", "ndcg", "mrr", "map"})
 
 
 def count(number: float) -> str:
@@ -46,12 +50,12 @@ def p_value(value: float | None) -> str:
 
 def metric_name(name: str) -> str:
     """``accuracy`` as people write it; AUC, MAE and the like in capitals."""
-    return name.upper() if name in {"auc", "mae", "rmse", "mape", "f1", "r2"} else name.replace("_", " ").capitalize()
+    return name.upper() if name.partition("@")[0] in _CAPITALS else name.replace("_", " ").capitalize()
 
 
 def metric_value(name: str, value: float | None) -> str:
     """A metric in its natural unit: shares as percentages."""
-    plain = name.removeprefix("estimated_").removeprefix("corrected_").partition("[")[0]
+    plain = name.removeprefix("estimated_").removeprefix("corrected_").partition("[")[0].partition("@")[0]
     return share(value) if plain in _SHARES else number(value)
 
 

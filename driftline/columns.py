@@ -129,15 +129,23 @@ class JudgedBatch:
 
     ``weight`` is +1 for a label that counts from now on and -1 for one taken back (corrected or withdrawn), so that the
     statistics of a window follow corrections exactly. For classification ``prediction`` and ``label`` are strings, for
-    regression float64. ``score``: probability of the positive class, NaN where there is none.
+    regression and ranking float64. ``score``: probability of the positive class, NaN where there is none.
+
+    ``query``: of a ranking, each candidate's query as a number; then all candidates of a query are here, those without
+    a label with the label NaN. A query of which anything changed is here twice: as it was (-1), and as it is (+1).
     """
 
     prediction: NDArray[np.object_] | NDArray[np.float64]
     score: NDArray[np.float64]
     label: NDArray[np.object_] | NDArray[np.float64]
     weight: NDArray[np.int64]
+    query: NDArray[np.int64] | None = None
 
     def labelled(self, chosen: NDArray[np.bool_]) -> "JudgedBatch":
         """Those of the chosen rows whose label counts."""
-        kept = chosen & (self.weight > 0)
-        return JudgedBatch(self.prediction[kept], self.score[kept], self.label[kept], self.weight[kept])
+        return self.take(chosen & (self.weight > 0))
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "JudgedBatch":
+        """Some of the rows."""
+        query = None if self.query is None else self.query[rows]
+        return JudgedBatch(self.prediction[rows], self.score[rows], self.label[rows], self.weight[rows], query)

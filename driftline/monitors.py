@@ -16,10 +16,11 @@ from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
 from driftline.monitor_detectors import WEEK_S, DetectorSpec, ReferenceSpec, WindowSpec
 from driftline.monitor_parts import Duration, Part
+from driftline.monitor_ranking import RankingSpec
 from driftline.objectives import SloSet
 from driftline.payload_paths import EVERY, parse_document_path, parse_path
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "ranking"]
 
 
 def _a_path(text: str) -> str:
@@ -192,6 +193,7 @@ class Monitor(Part):
     task: Task
     columns: tuple[ColumnSpec, ...] = Field(min_length=1)
     prediction: PredictionSpec = PredictionSpec()
+    ranking: RankingSpec = RankingSpec()
     tensors: dict[str, tuple[str, ...]] = Field(
         {}, description="Inputs with several values per row, and the column of each of these values, in order."
     )
@@ -223,7 +225,7 @@ class Monitor(Part):
         for output in (self.prediction.column, self.prediction.score):
             if output in names:
                 raise ValueError(f"prediction names '{output}', which is an input column")
-        fault = feature_fault(self.prediction.feature, f"task is {self.task}", is_categorical=self.task != "regression")
+        fault = feature_fault(self.prediction.feature, f"task is {self.task}", is_categorical=not self.predicts_numbers)
         if fault is not None:
             raise ValueError(f"prediction.as: {fault}")
         self._check_tensors()
@@ -254,15 +256,20 @@ class Monitor(Part):
                 raise ValueError(
                     f"subject names '{column}', whose values are counted; give it drift: false, no segment"
                 )
-        if self.task == "regression" and self.labels.reward == "judgement":
-            raise ValueError("labels.reward 'judgement' is for classification; a regression's reward can be a label")
+        if self.predicts_numbers and self.labels.reward == "judgement":
+            raise ValueError(f"labels.reward 'judgement' is for classification; a {self.task}'s reward can be a label")
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Predictions and labels are numbers: of a regression, or a ranking's scores and grades; else classes."""
+        return self.task in ("regression", "ranking")
 
     @property
     def reward_meaning(self) -> Literal["judgement", "label"] | None:
         """What a reward without truth says; None: nothing that this monitor knows of."""
         if self.labels.reward is not None:
             return self.labels.reward
-        return None if self.task == "regression" else "judgement"
+        return None if self.predicts_numbers else "judgement"
 
     def _check_tensors(self) -> None:
         known = {column.name: column for column in self.columns}
@@ -296,7 +303,7 @@ class Monitor(Part):
 
     def outputs(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
         """The prediction and its score, where there is one, each with its type."""
-        kind: Literal["numeric", "categorical"] = "numeric" if self.task == "regression" else "categorical"
+        kind: Literal["numeric", "categorical"] = "numeric" if self.predicts_numbers else "categorical"
         prediction: tuple[tuple[str, Literal["numeric", "categorical"]], ...] = ((self.prediction.column, kind),)
         return prediction if self.prediction.score is None else (*prediction, (self.prediction.score, "numeric"))
 

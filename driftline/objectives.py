@@ -49,7 +49,9 @@ class DriftSlo(_Objective):
 
 
 class CorrectnessSlo(_Objective):
-    """Labelled predictions that were correct (classification) or within ``tolerance`` (regression)."""
+    """Labelled predictions that were correct (classification), within ``tolerance`` (regression), or relevant
+    among the first places (ranking).
+    """
 
     kind: Literal["correctness"]
     tolerance: float | None = Field(

@@ -95,7 +95,7 @@ def _plan(same: _Same) -> Plan:
             paths=any(half == "response" and path is not None for half, path in paths),
         ),
         prediction=prediction.column,
-        prediction_kind=NUMERIC if monitor.task == "regression" else CATEGORICAL,
+        prediction_kind=NUMERIC if monitor.predicts_numbers else CATEGORICAL,
         score=prediction.score,
         finds_prediction=prediction.column not in own,
         finds_score=prediction.score is not None and prediction.score not in own,
@@ -116,7 +116,7 @@ def _targets(monitor: Monitor) -> Iterator[Target]:
             path = None if column.source is None else parse_path(column.source)
             yield Target(column.name, column.type, column.feature, "request" if path is None else path.half, path)
     prediction = monitor.prediction
-    kind = NUMERIC if monitor.task == "regression" else CATEGORICAL
+    kind = NUMERIC if monitor.predicts_numbers else CATEGORICAL
     if prediction.source is not None or prediction.feature is not None:
         path = None if prediction.source is None else parse_path(prediction.source, "response")
         half = "response" if path is None else path.half

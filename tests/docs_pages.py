@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from driftline import monitor_detectors, monitors, objectives
+from driftline import monitor_detectors, monitor_ranking, monitors, objectives
 from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
@@ -34,6 +34,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", monitors.Monitor),
     ("columns: a list of", monitors.ColumnSpec),
     ("prediction", monitors.PredictionSpec),
+    ("ranking", monitor_ranking.RankingSpec),
     ("reference", monitor_detectors.ReferenceSpec),
     ("windows", monitor_detectors.WindowSpec),
     ("detectors", monitor_detectors.DetectorSpec),
@@ -234,13 +235,14 @@ def _endpoint(path: str, method: str, operation: dict[str, Any]) -> list[str]:
 def _meaning(name: str) -> str:
     return {
         "namespace": "Namespace of the model; small letters, digits and `-`.",
-        "task": "`binary`, `multiclass` or `regression`.",
+        "task": "`binary`, `multiclass`, `regression` or `ranking`.",
         "columns": "The input columns, at least one.",
         "name": "Name of the column in the payload.",
         "type": "`numeric` or `categorical`.",
         "kind": "Which objective this is; each kind at most once.",
         "objectives": "The objectives, one of each kind at most.",
         "prediction": "Where the answer is in the response.",
+        "ranking": "What a query is, and what its labels are worth.",
         "reference": "What is expected; drift is not judged without it.",
         "windows": "How event time is cut.",
         "detectors": "Which detectors look, and how sure they must be.",

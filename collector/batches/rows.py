@@ -165,10 +165,10 @@ def prediction_columns(
 
 
 def predictions(monitor: Monitor, columns: ColumnBatch) -> list[str | None]:
-    """Each row's prediction as text: a class name, or a number of a regression; None where there is none."""
+    """Each row's prediction as text: a class name, or or a number; None where there is none."""
     name = monitor.prediction.column
     if name in columns.numeric:
-        spell = number_text if monitor.task == "regression" else class_name
+        spell = number_text if monitor.predicts_numbers else class_name
         return [spell(value) for value in columns.numeric[name].tolist()]
     if name in columns.text:
         spelt = {value: None if value is None else clean(class_name(value) or "") for value in set(columns.text[name])}

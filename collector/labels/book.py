@@ -26,8 +26,9 @@ from collector.labels.effects import (
     LabelEffects,
 )
 from collector.labels.first import FirstLabels
-from collector.labels.judging import Judgement, is_wrong, judged_batch
+from collector.labels.judging import Change, Judgement, changes_by_row, is_wrong, monitor_name
 from collector.labels.keys import key_is_subject
+from collector.labels.queries import changes_by_query, queries_of
 from collector.labels.readings import PlainReaders, Usable, beside, read_label
 from collector.ports import WindowStatistics
 from collector.store.erased import ErasedBook, nothing_erased
@@ -415,6 +416,7 @@ class LabelBook:
     ) -> None:
         judgements: list[Judgement] = []
         touched = {}
+        queries = queries_of(transaction, self._monitors, [rows[item.label.key] for item in items])
         for label, counts in items:
             row = rows[label.key]
             before = row.effect()
@@ -424,7 +426,12 @@ class LabelBook:
                 effects.count(row.stream.namespace, row.stream.model, outcome)
             touched[label.key] = row
         save_labels(transaction, list(touched.values()))
-        self._judge(transaction, states, partition, judgements)
+        alone = [judgement for judgement in judgements if judgement.row.event_key not in queries]
+        changes = {
+            **changes_by_row(self._monitors, alone),
+            **changes_by_query(self._monitors, queries, touched.values()),
+        }
+        self._judge(transaction, states, {StateKey(partition, window): found for window, found in changes.items()})
 
     def _apply_one(
         self, row: LabelledRow, label: PendingLabel, judgements: list[Judgement], effects: LabelEffects
@@ -433,7 +440,7 @@ class LabelBook:
         if row.label_time_s is not None and label.observed_at_s < row.label_time_s:
             return DUPLICATE
         row.label_time_s = label.observed_at_s
-        monitor = self._monitors[f"{row.stream.namespace}/{row.stream.model}"]
+        monitor = self._monitors[monitor_name(row)]
         text = beside(monitor, label.label, row.prediction)
         if text == row.label:
             return WITHDRAWN if first else DUPLICATE
@@ -458,25 +465,15 @@ class LabelBook:
             row.judged = 1
             effects.judged(row)
 
-    def _judge(
-        self, transaction: Transaction, states: StateBook, partition: str, judgements: Sequence[Judgement]
-    ) -> None:
-        """Bring the statistics of every window of every judged row up to date, one call per window."""
-        by_window: dict[StateKey, list[Judgement]] = {}
-        for judgement in judgements:
-            if judgement.row.prediction is not None:
-                for window in judgement.row.windows():
-                    by_window.setdefault(StateKey(partition, window), []).append(judgement)
-        states.load(by_window, transaction.window_states)
-        for key, judged in by_window.items():
-            stream = judged[0].row.stream
-            monitor = self._monitors[f"{stream.namespace}/{stream.model}"]
-            batch = judged_batch(monitor, judged)
+    def _judge(self, transaction: Transaction, states: StateBook, changes: Mapping[StateKey, Change]) -> None:
+        """Bring the statistics of every window up to date, one call per window."""
+        states.load(changes, transaction.window_states)
+        for key, (monitor, batch, changed) in changes.items():
 
             def judge(state: bytes | None, monitor: Monitor = monitor, batch: JudgedBatch = batch) -> bytes:
                 return self._statistics.judge(monitor, state, batch)
 
-            states.update(key, judge, len(judged))
+            states.update(key, judge, changed)
 
 
 def _pending_outcome(old: PendingLabel | KeyedLabel | None, new: PendingLabel | KeyedLabel) -> str:

@@ -1,7 +1,7 @@
 """First labels of their predictions, all at once: what most labels are, judged and counted in columns.
 
-A label that corrects or withdraws, a judgement, one of several for the same row, and one whose prediction is not
-certain at a glance go label by label (``collector.labels.book``). Both ways leave the same store.
+A label that corrects or withdraws, a judgement, one of several for the same row, one whose prediction is not certain at
+a glance, and those of rankings go label by label (``collector.labels.book``). Both ways leave the same store.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,8 @@ class FirstLabels:
         """Join those for which this way is made; answers which. No two may be of one row."""
         by_model: dict[tuple[str, str], list[PendingLabel]] = {}
         for label in labels:
-            if label.label is not None and not is_judgement(label.label):
+            ranked = self._monitors[f"{label.key.namespace}/{label.key.model}"].task == "ranking"
+            if label.label is not None and not ranked and not is_judgement(label.label):
                 by_model.setdefault(label.key[:2], []).append(label)
         joined: set[LabelKey] = set()
         streams = streams_by_number(transaction) if by_model else {}

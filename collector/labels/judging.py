@@ -1,11 +1,13 @@
 """What a label says of its prediction: right or wrong, and what statistics count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from collector.store.labels import LabelledRow
+from collector.store.transaction import WindowRef
 from driftline.columns import JudgedBatch
 from driftline.monitors import Monitor
 
@@ -19,10 +21,24 @@ class Judgement:
     weight: int
 
 
+class Change(NamedTuple):
+    """What labels change in the statistics of a window, and how many of them."""
+
+    monitor: Monitor
+    batch: JudgedBatch
+    labels: int
+
+
 def is_wrong(monitor: Monitor, row: LabelledRow) -> int | None:
-    """1 when the row's label contradicts its prediction; None where neither can be said."""
+    """1 when the row's label contradicts its prediction; None where neither can be said.
+
+    Of a ranking, what is among the first places should be relevant; nothing is said of what is further down.
+    """
     if row.prediction is None or row.label is None:
         return None
+    if monitor.task == "ranking":
+        ranking = monitor.ranking
+        return None if row.rank is None or row.rank > ranking.cutoff else int(float(row.label) < ranking.relevant_from)
     if monitor.task != "regression":
         return int(row.prediction != row.label)
     tolerance = allowed_error(monitor)
@@ -36,8 +52,26 @@ def allowed_error(monitor: Monitor) -> float | None:
     return next((slo.tolerance for slo in monitor.slos.objectives if slo.kind == "correctness"), None)
 
 
-def judged_batch(monitor: Monitor, judged: Sequence[Judgement]) -> JudgedBatch:
-    """Judgements as the statistics take them; all of them beside a prediction."""
+def changes_by_row(monitors: Mapping[str, Monitor], judgements: Sequence[Judgement]) -> dict[WindowRef, Change]:
+    """What judgements change in each window, where every row counts for itself; rows without a prediction count not."""
+    by_window: dict[WindowRef, list[Judgement]] = {}
+    for judgement in judgements:
+        if judgement.row.prediction is not None:
+            for window in judgement.row.windows():
+                by_window.setdefault(window, []).append(judgement)
+    found = {}
+    for window, judged in by_window.items():
+        monitor = monitors[monitor_name(judged[0].row)]
+        found[window] = Change(monitor, _judged_batch(monitor, judged), len(judged))
+    return found
+
+
+def monitor_name(row: LabelledRow) -> str:
+    """The name of the monitor that a row is of."""
+    return f"{row.stream.namespace}/{row.stream.model}"
+
+
+def _judged_batch(monitor: Monitor, judged: Sequence[Judgement]) -> JudgedBatch:
     predictions = [judgement.row.prediction for judgement in judged]
     labels = [judgement.label for judgement in judged]
     scores = [np.nan if judgement.row.score is None else judgement.row.score for judgement in judged]

@@ -128,16 +128,16 @@ def _misfits(label: Label, monitor: Monitor) -> list[str]:
         faults.append(
             f"value {label.value} is a reward, and labels.reward of '{monitor.name}' does not say its meaning"
         )
-    elif monitor.task == "regression":
+    elif monitor.predicts_numbers:
         try:
             number_text(label.value)
         except ValueError:
-            faults.append(f"value '{label.value}' is not a number, which a regression's label must be")
+            faults.append(f"value '{label.value}' is not a number, which a {monitor.task}'s label must be")
     return faults
 
 
 def _text(label: Label, monitor: Monitor) -> str | None:
     if label.reward and monitor.reward_meaning == "judgement":
         return _RIGHT if float(label.value or 0.0) >= monitor.labels.correct_from else _WRONG
-    text = number_text(label.value) if monitor.task == "regression" else class_name(label.value)
+    text = number_text(label.value) if monitor.predicts_numbers else class_name(label.value)
     return None if text is None else clean(text)

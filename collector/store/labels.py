@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, TextualSelect, and_, func, select, text
+from sqlalchemy import Column, ColumnElement, Connection, Row, TextualSelect, and_, func, select, text
 
 from collector.store import schema
 from collector.store.bulk import insert_tuples
@@ -22,7 +22,7 @@ class LabelledRow:
     """A stored prediction as far as labels need it; ``label``, ``label_time_s``, ``wrong``, ``judged`` change.
 
     ``revision`` counts the labels that took effect on the row so far; ``history`` holds those that did since it was
-    read, as they will be stored.
+    read, as they will be stored. ``rank``: of a ranking's candidate, its place by score, from 1.
     """
 
     event_key: str
@@ -41,6 +41,7 @@ class LabelledRow:
     judged: int
     revision: int = 0
     history: list[tuple[str | None, float | None, float, int | None, int]] = field(default_factory=list)
+    rank: int | None = None
 
     def keep_change(self, before: tuple[object, ...], received_at_s: float) -> None:
         """Remember what the row's label is now, where that is not what :meth:`effect` said ``before``."""
@@ -108,7 +109,7 @@ def rows_to_label(transaction: Transaction, keys: Sequence[LabelKey]) -> dict[La
             age = (told, values[3], event_id or values[0])  # of events at one time, the one whose id comes last
             if key in wanted.keys and (key not in newest or newest[key] < age):
                 newest[key] = age
-                found[key] = _labelled_row(stream, values)
+                found[key] = labelled_row(stream, values)
         wanted.drop(found)
     return found
 
@@ -188,7 +189,18 @@ def _pending(values: Sequence[object]) -> PendingLabel:
     )
 
 
-def _labelled_row(stream: StreamKey, values: Sequence[Any]) -> LabelledRow:
+def prediction_columns() -> list[Column[Any]]:
+    """What :func:`labelled_row` wants of a prediction."""
+    return [schema.predictions.c[name] for name in _PREDICTION]
+
+
+def label_columns() -> list[Column[Any]]:
+    """What it wants behind these of the label in effect."""
+    return [schema.labels.c[name] for name in _LABEL]
+
+
+def labelled_row(stream: StreamKey, values: Sequence[Any]) -> LabelledRow:
+    """A row out of the columns of a prediction and its label."""
     event_key, row, stream_id, *place = values[: len(_PREDICTION)]
     label, observed_at_s, wrong, judged, revision = values[len(_PREDICTION) :]
     time_s, start_s, end_s, segments, prediction, score = place

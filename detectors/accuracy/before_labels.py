@@ -53,7 +53,9 @@ class Window:
 def before_label_results(
     window: Window, layout: PerformanceLayout, reference: Section | None, expected: Expected | None
 ) -> list[Result]:
-    """Results beside those of the labels alone; none without labels in the reference."""
+    """Results beside those of the labels alone; none without labels in the reference, and none of rankings."""
+    if layout.task == "ranking":
+        return []
     if layout.task == "regression":
         return _sizes(window, layout, reference, expected)
     strata = strata_of(layout, reference, window.counted, window.judged)

@@ -8,8 +8,10 @@ import numpy as np
 
 from detectors.accuracy.classification import classification_measures
 from detectors.accuracy.measure import Measure
+from detectors.accuracy.ranking import FEWEST_QUERIES, main_metric, ranking_measures, told_labels
 from detectors.accuracy.regression import regression_measures
 from detectors.counts.performance_counts import JUDGED, PerformanceLayout
+from detectors.counts.ranking_counts import LABELLED
 from detectors.counts.summary import Section
 from detectors.statistics.reasons import not_enough, percent
 from driftline.results import WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
@@ -41,16 +43,18 @@ def performance_results(
 ) -> list[Result]:
     """One result per metric; one 'not enough evidence' when no label has arrived."""
     judged = 0 if section is None else max(0, int(section.values[JUDGED]))
-    coverage = min(1.0, judged / rows) if rows else 0.0
+    labelled = _labelled_rows(layout, section)
+    coverage = min(1.0, labelled / rows) if rows else 0.0
     measures = () if section is None else measure(layout, section, seeded(key))
     before = {} if expected is None else expected.measures
     before_rows = 0 if expected is None else expected.judged
-    if not measures:
-        return [_no_labels(key, layout, rows)]
+    if not measures or section is None:
+        return [_no_labels(key, layout, section, rows, coverage)]
     results = []
+    resting_on, lacking = _enough(layout, section, rows, minimum_rows)
     for found in measures:
         known = before.get(found.name)
-        verdict, reason = _judge(found, known, judged, rows, minimum_rows)
+        verdict, reason = _judge(found, known, resting_on, lacking)
         results.append(measured_result(key, found, known, verdict, reason, judged, before_rows, coverage))
     return results
 
@@ -85,6 +89,8 @@ def measured_result(
 
 def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generator) -> tuple[Measure, ...]:
     """The metrics of judged predictions; none when there are none."""
+    if layout.task == "ranking":
+        return ranking_measures(layout, section)
     if layout.task == "regression":
         return regression_measures(layout, section)
     return classification_measures(layout, section, rng)
@@ -95,10 +101,26 @@ def seeded(key: WindowKey) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(repr(key).encode()))
 
 
-def _judge(found: Measure, known: Measure | None, judged: int, rows: int, minimum_rows: int) -> tuple[Verdict, str]:
-    told = f"{found.name} {spelt(found.interval)} on {judged} of {rows} rows with labels"
-    if judged < minimum_rows:
-        return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; {minimum_rows} labels are needed for a verdict"
+def _labelled_rows(layout: PerformanceLayout, section: Section | None) -> int:
+    if section is None:
+        return 0
+    return max(0, int(section.values[LABELLED if layout.task == "ranking" else JUDGED]))
+
+
+def _enough(layout: PerformanceLayout, section: Section, rows: int, minimum_rows: int) -> tuple[str, str]:
+    """What metrics rest on, and what more a verdict needs; that is empty where there is enough."""
+    judged = max(0, int(section.values[JUDGED]))
+    if layout.task == "ranking":
+        lacking = "" if judged >= FEWEST_QUERIES else f"{FEWEST_QUERIES} judged queries are needed for a verdict"
+        return told_labels(section, rows), lacking
+    lacking = "" if judged >= minimum_rows else f"{minimum_rows} labels are needed for a verdict"
+    return f"{judged} of {rows} rows with labels", lacking
+
+
+def _judge(found: Measure, known: Measure | None, resting_on: str, lacking: str) -> tuple[Verdict, str]:
+    told = f"{found.name} {spelt(found.interval)} on {resting_on}"
+    if lacking:
+        return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; {lacking}"
     if known is None:
         return Verdict.OK, f"{told}; the reference has no labels to compare with"
     told = f"{told}; reference {spelt(known.interval)}"
@@ -121,17 +143,23 @@ def spelt(interval: Interval) -> str:
     return f"{interval.value:.3g} ({interval.lower:.3g} to {interval.upper:.3g})"
 
 
-def _no_labels(key: WindowKey, layout: PerformanceLayout, rows: int) -> Result:
+def _no_labels(
+    key: WindowKey, layout: PerformanceLayout, section: Section | None, rows: int, coverage: float
+) -> Result:
     regression = layout.task == "regression"
+    why = f"{percent(coverage)} of {rows} rows have labels"
+    if layout.task == "ranking" and section is not None:
+        why = told_labels(section, rows)
+    main = main_metric(layout) if layout.task == "ranking" else "accuracy"
     return Result(
         window=key,
         column=WHOLE_WINDOW,
-        detector="mae" if regression else "accuracy",
+        detector="mae" if regression else main,
         kind="performance",
         statistic=0.0,
         direction="larger_is_worse" if regression else "smaller_is_worse",
         verdict=Verdict.NOT_ENOUGH_EVIDENCE,
-        reason=not_enough("", f"{percent(0.0)} of {rows} rows have labels"),
+        reason=not_enough("", why),
         sample_size=0,
-        coverage=0.0,
+        coverage=coverage,
     )

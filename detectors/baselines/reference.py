@@ -37,6 +37,7 @@ from detectors.outliers.catalogue import method
 from detectors.outliers.model import OutlierModel
 from driftline.columns import ColumnBatch
 from driftline.errors import ReferenceDataError
+from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS
 
@@ -119,6 +120,7 @@ class Reference:
             "positive": self.performance_layout.positive,
             "classes": self.performance_layout.classes,
             "strata": [self.performance_layout.cuts, self.performance_layout.centre, self.performance_layout.scale],
+            "ranking": self.performance_layout.ranking.model_dump(mode="json"),
             "sums": {name: [str(total) for total in section.sums] for name, section in self.performance.items()},
             "outliers": None if outliers is None else [outliers.name, outliers.columns, outliers.threshold],
             "source": self.source,
@@ -134,6 +136,8 @@ class Reference:
         faults += [f"column '{name}' is not in the monitor" for name in built if name not in wanted]
         if MMD_FEATURES in monitor.detectors.multivariate and self.features is None:
             faults.append(f"it was built without what '{MMD_FEATURES}' needs; build it again")
+        if monitor.task == "ranking" and self.performance_layout.ranking != monitor.ranking:
+            faults.append("it was built for another 'ranking'; build it again")
         if faults:
             raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
 
@@ -211,7 +215,13 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         },
         counts={name: arrays[f"counts/{name}"] for name in header["segments"]},
         performance_layout=PerformanceLayout(
-            header["task"], header["positive"], tuple(header["classes"]), tuple(cuts), centre, scale
+            header["task"],
+            header["positive"],
+            tuple(header["classes"]),
+            tuple(cuts),
+            centre,
+            scale,
+            RankingSpec.model_validate(header.get("ranking", {})),
         ),
         performance={
             name: Section(arrays[f"judged/{name}"], tuple(int(total) for total in sums))

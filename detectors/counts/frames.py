@@ -111,6 +111,7 @@ def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -
     """Every row's prediction beside its label, weight 0 where the label is missing; None where there is
     no label or no prediction.
 
+    Of a ranking all candidates count, for their queries' sake, and those without a label have the label NaN.
     Raises ReferenceDataError where a reference's label cannot be one.
     """
     label = None if monitor.reference is None else monitor.reference.label
@@ -134,10 +135,12 @@ def judged_rows(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> Jud
 
 
 def _label_kind(monitor: Monitor) -> Kind:
-    return "numeric" if monitor.task == "regression" else "categorical"
+    return "numeric" if monitor.predicts_numbers else "categorical"
 
 
 def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:
+    if monitor.task == "ranking":
+        return _judged_queries(frame, rows, monitor, label)
     score = np.full(rows.rows, np.nan)
     if monitor.prediction.score is not None:
         score = numbers(rows, monitor.prediction.score)
@@ -146,6 +149,24 @@ def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str
         truth = _numbers(frame[label])
         return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
     return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)
+
+
+def _judged_queries(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:
+    query, _ = pd.factorize(query_column(frame, monitor))
+    said, none = numbers(rows, monitor.prediction.column), np.full(rows.rows, np.nan)
+    return JudgedBatch(said, none, _numbers(frame[label]), np.ones(rows.rows, dtype=np.int64), query.astype(np.int64))
+
+
+def query_column(frame: pd.DataFrame, monitor: Monitor) -> pd.Series:
+    """What tells queries of a ranking apart; raises ReferenceDataError where it is missing or incomplete."""
+    name = monitor.ranking.query
+    if name not in frame.columns:
+        fault = f"column '{name}' is missing, which tells queries apart (ranking.query)"
+    elif frame[name].isna().any():
+        fault = f"column '{name}' tells queries apart, and row {frame.index[frame[name].isna()][0]} has none"
+    else:
+        return frame[name]
+    raise ReferenceDataError(f"the rows for {monitor.name}: {fault}")
 
 
 def seconds_of(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ _LARGEST_EXPONENT = 200
 
 def fitted_layout(monitor: Monitor, judged: JudgedBatch | None) -> PerformanceLayout:
     """The layout for a monitor whose reference has these labels; None: it has none, and nothing is cut."""
-    if judged is None:
+    if judged is None or monitor.task == "ranking":
         return performance_layout(monitor)
     known = judged.weight > 0
     if monitor.task == "regression":

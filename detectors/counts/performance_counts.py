@@ -4,10 +4,12 @@ Binary: judged, correct, the confusion table, a histogram of scores per class, s
 Multiclass: judged, correct, the confusion table over the known classes and one for all others, and a histogram of
 scores (the probability of the predicted class) of wrong and of right predictions.
 Regression: judged, unusable, a histogram of errors, and exact sums of errors and labels.
+Ranking: sums of each query's metrics (:mod:`detectors.counts.ranking_counts`), and nothing else.
 
-All three end with the same counts per *stratum*: what the model said, and how sure it was (classification: prediction
-by score; regression: prediction), cut where the reference was cut. Rows without labels are counted by stratum too
-(:func:`count_strata`), which is what lets accuracy be estimated before labels, and corrected by the first of them.
+The first three end with the same counts per *stratum*: what the model said, and how sure it was (classification:
+prediction by score; regression: prediction), cut where the reference was cut. Rows without labels are counted by
+stratum too (:func:`count_strata`), which is what lets accuracy be estimated before labels, and corrected by the first
+of them.
 
 Each is a :class:`detectors.counts.summary.Section`; taking a row with weight -1 undoes taking it with +1, byte for
 byte.
@@ -23,8 +25,11 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import category
 from detectors.counts.counting import numbers
+from detectors.counts.ranking_counts import SIZE as RANKING_SIZE
+from detectors.counts.ranking_counts import count_queries
 from detectors.counts.summary import Section, exact_sum
 from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import Monitor, Task
 
 SCORE_BINS = 200
@@ -65,7 +70,8 @@ class PerformanceLayout:
     """What is counted of judged predictions: the task, the positive class (binary), the known classes (multiclass).
 
     ``cuts``: where strata are cut, ascending: of the score (classification), of the prediction (regression).
-    ``centre``, ``scale``: about where labels of a regression lie, and how far apart.
+    ``centre``, ``scale``: about where labels of a regression lie, and how far apart. ``ranking``: how queries are
+    judged.
     """
 
     task: Task
@@ -74,11 +80,14 @@ class PerformanceLayout:
     cuts: tuple[float, ...] = ()
     centre: float = 0.0
     scale: float = 1.0
+    ranking: RankingSpec = field(default_factory=RankingSpec)
     fingerprint: str = field(init=False)
     strata_fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        identity = [self.task, self.positive, self.classes, self.cuts, self.centre, self.scale]
+        identity: list[object] = [self.task, self.positive, self.classes, self.cuts, self.centre, self.scale]
+        if self.task == "ranking":
+            identity.append(self.ranking.model_dump(exclude={"query"}))
         for name, what in (("fingerprint", "performance counts 2"), ("strata_fingerprint", "strata counts 1")):
             text = json.dumps([f"driftline {what}", *identity])
             object.__setattr__(self, name, hashlib.sha256(text.encode()).hexdigest()[:16])
@@ -91,6 +100,8 @@ class PerformanceLayout:
     @property
     def strata_at(self) -> int:
         """Where the strata begin in the vector."""
+        if self.task == "ranking":
+            return RANKING_SIZE
         if self.task == "regression":
             return ERRORS + 2 * ERROR_BINS + 1
         if self.task == "binary":
@@ -99,8 +110,11 @@ class PerformanceLayout:
 
     @property
     def side(self) -> int:
-        """Predictions that are told apart: negative and positive, the classes and all others, or (regression) none."""
-        return {"binary": 2, "regression": 1}.get(self.task, len(self.classes) + 1)
+        """Predictions that are told apart: negative and positive, the classes and all others, or (regression) none.
+
+        A ranking has no strata at all.
+        """
+        return {"binary": 2, "regression": 1, "ranking": 0}.get(self.task, len(self.classes) + 1)
 
     @property
     def strata(self) -> int:
@@ -144,11 +158,14 @@ def performance_layout(
     """The layout for a monitor; ``classes`` as the reference knows them, the most frequent first."""
     if monitor.task == "binary":
         return PerformanceLayout("binary", monitor.prediction.positive, (), cuts)
-    return PerformanceLayout(monitor.task, "", tuple(sorted(classes[:MAXIMUM_CLASSES])), cuts, centre, scale)
+    known = tuple(sorted(classes[:MAXIMUM_CLASSES]))
+    return PerformanceLayout(monitor.task, "", known, cuts, centre, scale, monitor.ranking)
 
 
 def count_judged(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
     """The judged rows as counts, each times its weight."""
+    if layout.task == "ranking":
+        return Section(count_queries(layout.ranking, judged))
     if layout.task == "regression":
         return _count_regression(layout, judged)
     if layout.task == "binary":
@@ -162,15 +179,15 @@ def count_judged_apart(layout: PerformanceLayout, judged: JudgedBatch, counts: S
         return [Section(values) for values in _binary_counts(layout, judged, counts)]
     found, start = [], 0
     for count in counts:
-        here = slice(start, start + count)
-        part = JudgedBatch(judged.prediction[here], judged.score[here], judged.label[here], judged.weight[here])
-        found.append(count_judged(layout, part))
+        found.append(count_judged(layout, judged.take(slice(start, start + count))))
         start += count
     return found
 
 
 def count_strata(layout: PerformanceLayout, monitor: Monitor, rows: ColumnBatch) -> Section:
-    """Rows per stratum, labelled or not; rows without a prediction are in none."""
+    """Rows per stratum, labelled or not; rows without a prediction are in none, and a ranking has no strata."""
+    if layout.task == "ranking":
+        return Section(np.zeros(0, dtype=np.int64))
     name = monitor.prediction.column
     if layout.task == "regression":
         said = numbers(rows, name)

@@ -5,7 +5,7 @@ traffic give the same results. Memory is that of one piece, whatever the file's 
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
-from detectors.counts.frames import judged_rows, load_frame, seconds_of, window_rows
+from detectors.counts.frames import judged_rows, load_frame, query_column, seconds_of, window_rows
 from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.control import KeptPValues, level_of
 from detectors.evaluating.engine import StatisticsEngine
@@ -250,6 +250,27 @@ def pieces(source: Path | pd.DataFrame, rows: int = PIECE_ROWS) -> Iterator[pd.D
         raise ReferenceDataError(f"file {source} cannot be read: {error}") from error
 
 
+def whole_queries(found: Iterable[pd.DataFrame], monitor: Monitor) -> Iterator[pd.DataFrame]:
+    """The pieces cut anew, so that no query of a ranking is cut in two; of other tasks, as they are.
+
+    Raises ReferenceDataError where rows do not say their query.
+    """
+    if monitor.task != "ranking":
+        yield from found
+        return
+    held: pd.DataFrame | None = None
+    for piece in found:
+        rows = piece if held is None else pd.concat([held, piece], ignore_index=True)
+        query = query_column(rows, monitor).to_numpy()
+        begins = np.flatnonzero(query[1:] != query[:-1])
+        cut = int(begins[-1]) + 1 if len(begins) else 0
+        if cut:
+            yield rows.iloc[:cut]
+        held = rows.iloc[cut:]
+    if held is not None and len(held):
+        yield held
+
+
 def row_count(source: Path | pd.DataFrame) -> int | None:
     """How many rows there are; None where only reading would tell."""
     if isinstance(source, pd.DataFrame):
@@ -271,13 +292,13 @@ def _sample(
             columns[column.name] = rows.text[column.name][place]
     name = monitor.prediction.column
     said = rows.text.get(name, rows.numeric.get(name))
-    known = judged is not None and judged.weight[place] > 0
+    label = judged.label[place] if judged is not None and judged.weight[place] > 0 else None
     return SamplePayload(
         request_id=f"row {number}",
         row=0,
         time_s=0.0,
         prediction="" if said is None else str(said[place]),
-        label=str(judged.label[place]) if known and judged is not None else None,
+        label=None if label is None or label != label else str(label),  # noqa: PLR0124 - NaN: a candidate without one
         outlier_score=score,
         columns=columns,
     )

@@ -16,7 +16,8 @@ from driftline.results import ALL_ROWS, Result, Verdict, WindowKey
 class Replayed:
     """One window of all rows: its verdict on drift, all results, and its predictions with a label, how many right.
 
-    Of regressions nobody knows how many were right: their counts hold errors, not judgements; then both are 0.
+    Of regressions and rankings nobody knows how many were right: their counts hold errors and sums over queries, not
+    judgements; then both are 0.
     """
 
     key: WindowKey
@@ -48,7 +49,7 @@ def replay(monitor: Monitor, reference: Reference, states: Mapping[WindowKey, Se
     layout = reference.performance_layout
     replayed = []
     for key, found in evaluate_in_order(evaluator, whole):
-        section = None if monitor.task == "regression" else _merged(states[key]).section(layout.fingerprint)
+        section = None if monitor.predicts_numbers else _merged(states[key]).section(layout.fingerprint)
         judged, correct = (0, 0) if section is None else (int(section.values[JUDGED]), int(section.values[CORRECT]))
         replayed.append(Replayed(key, window_verdict(found.results), found.results, judged, correct))
     return replayed

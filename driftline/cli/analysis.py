@@ -22,7 +22,7 @@ from detectors.baselines.reference import build_reference
 from detectors.counts.frames import load_frame, reference_rows
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
-from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count
+from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.outline import draft
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
@@ -228,7 +228,7 @@ def _prepared(piece: pd.DataFrame, known: pd.Series | None, key: str) -> pd.Data
 
 def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress) -> None:
     total = row_count(source)
-    for piece in pieces(source):
+    for piece in whole_queries(pieces(source), windows.monitor):
         windows.add(prepare(piece))
         progress(windows.rows, total)
 
@@ -236,6 +236,8 @@ def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepa
 def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None) -> None:
     if isinstance(current, pd.DataFrame):
         raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
+    if windows.monitor.task == "ranking":
+        raise SettingsError("analyze", ["engine 'spark' cuts files anywhere, and a ranking's queries must stay whole"])
     from detectors.offline import spark
 
     if not spark.AVAILABLE:

@@ -4,7 +4,8 @@ The same code as in production: counts on the reference's bins, evaluation again
 have had then, the counters that follow, and the embedded evaluation of the objectives on these, step by step.
 
 Of the objectives, drift is replayed, and correctness of classifications; the others (availability, latency, capture,
-data quality, the correctness of regressions) follow from single requests and rows, which window counts do not hold.
+data quality, the correctness of regressions and rankings) follow from single requests and rows, which window counts do
+not hold.
 """
 
 import itertools
@@ -27,7 +28,7 @@ from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
-from detectors.offline.files import OfflineWindows, Span, pieces
+from detectors.offline.files import OfflineWindows, Span, pieces, whole_queries
 from detectors.offline.injection import Injection, into_counts, into_rows
 from detectors.offline.null_windows import drifted_by_chance
 from detectors.offline.replaying import Replayed, replay
@@ -178,7 +179,7 @@ def counted(
     stream = StreamKey(monitor.namespace, monitor.model, "", "stable")
     windows = OfflineWindows(monitor, reference, stream, Span(0.0, 1.0, time_column))
     for file in files:
-        for piece in pieces(file):
+        for piece in whole_queries(pieces(file), monitor):
             times_s = seconds_of(piece, time_column)
             for injection in plan.injections:
                 piece = into_rows(piece, times_s, injection, rng)  # noqa: PLW2901 - one change after the other
@@ -363,7 +364,7 @@ class _Arriving:
 def _caveats(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     found = []
     left = [slo.kind for slo in monitor.slos.objectives if slo.kind not in REPLAYED]
-    if monitor.task == "regression":
+    if monitor.predicts_numbers:
         left += [slo.kind for slo in monitor.slos.objectives if slo.kind == "correctness"]
     if left:
         found.append(f"Not replayed, because window counts do not hold them: {', '.join(left)}.")

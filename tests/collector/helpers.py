@@ -91,14 +91,7 @@ class CountingStatistics:
     ) -> list[bytes]:
         ends = np.cumsum(counts).tolist()
         parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-        return [
-            self.judge(
-                monitor,
-                state,
-                JudgedBatch(judged.prediction[part], judged.score[part], judged.label[part], judged.weight[part]),
-            )
-            for state, part in zip(states, parts, strict=True)
-        ]
+        return [self.judge(monitor, state, judged.take(part)) for state, part in zip(states, parts, strict=True)]
 
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         values = rows.numeric.get("distance", np.full(rows.rows, np.nan))
