@@ -10,7 +10,7 @@ from detectors.baselines.reference import build_reference, load_reference
 from detectors.offline.files import OfflineWindows, Span, whole_queries
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
-from driftline.results import StreamKey, Verdict
+from driftline.results import Result, StreamKey, Verdict
 
 MONITOR = Monitor.model_validate(
     {
@@ -41,7 +41,7 @@ def rows(queries: int, seed: int, noise: float) -> pd.DataFrame:
     )
 
 
-def found(frame: pd.DataFrame, piece: int, monitor: Monitor = MONITOR) -> dict[str, object]:
+def found(frame: pd.DataFrame, piece: int, monitor: Monitor = MONITOR) -> dict[str, Result]:
     reference = build_reference(rows(500, 0, 0.5), MONITOR)
     windows = OfflineWindows(monitor, reference, StreamKey("default", "search", "", "stable"), Span(0.0, 1.0))
     cut = (frame.iloc[start : start + piece] for start in range(0, len(frame), piece))
