@@ -1,12 +1,13 @@
 """Metrics of classifications from their counts, each with a 95 % interval.
 
-Accuracy, precision and recall: Wilson. F1 and means over classes: bootstrap of the confusion table (multinomial,
-seeded). AUC: DeLong's variance, exact on the score bins with ties counted half. Brier score: normal, its variance from
-the score bins. Log loss: normal on the logarithmic scale.
-Calibration error: mean gap between score and share of positives over ten bins, bootstrap of the positives per bin.
+Accuracy, precision and recall: Wilson. F1: Wilson of the share of which it is a function. Means over classes: bootstrap
+of the confusion table (multinomial, seeded). AUC: DeLong's variance, exact on the score bins with ties counted half.
+Brier score: normal, its variance from the score bins. Log loss: normal on the logarithmic scale. Calibration error: mean
+gap between score and share of positives over ten bins, bootstrap of the positives per bin.
 
 Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver
-operating characteristic curves, 1988; G. W. Brier, Verification of forecasts expressed in terms of probability, 1950.
+operating characteristic curves, 1988; D. J. Hand, P. Christen, N. Kirielle, F*: an interpretable transformation of the
+F-measure, 2021; G. W. Brier, Verification of forecasts expressed in terms of probability, 1950.
 """
 
 import math
@@ -37,7 +38,7 @@ def classification_measures(
         return ()
     accuracy = Measure("accuracy", wilson(int(values[at.CORRECT]), judged), "smaller_is_worse")
     if layout.task == "binary":
-        return (accuracy, *_threshold_measures(values, rng), *_score_measures(layout, values, rng))
+        return (accuracy, *_threshold_measures(values), *_score_measures(layout, values, rng))
     if layout.classes:
         confusion = np.maximum(layout.confusion(values), 0)
         return (accuracy, *class_measures(layout.classes, confusion, rng), *_confidence_measures(layout, values, rng))
@@ -54,14 +55,14 @@ def _confidence_measures(
     return [Measure("calibration_error", calibration_error(wrong, right, rng), "larger_is_worse")]
 
 
-def _threshold_measures(values: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
-    tp, fp, fn, tn = (max(0, int(values[place])) for place in range(at.TRUE_POSITIVE, at.TRUE_NEGATIVE + 1))
+def _threshold_measures(values: NDArray[np.int64]) -> list[Measure]:
+    tp, fp, fn = (max(0, int(values[place])) for place in (at.TRUE_POSITIVE, at.FALSE_POSITIVE, at.FALSE_NEGATIVE))
     measures = []
     if tp + fp:
         measures.append(Measure("precision", wilson(tp, tp + fp), "smaller_is_worse"))
     if tp + fn:
         measures.append(Measure("recall", wilson(tp, tp + fn), "smaller_is_worse"))
-        measures.append(Measure("f1", f1(tp, fp, fn, tn, rng), "smaller_is_worse"))
+        measures.append(Measure("f1", f1(tp, fp, fn), "smaller_is_worse"))
     return measures
 
 
@@ -82,13 +83,19 @@ def _score_measures(layout: PerformanceLayout, values: NDArray[np.int64], rng: n
     return measures
 
 
-def f1(tp: int, fp: int, fn: int, tn: int, rng: np.random.Generator) -> Interval:
-    """F1 of the positive class, in [0, 1]."""
-    cells = np.array([tp, fp, fn, tn])
-    drawn = rng.multinomial(int(cells.sum()), cells / cells.sum(), size=_DRAWS)
-    below = 2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2]
-    scores = np.divide(2.0 * drawn[:, 0], below, out=np.zeros(_DRAWS), where=below > 0)
-    return _percentiles(2.0 * tp / (2 * tp + fp + fn), scores)
+def f1(tp: int, fp: int, fn: int) -> Interval:
+    """F1 of the positive class, in [0, 1]; there is something positive, said or true.
+
+    It rises with the share j of hits among what is positive in the one way or the other, F1 = 2 j / (1 + j), so that
+    the interval of that share is its interval, at no hits and few of them too.
+
+    >>> found = f1(0, 4, 8)
+    >>> round(found.value, 2), round(found.lower, 2), round(found.upper, 2)
+    (0.0, 0.0, 0.39)
+    """
+    share = wilson(tp, tp + fp + fn)
+    value, lower, upper = (2.0 * j / (1.0 + j) for j in (share.value, share.lower, share.upper))
+    return Interval(value, lower, upper)
 
 
 def class_measures(classes: Sequence[str], confusion: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:

@@ -5,9 +5,11 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from detectors.accuracy.classification import f1
 from detectors.accuracy.performance import expected_performance, measure, performance_results
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.summary import Section
+from detectors.statistics.wilson import Z_95
 from driftline.columns import JudgedBatch
 from driftline.results import Interval, StreamKey, Verdict, WindowKey
 
@@ -96,6 +98,20 @@ def test_intervals_hold_the_true_value_about_nineteen_times_in_twenty() -> None:
         for name in held:
             held[name] += found[name].lower <= truth[name].value <= found[name].upper
     assert all(133 <= count <= 150 for count in held.values()), held
+
+
+def test_no_hit_among_few_does_not_say_that_there_are_none() -> None:
+    found = f1(0, 3, 9)
+    share = Z_95**2 / (12 + Z_95**2)  # the end of Wilson's interval where nothing was hit
+    assert (found.value, found.lower, found.upper) == pytest.approx((0.0, 0.0, 2 * share / (1 + share)))
+
+
+@pytest.mark.parametrize("true_f1", [0.2, 0.5, 0.8])
+def test_f1_of_thirty_cases_is_held_as_often_as_it_says(true_f1: float) -> None:
+    share = true_f1 / (2 - true_f1)
+    intervals = [f1(hits, 30 - hits, 0) for hits in range(31)]
+    holds = np.array([each.lower <= true_f1 <= each.upper for each in intervals])
+    assert stats.binom.pmf(np.arange(31), 30, share) @ holds > 0.93
 
 
 def test_regression_intervals_hold_the_true_value_about_nineteen_times_in_twenty() -> None:
