@@ -2,8 +2,8 @@
 
 Accuracy, precision and recall: Wilson. F1: Wilson of the share of which it is a function. Means over classes: bootstrap
 of the confusion table (multinomial, seeded). AUC: DeLong's variance, exact on the score bins with ties counted half.
-Brier score: normal, its variance from the score bins. Log loss: normal on the logarithmic scale. Calibration error: mean
-gap between score and share of positives over ten bins, bootstrap of the positives per bin.
+Brier score: normal, its variance from the score bins. Log loss: normal on the logarithmic scale. Calibration error:
+mean gap between score and share of positives over ten bins, bootstrap of the positives per bin.
 
 Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver
 operating characteristic curves, 1988; D. J. Hand, P. Christen, N. Kirielle, F*: an interpretable transformation of the
