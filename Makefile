@@ -26,7 +26,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts compiled extras spark test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts real-whole-compiled compiled extras spark test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,9 +111,12 @@ spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Ja
 	$(SPARK_BIN)/pytest -q -m extras tests/detectors/test_spark.py
 
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
-	@$(MAKE) --no-print-directory real
-	@$(MAKE) --no-print-directory compiled
+	@$(MAKE) --no-print-directory -j 2 -k -O real-parts real-whole-compiled
 	@$(MAKE) --no-print-directory extras
+
+# Whole installations are done a few minutes before the other half, which mostly waits.
+real-whole-compiled:
+	@$(MAKE) --no-print-directory -j 1 -k real-whole compiled
 
 fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; half an hour
 	$(BIN)/python -m tests.serving.fuzz --payloads 1000000 --seed 1 --processes 2
