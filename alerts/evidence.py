@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from alerts.evidence_choice import ACCURACY, bad_since, largest_effects, newest_performance
+from alerts.evidence_choice import ACCURACY, bad_since, largest_effects, main_explanation, newest_performance
 from alerts.runbooks import alertnames, runbook
 from driftline import names
 from driftline.clock import Clock
@@ -61,6 +61,7 @@ class _Found:
     stream: StreamKey | None = None
     drifted: tuple[Result, ...] = ()
     performance: tuple[Result, ...] = ()
+    explained: Result | None = None
     since_s: float | None = None
     samples: tuple[SamplePayload, ...] = ()
     missing: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ def _gather(alert: Alert, reader: EvidenceReader, now_s: float) -> _Found:
         stream=stream,
         drifted=largest_effects(results, recent_s, MAXIMUM_DRIFTED),
         performance=newest_performance(results),
+        explained=main_explanation(results) if alert.labels.get(names.SLO) == "correctness" else None,
         since_s=since_s,
         samples=tuple(samples or ())[:MAXIMUM_SAMPLES],
     )
@@ -189,6 +191,8 @@ def _summary(alert: Alert, found: _Found) -> str:
     parts = [f"{_what(alert)} since {_moment(start_s)}"]
     if found.drifted:
         parts.append(f"most moved: {', '.join(_named(found.drifted))}")
+    if found.explained is not None:
+        parts.append(found.explained.reason)
     text = "; ".join(parts) + "."
     if found.missing:
         text += f" Missing evidence: {'; '.join(found.missing)}."

@@ -69,6 +69,13 @@ def largest_effects(results: Iterable[Result], since_s: float, limit: int) -> tu
     return (*overall[: limit - len(shown_parts)], *shown_parts)
 
 
+def main_explanation(results: Iterable[Result]) -> Result | None:
+    """Of the newest window whose change of accuracy is explained, the segment that makes most of it."""
+    found = [result for result in results if result.kind == "explanation" and result.verdict is Verdict.WARNING]
+    of_segments = [result for result in found if "=" in result.column]
+    return max(of_segments or found, key=lambda each: (each.window.start_s, abs(each.statistic)), default=None)
+
+
 def newest_performance(results: Sequence[Result]) -> tuple[Result, ...]:
     """Performance on all rows, newest window first, then the worst segments of the newest window that has any."""
     performance = [

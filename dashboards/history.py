@@ -67,6 +67,8 @@ class WindowView:
     quality: tuple[Result, ...]
     outliers: tuple[Result, ...]
     whole: Result | None
+    #: Which columns and segments explain that accuracy changed.
+    explanations: tuple[Result, ...] = ()
     #: What is spent of budgets for false alarms over time.
     budgets: tuple[Result, ...] = ()
 
@@ -98,6 +100,11 @@ class History:
     def newest_labelled(self) -> WindowView | None:
         """The newest window with labels."""
         return next((window for window in reversed(self.windows) if window.headline is not None), None)
+
+    @property
+    def explained(self) -> tuple[Result, ...]:
+        """What explains the change of accuracy in the newest window where something does."""
+        return next((window.explanations for window in reversed(self.windows) if window.explanations), ())
 
     def drifted_since_s(self) -> float | None:
         """Start of the unbroken run of drifted windows that ends with the newest; None when that is not drifted."""
@@ -175,6 +182,7 @@ def _view(key: WindowKey, results: Sequence[Result]) -> WindowView:
         quality=tuple(of_kind["quality"]),
         outliers=tuple(of_kind["outliers"]),
         whole=whole,
+        explanations=tuple(of_kind["explanation"]),
         budgets=tuple(of_kind["budget"]),
     )
 
@@ -187,8 +195,8 @@ def _verdict(whole: Result | None, columns: Sequence[ColumnFinding]) -> Verdict:
 
 
 def _rows(results: Sequence[Result]) -> int:
-    # Performance results count labelled rows only; every other kind counts rows of the window.
-    sizes = [result.sample_size for result in results if result.kind != "performance"]
+    # These two kinds count labelled rows only; every other kind counts rows of the window.
+    sizes = [result.sample_size for result in results if result.kind not in ("performance", "explanation")]
     return max(sizes, default=max((result.sample_size for result in results), default=0))
 
 

@@ -101,6 +101,7 @@ def render_json(data: ReportData) -> str:
         "verdict": data.verdict,
         "sentence": data.sentence,
         "accuracy": data.accuracy_sentence,
+        "explained": [found.reason for found in data.history.explained],
         "rows": data.rows,
         "windows": [_window_facts(window) for window in data.history.windows],
         "drifted": [_column_facts(column) for column in data.drifted],

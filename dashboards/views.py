@@ -222,7 +222,7 @@ def _headlines(page: Page) -> tuple[Measure, ...]:
     newest = max((result.window.start_s for result in whole), default=0.0)
     found = [measure_of(result) for result in whole if result.window.start_s == newest]
     order = {name: place for place, name in enumerate(HEADLINE_METRICS)}
-    return tuple(sorted(found, key=lambda measure: order.get(measure.name, len(order))))
+    return tuple(sorted(found, key=lambda measure: order.get(measure.name.partition("@")[0], len(order))))
 
 
 def _page_segments(

@@ -4,19 +4,20 @@ Every window ends in results, however odd: empty, one row, all missing, constant
 older reference, or without a reference at all. What cannot be said is said to be "not enough evidence".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.accuracy.before_labels import Window, before_label_results
+from detectors.accuracy.explaining import explanations
 from detectors.accuracy.performance import Expected, expected_performance, performance_results
 from detectors.baselines.choosing import Expectation
 from detectors.baselines.reference import Reference
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
-from detectors.counts.summary import WindowState
+from detectors.counts.summary import Section, WindowState
 from detectors.evaluating.catalogue import detector
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window, window_p_value
@@ -32,9 +33,11 @@ from detectors.statistics.reasons import Margin, drift_reason, movement, not_eno
 from detectors.statistics.table_sample import TableSample
 from detectors.statistics.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
-from driftline.results import VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
+from driftline.results import ALL_ROWS, VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
 
 _BRIDGE_SEED = 20130101
+#: What was counted of one segment of a window.
+StateOfSegment = Callable[[str], WindowState]
 
 
 def default_bridge() -> NDArray[np.float32]:
@@ -84,11 +87,13 @@ class Evaluator:
         state: WindowState,
         table: TableSample | None = None,
         level: Level | None = None,
+        part: StateOfSegment | None = None,
     ) -> Evaluated:
         """Results and shapes of a window whose partitions' states are merged into ``state``.
 
         ``table``: rows of the window beside the reference's, for detectors of all columns that need rows.
-        ``level``: what control across windows leaves to this one.
+        ``level``: what control across windows leaves to this one. ``part``: the same window of a segment, for a window
+        of all rows whose change of accuracy segments may explain.
         """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
@@ -102,7 +107,8 @@ class Evaluator:
         quality = share_results(key, shares, rate, minimum_rows)
         axes = self._axes.setdefault(key.segment, {})
         shapes = tuple(column_shape(sample, axes) for sample in samples.values()) if vector[ROWS] else ()
-        return Evaluated((*drift, *quality, *self._performance(key, state, int(vector[ROWS]))), shapes)
+        performance = (*self._performance(key, state, int(vector[ROWS])), *self._explanations(key, state, part))
+        return Evaluated((*drift, *quality, *performance), shapes)
 
     def against(self, expected: Expectation) -> "Evaluator":
         """The same for windows that are compared with something else."""
@@ -337,6 +343,16 @@ class Evaluator:
         reference = None if self.reference is None else self.reference.performance.get(key.segment)
         window = Window(key, judged, state.section(layout.strata_fingerprint), rows, minimum_rows)
         return [*found, *before_label_results(window, layout, reference, expected)]
+
+    def _explanations(self, key: WindowKey, state: WindowState, part: StateOfSegment | None) -> list[Result]:
+        if part is None or self.reference is None or key.segment != ALL_ROWS:
+            return []
+        layout = self._performance_layout
+
+        def judged(segment: str) -> Section | None:
+            return (part(segment) if segment != ALL_ROWS else state).section(layout.fingerprint)
+
+        return explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
 
 
 def _all_of_them(verdicts: Sequence[Verdict]) -> str:

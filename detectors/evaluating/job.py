@@ -14,7 +14,7 @@ from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
 from detectors.counts.summary import StateError, WindowState, merge
 from detectors.evaluating.control import Level, TestedWindows, level_of
-from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.evaluating.evaluation import Evaluated, Evaluator, StateOfSegment, default_bridge
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
 from detectors.statistics.reasons import percent
@@ -128,12 +128,20 @@ class EvaluationJob:
         started = time.perf_counter()
         level = level_of(evaluator.monitor, evaluator.reference, due.key, self._store)
         states = self._store.window_states(due.key)
-        found = evaluate_states(expecting(evaluator, due.key, self._store), due.key, states, level)
+        expected = expecting(evaluator, due.key, self._store)
+        found = evaluate_states(expected, due.key, states, level, part=self._part(evaluator, due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
         results = tuple(_told_provisional(result, labels) for result in joined)
         self._store.save_results(due, results, found.shapes, self._clock(), labels)
+
+    def _part(self, evaluator: Evaluator, key: WindowKey) -> StateOfSegment:
+        def read(segment: str) -> WindowState:
+            of_segment = replace(key, segment=segment)
+            return read_states(evaluator, of_segment, self._store.window_states(of_segment))
+
+        return read
 
 
 def _told_provisional(result: Result, labels: LabelState | None) -> Result:
@@ -157,9 +165,10 @@ def evaluate_states(
     states: Sequence[bytes],
     level: Level | None = None,
     table: TableSample | None = None,
+    part: StateOfSegment | None = None,
 ) -> Evaluated:
     """Merge the states and evaluate; a damaged state is left out and said so in the log."""
-    return evaluator.evaluate(key, read_states(evaluator, key, states), table, level)
+    return evaluator.evaluate(key, read_states(evaluator, key, states), table, level, part)
 
 
 def read_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> WindowState:

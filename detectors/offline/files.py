@@ -7,6 +7,7 @@ traffic give the same results. Memory is that of one piece, whatever the file's 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -215,13 +216,21 @@ def evaluate_in_order(
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
         level = level_of(evaluator.monitor, evaluator.reference, key, tested)
-        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level, table(key))
+        part = partial(_part, evaluator, states, key)
+        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level, table(key), part)
         tested.keep(key, found.results)
         sequential = folds.next(key, evaluator.counts(read_states(evaluator, key, states[key])))
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
         found = replace(found, results=tuple(joined))
         history.verdicts[key] = window_verdict(found.results)
         yield key, found
+
+
+def _part(
+    evaluator: Evaluator, states: Mapping[WindowKey, Sequence[bytes]], key: WindowKey, segment: str
+) -> WindowState:
+    of_segment = replace(key, segment=segment)
+    return read_states(evaluator, of_segment, states.get(of_segment, ()))
 
 
 def window_verdict(results: Sequence[Result]) -> Verdict:

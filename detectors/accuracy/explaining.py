@@ -1,0 +1,147 @@
+"""Results that say which segments explain a window's change of accuracy: kind *explanation*, for all rows of a window.
+
+Per segment column one result about the whole column (how much of the change its mix explains, and what it leaves), and
+one for each of its values that make most of the change. Made of the labels that are there, and only where accuracy
+changed by more than chance does in one window of a thousand. Rankings have none: their queries lie across segments.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.accuracy.explanation import Explanation, Groups, Part, explain
+from detectors.accuracy.performance import seeded
+from detectors.counts.performance_counts import CORRECT, JUDGED, PerformanceLayout
+from detectors.counts.summary import Section, to_float
+from driftline.results import ALL_ROWS, Interval, Result, Verdict, WindowKey
+
+#: Detector names: of a column as a whole, and of one of its values.
+BY_COLUMN, BY_SEGMENT = "accuracy_change_by_column", "accuracy_change_by_segment"
+#: Labelled rows that either side needs.
+FEWEST_LABELS = 100
+#: Values of a column that are told of, those with the largest parts.
+_TOLD = 5
+_SURE = 3.29
+#: Position of sums of sizes and squares of a regression's errors.
+_SIZES, _SQUARES = 1, 2
+
+#: The judged rows of a segment of the window; None where there are none.
+SectionOf = Callable[[str], Section | None]
+
+
+def explanations(
+    key: WindowKey,
+    layout: PerformanceLayout,
+    reference: Mapping[str, Section],
+    judged: SectionOf,
+    columns: Sequence[str],
+) -> list[Result]:
+    """Why accuracy of all rows changed, by each segment column; nothing where it did not."""
+    whole = judged(ALL_ROWS)
+    if layout.task == "ranking" or not columns or whole is None or ALL_ROWS not in reference:
+        return []
+    before, now = (_groups(layout, [section]) for section in (reference[ALL_ROWS], whole))
+    if min(before.rows[0], now.rows[0]) < FEWEST_LABELS or not _moved(before, now):
+        return []
+    results = []
+    for column in columns:
+        names = [name for name in reference if name.partition("=")[0] == column]
+        parts = [judged(name) for name in names]
+        split_before = _with_rest(before, _groups(layout, [reference[name] for name in names]))
+        split_now = _with_rest(now, _groups(layout, parts))
+        found = explain(split_before, split_now, seeded(key))
+        results.extend(_told(key, layout, column, [*names, f"other {column}"], found, int(now.rows[0])))
+    return results
+
+
+def _groups(layout: PerformanceLayout, sections: Sequence[Section | None]) -> Groups:
+    values = [(0.0, 0.0, 0.0) if section is None else _sums(layout, section) for section in sections]
+    rows, total, squares = np.maximum(np.array(values).reshape(len(values), 3).T, 0.0)
+    return Groups(rows, total, squares)
+
+
+def _sums(layout: PerformanceLayout, section: Section) -> tuple[float, float, float]:
+    rows = float(section.values[JUDGED])
+    if layout.task == "regression":
+        return rows, to_float(section.sums[_SIZES]), to_float(section.sums[_SQUARES])
+    correct = float(section.values[CORRECT])
+    return rows, correct, correct
+
+
+def _with_rest(whole: Groups, parts: Groups) -> Groups:
+    """The parts, and what they leave of the whole."""
+
+    def joined(all_rows: NDArray[np.float64], of_parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.append(of_parts, max(0.0, float(all_rows[0] - of_parts.sum())))
+
+    return Groups(
+        joined(whole.rows, parts.rows), joined(whole.total, parts.total), joined(whole.squares, parts.squares)
+    )
+
+
+def _moved(before: Groups, now: Groups) -> bool:
+    means, scatter = [], 0.0
+    for groups in (before, now):
+        rows = float(groups.rows[0])
+        means.append(float(groups.total[0]) / rows)
+        scatter += max(float(groups.squares[0]) / rows - means[-1] ** 2, 0.0) / rows
+    return abs(means[1] - means[0]) > _SURE * math.sqrt(scatter)
+
+
+def _told(
+    key: WindowKey, layout: PerformanceLayout, column: str, names: Sequence[str], found: Explanation, labels: int
+) -> list[Result]:
+    what = "the mean size of errors" if layout.task == "regression" else "accuracy"
+    change = found.change.value
+    told = (
+        f"{what} changed by {_signed(found.change)}: {_signed(found.mix)} because {column} is mixed otherwise, "
+        f"{_signed(found.inside)} inside its values, which {column} does not explain"
+    )
+    results = [_result(key, layout, column, BY_COLUMN, found.mix, change, told, labels)]
+    order = sorted(range(len(names)), key=lambda place: -abs(found.parts[place].whole.value))
+    for place in order[:_TOLD]:
+        part = found.parts[place]
+        told = f"{names[place]} makes {_signed(part.whole)} of {what}'s change of {change:+.3g}: {_how(layout, part)}"
+        results.append(_result(key, layout, names[place], BY_SEGMENT, part.whole, change, told, labels))
+    return results
+
+
+def _how(layout: PerformanceLayout, part: Part) -> str:
+    mean = "off by {:.3g}, {:.3g} before" if layout.task == "regression" else "right in {:.1%}, before in {:.1%}"
+    inside = mean.format(part.means[1], part.means[0])
+    mix = f"{part.shares[1]:.1%} of the labelled rows, {part.shares[0]:.1%} before"
+    return f"{part.inside.value:+.3g} as it is {inside}; {part.mix.value:+.3g} as it is {mix}"
+
+
+def _result(
+    key: WindowKey,
+    layout: PerformanceLayout,
+    column: str,
+    detector: str,
+    part: Interval,
+    change: float,
+    told: str,
+    labels: int,
+) -> Result:
+    larger = layout.task == "regression"
+    for_worse = change > 0.0 if larger else change < 0.0
+    explains = for_worse and abs(part.value) >= abs(change) / 2.0 and part.value * change > 0.0
+    certain = part.lower > 0.0 or part.upper < 0.0
+    return Result(
+        window=key,
+        column=column,
+        detector=detector,
+        kind="explanation",
+        statistic=part.value,
+        direction="larger_is_worse" if larger else "smaller_is_worse",
+        verdict=Verdict.WARNING if explains and certain else Verdict.OK,
+        reason=told,
+        sample_size=labels,
+        effect=part,
+    )
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.3g} ({interval.lower:+.3g} to {interval.upper:+.3g})"
