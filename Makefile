@@ -136,8 +136,8 @@ demo: $(READY)  ## the whole path on this machine, in two minutes
 demo-full: $(READY)  ## the same against real Kafka, PostgreSQL, Prometheus and Alertmanager
 	$(BIN)/python -m tests.parts.demo_full
 
-bench: $(READY)  ## run every benchmark, write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.run_all
+bench: $(READY) $(COMPILED_READY)  ## run every benchmark, write benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.run_all --compiled $(COMPILED_BIN)/python
 
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header --no-annotate --python-version 3.11
 

@@ -1,9 +1,11 @@
 """Run every benchmark of this folder and write their figures into ``RESULTS.md``.
 
 A benchmark is a script that ends with one line of JSON: ``{"benchmark": NAME, "figures": {...}, "against": {...},
-"machine": {...}}``. ``python benchmarks/run_all.py [NAME ...]`` runs those named, or all.
+"machine": {...}}``. ``python -m benchmarks.run_all [NAME ...]`` runs those named, or all; ``--compiled PYTHON`` adds
+the compiled build of that environment where builds are compared, ``--soak`` ten minutes at full load to the sidecar's.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -15,19 +17,29 @@ from typing import Any
 HERE = Path(__file__).parent
 NO_BENCHMARKS = {"harness", "run_all", "windows"}
 TIMEOUT_S = 1200.0
+SOAK_S = 2400.0
+#: Those that measure both builds.
+OF_BUILDS = {"sidecar", "grpc_sidecar"}
 
 
-def main(wanted: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run, write, and say whether all went well (0) or not (1)."""
-    scripts = _scripts()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--compiled", metavar="PYTHON", help="of an environment with the compiled parts")
+    parser.add_argument("--soak", action="store_true")
+    chosen = parser.parse_args(arguments)
+    wanted, scripts = chosen.names, _scripts()
     unknown = [name for name in wanted if name not in scripts]
     if unknown:
         print(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(scripts)}", file=sys.stderr)
         return 1
     results, failed = [], []
     for name in wanted or scripts:
+        options = ["--compiled", chosen.compiled] if chosen.compiled and name in OF_BUILDS else []
+        is_soaked = chosen.soak and name == "sidecar"
         print(f"{name} ...", flush=True)
-        result = run(scripts[name])
+        result = run(scripts[name], [*options, *(["--soak"] if is_soaked else [])], SOAK_S if is_soaked else TIMEOUT_S)
         if result is None:
             failed.append(name)
         else:
@@ -46,15 +58,15 @@ def _scripts() -> dict[str, Path]:
     return {name: path for name, path in found.items() if name not in parts}
 
 
-def run(script: Path) -> dict[str, Any] | None:
-    """The closing line of one benchmark; None, with its output shown, when it fails or closes with something else."""
+def run(script: Path, options: Sequence[str], limit_s: float) -> dict[str, Any] | None:
+    """The closing line of one benchmark; None, with what failed shown, when it fails or closes with something else."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{script.stem}"],
+            [sys.executable, "-m", f"benchmarks.{script.stem}", *options],
             cwd=HERE.parent,
             stdout=subprocess.PIPE,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=limit_s,
             check=True,
         )
         return closing_line(done.stdout)
