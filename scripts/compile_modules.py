@@ -45,6 +45,7 @@ COMPILED: dict[str, tuple[str, ...]] = {
 }
 #: What only the compiled build has, by module, and the systems (``sys.platform``) it is for; none named: all.
 NATIVE: dict[str, tuple[str, ...]] = {
+    "detectors.counts.cell_kernel": (),
     "logger_sidecar.proxy.lane": ("linux",),
     "serving.body_scanner": (),
 }

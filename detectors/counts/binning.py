@@ -15,6 +15,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.counts.cells import Cells, count_in_cells, kernel
+
+#: What counts in C, where it was built.
+KERNEL = kernel()
 #: Numeric bins beside the finite ones: minus infinity, plus infinity, missing.
 NUMERIC_EXTRA = 3
 #: Categorical bins beside the known ones: unseen, missing.
@@ -40,8 +44,15 @@ def numeric_bins(edges: NDArray[np.float64]) -> int:
     return len(edges) + 1
 
 
-def count_numbers(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Rows per numeric bin; ``edges`` from :func:`full_edges`. NaN counts as missing."""
+def count_numbers(
+    values: NDArray[np.float64], edges: NDArray[np.float64], cells: Cells | None = None
+) -> NDArray[np.int64]:
+    """Rows per numeric bin; ``edges`` from :func:`full_edges`. NaN counts as missing.
+
+    ``cells``: the table of these edges, which a compiled build looks values up in.
+    """
+    if cells is not None and KERNEL is not None:
+        return count_in_cells(KERNEL, values, cells)
     if len(values) <= _FEW_ROWS:
         return np.bincount(bin_numbers(values, edges), minlength=len(edges) + 1)
     counts = np.zeros(len(edges) + 1, dtype=np.int64)

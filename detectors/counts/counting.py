@@ -31,7 +31,7 @@ def count_rows(
         counts = layout.counts(vector, index)
         if column.kind == "numeric":
             values = numbers(rows, column.name)
-            counts[:] = count_numbers(values, column.edges)
+            counts[:] = count_numbers(values, column.edges, column.cells)
             invalid[index] = _invalid_numbers(values, rules.get(column.name), counts)
         else:
             tallied = tally(texts(rows, column.name))

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.counts.binning import CATEGORICAL_EXTRA, full_edges, numeric_bins
+from detectors.counts.binning import CATEGORICAL_EXTRA, KERNEL, full_edges, numeric_bins
+from detectors.counts.cells import Cells, cells_of
 from driftline.monitors import Monitor
 
 Kind = Literal["numeric", "categorical"]
@@ -37,12 +38,15 @@ class ColumnLayout:
     edges: NDArray[np.float64] = field(init=False, repr=False)
     codes: Mapping[str, int] = field(init=False, repr=False)
     bins: int = field(init=False)
+    #: What a compiled build looks numbers up in; it follows from the cuts.
+    cells: Cells | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         edges = full_edges(self.cuts)
         numeric = self.kind == "numeric"
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "codes", {name: code for code, name in enumerate(self.categories)})
+        object.__setattr__(self, "cells", cells_of(edges) if numeric and KERNEL is not None else None)
         object.__setattr__(self, "bins", numeric_bins(edges) if numeric else len(self.categories) + CATEGORICAL_EXTRA)
 
     @property

@@ -14,19 +14,20 @@ from detectors.counts.layout import Kind
 from detectors.evaluating.sequential import faults_of
 from detectors.evaluating.table_catalogue import table_faults
 from detectors.online.entries import SHARE_TESTS
+from detectors.statistics.columns import ColumnsDetector, one_by_one
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.univariate.anderson_darling import anderson_darling
-from detectors.univariate.chi_square import chi_square
+from detectors.univariate.chi_square import chi_square, chi_square_of_columns
 from detectors.univariate.cramer_von_mises import cramer_von_mises
 from detectors.univariate.energy_distance import energy_distance
-from detectors.univariate.g_test import g_test
-from detectors.univariate.hellinger import hellinger
-from detectors.univariate.jensen_shannon import jensen_shannon
-from detectors.univariate.ks import ks
+from detectors.univariate.g_test import g_test, g_test_of_columns
+from detectors.univariate.hellinger import hellinger, hellinger_of_columns
+from detectors.univariate.jensen_shannon import jensen_shannon, jensen_shannon_of_columns
+from detectors.univariate.ks import ks, ks_of_columns
 from detectors.univariate.missing_rate import missing_rate
-from detectors.univariate.psi import psi
+from detectors.univariate.psi import psi, psi_of_columns
 from detectors.univariate.unseen_rate import unseen_rate
-from detectors.univariate.wasserstein import wasserstein
+from detectors.univariate.wasserstein import wasserstein, wasserstein_of_columns
 from driftline.errors import MonitorError
 from driftline.monitors import Monitor
 
@@ -41,27 +42,31 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A detector, its name in monitors, the column types it can look at, and whether it can decide (has a p-value)."""
+    """A detector, its name in monitors, the column types it can look at, and whether it can decide (has a p-value).
+
+    ``of_columns``: the same for several columns at once, where it has such a form.
+    """
 
     name: str
     kinds: tuple[Kind, ...]
     detect: Detector
+    of_columns: ColumnsDetector | None = None
     decides: bool = True
 
 
 _BOTH: tuple[Kind, ...] = ("numeric", "categorical")
 
 CATALOGUE: tuple[Entry, ...] = (
-    Entry("ks", ("numeric",), ks),
-    Entry("psi", _BOTH, psi),
-    Entry("wasserstein", ("numeric",), wasserstein),
-    Entry("chi_square", _BOTH, chi_square),
-    Entry("jensen_shannon", _BOTH, jensen_shannon),
+    Entry("ks", ("numeric",), ks, ks_of_columns),
+    Entry("psi", _BOTH, psi, psi_of_columns),
+    Entry("wasserstein", ("numeric",), wasserstein, wasserstein_of_columns),
+    Entry("chi_square", _BOTH, chi_square, chi_square_of_columns),
+    Entry("jensen_shannon", _BOTH, jensen_shannon, jensen_shannon_of_columns),
     Entry("cramer_von_mises", ("numeric",), cramer_von_mises),
     Entry("anderson_darling", ("numeric",), anderson_darling),
     Entry("energy_distance", ("numeric",), energy_distance),
-    Entry("g_test", _BOTH, g_test),
-    Entry("hellinger", _BOTH, hellinger),
+    Entry("g_test", _BOTH, g_test, g_test_of_columns),
+    Entry("hellinger", _BOTH, hellinger, hellinger_of_columns),
     Entry("alibi:ks", ("numeric",), alibi_adapter.ks),
     Entry("alibi:chi_square", ("categorical",), alibi_adapter.chi_square),
     Entry("evidently:ks", ("numeric",), evidently_adapter.ks),
@@ -77,11 +82,19 @@ QUALITY: tuple[Entry, ...] = (
     Entry("unseen_rate", ("categorical",), unseen_rate),
 )
 _BY_NAME: Mapping[str, Detector] = {entry.name: entry.detect for entry in CATALOGUE}
+_OF_COLUMNS: Mapping[str, ColumnsDetector] = {
+    entry.name: entry.of_columns or one_by_one(entry.detect) for entry in CATALOGUE
+}
 
 
 def detector(name: str) -> Detector:
     """The detector of that name; raises KeyError. :func:`check_detectors` makes sure beforehand."""
     return _BY_NAME[name]
+
+
+def detector_of_columns(name: str) -> ColumnsDetector:
+    """The same for several columns of one kind at once."""
+    return _OF_COLUMNS[name]
 
 
 def check_detectors(monitor: Monitor) -> None:

@@ -4,7 +4,7 @@ Every window ends in results, however odd: empty, one row, all missing, constant
 older reference, or without a reference at all. What cannot be said is said to be "not enough evidence".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,20 +18,16 @@ from detectors.baselines.reference import Reference
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section, WindowState
-from detectors.evaluating.catalogue import detector
+from detectors.evaluating.blocks import SegmentBlocks, Watched, segment_blocks
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
-from detectors.evaluating.quality import Share, column_shares, outlier_share, share_results
-from detectors.evaluating.shapes import Axis, column_shape
+from detectors.evaluating.quality import Share, column_shares, share_results
 from detectors.evaluating.together import columns_rate, find, together_results
-from detectors.statistics.brownian_bridge import AreaNulls, absolute_bridges, area_nulls
-from detectors.statistics.effect_size import effect_size
-from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.brownian_bridge import absolute_bridges
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
 from detectors.statistics.table_sample import TableSample
-from detectors.statistics.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
 
@@ -69,10 +65,8 @@ class Evaluator:
     _performance_layout: PerformanceLayout = field(init=False, repr=False)
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
-    _groups: dict[tuple[str, str], NDArray[np.intp]] = field(default_factory=dict, init=False, repr=False)
-    _nulls: dict[tuple[str, str], AreaNulls] = field(default_factory=dict, init=False, repr=False)
+    _blocks: dict[str, SegmentBlocks] = field(default_factory=dict, init=False, repr=False)
     _points: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-    _axes: dict[str, dict[str, Axis]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
@@ -97,16 +91,15 @@ class Evaluator:
         """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
-        samples = self._samples(key.segment, vector)
+        watched = self._beside(key.segment, vector)
         spec = self.monitor.detectors
         together = find(spec, self.reference, self._points, key.segment, state, table)
         whole = together_results(key, together, spec, self.monitor.windows.minimum_rows)
-        drift = self._drift(key, vector, samples, self._older(state), whole, level)
-        shares = self._shares(key.segment, vector, samples)
+        drift = self._drift(key, vector, watched, self._older(state), whole, level)
+        shares = self._shares(key.segment, vector)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
         quality = share_results(key, shares, rate, minimum_rows)
-        axes = self._axes.setdefault(key.segment, {})
-        shapes = tuple(column_shape(sample, axes) for sample in samples.values()) if vector[ROWS] else ()
+        shapes = () if watched is None else watched.shapes()
         performance = (*self._performance(key, state, int(vector[ROWS])), *self._explanations(key, state, part))
         return Evaluated((*drift, *quality, *performance), shapes)
 
@@ -121,7 +114,7 @@ class Evaluator:
     def _telling(self, told: str) -> "Evaluator":
         # What follows from the reference is the same, and shared.
         other = Evaluator(self.monitor, self.reference, self.bridge, told)
-        for memo in ("_measures", "_groups", "_nulls", "_points", "_axes"):
+        for memo in ("_measures", "_blocks", "_points"):
             object.__setattr__(other, memo, getattr(self, memo))
         return other
 
@@ -141,49 +134,22 @@ class Evaluator:
     def _expected(self, segment: str) -> NDArray[np.int64] | None:
         return None if self.reference is None else self.reference.counts.get(segment)
 
-    def _samples(self, segment: str, vector: NDArray[np.int64]) -> Mapping[str, ColumnSample]:
-        """Every column that has a reference in this segment, side by side with the window."""
+    def _beside(self, segment: str, vector: NDArray[np.int64]) -> Watched | None:
+        """Every watched column beside the reference; None without rows, or without a reference of the segment."""
         expected = self._expected(segment)
         if expected is None or self.reference is None or vector[ROWS] <= 0:
-            return {}
-        samples = {}
-        for index, column in enumerate(self._layout.columns):
-            samples[column.name] = ColumnSample(
-                column=column.name,
-                kind=column.kind,
-                reference=self._layout.counts(expected, index),
-                current=self._layout.counts(vector, index),
-                values=self.reference.representatives.get(column.name, _UNNAMED),
-                categories=column.categories,
-                groups=self._column_groups(segment, column.name, self._layout.counts(expected, index)),
-                nulls=self._column_nulls(segment, column.name, self._layout.counts(expected, index)),
-            )
-        return {name: sample for name, sample in samples.items() if not self._blank(name)}
-
-    def _column_groups(self, segment: str, name: str, counts: NDArray[np.int64]) -> NDArray[np.intp] | None:
-        if self.reference is None or name not in self.reference.representatives:
             return None
-        if (segment, name) not in self._groups:
-            self._groups[segment, name] = group_starts(counts[1:-2], GROUPS)
-        return self._groups[segment, name]
-
-    def _column_nulls(self, segment: str, name: str, counts: NDArray[np.int64]) -> AreaNulls | None:
-        values = None if self.reference is None else self.reference.representatives.get(name)
-        if values is None:
-            return None
-        if (segment, name) not in self._nulls:
-            self._nulls[segment, name] = area_nulls(counts, values, self.bridge)
-        return self._nulls[segment, name]
-
-    def _blank(self, name: str) -> bool:
-        return self._layout.columns[self._layout.index(name)].blank
+        if segment not in self._blocks:
+            values = self.reference.representatives
+            self._blocks[segment] = segment_blocks(self._layout, expected, values, self.bridge)
+        return self._blocks[segment].beside(vector)
 
     # --- drift ----------------------------------------------------------------------------------------------------
     def _drift(
         self,
         key: WindowKey,
         vector: NDArray[np.int64],
-        samples: Mapping[str, ColumnSample],
+        beside: Watched | None,
         older: str,
         together: Sequence[Result],
         level: Level | None,
@@ -194,50 +160,46 @@ class Evaluator:
             return [*self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}"), *together]
         if self.reference is None:
             return [*self._no_drift(key, rows, "there is no reference"), *together]
-        if not samples:
+        if beside is None:
             return [*self._no_drift(key, rows, f"the reference has no rows of {key.segment}"), *together]
-        watched = [samples[name] for name, _ in self.monitor.watched()]
-        columns = [self._evidence(sample) for sample in watched]
         spec = self.monitor.detectors
+        found = beside.evidence(spec)
+        columns = [found[name] for name, _ in self.monitor.watched()]
         rate = columns_rate(spec) if level is None else level.rate
         rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)
         verdicts = decide(columns, rule)
         results = []
-        for sample, found, given in zip(watched, columns, verdicts, strict=True):
-            results.extend(self._column_results(key, sample, found, given, rule.false_alarm_rate / len(columns)))
+        for column, given in zip(columns, verdicts, strict=True):
+            results.extend(self._column_results(key, beside, column, given, rule.false_alarm_rate / len(columns)))
         window = self._window_result(key, columns, verdicts, rule, rows, together[:1])
         if level is None:
             return [*results, *together, window]
         return [*results, *together, *controlled(window, level, window_p_value(columns, rule))]
 
-    def _evidence(self, sample: ColumnSample) -> ColumnEvidence:
-        spec = self.monitor.detectors
-        names = spec.numeric if sample.kind == "numeric" else spec.categorical
-        seen = sample.together(spec.rows_together)
-        evidence = tuple((name, detector(name)(seen)) for name in names)
-        return ColumnEvidence(sample.column, evidence, effect_size(seen))
-
     def _column_results(
-        self, key: WindowKey, sample: ColumnSample, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
+        self, key: WindowKey, beside: Watched, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
     ) -> list[Result]:
-        matters = self.monitor.detectors.minimum_effect
+        column, spec = found.column, self.monitor.detectors
+        reference_rows, rows = beside.sizes(column)
+        detectable, what = 0.0, ""
         # Only a quiet column is asked what its quiet is worth, and only where its interval does not say it already.
-        asked = Verdict.OK in verdicts and found.effect.upper >= matters
-        independent = sample.together(self.monitor.detectors.rows_together)
-        margin = Margin(matters, detectable_effect(independent, rate) if asked else 0.0)
-        what = "" if set(verdicts) == {Verdict.OK} else movement(sample)
+        if Verdict.OK in verdicts and found.effect.upper >= spec.minimum_effect:
+            detectable = detectable_effect(beside.sample(column).together(spec.rows_together), rate)
+        if set(verdicts) != {Verdict.OK}:
+            what = movement(beside.sample(column))
+        margin = Margin(spec.minimum_effect, detectable)
         return [
             Result(
                 window=key,
-                column=sample.column,
+                column=column,
                 detector=name,
                 kind="drift",
                 statistic=evidence.statistic,
                 direction=evidence.direction,
                 verdict=verdict,
-                reason=drift_reason(sample, what, name, evidence, found.effect, verdict, margin),
-                sample_size=sample.current_rows,
-                reference_size=sample.reference_rows,
+                reason=drift_reason(column, rows, what, name, evidence, found.effect, verdict, margin),
+                sample_size=rows,
+                reference_size=reference_rows,
                 p_value=evidence.p_value,
                 effect=found.effect,
             )
@@ -298,35 +260,16 @@ class Evaluator:
         ]
 
     # --- shares and performance -------------------------------------------------------------------------------------
-    def _shares(self, segment: str, vector: NDArray[np.int64], samples: Mapping[str, ColumnSample]) -> list[Share]:
+    def _shares(self, segment: str, vector: NDArray[np.int64]) -> list[Share]:
         expected = self._expected(segment)
         before = np.zeros_like(vector) if expected is None else expected
-        shares: list[Share] = []
-        for index, column in enumerate(self._layout.columns):
-            sample = samples.get(column.name) or ColumnSample(
-                column.name,
-                column.kind,
-                self._layout.counts(before, index),
-                self._layout.counts(vector, index),
-                categories=column.categories,
-            )
-            invalid = self._layout.invalid(vector, index), self._layout.invalid(before, index)
-            ruled = any(invalid) or self._has_rules(column.name)
-            shares.extend(column_shares(sample, invalid if ruled else None))
+        shares = list(column_shares(self.monitor, self._layout, vector, before))
         if self.reference is not None and self.reference.outliers is not None:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
+            method, rate = self.reference.outliers.name, self.monitor.detectors.outlier_rate
             hits, scored, hits_before, scored_before = counts
-            outlier_rate = self.monitor.detectors.outlier_rate
-            method = self.reference.outliers.name
-            shares.append(outlier_share(method, hits, scored, hits_before, scored_before, outlier_rate))
+            shares.append(Share(WHOLE_WINDOW, method, "outliers", hits, scored, hits_before, scored_before, rate))
         return shares
-
-    def _has_rules(self, name: str) -> bool:
-        rules = {column.name: column for column in self.monitor.columns}
-        rule = rules.get(name)
-        return rule is not None and (
-            rule.required or rule.minimum is not None or rule.maximum is not None or rule.allowed is not None
-        )
 
     def _expected_performance(self, segment: str) -> Expected | None:
         if segment not in self._measures:
@@ -357,6 +300,3 @@ class Evaluator:
 
 def _all_of_them(verdicts: Sequence[Verdict]) -> str:
     return "; all columns together drifted" if Verdict.DRIFTED in verdicts else ""
-
-
-_UNNAMED: NDArray[np.float64] = np.empty(0)

@@ -4,16 +4,20 @@ A share that rose is at most a warning here: when it rose enough to matter, the 
 missing and unseen values too, say so.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.counts.layout import Layout
 from detectors.error_control.benjamini_hochberg import rejected
-from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.evidence import Evidence
 from detectors.statistics.reasons import not_enough, p_text, percent
-from detectors.statistics.two_proportions import two_proportions
+from detectors.statistics.two_proportions import shares_compared
 from detectors.statistics.wilson import difference, wilson
-from detectors.univariate.missing_rate import missing_rate
-from detectors.univariate.unseen_rate import unseen_rate
-from driftline.results import WHOLE_WINDOW, Kind, Result, Verdict, WindowKey
+from driftline.monitors import ColumnSpec, Monitor
+from driftline.results import Interval, Kind, Result, Verdict, WindowKey
 
 #: Smallest rise of a share of missing, unseen or invalid values that is worth a warning.
 SMALLEST_RISE = 0.01
@@ -30,76 +34,93 @@ class Share:
     rows: int
     hits_before: int
     rows_before: int
-    evidence: Evidence
     smallest_rise: float = SMALLEST_RISE
 
-
-def column_shares(sample: ColumnSample, invalid: tuple[int, int] | None) -> list[Share]:
-    """The shares of one column; ``invalid``: values that break rules, (window, reference), None without rules."""
-    shares = [_share(sample, "missing_rate", int(sample.current[-1]), int(sample.reference[-1]), missing_rate(sample))]
-    if sample.kind == "categorical" and sample.categories:
-        unseen = int(sample.current[-2]), int(sample.reference[-2])
-        shares.append(_share(sample, "unseen_rate", *unseen, unseen_rate(sample)))
-    if invalid is not None:
-        evidence = two_proportions(invalid[0], sample.current_rows, invalid[1], sample.reference_rows)
-        shares.append(_share(sample, "invalid_rate", *invalid, evidence))
-    return shares
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Hits and rows of the window, hits and rows of the reference."""
+        return self.hits, self.rows, self.hits_before, self.rows_before
 
 
-def outlier_share(method: str, hits: int, rows: int, hits_before: int, rows_before: int, outlier_rate: float) -> Share:
-    """The share of outlier rows, by this method, among those with a score."""
-    evidence = two_proportions(hits, rows, hits_before, rows_before)
-    return Share(WHOLE_WINDOW, method, "outliers", hits, rows, hits_before, rows_before, evidence, outlier_rate)
+def column_shares(
+    monitor: Monitor, layout: Layout, now: NDArray[np.int64], before: NDArray[np.int64]
+) -> Iterator[Share]:
+    """What every column is asked for, of vectors of the layout: values missing, unseen, against the monitor's rules."""
+    ruled = {column.name for column in monitor.columns if _has_rules(column)}
+    starts = np.array(layout.starts, dtype=np.intp)
+    rows, rows_before = (np.add.reduceat(counts, starts).tolist() for counts in (now, before))
+    for index, column in enumerate(layout.columns):
+        last = layout.starts[index] + column.bins - 1
+        sizes = rows[index], rows_before[index]
+        yield _share(column.name, "missing_rate", now[last], before[last], *sizes)
+        if column.categories:
+            yield _share(column.name, "unseen_rate", now[last - 1], before[last - 1], *sizes)
+        invalid, invalid_before = layout.invalid(now, index), layout.invalid(before, index)
+        if invalid or invalid_before or column.name in ruled:
+            yield _share(column.name, "invalid_rate", invalid, invalid_before, *sizes)
 
 
-def share_results(key: WindowKey, shares: list[Share], rate: float, minimum_rows: int) -> list[Result]:
+def _has_rules(rule: ColumnSpec) -> bool:
+    return rule.required or any(limit is not None for limit in (rule.minimum, rule.maximum, rule.allowed))
+
+
+def _share(column: str, detector: str, hits: int, hits_before: int, rows: int, rows_before: int) -> Share:
+    return Share(column, detector, "quality", int(hits), rows, int(hits_before), rows_before)
+
+
+def share_results(key: WindowKey, shares: Sequence[Share], rate: float, minimum_rows: int) -> list[Result]:
     """One result per share; over all of them, false warnings stay within ``rate`` (Benjamini-Hochberg)."""
-    p_values = [1.0 if share.evidence.p_value is None else share.evidence.p_value for share in shares]
+    if not shares:
+        return []
+    counts = np.array([share.counts for share in shares], dtype=np.int64)
+    evidence = shares_compared(*counts.T)
+    flags = rejected([1.0 if found.p_value is None else found.p_value for found in evidence], rate)
+    # Most columns of a window have the same counts: nothing missing among all of its rows.
+    effects = {each: _effect(*each) for each in {share.counts for share in shares}}
     return [
-        _result(key, share, minimum_rows, significant=significant)
-        for share, significant in zip(shares, rejected(p_values, rate), strict=True)
+        _result(key, share, found, effects[share.counts], minimum_rows, significant=significant)
+        for share, found, significant in zip(shares, evidence, flags, strict=True)
     ]
 
 
-def _share(sample: ColumnSample, detector: str, hits: int, hits_before: int, evidence: Evidence) -> Share:
-    rows, before = sample.current_rows, sample.reference_rows
-    return Share(sample.column, detector, "quality", hits, rows, hits_before, before, evidence)
+def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interval | None:
+    if rows and rows_before:
+        return difference(hits, rows, hits_before, rows_before)
+    return wilson(hits, rows) if rows else None
 
 
-def _result(key: WindowKey, share: Share, minimum_rows: int, *, significant: bool) -> Result:
-    before = share.hits_before / share.rows_before if share.rows_before else None
-    verdict, reason = _judge(share, minimum_rows, significant=significant)
-    known = share.rows and share.rows_before
+def _result(
+    key: WindowKey, share: Share, found: Evidence, effect: Interval | None, minimum_rows: int, *, significant: bool
+) -> Result:
+    verdict, reason = _judge(share, found, minimum_rows, significant=significant)
     return Result(
         window=key,
         column=share.column,
         detector=share.detector,
         kind=share.kind,
-        statistic=share.evidence.statistic,
+        statistic=found.statistic,
         direction="larger_is_worse",
         verdict=verdict,
         reason=reason,
         sample_size=share.rows,
         reference_size=share.rows_before,
-        p_value=share.evidence.p_value,
-        effect=difference(share.hits, share.rows, share.hits_before, share.rows_before)
-        if known
-        else (wilson(share.hits, share.rows) if share.rows else None),
-        reference_value=before,
+        p_value=found.p_value,
+        effect=effect,
+        reference_value=share.hits_before / share.rows_before if share.rows_before else None,
     )
 
 
-def _judge(share: Share, minimum_rows: int, *, significant: bool) -> tuple[Verdict, str]:
+def _judge(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> tuple[Verdict, str]:
     what = f"{share.column}: " if share.column else ""
-    told = f"{what}{share.detector.replace('_', ' ')} {percent(share.evidence.statistic)} of {share.rows} rows"
+    told = f"{what}{share.detector.replace('_', ' ')} {percent(found.statistic)} of {share.rows} rows"
     if share.kind == "outliers":
-        told = f"{percent(share.evidence.statistic)} of {share.rows} rows are outliers"
+        told = f"{percent(found.statistic)} of {share.rows} rows are outliers"
     if share.rows < minimum_rows:
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(share.column, f"{share.rows} rows of {minimum_rows} needed")
     if not share.rows_before:
         return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; there is no reference to compare with"
     before = share.hits_before / share.rows_before
-    told = f"{told}, {percent(before)} in the reference ({p_text(share.evidence.p_value)})"
-    if significant and share.evidence.statistic - before >= share.smallest_rise:
+    told = f"{told}, {percent(before)} in the reference ({p_text(found.p_value)})"
+    if significant and found.statistic - before >= share.smallest_rise:
         return Verdict.WARNING, f"{told}: it rose"
     return Verdict.OK, told

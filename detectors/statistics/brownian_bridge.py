@@ -27,12 +27,6 @@ def absolute_bridges(rng: np.random.Generator, draws: int = DRAWS) -> NDArray[np
     return absolute
 
 
-#: The simulated tail is trusted down to this many draws.
-_TAIL_DRAWS = 40
-# Shares of rows left out at either end; each is simulated once per column at most.
-_TRIMS = tuple(2.0**-power for power in range(2, 13))
-
-
 @dataclass(frozen=True, slots=True)
 class AreaNull:
     """Areas under bridges over the ``bulk`` of a column's thresholds, each with its ``step`` (largest step = 1)."""
@@ -41,16 +35,6 @@ class AreaNull:
     steps: NDArray[np.float64]
     areas: NDArray[np.float32]
     signed_variance: float
-
-    def p_value(self, gaps: NDArray[np.float64]) -> float:
-        """How probable an area at least as large as that under ``gaps`` (one per threshold of the bulk) is."""
-        area = float(gaps @ self.steps)
-        hits = len(self.areas) - int(np.searchsorted(self.areas, area))
-        if hits >= _TAIL_DRAWS:
-            return (hits + 1) / (len(self.areas) + 1)
-        knot = float(self.areas[-_TAIL_DRAWS])
-        tail = math.exp((knot * knot - area * area) / (2.0 * self.signed_variance)) if self.signed_variance > 0 else 0.0
-        return (_TAIL_DRAWS + 1) / (len(self.areas) + 1) * min(1.0, tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +51,8 @@ class AreaNulls:
     spread: float
     _known: dict[float, AreaNull | None] = field(default_factory=dict, repr=False)
 
-    def trimmed(self, share: float) -> AreaNull | None:
-        """The null without thresholds that fewer than ``share`` of the rows lie beyond; None where none is left."""
-        trim = min((known for known in _TRIMS if known >= share), default=_TRIMS[0])
+    def trimmed(self, trim: float) -> AreaNull | None:
+        """The null without thresholds that fewer than ``trim`` of the rows lie beyond; None where none is left."""
         if trim not in self._known:
             self._known[trim] = _simulate(self.below, self.steps, self.bridges, trim)
         return self._known[trim]

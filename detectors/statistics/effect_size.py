@@ -16,7 +16,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.statistics.columns import Columns, alone
 from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.largest_gaps import largest_gaps
 from detectors.statistics.wilson import Z_95
 from driftline.results import Interval
 
@@ -26,25 +28,30 @@ _KOLMOGOROV_SQUARE = math.pi**2 / 12
 
 def effect_size(sample: ColumnSample) -> Interval:
     """The effect size that fits the column's type, with its 95 % interval, all in [0, 1]."""
-    n, m = sample.reference_rows, sample.current_rows
-    if sample.kind == "numeric":
-        below, below_now = sample.below / n, sample.below_now / m
-        place = int(np.abs(below - below_now).argmax())
-        return _interval(float(below[place]), float(below_now[place]), n, m, _KOLMOGOROV_SQUARE * (1 / n + 1 / m))
-    return total_variation(sample.reference / n, sample.current / m, n, m)
+    return effect_sizes(alone(sample))[0]
 
 
-def total_variation(before: NDArray[np.float64], now: NDArray[np.float64], n: int, m: int) -> Interval:
-    """Total variation distance of shares ``before`` (of n rows) and ``now`` (of m rows), bias taken off."""
+def effect_sizes(columns: Columns) -> list[Interval]:
+    """The same of several columns."""
+    n, m = columns.before.rows, columns.rows
+    scale = 1.0 / n + 1.0 / m
+    if columns.before.kind == "numeric":
+        gaps = largest_gaps(columns)
+        return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * scale)
+    before, now = columns.before.counts / n[:, None], columns.current / m[:, None]
     grown = now > before
-    together = (before * n + now * m) / (n + m)
+    together = (columns.before.counts + columns.current) / (n + m)[:, None]
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
-    chance = float(np.sqrt(together * (1 - together) * (2 / math.pi) * (1 / n + 1 / m)).sum()) / 2
-    return _interval(float(before[grown].sum()), float(now[grown].sum()), n, m, chance * chance)
+    chance = np.sqrt(together * (1.0 - together) * (2.0 / math.pi * scale)[:, None]).sum(axis=1) / 2.0
+    return _intervals((before * grown).sum(axis=1), (now * grown).sum(axis=1), columns, chance * chance)
 
 
-def _interval(before: float, now: float, n: int, m: int, chance_square: float) -> Interval:
-    raw = abs(now - before)
-    value = math.sqrt(max(0.0, raw * raw - chance_square))
-    half = Z_95 * math.sqrt(max(0.0, before * (1 - before)) / n + max(0.0, now * (1 - now)) / m)
-    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+def _intervals(
+    before: NDArray[np.float64], now: NDArray[np.float64], columns: Columns, chance_squares: NDArray[np.float64]
+) -> list[Interval]:
+    raw = now - before
+    values = np.sqrt(np.maximum(0.0, raw * raw - chance_squares))
+    spreads = np.maximum(0.0, before * (1.0 - before)) / columns.before.rows
+    halves = Z_95 * np.sqrt(spreads + np.maximum(0.0, now * (1.0 - now)) / columns.rows)
+    lower, upper = np.maximum(0.0, values - halves), np.minimum(1.0, values + halves)
+    return [Interval(*found) for found in zip(values.tolist(), lower.tolist(), upper.tolist(), strict=True)]

@@ -11,8 +11,9 @@ import math
 
 from scipy import special
 
+from detectors.statistics.columns import alone
 from detectors.statistics.evidence import ColumnSample
-from detectors.statistics.tables import table
+from detectors.statistics.tables import tables
 
 POWER = 0.8
 _HALF = 0.5
@@ -32,7 +33,7 @@ def detectable_effect(sample: ColumnSample, false_alarm_rate: float) -> float:
     if sample.kind == "numeric":
         critical = float(special.kolmogi(false_alarm_rate))
         return min(1.0, (critical + _HALF * float(special.ndtri(POWER))) / size)
-    freedom = max(1, len(table(sample).reference) - 1)
+    freedom = max(1, int(tables(alone(sample)).cells[0]) - 1)
     critical = float(special.chdtri(freedom, false_alarm_rate))
     noncentrality = float(special.chndtrinc(critical, freedom, 1.0 - POWER))
     return min(1.0, _HALF * math.sqrt(noncentrality) / size)

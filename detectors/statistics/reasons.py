@@ -30,7 +30,8 @@ class Margin:
 
 
 def drift_reason(
-    sample: ColumnSample,
+    column: str,
+    rows: int,
     what: str,
     detector: str,
     evidence: Evidence,
@@ -39,15 +40,15 @@ def drift_reason(
     margin: Margin,
 ) -> str:
     """Why a column got its verdict: what moved (from :func:`movement`), how far, how sure, on how many rows."""
-    facts = f"{_statistic(detector, evidence)}, {sample.current_rows} rows"
+    facts = f"{_statistic(detector, evidence)}, {rows} rows"
     if verdict is Verdict.OK:
-        return f"{sample.column} is as expected: {facts}{_reach(effect, margin)}"
+        return f"{column} is as expected: {facts}{_reach(effect, margin)}"
     if verdict is Verdict.DRIFTED:
-        return f"{sample.column} {what}; {facts}"
+        return f"{column} {what}; {facts}"
     if effect.value < margin.matters:
         size = f"effect {effect.value:.2g} is below the {margin.matters:g} that matters"
-        return f"{sample.column} {what}, but little: {size}; {facts}"
-    return f"{sample.column} {what} by this detector, not by the one that decides; {facts}"
+        return f"{column} {what}, but little: {size}; {facts}"
+    return f"{column} {what} by this detector, not by the one that decides; {facts}"
 
 
 def _reach(effect: Interval, margin: Margin) -> str:

@@ -7,18 +7,35 @@ lighter, so the p-value errs on the quiet side).
 0.002
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.statistics.evidence import Evidence
-from detectors.statistics.tables import binomial_p_value
+from detectors.statistics.tables import binomial_p_values
 
 
 def two_proportions(hits: int, trials: int, hits_before: int, trials_before: int) -> Evidence:
     """The share ``hits / trials`` and the two-sided p-value of "it is as ``hits_before / trials_before`` was"."""
-    share = hits / trials if trials else 0.0
-    if not trials or not trials_before:
-        return Evidence(share, "larger_is_worse", None)
+    counts = np.array([[hits], [trials], [hits_before], [trials_before]], dtype=np.int64)
+    return shares_compared(*counts)[0]
+
+
+def shares_compared(
+    hits: NDArray[np.int64],
+    trials: NDArray[np.int64],
+    hits_before: NDArray[np.int64],
+    trials_before: NDArray[np.int64],
+) -> list[Evidence]:
+    """The same of several shares, shape (shares,) each."""
+    together, all_trials = hits + hits_before, trials + trials_before
     # Where hits are the rule, misses are the rarer and sharper evidence.
-    rare, rare_before = (hits, hits_before)
-    if hits + hits_before > (trials + trials_before) / 2:
-        rare, rare_before = trials - hits, trials_before - hits_before
-    p_value = binomial_p_value(rare, rare + rare_before, trials / (trials + trials_before))
-    return Evidence(share, "larger_is_worse", p_value)
+    misses = together > all_trials / 2
+    rare = np.where(misses, trials - hits, hits)
+    rarely = np.where(misses, all_trials - together, together)
+    p_values = binomial_p_values(rare, rarely, trials / np.maximum(all_trials, 1))
+    shares = hits / np.maximum(trials, 1)
+    known = (trials > 0) & (trials_before > 0)
+    return [
+        Evidence(share, "larger_is_worse", p_value if has_both else None)
+        for share, p_value, has_both in zip(shares.tolist(), p_values.tolist(), known.tolist(), strict=True)
+    ]

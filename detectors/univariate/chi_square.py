@@ -15,23 +15,29 @@ population, Biometrika 8, 1911.
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import calibrated_p_value, table
+from detectors.statistics.tables import tables
 
 
 def chi_square(sample: ColumnSample) -> Evidence:
     """Pearson's statistic over the dense cells, at least 0, with the p-value over all cells; larger is worse."""
-    counts = table(sample)
-    statistic = homogeneity(counts.reference, counts.current) if len(counts.reference) > 1 else 0.0
-    return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, statistic))
+    return chi_square_of_columns(alone(sample))[0]
 
 
-def homogeneity(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
-    """Pearson's chi-square of a table of two rows, shape (cells,) each, no cell empty in both."""
+def chi_square_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    counts = tables(columns)
+    statistics = homogeneity(counts.reference * counts.dense, counts.current * counts.dense)
+    return larger_is_worse(statistics, counts.p_values(statistics))
+
+
+def homogeneity(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Pearson's chi-square of tables of two rows, shape (..., cells) each; cells empty in both add nothing."""
     together = reference + current
-    n, m = reference.sum(), current.sum()
-    if n == 0 or m == 0:
-        return 0.0
-    expected = together * (m / (n + m))
+    n, m = reference.sum(axis=-1), current.sum(axis=-1)
+    expected = together * (m / np.maximum(n + m, 1))[..., None]
     # Both rows of the table miss their expectation by the same number of rows, so one difference serves both.
-    return float((((current - expected) ** 2) / expected).sum() * (n + m) / n)
+    misses = (current - expected) ** 2 / np.where(expected > 0, expected, 1.0)
+    statistic: NDArray[np.float64] = misses.sum(axis=-1) * (n + m) / np.maximum(n, 1)
+    return statistic

@@ -18,16 +18,17 @@ import numpy as np
 from scipy import special
 
 from detectors.statistics.brownian_bridge import spread
+from detectors.statistics.columns import alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.quadratic_form import steps
-from detectors.statistics.tables import MINIMUM_EXPECTED, bonferroni, special_p_values
+from detectors.statistics.tables import MINIMUM_EXPECTED, with_special
 
 
 def energy_distance(sample: ColumnSample) -> Evidence:
     """The distance, at least 0, with its p-value; larger is worse."""
     reference, current, values = sample.reference[1:-2], sample.current[1:-2], sample.values[1:-2]
     if not reference.sum() or not current.sum():
-        return Evidence(0.0, "larger_is_worse", bonferroni(special_p_values(sample)))
+        return Evidence(0.0, "larger_is_worse", _with_special(sample, None))
     seen = steps(reference, current)
     filled = np.flatnonzero(reference + current)
     weights = 2.0 * np.diff(values[filled]) / spread(reference, values)
@@ -39,4 +40,9 @@ def energy_distance(sample: ColumnSample) -> Evidence:
     else:
         largest = float(np.abs(seen.gaps).max(initial=0.0))
         p_value = float(special.kolmogorov(largest * math.sqrt(seen.size)))
-    return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *special_p_values(sample)]))
+    return Evidence(statistic, "larger_is_worse", _with_special(sample, p_value))
+
+
+def _with_special(sample: ColumnSample, p_value: float | None) -> float:
+    tested = np.array([p_value is not None])
+    return float(with_special(alone(sample), np.array([p_value or 0.0]), tested)[0])

@@ -16,31 +16,40 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import calibrated_p_value, table
+from detectors.statistics.tables import tables
 
 
 def g_test(sample: ColumnSample) -> Evidence:
     """G with Williams' correction over the dense cells, at least 0, with the p-value over all; larger is worse."""
-    counts = table(sample)
-    if len(counts.reference) < 2 or not counts.reference.any() or not counts.current.any():
-        return Evidence(0.0, "larger_is_worse", calibrated_p_value(counts, 0.0))
-    statistic = likelihood_ratio(counts.reference, counts.current) / williams(counts.reference, counts.current)
-    return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, statistic))
+    return g_test_of_columns(alone(sample))[0]
 
 
-def likelihood_ratio(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
-    """G of a table of two rows, shape (cells,) each, no cell empty in both, both rows with counts."""
+def g_test_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    counts = tables(columns)
+    before, now = counts.reference * counts.dense, counts.current * counts.dense
+    statistics = likelihood_ratio(before, now) / williams(before, now)
+    return larger_is_worse(statistics, counts.p_values(statistics))
+
+
+def likelihood_ratio(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+    """G of tables of two rows, shape (..., cells) each; cells empty in both add nothing, and an empty row gives 0."""
     together = reference + current
-    share = current.sum() / together.sum()
+    share = (current.sum(axis=-1) / np.maximum(together.sum(axis=-1), 1))[..., None]
     found = special.rel_entr(reference, together * (1.0 - share)) + special.rel_entr(current, together * share)
-    return max(0.0, 2.0 * float(found.sum()))
+    statistic: NDArray[np.float64] = np.maximum(0.0, 2.0 * found.sum(axis=-1))
+    return statistic
 
 
-def williams(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
-    """What G is divided by, a little above 1."""
+def williams(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What G is divided by, a little above 1; 1 where there are too few cells or rows for any G."""
     together = (reference + current).astype(np.float64)
-    rows, cells = together.sum(), len(together)
-    by_row = rows / reference.sum() + rows / current.sum() - 1.0
-    by_cell = float((rows / together).sum()) - 1.0
-    return float(1.0 + by_row * by_cell / (6.0 * rows * (cells - 1)))
+    used = together > 0
+    rows, cells = together.sum(axis=-1), used.sum(axis=-1)
+    before, now = np.maximum(reference.sum(axis=-1), 1), np.maximum(current.sum(axis=-1), 1)
+    by_row = rows / before + rows / now - 1.0
+    by_cell = (rows[..., None] / np.where(used, together, np.inf)).sum(axis=-1) - 1.0
+    correction = by_row * by_cell / (6.0 * np.maximum(rows, 1.0) * np.maximum(cells - 1, 1))
+    return np.where(cells > 1, 1.0 + correction, 1.0)

@@ -11,22 +11,28 @@ term.
 1.0
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import calibrated_p_value, table
+from detectors.statistics.tables import tables
 
 
 def hellinger(sample: ColumnSample) -> Evidence:
     """The distance, in [0, 1], with its p-value; larger is worse."""
-    counts = table(sample)
-    chi_square = 8.0 * distance(*counts.dense.shares) ** 2 / counts.scale if len(counts.reference) > 1 else 0.0
-    return Evidence(distance(*counts.shares), "larger_is_worse", calibrated_p_value(counts, chi_square))
+    return hellinger_of_columns(alone(sample))[0]
 
 
-def distance(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> float:
-    """Hellinger distance of shares of shape (cells,), each summing to one."""
-    return math.sqrt(float(((np.sqrt(expected) - np.sqrt(observed)) ** 2).sum()) / 2.0)
+def hellinger_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    counts = tables(columns)
+    return larger_is_worse(
+        distance(*counts.shares), counts.p_values(8.0 * distance(*counts.dense_shares) ** 2 / counts.scale)
+    )
+
+
+def distance(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Hellinger distance of shares of shape (..., cells), each row summing to one."""
+    found: NDArray[np.float64] = np.sqrt(((np.sqrt(expected) - np.sqrt(observed)) ** 2).sum(axis=-1) / 2.0)
+    return found

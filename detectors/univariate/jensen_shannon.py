@@ -10,31 +10,37 @@ Sources: J. Lin, Divergence measures based on the Shannon entropy, 1991; the law
 1.0
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import calibrated_p_value, table
+from detectors.statistics.tables import tables
 
 
 def jensen_shannon(sample: ColumnSample) -> Evidence:
     """The distance, in [0, 1], with its p-value; larger is worse."""
-    counts = table(sample)
-    statistic = distance(*counts.shares)
-    chi_square = 8.0 * divergence(*counts.dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
-    return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, chi_square))
+    return jensen_shannon_of_columns(alone(sample))[0]
 
 
-def divergence(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> float:
-    """Jensen-Shannon divergence in nats, in [0, ln 2]; shares of shape (cells,), each summing to one."""
+def jensen_shannon_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    counts = tables(columns)
+    return larger_is_worse(
+        distance(*counts.shares), counts.p_values(8.0 * divergence(*counts.dense_shares) / counts.scale)
+    )
+
+
+def divergence(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Jensen-Shannon divergence in nats, in [0, ln 2]; shares of shape (..., cells), each row summing to one."""
     mixture = (expected + observed) / 2.0
-    total = special.rel_entr(expected, mixture).sum() + special.rel_entr(observed, mixture).sum()
-    return max(0.0, float(total) / 2.0)
+    total = (special.rel_entr(expected, mixture) + special.rel_entr(observed, mixture)).sum(axis=-1)
+    nats: NDArray[np.float64] = np.maximum(0.0, total / 2.0)
+    return nats
 
 
-def distance(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> float:
+def distance(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:
     """Jensen-Shannon distance, base 2."""
-    return math.sqrt(divergence(expected, observed) / math.log(2.0))
+    found: NDArray[np.float64] = np.sqrt(divergence(expected, observed) / np.log(2.0))
+    return found

@@ -13,13 +13,13 @@ Source: N. Smirnov, Table for estimating the goodness of fit of empirical distri
 (0.4, True)
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.largest_gaps import largest_gaps
 
 #: Up to this many rows in the larger sample the p-value is exact.
 EXACT_ROWS = 200
@@ -27,13 +27,16 @@ EXACT_ROWS = 200
 
 def ks(sample: ColumnSample) -> Evidence:
     """D in [0, 1] and its p-value; a larger D is worse."""
-    n, m = sample.reference_rows, sample.current_rows
-    distance = float(np.abs(sample.below / n - sample.below_now / m).max())
-    if max(n, m) <= EXACT_ROWS:
-        p_value = _exact(sample.reference, sample.current)
-    else:
-        p_value = float(special.kolmogorov(distance * math.sqrt(n * m / (n + m))))
-    return Evidence(distance, "larger_is_worse", p_value)
+    return ks_of_columns(alone(sample))[0]
+
+
+def ks_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    distances = largest_gaps(columns).distances
+    p_values = special.kolmogorov(distances * np.sqrt(columns.size))
+    for place in np.flatnonzero(np.maximum(columns.before.rows, columns.rows) <= EXACT_ROWS):
+        p_values[place] = _exact(columns.before.counts[place], columns.current[place])
+    return larger_is_worse(distances, p_values)
 
 
 def _exact(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:

@@ -14,18 +14,25 @@ Source: B. Yurdakul, Statistical properties of population stability index, 2018.
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.statistics.columns import Columns, alone, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import calibrated_p_value, table
+from detectors.statistics.tables import tables
 
 
 def psi(sample: ColumnSample) -> Evidence:
     """The index, at least 0 and 0 only for equal shares, with its p-value; larger is worse."""
-    counts = table(sample)
-    statistic = stability_index(*counts.shares)
-    chi_square = stability_index(*counts.dense.shares) / counts.scale if len(counts.reference) > 1 else 0.0
-    return Evidence(statistic, "larger_is_worse", calibrated_p_value(counts, chi_square))
+    return psi_of_columns(alone(sample))[0]
 
 
-def stability_index(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> float:
-    """The index of two vectors of shares above zero, shape (cells,), each summing to one."""
-    return float(((observed - expected) * np.log(observed / expected)).sum())
+def psi_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns."""
+    counts = tables(columns)
+    return larger_is_worse(
+        stability_index(*counts.shares), counts.p_values(stability_index(*counts.dense_shares) / counts.scale)
+    )
+
+
+def stability_index(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The index of two tables of shares above zero, shape (..., cells), each row summing to one."""
+    index: NDArray[np.float64] = ((observed - expected) * np.log(observed / expected)).sum(axis=-1)
+    return index

@@ -13,14 +13,17 @@ p-value is that of the Kolmogorov-Smirnov test.
 Source: E. del Barrio, E. Gine, C. Matran, Central limit theorems for the Wasserstein distance, 1999.
 """
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
+from detectors.statistics.areas import ColumnAreas
 from detectors.statistics.brownian_bridge import spread
+from detectors.statistics.columns import Columns, References, alone, harmonic, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import bonferroni, special_p_values
+from detectors.statistics.tables import special_counts, with_special
 
 # Thresholds count for the p-value where the smaller sample expects at least this many rows beyond them.
 _TAIL_ROWS = 5.0
@@ -28,17 +31,65 @@ _TAIL_ROWS = 5.0
 
 def wasserstein(sample: ColumnSample) -> Evidence:
     """The distance, at least 0, with its p-value (None without ``nulls``); larger is worse."""
-    reference, current, values = sample.reference[1:-2], sample.current[1:-2], sample.values[1:-2]
-    n, m = int(reference.sum()), int(current.sum())
-    if n == 0 or m == 0:
-        return Evidence(0.0, "larger_is_worse", bonferroni(special_p_values(sample)))
-    below = (sample.below[1:-3] - sample.reference[0]) / n
-    gaps = np.abs(below - (sample.below_now[1:-3] - sample.current[0]) / m)
-    if sample.nulls is None:
-        statistic = float(gaps @ np.diff(values)) / spread(reference, values)
-        return Evidence(statistic, "larger_is_worse", None)
-    statistic = float(gaps @ sample.nulls.steps) / sample.nulls.spread
-    gaps *= math.sqrt(n * m / (n + m))
-    null = sample.nulls.trimmed(_TAIL_ROWS / min(n, m))
-    p_value = float(special.kolmogorov(gaps.max())) if null is None else null.p_value(gaps[null.bulk])
-    return Evidence(statistic, "larger_is_worse", bonferroni([p_value, *special_p_values(sample)]))
+    return wasserstein_of_columns(alone(sample))[0]
+
+
+def wasserstein_of_columns(columns: Columns) -> list[Evidence]:
+    """The same of several columns, all with ``nulls`` or all without."""
+    axis = _axis(columns.before)
+    rows = columns.rows - special_counts(columns.before, columns.current).sum(axis=1)
+    known = (axis.rows > 0) & (rows > 0)
+    below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
+    gaps = np.abs(axis.below - below) * (axis.thresholds & known[:, None])
+    statistics = np.einsum("ij,ij->i", gaps, axis.steps) / axis.spreads
+    if axis.areas is None:
+        return [
+            Evidence(statistic, "larger_is_worse", None if has_rows else p_value)
+            for statistic, has_rows, p_value in zip(
+                statistics.tolist(), known, with_special(columns, np.ones(len(rows)), known).tolist(), strict=True
+            )
+        ]
+    gaps *= np.sqrt(harmonic(axis.rows, rows))[:, None]
+    p_values = axis.areas.p_values(gaps, _TAIL_ROWS / np.maximum(np.minimum(axis.rows, rows), 1))
+    p_values = np.where(np.isnan(p_values), special.kolmogorov(gaps.max(axis=1)), p_values)
+    return larger_is_worse(statistics, with_special(columns, p_values, known))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """What distances are measured on, of the reference alone; ``rows`` and ``spreads`` by column, else by its bins too.
+
+    ``rows``: finite ones. ``below``: the share of them up to and with each bin. ``steps``: from each threshold to the
+    next.
+    """
+
+    rows: NDArray[np.int64]
+    below: NDArray[np.float64]
+    thresholds: NDArray[np.bool_]
+    steps: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    areas: ColumnAreas | None
+
+
+def _axis(before: References) -> _Axis:
+    if "axis" not in before.known:
+        before.known["axis"] = _made(before)
+    found: _Axis = before.known["axis"]
+    return found
+
+
+def _made(before: References) -> _Axis:
+    rows = before.rows - special_counts(before, before.counts).sum(axis=1)
+    steps, spreads = np.zeros(before.counts.shape), np.ones(len(rows))
+    nulls = [sample.nulls for sample in before.samples if sample.nulls is not None]
+    for place, sample in enumerate(before.samples):
+        finite = sample.values[1:-2]
+        # Where the first finite bin ends is the first threshold.
+        steps[place, 1 : len(finite)] = np.diff(finite)
+        if rows[place]:
+            spreads[place] = sample.nulls.spread if sample.nulls else spread(sample.reference[1:-2], finite)
+    bins = np.arange(before.counts.shape[1])
+    thresholds = (bins >= 1) & (bins < before.bins[:, None] - 3)
+    below = (before.below - before.counts[:, :1]) / np.maximum(rows, 1)[:, None]
+    areas = ColumnAreas(tuple(nulls), len(bins)) if len(nulls) == len(rows) else None
+    return _Axis(rows, below, thresholds, steps, spreads, areas)

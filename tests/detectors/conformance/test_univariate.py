@@ -17,6 +17,7 @@ from detectors.counts.summary import Section, WindowState, merge
 from detectors.evaluating.catalogue import CATALOGUE, QUALITY, Entry
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
+from detectors.statistics.columns import alongside
 from detectors.statistics.evidence import ColumnSample
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import WHOLE_WINDOW, Result, StreamKey, Verdict, WindowKey
@@ -147,6 +148,23 @@ def test_it_keeps_its_false_alarms_where_nothing_moved(entry: Entry, shape: str)
             alarms = float(np.mean(np.array(p_values) <= rate))
             # Four standard errors of 600 draws above; the asymptotic laws are allowed a tenth.
             assert alarms <= rate * 1.1 + 4.0 * np.sqrt(rate * (1 - rate) / 600), kind
+
+
+@every_detector
+def test_several_columns_at_once_are_answered_as_each_alone(entry: Entry) -> None:
+    if entry.of_columns is None:
+        return
+    rng = np.random.default_rng(9)
+    for kind in entry.kinds:
+        apart = [build(before, now, kind) for before, now, drawn in samples(entry.kinds) if drawn == kind]
+        for bins in (4, 30, 300):
+            shares = np.concatenate((rng.dirichlet(np.ones(bins)), [0.01]))
+            shares /= shares.sum()
+            apart.append(build(rng.multinomial(5000, shares), rng.multinomial(700, shares), kind))
+        for found, sample in zip(entry.of_columns(alongside(apart)), apart, strict=True):
+            alone = entry.detect(sample)
+            assert (found.statistic, found.p_value) == pytest.approx((alone.statistic, alone.p_value), rel=1e-12)
+            assert found.direction == alone.direction
 
 
 # --- whole windows ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""Several columns of one kind side by side, as matrices: one call of NumPy then serves them all.
+
+Every row of a matrix is a column of the monitor; rows end in zeros where other columns have more bins. A single column
+is the case of one row.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.counts.layout import Kind
+from detectors.statistics.evidence import ColumnSample, Evidence
+
+#: A test of several columns: evidence of each, in their order.
+ColumnsDetector = Callable[["Columns"], list[Evidence]]
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """The reference's side of columns of one kind, at least one: what follows from it is worked out once.
+
+    ``samples``: each column beside any window of it. ``counts``, ``below``: rows in each bin, and up to and with it,
+    shape (columns, bins). ``bins``: how many bins each column has. ``known``: what else was worked out, by its name.
+    """
+
+    samples: tuple[ColumnSample, ...]
+    kind: Kind = field(init=False)
+    counts: NDArray[np.int64] = field(init=False, repr=False)
+    below: NDArray[np.int64] = field(init=False, repr=False)
+    bins: NDArray[np.intp] = field(init=False, repr=False)
+    rows: NDArray[np.int64] = field(init=False, repr=False)
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        counts = side_by_side([sample.reference for sample in self.samples])
+        below = counts.cumsum(axis=1)
+        object.__setattr__(self, "kind", self.samples[0].kind)
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "below", below)
+        object.__setattr__(self, "bins", np.array([len(sample.reference) for sample in self.samples]))
+        object.__setattr__(self, "rows", below[:, -1])
+
+    def together(self, rows: int) -> "References":
+        """As :meth:`ColumnSample.together`."""
+        if ("together", rows) not in self.known:
+            self.known["together", rows] = References(tuple(sample.together(rows) for sample in self.samples))
+        fewer: References = self.known["together", rows]
+        return fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of one kind in the reference and in a window; ``current``: rows in each bin, shape (columns, bins).
+
+    Every column has rows on both sides.
+    """
+
+    before: References
+    current: NDArray[np.int64]
+    #: Rows up to and with each bin, shape (columns, bins), and of the whole window, shape (columns,).
+    below: NDArray[np.int64] = field(init=False, repr=False)
+    rows: NDArray[np.int64] = field(init=False, repr=False)
+    #: What several statistics ask for and one has worked out: it follows from the counts.
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        below = self.current.cumsum(axis=1)
+        object.__setattr__(self, "below", below)
+        object.__setattr__(self, "rows", below[:, -1])
+
+    @property
+    def size(self) -> NDArray[np.float64]:
+        """``nm / (n + m)`` of each column."""
+        return harmonic(self.before.rows, self.rows)
+
+    def sample(self, place: int) -> ColumnSample:
+        """One of them alone."""
+        known = self.before.samples[place]
+        return replace(known, current=self.current[place, : self.before.bins[place]])
+
+    def together(self, rows: int) -> "Columns":
+        """As :meth:`ColumnSample.together`."""
+        if rows <= 1:
+            return self
+        fewer = [self.sample(place).together(rows) for place in range(len(self.rows))]
+        return alongside(fewer, self.before.together(rows))
+
+
+def alongside(samples: Sequence[ColumnSample], before: References | None = None) -> Columns:
+    """Samples of columns of one kind, side by side."""
+    current = side_by_side([sample.current for sample in samples])
+    return Columns(References(tuple(samples)) if before is None else before, current)
+
+
+def alone(sample: ColumnSample) -> Columns:
+    """One column as the case of one row."""
+    if "alone" not in sample.known:
+        sample.known["alone"] = alongside([sample])
+    found: Columns = sample.known["alone"]
+    return found
+
+
+def side_by_side(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Vectors as rows of a matrix, zeros after the shorter ones."""
+    found = np.zeros((len(rows), max(map(len, rows))), dtype=rows[0].dtype)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row
+    return found
+
+
+def harmonic(n: NDArray[np.int64], m: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``nm / (n + m)``, 0 where both are; in floating numbers, because the product leaves 64 bits."""
+    rows: NDArray[np.float64] = n * (m / np.maximum(n + m, 1))
+    return rows
+
+
+def one_by_one(detect: Callable[[ColumnSample], Evidence]) -> ColumnsDetector:
+    """A test that looks at one column at a time, for several."""
+    return lambda columns: [detect(columns.sample(place)) for place in range(len(columns.rows))]
+
+
+def larger_is_worse(statistics: NDArray[np.float64], p_values: NDArray[np.float64]) -> list[Evidence]:
+    """Evidence of each column, from vectors of shape (columns,)."""
+    pairs = zip(statistics.tolist(), p_values.tolist(), strict=True)
+    return [Evidence(statistic, "larger_is_worse", p_value) for statistic, p_value in pairs]

@@ -1,0 +1,38 @@
+"""Where two distribution functions differ most, for several columns at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.statistics.columns import Columns
+
+
+@dataclass(frozen=True, slots=True)
+class LargestGaps:
+    """The shares of rows up to and with the bin of the largest difference, in the reference and in the window.
+
+    ``distances``: how far apart they are; shape (columns,) each.
+    """
+
+    before: NDArray[np.float64]
+    now: NDArray[np.float64]
+    distances: NDArray[np.float64]
+
+
+def largest_gaps(columns: Columns) -> LargestGaps:
+    """Of numeric columns."""
+    if "largest_gaps" not in columns.known:
+        columns.known["largest_gaps"] = _largest_gaps(columns)
+    found: LargestGaps = columns.known["largest_gaps"]
+    return found
+
+
+def _largest_gaps(columns: Columns) -> LargestGaps:
+    reference = columns.before
+    if "shares below" not in reference.known:
+        reference.known["shares below"] = reference.below / reference.rows[:, None]
+    before, now = reference.known["shares below"], columns.below / columns.rows[:, None]
+    gaps = np.abs(before - now)
+    places = np.arange(len(gaps)), gaps.argmax(axis=1)
+    return LargestGaps(before[places], now[places], gaps[places])
