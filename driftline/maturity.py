@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from driftline.monitors import Monitor
-from driftline.results import ALL_ROWS, LabelState, WindowLabels
+from driftline.results import ALL_ROWS, LabelState, OutcomeMaturity, WindowLabels
 
 #: Delays beyond the one before (about 137 days) count as this class.
 LAST_CLASS = 48
@@ -160,10 +160,12 @@ def label_states(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float
     """How complete each window's labels are, by the delays that all ``windows`` of its segment show together.
 
     A window is mature by age (``labels.maturity``), or earlier once ``labels.mature_share`` of its expected labels
-    have come, or should have by the delays seen so far (:func:`delay_curves`).
+    have come, or should have by the delays seen so far (:func:`delay_curves`). Where it is known how soon
+    labels come that say "right" and that say "wrong", as many of either should have come.
     """
     spec = monitor.labels
     curves = delay_curves(monitor, windows, now_s)
+    outcomes = _outcome_curves(monitor, windows, now_s)
     states = []
     for window in windows:
         age_s = now_s - window.end_s
@@ -173,8 +175,42 @@ def label_states(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float
         if maturity is None and window.segment in curves:
             maturity = curves[window.segment].expected_in_window(age_s, window.end_s - window.start_s)
         enough = coverage >= spec.mature_share or (maturity is not None and maturity >= spec.mature_share)
-        states.append(LabelState(window, expected, coverage, maturity, mature=enough and age_s >= 0.0))
+        by_outcome = None
+        if outcomes is not None and 0.0 <= age_s < spec.maturity:
+            by_outcome = outcomes.at(age_s, window.end_s - window.start_s)
+            enough = enough and min(by_outcome.right, by_outcome.wrong) >= spec.mature_share
+        states.append(LabelState(window, expected, coverage, maturity, enough and age_s >= 0.0, by_outcome))
     return states
+
+
+@dataclass(frozen=True, slots=True)
+class _OutcomeCurves:
+    """Delays of labels that say "right" and of those that say "wrong", and how many of each they are known from."""
+
+    right: DelayCurve
+    wrong: DelayCurve
+    rights: int
+    wrongs: int
+
+    def at(self, age_s: float, size_s: float) -> OutcomeMaturity:
+        right, wrong = (curve.expected_in_window(age_s, size_s) for curve in (self.right, self.wrong))
+        return OutcomeMaturity(right, wrong, self.rights, self.wrongs)
+
+
+def _outcome_curves(monitor: Monitor, windows: Sequence[WindowLabels], now_s: float) -> _OutcomeCurves | None:
+    """None while windows older than ``labels.maturity`` have fewer than :data:`MINIMUM_LABELS` of either."""
+    whole = [window for window in windows if window.segment == ALL_ROWS]
+    old = [window for window in whole if now_s - window.end_s >= monitor.labels.maturity]
+    wrongs = sum(sum(window.wrong_delays.values()) for window in old)
+    rights = sum(sum(window.delays.values()) for window in old) - wrongs
+    if min(rights, wrongs) < MINIMUM_LABELS:
+        return None
+    right, wrong = [], []
+    for window in whole:
+        age_s = now_s - window.end_s
+        wrong.append(LabelledWindow(age_s, window.wrong_delays))
+        right.append(LabelledWindow(age_s, Counter(window.delays) - Counter(window.wrong_delays)))
+    return _OutcomeCurves(DelayCurve.of(right), DelayCurve.of(wrong), rights, wrongs)
 
 
 def history_s(monitor: Monitor) -> float:

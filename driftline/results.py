@@ -167,7 +167,7 @@ class PastWindow:
 class WindowLabels:
     """Counts of one window of a segment: its rows, those with a label, and first labels by class of their delay.
 
-    The classes are those of ``driftline.maturity``.
+    The classes are those of ``driftline.maturity``. ``wrong_delays``: of those labels that say "wrong".
     """
 
     stream: StreamKey
@@ -177,6 +177,7 @@ class WindowLabels:
     labelled: int
     delays: dict[int, int] = field(default_factory=dict)
     segment: str = ALL_ROWS
+    wrong_delays: dict[int, int] = field(default_factory=dict)
 
     @property
     def key(self) -> WindowKey:
@@ -185,12 +186,26 @@ class WindowLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeMaturity:
+    """Shares of the labels that should have come by now: of those that say "right", and "wrong".
+
+    ``rights``, ``wrongs``: labels of older windows that this is known from.
+    """
+
+    right: float
+    wrong: float
+    rights: int
+    wrongs: int
+
+
+@dataclass(frozen=True, slots=True)
 class LabelState:
     """How complete the labels of one window of a segment are.
 
     ``expected``: rows that ever get a label, by the monitor's word; ``coverage``: share of them that have one.
     ``maturity``: share of labels that should have come by now, by the delays of earlier windows; None while nothing is
-    known of long delays. ``mature``: accuracy counts as final.
+    known of long delays. ``mature``: accuracy counts as final. ``by_outcome``: the maturity of labels that say "right"
+    and of those that say "wrong", where enough of both are known.
     """
 
     window: WindowLabels
@@ -198,6 +213,7 @@ class LabelState:
     coverage: float
     maturity: float | None
     mature: bool
+    by_outcome: OutcomeMaturity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from collector.store.counts import DELAY, LABELLED, WindowCounts, add_window_counts
+from collector.store.counts import DELAY, LABELLED, WRONG_DELAY, WindowCounts, add_window_counts
 from collector.store.labels import LabelledRow
 from collector.store.transaction import Span, TotalKey, Transaction, total
 from collector.store.waiting import PendingLabel
@@ -61,9 +61,11 @@ class LabelEffects:
     def first_label(self, row: LabelledRow, label: PendingLabel) -> None:
         """The row's first label came; how long it took is counted once, whatever becomes of the label."""
         self.delays_s.append((row.stream.namespace, row.stream.model, [max(0.0, label.observed_at_s - row.time_s)]))
-        kind = f"{DELAY}{class_of(label.received_at_s - row.time_s)}"
+        number = class_of(label.received_at_s - row.time_s)
         for window in row.windows():
-            self.windows[window, kind] += 1
+            self.windows[window, f"{DELAY}{number}"] += 1
+            if row.wrong:
+                self.windows[window, f"{WRONG_DELAY}{number}"] += 1
 
 
 def save_effects(transaction: Transaction, partition: str, effects: LabelEffects) -> None:

@@ -15,7 +15,7 @@ from collector.labels.effects import JOINED, LabelEffects
 from collector.labels.judging import allowed_error
 from collector.labels.readings import is_judgement
 from collector.ports import WindowStatistics
-from collector.store.counts import DELAY, LABELLED
+from collector.store.counts import DELAY, LABELLED, WRONG_DELAY
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
 from collector.store.unlabelled import Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
@@ -215,9 +215,10 @@ def _count_delays(
     several = LAST_CLASS + 1
     coded = joined.windows * several + delay_classes(received_s - times_s)
     for segment, rows in joined.members.items():
-        codes, counts = np.unique(coded[rows], return_counts=True)
-        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-            effects.windows[_within(joined.refs[code // several], segment), f"{DELAY}{code % several}"] += count
+        for kind, some in ((DELAY, rows), (WRONG_DELAY, rows[joined.wrong[rows] == 1])):
+            codes, counts = np.unique(coded[some], return_counts=True)
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                effects.windows[_within(joined.refs[code // several], segment), f"{kind}{code % several}"] += count
 
 
 def _within(window: WindowRef, segment: str) -> WindowRef:

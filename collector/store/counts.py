@@ -14,6 +14,8 @@ ROWS = "rows"
 LABELLED = "labelled"
 #: Followed by the number of a class of delay, see ``driftline.maturity``.
 DELAY = "delay/"
+#: The same for those labels that say that their predictions were wrong.
+WRONG_DELAY = "wrong_delay/"
 
 #: Between the kind and the segment that it counts; what is of all rows has neither.
 _OF_SEGMENT = "|"
@@ -58,8 +60,8 @@ def label_windows(
         found.setdefault((stream_id, start_s, end_s, segment), {})[kind] = int(value)
     windows = []
     for (stream_id, start_s, end_s, segment), values in found.items():
-        some = (values.get(ROWS, 0), values.get(LABELLED, 0), _delays(values), segment)
-        windows.append(WindowLabels(keys[stream_id], start_s, end_s, *some))
+        some = (values.get(ROWS, 0), values.get(LABELLED, 0), _delays(values, DELAY), segment)
+        windows.append(WindowLabels(keys[stream_id], start_s, end_s, *some, _delays(values, WRONG_DELAY)))
     return sorted(windows, key=lambda each: (each.stream, each.start_s, each.segment))
 
 
@@ -67,5 +69,5 @@ def _spelt(kind: str, segment: str) -> str:
     return f"{kind}{_OF_SEGMENT}{segment}" if segment else kind
 
 
-def _delays(values: Mapping[str, int]) -> dict[int, int]:
-    return {int(kind.removeprefix(DELAY)): value for kind, value in values.items() if kind.startswith(DELAY)}
+def _delays(values: Mapping[str, int], prefix: str) -> dict[int, int]:
+    return {int(kind.removeprefix(prefix)): value for kind, value in values.items() if kind.startswith(prefix)}

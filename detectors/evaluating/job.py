@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.accuracy.delay_bias import adjusted_accuracy
 from detectors.baselines.choosing import expectation
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
@@ -133,7 +134,7 @@ class EvaluationJob:
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
         joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
-        results = tuple(_told_provisional(result, labels) for result in joined)
+        results = (*(_told_provisional(result, labels) for result in joined), *_adjusted(joined, labels))
         self._store.save_results(due, results, found.shapes, self._clock(), labels)
 
     def _part(self, evaluator: Evaluator, key: WindowKey) -> StateOfSegment:
@@ -142,6 +143,12 @@ class EvaluationJob:
             return read_states(evaluator, of_segment, self._store.window_states(of_segment))
 
         return read
+
+
+def _adjusted(results: Sequence[Result], labels: LabelState | None) -> list[Result]:
+    """What accuracy will be once the labels are there that come later, where it is known how these are."""
+    found = (adjusted_accuracy(result, labels) for result in results if result.detector == "accuracy")
+    return [result for result in found if result is not None]
 
 
 def _told_provisional(result: Result, labels: LabelState | None) -> Result:
