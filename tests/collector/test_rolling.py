@@ -35,22 +35,22 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     return address
 
 
-def fill(parts: Parts, batches: int, rows: int = 3) -> None:
-    """As many batches of a few rows, over two hours."""
+def fill(parts: Parts, batches: int, rows: int = 3, every_s: float = 60.0) -> None:
+    """As many batches of a few rows, one ``every_s``."""
     for batch in range(batches):
-        events = [event(batch * rows + number, at_s=START_S + 60.0 * batch + number) for number in range(rows)]
+        events = [event(batch * rows + number, at_s=START_S + every_s * batch + number) for number in range(rows)]
         drain(parts.collector(records(events, f"spool:{batch}")))
 
 
 def test_an_hours_files_become_one_and_every_row_stays_once(parts: Parts, root: Path | str) -> None:
     parts.payloads = PayloadWriter(root)
-    fill(parts, 80)
+    fill(parts, 36, every_s=200.0)
     before = read_payloads(root, parts.store.payload_files(), MONITOR, 0.0, 2 * START_S)
-    assert len(parts.store.payload_files()) == 80
+    assert len(parts.store.payload_files()) == 36
     roller = Roller(parts.store, parts.payloads.files)
-    assert roller.run(START_S + HOUR_S) == 80  # neither hour has settled, but both have many files
+    assert roller.run(START_S + HOUR_S) == 36  # neither hour has settled, but both have many files
     files = parts.store.payload_files()
-    assert sorted(file.rows for file in files) == [60, 180]
+    assert sorted(file.rows for file in files) == [54, 54]
     assert read_payloads(root, files, MONITOR, 0.0, 2 * START_S).equals(before)
     assert roller.run(START_S + 5 * HOUR_S) == 0
     assert parts.payloads.sweep(files, age_s=-1.0) == 0  # the small ones are gone already
