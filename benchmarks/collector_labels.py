@@ -168,7 +168,9 @@ def _fill_day(connection: Connection, stream_id: int, day: int, rows: int) -> No
 def _server_cpu(engine: Engine) -> Iterator[list[float]]:
     """Seconds of CPU that all of the server's session processes used meanwhile; known when the block has ended."""
     with engine.connect() as connection:
-        statement = text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        statement = text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
         before = _cpu_of([pid for (pid,) in connection.execute(statement)])
         spent = [0.0]
         yield spent

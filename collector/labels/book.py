@@ -7,8 +7,10 @@ key, those that the monitor says.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from collector.labels.effects import (
     AMBIGUOUS,
@@ -28,8 +30,9 @@ from collector.labels.effects import (
 from collector.labels.first import FirstLabels
 from collector.labels.judging import Change, Judgement, changes_by_row, is_wrong, monitor_name
 from collector.labels.keys import key_is_subject
+from collector.labels.plain import PlainLabels, UsableLabels, plain_labels
 from collector.labels.queries import changes_by_query, queries_of
-from collector.labels.readings import PlainReaders, Usable, beside, read_label
+from collector.labels.readings import Reading, Usable, beside, read_label
 from collector.ports import WindowStatistics
 from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.keys import (
@@ -95,66 +98,58 @@ class LabelBook:
         now_s: float,
         effects: LabelEffects,
         allowed: Callable[[str], bool] = lambda _name: True,
-    ) -> tuple[list[Usable], list[list[str]]]:
-        """The usable labels, normalised, and for each given label its faults (empty: none); counts the refused."""
-        usable: list[Usable] = []
-        faults: list[list[str]] = []
-        none: list[str] = []
-        readers = PlainReaders(self._monitors, allowed, now_s)
-        model, reader = ("", ""), None
-        for label in labels:
-            if (label.namespace, label.model) != model:
-                model = (label.namespace, label.model)
-                reader = readers.of(label)
-            plain = reader.read(label) if reader is not None else None
-            if plain is not None:
-                usable.append(plain)
-                faults.append(none)
+    ) -> tuple[UsableLabels, dict[int, list[str]]]:
+        """The usable labels, normalised, and the faults of the others by their places in ``labels``; counts those."""
+        plain = [] if self._first is None else plain_labels(labels, self._monitors, allowed, now_s)
+        left = np.ones(len(labels), dtype=np.bool_)
+        for group in plain:
+            left[group.places] = False
+        others: list[tuple[int, Usable]] = []
+        faults: dict[int, list[str]] = {}
+        for place in np.flatnonzero(left).tolist():
+            reading = self._read_one(labels[place], now_s, effects, allowed)
+            if reading.usable is None:
+                faults[place] = reading.faults
             else:
-                faults.append(self._refuse_one(label, now_s, effects, allowed, usable))
-        return usable, faults
+                others.append((place, reading.usable))
+        return UsableLabels(plain, others), faults
 
-    def _refuse_one(
-        self,
-        label: Label,
-        now_s: float,
-        effects: LabelEffects,
-        allowed: Callable[[str], bool],
-        usable: list[Usable],
-    ) -> list[str]:
+    def _read_one(self, label: Label, now_s: float, effects: LabelEffects, allowed: Callable[[str], bool]) -> Reading:
         name = f"{label.namespace}/{label.model}"
         if not allowed(name):
             effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
-            return [f"model '{name}' is not among those that the sender may label"]
+            return Reading(None, [f"model '{name}' is not among those that the sender may label"])
         monitor = self._monitors.get(name)
         reading = read_label(label, monitor, now_s)
-        if reading.usable is not None:
-            usable.append(reading.usable)
-        elif monitor is None:
+        if reading.usable is None and monitor is None:
             effects.count(*self._unmonitored.named(label.namespace, label.model), UNKNOWN_MODEL)
-        else:
+        elif reading.usable is None:
             effects.count(label.namespace, label.model, INVALID)
-        return reading.faults
+        return reading
 
     def apply(
         self,
         transaction: Transaction,
         states: StateBook,
         partition: str,
-        labels: Sequence[Usable],
+        labels: UsableLabels,
         effects: LabelEffects,
     ) -> dict[int, str]:
         """Join labels to stored predictions; those without one begin to wait.
 
-        Answers why labels could not even wait, by their places in ``labels``.
+        Answers why labels could not even wait, by their places.
         """
         refused: dict[int, str] = {}
         if not labels:
             return refused
         left = self._not_erased(labels, effects)
-        by_key = [(place, label) for place, label in left if isinstance(label, KeyedLabel)]
+        by_key = [(place, label) for place, label in left.others if isinstance(label, KeyedLabel)]
         items, keyed = self._resolve(transaction, by_key, refused, effects) if by_key else ([], [])
-        items.extend(self._join_first(transaction, states, partition, left, items, effects))
+        items.extend(
+            (place, _Item(label, counts=True)) for place, label in left.others if isinstance(label, PendingLabel)
+        )
+        taken = {item.label.key for _, item in items}
+        items.extend(self._join_first(transaction, states, partition, left.plain, taken, effects))
         if not items and not keyed:
             return refused
         items.sort(key=lambda item: item[0])
@@ -218,17 +213,22 @@ class LabelBook:
             for _ in range(len(expired) + len(keyed)):
                 effects.count(namespace, model, EXPIRED)
 
-    def _not_erased(self, labels: Sequence[Usable], effects: LabelEffects) -> list[tuple[int, Usable]]:
-        """Labels with their places, without those of what was erased, which are counted and forgotten."""
+    def _not_erased(self, labels: UsableLabels, effects: LabelEffects) -> UsableLabels:
+        """Labels without those of what was erased, which are counted and forgotten."""
         if not self._erased.anything():
-            return list(enumerate(labels))
-        left: list[tuple[int, Usable]] = []
-        for place, label in enumerate(labels):
+            return labels
+        plain = []
+        for group in labels.plain:
+            erased = self._erased.requests(group.namespace, group.model, group.request_ids)
+            effects.count(group.namespace, group.model, ERASED, int(erased.sum()))
+            plain.append(group.take(~erased))
+        others = []
+        for place, label in labels.others:
             if self._is_erased(label):
                 effects.count(label.key.namespace, label.key.model, ERASED)
             else:
-                left.append((place, label))
-        return left
+                others.append((place, label))
+        return UsableLabels([group for group in plain if len(group)], others)
 
     def _is_erased(self, label: Usable) -> bool:
         if isinstance(label, PendingLabel):
@@ -241,23 +241,18 @@ class LabelBook:
         transaction: Transaction,
         states: StateBook,
         partition: str,
-        labels: Sequence[tuple[int, Usable]],
-        resolved: Sequence[tuple[int, _Item]],
+        groups: Sequence[PlainLabels],
+        taken: Collection[LabelKey],
         effects: LabelEffects,
-    ) -> list[tuple[int, _Item]]:
-        """Join at once what can be, of those that name a request id; answers the others, with their places."""
-        named = [(place, label) for place, label in labels if isinstance(label, PendingLabel)]
-        joined: set[LabelKey] = set()
-        if self._first is not None and named:
-            once = [label for _, label in named]
-            times = {label.key for label in once}
-            if resolved or len(times) < len(once):
-                counts = Counter([label.key for label in once] + [item.label.key for _, item in resolved])
-                once = [label for label in once if counts[label.key] == 1]
-            joined = self._first.join(transaction, states, partition, once, effects)
-        if len(joined) == len(named):
-            return []
-        return [(place, _Item(label, counts=True)) for place, label in named if label.key not in joined]
+    ) -> Iterator[tuple[int, _Item]]:
+        """Join at once what can be; answers the others, with their places. ``taken``: rows that have other labels."""
+        for group in groups:
+            left = np.ones(len(group), dtype=np.bool_)
+            if self._first is not None:
+                once = group.without_rivals(taken)
+                left[once] = ~self._first.join(transaction, states, partition, group.take(once), effects)
+            if left.any():
+                yield from ((place, _Item(label, counts=True)) for place, label in group.take(left).one_by_one())
 
     # --- which prediction ---------------------------------------------------------------------------------------
     def _resolve(

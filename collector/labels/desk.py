@@ -86,8 +86,7 @@ class LabelDesk:
         effects = LabelEffects()
         now_s = self._clock()
         usable, faults = self._book.refuse(labels, now_s, effects, allowed)
-        for _ in range(unreadable):
-            effects.count(UNKNOWN, UNKNOWN, INVALID)
+        effects.count(UNKNOWN, UNKNOWN, INVALID, unreadable)
         states = StateBook(StateCache(1))
         counted = {"labels": len(labels) + unreadable}
         with self._tracing.span("labels", counted), self._store.transaction() as transaction:
@@ -96,7 +95,7 @@ class LabelDesk:
             refused = self._book.apply(transaction, states, DESK, usable, effects)
             transaction.save_window_states(states.changed())
             save_effects(transaction, DESK, effects)
-            receipt = _receipt(labels, faults, refused, unreadable, effects)
+            receipt = _receipt(labels, faults, refused, len(labels) + unreadable, effects)
             beside(transaction, receipt)
         self._metrics.label_delays(effects.delays_s)
         return receipt
@@ -104,21 +103,12 @@ class LabelDesk:
 
 def _receipt(
     labels: Sequence[Label],
-    faults: Sequence[Sequence[str]],
+    faults: Mapping[int, Sequence[str]],
     refused: Mapping[int, str],
-    unreadable: int,
+    received: int,
     effects: LabelEffects,
 ) -> LabelReceipt:
-    """``refused`` counts among the labels that have no faults of their own."""
-    found = []
-    if not refused and not any(faults):
-        return LabelReceipt(len(labels) + unreadable, dict(effects.outcomes))
-    usable = 0
-    for index, (label, reasons) in enumerate(zip(labels, faults, strict=True)):
-        told = tuple(reasons)
-        if not reasons:
-            told = (refused[usable],) if usable in refused else ()
-            usable += 1
-        if told:
-            found.append(LabelFault(index, label.subject, told))
-    return LabelReceipt(len(labels) + unreadable, dict(effects.outcomes), tuple(found))
+    """``faults`` and ``refused`` by place in ``labels``."""
+    reasons = {**faults, **{place: (reason,) for place, reason in refused.items()}}
+    found = [LabelFault(place, labels[place].subject, tuple(reasons[place])) for place in sorted(reasons)]
+    return LabelReceipt(received, dict(effects.outcomes), tuple(found))

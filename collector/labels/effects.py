@@ -40,10 +40,11 @@ class LabelEffects:
     #: Namespace, model, and delays of their labels.
     delays_s: list[tuple[str, str, Sequence[float]]] = field(default_factory=list)
 
-    def count(self, namespace: str, model: str, outcome: str) -> None:
-        """One label ended like this, of a monitored model or of one as ``UnmonitoredModels`` names it."""
-        self.outcomes[outcome] += 1
-        self.totals[total(names.LABELS, namespace, model, outcome)] += 1
+    def count(self, namespace: str, model: str, outcome: str, labels: int = 1) -> None:
+        """So many labels ended like this, of a monitored model or of one as ``UnmonitoredModels`` names it."""
+        if labels:
+            self.outcomes[outcome] += labels
+            self.totals[total(names.LABELS, namespace, model, outcome)] += labels
 
     def judged(self, row: LabelledRow) -> None:
         """The row's first label says whether it was right; counted once and never revised."""

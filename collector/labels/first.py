@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from collector.labels.effects import JOINED, LabelEffects
 from collector.labels.judging import allowed_error
-from collector.labels.readings import is_judgement
+from collector.labels.plain import PlainLabels
 from collector.ports import WindowStatistics
 from collector.store.counts import DELAY, LABELLED, WRONG_DELAY
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
 from collector.store.unlabelled import Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
-from collector.store.waiting import LabelKey, PendingLabel
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.maturity import LAST_CLASS
@@ -54,56 +53,33 @@ class FirstLabels:
         transaction: Transaction,
         states: StateBook,
         partition: str,
-        labels: Sequence[PendingLabel],
+        labels: PlainLabels,
         effects: LabelEffects,
-    ) -> set[LabelKey]:
+    ) -> NDArray[np.bool_]:
         """Join those for which this way is made; answers which. No two may be of one row."""
-        by_model: dict[tuple[str, str], list[PendingLabel]] = {}
-        for label in labels:
-            ranked = self._monitors[f"{label.key.namespace}/{label.key.model}"].task == "ranking"
-            if label.label is not None and not ranked and not is_judgement(label.label):
-                by_model.setdefault(label.key[:2], []).append(label)
-        joined: set[LabelKey] = set()
-        streams = streams_by_number(transaction) if by_model else {}
-        for (namespace, model), group in sorted(by_model.items()):
-            named = {number: key for number, key in streams.items() if (key.namespace, key.model) == (namespace, model)}
-            monitor = self._monitors[f"{namespace}/{model}"]
-            joined |= self._join_model(transaction, states, partition, monitor, named, group, effects)
-        return joined
-
-    def _join_model(
-        self,
-        transaction: Transaction,
-        states: StateBook,
-        partition: str,
-        monitor: Monitor,
-        streams: Mapping[int, StreamKey],
-        labels: Sequence[PendingLabel],
-        effects: LabelEffects,
-    ) -> set[LabelKey]:
-        ids, rows = [label.key.request_id for label in labels], [label.key.row for label in labels]
-        found = unlabelled_rows(transaction, ids, rows, streams)
+        named = (labels.namespace, labels.model)
+        streams = streams_by_number(transaction, *named)
+        monitor = self._monitors[f"{labels.namespace}/{labels.model}"]
+        found = unlabelled_rows(transaction, labels.request_ids, labels.rows, list(streams))
+        chosen = np.zeros(len(labels), dtype=np.bool_)
         if not len(found):
-            return set()
-        chosen = [labels[place] for place in found.places.tolist()]
-        texts = _objects([label.label for label in chosen])
+            return chosen
+        chosen[found.places] = True
+        texts, observed_s = labels.texts[found.places], labels.observed_s[found.places]
         joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found), _members(found))
-        observed_s = np.array([label.observed_at_s for label in chosen])
-        received_s = np.array([label.received_at_s for label in chosen])
-        numbers = np.array([label.key.row for label in chosen], dtype=np.int64)
         known = joined.wrong >= 0
         values = {
             "label": texts,
             "observed_at_s": observed_s,
-            "received_at_s": received_s,
+            "received_at_s": np.full(len(found), labels.received_s),
             "wrong": joined.wrong if known.all() else _nullable(joined.wrong),
             "judged": known.astype(np.int64),
         }
-        save_first_labels(transaction, found, numbers, values)
+        save_first_labels(transaction, found, labels.rows[found.places], values)
         _count(monitor, streams, joined, effects)
-        _count_delays(monitor, joined, observed_s, received_s, effects)
+        _count_delays(monitor, joined, observed_s, labels.received_s, effects)
         self._judge(transaction, states, partition, monitor, joined)
-        return {label.key for label in chosen}
+        return chosen
 
     def _judge(
         self, transaction: Transaction, states: StateBook, partition: str, monitor: Monitor, joined: _Joined
@@ -184,9 +160,7 @@ def _changes(partition: str, joined: _Joined) -> Iterator[tuple[StateKey, NDArra
 
 def _count(monitor: Monitor, streams: Mapping[int, StreamKey], joined: _Joined, effects: LabelEffects) -> None:
     """Outcomes, right and wrong by stream, labelled rows by stream and window."""
-    count = len(joined.found)
-    effects.outcomes[JOINED] += count
-    effects.totals[total(names.LABELS, monitor.namespace, monitor.model, JOINED)] += count
+    effects.count(monitor.namespace, monitor.model, JOINED, len(joined.found))
     stream_ids = joined.found.numbers["stream_id"]
     for number in np.unique(stream_ids).tolist():
         here = joined.wrong[stream_ids == number]
@@ -206,7 +180,7 @@ def _count_delays(
     monitor: Monitor,
     joined: _Joined,
     observed_s: NDArray[np.float64],
-    received_s: NDArray[np.float64],
+    received_s: float,
     effects: LabelEffects,
 ) -> None:
     """How long labels took, for the histogram until they were known, by window until they came."""

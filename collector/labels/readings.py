@@ -1,6 +1,5 @@
 """From a label as it was sent to one that can be stored: values spelt alike, rewards as the monitor takes them."""
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from collector.labels.keys import given_key
@@ -18,9 +17,7 @@ Usable = PendingLabel | KeyedLabel
 _RIGHT = "\x1aright"
 _WRONG = "\x1awrong"
 #: The year 10000, beyond which no label is (``driftline.events.label_faults``).
-_END_OF_TIME_S = 253402300800.0
-#: Spellings of values that are remembered.
-_SPELLINGS = 10_000
+END_OF_TIME_S = 253402300800.0
 
 
 class Reading(NamedTuple):
@@ -47,57 +44,6 @@ def read_label(label: Label, monitor: Monitor | None, now_s: float) -> Reading:
     row = 0 if spec is not None and spec.per_row else label.row
     business = BusinessKey(label.namespace, label.model, given_key(label.key), row)
     return Reading(KeyedLabel(business, text, label.observed_at_s, now_s), [])
-
-
-class PlainReader:
-    """Reads what most labels of a monitor are: a request id, a row, and a value that others before had.
-
-    What is the same for all is worked out once; every other label is left to :func:`read_label`.
-    """
-
-    def __init__(self, monitor: Monitor, now_s: float) -> None:
-        self._monitor = monitor
-        self._now_s = now_s
-        self._texts: dict[str | int, str | None] = {}
-
-    def read(self, label: Label) -> PendingLabel | None:
-        """As :func:`read_label` would; None: read it there."""
-        request_id, value = label.request_id, label.value
-        if label.key or label.reward or not request_id or not isinstance(value, str | int):
-            return None
-        if not (0 <= label.row < 2**31 and len(request_id) <= 64 and request_id.isascii() and "\0" not in request_id):
-            return None
-        if not 0 <= label.observed_at_s < _END_OF_TIME_S:
-            return None
-        if value not in self._texts:
-            found = read_label(label, self._monitor, self._now_s).usable
-            if found is None or len(self._texts) >= _SPELLINGS:
-                return None
-            self._texts[value] = found.label
-        key = LabelKey(label.namespace, label.model, request_id, label.row)
-        return PendingLabel(key, self._texts[value], label.observed_at_s, self._now_s)
-
-
-class PlainReaders:
-    """The reader of plain labels of each model; None where a label has to be looked at closely."""
-
-    def __init__(self, monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float) -> None:
-        self._monitors = monitors
-        self._allowed = allowed
-        self._now_s = now_s
-        self._readers: dict[tuple[str, str], PlainReader | None] = {}
-
-    def of(self, label: Label) -> PlainReader | None:
-        """The reader for labels of this one's model."""
-        model = (label.namespace, label.model)
-        try:
-            return self._readers[model]
-        except KeyError:
-            name = f"{label.namespace}/{label.model}"
-            monitor = self._monitors.get(name) if self._allowed(name) else None
-            if monitor is None:  # of which there may be any number
-                return None
-            return self._readers.setdefault(model, PlainReader(monitor, self._now_s))
 
 
 def is_judgement(text: str) -> bool:

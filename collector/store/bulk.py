@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Connection, Double, Integer, LargeBinary, Sma
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.exc import DBAPIError
 
+from collector.store.arrays import register
 from collector.store.ids import KeyColumn
 from driftline.errors import PermanentError
 
@@ -80,16 +81,16 @@ def upsert_tuples(
     connection.exec_driver_sql(f"{into} SELECT * FROM unnest({arrays}) {end}", values)  # noqa: S608
 
 
-def array_parameter(values: Sequence[str] | Sequence[float] | Sequence[bytes]) -> str | list[bytes]:
+def array_parameter(values: Sequence[str] | Sequence[float | None] | Sequence[bytes]) -> str | list[bytes]:
     r"""Values as a parameter that is cast to an array; the driver's own way looks at each value several times.
 
-    >>> array_parameter(["a", 'say "b"']), array_parameter([1, 2]), array_parameter([0.5, 1e300])
-    ('{"a","say \\"b\\""}', '{1,2}', '{0.5,1e+300}')
+    >>> array_parameter(["a", 'say "b"']), array_parameter([1, 2]), array_parameter([0.5, None])
+    ('{"a","say \\"b\\""}', '{1,2}', '{0.5,NULL}')
     """
     if isinstance(values[0], bytes):
         return list(values)  # type: ignore[arg-type]
     if not isinstance(values[0], str):
-        return "{" + ",".join(map(repr, values)) + "}"
+        return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
     joined = '","'.join(values)  # type: ignore[arg-type]
     if "\\" in joined or joined.count('"') != 2 * len(values) - 2:
         joined = '","'.join(str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
@@ -118,6 +119,7 @@ def driver_cursor(connection: Connection, statement: str, *, binary: bool = Fals
     error_class = connection.dialect.loaded_dbapi.Error
     try:
         with driver.cursor(binary=binary) as cursor:
+            register(cursor)
             yield cursor
     except error_class as error:
         raise DBAPIError.instance(statement, None, error, error_class) from error

@@ -37,7 +37,8 @@ from driftline.errors import PermanentError, SettingsError, TransientError, Unav
 #: Marks a connection whose transaction writes.
 WRITES = "driftline_writes"
 _BUSY_TIMEOUT_MS = 15_000
-_LONGEST_KEY = 512
+#: Text of so many characters is a key as it is, where it is ASCII and has no NUL.
+SHORT_KEY = 512
 #: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
 _LIMIT_EXCEEDED = "54"
 _NO_TABLE = "42P01"
@@ -112,7 +113,7 @@ def prefer_indexes(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(
             "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
-            "SET LOCAL jit = off"
+            "SET LOCAL enable_memoize = off; SET LOCAL jit = off"
         )
 
 
@@ -149,12 +150,12 @@ def key_text(value: str) -> str:
     >>> key_text("r1"), len(key_text("x" * 9000))
     ('r1', 512)
     """
-    if len(value) <= _LONGEST_KEY and value.isascii() and "\x00" not in value:
+    if len(value) <= SHORT_KEY and value.isascii() and "\x00" not in value:
         return value  # nearly always
     cleaned = clean(value)
-    if len(cleaned) <= _LONGEST_KEY:
+    if len(cleaned) <= SHORT_KEY:
         return cleaned
-    return cleaned[: _LONGEST_KEY - 64] + hashlib.sha256(cleaned.encode()).hexdigest()
+    return cleaned[: SHORT_KEY - 64] + hashlib.sha256(cleaned.encode()).hexdigest()
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:

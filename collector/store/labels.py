@@ -9,9 +9,9 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, TextualSelect, an
 
 from collector.store import schema
 from collector.store.bulk import insert_tuples
-from collector.store.database import is_any_of, prefer_indexes
+from collector.store.database import is_any_of
 from collector.store.ids import day_of, key_of
-from collector.store.partitions import day_number, held_days, partition_name
+from collector.store.partitions import day_number, partition_name
 from collector.store.transaction import Transaction, WindowRef
 from collector.store.waiting import LabelKey, PendingLabel
 from driftline.results import StreamKey
@@ -100,7 +100,7 @@ def rows_to_label(transaction: Transaction, keys: Sequence[LabelKey]) -> dict[La
     streams = {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
     found: dict[LabelKey, LabelledRow] = {}
     newest: dict[LabelKey, tuple[bool, float, str]] = {}
-    for rows in _rows_by_request(transaction.connection, wanted):
+    for rows in _rows_by_request(transaction, wanted):
         for request_key, *values in map(list, rows):
             stream = streams[values[2]]
             key = LabelKey(stream.namespace, stream.model, wanted.request_ids[request_key], values[1])
@@ -240,8 +240,9 @@ class _Wanted:
         return sorted({(self._keys_of_ids[key.request_id], key.row) for key in self.keys})
 
 
-def _rows_by_request(connection: Connection, wanted: _Wanted) -> Iterator[Iterable[Row[Any]]]:
+def _rows_by_request(transaction: Transaction, wanted: _Wanted) -> Iterator[Iterable[Row[Any]]]:
     """Rows that may be wanted: first of the days that their ids tell, then of all days for what was not found."""
+    connection = transaction.connection
     if connection.dialect.name == "sqlite":
         rows, label = schema.predictions.c, schema.labels.c
         statement = (
@@ -259,8 +260,8 @@ def _rows_by_request(connection: Connection, wanted: _Wanted) -> Iterator[Iterab
             statement = statement.where(rows.row.in_(numbers))
         yield connection.execute(statement)
         return
-    prefer_indexes(connection)
-    days = held_days(connection)
+    transaction.prefer_indexes()
+    days = transaction.held_days()
     by_day: dict[int | None, list[tuple[str, int]]] = {}
     for pair in wanted.pairs():
         by_day.setdefault(day_of(pair[0]), []).append(pair)

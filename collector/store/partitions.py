@@ -77,14 +77,23 @@ def existing_days(connection: Connection, table: str = schema.DAILY[0]) -> list[
     return sorted(_day_of_name(name) for (name,) in found)
 
 
-def held_days(connection: Connection, table: str = schema.DAILY[0]) -> list[int]:
-    """As :func:`existing_days`, and none of them is dropped until the transaction ends.
+def held_days(connection: Connection) -> list[int]:
+    """The days that all tables have, oldest first; none of them is dropped until the transaction ends. None on SQLite.
 
-    Whoever drops a day needs the table for itself, so that a lock which hinders nobody else is enough.
+    Whoever drops a day needs the tables for itself, so that a lock which hinders nobody else is enough.
     """
-    if connection.dialect.name != "sqlite":
-        connection.execute(text(f"LOCK TABLE ONLY {table} IN ACCESS SHARE MODE"))
-    return existing_days(connection, table)
+    if connection.dialect.name == "sqlite":
+        return []
+    connection.exec_driver_sql(f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE")
+    found = connection.exec_driver_sql(
+        "SELECT inhparent::regclass::text, inhrelid::regclass::text FROM pg_inherits "
+        "WHERE inhparent = ANY (%s::regclass[])",
+        (list(schema.DAILY),),
+    )
+    days: dict[str, set[int]] = {table: set() for table in schema.DAILY}
+    for table, name in found:
+        days[table].add(_day_of_name(name))
+    return sorted(set.intersection(*days.values()))
 
 
 class DayPartitions:
@@ -94,14 +103,10 @@ class DayPartitions:
         self._engine = engine
         self._lock = threading.Lock()
 
-    def prepare(self, connection: Connection, times_s: Iterable[float]) -> None:
-        """Make sure that rows of these times can be stored by a transaction; no day is dropped until its end."""
-        if connection.dialect.name == "sqlite":
-            return
-        there = set.intersection(*(set(held_days(connection, table)) for table in schema.DAILY))
-        if missing := set(day_numbers(np.fromiter(times_s, dtype=np.float64)).tolist()) - there:
-            with self._lock, writing(self._engine) as other:
-                create_days(other, missing)
+    def create(self, days: Iterable[int]) -> None:
+        """Make the partitions of ``days``, in a transaction of its own."""
+        with self._lock, writing(self._engine) as connection:
+            create_days(connection, days)
 
 
 def _day_of_name(name: str) -> int:

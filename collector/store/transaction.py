@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, and_, select, text, tuple_, update
+from sqlalchemy import Connection, Table, select, tuple_, update
 
 from collector.store import schema
+from collector.store.arrays import KeyArray
 from collector.store.bulk import Column, array_parameter, driver_cursor, insert_columns, insert_tuples, upsert_tuples
 from collector.store.database import is_any_of, prefer_indexes, upsert
 from collector.store.ids import KeyColumn, beside_key, keys_of
@@ -105,11 +106,32 @@ class Transaction:
     def __init__(self, connection: Connection, days: DayPartitions | None = None) -> None:
         self.connection = connection
         self._days = days
+        self._held: list[int] | None = None
+        self._prefers_indexes = False
 
     def prepare_days(self, times_s: Iterable[float]) -> None:
         """Make sure that rows of these times can be stored, and stay so until the transaction ends."""
-        if self._days is not None:
-            self._days.prepare(self.connection, times_s)
+        if self._days is None or self.connection.dialect.name == "sqlite":
+            return
+        held = set(self.held_days())
+        if missing := set(day_numbers(np.fromiter(times_s, dtype=np.float64)).tolist()) - held:
+            self._days.create(missing)
+            self._held = sorted(held | missing)
+
+    def held_days(self) -> list[int]:
+        """The days of which rows are stored, oldest first, none of which is dropped meanwhile; none on SQLite.
+
+        Asked for once: what another writer's new day holds meanwhile is for the next transaction to see.
+        """
+        if self._held is None:
+            self._held = held_days(self.connection)
+        return self._held
+
+    def prefer_indexes(self) -> None:
+        """Look rows up one by one until the transaction ends; see ``database.prefer_indexes``."""
+        if not self._prefers_indexes:
+            prefer_indexes(self.connection)
+            self._prefers_indexes = True
 
     # --- positions ----------------------------------------------------------------------------------------------
     def move_positions(self, moves: Iterable[PositionMove]) -> None:
@@ -179,20 +201,20 @@ class Transaction:
             stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, keys.texts), rows.row == 0)
             return {(ids[key], time_s) for key, time_s in self.connection.execute(stored)}
         days = day_numbers(np.array([time_s for _, time_s in wanted]))
-        prefer_indexes(self.connection)
+        self.prefer_indexes()
         found = set()
-        for day in sorted(set(days.tolist()).intersection(held_days(self.connection))):
+        for day in sorted(set(days.tolist()).intersection(self.held_days())):
             table = partition_name("predictions", day)
             # As a subquery that stays one (OFFSET 0) there is one plan. As a join, PostgreSQL compares every key with
             # every row until a new day's table has statistics.
-            statement = text(
-                "SELECT k.place, p.time_s FROM unnest(CAST(:keys AS uuid[])) WITH ORDINALITY AS k (key, place) "  # noqa: S608
+            statement = (
+                "SELECT k.place, p.time_s FROM unnest(%b) WITH ORDINALITY AS k (key, place) "  # noqa: S608
                 f"CROSS JOIN LATERAL (SELECT time_s FROM {table} WHERE event_key = k.key AND row = 0 OFFSET 0) p"
             )
-            places = np.flatnonzero(days == day).tolist()
-            asked = {"keys": "{" + ",".join([keys.texts[place] for place in places]) + "}"}
-            for number, time_s in self.connection.execute(statement, asked):
-                found.add((event_ids[places[number - 1]], time_s))
+            places = np.flatnonzero(days == day)
+            with driver_cursor(self.connection, statement, binary=True) as cursor:
+                for number, time_s in cursor.execute(statement, [KeyArray.of(keys, places)]):
+                    found.add((event_ids[places[number - 1]], time_s))
         return found
 
     def _any(self, column: Any, values: Sequence[str]) -> Any:
@@ -249,7 +271,7 @@ class Transaction:
         wanted = sorted({(partition, *window) for partition, window in keys})
         found = {}
         if self.connection.dialect.name != "sqlite":
-            prefer_indexes(self.connection)
+            self.prefer_indexes()
             for *window, partition, state, change in _stored_states(self.connection, wanted):
                 found[StateKey(partition, WindowRef(*window))] = WindowState(state, change)
             return found
@@ -283,20 +305,18 @@ class Transaction:
 
     def add_spans(self, partition: str, spans: Mapping[int, Span]) -> None:
         """Add to the summaries of the streams, by stream number."""
-        table = schema.stream_spans
-        for stream_id, span in sorted(spans.items()):
-            here = and_(table.c.partition == partition, table.c.stream_id == stream_id)
-            old = self.connection.execute(select(table).where(here)).one_or_none()
-            values = {
-                "rows": span.rows + (old.rows if old else 0),
-                "labelled_rows": span.labelled_rows + (old.labelled_rows if old else 0),
-                "first_event_s": _known(min, span.first_event_s, old.first_event_s if old else None),
-                "last_event_s": _known(max, span.last_event_s, old.last_event_s if old else None),
-            }
-            if old:
-                self.connection.execute(update(table).where(here).values(**values))
-            else:
-                self.connection.execute(table.insert().values(partition=partition, stream_id=stream_id, **values))
+        columns = ("partition", "stream_id", *Span.__slots__)
+        rows = [
+            (partition, stream_id, *(getattr(span, name) for name in Span.__slots__))
+            for stream_id, span in sorted(spans.items())
+        ]
+        changes = {
+            "rows": "stream_spans.rows + excluded.rows",
+            "labelled_rows": "stream_spans.labelled_rows + excluded.labelled_rows",
+            "first_event_s": _nearest("first_event_s", "<"),
+            "last_event_s": _nearest("last_event_s", ">"),
+        }
+        upsert_tuples(self.connection, schema.stream_spans, columns, rows, changes)
 
     def add_missing(self, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
         """Insert rows, leaving those that are there as they are."""
@@ -355,6 +375,7 @@ def _beside(ids: Sequence[str], keys: KeyColumn) -> Sequence[str | None]:
     return list(map(beside_key, ids, keys.texts))
 
 
-def _known(choose: Any, *values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return choose(known) if known else None
+def _nearest(column: str, sign: str) -> str:
+    """SQL: of a span's old and new time the one that is ``sign`` the other, or the one that is known."""
+    old, new = f"stream_spans.{column}", f"excluded.{column}"
+    return f"COALESCE(CASE WHEN {new} {sign} {old} THEN {new} ELSE {old} END, {new})"

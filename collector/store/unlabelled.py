@@ -1,7 +1,8 @@
 """Stored predictions that have no label yet, found for thousands of labels at once and kept as columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,17 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from collector.store import schema
+from collector.store.arrays import IntegerArray, KeyArray, read_array
 from collector.store.bulk import Column, driver_cursor, insert_columns
-from collector.store.database import is_any_of, prefer_indexes
+from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn, keys_of
-from collector.store.partitions import DAY_S, held_days, partition_name
+from collector.store.partitions import DAY_S, partition_name
 from collector.store.transaction import Transaction
 from driftline.results import StreamKey
 
 _NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
 _OTHERS = ("segments", "prediction")
+_FOUND_NUMBERS = (*_NUMBERS, "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,15 @@ class Unlabelled:
         )
 
 
-def streams_by_number(transaction: Transaction) -> dict[int, StreamKey]:
-    """Every stream by the number that its rows carry."""
-    return {number: StreamKey(*key) for number, *key in transaction.connection.execute(select(schema.streams))}
+def streams_by_number(transaction: Transaction, namespace: str, model: str) -> dict[int, StreamKey]:
+    """A model's streams by the numbers that their rows carry."""
+    table = schema.streams.c
+    statement = select(schema.streams).where(table.namespace == namespace, table.model == model)
+    return {number: StreamKey(*key) for number, *key in transaction.connection.execute(statement)}
 
 
 def unlabelled_rows(
-    transaction: Transaction, request_ids: Sequence[str], rows: Sequence[int], stream_ids: Iterable[int]
+    transaction: Transaction, request_ids: Sequence[str], rows: NDArray[np.int64], stream_ids: Sequence[int]
 ) -> Unlabelled:
     """The stored prediction of each request id and row, where there is no doubt which, and no label was there before.
 
@@ -59,11 +64,11 @@ def unlabelled_rows(
     stored on the day that its id tells; ``collector.store.labels.rows_to_label`` finds all these. Nothing is locked.
     """
     keys = keys_of(request_ids)
-    wanted = np.array(list(stream_ids), dtype=np.float64)
+    wanted = np.array(stream_ids, dtype=np.int64)
     if transaction.connection.dialect.name == "sqlite":
         return _certain(_ask_sqlite(transaction.connection, keys, rows), wanted)
-    prefer_indexes(transaction.connection)
-    days = held_days(transaction.connection)
+    transaction.prefer_indexes()
+    days = transaction.held_days()
     told = {day: np.flatnonzero(keys.days == day) for day in days}
     questions = [(day, places) for day, places in told.items() if len(places)]
     found = [_certain(_ask_days(transaction.connection, questions, keys, rows), wanted)] if questions else []
@@ -106,11 +111,11 @@ def _sortable(keys: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return low, high
 
 
-def _certain(found: Unlabelled, stream_ids: NDArray[np.float64]) -> Unlabelled:
+def _certain(found: Unlabelled, stream_ids: NDArray[np.int64]) -> Unlabelled:
     return _matches(found, stream_ids)[0]
 
 
-def _matches(found: Unlabelled, stream_ids: NDArray[np.float64]) -> tuple[Unlabelled, NDArray[np.intp]]:
+def _matches(found: Unlabelled, stream_ids: NDArray[np.int64]) -> tuple[Unlabelled, NDArray[np.intp]]:
     """Those that are the only one of their place and have no label; and every place that is stored at all."""
     found = found.take(np.isin(found.numbers["stream_id"], stream_ids))
     met, first, counts = np.unique(found.places, return_index=True, return_counts=True)
@@ -119,33 +124,27 @@ def _matches(found: Unlabelled, stream_ids: NDArray[np.float64]) -> tuple[Unlabe
 
 
 def _stacked(parts: Sequence[Unlabelled]) -> Unlabelled:
-    if not parts:
-        return _columns([[] for _ in range(10)], raw=True)
-    if len(parts) == 1:
-        return parts[0]
+    parts = [part for part in parts if len(part)]
+    if len(parts) < 2:
+        return parts[0] if parts else _listed([])
     return Unlabelled(
         np.concatenate([part.places for part in parts]),
         np.concatenate([part.event_keys for part in parts]),
-        {name: np.concatenate([part.numbers[name] for part in parts]) for name in parts[0].numbers},
+        {name: np.concatenate([part.numbers[name] for part in parts]) for name in _FOUND_NUMBERS},
         np.concatenate([part.segments for part in parts]),
         np.concatenate([part.predictions for part in parts]),
     )
 
 
-def _columns(values: Sequence[Sequence[Any]], *, raw: bool) -> Unlabelled:
-    """Out of columns in the order: place, key, numbers, others, revision."""
-    places, keys, *rest = values
-    names = (*_NUMBERS, "revision")
-    numbers = dict(zip(names, (*rest[: len(_NUMBERS)], rest[-1]), strict=True))
+def _listed(rows: Sequence[Sequence[Any]]) -> Unlabelled:
+    """Out of rows in the order: place, key, numbers, others, revision."""
+    places, keys, *rest = zip(*rows, strict=True) if rows else [()] * (4 + len(_FOUND_NUMBERS))
+    numbers = zip(_FOUND_NUMBERS, (*rest[: len(_NUMBERS)], rest[-1]), strict=True)
     segments, predictions = rest[len(_NUMBERS) : -1]
-    if raw:
-        event_keys: NDArray[Any] = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, 16)
-    else:
-        event_keys = np.array(keys, dtype=np.object_)
     return Unlabelled(
         np.array(places, dtype=np.intp),
-        event_keys,
-        {name: np.array(column, dtype=np.float64) for name, column in numbers.items()},
+        _objects(keys),
+        {name: np.array(column, dtype=np.float64) for name, column in numbers},
         _objects(segments),
         _objects(predictions),
     )
@@ -158,33 +157,43 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
 
 
 def _ask_days(
-    connection: Connection, questions: Sequence[tuple[int, NDArray[np.intp]]], keys: KeyColumn, rows: Sequence[int]
+    connection: Connection, questions: Sequence[tuple[int, NDArray[np.intp]]], keys: KeyColumn, rows: NDArray[np.int64]
 ) -> Unlabelled:
     """One statement for all days, each of which answers with one row of arrays."""
-    parts, values = [], []
-    for number, (day, places) in enumerate(questions):
-        parts.append(_day_statement(number, day))
-        listed = places.tolist()
-        values.append("{" + ",".join([keys.texts[place] for place in listed]) + "}")
-        values.append("{" + ",".join([str(rows[place]) for place in listed]) + "}")
-    statement = " UNION ALL ".join(parts)
+    statement = " UNION ALL ".join([_day_statement(number, day) for number, (day, _) in enumerate(questions)])
+    asked = ((KeyArray.of(keys, places), IntegerArray.of(rows[places])) for _, places in questions)
     with driver_cursor(connection, statement, binary=True) as cursor:
-        answers = cursor.execute(statement, values).fetchall()
-    found = []
-    for number, places, *columns in answers:
-        if places is not None:
-            asked = questions[number][1]
-            found.append(_columns([asked[np.array(places, dtype=np.intp) - 1], *columns], raw=True))
-    return _stacked(found)
+        answers = cursor.execute(statement, list(chain.from_iterable(asked))).fetchall()
+    return _stacked([_answer(questions[number][1], *columns) for number, *columns in answers if columns[0] is not None])
+
+
+def _answer(
+    asked: NDArray[np.intp],
+    places: bytes,
+    keys: bytes,
+    segments: list[str],
+    predictions: list[str | None],
+    *rest: bytes,
+) -> Unlabelled:
+    """What a day's row of arrays says; values that all take the same room come as bytes, none of which is looked at."""
+    numbers = dict(zip(_FOUND_NUMBERS, rest, strict=True))
+    return Unlabelled(
+        asked[read_array(places, ">i8") - 1],
+        read_array(keys, "(16,)u1"),
+        {name: read_array(raw, ">f8").astype(np.float64) for name, raw in numbers.items()},
+        _objects(segments),
+        _objects(predictions),
+    )
 
 
 def _day_statement(number: int, day: int) -> str:
     # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
-    columns = ("uuid_send(p.event_key)", *(f"p.{name}::float8" for name in _NUMBERS), "p.segments", "p.prediction")
-    arrays = ", ".join(f"array_agg({name})" for name in ("k.place::int4", *columns, "l.revision::float8"))
+    numbers = (f"coalesce(p.{name}::float8, 'NaN')" for name in _NUMBERS)
+    fixed = ", ".join(f"array_send(array_agg({name}))" for name in (*numbers, "coalesce(l.revision::float8, 'NaN')"))
     return (
-        f"SELECT {number}::int4, {arrays} "  # noqa: S608 - names of our own tables
-        "FROM unnest(%s::uuid[], %s::integer[]) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
+        f"SELECT {number}::int4, array_send(array_agg(k.place)), array_send(array_agg(p.event_key)), "  # noqa: S608 - our own tables
+        f"array_agg(p.segments), array_agg(p.prediction), {fixed} "
+        "FROM unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
         f"(SELECT * FROM {partition_name('predictions', day)} q "
         "WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p "
         f"LEFT JOIN LATERAL (SELECT m.revision FROM {partition_name('labels', day)} m "
@@ -192,7 +201,7 @@ def _day_statement(number: int, day: int) -> str:
     )
 
 
-def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: Sequence[int]) -> Unlabelled:
+def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: NDArray[np.int64]) -> Unlabelled:
     stored, label = schema.predictions.c, schema.labels.c
     revision = (
         select(label.revision)
@@ -204,10 +213,10 @@ def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: Sequence[int]) ->
     statement = select(stored.request_key, stored.row, *columns).where(
         is_any_of(connection, stored.request_key, sorted(set(keys.texts)))
     )
-    places = {pair: place for place, pair in enumerate(zip(keys.texts, rows, strict=True))}
+    places = {pair: place for place, pair in enumerate(zip(keys.texts, rows.tolist(), strict=True))}
     found = []
     for key, row, *values in connection.execute(statement):
         place = places.get((key, row))
         if place is not None:
             found.append((place, *values))
-    return _columns(list(zip(*found, strict=True)) or [[] for _ in range(10)], raw=False)
+    return _listed(found)

@@ -12,6 +12,7 @@ from collector.store.database import connect, reading, writing
 from collector.store.migrate import downgrade, migrate
 from collector.store.partitions import FIRST_DAY, DayPartitions, existing_days
 from collector.store.store import Store
+from collector.store.transaction import Transaction
 from driftline.events import new_event_id
 from tests.collector.helpers import START_S, Parts, drain, event, label, records, tables
 
@@ -64,7 +65,7 @@ def test_many_collectors_make_the_same_days_at_once(url: str, engine: Engine) ->
             for day in range(20000, 20012):
                 order = day if number % 2 else 40011 - day
                 with writing(own) as connection:
-                    DayPartitions(own).prepare(connection, [order * DAY_S + number])
+                    Transaction(connection, DayPartitions(own)).prepare_days([order * DAY_S + number])
         except Exception as error:  # noqa: BLE001 - shown below
             faults.append(error)
         finally:
