@@ -72,13 +72,19 @@ class Balance:
     """All models, and what may lie between both sides.
 
     ``on_the_way``: metrics of things that wait, by name, where they are not zero. ``lost``: events that sinks gave up,
-    by sink and reason. ``joined``: inferences of other loggers, which no sidecar counted.
+    by sink and reason. ``halves``: requests and answers of other loggers, which no sidecar counted, by outcome.
     """
 
     models: dict[str, ModelBalance] = field(default_factory=dict)
     on_the_way: dict[str, float] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
-    joined: int = 0
+    halves: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def joined(self) -> int:
+        """Events that were made of other loggers' halves: one of each pair, and of each that was left alone."""
+        alone = (names.OUTCOME_UNPAIRED, names.OUTCOME_REFUSED)
+        return self.halves[names.OUTCOME_PAIRED] // 2 + sum(self.halves[outcome] for outcome in alone)
 
     @property
     def missing(self) -> int:
@@ -132,8 +138,7 @@ def balance_of(samples: Iterable[Sample]) -> Balance:
             if labels.get(names.OUTCOME) == names.OUTCOME_FAILED and number:
                 balance.lost[f"{labels.get(names.SINK)} ({labels.get(names.REASON)})"] += number
         elif name == names.HALVES.name:
-            if labels.get(names.OUTCOME) == names.OUTCOME_PAIRED:
-                balance.joined += number // 2
+            balance.halves[labels.get(names.OUTCOME, "")] += number
         elif name in _COUNTS:
             key = f"{labels.get(names.NAMESPACE)}/{labels.get(names.MODEL)}"
             _COUNTS[name](balance.models.setdefault(key, ModelBalance()), labels, number)

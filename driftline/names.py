@@ -363,7 +363,8 @@ HALVES = Metric(
     "counter",
     (NAMESPACE, MODEL, OUTCOME),
     "Requests and answers that came as events of their own: all received, and what became of them: paired, unpaired, "
-    "duplicate, refused, erased, not_inference; ignored are events of other types. What is missing to received waits.",
+    "dropped, duplicate, refused, erased, not_inference; ignored are events of other types. What is missing to "
+    "received waits.",
 )
 WAITING_HALVES = Metric(
     "driftline_collector_waiting_halves", "gauge", (), "Requests and answers that wait for their other half."

@@ -111,7 +111,7 @@ class BatchWriter:
             self._join_waiting_keys(transaction, batch, writes.keys, effects)
             self._apply_labels(transaction, batch, late, effects)
             transaction.insert_rowless(writes.rowless)
-            transaction.insert_dead_letters([letter for letter, _ in batch.intake.dead])
+            transaction.insert_dead_letters([rejected.letter for rejected in batch.intake.dead])
             transaction.save_window_states(batch.states.changed())
             transaction.add_payload_files(writes.files)
             self._add_counts(transaction, writes, effects)
@@ -140,8 +140,8 @@ class BatchWriter:
             _count_stored(writes, events, stream_ids)
         for partition, stream in intake.duplicates:
             _count_event(writes, partition, stream, names.OUTCOME_DUPLICATE)
-        for letter, stream in intake.dead:
-            _count_event(writes, letter.partition, stream, names.OUTCOME_DEAD_LETTER, letter.reason)
+        for letter, stream, number in intake.dead:
+            _count_event(writes, letter.partition, stream, names.OUTCOME_DEAD_LETTER, letter.reason, number)
         for events in intake.monitors:
             if events.columns.rows:
                 self._prepare_rows(batch, events, stream_ids, writes)

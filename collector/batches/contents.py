@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +44,21 @@ class LabelArrival:
     label: Label
 
 
+class Rejected(NamedTuple):
+    """What becomes a dead letter, the stream it is counted under, and how many events it stands for."""
+
+    letter: DeadLetter
+    stream: StreamKey
+    events: int = 1
+
+
 @dataclass(slots=True)
 class Intake:
     """What a batch of records holds; ``duplicates``: the streams of events that were stored before."""
 
     monitors: list[MonitorEvents] = field(default_factory=list)
     labels: list[LabelArrival] = field(default_factory=list)
-    dead: list[tuple[DeadLetter, StreamKey]] = field(default_factory=list)
+    dead: list[Rejected] = field(default_factory=list)
     duplicates: list[tuple[str, StreamKey]] = field(default_factory=list)
     #: Events of what was erased: none of them is kept, and those of ``thinned`` without some of their rows.
     erased: list[Arrival] = field(default_factory=list)

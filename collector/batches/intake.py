@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.batches.arrivals import Arrival, Arrivals, ArrivedRun
-from collector.batches.contents import Intake, LabelArrival, MonitorEvents
+from collector.batches.contents import Intake, LabelArrival, MonitorEvents, Rejected
 from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
 from collector.store.database import clean, key_text
@@ -264,7 +264,7 @@ class Reader:
             detail = f"{type(content).__name__} was neither paired nor taken apart"
             intake.dead.append(self.reject(record, NOT_JOINED, detail, now_s))
 
-    def reject(self, record: Record, reason: str, detail: str, now_s: float) -> tuple[DeadLetter, StreamKey]:
+    def reject(self, record: Record, reason: str, detail: str, now_s: float) -> Rejected:
         """The dead letter of any record."""
         content = record.content
         if isinstance(content, Malformed):
@@ -289,9 +289,9 @@ class Reader:
             raw=raw[: self._maximum_raw_bytes],
             event_time_s=content.time_s if isinstance(content, InferenceEvent) else None,
         )
-        return letter, stream
+        return Rejected(letter, stream)
 
-    def _unusable(self, record: Record, event: InferenceEvent, now_s: float) -> tuple[DeadLetter, StreamKey]:
+    def _unusable(self, record: Record, event: InferenceEvent, now_s: float) -> Rejected:
         if (event.namespace, event.model) not in self._by_model:
             detail = f"no monitor for '{event.namespace}/{event.model}'; 'driftline init' writes one"
             return self.reject(record, UNKNOWN_MODEL, detail, now_s)
@@ -323,7 +323,7 @@ class Reader:
         """Where something is counted that belongs to no stream of a monitor, as far as its model is known."""
         return StreamKey(*self._unmonitored.named(namespace, model), UNKNOWN, UNKNOWN)
 
-    def _malformed(self, record: Record, content: Malformed, now_s: float) -> tuple[DeadLetter, StreamKey]:
+    def _malformed(self, record: Record, content: Malformed, now_s: float) -> Rejected:
         letter = DeadLetter(
             partition=record.place,
             offset=record.offset,
@@ -335,7 +335,7 @@ class Reader:
             time_s=now_s,
             raw=content.raw[: self._maximum_raw_bytes],
         )
-        return letter, self._counted_under(content.namespace, content.model)
+        return Rejected(letter, self._counted_under(content.namespace, content.model), content.events)
 
 
 def _by_place(batch: RecordBatch, keys: Sequence[EventKey]) -> Sequence[EventKey | None]:

@@ -276,7 +276,7 @@ class Replayer:
         ]
         forgetting = self._forgetting()
         intake = self._reader(forgetting).read(whole, event_keys(whole), set(), now_s)
-        for letter, _ in intake.dead:
+        for letter in (rejected.letter for rejected in intake.dead):
             attempts[records[letter.offset].stored.place] = Attempt(0, now_s, FAILED, letter.reason, letter.detail)
         for arrival in intake.erased:
             attempts[records[arrival.record.offset].stored.place] = Attempt(

@@ -199,6 +199,9 @@ class _Batch:
         if half.kind == "request" and not half.payload.body:
             self._count(record, half, names.OUTCOME_NOT_INFERENCE)
             return
+        if half.kind == "request" and monitor is not None and monitor.pairing.unpaired_requests == "drop":
+            self._count(record, half, names.OUTCOME_DROPPED)
+            return
         self._count(record, half, names.OUTCOME_UNPAIRED)
         if half.kind == "response":
             since = "too much was waiting" if due.reason == "full" else "no request came in time"
@@ -207,7 +210,7 @@ class _Batch:
             yield _changed(
                 record, content=Malformed(NO_REQUEST, detail, raw, 1, half.namespace, half.model or _UNKNOWN)
             )
-        elif monitor is None or monitor.pairing.unpaired_requests == "inputs":
+        else:
             yield _changed(record, content=lone_request(half))
 
     # --- both -----------------------------------------------------------------------------------------------------

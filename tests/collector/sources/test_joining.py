@@ -129,7 +129,7 @@ def test_a_monitor_may_say_that_lone_requests_are_dropped(parts: Parts, url: str
     drain(list_collector(parts, records([halves(1)[0]])))
     parts.clock.advance(601)
     drain(pairing_collector(parts, waiting_room(parts)))
-    assert outcomes(parts.store) == {"received": 1, "unpaired": 1}
+    assert outcomes(parts.store) == {"received": 1, "dropped": 1}
     assert tables(url)["predictions"] == []
 
 
