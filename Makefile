@@ -19,6 +19,8 @@ EXTRAS_BIN := .venv-extras/bin
 EXTRAS_READY := .venv-extras/.ready
 SPARK_BIN := .venv-spark/bin
 SPARK_READY := .venv-spark/.ready
+ALIBI_BIN := .venv-alibi/bin
+ALIBI_READY := .venv-alibi/.ready
 COMPILED_BIN := .venv-compiled/bin
 COMPILED_READY := .venv-compiled/.ready
 
@@ -26,7 +28,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts real-whole-compiled compiled extras spark test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts real-whole-compiled compiled extras spark alibi test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,13 @@ $(EXTRAS_READY): $(READY) constraints-extras.txt
 $(SPARK_READY): $(READY)
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-spark
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(SPARK_BIN)/python -c constraints.txt -e '.[all,dev,spark]'
+	@touch $@
+
+# alibi-detect asks for the TensorFlow with a GPU's part; the one without stands in for it.
+$(ALIBI_READY): $(READY) constraints-alibi.txt scripts/alibi-overrides.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-alibi
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(ALIBI_BIN)/python -c constraints-alibi.txt \
+	  --override scripts/alibi-overrides.txt -e '.[all,dev,alibi-tensorflow]' tensorflow-cpu
 	@touch $@
 
 # Not editable: what is compiled is in the wheel.
@@ -110,6 +119,10 @@ extras: $(EXTRAS_READY)  ## the tests of arithmetic in the second environment, a
 spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Java, and 480 MB once
 	$(SPARK_BIN)/pytest -q -m extras tests/detectors/test_spark.py
 
+# Not part of `make test`: three gigabytes for four detectors, which take ten CPU-seconds to load.
+alibi: $(ALIBI_READY)  ## alibi-detect's detectors that need TensorFlow; 2.8 GB once
+	TF_CPP_MIN_LOG_LEVEL=3 $(ALIBI_BIN)/pytest -q -m extras tests/detectors/test_alibi.py
+
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	@$(MAKE) --no-print-directory -j 2 -k -O real-parts real-whole-compiled
 	@$(MAKE) --no-print-directory extras
@@ -144,7 +157,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-ur
 constraints: $(READY)  ## newest versions into both constraints files
 	$(COMPILE) --extra all --extra dev --extra fuzz --extra spark pyproject.toml -o constraints.txt
 	$(COMPILE) --extra all --extra dev --extra fuzz --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
+	echo 'tensorflow-cpu>=2.16,<2.19' | $(COMPILE) --extra all --extra dev --extra alibi-tensorflow \
+	  --override scripts/alibi-overrides.txt pyproject.toml - -o constraints-alibi.txt
 
 clean:  ## remove environments and caches
-	rm -rf .venv .venv-extras .venv-compiled .venv-spark .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-extras .venv-compiled .venv-spark .venv-alibi .driftline build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

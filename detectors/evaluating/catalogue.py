@@ -102,7 +102,7 @@ def check_detectors(monitor: Monitor) -> None:
     faults = [
         *_faults("numeric", monitor.detectors.numeric),
         *_faults("categorical", monitor.detectors.categorical),
-        *table_faults(monitor.detectors.multivariate),
+        *table_faults(monitor),
         *_online_faults(monitor),
     ]
     if faults:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from detectors.adapters import alibi
 from detectors.counts.random_features import NAME as MMD_FEATURES
 from detectors.multivariate.domain_classifier import domain_classifier
 from detectors.multivariate.energy import energy
@@ -19,6 +20,7 @@ from detectors.multivariate.mmd import mmd
 from detectors.multivariate.mmd_features import mmd_features
 from detectors.multivariate.pca_reconstruction import pca_reconstruction
 from detectors.statistics.table_sample import TableEvidence, TableSample
+from driftline.monitors import Monitor
 
 
 class TableDetector(Protocol):
@@ -33,13 +35,15 @@ class TableDetector(Protocol):
 class TableEntry:
     """A detector, its name in monitors, and whether it can decide (has a p-value).
 
-    ``counted``: windows of traffic hold what it needs; others need rows, which files have.
+    ``counted``: windows of traffic hold what it needs; others need rows, which files have. ``needs_context``: it asks
+    whether more changed than the mix of the monitor's segments.
     """
 
     name: str
     detect: TableDetector
     decides: bool = True
     counted: bool = False
+    needs_context: bool = False
 
 
 TABLE_CATALOGUE: tuple[TableEntry, ...] = (
@@ -48,6 +52,10 @@ TABLE_CATALOGUE: tuple[TableEntry, ...] = (
     TableEntry("energy", energy),
     TableEntry("domain_classifier", domain_classifier),
     TableEntry("pca_reconstruction", pca_reconstruction),
+    TableEntry("alibi:mmd", alibi.mmd),
+    TableEntry("alibi:lsdd", alibi.lsdd),
+    TableEntry("alibi:spot_the_diff", alibi.spot_the_diff),
+    TableEntry("alibi:context_mmd", alibi.context_mmd, needs_context=True),
 )
 
 
@@ -61,8 +69,9 @@ def needs_rows(chosen: Sequence[str]) -> bool:
     return any(not table_detector(name).counted for name in chosen)
 
 
-def table_faults(chosen: Sequence[str]) -> list[str]:
+def table_faults(monitor: Monitor) -> list[str]:
     """What is wrong with a monitor's list, each fault with its place."""
+    chosen = monitor.detectors.multivariate
     entries = {entry.name: entry for entry in TABLE_CATALOGUE}
     faults = []
     for index, name in enumerate(chosen):
@@ -75,4 +84,8 @@ def table_faults(chosen: Sequence[str]) -> list[str]:
             faults.append(f"{place}: '{name}' is named twice")
         elif index == 0 and not entries[name].decides:
             faults.append(f"{place}: '{name}' has no p-value and cannot decide; put it after one that has")
+        elif name.startswith("alibi:") and not alibi.TENSORFLOW:
+            faults.append(f"{place}: {alibi.TENSORFLOW_HINT}")
+        elif entries[name].needs_context and not monitor.segments:
+            faults.append(f"{place}: '{name}' needs segments, the columns whose mix may change")
     return faults

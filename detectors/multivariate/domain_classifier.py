@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from detectors.multivariate.prepared import Prepared, prepare
 from detectors.statistics.evidence import Evidence
-from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling
+from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling, telling
 from detectors.statistics.wilson import Z_95
 from driftline.results import Interval
 
@@ -149,8 +149,4 @@ def _telling(
     for gap, columns in zip(gaps, involved, strict=True):
         for column in columns:
             shares[column] += gap / len(columns)
-    shares = np.maximum(shares, 0.0)
-    if not shares.sum() > 0.0:
-        return ()
-    shares /= shares.sum()
-    return tuple(Telling(names[place], float(shares[place])) for place in np.argsort(-shares) if shares[place] > 0.0)
+    return telling(names, np.maximum(shares, 0.0))

@@ -28,15 +28,13 @@ from scipy import special
 
 from detectors.multivariate.prepared import prepare
 from detectors.statistics.evidence import Evidence
-from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling
-from driftline.results import Interval
+from detectors.statistics.kolmogorov import kolmogorov_effect
+from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling, telling
 
 #: Share of the variance that the components hold.
 VARIANCE_HELD = 0.65
 _MAXIMUM_ROWS = 50_000
 _FEWEST = 20
-# Mean square, and 95 % point, of the law of Kolmogorov.
-_MEAN_SQUARE, _POINT = math.pi**2 / 12.0, 1.3580986393225505
 
 
 def pca_reconstruction(sample: TableSample, rng: np.random.Generator, _permutations: int = 0, /) -> TableEvidence:
@@ -52,8 +50,7 @@ def pca_reconstruction(sample: TableSample, rng: np.random.Generator, _permutati
     shares = [np.searchsorted(side, both, side="right") / len(side) for side in (before, now)]
     largest = float(np.abs(shares[0] - shares[1]).max())
     size = math.sqrt(len(before) * len(now) / len(both))
-    value, error = math.sqrt(max(0.0, largest**2 - _MEAN_SQUARE / size**2)), _POINT / size
-    effect = Interval(value, max(0.0, min(value, largest - error)), min(1.0, largest + error))
+    effect = kolmogorov_effect(largest, len(before), len(now))
     evidence = Evidence(largest, "larger_is_worse", float(special.kolmogorov(size * largest)))
     return TableEvidence(evidence, effect, _telling(sample.columns, prepared.columns, residuals))
 
@@ -76,8 +73,6 @@ def _telling(
     residuals: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> tuple[Telling, ...]:
     gaps = np.abs((residuals[1] ** 2).mean(axis=0) - (residuals[0] ** 2).mean(axis=0))
-    moved = np.bincount(columns, gaps, minlength=len(names))
-    if not moved.sum() > 0.0:
-        return ()
-    shares = moved / moved.sum()
-    return tuple(Telling(names[place], float(shares[place])) for place in np.argsort(-shares) if shares[place] > 0.0)
+    moved = np.zeros(len(names))
+    np.add.at(moved, columns, gaps)
+    return telling(names, moved)

@@ -97,7 +97,8 @@ class OfflineWindows:
         if rows is not None and needs_rows(self.monitor.detectors.multivariate):
             watched = {column.name for column in self.monitor.columns if column.drift}
             columns = [column for column in self.reference.layout.columns if column.name in watched]
-            self._tables, self._expected = RowSamples(columns), RowSamples(columns)
+            segments = self.monitor.segments
+            self._tables, self._expected = RowSamples(columns, segments), RowSamples(columns, segments)
             for segment, chosen in self._segments(rows, np.ones(rows.rows, dtype=bool)):
                 key = WindowKey(self.stream, segment, 0.0, 0.0)
                 self._expected.add(key, rows.take(chosen), np.flatnonzero(chosen))

@@ -22,9 +22,10 @@ KEPT_ROWS = 5000
 
 @dataclass(slots=True)
 class RowSamples:
-    """Keeps rows by window, as vectors of ``columns``."""
+    """Keeps rows by window, as vectors of ``columns``; ``context``: columns that others are compared given."""
 
     columns: Sequence[ColumnLayout]
+    context: Sequence[str] = ()
     _kept: dict[WindowKey, tuple[NDArray[np.uint64], NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, key: WindowKey, rows: ColumnBatch, numbers: NDArray[np.intp]) -> None:
@@ -46,7 +47,8 @@ class RowSamples:
 
     def table(self, reference: NDArray[np.float64], key: WindowKey) -> TableSample:
         """A window's rows beside ``reference``."""
-        return TableSample(vector_names(self.columns), reference, self.rows(key))
+        context = vector_names([column for column in self.columns if column.name in self.context])
+        return TableSample(vector_names(self.columns), reference, self.rows(key), context=context)
 
 
 def mixed(numbers: NDArray[np.intp]) -> NDArray[np.uint64]:

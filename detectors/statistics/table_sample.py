@@ -17,13 +17,15 @@ class TableSample:
     """Rows of the reference and of a window, shape (rows, columns) each; missing values are NaN.
 
     ``embedding``: the columns are coordinates of one vector, whose scale means something and is left as it is. Else
-    each column is measured in units of its spread.
+    each column is measured in units of its spread. ``context``: those columns whose mix may change without the rest
+    being called changed, for tests that know of such.
     """
 
     columns: tuple[str, ...]
     reference: NDArray[np.float64]
     current: NDArray[np.float64]
     embedding: bool = False
+    context: tuple[str, ...] = ()
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)
@@ -39,6 +41,19 @@ class Telling:
 
     column: str
     share: float
+
+
+def telling(names: tuple[str, ...], moved: NDArray[np.float64]) -> tuple[Telling, ...]:
+    """Columns by how much of all movement is theirs, the most telling first.
+
+    >>> telling(("a", "b", "c"), np.array([1.0, 3.0, 0.0]))
+    (Telling(column='b', share=0.75), Telling(column='a', share=0.25))
+    """
+    if not moved.sum() > 0.0:
+        return ()
+    shares = moved / moved.sum()
+    order = np.argsort(-shares, kind="stable")
+    return tuple(Telling(names[place], float(shares[place])) for place in order if shares[place] > 0.0)
 
 
 @dataclass(frozen=True, slots=True)
