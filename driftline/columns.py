@@ -16,6 +16,8 @@ from driftline.errors import DecodeError
 NumericColumn = NDArray[np.float64]
 #: Python strings with None for a missing value.
 TextColumn = NDArray[np.object_]
+#: float64 of shape (rows, dimension); a row of NaN for a missing vector.
+VectorColumn = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +88,28 @@ class ColumnBatch:
     """Named columns of ``rows`` rows each; a monitor's columns, its prediction, its scores and its segments' columns.
 
     A column that was absent from a payload is absent here too; statistics count it as missing. ``coded``: columns of
-    ``text`` once more, in the form in which each different text is looked at once, where somebody has it.
+    ``text`` once more, in the form in which each different text is looked at once, where somebody has it. ``vectors``:
+    those that the monitor watches as wholes.
     """
 
     rows: int
     numeric: Mapping[str, NumericColumn] = field(default_factory=dict)
     text: Mapping[str, TextColumn] = field(default_factory=dict)
     coded: Mapping[str, CodedTexts] = field(default_factory=dict, compare=False)
+    vectors: Mapping[str, VectorColumn] = field(default_factory=dict)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "ColumnBatch":
         """The rows that ``index`` (positions or a mask) selects."""
         numeric = {name: values[index] for name, values in self.numeric.items()}
         text = {name: values[index] for name, values in self.text.items()}
         coded = {name: values.take(index) for name, values in self.coded.items()}
+        vectors = {name: values[index] for name, values in self.vectors.items()}
         rows = int(np.count_nonzero(index)) if index.dtype == np.bool_ else len(index)
-        return ColumnBatch(rows, numeric, text, coded)
+        return ColumnBatch(rows, numeric, text, coded, vectors)
 
     def names(self) -> frozenset[str]:
         """The names of all columns."""
-        return frozenset(self.numeric) | frozenset(self.text)
+        return frozenset(self.numeric) | frozenset(self.text) | frozenset(self.vectors)
 
 
 @dataclass(frozen=True, slots=True)

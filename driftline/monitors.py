@@ -74,6 +74,21 @@ class ColumnSpec(Part):
         return self
 
 
+class VectorSpec(Part):
+    """A vector for each row, such as an embedding, watched as a whole: what moves, along whichever directions."""
+
+    name: str = Field(min_length=1, description="Name of its field or tensor, and in results.")
+    dimension: int = Field(ge=1, le=16_384, description="Its numbers. A vector of another length counts as missing.")
+    source: Path | None = Field(
+        None, alias="from", description="Where it is, as for a column: `response.embedding`, `data[*].vector`."
+    )
+
+    @property
+    def distance(self) -> str:
+        """The numeric column that each row gets of it: how far the nearest of the reference's centres is."""
+        return f"{self.name}.distance"
+
+
 class PredictionSpec(Part):
     """Where the answer is in the response: output tensor names (or response keys)."""
 
@@ -197,6 +212,7 @@ class Monitor(Part):
     tensors: dict[str, tuple[str, ...]] = Field(
         {}, description="Inputs with several values per row, and the column of each of these values, in order."
     )
+    vectors: tuple[VectorSpec, ...] = Field((), description="Vectors that are watched as wholes, such as embeddings.")
     raw_datatype: Datatype | None = Field(
         None, description="Type of a request that is one raw tensor without JSON (Triton's binary form, header 0)."
     )
@@ -222,6 +238,7 @@ class Monitor(Part):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"columns names {', '.join(repeated)} more than once")
+        names += self._vector_names(names)
         for output in (self.prediction.column, self.prediction.score):
             if output in names:
                 raise ValueError(f"prediction names '{output}', which is an input column")
@@ -234,12 +251,22 @@ class Monitor(Part):
             if types.get(segment) != "categorical":
                 raise ValueError(f"segments names '{segment}', which is not a categorical column")
         self._labels_fit({column.name: column for column in self.columns})
+        self._objectives_fit()
         if self.reference is not None and self.reference.baseline == "seasonal" and WEEK_S % self.windows.size:
             raise ValueError("a seasonal baseline needs windows whose size divides a week")
+        return self
+
+    def _vector_names(self, taken: Sequence[str]) -> list[str]:
+        names = [name for vector in self.vectors for name in (vector.name, vector.distance)]
+        for place, name in enumerate(names):
+            if name in taken or name in names[:place]:
+                raise ValueError(f"vectors needs the name '{name}', which is there already")
+        return names
+
+    def _objectives_fit(self) -> None:
         for slo in self.slos.objectives:
             if slo.kind == "correctness" and self.task == "regression" and slo.tolerance is None:
                 raise ValueError("the correctness objective of a regression needs a tolerance")
-        return self
 
     def _labels_fit(self, columns: Mapping[str, ColumnSpec]) -> None:
         key = self.labels.key
@@ -296,10 +323,17 @@ class Monitor(Part):
         return {column.name: column for column in self.columns}[name]
 
     def watched(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
-        """Every column that drift tests look at, with its type: inputs, then the outputs that the reference has."""
-        inputs = tuple((column.name, column.type) for column in self.columns if column.drift)
+        """Every column that drift tests look at, with its type.
+
+        Inputs, what is made of vectors, then the outputs that the reference has.
+        """
+        inputs = tuple((column.name, column.type) for column in self.columns if column.drift) + self.distances()
         expected = self.reference is None or self.reference.predictions
         return inputs + self.outputs() if expected else inputs
+
+    def distances(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
+        """The numeric column that is made of each vector."""
+        return tuple((vector.distance, "numeric") for vector in self.vectors)
 
     def outputs(self) -> tuple[tuple[str, Literal["numeric", "categorical"]], ...]:
         """The prediction and its score, where there is one, each with its type."""

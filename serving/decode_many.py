@@ -176,11 +176,12 @@ def _stacked(batches: Sequence[ColumnBatch]) -> ColumnBatch:
         return batches[0]
     numeric = _stack([batch.numeric for batch in batches], batches, np.float64, np.nan)
     text = _stack([batch.text for batch in batches], batches, np.object_, None)
+    vectors = _stack([batch.vectors for batch in batches], batches, np.float64, np.nan)
     coded = {}
     for name in batches[0].coded if batches else ():
         if all(name in batch.coded for batch in batches):
             coded[name] = CodedTexts.joined([batch.coded[name] for batch in batches])
-    return ColumnBatch(sum(batch.rows for batch in batches), numeric, text, coded)
+    return ColumnBatch(sum(batch.rows for batch in batches), numeric, text, coded, vectors)
 
 
 def _stack(
@@ -188,9 +189,10 @@ def _stack(
 ) -> dict[str, Any]:
     columns = {}
     for name in dict.fromkeys(name for part in parts for name in part):
+        inner = next(part[name].shape[1:] for part in parts if name in part)
         columns[name] = np.concatenate(
             [
-                part[name] if name in part else np.full(batch.rows, absent, dtype)
+                part[name] if name in part else np.full((batch.rows, *inner), absent, dtype)
                 for part, batch in zip(parts, batches, strict=True)
             ]
         )

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.columns import CodedTexts, ColumnBatch, NumericColumn
+from driftline.columns import CodedTexts, ColumnBatch, NumericColumn, VectorColumn
 from driftline.errors import DecodeError
 from serving import column_values, reasons
 from serving.codecs.tf_serving import CLASS, SHARE
-from serving.plan import NUMERIC, Plan, Target, names_of
-from serving.row_values import feature_values, from_tensor
+from serving.plan import NUMERIC, VECTOR, Plan, Target, names_of
+from serving.row_values import feature_values, from_tensor, vector_rows
 from serving.tensors import Tensor, Values
 
 
@@ -36,6 +36,7 @@ class Columns:
         self._numeric: dict[str, NumericColumn] = {}
         self._text: dict[str, NDArray[np.object_]] = {}
         self._coded: dict[str, CodedTexts] = {}
+        self._vectors: dict[str, VectorColumn] = {}
         self._rows = -1
         self._first = ""
         #: The rows of each event, once they are known.
@@ -48,12 +49,7 @@ class Columns:
 
     def add(self, name: str, kind: str, values: Values) -> None:
         """Add a column; raises DecodeError when its rows or values do not fit."""
-        if len(values) != self._rows:
-            if self._rows >= 0:
-                raise DecodeError(
-                    reasons.SHAPE_MISMATCH, f"'{name}' has {len(values)} rows, '{self._first}' has {self._rows}"
-                )
-            self._rows, self._first = len(values), name
+        self._check_rows(name, len(values))
         if kind == NUMERIC:
             self._numeric[name] = column_values.numeric(name, values)
         else:
@@ -62,9 +58,20 @@ class Columns:
                 self._coded[name] = coded
             self._text[name] = column_values.text(name, values) if coded is None else coded.objects()
 
+    def add_vectors(self, name: str, values: VectorColumn) -> None:
+        """Add a vector for each row; raises DecodeError when there are not as many as rows."""
+        self._check_rows(name, len(values))
+        self._vectors[name] = values
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        if rows != self._rows:
+            if self._rows >= 0:
+                raise DecodeError(reasons.SHAPE_MISMATCH, f"'{name}' has {rows} rows, '{self._first}' has {self._rows}")
+            self._rows, self._first = rows, name
+
     def batch(self) -> ColumnBatch:
         """All of them."""
-        return ColumnBatch(max(self._rows, 0), self._numeric, self._text, self._coded)
+        return ColumnBatch(max(self._rows, 0), self._numeric, self._text, self._coded, self._vectors)
 
 
 def by_name(tensors: Sequence[Tensor], wanted: Mapping[str, object]) -> dict[str, Tensor]:
@@ -122,7 +129,9 @@ def add_named(columns: Columns, found: Mapping[str, Tensor], plan: Plan) -> bool
 
 def add_target(columns: Columns, target: Target, tensor: Tensor) -> None:
     """A column with a source or a feature of its own, from the tensor that it leads to."""
-    if target.feature is None:
+    if target.kind == VECTOR:
+        columns.add_vectors(target.name, vector_rows(target.name, target.dimension, tensor))
+    elif target.feature is None:
         columns.add(target.name, target.kind, _one_per_row(tensor))
     else:
         columns.add(target.name, target.kind, feature_values(target.name, target.feature, tensor))

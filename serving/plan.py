@@ -8,18 +8,22 @@ from driftline.monitors import Monitor
 from driftline.payload_paths import EVERY, PayloadPath, parse_path
 from serving.codecs.reading import Wanted
 
-NUMERIC, CATEGORICAL = "numeric", "categorical"
+NUMERIC, CATEGORICAL, VECTOR = "numeric", "categorical", "vector"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A column with a source or a feature of its own. ``path`` None: the field of its name, in ``half``."""
+    """A column with a source or a feature of its own, or a vector. ``path`` None: the field of its name, in ``half``.
+
+    ``dimension``: of a vector.
+    """
 
     name: str
     kind: str
     feature: str | None
     half: str
     path: PayloadPath | None
+    dimension: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Plan:
     """What a monitor asks of a payload.
 
     ``inputs``: columns that are fields or tensors of their own names, with their kinds. ``held``: tensors with several
-    values per row, and the columns of these. ``targets``: columns with a source or a feature of their own.
+    values per row, and the columns of these. ``targets``: columns with a source or a feature of their own, and vectors.
     ``finds_prediction``, ``finds_score``: whether they are outputs of their own names (or the only one).
     """
 
@@ -115,6 +119,10 @@ def _targets(monitor: Monitor) -> Iterator[Target]:
         if column.source is not None or column.feature is not None:
             path = None if column.source is None else parse_path(column.source)
             yield Target(column.name, column.type, column.feature, "request" if path is None else path.half, path)
+    for vector in monitor.vectors:
+        path = None if vector.source is None else parse_path(vector.source)
+        half = "request" if path is None else path.half
+        yield Target(vector.name, VECTOR, None, half, path, vector.dimension)
     prediction = monitor.prediction
     kind = NUMERIC if monitor.predicts_numbers else CATEGORICAL
     if prediction.source is not None or prediction.feature is not None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from driftline.columns import VectorColumn
 from driftline.errors import DecodeError
 from driftline.payload_paths import EVERY, Step
 from serving import reasons
@@ -130,15 +131,43 @@ def _vectors(name: str, feature: str, tensor: Tensor) -> Values:
     if len(tensor.shape) > 1:
         flat = numeric(name, tensor.values)
         return vectors.of_rows(feature, flat.reshape(tensor.rows, -1) if tensor.rows else flat.reshape(0, 1))
+    try:
+        return vectors.of_lists(feature, _lists(name, tensor))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _no_numbers(name, error) from error
+
+
+def vector_rows(name: str, dimension: int, tensor: Tensor) -> VectorColumn:
+    """Each row's vector, shape (rows, dimension): NaN where there is none, or one of another length.
+
+    Raises DecodeError where a row holds no list of numbers.
+    """
+    if len(tensor.shape) > 1 and tensor.width == dimension:
+        return numeric(name, tensor.values).reshape(tensor.rows, dimension)
+    found = np.full((tensor.rows, dimension), np.nan)
+    if len(tensor.shape) > 1:
+        return found
+    lists = _lists(name, tensor)
+    fitting = [row for row, value in enumerate(lists) if value is not None and len(value) == dimension]
+    try:
+        if fitting:
+            found[fitting] = np.array([lists[row] for row in fitting], np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _no_numbers(name, error) from error
+    return found
+
+
+def _lists(name: str, tensor: Tensor) -> list[list[Any] | None]:
     # A vector of one number may have lost its brackets on the way.
     rows: list[Any] = [[value] if isinstance(value, int | float) else value for value in tensor.values]
     for row, value in enumerate(rows):
         if value is not None and not isinstance(value, list):
             raise _wrong(name, row, value, "a list of numbers")
-    try:
-        return vectors.of_lists(feature, rows)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DecodeError(reasons.WRONG_TYPE, f"column '{name}' has a list with what is no number: {error}") from error
+    return rows
+
+
+def _no_numbers(name: str, error: Exception) -> DecodeError:
+    return DecodeError(reasons.WRONG_TYPE, f"column '{name}' has a list with what is no number: {error}")
 
 
 def _count(name: str, row: int, value: Any) -> int:

@@ -33,6 +33,7 @@ MONITOR_PAGE = ROOT / "docs" / "monitor.md"
 PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", monitors.Monitor),
     ("columns: a list of", monitors.ColumnSpec),
+    ("vectors: a list of", monitors.VectorSpec),
     ("prediction", monitors.PredictionSpec),
     ("ranking", monitor_ranking.RankingSpec),
     ("reference", monitor_detectors.ReferenceSpec),

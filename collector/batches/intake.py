@@ -372,6 +372,6 @@ def _first_order(chosen: tuple[str, tuple[Sequence[ArrivedRun], Sequence[Arrival
 
 
 def _check_lengths(columns: ColumnBatch) -> None:
-    for name, values in (*columns.numeric.items(), *columns.text.items()):
+    for name, values in (*columns.numeric.items(), *columns.text.items(), *columns.vectors.items()):
         if len(values) != columns.rows:
             raise PermanentError(f"column '{name}' has {len(values)} values for {columns.rows} rows")

@@ -11,7 +11,7 @@ The reference is a window too: its counts per segment are vectors of the same la
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.counts.binning import tally
-from detectors.counts.counting import count_rows, matrix, numbers
+from detectors.counts.counting import coordinates, count_rows, matrix, numbers
 from detectors.counts.feature_reference import ExpectedFeatures, ReferenceFeatures, fit_features
 from detectors.counts.frames import load_frame, reference_labels, reference_rows, window_rows
 from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
@@ -32,6 +32,7 @@ from detectors.counts.random_features import NAME as MMD_FEATURES
 from detectors.counts.random_features import FeatureColumn, FeatureMap
 from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
 from detectors.counts.summary import Section
+from detectors.counts.watched_vectors import FittedVector, WatchedVector, fit_vector, with_distances
 from detectors.outliers import model as outlier_model
 from detectors.outliers.catalogue import method
 from detectors.outliers.model import OutlierModel
@@ -58,7 +59,7 @@ class Reference:
     the infinite and missing bins). ``counts``: per segment, a vector of ``layout``. ``performance``: per segment, the
     reference's own judged predictions; empty when the reference has no label. ``source`` and ``built_at_s``: what it
     was made of, and when; empty and None where it was made in passing. ``features``: sums of random features, where the
-    monitor asks for a test that needs them.
+    monitor asks for a test that needs them. ``vectors``: what is expected of those that are watched as wholes.
     """
 
     monitor: str
@@ -71,6 +72,7 @@ class Reference:
     source: str = ""
     built_at_s: float | None = None
     features: ReferenceFeatures | None = None
+    vectors: Mapping[str, WatchedVector] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -105,6 +107,8 @@ class Reference:
             arrays |= {f"{_OUTLIERS}{name}": values for name, values in self.outliers.scorer.arrays().items()}
         if self.features is not None:
             arrays |= _feature_arrays(self.features)
+        for place, vector in enumerate(self.vectors.values()):
+            arrays |= {f"centres/{place}": vector.centres, **_feature_arrays(vector.features, f"vector {place} ")}
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, header=header, **arrays)
@@ -126,6 +130,7 @@ class Reference:
             "source": self.source,
             "built_at_s": self.built_at_s,
             "features": None if self.features is None else _feature_header(self.features.map),
+            "vectors": {name: _feature_header(vector.features.map) for name, vector in self.vectors.items()},
         }
 
     def require_fit(self, monitor: Monitor) -> None:
@@ -138,6 +143,10 @@ class Reference:
             faults.append(f"it was built without what '{MMD_FEATURES}' needs; build it again")
         if monitor.task == "ranking" and self.performance_layout.ranking != monitor.ranking:
             faults.append("it was built for another 'ranking'; build it again")
+        for vector in monitor.vectors:
+            known = self.vectors.get(vector.name)
+            if known is not None and known.centres.shape[1] != vector.dimension:
+                faults.append(f"vector '{vector.name}' has {known.centres.shape[1]} numbers in it")
         if faults:
             raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
 
@@ -150,7 +159,10 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
     Raises ReferenceDataError that names every column with its problem.
     """
     rows = reference_rows(frame, monitor)
-    later = None if exact_with is None else window_rows(exact_with, monitor)
+    segments = _segments(rows, monitor)
+    vectors = {vector.name: fit_vector(vector.name, rows, segments) for vector in monitor.vectors}
+    rows = _with_distances(monitor, vectors, rows)
+    later = None if exact_with is None else _later(exact_with, monitor, vectors)
     watched = dict(monitor.watched())
     columns: list[ColumnLayout] = []
     middles: dict[str, NDArray[np.float64]] = {}
@@ -166,7 +178,6 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
         else:
             columns.append(ColumnLayout(name, kind, categories=known_categories(list(rows.text[name]))))
     layout = Layout(tuple(columns))
-    segments = _segments(rows, monitor)
     outliers = _fit_outliers(rows, monitor)
     judged = reference_labels(frame, rows, monitor)
     classes = fitted_layout(monitor, judged)
@@ -181,7 +192,18 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
         else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
         outliers=None if outliers is None else outliers.model,
         features=_features(monitor, layout, rows, segments),
+        vectors={name: fitted.vector for name, fitted in vectors.items()},
     )
+
+
+def _with_distances(monitor: Monitor, fitted: Mapping[str, FittedVector], rows: ColumnBatch) -> ColumnBatch:
+    made = {vector.distance: fitted[vector.name].distances for vector in monitor.vectors}
+    return replace(rows, numeric={**rows.numeric, **made})
+
+
+def _later(frame: pd.DataFrame, monitor: Monitor, fitted: Mapping[str, FittedVector]) -> ColumnBatch:
+    known = {name: each.vector for name, each in fitted.items()}
+    return with_distances(monitor, known, window_rows(frame, monitor))
 
 
 def load_reference(path: Path) -> Reference:
@@ -231,6 +253,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         source=header.get("source", ""),
         built_at_s=header.get("built_at_s"),
         features=_read_features(header.get("features"), header["segments"], arrays),
+        vectors=_read_vectors(header.get("vectors", {}), header["segments"], arrays),
     )
 
 
@@ -256,6 +279,7 @@ def _segments(rows: ColumnBatch, monitor: Monitor) -> dict[str, NDArray[np.bool_
 
 def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> outlier_model.Fit | None:
     names = tuple(column.name for column in monitor.columns if column.type == "numeric" and column.drift)
+    names += tuple(name for vector in monitor.vectors for name in coordinates(vector.name, vector.dimension))
     if not names:
         return None
     spec = monitor.detectors
@@ -274,25 +298,42 @@ def _features(
 
 
 def _feature_header(features: FeatureMap) -> list[list[object]]:
-    return [[column.name, column.kind, column.centre, column.scale, column.categories] for column in features.columns]
+    return [
+        [column.name, column.kind, column.centre, column.scale, column.categories, column.centres]
+        for column in features.columns
+    ]
 
 
-def _feature_arrays(features: ReferenceFeatures) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {"features/weights": features.map.weights}
+def _feature_arrays(features: ReferenceFeatures, of: str = "") -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {f"{of}features/weights": features.map.weights}
     for name, expected in features.expected.items():
-        arrays |= {f"feature sums/{name}": expected.sums, f"feature spread/{name}": expected.spread}
+        arrays |= {f"{of}feature sums/{name}": expected.sums, f"{of}feature spread/{name}": expected.spread}
     return arrays
 
 
 def _read_features(
-    header: Sequence[Sequence[Any]] | None, segments: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    header: Sequence[Sequence[Any]] | None, segments: Sequence[str], arrays: Mapping[str, NDArray[Any]], of: str = ""
 ) -> ReferenceFeatures | None:
     if header is None:
         return None
+    # A file of an earlier version has no centres, as it has no vectors.
     columns = tuple(
-        FeatureColumn(name, kind, centre, scale, tuple(categories)) for name, kind, centre, scale, categories in header
+        FeatureColumn(name, kind, centre, scale, tuple(categories), tuple(*centres))
+        for name, kind, centre, scale, categories, *centres in header
     )
     expected = {
-        name: ExpectedFeatures(arrays[f"feature sums/{name}"], arrays[f"feature spread/{name}"]) for name in segments
+        name: ExpectedFeatures(arrays[f"{of}feature sums/{name}"], arrays[f"{of}feature spread/{name}"])
+        for name in segments
     }
-    return ReferenceFeatures(FeatureMap(columns, arrays["features/weights"]), expected)
+    return ReferenceFeatures(FeatureMap(columns, arrays[f"{of}features/weights"]), expected)
+
+
+def _read_vectors(
+    header: Mapping[str, Any], segments: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, WatchedVector]:
+    found = {}
+    for place, (name, columns) in enumerate(header.items()):
+        features = _read_features(columns, segments, arrays, f"vector {place} ")
+        if features is not None:
+            found[name] = WatchedVector(arrays[f"centres/{place}"], features)
+    return found

@@ -65,8 +65,22 @@ def texts(rows: ColumnBatch, name: str) -> Sequence[object]:
 
 
 def matrix(rows: ColumnBatch, names: Sequence[str]) -> NDArray[np.float64]:
-    """The named columns side by side, shape (rows, names)."""
-    return np.column_stack([numbers(rows, name) for name in names])
+    """The named columns side by side, shape (rows, names); the numbers of vectors as :func:`coordinates` names them."""
+    places = {
+        name: values[:, place]
+        for vector, values in rows.vectors.items()
+        for place, name in enumerate(coordinates(vector, values.shape[1]))
+    }
+    return np.column_stack([places[name] if name in places else numbers(rows, name) for name in names])
+
+
+def coordinates(vector: str, dimension: int) -> tuple[str, ...]:
+    """What the numbers of a vector are called.
+
+    >>> coordinates("embedding", 2)
+    ('embedding[0]', 'embedding[1]')
+    """
+    return tuple(f"{vector}[{place}]" for place in range(dimension))
 
 
 def _number(text: object) -> float:

@@ -59,8 +59,28 @@ def fit_features(
     projections: int = PROJECTIONS,
 ) -> ReferenceFeatures:
     """Fit on reference rows. ``columns``: name, kind and known categories of each; ``segments``: their rows' masks."""
-    rng = np.random.default_rng(_SEED)
     placed = tuple(_column(name, kind, categories, rows) for name, kind, categories in columns)
+    return _fit(placed, rows, segments, projections)
+
+
+def fit_vector_features(
+    name: str, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]], projections: int = PROJECTIONS
+) -> ReferenceFeatures:
+    """The same of the vector ``name`` alone, which every row has. Its numbers keep their sizes beside each other."""
+    values = rows.vectors[name]
+    centres = np.zeros(values.shape[1]) if not len(values) else values.mean(axis=0)
+    scale = float(np.sqrt(np.mean((values - centres) ** 2))) if len(values) else 0.0
+    column = FeatureColumn(name, "vector", scale=scale if scale > 0.0 else 1.0, centres=tuple(centres.tolist()))
+    return _fit((column,), rows, segments, projections)
+
+
+def _fit(
+    placed: tuple[FeatureColumn, ...],
+    rows: ColumnBatch,
+    segments: Mapping[str, NDArray[np.bool_]],
+    projections: int,
+) -> ReferenceFeatures:
+    rng = np.random.default_rng(_SEED)
     places = sum(column.places for column in placed)
     width = _kernel_width(encode(placed, rows.take(_some(rng, rows.rows, _WIDTH_ROWS))))
     turns = rng.standard_normal((places, projections)) / (2.0 * np.pi * width)

@@ -12,6 +12,7 @@ from pandas.api import types
 from detectors.counts.binning import category
 from detectors.counts.counting import numbers
 from detectors.counts.layout import Kind, column_kinds
+from detectors.counts.vector_frames import vector_column, vector_fault
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
@@ -38,22 +39,23 @@ def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
     """The frame's rows as a monitor's columns; raises ReferenceDataError naming every faulty column."""
     if not len(frame):
         raise ReferenceDataError(f"the reference of {monitor.name} has no rows")
-    return _rows(frame, monitor, f"the reference of {monitor.name}", _column_fault)
+    return _rows(frame, monitor, f"the reference of {monitor.name}", _column_fault, needed=True)
 
 
 def window_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
     """As :func:`reference_rows`, of rows to be compared with it: there may be none, and columns may have lost all
     their values, which is for the detectors to say.
     """
-    return _rows(frame, monitor, f"the rows for {monitor.name}", _unreadable)
+    return _rows(frame, monitor, f"the rows for {monitor.name}", _unreadable, needed=False)
 
 
-def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf) -> ColumnBatch:
+def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *, needed: bool) -> ColumnBatch:
     watched = dict(monitor.watched())
+    made = {vector.distance for vector in monitor.vectors}
     numeric: dict[str, NDArray[np.float64]] = {}
     text: dict[str, NDArray[np.object_]] = {}
     faults: list[str] = []
-    for name, kind in column_kinds(monitor):
+    for name, kind in (column for column in column_kinds(monitor) if column[0] not in made):
         fault = fault_of(frame, name, kind) if name in watched or name in monitor.segments else None
         if fault is not None:
             faults.append(fault)
@@ -61,9 +63,12 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf) -
             numeric[name] = _numbers(frame[name])
         elif name in frame.columns:
             text[name] = _texts(frame[name])
+    vector_faults = (vector_fault(frame, spec, needed=needed) for spec in monitor.vectors)
+    faults += [fault for fault in vector_faults if fault is not None]
     if faults:
         raise ReferenceDataError(f"{what}: {'; '.join(faults)}")
-    return ColumnBatch(len(frame), numeric, text)
+    vectors = {spec.name: vector_column(frame, spec) for spec in monitor.vectors}
+    return ColumnBatch(len(frame), numeric, text, vectors=vectors)
 
 
 def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:

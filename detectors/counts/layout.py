@@ -99,14 +99,18 @@ class Layout:
 
 
 def column_kinds(monitor: Monitor) -> tuple[tuple[str, Kind], ...]:
-    """Every column that windows count, watched for drift or not: inputs, prediction, score."""
+    """Every column that windows count, watched for drift or not: inputs, what is made of vectors, prediction, score."""
     inputs = tuple((column.name, column.type) for column in monitor.columns)
-    return inputs + monitor.outputs()
+    return inputs + monitor.distances() + monitor.outputs()
 
 
 def blank_layout(monitor: Monitor) -> Layout:
-    """The layout of a monitor without a reference: missing, infinite and other values per column, nothing finer."""
-    return Layout(tuple(ColumnLayout(name, kind) for name, kind in column_kinds(monitor)))
+    """The layout of a monitor without a reference: missing, infinite and other values per column, nothing finer.
+
+    Vectors have no distances without one.
+    """
+    made = {vector.distance for vector in monitor.vectors}
+    return Layout(tuple(ColumnLayout(name, kind) for name, kind in column_kinds(monitor) if name not in made))
 
 
 def _fingerprint(columns: Sequence[ColumnLayout]) -> str:

@@ -1,7 +1,8 @@
 """Rows as sums of random features: what all columns together look like, in whole numbers that add up.
 
 A row is a vector: each numeric column in units of its reference's spread, with a place of its own that is 1 where the
-value is missing (which otherwise counts as the reference's median); each category a place that is 1. The cosines and
+value is missing (which otherwise counts as the reference's median); each category a place that is 1; an embedding's
+numbers, all in one unit. The cosines and
 sines of random projections of it are features whose means, over many rows, tell any two distributions apart: the
 squared distance of two windows' means is, in expectation over the projections, the maximum mean discrepancy with a
 Gaussian kernel. Source: A. Rahimi, B. Recht, Random features for large-scale kernel machines, 2007.
@@ -19,6 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,19 +55,24 @@ _SINES = np.rint(AMPLITUDE * np.sin(_ANGLE)).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class FeatureColumn:
-    """How a column becomes numbers: ``(value - centre) / scale``, or the place of its category."""
+    """How a column becomes numbers: ``(value - centre) / scale``, or the place of its category.
+
+    ``centres``: of a vector, whose numbers have one scale together.
+    """
 
     name: str
-    kind: Kind
+    kind: Kind | Literal["vector"]
     centre: float = 0.0
     scale: float = 1.0
     categories: tuple[str, ...] = ()
+    centres: tuple[float, ...] = ()
     codes: dict[str, int] = field(init=False, repr=False, compare=False)
     places: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", {name: code for code, name in enumerate(self.categories)})
-        object.__setattr__(self, "places", 2 if self.kind == "numeric" else len(self.categories) + 2)
+        places = {"numeric": 2, "categorical": len(self.categories) + 2, "vector": len(self.centres)}
+        object.__setattr__(self, "places", places[self.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ def feature_means(values: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def encode(columns: tuple[FeatureColumn, ...], rows: ColumnBatch) -> NDArray[np.float64]:
-    """The rows as vectors in units of 1/128, shape (rows, places of all columns)."""
+    """The rows as vectors in units of 1/128, shape (rows, places of all columns); no row may lack a column's vector."""
     starts = np.cumsum([0, *(column.places for column in columns)])
     placed = np.zeros((rows.rows, int(starts[-1])))
     numeric = [place for place, column in enumerate(columns) if column.kind == "numeric"]
@@ -131,6 +138,10 @@ def encode(columns: tuple[FeatureColumn, ...], rows: ColumnBatch) -> NDArray[np.
     for column, start in zip(columns, starts[:-1], strict=True):
         if column.kind == "categorical":
             placed[np.arange(rows.rows), start + _codes(column, rows)] = VALUE_STEPS
+        elif column.kind == "vector":
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = (rows.vectors[column.name] - np.array(column.centres)) / column.scale
+            placed[:, start : start + column.places] = np.rint(np.clip(moved, -FURTHEST, FURTHEST) * VALUE_STEPS)
     return placed
 
 
@@ -152,6 +163,6 @@ def _fingerprint(features: FeatureMap) -> str:
     digest = hashlib.sha256(b"driftline window features 1")
     for column in features.columns:
         parts = [column.name, column.kind, column.centre, column.scale, column.categories]
-        digest.update(json.dumps(parts).encode())
+        digest.update(json.dumps([*parts, column.centres] if column.centres else parts).encode())
     digest.update(np.ascontiguousarray(features.weights, dtype="<i8").tobytes())
     return digest.hexdigest()[:16]

@@ -67,7 +67,7 @@ def level_of(monitor: Monitor, reference: Reference | None, key: WindowKey, hist
     spec = monitor.detectors.control
     if spec.across == "none" or reference is None:
         return None
-    allowed = columns_rate(monitor.detectors) / max(1, len(reference.counts))
+    allowed = columns_rate(monitor) / max(1, len(reference.counts))
     keep = None if spec.half_life is None else 0.5 ** (monitor.windows.size / spec.half_life)
     procedure = control(spec.across, allowed, keep)
     since_s = key.start_s // spec.restart * spec.restart

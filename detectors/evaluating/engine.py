@@ -17,6 +17,7 @@ from detectors.counts.performance_counts import (
 )
 from detectors.counts.random_features import count_features
 from detectors.counts.summary import Section, WindowState
+from detectors.counts.watched_vectors import count_vector, with_distances
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 
@@ -56,6 +57,8 @@ class StatisticsEngine:
         layout, performance = self._layout(monitor)
         reference = self._references.get(monitor.name)
         outliers = None if reference is None else reference.outliers
+        if reference is not None:
+            rows = with_distances(monitor, reference.vectors, rows)
         vector = count_rows(layout, monitor, rows, outliers, outlier_scores)
         counted = _read(state).plus(layout.fingerprint, Section(vector))
         if reference is not None and reference.performance:
@@ -63,6 +66,8 @@ class StatisticsEngine:
         if reference is not None and reference.features is not None:
             features = reference.features.map
             counted = counted.plus(features.fingerprint, count_features(features, rows))
+        for name, known in {} if reference is None else reference.vectors.items():
+            counted = counted.plus(known.features.map.fingerprint, count_vector(name, known, rows))
         return counted.to_bytes()
 
     def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:

@@ -23,13 +23,22 @@ from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, column_shares, share_results
-from detectors.evaluating.together import columns_rate, find, together_results
+from detectors.evaluating.together import columns_rate, deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
 from detectors.statistics.table_sample import TableSample
 from driftline.monitors import Monitor
-from driftline.results import ALL_ROWS, VERDICT_STATE, WHOLE_WINDOW, ColumnShape, Result, Verdict, WindowKey
+from driftline.results import (
+    ALL_COLUMNS,
+    ALL_ROWS,
+    VERDICT_STATE,
+    WHOLE_WINDOW,
+    ColumnShape,
+    Result,
+    Verdict,
+    WindowKey,
+)
 
 _BRIDGE_SEED = 20130101
 #: What was counted of one segment of a window.
@@ -66,7 +75,7 @@ class Evaluator:
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
     _blocks: dict[str, SegmentBlocks] = field(default_factory=dict, init=False, repr=False)
-    _points: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _points: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
@@ -92,9 +101,8 @@ class Evaluator:
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
         watched = self._beside(key.segment, vector)
-        spec = self.monitor.detectors
-        together = find(spec, self.reference, self._points, key.segment, state, table)
-        whole = together_results(key, together, spec, self.monitor.windows.minimum_rows)
+        together = find(self.monitor, self.reference, self._points, key.segment, state, table)
+        whole = together_results(key, together, self.monitor)
         drift = self._drift(key, vector, watched, self._older(state), whole, level)
         shares = self._shares(key.segment, vector)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
@@ -129,6 +137,8 @@ class Evaluator:
         known = {self._layout.fingerprint, judged.fingerprint, judged.strata_fingerprint}
         if self.reference is not None and self.reference.features is not None:
             known.add(self.reference.features.map.fingerprint)
+        if self.reference is not None:
+            known.update(vector.features.map.fingerprint for vector in self.reference.vectors.values())
         return "" if known.issuperset(state.sections) else " (others were counted on an older reference)"
 
     def _expected(self, segment: str) -> NDArray[np.int64] | None:
@@ -165,13 +175,13 @@ class Evaluator:
         spec = self.monitor.detectors
         found = beside.evidence(spec)
         columns = [found[name] for name, _ in self.monitor.watched()]
-        rate = columns_rate(spec) if level is None else level.rate
+        rate = columns_rate(self.monitor) if level is None else level.rate
         rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)
         verdicts = decide(columns, rule)
         results = []
         for column, given in zip(columns, verdicts, strict=True):
             results.extend(self._column_results(key, beside, column, given, rule.false_alarm_rate / len(columns)))
-        window = self._window_result(key, columns, verdicts, rule, rows, together[:1])
+        window = self._window_result(key, columns, verdicts, rule, rows, deciding(together))
         if level is None:
             return [*results, *together, window]
         return [*results, *together, *controlled(window, level, window_p_value(columns, rule))]
@@ -215,7 +225,7 @@ class Evaluator:
         rows: int,
         together: Sequence[Result],
     ) -> Result:
-        deciding = [given[0] for given in verdicts if given]
+        first = [given[0] for given in verdicts if given]
         whole = [result.verdict for result in together if result.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
         drifted = [
             column for column, given in zip(columns, verdicts, strict=True) if given and given[0] is Verdict.DRIFTED
@@ -233,8 +243,8 @@ class Evaluator:
             kind="drift",
             statistic=float(len(drifted)),
             direction="larger_is_worse",
-            verdict=max([decide_window(deciding, rule), *whole], key=VERDICT_STATE.__getitem__),
-            reason=f"{count}{': ' if named else ''}{named}{_all_of_them(whole)}; {rows} rows{against}",
+            verdict=max([decide_window(first, rule), *whole], key=VERDICT_STATE.__getitem__),
+            reason=f"{count}{': ' if named else ''}{named}{_drifted_together(together)}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
             effect=max((column.effect for column in columns), key=lambda effect: effect.value, default=None),
@@ -298,5 +308,7 @@ class Evaluator:
         return explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
 
 
-def _all_of_them(verdicts: Sequence[Verdict]) -> str:
-    return "; all columns together drifted" if Verdict.DRIFTED in verdicts else ""
+def _drifted_together(together: Sequence[Result]) -> str:
+    drifted = [result.column for result in together if result.verdict is Verdict.DRIFTED]
+    named = ["all columns together" if column == ALL_COLUMNS else column for column in drifted]
+    return f"; {' and '.join(named)} drifted" if named else ""

@@ -1,7 +1,8 @@
-"""All input columns together, as results of a window beside those of each column.
+"""All input columns together, and vectors as wholes, as results of a window beside those of each column.
 
-The first detector of the monitor's list decides, the others are shown beside it and say *drifted* only where it does.
-Its verdict counts for the whole window: what no column shows alone may be drift.
+Of all columns together the first detector of the monitor's list decides, the others are shown beside it and say
+*drifted* only where it does. Of a vector its random features decide. These verdicts count for the whole window: what no
+column shows alone may be drift.
 """
 
 import math
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.baselines.reference import Reference
-from detectors.counts.random_features import ROWS
+from detectors.counts.feature_reference import ReferenceFeatures
+from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
 from detectors.evaluating.table_catalogue import table_detector
 from detectors.multivariate.mmd_features import chance_square, compare
 from detectors.statistics.reasons import not_enough, p_text, percent
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
-from driftline.monitor_detectors import DetectorSpec
+from driftline.monitors import Monitor
 from driftline.results import ALL_COLUMNS, Result, Verdict, WindowKey
 
 _SEED = 20120313
@@ -29,53 +31,72 @@ _NEEDS_ROWS = "it needs rows, and windows of traffic keep counts; 'driftline ana
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What one detector found, on how many rows of window and reference; ``why``: why it found nothing."""
+    """What one detector found, on how many rows of window and reference; ``why``: why it found nothing.
+
+    ``column``: the vector that it looked at, or all columns.
+    """
 
     detector: str
     found: TableEvidence
     rows: int
     reference_rows: int
     why: str = ""
+    column: str = ALL_COLUMNS
 
 
-def columns_rate(spec: DetectorSpec) -> float:
-    """The part of the false-alarm rate that is the columns' own; the rest is for all of them together."""
-    return spec.false_alarm_rate / (2.0 if spec.multivariate else 1.0)
+def columns_rate(monitor: Monitor) -> float:
+    """The part of the false-alarm rate that is the columns' own; the rest is for what looks at several numbers."""
+    return monitor.detectors.false_alarm_rate / (2.0 if _deciding(monitor) else 1.0)
+
+
+def together_rate(monitor: Monitor) -> float:
+    """What is left for each of those that decide, about all columns or about a vector."""
+    return (monitor.detectors.false_alarm_rate - columns_rate(monitor)) / max(1, _deciding(monitor))
+
+
+def _deciding(monitor: Monitor) -> int:
+    return len(monitor.detectors.multivariate[:1]) + len(monitor.vectors)
 
 
 def find(
-    spec: DetectorSpec,
+    monitor: Monitor,
     reference: Reference | None,
-    points: dict[str, float],
+    points: dict[tuple[str, str], float],
     segment: str,
     state: WindowState,
     table: TableSample | None = None,
 ) -> list[Together]:
     """What each of the monitor's detectors finds in a window's counts, and in rows of it where there are some.
 
-    ``points``: a memo, by segment, of what follows from the reference alone.
+    ``points``: a memo, by column and segment, of what follows from the reference alone.
     """
     found = []
-    for name in spec.multivariate:
+    for name in monitor.detectors.multivariate:
         if table_detector(name).counted:
-            found.append(_from_features(name, reference, points, segment, state))
+            features = None if reference is None else reference.features
+            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state))
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _NEEDS_ROWS))
         else:
-            found.append(_from_rows(name, spec, table))
+            found.append(_from_rows(name, monitor, table))
+    for vector in monitor.vectors:
+        known = None if reference is None else reference.vectors.get(vector.name)
+        features = None if known is None else known.features
+        found.append(_from_features(NAME, vector.name, features, points, segment, state))
     return found
 
 
-def together_results(key: WindowKey, found: Sequence[Together], spec: DetectorSpec, minimum_rows: int) -> list[Result]:
-    """One result per detector, in the monitor's order."""
+def together_results(key: WindowKey, found: Sequence[Together], monitor: Monitor) -> list[Result]:
+    """One result per detector, in the monitor's order, then one per vector."""
     results: list[Result] = []
     for one in found:
-        drifted = not results or results[0].verdict is Verdict.DRIFTED
-        verdict, reason = _judge(one, spec, minimum_rows, may_drift=drifted)
+        first = next((result for result in results if result.column == one.column), None)
+        drifted = first is None or first.verdict is Verdict.DRIFTED
+        verdict, reason = _judge(one, monitor, may_drift=drifted)
         results.append(
             Result(
                 window=key,
-                column=ALL_COLUMNS,
+                column=one.column,
                 detector=one.detector,
                 kind="drift",
                 statistic=one.found.evidence.statistic,
@@ -91,25 +112,35 @@ def together_results(key: WindowKey, found: Sequence[Together], spec: DetectorSp
     return results
 
 
+def deciding(results: Sequence[Result]) -> list[Result]:
+    """Those that count for the whole window: the first about all columns, and one about each vector."""
+    return list({result.column: result for result in reversed(results)}.values())[::-1]
+
+
 def _from_features(
-    name: str, reference: Reference | None, points: dict[str, float], segment: str, state: WindowState
+    name: str,
+    column: str,
+    features: ReferenceFeatures | None,
+    points: dict[tuple[str, str], float],
+    segment: str,
+    state: WindowState,
 ) -> Together:
-    features = None if reference is None else reference.features
     if features is None or segment not in features.expected:
-        return Together(name, NOTHING, 0, 0, "the reference has no rows of it")
+        return Together(name, NOTHING, 0, 0, "the reference has no rows of it", column)
     expected, section = features.expected[segment], state.section(features.map.fingerprint)
     reference_rows = int(expected.sums[ROWS])
     if section is None:
-        return Together(name, NOTHING, 0, reference_rows, "no row was counted on the reference's features")
-    if segment not in points:
-        points[segment] = chance_square(expected.spread)
-    found = compare(expected, section.values, points[segment])
-    return Together(name, found, int(section.values[ROWS]), reference_rows)
+        why = "no row was counted on the reference's features"
+        return Together(name, NOTHING, 0, reference_rows, why, column)
+    if (column, segment) not in points:
+        points[column, segment] = chance_square(expected.spread)
+    found = compare(expected, section.values, points[column, segment])
+    return Together(name, found, int(section.values[ROWS]), reference_rows, "", column)
 
 
-def _from_rows(name: str, spec: DetectorSpec, table: TableSample) -> Together:
+def _from_rows(name: str, monitor: Monitor, table: TableSample) -> Together:
     rng = np.random.default_rng(_SEED)
-    found = table_detector(name).detect(table, rng, permutations(spec.false_alarm_rate - columns_rate(spec)))
+    found = table_detector(name).detect(table, rng, permutations(together_rate(monitor)))
     return Together(name, found, table.current_rows, table.reference_rows)
 
 
@@ -122,15 +153,17 @@ def permutations(rate: float) -> int:
     return min(_MOST_PERMUTATIONS, max(_FEWEST_PERMUTATIONS, math.ceil(10.0 / rate) - 1))
 
 
-def _judge(one: Together, spec: DetectorSpec, minimum_rows: int, *, may_drift: bool) -> tuple[Verdict, str]:
+def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict, str]:
     evidence, effect = one.found.evidence, one.found.effect
+    spec, minimum_rows = monitor.detectors, monitor.windows.minimum_rows
+    what = "all columns together" if one.column == ALL_COLUMNS else one.column
     why = one.why or (f"{one.rows} rows of {minimum_rows} needed" if one.rows < minimum_rows else "")
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
-        return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(ALL_COLUMNS, why or "nothing in the rows can be compared")
+        return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
-    if evidence.p_value is None or evidence.p_value > spec.false_alarm_rate - columns_rate(spec):
-        return Verdict.OK, f"all columns together are as expected: {facts}"
-    told = f"all columns together changed{_telling(one.found)}"
+    if evidence.p_value is None or evidence.p_value > together_rate(monitor):
+        return Verdict.OK, f"{what} {'are' if one.column == ALL_COLUMNS else 'is'} as expected: {facts}"
+    told = f"{what} changed{_telling(one.found)}"
     if effect is None or effect.value < spec.multivariate_effect:
         size = "" if effect is None else f", but little: {percent(effect.value)} of the rows at least"
         return Verdict.WARNING, f"{told}{size}; {facts}"
