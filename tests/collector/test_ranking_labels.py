@@ -1,23 +1,29 @@
 """Labels of rankings: a query is counted as a whole, whatever order its candidates' labels come in."""
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import text
 
 from collector.labels.desk import LabelDesk
+from collector.store.store import Store
 from detectors.counts.performance_counts import performance_layout
 from detectors.counts.ranking_counts import BARREN, LABELLED, PARTIAL, QUERIES, ranking_metrics
 from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.engine import StatisticsEngine
 from driftline import names
+from driftline.columns import JudgedBatch
 from driftline.events import InferenceEvent, Label
 from driftline.monitors import Monitor
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, drain, event, label, records
+from tests.parts.processes import wait_until
 
 RANKING = Monitor.model_validate(
     {
@@ -32,6 +38,7 @@ RANKING = Monitor.model_validate(
     }
 )
 STREAM = StreamKey("default", "flights", "3", "stable")
+LIMIT_S = 120.0
 SCORES = (0.9, 0.7, 0.5, 0.3)
 
 
@@ -114,3 +121,44 @@ def test_any_order_with_corrections_and_early_labels_counts_as_the_last_labels_s
     values = counts(ranked)
     assert values[:5] == [int(some.sum()), 0, 0, int((~some).sum()), 24]
     assert values[5::2] == np.rint(found * 65536).astype(int).sum(axis=0).tolist()
+
+
+class Pausing:
+    """Statistics that wait where labels are judged: in the middle of a transaction that holds the query."""
+
+    def __init__(self) -> None:
+        self._engine = StatisticsEngine({})
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def judge(self, monitor: Monitor, state: bytes | None, judged: JudgedBatch) -> bytes:
+        self.reached.set()
+        assert self.go_on.wait(LIMIT_S)
+        return self._engine.judge(monitor, state, judged)
+
+
+def waiting(store: Store) -> int:
+    """How many transactions wait for a row that another one holds."""
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return store.read(lambda connection: int(connection.execute(text(statement)).scalar_one()))
+
+
+@pytest.mark.real
+def test_two_writers_of_one_query_see_each_others_labels(postgres_store: str) -> None:
+    """On PostgreSQL alone: SQLite has one writer at a time."""
+    statistics: Any = StatisticsEngine({})
+    store = Store(postgres_store, prepare=False)
+    ready = Parts(store, statistics=statistics, monitors={RANKING.name: RANKING})
+    drain(ready.collector(records([query(1)])))
+    pausing: Any = Pausing()
+    other = Store(postgres_store, prepare=False)
+    first = replace(ready, store=other, statistics=pausing, registry=CollectorRegistry())
+    with ThreadPoolExecutor(2) as threads:
+        one = threads.submit(first.collector(records([graded(1, 0, 2.0), graded(1, 1, 0.0)], "spool:1")).run_once)
+        wait_until(pausing.reached.is_set, LIMIT_S, "the first holds the query")
+        two = threads.submit(ready.collector(records([graded(1, 2, 1.0), graded(1, 3, 0.0)], "spool:2")).run_once)
+        wait_until(lambda: waiting(other) == 1, LIMIT_S, "the second waits for it")
+        pausing.go_on.set()
+        assert one.result(LIMIT_S) == two.result(LIMIT_S) == 2
+    assert [counts(ready)[place] for place in (QUERIES, PARTIAL, LABELLED)] == [1, 0, 4]
+    other.close()
+    store.close()
