@@ -116,8 +116,9 @@ def _objective(monitor: Monitor, slo: Slo, resolution_s: float) -> Objective:
 def _resolution_s(monitor: Monitor, kind: str, sampling_s: float) -> float:
     reading_s = SCRAPES_PER_LOOK * sampling_s
     if kind == "drift":
-        # A verdict falls once per window: a shorter look would see none and answer nothing.
-        return max(reading_s, monitor.windows.size)
+        # A verdict falls once per window, some seconds earlier or later: a look that is not longer than a window would
+        # see none now and then, just before the next one, and an alert would drop for that moment.
+        return monitor.windows.size + reading_s
     if kind == "correctness":
         return max(reading_s, monitor.labels.expected_delay / READINGS_PER_DELAY)
     return reading_s

@@ -108,6 +108,7 @@ class SequentialTests:
             shares = column_shares(layout.columns[index], counts)
             before = shares.of(counts)
             limits = bounds(before.hits, before.rows, confidence=spec.confidence, margin=spec.margin, families=families)
+            limits = limits.with_ladders(shares.ladders)
             makers = {entry.name: entry.make for entry in SHARE_TESTS}
             tests = tuple((test, makers[test](limits, self.threshold, spec.rows_together)) for test in spec.tests)
             made.append(Watched(name, index, shares, before, tests))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.online.share_test import ShareTest
+from detectors.online.share_test import SIZES, ShareTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ class Betting(ShareTest):
 
     def _earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
         return np.log1p(hits / rows * np.expm1(self._size)) - self._cost
+
+    def _costs(self, null: NDArray[np.float64], rises: NDArray[np.float64]) -> NDArray[np.float64]:
+        # The factor is linear in the share, and in the mean height.
+        means = np.concatenate((null, null @ rises.T), axis=1)
+        costs: NDArray[np.float64] = np.log1p(means[:, None, :] * np.expm1(SIZES)[None, :, None])
+        return costs
 
     def _joined(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.logaddexp(logs, self._weights)

@@ -1,6 +1,7 @@
 """The shares of a column that sequential tests watch: few, each with a name that a person reads.
 
-Numbers: the rows below each tenth of the reference, minus infinity, infinity, missing. Categories: each of the fifteen
+Numbers: the rows below each tenth of the reference and below cuts in its tails, minus infinity, infinity, missing.
+Categories: each of the fifteen
 that are most frequent in the reference, all others together, unseen, missing. A difference of the first kind is one of
 the distribution functions, one of the second a difference of shares: both on the scale of ``minimum_effect``.
 
@@ -22,14 +23,20 @@ from detectors.statistics.tables import GROUPS, group_starts
 
 #: Categories that are watched one by one.
 NAMED = 15
+#: Shares of the reference in each tail whose ends are cuts, too; 0 is the smallest, or the largest, value.
+TAILS = (0.0, 0.005, 0.02, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnShares:
-    """The watched shares of one column: their names, and which bins each of them counts (shape (shares, bins))."""
+    """The watched shares of one column: their names, and which bins each of them counts (shape (shares, bins)).
+
+    ``ladders``: of nested ones, see :class:`detectors.online.share_bounds.ShareBounds`; shape (ladders, shares).
+    """
 
     names: tuple[str, ...]
     members: NDArray[np.float64]
+    ladders: NDArray[np.float64]
 
     def of(self, counts: NDArray[np.int64]) -> Counted:
         """The hits of each share among the rows of a column's counts."""
@@ -42,14 +49,40 @@ def column_shares(column: ColumnLayout, reference: NDArray[np.int64]) -> ColumnS
         return _categories(column, reference)
     finite = reference[1:-2]
     # A group begins at a bin whose lower end is a cut; the first bin has none.
-    starts = [int(start) for start in group_starts(finite, GROUPS) if start > 0]
+    starts = sorted({*(int(start) for start in group_starts(finite, GROUPS)), *_tails(finite)} - {0})
     names = [f"values below {column.cuts[start - 1]:.6g}" for start in starts]
     members = np.zeros((len(starts) + 3, len(reference)))
     for place, start in enumerate(starts):
         members[place, : start + 1] = 1.0  # minus infinity stands before the finite bins
     for place, cell in enumerate((0, -2, -1), start=len(starts)):
         members[place, cell] = 1.0
-    return ColumnShares((*names, "minus infinity", "infinity", "missing values"), members)
+    ladders = np.zeros((2, len(members)))
+    ladders[:, : len(starts)] = _ladders(members[: len(starts)] @ reference, int(reference.sum()))
+    return ColumnShares((*names, "minus infinity", "infinity", "missing values"), members, ladders)
+
+
+def _tails(finite: NDArray[np.int64]) -> set[int]:
+    """The bins that begin where so little of the reference lies below, or above."""
+    if not finite.any():
+        return set()
+    below = np.concatenate(([0], np.cumsum(finite)))
+    total = int(below[-1])
+    low = {int(np.searchsorted(below, tail * total, side="right")) - 1 for tail in TAILS}
+    high = {int(np.searchsorted(below, (1.0 - tail) * total, side="left")) for tail in TAILS}
+    return {start for start in low | high if start < len(finite)}
+
+
+def _ladders(below: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Of cuts with so many rows below: the steps to the low end and to the high end, each as high as it is rare."""
+    share = (below + 0.5) / (rows + 1.0)
+    found = np.zeros((2, len(share)))
+    # Cuts ascend: the rarest rows below stand at the first, the rarest above at the last.
+    heights = (-np.log(share)[::-1], -np.log1p(-share))
+    for ladder, height in zip(found, heights, strict=True):
+        if len(height):
+            ladder[:] = np.diff(height, prepend=0.0) / height[-1]
+    found[0] = found[0, ::-1]
+    return found
 
 
 def _categories(column: ColumnLayout, reference: NDArray[np.int64]) -> ColumnShares:
@@ -64,4 +97,4 @@ def _categories(column: ColumnLayout, reference: NDArray[np.int64]) -> ColumnSha
     members = np.zeros((len(rows) + 2, len(reference)))
     for place, codes in enumerate([*rows, [known], [known + 1]]):
         members[place, codes] = 1.0
-    return ColumnShares((*names, "unseen values", "missing values"), members)
+    return ColumnShares((*names, "unseen values", "missing values"), members, np.zeros((0, len(members))))

@@ -13,7 +13,7 @@ Source: C. J. Clopper, E. S. Pearson, The use of confidence or fiducial limits i
 (0.398, 0.602)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,23 @@ from scipy import special
 
 @dataclass(frozen=True, slots=True)
 class ShareBounds:
-    """Per share, the smallest and the largest value that are no change; shape (shares,), in [0, 1]."""
+    """Per share, the smallest and the largest value that are no change; shape (shares,), in [0, 1].
+
+    ``ladders``: shape (ladders, shares), each summing to 1: how much higher a row stands for hitting a share. Shares of
+    a ladder (those above 0) are nested: a row that hits one hits every larger one. So a row's height is in [0, 1].
+    """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
+    ladders: NDArray[np.float64] | None = None
+
+    def with_ladders(self, ladders: NDArray[np.float64]) -> "ShareBounds":
+        """The same shares, some of them nested."""
+        return replace(self, ladders=ladders)
+
+    def rises(self) -> NDArray[np.float64]:
+        """The ladders; shape (0, shares) without any."""
+        return np.zeros((0, len(self.upper))) if self.ladders is None else self.ladders
 
 
 def bounds(

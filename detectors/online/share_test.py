@@ -7,6 +7,13 @@ hypothesis (each share within its bounds, given all that came before) no bet is 
     rows, each counted:  e = exp(d * hits / k) / (1 - p + p * exp(d)) ** (rows / k)
     the window's share:  e = (1 + x * (exp(d) - 1)) / (1 + p * (exp(d) - 1)),  x = hits / rows
 
+Bets on one share see one cut through a column. Shares that are nested, as those of the values below each of several
+cuts, are bet on together, too: on a *ladder* each share that a row hits raises it by a part of its height h in [0, 1],
+
+    rows, each counted:  e = exp(d * sum of h) / (largest mean of exp(d * h) within all bounds) ** rows
+
+so that a change that moves many bins a little earns on all of them at once.
+
 The first takes rows as independent; ``k`` (``together``) rows may hang together as they like, because the k-th root of
 a product of k factors is expected to be at most 1 where each factor is (Hoelder). The second takes the window as one
 observation in [0, 1] and asks nothing of its rows: a bet of size ``(exp(d) - 1) / (1 + p * (exp(d) - 1))`` on it.
@@ -38,6 +45,7 @@ REMEMBERED = 128
 #: Odds at which a start counts as unlikely beside another.
 ODDS = 20.0
 _NEVER = -math.inf
+_ROUNDING = 1e-12
 # Beyond it, powers of e leave float64.
 _LARGEST = 709.0
 
@@ -97,22 +105,23 @@ class ShareTest:
     bounds: ShareBounds
     threshold: float
     together: int = 1
-    _null: NDArray[np.float64] = field(init=False, repr=False)
+    _rises: NDArray[np.float64] = field(init=False, repr=False)
     _size: NDArray[np.float64] = field(init=False, repr=False)
     _cost: NDArray[np.float64] = field(init=False, repr=False)
     _weights: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Bets lie as (direction, size, share); those down are bets up on the rows that do not hit.
-        null = np.stack((self.bounds.upper, 1.0 - self.bounds.lower))[:, None, :]
-        size = np.broadcast_to(SIZES[None, :, None], (2, len(SIZES), null.shape[2]))
-        null = np.broadcast_to(null, size.shape)
+        # Bets lie as (direction, size, share or ladder); those down are bets up on the rows that do not hit.
+        rises = self.bounds.rises()
+        count = len(self.bounds.upper) + len(rises)
+        size = np.broadcast_to(SIZES[None, :, None], (2, len(SIZES), count))
+        cost = self._costs(np.stack((self.bounds.upper, 1.0 - self.bounds.lower)), rises)
         # Where any share is allowed there is nothing to bet on.
-        possible = null < 1.0
+        possible = cost < size * (1.0 - _ROUNDING)
         weights = np.where(possible, -math.log(max(1, int(possible.sum()))), _NEVER)
-        object.__setattr__(self, "_null", null)
+        object.__setattr__(self, "_rises", rises)
         object.__setattr__(self, "_size", size)
-        object.__setattr__(self, "_cost", np.log1p(null * np.expm1(size)))
+        object.__setattr__(self, "_cost", cost)
         object.__setattr__(self, "_weights", weights.ravel())
 
     # --- the contract ---------------------------------------------------------------------------------------------
@@ -160,20 +169,22 @@ class ShareTest:
         return None if standing is None else standing.onset
 
     # --- what a bet is ----------------------------------------------------------------------------------------------
-    def bet(self, number: int) -> tuple[int, bool]:
-        """Of a bet, by its number: which share, and whether it is on a larger share than expected."""
-        direction, _size, share = np.unravel_index(number, self._size.shape)
-        return int(share), bool(direction == 0)
-
     def earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
         """Per bet, the logarithm of what one observation multiplies its capital by."""
         if rows <= 0:
             return np.zeros(self._weights.shape)
-        sides = np.concatenate((hits, rows - hits)).reshape(2, 1, -1)
+        heights = np.concatenate((hits, self._rises @ hits))
+        sides = np.concatenate((heights, rows - heights)).reshape(2, 1, -1)
         return self._earned(sides, rows).ravel()
 
     def _earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
         return (hits * self._size - rows * self._cost) / min(self.together, rows)
+
+    def _costs(self, null: NDArray[np.float64], rises: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Per bet, the logarithm of the most that a row's factor may be expected to be; ``null``: shape (2, shares)."""
+        alone = np.log1p(null[:, None, :] * np.expm1(SIZES)[None, :, None])
+        ladders = [_ladder_costs(null, rise) for rise in rises]
+        return np.concatenate((alone, *(each[:, :, None] for each in ladders)), axis=2)
 
     def _joined(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -220,3 +231,19 @@ class ShareTest:
         direction, _size, share = np.unravel_index(bet, self._size.shape)
         sizes: NDArray[np.float64] = earned.reshape(self._size.shape)[direction, :, share]
         return sizes
+
+
+def _ladder_costs(null: NDArray[np.float64], rise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithm of the largest mean of ``exp(d * height)`` within the bounds; shape (directions, sizes).
+
+    That mean is 1 plus, for each step, what it adds times the share of rows that reach it: largest where every share is
+    at its bound. A larger share has the larger bound, so that the bounds tell the order of the steps; those who miss
+    shares climb the ladder from its other end.
+    """
+    found = []
+    for bounds in null:
+        steps = np.argsort(-bounds, kind="stable")
+        steps = steps[rise[steps] > 0.0]
+        added = np.diff(np.exp(SIZES[:, None] * np.cumsum(rise[steps])[None, :]), prepend=1.0, axis=1)
+        found.append(np.log(1.0 + added @ bounds[steps]))
+    return np.array(found)

@@ -28,8 +28,8 @@ SCRAPES_PER_HOUR = 60
 STREAM = {"namespace": "default", "model": "flight-delay", "version": "1", "variant": "stable"}
 
 
-def _objective(kind: str) -> Objective:
-    return next(found for found in objectives(monitor("flight-delay"), 15.0) if found.kind == kind)
+def _objective(kind: str, sampling_s: float = 15.0) -> Objective:
+    return next(found for found in objectives(monitor("flight-delay"), sampling_s) if found.kind == kind)
 
 
 def _judged(bad_per_step: Sequence[float], all_per_step: float) -> list[Series]:
@@ -201,3 +201,17 @@ def test_no_condition_can_be_dropped_unnoticed(
     _prometheus_agrees(promtool, tmp_path, objective, series, alerts)
     with pytest.raises(AssertionError, match="FAILED"):
         _prometheus_agrees(promtool, tmp_path, objective, series, alerts, _mutated(objective, dropped))
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_an_alert_of_drift_stands_until_the_next_verdict_though_that_comes_late(
+    promtool: Path, tmp_path: Path, minutes: int
+) -> None:
+    """One verdict per window of six hours, every second one a minute late: just before it none fell for 361 minutes."""
+    objective, window = _objective("drift", SCRAPE_S), 360
+    falls = {window * number + number % 2 for number in range(1, 20)}
+    rises = [float(minute in falls) for minute in range(window * 19 + minutes)]
+    series = [Series(names.WINDOWS_EVALUATED.name, {**STREAM, "verdict": "drifted"}, counter(rises))]
+    alerts = _embedded(objective, series)
+    assert alerts
+    _prometheus_agrees(promtool, tmp_path, objective, series, alerts)

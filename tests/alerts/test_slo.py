@@ -69,7 +69,7 @@ def test_outcomes_are_bad_or_good(kind: str, bad: str, good: str) -> None:
 def test_slow_signals_have_coarse_resolutions() -> None:
     found = _by_kind(15.0)
     assert found["availability"].resolution_s == 60.0
-    assert found["drift"].resolution_s == 6 * 3600.0
+    assert found["drift"].resolution_s == 6 * 3600.0 + found["availability"].resolution_s
     assert found["correctness"].resolution_s == 2 * 3600.0
     assert _by_kind(6 * 3600.0)["availability"].resolution_s == 24 * 3600.0
 
@@ -82,7 +82,7 @@ def test_a_latency_bound_that_is_no_bucket_is_refused_with_the_valid_ones() -> N
 
 def test_windows_longer_than_the_period_are_refused() -> None:
     text = MINIMAL + "windows: {size: 60d}\nslos: {objectives: [{kind: drift, target: 0.9}]}"
-    with pytest.raises(MonitorError, match="drift: shows a change only every 60d, longer than the period 30d"):
+    with pytest.raises(MonitorError, match="drift: shows a change only every 60d1m, longer than the period 30d"):
         objectives(parse_monitor(text, "m.yaml"), 15.0)
 
 

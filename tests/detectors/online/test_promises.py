@@ -13,7 +13,7 @@ from detectors.online.contract import Counted, run
 from detectors.online.e_cusum import ECusum
 from detectors.online.e_shiryaev_roberts import EShiryaevRoberts
 from detectors.online.entries import SHARE_TESTS, ShareEntry
-from detectors.online.share_bounds import bounds, exactly
+from detectors.online.share_bounds import ShareBounds, bounds, exactly
 from detectors.online.share_test import SIZES
 
 EVERY = pytest.mark.parametrize("entry", SHARE_TESTS, ids=lambda entry: entry.name)
@@ -141,11 +141,76 @@ def test_numbers_are_watched_at_the_tenths_of_the_reference_and_beside_them() ->
     column = ColumnLayout("x", "numeric", cuts=np.arange(1.0, 20.0))
     reference = np.concatenate(([2], np.full(20, 10), [3, 5]))
     watched = column_shares(column, reference)
-    assert watched.names[0] == "values below 2"
+    assert watched.names[0] == "values below 1"  # half a tenth
     assert watched.names[-3:] == ("minus infinity", "infinity", "missing values")
     seen = watched.of(reference)
     assert seen.rows == 210
-    assert seen.hits.tolist() == [22.0 + 20 * step for step in range(9)] + [2.0, 3.0, 5.0]
+    assert seen.hits.tolist() == [12.0, *(22.0 + 20 * step for step in range(9)), 192.0, 2.0, 3.0, 5.0]
+    assert watched.ladders.sum(axis=1).tolist() == pytest.approx([1.0, 1.0])
+    assert (watched.ladders[:, -3:] == 0.0).all()
+    assert (watched.ladders[:, :-3] > 0.0).all()
+
+
+def test_the_tails_of_numbers_are_watched_to_their_ends() -> None:
+    column = ColumnLayout("x", "numeric", cuts=np.arange(0.0, 1001.0))
+    reference = np.concatenate(([0], [0], np.full(1000, 5), [0], [0, 0]))
+    names = column_shares(column, reference).names
+    assert names[:4] == ("values below 0", "values below 5", "values below 20", "values below 50")
+    assert names[-7:-3] == ("values below 950", "values below 980", "values below 995", "values below 1000")
+    assert column_shares(column, np.zeros_like(reference)).names[-1] == "missing values"
+
+
+@EVERY
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_ladder_earns_nothing_on_average_at_the_ends_of_its_bounds_by_enumeration(
+    entry: ShareEntry, together: int
+) -> None:
+    """Three nested shares, each at one of its bounds: all windows of three rows are written out."""
+    lower, upper = np.array([0.1, 0.3, 0.5]), np.array([0.2, 0.4, 0.7])
+    ladders = np.array([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
+    test = entry.make(ShareBounds(lower, upper, ladders), 1e9, together)
+    ladder_bets = np.zeros((2, len(SIZES), 5), dtype=bool)
+    ladder_bets[:, :, 3:] = True
+    places, rows = np.tril(np.ones((4, 3)), -1)[:, ::-1], 3  # a row is in none, the largest, two, or all of them
+    largest = np.zeros(ladder_bets.sum())
+    for shares in itertools.product(*zip(lower, upper, strict=True)):
+        chances = -np.diff([1.0, *shares[::-1], 0.0])
+        means = np.zeros(ladder_bets.size)
+        for drawn in itertools.product(range(4), repeat=rows):
+            hits = places[list(drawn)].sum(axis=0)
+            means += np.prod(chances[list(drawn)]) * np.exp(test.earned(hits, rows))
+        assert (means <= 1 + 1e-9).all()
+        largest = np.maximum(largest, means[ladder_bets.ravel()])
+    if together == 1:
+        assert largest.min() > 0.99  # and no more is paid for a bet than it costs, where rows are independent
+
+
+@pytest.mark.parametrize("make", [EShiryaevRoberts, ECusum])
+def test_what_moves_many_bins_is_found_sooner_on_a_ladder(make: type[EShiryaevRoberts] | type[ECusum]) -> None:
+    below = exactly(np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.995]))
+    steps = -np.log1p(-below.upper)  # the values at which an exponential law has so many rows below
+    laddered, delays = below.with_ladders(np.diff(steps, prepend=0.0)[None] / steps[-1]), np.zeros(2)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        moved = [(rng.exponential(1.3, 20)[:, None] < steps).sum(axis=0).astype(float) for _ in range(100)]
+        for place, limits in enumerate((below, laddered)):
+            delays[place] += run(make(limits, 1000.0), [Counted(hits, 20) for hits in moved])[0]
+    assert delays[1] < 0.95 * delays[0]
+
+
+@EVERY
+def test_false_alarms_of_columns_stay_within_the_promise(entry: ShareEntry) -> None:
+    """Columns as monitors watch them, ladders and all, against references that are samples."""
+    rng, count = np.random.default_rng(26), 0
+    column = ColumnLayout("x", "numeric", cuts=np.linspace(0.0, 1.0, 101))
+    for _ in range(20):
+        reference = np.concatenate(([0, 0], rng.multinomial(2000, np.full(100, 0.01)), [0, 0, 0]))
+        shares = column_shares(column, reference)
+        before = shares.of(reference)
+        test = entry.make(bounds(before.hits, before.rows).with_ladders(shares.ladders), 40.0, 1)
+        windows = rng.multinomial(300, np.full(100, 0.01), 60)
+        count += alarms(test, (shares.of(np.concatenate(([0, 0], each, [0, 0, 0]))) for each in windows))
+    assert count <= 20 * 60 / 40 + 4 * math.sqrt(30)
 
 
 def test_rare_categories_are_watched_together() -> None:
