@@ -279,6 +279,8 @@ def _window_counts(connection: Connection, streams: Mapping[int, Any], *, delays
     sums: dict[Any, int] = {}
     for row in connection.execute(select(schema.window_counts)).mappings():
         kind, _, segment = row["kind"].partition("|")
+        if kind.startswith("wrong_delay/"):
+            continue  # which of a row's labels came first is no count of anything
         if kind.startswith("delay/"):
             if not delays:
                 continue

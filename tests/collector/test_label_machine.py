@@ -178,7 +178,9 @@ class LabelMachine(RuleBasedStateMachine):
             assert found.get("rows", 0) == len(self.model.rows)
         assert sum(summary.labelled_rows for summary in self.store.streams()) == len(labelled)
         counts = Counter({"rows": len(self.model.rows), "labelled": len(labelled)})
-        counts.update(f"delay/{row.delay_class}" for row in self.model.rows.values() if row.delay_class is not None)
+        delayed = [row for row in self.model.rows.values() if row.delay_class is not None]
+        counts.update(f"delay/{row.delay_class}" for row in delayed)
+        counts.update(f"wrong_delay/{row.delay_class}" for row in delayed if row.judged == "incorrect")
         assert self._window_counts() == {"": +counts, **({"carrier=AA": +counts} if counts["rows"] else {})}
 
     @invariant()
