@@ -3,10 +3,15 @@
 CPU seconds of one thread, in turns and as medians, because this machine's cores are shared; memory is the growth of the
 resident set's peak over what was there before. Each peer is timed in an environment of its own, by itself, with
 preparing the reference, because what each keeps of it differs; ours is prepared once and said apart.
+
+``--compiled PYTHON`` measures the build of another environment as well, by the same script, in the same run.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +31,17 @@ from detectors.counts.summary import Section, WindowState
 from driftline.columns import ColumnBatch
 
 REFERENCE_ROWS = 100_000
-_MANY_ROWS = 1_000_000
+_CHECKOUT = Path(__file__).resolve().parents[1]
+#: Figures where there is no compiled build, and why.
+NOT_COMPILED = "no compiled build was given (--compiled PYTHON)"
+#: What the closing line says of the compiled build, too.
+OF_BUILDS = (
+    "drift_1m_x_50_cpu_s",
+    "drift_peak_mb",
+    "drift_1m_x_50_with_10_of_text_cpu_s",
+    "window_ms",
+    "single_event_us",
+)
 _DRAWS = (
     lambda rng, rows: rng.normal(size=rows),
     lambda rng, rows: rng.lognormal(size=rows),
@@ -63,11 +78,11 @@ def _status_mb(field: str) -> float:
 
 
 def sizes(ready: Prepared, text: int, rows: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
-    """Per number of rows: counting and evaluating in CPU seconds, and memory; a million rows are counted once."""
+    """Per number of rows: counting and evaluating in CPU seconds, and memory."""
     found = {}
     for count in rows:
         batch = columns_of(table_of(np.random.default_rng(count), count, text))
-        measured = [_once(ready, batch) for _ in range(1 if count >= _MANY_ROWS else rounds)]
+        measured = [_once(ready, batch) for _ in range(rounds)]
         counted, judged = (statistics.median(each[place] for each in measured) for place in (0, 1))
         found[str(count)] = {
             "count_cpu_s": counted,
@@ -125,33 +140,61 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few thousand rows and no peers; not for figures")
     parser.add_argument("--peer-rows", type=int, nargs="*", default=[1_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--compiled", type=Path, metavar="PYTHON", help="interpreter of an environment with another build"
+    )
+    parser.add_argument("--ours", action="store_true", help="only this build's figures, as one line of JSON at the end")
     options = parser.parse_args()
-    rows = (1_000, 3_000) if options.quick else (1_000, 10_000, 100_000, 1_000_000)
-    rounds = 1 if options.quick else options.rounds
-    mixed = prepared(table_of(np.random.default_rng(1), REFERENCE_ROWS // (10 if options.quick else 1), 10))
-    numeric = prepared(table_of(np.random.default_rng(1), REFERENCE_ROWS // (10 if options.quick else 1), 0))
-    for ready, text in ((mixed, 10), (numeric, 0)):  # what is made once per reference
-        ready.evaluate(ready.count(columns_of(table_of(np.random.default_rng(5), 5_000, text))))
-    numbers, with_text = sizes(numeric, 0, rows, rounds), sizes(mixed, 10, rows, rounds)
-    largest = str(rows[-1])
-    figures = {
-        "drift_1m_x_50_cpu_s": numbers[largest]["cpu_s"],
-        "drift_peak_mb": numbers[largest]["peak_mb"],
-        "drift_1m_x_50_with_10_of_text_cpu_s": with_text[largest]["cpu_s"],
-        "window_ms": window_ms(mixed, rounds),
-        "single_event_us": event_us(mixed, rounds),
-        "mmd_5k_cpu_s": mmd_cpu.measured(500 if options.quick else 5_000),
-        "numbers": numbers,
-        "with_text": with_text,
-    }
-    print(figures, flush=True)
+    figures = measured(quick=options.quick, rounds=options.rounds)
+    print(figures if not options.ours else json.dumps(figures), flush=True)
+    if options.ours:
+        return
+    other = None if options.compiled is None else _of(options.compiled, quick=options.quick, rounds=options.rounds)
+    figures |= {f"compiled_{name}": None if other is None else other[name] for name in OF_BUILDS}
+    if other is None:
+        figures["compiled_reason"] = NOT_COMPILED
     said = {} if options.quick else peers(tuple(options.peer_rows), 1.0)
     close(
         "drift_speed",
         figures,
         said and {peer: _cpu(answers) for peer, answers in said.items()},
-        _table(with_text, said),
+        _table(figures["with_text"], None if other is None else other["with_text"], said),
     )
+
+
+def measured(*, quick: bool, rounds: int) -> dict[str, Any]:
+    """The figures of the build that runs this."""
+    rows = (1_000, 3_000) if quick else (1_000, 10_000, 100_000, 1_000_000)
+    rounds, reference_rows = (1, REFERENCE_ROWS // 10) if quick else (rounds, REFERENCE_ROWS)
+    mixed = prepared(table_of(np.random.default_rng(1), reference_rows, 10))
+    numeric = prepared(table_of(np.random.default_rng(1), reference_rows, 0))
+    for ready, text in ((mixed, 10), (numeric, 0)):  # what is made once per reference
+        ready.evaluate(ready.count(columns_of(table_of(np.random.default_rng(5), 5_000, text))))
+    numbers, with_text = sizes(numeric, 0, rows, rounds), sizes(mixed, 10, rows, rounds)
+    largest = str(rows[-1])
+    return {
+        "drift_1m_x_50_cpu_s": numbers[largest]["cpu_s"],
+        "drift_peak_mb": numbers[largest]["peak_mb"],
+        "drift_1m_x_50_with_10_of_text_cpu_s": with_text[largest]["cpu_s"],
+        "window_ms": window_ms(mixed, rounds),
+        "single_event_us": event_us(mixed, rounds),
+        "mmd_5k_cpu_s": mmd_cpu.measured(500 if quick else 5_000),
+        "numbers": numbers,
+        "with_text": with_text,
+    }
+
+
+def _of(python: Path, *, quick: bool, rounds: int) -> Mapping[str, Any]:
+    """The same figures of another environment's build."""
+    program = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    installed = subprocess.run([python.absolute(), "-c", program], check=True, capture_output=True, text=True).stdout
+    # What is installed there stands before the checkout, which has the benchmarks.
+    environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{installed.strip()}{os.pathsep}{_CHECKOUT}"}
+    options = ["--ours", "--rounds", str(rounds), *(["--quick"] if quick else [])]
+    command = [str(python.absolute()), "-m", "benchmarks.drift_speed", *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _cpu(answers: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,9 +203,14 @@ def _cpu(answers: Mapping[str, Any]) -> dict[str, Any]:
     return {rows: found.get("cpu_s", found.get("failed")) for rows, found in answers.items()}
 
 
-def _table(ours: Mapping[str, Mapping[str, float]], said: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _table(
+    ours: Mapping[str, Mapping[str, float]],
+    compiled: Mapping[str, Mapping[str, float]] | None,
+    said: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
     head = ["CPU s for one window of 50 columns", *(f"{int(rows):,} rows" for rows in ours)]
-    lines = [["driftline, reference prepared", *(f"{found['cpu_s']:.4g}" for found in ours.values())]]
+    builds = {"driftline, reference prepared": ours} | ({} if compiled is None else {"the same, compiled": compiled})
+    lines = [[name, *(f"{found['cpu_s']:.4g}" for found in build.values())] for name, build in builds.items()]
     for peer, answers in said.items():
         cells = [answers.get(rows, answers) for rows in ours]
         lines.append([ASKED[peer], *(f"{cell['cpu_s']:.4g}" if "cpu_s" in cell else "-" for cell in cells)])

@@ -58,7 +58,7 @@ def monitor_of(
         task="regression",
         columns=columns,
         prediction=PredictionSpec(column=""),
-        reference=ReferenceSpec(path="reference"),
+        reference=ReferenceSpec(path="reference", predictions=False),
         detectors=DetectorSpec(**known, rows_together=rows_together),
     )
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 def rejected(p_values: Sequence[float], rate: float) -> list[bool]:
     """For each p-value, in order, whether it is rejected at false discovery rate ``rate`` in (0, 1)."""
     count = len(p_values)
-    ranked = sorted(range(count), key=lambda index: p_values[index])
+    ranked = sorted(range(count), key=p_values.__getitem__)
     last = -1
     for rank, index in enumerate(ranked):
         if p_values[index] <= rate * (rank + 1) / count:
@@ -29,7 +29,7 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
     count = len(p_values)
     result = [1.0] * count
     smallest = 1.0
-    for rank, index in reversed(list(enumerate(sorted(range(count), key=lambda index: p_values[index])))):
+    for rank, index in reversed(list(enumerate(sorted(range(count), key=p_values.__getitem__)))):
         smallest = min(smallest, p_values[index] * count / (rank + 1))
         result[index] = smallest
     return result

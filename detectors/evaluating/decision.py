@@ -44,10 +44,9 @@ def decide(columns: Sequence[ColumnEvidence], rule: Rule) -> list[tuple[Verdict,
     significant = _significant(columns, rule)
     verdicts = []
     for index, column in enumerate(columns):
-        reaches = column.effect.value >= rule.minimum_effect
-        flags = [significant[rank][index] for rank in range(len(column.evidence))]
-        drifted = bool(flags and flags[0] and reaches)
-        verdicts.append(tuple(_verdict(flag, drifted=drifted) for flag in flags))
+        flags = [flagged[index] for flagged in significant[: len(column.evidence)]]
+        drifted = bool(flags and flags[0]) and column.effect.value >= rule.minimum_effect
+        verdicts.append(tuple([_verdict(flag, drifted=drifted) for flag in flags]))
     return verdicts
 
 

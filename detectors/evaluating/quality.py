@@ -75,12 +75,25 @@ def share_results(key: WindowKey, shares: Sequence[Share], rate: float, minimum_
     counts = np.array([share.counts for share in shares], dtype=np.int64)
     evidence = shares_compared(*counts.T)
     flags = rejected([1.0 if found.p_value is None else found.p_value for found in evidence], rate)
-    # Most columns of a window have the same counts: nothing missing among all of its rows.
-    effects = {each: _effect(*each) for each in {share.counts for share in shares}}
-    return [
-        _result(key, share, found, effects[share.counts], minimum_rows, significant=significant)
-        for share, found, significant in zip(shares, evidence, flags, strict=True)
-    ]
+    # Most columns of a window have the same counts, nothing missing among all of its rows, and so the same answer.
+    known: dict[tuple[object, ...], _Answer] = {}
+    results = []
+    for share, found, significant in zip(shares, evidence, flags, strict=True):
+        alike = share.detector, share.counts, significant
+        if alike not in known:
+            verdict, told = _judge(share, found, minimum_rows, significant=significant)
+            known[alike] = _Answer(verdict, told, _effect(*share.counts))
+        results.append(_result(key, share, found, known[alike]))
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What is said of a share, whatever its column; ``told`` of it without the column's name."""
+
+    verdict: Verdict
+    told: str
+    effect: Interval | None
 
 
 def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interval | None:
@@ -89,10 +102,7 @@ def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interva
     return wilson(hits, rows) if rows else None
 
 
-def _result(
-    key: WindowKey, share: Share, found: Evidence, effect: Interval | None, minimum_rows: int, *, significant: bool
-) -> Result:
-    verdict, reason = _judge(share, found, minimum_rows, significant=significant)
+def _result(key: WindowKey, share: Share, found: Evidence, answer: _Answer) -> Result:
     return Result(
         window=key,
         column=share.column,
@@ -100,23 +110,23 @@ def _result(
         kind=share.kind,
         statistic=found.statistic,
         direction="larger_is_worse",
-        verdict=verdict,
-        reason=reason,
+        verdict=answer.verdict,
+        reason=f"{share.column}: {answer.told}" if share.column else answer.told,
         sample_size=share.rows,
         reference_size=share.rows_before,
         p_value=found.p_value,
-        effect=effect,
+        effect=answer.effect,
         reference_value=share.hits_before / share.rows_before if share.rows_before else None,
     )
 
 
 def _judge(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> tuple[Verdict, str]:
-    what = f"{share.column}: " if share.column else ""
-    told = f"{what}{share.detector.replace('_', ' ')} {percent(found.statistic)} of {share.rows} rows"
+    told = f"{share.detector.replace('_', ' ')} {percent(found.statistic)} of {share.rows} rows"
     if share.kind == "outliers":
         told = f"{percent(found.statistic)} of {share.rows} rows are outliers"
     if share.rows < minimum_rows:
-        return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(share.column, f"{share.rows} rows of {minimum_rows} needed")
+        why = f"{share.rows} rows of {minimum_rows} needed"
+        return Verdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence, {why}" if share.column else not_enough("", why)
     if not share.rows_before:
         return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; there is no reference to compare with"
     before = share.hits_before / share.rows_before
