@@ -168,9 +168,11 @@ def _accuracy_sentence(history: History) -> str:
 
 def _method(monitor: Monitor) -> tuple[str, ...]:
     detectors, windows = monitor.detectors, monitor.windows
+    alone = monitor.reference is not None and not monitor.reference.predictions
+    outputs = "inputs; the reference has no predictions" if alone else "inputs, the prediction and its score"
     return (
         (
-            f"{len(monitor.watched())} columns are watched (inputs, the prediction and its score), in windows of "
+            f"{len(monitor.watched())} columns are watched ({outputs}), in windows of "
             f"{words.age(windows.size)} of event time that wait {words.age(windows.lateness)} for late events."
         ),
         (

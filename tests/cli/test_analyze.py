@@ -116,6 +116,7 @@ def test_answers_that_the_reference_has_not_are_judged_by_labels_and_not_tested_
     frame = flights(2000, 11).rename(columns={"said": monitor.prediction.column})
     found = analyze(expected, frame, monitor=monitor)
     assert {result.column for result in found.results if result.kind == "drift"} == {"", "temp", "carrier"}
+    assert "2 columns are watched (inputs; the reference has no predictions)" in found.markdown()
     (accuracy,) = [result for result in found.results if result.detector == "accuracy"]
     assert accuracy.statistic == pytest.approx((frame["late"] == frame[monitor.prediction.column]).mean())
 
