@@ -50,6 +50,8 @@ def analyze(
     for name, given, known in (("engine", engine, _ENGINES), ("format", form, _FORMS)):
         if given not in known:
             raise SettingsError("analyze", [f"--{name} is '{given}', not one of {', '.join(known)}"])
+    if monitor is not None and not monitor.is_file():
+        raise SettingsError("analyze", [f"--monitor {monitor} is not a file; 'driftline init' writes one"])
     found = run(
         reference,
         current,

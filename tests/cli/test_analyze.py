@@ -170,3 +170,5 @@ def test_the_command_writes_each_form_and_fails_on_drift_where_asked(reference: 
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "drifted"
     done = CliRunner().invoke(app, ["analyze", str(reference), str(current), *options, "--fail-on-drift"])
     assert done.exit_code == 1
+    done = CliRunner().invoke(app, ["analyze", str(reference), str(current), "--monitor", str(tmp_path / "gone.yaml")])
+    assert "gone.yaml is not a file" in str(done.exception)
