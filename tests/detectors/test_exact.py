@@ -20,8 +20,7 @@ MONITOR = parse_monitor(
 model: exact
 task: regression
 columns: [{{name: x, type: numeric}}, {{name: tied, type: numeric}}]
-prediction: {{column: ""}}
-reference: {{path: x.parquet}}
+reference: {{path: x.parquet, predictions: false}}
 detectors: {{numeric: [{", ".join(NUMERIC)}]}}
 """,
     "exact.yaml",
