@@ -19,6 +19,7 @@ from pathlib import Path
 #: What every request passes: modules, and those of their classes that become extension types.
 COMPILED: dict[str, tuple[str, ...]] = {
     "logger_sidecar.http1.chunked": ("ChunkedScanner",),
+    "logger_sidecar.http1.sameness": (),
     "logger_sidecar.http1.heads": ("Head",),
     "logger_sidecar.http1.exchange": ("Half", "Exchange"),
     "logger_sidecar.recording.event_ids": ("EventIds",),

@@ -5,11 +5,12 @@ could understand differently is refused (RFC 9112 sections 6 and 11).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from driftline import names
 from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request
+from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, Place, around
 from logger_sidecar.traces import valid_traceparent
 
 (
@@ -28,8 +29,9 @@ from logger_sidecar.traces import valid_traceparent
     _TE,
     _UPGRADE,
     _LOOKALIKE,
+    _DATE,
     _ID,
-) = range(1, 17)
+) = range(1, 18)
 #: Added to the code of a header that means something and is captured as well.
 _KEPT_TOO = 64
 _CODES: dict[bytes, int] = {
@@ -47,6 +49,7 @@ _CODES: dict[bytes, int] = {
     b"te": _TE,
     b"upgrade": _UPGRADE,
     b"host": _HOST,
+    b"date": _DATE,
     names.HEADER_TRACEPARENT.encode(): _TRACE,
     names.HEADER_VARIANT.encode(): _VARIANT,
     **{name.encode(): _ID + rank for rank, name in enumerate(names.REQUEST_ID_HEADERS)},
@@ -61,8 +64,8 @@ _CHUNKED_VALUE = re.compile(rb" *chunked", re.IGNORECASE)
 _LOOKALIKES = frozenset({b"content_length", b"transfer_encoding"})
 _NO_RANK = 1 << 10
 _SPELLINGS = 512
-_ID_LIMIT_BYTES = 512
-_PLAIN_ID = re.compile(rb"[!-~]{1,%d}" % _ID_LIMIT_BYTES)
+#: Code, name and value of a header line.
+_Line = tuple[int, bytes, bytes]
 _NO_HEADERS: dict[str, str] = {}
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
@@ -96,8 +99,6 @@ class Head:
     """What one head says, of a request or of an answer. What it says never changes, so it may be kept."""
 
     __slots__ = (
-        "before_id",
-        "behind_id",
         "chunked",
         "content_encoding",
         "content_length",
@@ -117,11 +118,13 @@ class Head:
         "must_rewrite",
         "open_end",
         "options",
+        "places",
         "rank",
         "raw",
         "request_id",
         "size",
         "status",
+        "stretches",
         "takes_whole",
         "target",
         "traceparent",
@@ -136,9 +139,9 @@ class Head:
         #: Length of the message where head and body together can be passed on as they are, but for a line added to the
         #: head; 0 where that needs a closer look.
         self.whole_bytes = 0
-        #: What stands before and behind the request id, where that is the only place it stands; else empty.
-        self.before_id = b""
-        self.behind_id = b""
+        #: Where other messages may differ from this one and still take the short way; ``sameness.Said``.
+        self.stretches: tuple[bytes, ...] = ()
+        self.places = b""
         #: What capture makes of it, kept for the next event whose head this is.
         self.event_part = b""
         #: What capture found out about answers with this head to requests of this route; its own affair.
@@ -179,7 +182,7 @@ class Head:
     def outdate(self) -> None:
         """No later message counts as saying the same as this one."""
         self.whole_bytes = 0
-        self.before_id = self.behind_id = b""
+        self.stretches, self.places = (), b""
 
     @property
     def names_request_id(self) -> bool:
@@ -207,9 +210,13 @@ class _Reader:
             self._newest.outdate()
             self._newest = None
 
-    def _take_fields(self, head: Head, fields: bytes) -> None:
-        """Take what the header lines say; raises HeadError where they frame the body in no way or in two."""
+    def _take_fields(self, head: Head, fields: bytes) -> list[_Line]:
+        """Take what the header lines say; raises HeadError where they frame the body in no way or in two.
+
+        Returns those in which messages that else say the same differ.
+        """
         known = self._known
+        differing: list[_Line] = []
         for name, value in FIELD.findall(fields):
             code = known(name)
             if code is None:
@@ -219,6 +226,8 @@ class _Reader:
             if code > _KEPT_TOO:
                 _keep(head, name, value.strip(b" \t"))
                 code -= _KEPT_TOO
+            elif code in _DIFFERING:
+                differing.append((code, name, value))
             if code in _FRAMING:
                 _take_framing(head, code, value)
             else:
@@ -229,10 +238,13 @@ class _Reader:
             _settle_options(head)
         elif not head.minor:
             head.keep_alive = False
+        return differing
 
 
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 _FRAMING = frozenset({_LENGTH, _ENCODING, _LOOKALIKE})
+#: Where they are captured they are part of the event, and no place.
+_DIFFERING = {_LENGTH: LENGTH, _DATE: DATE}
 #: Options of Connection that are true of both hops as they stand.
 _HARMLESS = frozenset({b"keep-alive", b"te", b"upgrade"})
 
@@ -307,7 +319,7 @@ def _take_host(head: Head) -> None:
 
 
 def _take_id(head: Head, code: int, value: bytes) -> None:
-    if value and code < head.rank and len(value) <= _ID_LIMIT_BYTES:
+    if value and code < head.rank and len(value) <= ID_LIMIT_BYTES:
         head.rank = code
         head.request_id = value.decode("latin-1")
 
@@ -330,11 +342,11 @@ class RequestReader(_Reader):
         head.minor = int(minor)
         if head.method == b"CONNECT":
             raise HeadError(405, "CONNECT is not served here")
-        self._take_fields(head, fields)
+        differing = self._take_fields(head, fields)
         head.takes_whole = head.method != b"HEAD" and head.minor == 1
         if head.keep_alive and not head.chunked and not head.must_rewrite and head.minor:
             head.whole_bytes = head.size + max(0, head.content_length)
-            _find_id(head)
+            head.stretches, head.places = around(raw, [*_found(raw, differing), *_found_id(head)])
         self._newest = head
         return head
 
@@ -349,7 +361,7 @@ class ResponseReader(_Reader):
         head = Head(raw)
         minor, status, fields = split_answer(raw)
         head.minor, head.status = int(minor), int(status)
-        self._take_fields(head, fields)
+        differing = self._take_fields(head, fields)
         if answers_head or head.status in (204, 304) or head.status < 200:
             head.content_length, head.chunked = 0, False
             return head
@@ -357,32 +369,29 @@ class ResponseReader(_Reader):
         is_plain = head.keep_alive and not head.chunked and not head.must_rewrite and not head.names_request_id
         if is_plain and head.content_length >= 0 and not head.is_stream:
             head.whole_bytes = head.size + head.content_length
+            head.stretches, head.places = around(raw, _found(raw, differing))
         return head
 
 
-def _find_id(head: Head) -> None:
+def _found(raw: bytes, lines: Iterable[_Line]) -> list[Place]:
+    """Where the values of these lines stand."""
+    found = []
+    for code, name, value in lines:
+        written = value.strip(b" \t")
+        start = raw.index(b"\r\n%b:%b\r\n" % (name, value)) + len(name) + 3 + value.index(written)
+        found.append(Place(start, start + len(written), _DIFFERING[code]))
+    return found
+
+
+def _found_id(head: Head) -> list[Place]:
+    """Where the request id stands, if that is one place and nothing else is said by it."""
+    if not head.request_id or (head.headers and head.request_id in head.headers.values()):
+        return []  # the second: events carry the header it stands in, and no other request says the same
     written = head.request_id.encode("latin-1")
-    if head.headers and head.request_id in head.headers.values():
-        return  # events carry the header it stands in: no other request says the same
-    if written and head.raw.count(written) == 1:
-        before, _, behind = head.raw.partition(written)
-        if before.endswith(b": ") and behind.startswith(b"\r\n"):
-            head.before_id, head.behind_id = before, behind
-
-
-def other_id(head: Head, data: bytes) -> str:
-    """The request id of a whole message that says the same as ``head`` but for this id; else an empty text.
-
-    Only an id of plain visible characters counts, which no parser could take for anything but a header's value.
-    """
-    start = len(head.before_id)
-    if not start or not data.startswith(head.before_id):
-        return ""
-    found = _PLAIN_ID.match(data, start)
-    if found is None or not data.startswith(head.behind_id, found.end()):
-        return ""
-    is_whole = len(data) == head.whole_bytes - len(head.request_id) + found.end() - start
-    return found[0].decode("ascii") if is_whole else ""
+    start = head.raw.index(written)
+    end = start + len(written)
+    is_value = head.raw.startswith(b": ", start - 2) and head.raw.startswith(b"\r\n", end)
+    return [Place(start, end, ID)] if is_value and head.raw.count(written) == 1 else []
 
 
 def rewritten(

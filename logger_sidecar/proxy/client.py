@@ -10,9 +10,10 @@ from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.http1.error_answers import ERROR_HEAD, error_body, error_head
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
-from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, other_id, rewritten
+from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
 from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id
 from logger_sidecar.http1.routes import Route
+from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.splice import Splice
@@ -85,9 +86,9 @@ class ClientConnection(ClientFlow):
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self._hold(PIPELINED)
         elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
-            self._pass_whole(head, data, head.request_id)
-        elif head.behind_id and not self._pending and (request_id := other_id(head, data)):
-            self._pass_whole(head, data, request_id)
+            self._pass_whole(head, data, head.request_id, head.size)
+        elif head.stretches and not self._pending and (found := same_but(head, data)) is not None:
+            self._pass_whole(head, data, found[0], found[1])
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -147,10 +148,10 @@ class ClientConnection(ClientFlow):
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
 
-    def _pass_whole(self, head: Head, data: bytes, request_id: str) -> None:
-        """A request that came in one piece and says what the one before it said, but for the id, as most do."""
+    def _pass_whole(self, head: Head, data: bytes, request_id: str, head_bytes: int) -> None:
+        """A request that came in one piece and says what ``head`` says, but in its places, as most do."""
         parts, exchange, route = self._parts, self._own_exchange, self._route
-        body = data[head.size - len(head.request_id) + len(request_id) :]
+        body = data[head_bytes:]
         exchange.begin_whole(head, route, self._room_bytes, monotonic(), body)
         self._exchange = exchange
         self._answer_begun = False
@@ -163,7 +164,7 @@ class ClientConnection(ClientFlow):
             exchange.request_id = request_id or event_id
             exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
             if not request_id:
-                data = b"".join((head.open_end, exchange.id_line, b"\r\n", body))
+                data = b"".join((data[: head_bytes - 2], exchange.id_line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
         if connection is None:
@@ -320,13 +321,13 @@ class ClientConnection(ClientFlow):
         Splice(parts, self.transport, connection.transport, lambda: parts.pool.forget(connection)).begin()
         parts.closed(self)
 
-    def answer_whole(self, connection: UpstreamConnection, head: Head, data: bytes) -> None:
+    def answer_whole(self, connection: UpstreamConnection, head: Head, data: bytes, head_bytes: int) -> None:
         """Part of upstream.Caller."""
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
-        body = data[head.size :]
+        body = data[head_bytes:]
         if self._close_after or self._request_open:
-            self.transport.write(self.answer(head) + body)
+            self.transport.write(self.answer(connection.read_head(data[:head_bytes])) + body)
             exchange.response.append(body)
             self.done(connection, reusable=True)
             return
@@ -335,10 +336,9 @@ class ClientConnection(ClientFlow):
         if exchange.route is None:
             self.transport.write(data)
         else:
-            self.transport.write(b"".join((head.open_end, exchange.id_line, b"\r\n", body)))
+            self.transport.write(b"".join((data[: head_bytes - 2], exchange.id_line, b"\r\n", body)))
             parts.capture.record_whole(exchange, head, body, monotonic())
         exchange.release_whole()
-        self._upstream = None
         if self._stalls:
             self._unstall(connection)
         parts.pool.give_back(connection)

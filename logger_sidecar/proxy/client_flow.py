@@ -27,6 +27,8 @@ class ClientFlow(asyncio.Protocol):
         self.lane_fd = -1
         #: After so many more requests that took the short way it may come into the lane, and how many they were.
         self.lane_wait = self.lane_penalty = 1
+        #: How many requests were passed there since it was last found unusual.
+        self.lane_passed = 0
         self._parts: ProxyParts = parts
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None

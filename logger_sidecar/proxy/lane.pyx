@@ -2,8 +2,8 @@
 
 Only the compiled build has it. It owns an epoll descriptor that the loop watches. A connection is *in the lane* while
 its transport does not read and its socket is registered there. What comes on it is received into a buffer. A request
-that says what the last one on its connection said, but for id and body, and came whole, goes with one ``send`` to a
-connection of the pool; its answer, where it says what the last one said and came whole, goes with one ``send`` back.
+that says what the last one on its connection said, but in a few places (``http1.sameness``), and came whole, goes with
+one ``send`` to a connection of the pool; its answer, where the same is true of it, goes with one ``send`` back.
 
 Every step leaves the two protocols in the state that ``ClientConnection._pass_whole`` and ``answer_whole`` would have
 left them in. So whatever is different (a piece, an end, an error, another head, bytes ahead of their turn, a full
@@ -29,6 +29,7 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 
 from driftline import names
 from logger_sidecar.http1.request_ids import LOOK_BYTES, body_id
+from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH
 
 cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
@@ -51,16 +52,24 @@ cdef enum:
     _EVENTS = 64
     #: Longest message that is taken here; longer ones hardly ever come whole.
     _MESSAGE_BYTES = 73728
-    _ID_LIMIT_BYTES = 512
+    _LENGTH_DIGITS = 18
+    _DATE_BYTES = 29
     #: Room behind a message for the line that names its id, which capture bounds by this many bytes.
     _LINE_BYTES = 1024
     #: After so many usual requests a client that could not be taken is tried again, and at most after so many one that
-    #: was found unusual each time it was taken.
+    #: was found unusual each time it was taken, unless as many as these were passed here before.
     _NEXT_TRY = 16
     _LONGEST_WAIT = 1024
+    _WORTH_IT = 16
 
 cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
 cdef Py_ssize_t _LOOK_BYTES = LOOK_BYTES
+cdef Py_ssize_t _ID_LIMIT_BYTES = ID_LIMIT_BYTES
+cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH
+
+cdef struct Same:
+    #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place.
+    ssize_t head_bytes, id_start, id_end
 
 
 cdef class Lane:
@@ -180,10 +189,14 @@ cdef class Lane:
     # --- what comes ---------------------------------------------------------------------------------------------------
     def _turn(self):
         cdef epoll_event events[_EVENTS]
-        cdef int found = epoll_wait(self._epoll, events, _EVENTS, 0)
-        cdef int index
-        for index in range(found):
-            self._come(events[index].data.fd, events[index].events)
+        cdef int left = _EVENTS, found, index
+        while left > 0:  # while some are worked on others come, and asking for them costs less than the loop's next turn
+            found = epoll_wait(self._epoll, events, left, 0)
+            if found <= 0:
+                return
+            for index in range(found):
+                self._come(events[index].data.fd, events[index].events)
+            left -= found
 
     cdef _come(self, int fd, unsigned int events):
         cdef epoll_event event
@@ -227,19 +240,16 @@ cdef class Lane:
         """As ``ClientConnection._pass_whole``, where this is a request for it; False: nothing was done."""
         cdef ProxyParts parts = self._parts
         cdef Head head = client._head
-        cdef ssize_t head_bytes
-        cdef str request_id
+        cdef Same same
         if parts.draining or client._pending or client._stalls or client._has_ended:
             return False
-        if size == head.whole_bytes and memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) == 0:
-            request_id = head.request_id
-            head_bytes = head.size
-        else:
-            request_id = self._other_id(head, size)
-            head_bytes = head.size - len(head.request_id) + len(request_id)
-            if not request_id:
-                self._find_unusual(client)
-                return False
+        if not self._is_same(head, size, &same):
+            self._find_unusual(client)
+            return False
+        cdef ssize_t head_bytes = same.head_bytes
+        cdef str request_id = head.request_id
+        if same.id_end:
+            request_id = self._data[same.id_start : same.id_end].decode("ascii")
         cdef UpstreamConnection connection = parts.pool.take_idle()
         if connection is None:
             return False
@@ -288,26 +298,55 @@ cdef class Lane:
             self._part(client)
             connection.transport.write(out[sent:] if sent > 0 else out)
 
-    cdef str _other_id(self, Head head, ssize_t size):
-        """As ``heads.other_id``."""
-        cdef ssize_t start = PyBytes_GET_SIZE(head.before_id)
-        cdef ssize_t rest = PyBytes_GET_SIZE(head.behind_id)
-        cdef ssize_t body = head.whole_bytes - head.size
-        cdef ssize_t end = size - body - rest
-        cdef ssize_t index
-        if start == 0 or end <= start or end - start > _ID_LIMIT_BYTES:
-            return ""
-        if memcmp(self._data, PyBytes_AS_STRING(head.before_id), start) != 0:
-            return ""
-        if memcmp(self._data + end, PyBytes_AS_STRING(head.behind_id), rest) != 0:
-            return ""
-        for index in range(start, end):
-            if not 0x21 <= <unsigned char> self._data[index] <= 0x7E:
-                return ""
-        return self._data[start:end].decode("ascii")
+    cdef bint _is_same(self, Head head, ssize_t size, Same *same) noexcept:
+        """As ``sameness.same_but``, and whether it says exactly the same."""
+        same.head_bytes, same.id_start, same.id_end = head.size, 0, 0
+        if size == head.whole_bytes and memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) == 0:
+            return True
+        cdef tuple stretches = <tuple> head.stretches
+        cdef char *places = PyBytes_AS_STRING(head.places)
+        cdef ssize_t count = PyBytes_GET_SIZE(head.places)
+        cdef long long body_bytes = max(0, head.content_length)
+        cdef ssize_t start, end = 0, index
+        cdef bytes stretch
+        for index in range(count + 1 if count else 0):
+            stretch = <bytes> stretches[index]
+            start = end
+            if index:
+                end = self._end_of_value(places[index - 1], start, size)
+                if end < 0:
+                    return False
+                if places[index - 1] == _ID_PLACE:
+                    same.id_start, same.id_end = start, end
+                elif places[index - 1] == _LENGTH_PLACE:
+                    body_bytes = _number(self._data + start, end - start)
+            if size - end < PyBytes_GET_SIZE(stretch):
+                return False
+            if memcmp(self._data + end, PyBytes_AS_STRING(stretch), PyBytes_GET_SIZE(stretch)) != 0:
+                return False
+            end += PyBytes_GET_SIZE(stretch)
+        same.head_bytes = end
+        return count > 0 and size == end + body_bytes
+
+    cdef ssize_t _end_of_value(self, char kind, ssize_t start, ssize_t size) noexcept:
+        """Where the value that begins here ends, if one of this kind does; else -1."""
+        cdef ssize_t longest = _DATE_BYTES
+        cdef unsigned char lowest = 0x20, highest = 0x7E
+        if kind == _ID_PLACE:
+            longest, lowest = _ID_LIMIT_BYTES, 0x21
+        elif kind == _LENGTH_PLACE:
+            longest, lowest, highest = _LENGTH_DIGITS, 0x30, 0x39
+        cdef ssize_t end = start
+        while end < size and lowest <= <unsigned char> self._data[end] <= highest:
+            end += 1
+        if not start < end <= start + longest or (longest == _DATE_BYTES and end != start + longest):
+            return -1
+        return end
 
     cdef _find_unusual(self, ClientConnection client):
-        client.lane_wait = client.lane_penalty = min(2 * client.lane_penalty, _LONGEST_WAIT)
+        client.lane_penalty = 2 if client.lane_passed >= _WORTH_IT else min(2 * client.lane_penalty, _LONGEST_WAIT)
+        client.lane_wait = client.lane_penalty
+        client.lane_passed = 0
 
     cdef _from_server(self, UpstreamConnection connection, int fd, unsigned int events):
         cdef ssize_t size = -1
@@ -330,9 +369,10 @@ cdef class Lane:
     cdef bint _answer(self, UpstreamConnection connection, ssize_t size) except -1:
         """As ``ClientConnection.answer_whole``, where this is an answer for it; False: nothing was done."""
         cdef Head head = connection._head
-        if size != head.whole_bytes or not connection._in_head or not connection._may_be_whole or connection._pending:
+        cdef Same same
+        if not connection._in_head or not connection._may_be_whole or connection._pending:
             return False
-        if memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) != 0 or connection._caller is None:
+        if connection._caller is None or not self._is_same(head, size, &same):
             return False
         cdef ClientConnection client = connection._caller
         cdef ProxyParts parts = self._parts
@@ -341,14 +381,15 @@ cdef class Lane:
         cdef Exchange exchange = client._exchange
         if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_line) > _LINE_BYTES:  # the buffer ends there
             return False
-        cdef bytes body = PyBytes_FromStringAndSize(self._data + head.size, size - head.size)
+        cdef bytes body = PyBytes_FromStringAndSize(self._data + same.head_bytes, size - same.head_bytes)
         connection.silent_ticks = 0
         connection._caller = None
         connection.served += 1
         client._exchange = None
         client._upstream = None
+        client.lane_passed += 1
         if exchange.route is not None:
-            _insert(self._data, self._data, size, head.size - 2, exchange.id_line)
+            _insert(self._data, self._data, size, same.head_bytes - 2, exchange.id_line)
             size += PyBytes_GET_SIZE(exchange.id_line)
         self._send_back(client, size)
         if exchange.route is not None:
@@ -373,6 +414,14 @@ cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line
     memcpy(out + place, PyBytes_AS_STRING(line), added)
     if out != data:
         memcpy(out, data, place)
+
+
+cdef long long _number(char *digits, ssize_t count) noexcept:
+    cdef long long found = 0
+    cdef ssize_t index
+    for index in range(count):
+        found = 10 * found + digits[index] - 48
+    return found
 
 
 cdef double _monotonic() noexcept:

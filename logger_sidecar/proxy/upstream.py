@@ -9,6 +9,7 @@ from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, HeaderNames, ResponseReader
+from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.fast_lane import FastLane
 
 REASON_REFUSED = "connect_refused"
@@ -36,8 +37,11 @@ class Caller(Protocol):
     def answer(self, head: Head) -> bytes:
         """The answer's head came; returns it as the client shall see it."""
 
-    def answer_whole(self, connection: "UpstreamConnection", head: Head, data: bytes) -> None:
-        """The whole answer came in one piece, and ``head`` says it can be passed on as it is. It is complete."""
+    def answer_whole(self, connection: "UpstreamConnection", head: Head, data: bytes, head_bytes: int) -> None:
+        """The whole answer came in one piece, and can be passed on as it is. It is complete.
+
+        Its own head has so many bytes and says what ``head`` says, but in its places.
+        """
 
     def inform(self, raw: bytes) -> None:
         """An interim answer (1xx) came."""
@@ -121,6 +125,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunks = None
         self.silent_ticks = 0
 
+    def read_head(self, raw: bytes) -> Head:
+        """Read the head of an answer that came whole and was not read, for it says what the newest one said."""
+        self._head = self._reader.read(raw, answers_head=False)
+        return self._head
+
     def read_anew(self) -> None:
         """Settings have changed: the next answer's head is read even if it says what the newest said."""
         self._reader.forget()
@@ -160,7 +169,13 @@ class UpstreamConnection(asyncio.Protocol):
             # It says what the answer before it said, and came in one piece, as most do.
             self._caller = None
             self.served += 1
-            caller.answer_whole(self, head, data)
+            caller.answer_whole(self, head, data, head.size)
+        elif (
+            head.stretches and self._may_be_whole and not self._pending and (found := same_but(head, data)) is not None
+        ):
+            self._caller = None
+            self.served += 1
+            caller.answer_whole(self, head, data, found[1])
         else:
             self._take_head(caller, self._pending + data if self._pending else data)
 

@@ -61,6 +61,27 @@ def silent_on(word: bytes, held: threading.Event | None = None) -> Callable[[Ups
     return script
 
 
+def test_messages_that_differ_in_id_length_and_date_stay_in_it(tmp_path: Path) -> None:
+    dated = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:%02d GMT\r\nContent-Length: %d\r\n\r\n"
+
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        while upstream.read(connection):
+            count = len(upstream.requests)
+            connection.sendall(dated % (count % 60, count) + b"." * count)
+
+    with between(tmp_path, script) as (running, upstream), running.connect() as client:
+        enter(running, client, b"{}", "x-request-id: first")
+        for number in range(20):
+            answer = ask(client, b" " * number * number, f"x-request-id: r{number}")
+            assert f"\r\nx-request-id: r{number}\r\n" in answer.decode()
+            assert answer.endswith(b"\n" + b"." * len(upstream.requests))
+            [connection], [upper] = running.sidecar._parts.connections, running.sidecar.pool.connections
+            is_there = connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
+            assert is_there is (running.sidecar._lane is not None)
+        events = {event.request_id: len(event.request.body) for event in running.events()}
+    assert [events[f"r{number}"] for number in range(20)] == [number * number for number in range(20)]
+
+
 def test_a_model_server_that_does_not_answer_is_given_up_and_the_client_goes_on(tmp_path: Path) -> None:
     with between(tmp_path, silent_on(b"<>")) as (running, upstream), running.connect() as client:
         enter(running, client)

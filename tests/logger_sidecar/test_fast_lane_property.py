@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 def request(step: Step, number: int) -> bytes:
-    """The same head for all usual steps; the number is as long for each."""
+    """The same head for all usual steps, but for lengths and ids; the number is as long for each."""
     where = f'"id": "b{number:07d}", ' if step.request_id == "body" else ""
     body = f'{{{where}"n": "{number:07d}", "do": "{step.deed}"}}'.encode() + b" " * step.padding
     path = "/x" if step.head == 2 else "/v2/models/iris/infer" if step.head == 1 else "/v1/models/m:predict"
@@ -53,12 +53,13 @@ def request(step: Step, number: int) -> bytes:
 def answer(deed: str, number: bytes) -> bytes:
     """What the server says, whatever is asked, where it says anything."""
     kind = "text/plain" if deed == "other" else "application/json"
-    body = b'{"of": "%s"}' % number
+    body = b'{"of": "%s"}' % number + b"." * (int(number) % 4 * 4)
     if deed == "empty":
         body = b""
     elif deed == "large":
         body += b"." * 100_000
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n"
+    second = int(number) // 2 % 60
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nDate: Sun, 06 Nov 1994 08:49:{second:02d} GMT\r\n"
     if deed == "close":
         head += "Connection: close\r\n"
     if deed == "chunked":
@@ -163,8 +164,16 @@ def talk(port: int, steps: Sequence[Step], first: int) -> list[list[bytes]]:
 
 
 connections = st.integers(0, _CONNECTIONS - 1)
-usual = st.builds(lambda index, read: Step(index, 1, "", "same", 0, (), read), connections, st.booleans())
-named = st.builds(lambda index, read: Step(index, 1, "header", "same", 0, (), read), connections, st.booleans())
+paddings = st.sampled_from([0, 0, 1, 70, 5_000])
+usual = st.builds(
+    lambda index, padding, read: Step(index, 1, "", "same", padding, (), read), connections, paddings, st.booleans()
+)
+named = st.builds(
+    lambda index, padding, read: Step(index, 1, "header", "same", padding, (), read),
+    connections,
+    paddings,
+    st.booleans(),
+)
 last = st.builds(lambda index, end: Step(index, 1, "", end, 0, (), read=True), connections, st.sampled_from(_ENDS))
 unusual = st.builds(
     Step,
@@ -179,8 +188,12 @@ unusual = st.builds(
     # An id in the body is found in the first piece of it, or not at all.
     lambda step: step._replace(cuts=()) if step.request_id == "body" else step
 )
-#: Three of the same bring a connection into the lane, where all that is unusual must find it.
-run = st.builds(lambda step, size: [step._replace(read=True)] * size, st.one_of(usual, named), st.integers(3, 5))
+#: Three of the same, but for their length, bring a connection into the lane, where all that is unusual must find it.
+run = st.builds(
+    lambda step, more: [step._replace(padding=step.padding + each, read=True) for each in more],
+    st.one_of(usual, named),
+    st.lists(st.sampled_from([0, 0, 1, 900]), min_size=3, max_size=5),
+)
 single = st.one_of(usual, usual, named, unusual, last).map(lambda step: [step])
 talks = st.lists(st.one_of(run, single, single), min_size=3, max_size=12).map(lambda parts: [*itertools.chain(*parts)])
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from driftline.events import InferenceEvent
-from logger_sidecar.http1.heads import HeaderNames, RequestReader, other_id
+from logger_sidecar.http1.heads import HeaderNames, RequestReader, ResponseReader
+from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client import ClientConnection
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
@@ -156,6 +157,7 @@ def test_ids_that_change_within_the_same_head_are_each_requests_own(tmp_path: Pa
 
 
 HEAD = b"POST /v2/models/a/infer HTTP/1.1\r\nX-Request-Id: r-1\r\nContent-Length: 2\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 2\r\nserver: a\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -163,37 +165,76 @@ HEAD = b"POST /v2/models/a/infer HTTP/1.1\r\nX-Request-Id: r-1\r\nContent-Length
     [
         (HEAD.replace(b"r-1", b"other") + b"{}", "other"),
         (HEAD.replace(b"r-1", b"x" * 512) + b"{}", "x" * 512),
-        (HEAD.replace(b"r-1", b"x" * 513) + b"{}", ""),
-        (HEAD.replace(b"r-1", b"") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a b") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a\rb") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a\nb") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a\r\nX: y") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a\r\nContent-Length: 5") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"a\x00") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"\xe9") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"other") + b"{", ""),
-        (HEAD.replace(b"r-1", b"other") + b"{}G", ""),
-        (HEAD.replace(b"r-1", b"other").replace(b"h: 2", b"h: 3") + b"{}", ""),
-        (HEAD.replace(b"r-1", b"other").replace(b"/a/", b"/b/") + b"{}", ""),
+        (HEAD.replace(b"r-1", b"x" * 513) + b"{}", None),
+        (HEAD.replace(b"r-1", b"") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a b") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a\rb") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a\nb") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a\r\nX: y") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a\r\nContent-Length: 5") + b"{}", None),
+        (HEAD.replace(b"r-1", b"a\x00") + b"{}", None),
+        (HEAD.replace(b"r-1", b"\xe9") + b"{}", None),
+        (HEAD.replace(b"r-1", b"other") + b"{", None),
+        (HEAD.replace(b"r-1", b"other") + b"{}G", None),
+        (HEAD.replace(b"r-1", b"other").replace(b"h: 2", b"h: 3") + b"{}", None),
+        (HEAD.replace(b"r-1", b"other").replace(b"/a/", b"/b/") + b"{}", None),
+        (HEAD.replace(b"h: 2", b"h: 3") + b"{ }", "r-1"),
+        (HEAD.replace(b"h: 2", b"h: 0"), "r-1"),
+        (HEAD.replace(b"h: 2", b"h: " + b"2".zfill(18)) + b"{}", "r-1"),
+        (HEAD.replace(b"h: 2", b"h: " + b"2".zfill(19)) + b"{}", None),
+        (HEAD.replace(b"r-1", b"22").replace(b"h: 2", b"h: 300") + b" " * 300, "22"),
+        *(
+            (HEAD.replace(b"h: 2", b"h: " + value) + b"{}", None)
+            for value in (b"", b"3", b" 2", b"2 ", b"+2", b"-2", b"0x2", b"2,2", b"2.", b"\xb2", b"2\r\nA: b", b"2\n")
+        ),
     ],
 )
-def test_only_another_plain_id_makes_a_head_count_as_the_same(data: bytes, expected: str) -> None:
-    head = RequestReader(HeaderNames(())).read(HEAD)
-    assert other_id(head, data) == expected
+def test_only_another_plain_id_or_length_makes_a_head_count_as_the_same(data: bytes, expected: str | None) -> None:
+    found = same_but(RequestReader(HeaderNames(())).read(HEAD), data)
+    assert found == (None if expected is None else (expected, data.index(b"\r\n\r\n") + 4))
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("data", "is_same"),
     [
-        HEAD.replace(b"r-1", b"infer"),  # stands in the path too
-        HEAD.replace(b"r-1", b"r-1\r\nce-id: r-1"),
-        HEAD.replace(b"X-Request-Id: r-1\r\n", b""),
-        HEAD.replace(b"r-1", b"r-1\r\nConnection: close"),
+        (ANSWER.replace(b"49:37", b"50:12").replace(b"h: 2", b"h: 10") + b"0123456789", True),
+        (ANSWER.replace(b" GMT", b"") + b"{}", False),
+        (ANSWER.replace(b" GMT", b" GM\t") + b"{}", False),
+        (ANSWER.replace(b" GMT", b"\r\n  ") + b"{}", False),
+        (ANSWER.replace(b": a", b": b") + b"{}", False),
+        (ANSWER + b"{}{", False),
     ],
 )
-def test_a_head_whose_id_has_no_place_of_its_own_is_like_no_other(raw: bytes) -> None:
-    assert other_id(RequestReader(HeaderNames(())).read(raw), raw + b"{}") == ""
+def test_answers_differ_in_date_and_length(data: bytes, is_same: bool) -> None:
+    head = ResponseReader(HeaderNames(())).read(ANSWER, answers_head=False)
+    assert (same_but(head, data) is not None) is is_same
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        (b"infer", b"other"),  # stands in the path too
+        (b"r-1\r\nce-id: r-1", b"r-2\r\nce-id: r-2"),
+    ],
+)
+def test_an_id_that_has_no_place_of_its_own_makes_another_head(written: bytes, other: bytes) -> None:
+    raw = HEAD.replace(b"r-1", written)
+    head = RequestReader(HeaderNames(())).read(raw)
+    assert same_but(head, HEAD.replace(b"r-1", other) + b"{}") is None
+    assert same_but(head, raw.replace(b"h: 2", b"h: 3") + b"{ }") == (head.request_id, len(raw))
+
+
+@pytest.mark.parametrize(
+    ("captured", "raw"),
+    [
+        ([], HEAD.replace(b"r-1", b"r-1\r\nConnection: close")),
+        (["content-length", "x-request-id"], HEAD),
+        (["x-request-id"], HEAD.replace(b"Content-Length: 2\r\n", b"")),
+    ],
+)
+def test_some_heads_are_like_no_other(captured: list[str], raw: bytes) -> None:
+    """Events carry the headers that are captured, as each request said them."""
+    assert not RequestReader(HeaderNames(captured)).read(raw).stretches
 
 
 @pytest.mark.parametrize("size", [100, 900_000])

@@ -1,0 +1,90 @@
+"""Messages that say what one before them said: recognised by comparing bytes, so that they need not be read.
+
+Clients and servers repeat themselves. What differs between two of their messages mostly stands in a few places: the
+request id, the body's length, the date. The *stretches* of a head are what stands before, between and behind those.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
+
+#: What a place holds: ``x-request-id`` or a header like it, ``Content-Length``, ``Date``.
+ID, LENGTH, DATE = range(3)
+#: Longest id that is taken for one.
+ID_LIMIT_BYTES = 512
+_PLAIN_ID = re.compile(rb"[!-~]{1,%d}" % ID_LIMIT_BYTES)
+_LENGTH_DIGITS = 18
+#: The one form that servers may write, RFC 9110 section 5.6.7.
+_DATE = re.compile(rb"[ -~]{29}")
+
+
+class Place(NamedTuple):
+    """Where in a head something stands that other messages say otherwise."""
+
+    start: int
+    end: int
+    kind: int
+
+
+class Said(Protocol):
+    """What is asked of a head: ``places`` has one byte for each, its kind; ``stretches`` one text more, or none."""
+
+    @property
+    def stretches(self) -> Sequence[bytes]:
+        """What stands around the places."""
+
+    @property
+    def places(self) -> bytes:
+        """What each place holds."""
+
+    @property
+    def request_id(self) -> str:
+        """The request id, where it is no place."""
+
+    @property
+    def content_length(self) -> int:
+        """Bytes of the body, where that is no place; negative: there is none."""
+
+
+def around(raw: bytes, places: Collection[Place]) -> tuple[tuple[bytes, ...], bytes]:
+    r"""The stretches of a head, and the kinds of its places; without any place there are no stretches.
+
+    >>> around(b"GET / HTTP/1.1\r\nx-id: 7\r\n\r\n", [Place(22, 23, ID)])
+    ((b'GET / HTTP/1.1\r\nx-id: ', b'\r\n\r\n'), b'\x00')
+    """
+    if not places:
+        return (), b""
+    in_order = sorted(places)
+    starts = [0, *(place.end for place in in_order)]
+    ends = [*(place.start for place in in_order), len(raw)]
+    stretches = tuple(raw[start:end] for start, end in zip(starts, ends, strict=True))
+    return stretches, bytes(place.kind for place in in_order)
+
+
+def same_but(head: Said, data: bytes) -> tuple[str, int] | None:
+    """Request id and length of the head of a whole message that says what ``head`` says, but in its places; or None.
+
+    Only values count that no reader could take for anything else: an id of visible characters, a length of digits.
+    ``head`` has stretches.
+    """
+    before, *others = head.stretches
+    if not data.startswith(before):
+        return None
+    request_id, body_bytes, end = head.request_id, max(0, head.content_length), len(before)
+    for kind, behind in zip(head.places, others, strict=True):
+        start, end = end, data.find(b"\r\n", end, end + ID_LIMIT_BYTES + 2)
+        value = data[start:end]
+        if end < 0 or not data.startswith(behind, end):
+            return None
+        end += len(behind)
+        if kind == ID:
+            if _PLAIN_ID.fullmatch(value) is None:
+                return None
+            request_id = value.decode("ascii")
+        elif kind == LENGTH:
+            if not value.isdigit() or len(value) > _LENGTH_DIGITS:
+                return None
+            body_bytes = int(value)
+        elif _DATE.fullmatch(value) is None:
+            return None
+    return (request_id, end) if len(data) == end + body_bytes else None
