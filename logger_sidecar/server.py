@@ -24,6 +24,7 @@ from driftline.clock import Clock
 from driftline.errors import SettingsError
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
+from logger_sidecar.allocator import keep_freed_memory
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
@@ -79,6 +80,7 @@ def run(
     """
     # What lives now lives to the end; what a request makes is freed by its reference count. So the collector of cycles
     # need not look by itself: it does when nothing is due, for what libraries leave.
+    keep_freed_memory()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")

@@ -103,6 +103,7 @@ class Head:
         "content_encoding",
         "content_length",
         "content_type",
+        "date",
         "event_part",
         "expects_continue",
         "has_host",
@@ -150,6 +151,7 @@ class Head:
         #: All of it but the blank line: where a header line can be added.
         self.open_end: bytes = raw[:-2]
         self.content_length = -1
+        self.date = b""
         self.chunked = False
         self.content_type: str | None = None
         self.content_encoding: str | None = None
@@ -310,6 +312,8 @@ def _take_rare(head: Head, code: int, name: bytes, value: bytes) -> None:
         _keep(head, name, value)
     elif code == _HOST:
         _take_host(head)
+    elif code == _DATE:
+        head.date = value
 
 
 def _take_host(head: Head) -> None:

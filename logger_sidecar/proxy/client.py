@@ -27,8 +27,8 @@ from logger_sidecar.proxy.upstream import (
 )
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
 
-_ID_NAME = names.HEADER_REQUEST_ID.encode()
-_ID_START = _ID_NAME + b": "
+_ID_TEXT = names.HEADER_REQUEST_ID
+_ID_NAME = _ID_TEXT.encode()
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _MAX_PIPELINED_BYTES = 256 * 1024
 _STATUS_OF = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
@@ -86,9 +86,9 @@ class ClientConnection(ClientFlow):
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self._hold(PIPELINED)
         elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
-            self._pass_whole(head, data, head.request_id, head.size)
+            self._pass_whole(head.open_end, data[head.size :], data, head.request_id)
         elif head.stretches and not self._pending and (found := same_but(head, data)) is not None:
-            self._pass_whole(head, data, found[0], found[1])
+            self._pass_whole(data[: found[1] - 2], data[found[1] :], data, found[0])
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -148,10 +148,9 @@ class ClientConnection(ClientFlow):
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
 
-    def _pass_whole(self, head: Head, data: bytes, request_id: str, head_bytes: int) -> None:
-        """A request that came in one piece and says what ``head`` says, but in its places, as most do."""
-        parts, exchange, route = self._parts, self._own_exchange, self._route
-        body = data[head_bytes:]
+    def _pass_whole(self, open_end: bytes, body: bytes, data: bytes, request_id: str) -> None:
+        """A request that came whole and says what the newest head says, but in its places. ``open_end``: as in Head."""
+        parts, exchange, route, head = self._parts, self._own_exchange, self._route, self._head
         exchange.begin_whole(head, route, self._room_bytes, monotonic(), body)
         self._exchange = exchange
         self._answer_begun = False
@@ -162,9 +161,9 @@ class ClientConnection(ClientFlow):
             if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
                 request_id = body_id(body)
             exchange.request_id = request_id or event_id
-            exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
+            exchange.id_line = line = f"{_ID_TEXT}: {exchange.request_id}\r\n".encode("latin-1")
             if not request_id:
-                data = b"".join((data[: head_bytes - 2], exchange.id_line, b"\r\n", body))
+                data = b"".join((open_end, line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
         if connection is None:
@@ -253,7 +252,7 @@ class ClientConnection(ClientFlow):
         if self._looks_for_id and exchange.request.parts:
             request_id = body_id(exchange.request.parts[0])
         exchange.request_id = request_id or event_id
-        exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
+        exchange.id_line = f"{_ID_TEXT}: {exchange.request_id}\r\n".encode("latin-1")
         return not request_id
 
     def _more_body(self, data: bytes) -> None:
@@ -321,13 +320,14 @@ class ClientConnection(ClientFlow):
         Splice(parts, self.transport, connection.transport, lambda: parts.pool.forget(connection)).begin()
         parts.closed(self)
 
-    def answer_whole(self, connection: UpstreamConnection, head: Head, data: bytes, head_bytes: int) -> None:
+    def answer_whole(
+        self, connection: UpstreamConnection, head: Head, open_end: bytes, body: bytes, data: bytes
+    ) -> None:
         """Part of upstream.Caller."""
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 - an answer belongs to an exchange
-        body = data[head_bytes:]
         if self._close_after or self._request_open:
-            self.transport.write(self.answer(connection.read_head(data[:head_bytes])) + body)
+            self.transport.write(self.answer(connection.read_head(open_end + b"\r\n")) + body)
             exchange.response.append(body)
             self.done(connection, reusable=True)
             return
@@ -336,7 +336,7 @@ class ClientConnection(ClientFlow):
         if exchange.route is None:
             self.transport.write(data)
         else:
-            self.transport.write(b"".join((data[: head_bytes - 2], exchange.id_line, b"\r\n", body)))
+            self.transport.write(b"".join((open_end, exchange.id_line, b"\r\n", body)))
             parts.capture.record_whole(exchange, head, body, monotonic())
         exchange.release_whole()
         if self._stalls:

@@ -31,6 +31,14 @@ from driftline import names
 from logger_sidecar.http1.request_ids import LOOK_BYTES, body_id
 from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH
 
+cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(str text)
+    unsigned char *PyUnicode_1BYTE_DATA(str text)
+
+cdef extern from "<string.h>" nogil:
+    #: Searches all of ``data``; glibc and musl have it.
+    void *memmem(const void *data, size_t size, const void *sought, size_t sought_size)
+
 cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
     unsigned int EPOLLIN, EPOLLRDHUP
@@ -280,10 +288,10 @@ cdef class Lane:
         time_ns = int(parts.clock() * 1e9)
         exchange.time_ns = time_ns
         exchange.event_id = parts.event_ids.new(time_ns)
-        if client._looks_for_id and body.find(b'"id"', 0, _LOOK_BYTES) >= 0:
+        if client._looks_for_id and _has_id_key(body):
             request_id = body_id(body)
         exchange.request_id = request_id or exchange.event_id
-        exchange.id_line = _ID_START + exchange.request_id.encode("latin-1") + b"\r\n"
+        exchange.id_line = _id_line(exchange.request_id)
         if request_id:
             return PyBytes_FromStringAndSize(self._data, size)
         cdef ssize_t added = PyBytes_GET_SIZE(exchange.id_line)
@@ -299,7 +307,7 @@ cdef class Lane:
             connection.transport.write(out[sent:] if sent > 0 else out)
 
     cdef bint _is_same(self, Head head, ssize_t size, Same *same) noexcept:
-        """As ``sameness.same_but``, and whether it says exactly the same."""
+        """As ``sameness.same_but``, whatever the date, and whether it says exactly the same."""
         same.head_bytes, same.id_start, same.id_end = head.size, 0, 0
         if size == head.whole_bytes and memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) == 0:
             return True
@@ -405,6 +413,23 @@ cdef class Lane:
         if sent < size:
             self.leave(client)
             client.transport.write(PyBytes_FromStringAndSize(self._data + sent, size - sent))
+
+
+cdef bint _has_id_key(bytes body) noexcept:
+    """Whether the key stands where ``request_ids.body_id`` looks for it."""
+    cdef char *start = PyBytes_AS_STRING(body)
+    return memmem(start, min(PyBytes_GET_SIZE(body), _LOOK_BYTES), b'"id"', 4) != NULL
+
+
+cdef bytes _id_line(str request_id):
+    """The header line that names it; an id has no character beyond latin-1, as nothing in a head has."""
+    cdef Py_ssize_t start = PyBytes_GET_SIZE(_ID_START), size = PyUnicode_GET_LENGTH(request_id)
+    cdef bytes line = PyBytes_FromStringAndSize(NULL, start + size + 2)
+    cdef char *out = PyBytes_AS_STRING(line)
+    memcpy(out, PyBytes_AS_STRING(_ID_START), start)
+    memcpy(out + start, PyUnicode_1BYTE_DATA(request_id), size)
+    memcpy(out + start + size, b"\r\n", 2)
+    return line
 
 
 cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line) noexcept:

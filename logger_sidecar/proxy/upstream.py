@@ -37,10 +37,12 @@ class Caller(Protocol):
     def answer(self, head: Head) -> bytes:
         """The answer's head came; returns it as the client shall see it."""
 
-    def answer_whole(self, connection: "UpstreamConnection", head: Head, data: bytes, head_bytes: int) -> None:
+    def answer_whole(
+        self, connection: "UpstreamConnection", head: Head, open_end: bytes, body: bytes, data: bytes
+    ) -> None:
         """The whole answer came in one piece, and can be passed on as it is. It is complete.
 
-        Its own head has so many bytes and says what ``head`` says, but in its places.
+        It says what ``head`` says, but in its places. ``open_end``: its own head but for the blank line. ``data``: all.
         """
 
     def inform(self, raw: bytes) -> None:
@@ -169,13 +171,13 @@ class UpstreamConnection(asyncio.Protocol):
             # It says what the answer before it said, and came in one piece, as most do.
             self._caller = None
             self.served += 1
-            caller.answer_whole(self, head, data, head.size)
+            caller.answer_whole(self, head, head.open_end, data[head.size :], data)
         elif (
             head.stretches and self._may_be_whole and not self._pending and (found := same_but(head, data)) is not None
         ):
             self._caller = None
             self.served += 1
-            caller.answer_whole(self, head, data, found[1])
+            caller.answer_whole(self, head, data[: found[1] - 2], data[found[1] :], data)
         else:
             self._take_head(caller, self._pending + data if self._pending else data)
 

@@ -130,6 +130,7 @@ class Capture:
         receipts: list[StreamMeters] = []
         sizes: list[int] = []
         kinds: list[Kind] = []
+        bytes_in = bytes_out = 0
         for one in noted:
             route, request_head, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
             kind: Kind | None = head.kind
@@ -144,8 +145,8 @@ class Capture:
             if not kind.waiting_s:
                 kinds.append(kind)
             kind.waiting_s.append(duration_s)
-            meters.bytes_in += len(request_body)
-            meters.bytes_out += len(body)
+            bytes_in += len(request_body)
+            bytes_out += len(body)
             duration_ms = duration_s * 1e3
             records.append(
                 (
@@ -167,6 +168,8 @@ class Capture:
         for kind in kinds:
             kind.meters.answered_many(kind.counted, kind.waiting_s)
             kind.waiting_s = []
+        meters.bytes_in += bytes_in
+        meters.bytes_out += bytes_out
         self._spool.add(records, sizes, receipts)
 
     def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:

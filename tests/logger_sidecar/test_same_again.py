@@ -197,15 +197,14 @@ def test_only_another_plain_id_or_length_makes_a_head_count_as_the_same(data: by
 @pytest.mark.parametrize(
     ("data", "is_same"),
     [
-        (ANSWER.replace(b"49:37", b"50:12").replace(b"h: 2", b"h: 10") + b"0123456789", True),
+        (ANSWER.replace(b"h: 2", b"h: 10") + b"0123456789", True),
+        (ANSWER.replace(b"49:37", b"49:38") + b"{}", False),
         (ANSWER.replace(b" GMT", b"") + b"{}", False),
-        (ANSWER.replace(b" GMT", b" GM\t") + b"{}", False),
-        (ANSWER.replace(b" GMT", b"\r\n  ") + b"{}", False),
         (ANSWER.replace(b": a", b": b") + b"{}", False),
         (ANSWER + b"{}{", False),
     ],
 )
-def test_answers_differ_in_date_and_length(data: bytes, is_same: bool) -> None:
+def test_answers_of_one_second_differ_in_length(data: bytes, is_same: bool) -> None:
     head = ResponseReader(HeaderNames(())).read(ANSWER, answers_head=False)
     assert (same_but(head, data) is not None) is is_same
 

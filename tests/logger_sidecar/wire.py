@@ -161,7 +161,7 @@ class Running:
         """Drain and end, as SIGTERM does."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.sidecar.stop)
-        self.thread.join(20)
+        self.thread.join(120)  # on a slow machine the finishing process alone takes many seconds
         assert not self.thread.is_alive()
 
     def events(self) -> list[InferenceEvent]:
