@@ -65,16 +65,16 @@ def test_messages_that_differ_in_id_length_and_date_stay_in_it(tmp_path: Path) -
     dated = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:%02d GMT\r\nContent-Length: %d\r\n\r\n"
 
     def script(upstream: Upstream, connection: socket.socket) -> None:
-        while upstream.read(connection):
-            count = len(upstream.requests)
-            connection.sendall(dated % (count % 60, count) + b"." * count)
+        while request := upstream.read(connection):
+            size = len(request.partition(b"\r\n\r\n")[2])
+            connection.sendall(dated % (size % 60, size) + b"." * size)
 
-    with between(tmp_path, script) as (running, upstream), running.connect() as client:
+    with between(tmp_path, script) as (running, _), running.connect() as client:
         enter(running, client, b"{}", "x-request-id: first")
         for number in range(20):
             answer = ask(client, b" " * number * number, f"x-request-id: r{number}")
             assert f"\r\nx-request-id: r{number}\r\n" in answer.decode()
-            assert answer.endswith(b"\n" + b"." * len(upstream.requests))
+            assert answer.endswith(b"\n" + b"." * number * number)
             [connection], [upper] = running.sidecar._parts.connections, running.sidecar.pool.connections
             is_there = connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
             assert is_there is (running.sidecar._lane is not None)
