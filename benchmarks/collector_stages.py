@@ -1,7 +1,7 @@
 """What a row costs the collector, stage by stage, without a broker: for people who make it cheaper.
 
-The events of ``collector_traffic`` lie in memory as Kafka's batches (zstd), as they come off the wire, in polls of
-5,100. The collector's own thread uncompresses, reads, decodes, counts and commits them; figures are its CPU time, the
+The events of ``collector_traffic`` lie in memory as Kafka's batches (zstd), as they come off the wire, a hundred events
+each. The collector's own thread uncompresses, reads, decodes, counts and commits them; figures are its CPU time, the
 median of the rounds. ``--pure`` leaves out what the compiled build has. ``--floor`` says what parsing the same bodies
 alone costs here, into Python's objects, with ``msgspec`` (and ``orjson``, where it is installed).
 
@@ -38,6 +38,7 @@ from collector.settings import CollectorSettings
 from collector.sources.joining import Joiner
 from collector.sources.kafka import FetchedRecords, MessageReader
 from collector.sources.kafka_records import RawRecords
+from collector.sources.record_scanning import RecordScanner, record_scanner
 from collector.store.store import Store
 from detectors.evaluating.engine import StatisticsEngine
 from driftline.cli import wiring
@@ -46,7 +47,7 @@ from driftline.records import Record
 from serving.decode_many import BatchDecoder
 from tests.parts.postgres import PostgresServer
 
-_PER_BATCH, _BATCHES_PER_POLL = 150, 34
+_PER_BATCH, _BATCHES_PER_POLL = 100, 51
 _WARM_UP = 8_000
 _ZSTD = 4
 _PARTITION = TopicPartition("inference", 0)
@@ -74,12 +75,13 @@ class Stages:
 class FromMemory:
     """A ``RecordSource`` of batches that are here already, read as the collector reads Kafka's."""
 
-    def __init__(self, batches: list[bytes], stages: Stages) -> None:
+    def __init__(self, batches: list[bytes], stages: Stages, scanner: RecordScanner | None) -> None:
+        self._scanner = scanner
         self._batches = batches
         self._at = 0
         self._current: FetchedRecords | None = None
         self._take = stages.timed("uncompress, records", self._taken)
-        self._read = stages.timed("events", MessageReader("labels").records)
+        self._read = stages.timed("events", MessageReader("labels", scanner).records)
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """The next records."""
@@ -97,7 +99,9 @@ class FromMemory:
             chunk = self._batches[self._at : self._at + _BATCHES_PER_POLL]
             if not chunk:
                 return []
-            self._current = FetchedRecords(self._at * _PER_BATCH, _PARTITION, MemoryRecords(b"".join(chunk)))
+            self._current = FetchedRecords(
+                self._at * _PER_BATCH, _PARTITION, MemoryRecords(b"".join(chunk)), scanner=self._scanner
+            )
             self._at += _BATCHES_PER_POLL
         return self._current.take(count)
 
@@ -136,6 +140,7 @@ class Bench:
         self._statistics = StatisticsEngine(wiring.load_references(files, scratch / "references"))
         self._monitors = wiring.monitors_of(files)
         self._decode = BatchDecoder(None) if pure else BatchDecoder()
+        self._scanner = None if pure else record_scanner()
         self._batches = list(batches_of(rows))
 
     def round(self, url: str) -> dict[str, float]:
@@ -143,7 +148,7 @@ class Bench:
         stages, store = Stages(), Store(url)
         settings = CollectorSettings(database_url=url)
         collector = Collector(
-            FromMemory(self._batches, stages),
+            FromMemory(self._batches, stages, self._scanner),
             Timed(store, stages, {"known_events": "known events"}),
             stages.timed("bodies", self._decode),
             Timed(self._statistics, stages, {"outlier_scores": "outlier scores", "observe": "counts"}),

@@ -46,6 +46,7 @@ COMPILED: dict[str, tuple[str, ...]] = {
 }
 #: What only the compiled build has, by module, and the systems (``sys.platform``) it is for; none named: all.
 NATIVE: dict[str, tuple[str, ...]] = {
+    "collector.sources.record_scanner": (),
     "detectors.counts.cell_kernel": (),
     "logger_sidecar.proxy.lane": ("linux",),
     "serving.body_scanner": (),

@@ -14,7 +14,7 @@ from collector.batches.arrivals import Arrival, Arrivals, ArrivedRun
 from collector.batches.contents import Intake, LabelArrival, MonitorEvents, Rejected
 from collector.batches.forgetting import NOTHING_ERASED, Forgetting
 from collector.ports import BatchDecoder
-from collector.store.database import clean, key_text
+from collector.store.database import clean, key_text, key_texts
 from collector.store.transaction import DeadLetter
 from collector.store.unmonitored import UnmonitoredModels
 from driftline import names
@@ -38,8 +38,6 @@ UNSTORABLE = "unstorable"
 NOT_JOINED = "not_joined"
 
 
-#: Plain ids that are no longer are their own keys.
-_SHORT_ID = 64
 #: An event's id and its time: a replay has both, and a sender that uses an id again means another event.
 EventKey = tuple[str, float]
 
@@ -51,19 +49,12 @@ def event_keys(records: Sequence[Record]) -> list[EventKey]:
     runs = [run.events for _, run in batch.runs]
     ids = [*chain.from_iterable(run.ids for run in runs), *(event.id for event in others)]
     times_s = [*chain.from_iterable(_times_s(run) for run in runs), *(event.time_s for event in others)]
-    return list(zip(_texts_of_keys(ids), times_s, strict=True))
+    return list(zip(key_texts(ids), times_s, strict=True))
 
 
 def _times_s(run: EventRun) -> list[float]:
     times_s: list[float] = (run.times_ns / 1e9).tolist()
     return times_s
-
-
-def _texts_of_keys(ids: list[str]) -> list[str]:
-    together = "".join(ids)
-    if together.isascii() and "\0" not in together and max(map(len, ids), default=0) <= _SHORT_ID:
-        return ids
-    return [key_text(each) for each in ids]
 
 
 class Numbered(NamedTuple):

@@ -13,7 +13,7 @@ from collector.batches.arrivals import Arrivals
 from collector.batches.contents import MonitorEvents
 from collector.batches.validation import Validation, validate
 from collector.batches.windows import group_positions, segments_of_rows
-from collector.store.database import clean, key_text
+from collector.store.database import clean, key_texts
 from collector.store.predictions import PredictionColumns
 from collector.store.row_columns import RowLayout, pack
 from collector.store.spelling import class_name, number_text
@@ -150,7 +150,7 @@ def prediction_columns(
         event_id=spread(arrivals.event_ids()),
         row=batch.events.rows,
         stream_id=batch.stream_ids[owners],
-        request_id=spread([key_text(request_id) for request_id in arrivals.request_ids()]),
+        request_id=spread(key_texts(arrivals.request_ids())),
         time_s=batch.times_s[owners],
         window_start_s=batch.starts_s[owners],
         window_end_s=batch.ends_s[owners],
@@ -170,6 +170,11 @@ def predictions(monitor: Monitor, columns: ColumnBatch) -> list[str | None]:
     if name in columns.numeric:
         spell = number_text if monitor.predicts_numbers else class_name
         return [spell(value) for value in columns.numeric[name].tolist()]
+    if name in columns.coded:
+        coded = columns.coded[name]
+        names_of = np.array([*(clean(class_name(value) or "") for value in coded.texts), None], np.object_)
+        listed: list[str | None] = names_of[coded.codes].tolist()
+        return listed
     if name in columns.text:
         spelt = {value: None if value is None else clean(class_name(value) or "") for value in set(columns.text[name])}
         return [spelt[value] for value in columns.text[name].tolist()]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.columns import ColumnBatch, NumericColumn, TextColumn
+from driftline.columns import CodedTexts, ColumnBatch, NumericColumn, TextColumn
 from driftline.monitors import ColumnSpec, Monitor
 
 MISSING = "missing"
@@ -44,6 +44,8 @@ def validate(monitor: Monitor, rows: ColumnBatch) -> Validation:
 def _broken_rules(spec: ColumnSpec, rows: ColumnBatch) -> Iterator[tuple[str, Mask]]:
     if spec.name in rows.numeric:
         yield from _numeric_rules(spec, rows.numeric[spec.name])
+    elif spec.name in rows.coded:
+        yield from _coded_rules(spec, rows.coded[spec.name])
     elif spec.name in rows.text:
         yield from _text_rules(spec, rows.text[spec.name])
     elif spec.required:
@@ -61,7 +63,18 @@ def _numeric_rules(spec: ColumnSpec, values: NumericColumn) -> Iterator[tuple[st
         yield ABOVE_MAXIMUM, (values > spec.maximum) & ~infinite
 
 
+def _coded_rules(spec: ColumnSpec, values: CodedTexts) -> Iterator[tuple[str, Mask]]:
+    if spec.required:
+        yield MISSING, values.codes < 0
+    if spec.allowed is not None:
+        allowed = frozenset(spec.allowed)
+        # The last is that of a missing one.
+        yield NOT_ALLOWED, np.array([*(text not in allowed for text in values.texts), False])[values.codes]
+
+
 def _text_rules(spec: ColumnSpec, values: TextColumn) -> Iterator[tuple[str, Mask]]:
+    if not spec.required and spec.allowed is None:
+        return
     listed = values.tolist()
     if spec.required:
         yield MISSING, np.fromiter((value is None for value in listed), np.bool_, len(listed))

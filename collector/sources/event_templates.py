@@ -10,6 +10,7 @@ All messages of a batch are held against a template at once, and their gaps are 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.sources.kafka_records import Headers, RawRecords, RecordError, read_headers, write_headers
+from collector.sources.record_scanning import RecordScanner
 from driftline.errors import EventError
 from driftline.event_runs import EventRun
 from driftline.events import InferenceEvent, Payload, decode_inference
@@ -59,7 +61,7 @@ class NoFitError(Exception):
 
 
 class _Messages:
-    """Header blocks and values of many records; ``responses``: where ``"response":`` stands in the text of both."""
+    """Header blocks and values of many records."""
 
     def __init__(self, chunks: Sequence[RawRecords]) -> None:
         joined = JoinedBytes([chunk.text for chunk in chunks])
@@ -69,10 +71,21 @@ class _Messages:
         ]
         self.values = joined.within(spans[0], spans[1])
         self.blocks = joined.within(spans[1], spans[2])
-        self.responses = np.array(list(_places(_RESPONSE, joined.text)), np.intp)
-        #: Which of them is the first in or after each value, and how many stand within it.
-        self.first_response = np.searchsorted(self.responses, self.values.starts)
-        self.response_count = np.searchsorted(self.responses, self.values.ends) - self.first_response
+
+    @cached_property
+    def responses(self) -> Positions:
+        """Where ``"response":`` stands in the text of both."""
+        return np.array(list(_places(_RESPONSE, self.values.text)), np.intp)
+
+    @cached_property
+    def first_response(self) -> Positions:
+        """Which of ``responses`` is the first in or after each value."""
+        return np.searchsorted(self.responses, self.values.starts)
+
+    @cached_property
+    def response_count(self) -> Positions:
+        """How many of ``responses`` stand within each value."""
+        return np.searchsorted(self.responses, self.values.ends) - self.first_response
 
     def __len__(self) -> int:
         return len(self.values.starts)
@@ -102,8 +115,14 @@ class HeaderTemplate:
     gaps: tuple[str, ...]
     event: InferenceEvent
 
-    def fit(self, blocks: JoinedBytes, places: Positions) -> tuple[Positions, Positions, Positions]:
+    def fit(
+        self, blocks: JoinedBytes, places: Positions, scanner: RecordScanner | None = None
+    ) -> tuple[Positions, Positions, Positions]:
         """Which of the blocks at ``places`` fit, and where their gaps begin and end, shape (blocks, gaps)."""
+        if scanner is not None:
+            chosen = blocks.take(places)
+            mask, begins, ends = scanner.fitting_blocks(chosen.text, chosen.starts, chosen.ends, self.pieces)
+            return places[mask], begins, ends
         at = blocks.starts[places]
         found: list[Positions] = []  # as columns
         for piece in self.pieces[:-1]:
@@ -130,12 +149,19 @@ class ValueTemplate:
     request: Payload
     response: Payload
 
-    def fit(self, messages: _Messages, places: Positions) -> tuple[NDArray[np.bool_], Positions]:
+    def fit(
+        self, messages: _Messages, places: Positions, scanner: RecordScanner | None = None
+    ) -> tuple[NDArray[np.bool_], Positions]:
         """Which of the values fit, and where the two bodies of each begin and end, shape (values, 4).
 
         The name "response" stands once, so it is the one that ``between`` holds: a body never reaches over it without
         being cut into what is no JSON, which is found where bodies are read.
         """
+        if scanner is not None:
+            chosen = messages.values.take(places)
+            return scanner.fitting_values(
+                chosen.text, chosen.starts, chosen.ends, self.before, self.between, self.behind, _RESPONSE
+            )
         values, responses = messages.values, messages.responses
         fits = messages.response_count[places] == 1
         if not fits.any():
@@ -151,9 +177,13 @@ class ValueTemplate:
 
 
 class EventReader:
-    """Reads messages and remembers templates; ``long_ways``: how many were read without one. For one thread."""
+    """Reads messages and remembers templates; ``long_ways``: how many were read without one. For one thread.
 
-    def __init__(self) -> None:
+    ``scanner``: what the compiled build has for it.
+    """
+
+    def __init__(self, scanner: RecordScanner | None = None) -> None:
+        self._scanner = scanner
         self._headers: dict[tuple[bytes, ...], HeaderTemplate] = {}
         self._values: dict[tuple[bytes, ...], ValueTemplate] = {}
         self._minutes: dict[bytes, int] = {}
@@ -180,14 +210,14 @@ class EventReader:
     def _read_fitting(self, messages: _Messages, left: Positions, found: ReadMessages) -> Positions:
         """Read what fits the templates, newest first; which messages are left."""
         for headers in reversed(self._headers.values()):
-            places, starts, ends = headers.fit(messages.blocks, left)
+            places, starts, ends = headers.fit(messages.blocks, left, self._scanner)
             if not len(places):
                 continue
             read = np.zeros(len(messages), np.bool_)
             for values in reversed(self._values.values()):
                 if not len(places):
                     break
-                fits, bodies = values.fit(messages, places)
+                fits, bodies = values.fit(messages, places, self._scanner)
                 fitting = _Fitting(places, starts, ends, bodies)
                 self._read_alike(_Reading(headers, values, messages), fitting.only(fits), found)
                 read[places[fits]] = True

@@ -1,6 +1,7 @@
 """Our two topics in Kafka as a source of records, read as fast as can be."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from collector.sources.event_templates import MALFORMED, EventReader
 from collector.sources.kafka_polling import poll
 from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker
 from collector.sources.kafka_records import RawRecords, read_headers, records
+from collector.sources.record_scanning import RecordScanner, record_scanner
 from driftline.errors import EventError, UnavailableError
 from driftline.events import Label, decode_label
 from driftline.record_batches import RecordBatch, RecordRun
@@ -26,7 +28,8 @@ class KafkaSource:
     """Reads events and labels of one consumer group; a ``RecordSource``. Not to be shared between threads."""
 
     def __init__(self, settings: KafkaSettings, start: Start) -> None:
-        self._messages = MessageReader(settings.topic_labels)
+        scanner = record_scanner()
+        self._messages = MessageReader(settings.topic_labels, scanner)
         try:
             self._consumer = KafkaConsumer(
                 bootstrap_servers=list(settings.bootstrap),
@@ -41,7 +44,7 @@ class KafkaSource:
                 max_partition_fetch_bytes=settings.fetch_bytes // 4,
                 metrics_enabled=False,
             )
-            self._consumer._fetcher.PartitionRecords = FetchedRecords  # noqa: SLF001 - see there
+            self._consumer._fetcher.PartitionRecords = partial(FetchedRecords, scanner=scanner)  # noqa: SLF001 - see there
             topics = [settings.topic_inference, settings.topic_labels]
             self._consumer.subscribe(topics, listener=SeekToStore(self._consumer, start))
         except KafkaError as error:
@@ -71,9 +74,9 @@ class KafkaSource:
 class MessageReader:
     """What the client hands out, as records with events and labels. For one thread."""
 
-    def __init__(self, labels_topic: str) -> None:
+    def __init__(self, labels_topic: str, scanner: RecordScanner | None = None) -> None:
         self._labels_topic = labels_topic
-        self._events = EventReader()
+        self._events = EventReader(scanner)
 
     def records(self, found: Mapping[Any, Sequence[RawRecords]]) -> RecordBatch:
         """The records of each partition of the client; as :meth:`FetchedRecords.take` gives them."""
@@ -115,6 +118,10 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
 
     _left: RawRecords | None = None
 
+    def __init__(self, *arguments: Any, scanner: RecordScanner | None = None, **named: Any) -> None:
+        self._scanner = scanner
+        super().__init__(*arguments, **named)
+
     def take(self, n: int | None = None) -> list[RawRecords]:
         """The next records, up to ``n``: chunks of them, each as often as it holds records.
 
@@ -146,7 +153,7 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
                 place = partition_name(topic_partition.topic, topic_partition.partition)
                 raise CorruptRecordError(f"{place}: batch at {batch.base_offset} is damaged")
             self.bytes_read += batch.size_in_bytes
-            found = _raw_records(batch)
+            found = _raw_records(batch, self._scanner)
             self.records_read += len(found)
             # Who begins within a batch gets all of it.
             found = found[int(np.searchsorted(found.offsets, self.fetch_offset)) :]
@@ -160,14 +167,14 @@ class FetchedRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         self.drain()
 
 
-def _raw_records(batch: Any) -> RawRecords:
+def _raw_records(batch: Any, scanner: RecordScanner | None) -> RawRecords:
     if batch.magic != _SECOND_FORMAT:
         old = list(batch)
         return RawRecords.of([(b"\0", record.value or b"") for record in old], [record.offset for record in old])
     if batch.is_control_batch:
         return RawRecords.of([], [])
     iter(batch)  # uncompresses
-    return records(batch._buffer, batch._pos, batch.records_count, batch.base_offset)  # noqa: SLF001
+    return records(batch._buffer, batch._pos, batch.records_count, batch.base_offset, scanner)  # noqa: SLF001
 
 
 def _chunks(taken: Sequence[RawRecords]) -> list[RawRecords]:

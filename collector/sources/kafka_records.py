@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.sources.record_scanning import RecordScanner
 from driftline.joined_bytes import Positions
 
 Headers = list[tuple[str, bytes]]
@@ -70,13 +71,18 @@ class RecordError(ValueError):
     """Bytes are not records, or not headers, of Kafka's second format."""
 
 
-def records(batch: bytes | bytearray, at: int, count: int, base_offset: int) -> RawRecords:
+def records(
+    batch: bytes | bytearray, at: int, count: int, base_offset: int, scanner: RecordScanner | None = None
+) -> RawRecords:
     """The ``count`` records of an uncompressed batch, from position ``at`` on; raises RecordError.
 
-    Only the lengths of the records are read one after another.
+    Without ``scanner`` only the lengths of the records are read one after another.
     """
     size = len(batch)
     text = b"".join([batch, _BEHIND])
+    spans = None if scanner is None else scanner.record_spans(text, size, at, count)
+    if spans is not None:
+        return RawRecords(text, base_offset + spans[0], spans[1], spans[2], spans[3])
     starts, ends = _spans(text, size, at, count)
     letters = np.frombuffer(text, np.uint8)
     _, at_offset = _varints(letters, starts + 1)  # past attributes and time

@@ -117,11 +117,6 @@ def _spelt(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def beside_key(text: str, key: str) -> str | None:
-    """What has to be kept of an id beside its key."""
-    return None if text == key else text
-
-
 def day_of(key: str) -> int | None:
     """The day, counted from the epoch in UTC, that a key of version 7 tells; None for any other.
 

@@ -119,7 +119,7 @@ def save_labels(transaction: Transaction, rows: Sequence[LabelledRow]) -> None:
     changed = sorted((row for row in rows if row.history), key=lambda row: (row.event_key, row.row))
     if not changed:
         return
-    transaction.prepare_days(row.time_s for row in changed)
+    transaction.prepare_days([row.time_s for row in changed])
     insert_tuples(
         transaction.connection,
         schema.labels,

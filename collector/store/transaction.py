@@ -13,9 +13,9 @@ from collector.store import schema
 from collector.store.arrays import KeyArray
 from collector.store.bulk import Column, array_parameter, driver_cursor, insert_columns, insert_tuples, upsert_tuples
 from collector.store.database import is_any_of, prefer_indexes, upsert
-from collector.store.ids import KeyColumn, beside_key, keys_of
+from collector.store.ids import KeyColumn, keys_of
 from collector.store.partitions import DayPartitions, day_numbers, held_days, partition_name
-from collector.store.predictions import PREDICTION_COLUMNS, PredictionColumns
+from collector.store.predictions import PREDICTION_COLUMNS, Numbers, PredictionColumns
 from driftline.errors import TransientError
 from driftline.names import Metric
 
@@ -109,12 +109,12 @@ class Transaction:
         self._held: list[int] | None = None
         self._prefers_indexes = False
 
-    def prepare_days(self, times_s: Iterable[float]) -> None:
+    def prepare_days(self, times_s: Numbers) -> None:
         """Make sure that rows of these times can be stored, and stay so until the transaction ends."""
         if self._days is None or self.connection.dialect.name == "sqlite":
             return
         held = set(self.held_days())
-        if missing := set(day_numbers(np.fromiter(times_s, dtype=np.float64)).tolist()) - held:
+        if missing := set(np.unique(day_numbers(np.asarray(times_s, np.float64))).tolist()) - held:
             self._days.create(missing)
             self._held = sorted(held | missing)
 
@@ -372,7 +372,9 @@ def _place(item: tuple[StateKey, WindowState]) -> StateKey:
 def _beside(ids: Sequence[str], keys: KeyColumn) -> Sequence[str | None]:
     if keys.own.all():
         return [None] * len(ids)
-    return list(map(beside_key, ids, keys.texts))
+    if not keys.own.any():
+        return ids
+    return [None if own else text for text, own in zip(ids, keys.own.tolist(), strict=True)]
 
 
 def _nearest(column: str, sign: str) -> str:

@@ -11,6 +11,7 @@ belongs to the bin above it. Categorical bins: one per known category, then unse
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +73,13 @@ def bin_numbers(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
 
 def tally(values: Sequence[object]) -> Mapping[str | None, int]:
     """Rows per category; None, NaN and the empty text are missing and share the key None."""
+    return merged(Counter(values))
+
+
+def merged(given: Mapping[Any, int]) -> Mapping[str | None, int]:
+    """Rows per category, of rows per value."""
     counts: dict[str | None, int] = {}
-    for value, count in Counter(values).items():
+    for value, count in given.items():
         name = category(value)
         counts[name] = counts.get(name, 0) + count
     return counts

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.counts.binning import count_numbers, place, tally
+from detectors.counts.binning import count_numbers, merged, place, tally
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.outliers.model import OutlierModel
 from driftline.columns import ColumnBatch
@@ -34,7 +34,8 @@ def count_rows(
             counts[:] = count_numbers(values, column.edges, column.cells)
             invalid[index] = _invalid_numbers(values, rules.get(column.name), counts)
         else:
-            tallied = tally(texts(rows, column.name))
+            coded = rows.coded.get(column.name)
+            tallied = tally(texts(rows, column.name)) if coded is None else merged(coded.counts())
             counts[:] = place(tallied, column.codes)
             invalid[index] = _invalid_texts(tallied, rules.get(column.name))
     if outliers is not None and rows.rows:

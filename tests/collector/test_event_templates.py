@@ -8,6 +8,7 @@ from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 from collector.sources.event_templates import MALFORMED, EventReader
 from collector.sources.kafka_records import RawRecords, RecordError, read_headers, records, write_headers
+from collector.sources.record_scanning import RecordScanner, record_scanner
 from driftline.errors import EventError
 from driftline.events import InferenceEvent, Payload, decode_inference, encode_inference
 from driftline.records import Malformed
@@ -77,7 +78,7 @@ def read(reader: EventReader, chunks: list[RawRecords]) -> list[InferenceEvent |
 
 @given(st.lists(events, max_size=30), st.integers(0, 30))
 def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent], cut: int) -> None:
-    reader = EventReader()
+    reader = EventReader(record_scanner())
     messages = [encode_inference(event) for event in sent]
     pieces = [(write_headers(message.headers), message.value) for message in messages]
     wanted = [long_way(message.headers, message.value) for message in messages]
@@ -89,7 +90,7 @@ def test_every_event_comes_back_as_it_was_sent(sent: list[InferenceEvent], cut: 
 
 @given(st.lists(st.tuples(events, st.integers(0, 2**31), st.binary(max_size=3)), min_size=4, max_size=14))
 def test_damage_is_seen_as_the_long_way_sees_it(given_: list[tuple[InferenceEvent, int, bytes]]) -> None:
-    reader = EventReader()
+    reader = EventReader(record_scanner())
     pieces, wanted = [], []
     for event, place, put in given_:
         message = encode_inference(event)
@@ -126,7 +127,7 @@ SAMPLE = InferenceEvent(
     ],
 )
 def test_a_body_that_looks_like_the_message_around_it_is_not_cut(body: bytes) -> None:
-    reader = EventReader()
+    reader = EventReader(record_scanner())
     strange = msgspec.structs.replace(SAMPLE, request=Payload(content_type="application/json", body=body))
     sent = [SAMPLE, strange, SAMPLE, SAMPLE, strange, SAMPLE]
     messages = [encode_inference(event) for event in sent]
@@ -135,7 +136,7 @@ def test_a_body_that_looks_like_the_message_around_it_is_not_cut(body: bytes) ->
 
 
 def test_all_messages_of_a_stream_but_its_first_are_read_by_template() -> None:
-    reader = EventReader()
+    reader = EventReader(record_scanner())
     sent = [
         msgspec.structs.replace(SAMPLE, id=f"id-{number}", model=model, time_ns=SAMPLE.time_ns + number * 10**10)
         for number in range(20)
@@ -148,7 +149,7 @@ def test_all_messages_of_a_stream_but_its_first_are_read_by_template() -> None:
 
 
 def test_what_is_not_a_message_comes_back_with_its_bytes() -> None:
-    (found,) = read(EventReader(), [raw([(b"\x02\x04", b"not json")])])
+    (found,) = read(EventReader(record_scanner()), [raw([(b"\x02\x04", b"not json")])])
     assert isinstance(found, Malformed)
     assert (found.reason, found.raw) == (MALFORMED, b"not json")
 
@@ -168,7 +169,7 @@ def test_records_are_read_as_the_client_wrote_them(
         builder.append(timestamp=1_700_000_000_000, key=key, value=value, headers=names)
     builder.close()
     batch = MemoryRecords(builder.buffer()).next_batch()
-    found = records(bytes(batch._buffer), batch._pos, batch.records_count, base)
+    found = records(bytes(batch._buffer), batch._pos, batch.records_count, base, record_scanner())
     assert found.offsets.tolist() == [base + place for place in range(len(sent))]
     assert [value for _, value in found.messages()] == [value for _, value, _ in sent]
     assert [read_headers(block) for block, _ in found.messages()] == [names for _, _, names in sent]
@@ -177,8 +178,32 @@ def test_records_are_read_as_the_client_wrote_them(
 @given(st.binary(max_size=60), st.integers(1, 5))
 def test_bytes_that_are_no_records_are_refused_or_read_but_never_run_on(data: bytes, count: int) -> None:
     try:
-        found = records(data, 0, count, 0)
+        found = records(data, 0, count, 0, record_scanner())
     except RecordError:
         return
     assert len(found) == count
     assert sum(len(block) + len(value) for block, value in found.messages()) <= len(data)
+
+
+@pytest.mark.skipif(record_scanner() is None, reason="this build has no scanner")
+@given(sent_records, st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=3), st.integers(-2, 2))
+def test_damaged_records_are_read_or_refused_as_they_are_without_a_scanner(
+    sent: list[tuple[bytes | None, bytes, list[tuple[str, bytes]]]], damage: list[tuple[int, int]], more: int
+) -> None:
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=10**9)
+    for key, value, names in sent:
+        builder.append(timestamp=1_700_000_000_000, key=key, value=value, headers=names)
+    builder.close()
+    batch = MemoryRecords(builder.buffer()).next_batch()
+    data = bytearray(batch._buffer[batch._pos :])
+    for place, byte in damage:
+        data[place % len(data)] = byte
+
+    def outcome(scanner: RecordScanner | None) -> object:
+        try:
+            found = records(bytes(data), 0, max(0, batch.records_count + more), 7, scanner)
+        except RecordError as error:
+            return str(error)
+        return found.offsets.tolist(), found.messages()
+
+    assert outcome(record_scanner()) == outcome(None)

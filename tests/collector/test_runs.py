@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collector.settings import CollectorSettings
 from collector.sources.event_templates import EventReader
 from collector.sources.kafka_records import RawRecords, write_headers
+from collector.sources.record_scanning import record_scanner
 from collector.store.erased import Erased, remember_erased
 from collector.store.ids import key_of
 from collector.store.store import Store
@@ -74,7 +75,7 @@ def together(items: Sequence[Item], first: int = 0) -> RecordBatch:
     messages = [(at, message) for at, (_, message) in enumerate(items) if message is not None]
     raw = [(write_headers(message.headers), message.value) for _, message in messages]
     places = np.array([at for at, _ in messages], np.intp)
-    read = EventReader().read([RawRecords.of(raw, places.tolist())] if raw else [])
+    read = EventReader(record_scanner()).read([RawRecords.of(raw, places.tolist())] if raw else [])
     runs = [(places[of], RecordRun(PARTITION, places[of] + first, run)) for of, run in read.runs]
     others = {
         at: Record("kafka:labels:0", at + first, at + first + 1, label(at + first, "1"))
