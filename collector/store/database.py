@@ -161,7 +161,7 @@ def key_text(value: str) -> str:
 def key_texts(values: Sequence[str]) -> Sequence[str]:
     """:func:`key_text` of each, at hardly any cost where all are plain."""
     together = "".join(values)
-    if together.isascii() and "\x00" not in together and max(map(len, values), default=0) <= _LONGEST_KEY:
+    if together.isascii() and "\x00" not in together and max(map(len, values), default=0) <= SHORT_KEY:
         return values
     return [key_text(each) for each in values]
 
