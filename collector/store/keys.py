@@ -68,22 +68,25 @@ def any_waiting_keyed(transaction: Transaction, namespace: str, model: str) -> b
 
 
 def joinable_keyed(transaction: Transaction, namespace: str, model: str, limit: int) -> list[KeyedLabel]:
-    """Waiting labels whose key has a prediction all the same: two writers passed each other."""
+    """Waiting labels whose key has a prediction all the same: two writers passed each other. Locked, as joined next."""
     waiting, known = schema.labels_pending_keys.c, schema.prediction_keys.c
     exists = (
         select(known.row)
         .where(known.namespace == waiting.namespace, known.model == waiting.model, known.key == waiting.key)
         .exists()
     )
-    return _labels(transaction, _of_model(namespace, model).where(exists).limit(limit))
+    return _labels(
+        transaction, _of_model(namespace, model).where(exists).limit(limit).with_for_update(skip_locked=True)
+    )
 
 
 def expired_keyed(
     transaction: Transaction, namespace: str, model: str, received_before_s: float, limit: int
 ) -> list[KeyedLabel]:
-    """Labels of one model that waited too long for a key."""
+    """Labels of one model that waited too long for a key and that nobody is about to join, locked."""
     old = schema.labels_pending_keys.c.received_at_s < received_before_s
-    return _labels(transaction, _of_model(namespace, model).where(old).limit(limit))
+    statement = _of_model(namespace, model).where(old).limit(limit)
+    return _labels(transaction, statement.with_for_update(skip_locked=True))
 
 
 def waiting_count(connection: Connection, namespace: str, model: str) -> int:

@@ -139,8 +139,10 @@ def any_pending(transaction: Transaction, namespace: str, model: str) -> bool:
     return transaction.connection.execute(statement).first() is not None
 
 
-def pending_labels(transaction: Transaction, keys: Iterable[LabelKey]) -> dict[LabelKey, PendingLabel]:
-    """Waiting labels of ``keys``."""
+def pending_labels(
+    transaction: Transaction, keys: Iterable[LabelKey], *, skip_locked: bool = False
+) -> dict[LabelKey, PendingLabel]:
+    """Waiting labels of ``keys``, locked; ``skip_locked``: without those that another writer is about to join."""
     wanted = set(keys)
     by_model: dict[tuple[str, str], set[str]] = {}
     for key in wanted:
@@ -152,7 +154,7 @@ def pending_labels(transaction: Transaction, keys: Iterable[LabelKey]) -> dict[L
             select(schema.labels_pending)
             .where(table.namespace == namespace, table.model == model)
             .where(is_any_of(transaction.connection, table.request_id, sorted(request_ids)))
-            .with_for_update()
+            .with_for_update(skip_locked=skip_locked)
         )
         each = (_pending(values) for values in transaction.connection.execute(statement))
         found.update({pending.key: pending for pending in each if pending.key in wanted})
@@ -162,23 +164,25 @@ def pending_labels(transaction: Transaction, keys: Iterable[LabelKey]) -> dict[L
 def joinable_labels(transaction: Transaction, limit: int) -> list[PendingLabel]:
     """Waiting labels whose prediction is there all the same: two writers passed each other.
 
-    Looked for among the ``limit`` that came last, because writers pass each other within moments.
+    Looked for among the ``limit`` that came last, because writers pass each other within moments. Locked before it is
+    looked at what their rows have: of a label that somebody joined meanwhile nothing must be counted again.
     """
     statement = select(schema.labels_pending).order_by(schema.labels_pending.c.received_at_s.desc()).limit(limit)
     waiting = [_pending(values) for values in transaction.connection.execute(statement)]
     found = rows_to_label(transaction, [label.key for label in waiting])
-    return [label for label in waiting if label.key in found]
+    return list(pending_labels(transaction, found, skip_locked=True).values()) if found else []
 
 
 def expired_labels(
     transaction: Transaction, namespace: str, model: str, received_before_s: float, limit: int
 ) -> list[PendingLabel]:
-    """Labels of one model that waited too long."""
+    """Labels of one model that waited too long and that nobody is about to join, locked."""
     table = schema.labels_pending.c
     statement = select(schema.labels_pending).where(
         table.namespace == namespace, table.model == model, table.received_at_s < received_before_s
     )
-    return [_pending(values) for values in transaction.connection.execute(statement.limit(limit))]
+    statement = statement.limit(limit).with_for_update(skip_locked=True)
+    return [_pending(values) for values in transaction.connection.execute(statement)]
 
 
 def _pending(values: Sequence[object]) -> PendingLabel:
