@@ -27,7 +27,8 @@ def looked_up(values: NDArray[np.float64], cells: Cells) -> NDArray[np.int64]:
 
 def beside(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
     """The values, the cuts, and the numbers next to each cut."""
-    return np.concatenate((values, ODD, cuts, np.nextafter(cuts, np.inf), np.nextafter(cuts, -np.inf)))
+    with np.errstate(over="ignore"):
+        return np.concatenate((values, ODD, cuts, np.nextafter(cuts, np.inf), np.nextafter(cuts, -np.inf)))
 
 
 def assert_counted(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> None:
