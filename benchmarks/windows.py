@@ -15,7 +15,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from driftline.columns import ColumnBatch
 from driftline.monitor_detectors import DetectorSpec, ReferenceSpec
-from driftline.monitors import ColumnSpec, Monitor, PredictionSpec
+from driftline.monitors import ColumnSpec, Monitor
 from driftline.results import StreamKey, WindowKey
 
 KEY = WindowKey(StreamKey("default", "bench", "1", "stable"), "", 0.0, 3600.0)
@@ -57,7 +57,6 @@ def monitor_of(
         model="bench",
         task="regression",
         columns=columns,
-        prediction=PredictionSpec(column=""),
         reference=ReferenceSpec(path="reference", predictions=False),
         detectors=DetectorSpec(**known, rows_together=rows_together),
     )

@@ -92,7 +92,7 @@ class VectorSpec(Part):
 class PredictionSpec(Part):
     """Where the answer is in the response: output tensor names (or response keys)."""
 
-    column: str = Field("prediction", description="Output with the predicted class or number.")
+    column: str = Field("prediction", min_length=1, description="Output with the predicted class or number.")
     score: str | None = Field(None, description="Output with the probability of the positive class (binary).")
     positive: str = Field("1", description="The positive class (binary).")
     source: Path | None = Field(

@@ -7,7 +7,7 @@ in about ten groups of equal reference mass. Of two samples of one distribution 
 Sources: E. Hellinger, Neue Begruendung der Theorie quadratischer Formen, 1909; the law follows from its second-order
 term.
 
->>> round(distance(np.array([1.0, 0.0]), np.array([0.0, 1.0])), 3)
+>>> float(distance(np.array([1.0, 0.0]), np.array([0.0, 1.0])).round(3))
 1.0
 """
 

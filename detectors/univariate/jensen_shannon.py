@@ -6,7 +6,7 @@ a fixed threshold instead calls fifty categories drifted in nine windows of ten.
 
 Sources: J. Lin, Divergence measures based on the Shannon entropy, 1991; the law follows from its second-order term.
 
->>> round(distance(np.array([1.0, 0.0]), np.array([0.0, 1.0])), 3)
+>>> float(distance(np.array([1.0, 0.0]), np.array([0.0, 1.0])).round(3))
 1.0
 """
 

@@ -7,7 +7,7 @@ chi-square with (cells - 1) degrees of freedom. That law gives the p-value here.
 
 Source: B. Yurdakul, Statistical properties of population stability index, 2018.
 
->>> round(stability_index(np.array([0.5, 0.5]), np.array([0.4, 0.6])), 4)
+>>> float(stability_index(np.array([0.5, 0.5]), np.array([0.4, 0.6])).round(4))
 0.0405
 """
 

@@ -19,9 +19,9 @@ STREAM = StreamKey("default", "m", "", "stable")
 
 def monitor(rate: float = 0.01, effect: float = 0.1) -> Monitor:
     return parse_monitor(
-        "model: m\ntask: regression\nprediction: {column: ''}\n"
+        "model: m\ntask: regression\n"
         f"detectors: {{false_alarm_rate: {rate}, minimum_effect: {effect}}}\n"
-        "columns: [{name: x, type: numeric}, {name: c, type: categorical}]\nreference: {path: r}\n",
+        "columns: [{name: x, type: numeric}, {name: c, type: categorical}]\nreference: {path: r, predictions: false}\n",
         "m.yaml",
     )
 

@@ -235,6 +235,11 @@ def test_correctness_of_a_regression_needs_a_tolerance() -> None:
     assert faults_of(text) == ["the correctness objective of a regression needs a tolerance"]
 
 
+def test_a_prediction_without_a_name_is_refused() -> None:
+    with pytest.raises(MonitorError, match=r"prediction\.column"):
+        parse_monitor(SMALL + "prediction: {column: ''}\n", "m.yaml")
+
+
 @pytest.mark.parametrize("text", ["", "- a", "just words", "42"])
 def test_a_file_without_fields_is_refused(text: str) -> None:
     assert "not a mapping of fields" in faults_of(text)[0]

@@ -34,8 +34,8 @@ NOW_S = 100 * 7 * DAY_S
 def monitor(baseline: str, **more: object) -> Monitor:
     fields = "".join(f", {name}: {value}" for name, value in more.items())
     return parse_monitor(
-        f"model: m\ntask: regression\nprediction: {{column: ''}}\nwindows: {{size: 1d, minimum_rows: 50}}\n"
-        f"columns: [{{name: x, type: numeric}}]\nreference: {{path: r, baseline: {baseline}{fields}}}\n",
+        "model: m\ntask: regression\nwindows: {size: 1d, minimum_rows: 50}\ncolumns: [{name: x, type: numeric}]\n"
+        f"reference: {{path: r, predictions: false, baseline: {baseline}{fields}}}\n",
         "m.yaml",
     )
 
