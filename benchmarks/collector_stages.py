@@ -95,7 +95,9 @@ class FromMemory:
         """Nothing to do."""
 
     def _taken(self, count: int) -> list[RawRecords]:
-        if not self._current:
+        while True:
+            if self._current and (found := self._current.take(count)):
+                return found
             chunk = self._batches[self._at : self._at + _BATCHES_PER_POLL]
             if not chunk:
                 return []
@@ -103,7 +105,6 @@ class FromMemory:
                 self._at * _PER_BATCH, _PARTITION, MemoryRecords(b"".join(chunk)), scanner=self._scanner
             )
             self._at += _BATCHES_PER_POLL
-        return self._current.take(count)
 
 
 class Timed:
