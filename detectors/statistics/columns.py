@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.layout import Kind
 from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.worked_out import worked_out
 
 #: A test of several columns: evidence of each, in their order.
 ColumnsDetector = Callable[["Columns"], list[Evidence]]
@@ -45,10 +46,11 @@ class References:
 
     def together(self, rows: int) -> "References":
         """As :meth:`ColumnSample.together`."""
-        if ("together", rows) not in self.known:
-            self.known["together", rows] = References(tuple(sample.together(rows) for sample in self.samples))
-        fewer: References = self.known["together", rows]
-        return fewer
+        return worked_out(
+            self.known,
+            ("together", rows),
+            lambda: References(tuple(sample.together(rows) for sample in self.samples)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,7 @@ def alongside(samples: Sequence[ColumnSample], before: References | None = None)
 
 def alone(sample: ColumnSample) -> Columns:
     """One column as the case of one row."""
-    if "alone" not in sample.known:
-        sample.known["alone"] = alongside([sample])
-    found: Columns = sample.known["alone"]
-    return found
+    return worked_out(sample.known, "alone", lambda: alongside([sample]))
 
 
 def side_by_side(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:

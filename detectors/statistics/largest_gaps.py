@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.statistics.columns import Columns
+from detectors.statistics.worked_out import worked_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,13 @@ class LargestGaps:
 
 def largest_gaps(columns: Columns) -> LargestGaps:
     """Of numeric columns."""
-    if "largest_gaps" not in columns.known:
-        columns.known["largest_gaps"] = _largest_gaps(columns)
-    found: LargestGaps = columns.known["largest_gaps"]
-    return found
+    return worked_out(columns.known, "largest_gaps", lambda: _largest_gaps(columns))
 
 
 def _largest_gaps(columns: Columns) -> LargestGaps:
     reference = columns.before
-    if "shares below" not in reference.known:
-        reference.known["shares below"] = reference.below / reference.rows[:, None]
-    before, now = reference.known["shares below"], columns.below / columns.rows[:, None]
+    before = worked_out(reference.known, "shares below", lambda: reference.below / reference.rows[:, None])
+    now = columns.below / columns.rows[:, None]
     gaps = np.abs(before - now)
     places = np.arange(len(gaps)), gaps.argmax(axis=1)
     return LargestGaps(before[places], now[places], gaps[places])

@@ -17,6 +17,7 @@ from scipy import special
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References
+from detectors.statistics.worked_out import worked_out
 
 MINIMUM_EXPECTED = 5.0
 #: Groups of finite values, of about equal reference mass, that the frequency statistics look at.
@@ -94,17 +95,13 @@ class Tables:
 
 def tables(columns: Columns) -> Tables:
     """The columns as tables: categories, or groups of finite values, and the special cells."""
-    if "tables" not in columns.known:
-        columns.known["tables"] = _tables(columns)
-    found: Tables = columns.known["tables"]
-    return found
+    return worked_out(columns.known, "tables", lambda: _tables(columns))
 
 
 def _tables(columns: Columns) -> Tables:
     before = columns.before
-    if "tables" not in before.known:
-        before.known["tables"] = _cells(before, before.counts, before.below)
-    (known, apart), (known_now, apart_now) = before.known["tables"], _cells(before, columns.current, columns.below)
+    known, apart = worked_out(before.known, "tables", lambda: _cells(before, before.counts, before.below))
+    known_now, apart_now = _cells(before, columns.current, columns.below)
     share = (np.minimum(before.rows, columns.rows) / (before.rows + columns.rows))[:, None]
     is_dense = (known + known_now) * share >= MINIMUM_EXPECTED
     pooled, pooled_now = ((counts * ~is_dense).sum(axis=1) for counts in (known, known_now))
@@ -138,17 +135,18 @@ def special_counts(before: References, counts: NDArray[np.int64]) -> NDArray[np.
 
 def _group_ends(before: References) -> NDArray[np.intp]:
     """The bin before each group of finite values, and the last finite bin as often as rows have fewer groups."""
-    if "groups" not in before.known:
-        starts = [
-            group_starts(sample.reference[1:-2], GROUPS) if sample.groups is None else sample.groups
-            for sample in before.samples
-        ]
-        ends = np.repeat(before.bins[:, None] - 1 - _LAST_SPECIAL, max(map(len, starts)) + 1, axis=1)
-        for row, start in zip(ends, starts, strict=True):
-            row[: len(start)] = start
-        before.known["groups"] = ends
-    found: NDArray[np.intp] = before.known["groups"]
-    return found
+    return worked_out(before.known, "groups", lambda: _ends(before))
+
+
+def _ends(before: References) -> NDArray[np.intp]:
+    starts = [
+        group_starts(sample.reference[1:-2], GROUPS) if sample.groups is None else sample.groups
+        for sample in before.samples
+    ]
+    ends = np.repeat(before.bins[:, None] - 1 - _LAST_SPECIAL, max(map(len, starts)) + 1, axis=1)
+    for row, start in zip(ends, starts, strict=True):
+        row[: len(start)] = start
+    return ends
 
 
 def group_starts(reference: NDArray[np.int64], groups: int) -> NDArray[np.intp]:

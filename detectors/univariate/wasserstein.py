@@ -24,6 +24,7 @@ from detectors.statistics.brownian_bridge import spread
 from detectors.statistics.columns import Columns, References, alone, harmonic, larger_is_worse
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import special_counts, with_special
+from detectors.statistics.worked_out import worked_out
 
 # Thresholds count for the p-value where the smaller sample expects at least this many rows beyond them.
 _TAIL_ROWS = 5.0
@@ -72,10 +73,7 @@ class _Axis:
 
 
 def _axis(before: References) -> _Axis:
-    if "axis" not in before.known:
-        before.known["axis"] = _made(before)
-    found: _Axis = before.known["axis"]
-    return found
+    return worked_out(before.known, "axis", lambda: _made(before))
 
 
 def _made(before: References) -> _Axis:
