@@ -139,9 +139,9 @@ fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; 
 clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...) and loggers in Go; 1.4 GB, once
 	$(BIN)/python -m tests.clients.environments
 
-proofs: $(READY)  ## exactly once in effect, the long way: 8,000 events, 20 kills; half an hour
-	DRIFTLINE_PROOF_EVENTS=8000 DRIFTLINE_PROOF_KILLS=20 $(BIN)/pytest -q tests/collector/test_exactly_once.py
-	DRIFTLINE_PROOF_ORDERS=100 $(BIN)/pytest -q tests/collector/test_label_machine.py
+proofs: $(READY)  ## exactly once in effect, the long way: 8,000 events, 20 kills, 400 erasures, 500 orders of labels
+	DRIFTLINE_PROOF_EVENTS=8000 DRIFTLINE_PROOF_KILLS=20 $(BIN)/pytest -q -s tests/collector/test_exactly_once.py
+	DRIFTLINE_PROOF_ORDERS=500 $(BIN)/pytest -q tests/collector/test_label_machine.py
 
 demo: $(READY)  ## the whole path on this machine, in two minutes
 	$(BIN)/driftline demo

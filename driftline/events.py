@@ -16,11 +16,12 @@ True
 
 import base64
 import binascii
+import functools
 import operator
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -150,37 +151,60 @@ def decode_frame(data: bytes) -> InferenceEvent:
 
 
 # --- Kafka binary mode --------------------------------------------------------------------------------------------
+_SPEC_VERSION = ("ce_specversion", b"1.0")
+_TYPE_INFERENCE = ("ce_type", names.CE_TYPE_INFERENCE.encode())
+_TYPE_LABEL = ("ce_type", names.CE_TYPE_LABEL.encode())
+_CONTENT_TYPE = ("content-type", b"application/json")
+
+
 def encode_inference(event: InferenceEvent) -> KafkaMessage:
     """The event as a CloudEvent in Kafka binary mode."""
     model = event.model if not event.model_version else f"{event.model}/{event.model_version}"
-    attributes: dict[str, str | None] = {
-        "specversion": "1.0",
-        "type": names.CE_TYPE_INFERENCE,
-        "id": event.id,
-        "source": event.source,
-        "subject": model,
-        "time": _format_time(event.time_ns),
-        "requestid": event.request_id,
-        "namespace": event.namespace,
-        "variant": event.variant,
-        "protocol": event.protocol,
-        "statuscode": str(event.status_code),
-        "grpcstatus": None if event.grpc_status is None else str(event.grpc_status),
-        "durationms": repr(event.duration_ms),
-        "ttfbms": repr(event.ttfb_ms),
-        "samplerate": repr(event.sample_rate),
-        "truncated": "true" if event.truncated else "false",
-        "traceparent": event.traceparent,
-        "chunkcount": str(event.chunk_count) if event.chunk_count else None,
-        "ttftms": repr(event.ttft_ms) if event.ttft_ms else None,
-        "streamerror": event.stream_error or None,
-        "notobservable": event.not_observable or None,
-        "redacted": "true" if event.redacted else None,
-        "answerunknown": "true" if event.answer_unknown else None,
-        "metadata": _json_encoder.encode(event.metadata).decode() if event.metadata else None,
-    }
-    value = b'{"request":' + _encode_payload(event.request) + b',"response":' + _encode_payload(event.response) + b"}"
-    return KafkaMessage(_headers(attributes), event.request_id.encode(), value)
+    headers = [
+        _SPEC_VERSION,
+        _TYPE_INFERENCE,
+        ("ce_id", event.id.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_subject", model.encode()),
+        ("ce_time", _format_time(event.time_ns)),
+        ("ce_requestid", event.request_id.encode()),
+        ("ce_namespace", event.namespace.encode()),
+        ("ce_variant", event.variant.encode()),
+        ("ce_protocol", event.protocol.encode()),
+        ("ce_statuscode", b"%d" % event.status_code),
+        ("ce_durationms", repr(event.duration_ms).encode()),
+        ("ce_ttfbms", repr(event.ttfb_ms).encode()),
+        ("ce_samplerate", repr(event.sample_rate).encode()),
+        ("ce_truncated", b"true" if event.truncated else b"false"),
+        *_rare_headers(event),
+        _CONTENT_TYPE,
+    ]
+    value = b"".join((b'{"request":', *_half(event.request), b',"response":', *_half(event.response), b"}"))
+    return KafkaMessage(headers, event.request_id.encode(), value)
+
+
+def _rare_headers(event: InferenceEvent) -> list[tuple[str, bytes]]:
+    """What most events say nothing of."""
+    said: list[tuple[str, bytes]] = []
+    if event.grpc_status is not None:
+        said.append(("ce_grpcstatus", b"%d" % event.grpc_status))
+    if event.traceparent is not None:
+        said.append(("ce_traceparent", event.traceparent.encode()))
+    if event.chunk_count:
+        said.append(("ce_chunkcount", b"%d" % event.chunk_count))
+    if event.ttft_ms:
+        said.append(("ce_ttftms", repr(event.ttft_ms).encode()))
+    if event.stream_error:
+        said.append(("ce_streamerror", event.stream_error.encode()))
+    if event.not_observable:
+        said.append(("ce_notobservable", event.not_observable.encode()))
+    if event.redacted:
+        said.append(("ce_redacted", b"true"))
+    if event.answer_unknown:
+        said.append(("ce_answerunknown", b"true"))
+    if event.metadata:
+        said.append(("ce_metadata", _json_encoder.encode(event.metadata)))
+    return said
 
 
 def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
@@ -224,14 +248,11 @@ def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
 
 def encode_label(label: Label, event_id: str) -> KafkaMessage:
     """The label as a CloudEvent in Kafka binary mode, keyed like the inference it belongs to."""
-    attributes = {
-        "specversion": "1.0",
-        "type": names.CE_TYPE_LABEL,
-        "id": event_id,
-        "source": f"/{label.namespace}/{label.model}",
-        "requestid": label.request_id or None,
-    }
-    return KafkaMessage(_headers(attributes), label.subject.encode(), msgspec.json.encode(label))
+    source = f"/{label.namespace}/{label.model}"
+    headers = [_SPEC_VERSION, _TYPE_LABEL, ("ce_id", event_id.encode()), ("ce_source", source.encode())]
+    if label.request_id:
+        headers.append(("ce_requestid", label.request_id.encode()))
+    return KafkaMessage([*headers, _CONTENT_TYPE], label.subject.encode(), msgspec.json.encode(label))
 
 
 def decode_label(headers: KafkaHeaders, value: bytes) -> Label:
@@ -308,18 +329,29 @@ class _Halves(msgspec.Struct):
 
 
 _halves_decoder = msgspec.json.Decoder(_Halves)
-_any_json_decoder = msgspec.json.Decoder(Any)
+_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _texts_decoder = msgspec.json.Decoder(dict[str, str])
 _json_encoder = msgspec.json.Encoder(order="sorted")
 
 
-def _encode_payload(payload: Payload) -> bytes:
+def _half(payload: Payload) -> tuple[bytes, ...]:
+    """One half of the value, in pieces; a body that is JSON is one of them as it is."""
+    body = payload.body
+    is_plain = not payload.headers and body
+    if is_plain and payload.content_encoding is None and _is_json(body):
+        return _before_json_body(payload.content_type), body, b"}"
     half = _Half(contenttype=payload.content_type, contentencoding=payload.content_encoding, headers=payload.headers)
-    if payload.body and payload.content_encoding is None and _is_json(payload.body):
-        half.body = msgspec.Raw(payload.body)
-    elif payload.body:
-        half.bodybase64 = base64.b64encode(payload.body).decode()
-    return msgspec.json.encode(half)
+    if body and payload.content_encoding is None and _is_json(body):
+        half.body = msgspec.Raw(body)
+    elif body:
+        half.bodybase64 = base64.b64encode(body).decode()
+    return (msgspec.json.encode(half),)
+
+
+@functools.lru_cache(maxsize=64)
+def _before_json_body(content_type: str | None) -> bytes:
+    whole = msgspec.json.encode(_Half(contenttype=content_type, body=msgspec.Raw(b"0")))
+    return whole.removesuffix(b"0}")
 
 
 def _is_json(body: bytes) -> bool:
@@ -327,10 +359,10 @@ def _is_json(body: bytes) -> bool:
     if body[:1].isspace() or body[-1:].isspace():
         return False
     try:
-        _any_json_decoder.decode(body)
+        _raw_decoder.decode(body)  # the grammar alone, without making anything of it; texts may be no UTF-8 yet
+        return body.isascii() or bool(body.decode())
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
-    return True
 
 
 def _decode_halves(value: bytes, faults: list[str]) -> tuple[Payload, Payload]:
@@ -356,14 +388,14 @@ def _decode_payload(name: str, half: _Half, faults: list[str]) -> Payload:
     )
 
 
-def _headers(attributes: Mapping[str, str | None]) -> list[tuple[str, bytes]]:
-    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if value is not None]
-    return [*headers, ("content-type", b"application/json")]
-
-
-def _format_time(time_ns: int) -> str:
+def _format_time(time_ns: int) -> bytes:
     seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction_ns:09d}Z"
+    return b"%b.%09dZ" % (_format_seconds(seconds), fraction_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _format_seconds(seconds: int) -> bytes:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def parse_time_ns(text: str) -> int:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from driftline.monitor_parts import AlarmRate, Duration, Part, Share, parse_alarm_rate
+from driftline.objectives import Severity
 
 WEEK_S = 7 * 86400.0
 
@@ -50,16 +51,13 @@ class WindowSpec(Part):
     minimum_rows: int = Field(100, ge=1, description="Windows with fewer rows are answered 'not enough evidence'.")
 
 
-class OnlineSpec(Part):
-    """Sequential tests over a stream's windows, with a promise about false alarms."""
+class OverTimeSpec(Part):
+    """What every sequential test over windows is told: its budget for false alarms, and what is no change."""
 
-    tests: tuple[str, ...] = Field(
-        (), description="`e_cusum`, `e_shiryaev_roberts`, `betting`; the first one decides. None: no sequential tests."
-    )
     false_pages: AlarmRate = Field(
         "1 per 90d",
-        description="False alarms that may be expected of one stream, over all its columns and segments: a number and "
-        "the time it is for.",
+        description="False alarms that may be expected of one stream, over all that is tested of it and all segments: "
+        "a number and the time it is for.",
     )
     confidence: Share = Field(
         0.99, description="How sure the ranges of shares are that the reference, a sample, leaves open."
@@ -86,6 +84,36 @@ class OnlineSpec(Part):
     def seconds_per_page(self) -> float:
         """Seconds to a false alarm, on average at least."""
         return self.period_s / self.pages
+
+
+class OnlineSpec(OverTimeSpec):
+    """Sequential tests of columns over a stream's windows, with a promise about false alarms."""
+
+    tests: tuple[str, ...] = Field(
+        (),
+        description="`e_cusum`, `e_shiryaev_roberts`, `betting`; the first one decides. After it, for comparison and "
+        "without a promise: `adwin`, `page_hinkley`, `kswin`, `ddm`, `hddm_a`, `hddm_w`. None: no sequential tests.",
+    )
+
+
+class AccuracyTestSpec(OverTimeSpec):
+    """A sequential test of accuracy over a stream's windows, each once its labels have come."""
+
+    test: Literal["e_cusum", "e_shiryaev_roberts", "betting"] | None = Field(
+        None, description="Which test says that accuracy fell. None: no sequential test."
+    )
+    floor: Share | None = Field(
+        None,
+        description="Smallest accuracy that is well enough: share of right predictions, mean of `ndcg@K` (ranking), "
+        "share of errors within `tolerance` (regression). Without it what the reference's labels show is expected.",
+    )
+    tolerance: float | None = Field(
+        None,
+        gt=0,
+        description="Size from which on an error counts as one (regression); without it, those beyond several "
+        "quantiles of the reference's errors.",
+    )
+    severity: Severity = Field("ticket", description="Of the alert while an alarm stands.")
 
 
 class ControlSpec(Part):
@@ -143,8 +171,18 @@ class DetectorSpec(Part):
         description="Smallest change of all columns together that matters: share of the rows that certainly comes from "
         "elsewhere. A smaller change, however significant, is at most a warning.",
     )
+    kept_rows: int = Field(
+        0,
+        ge=0,
+        le=5000,
+        description="Rows of a window, and of the reference, that detectors of `multivariate` look at which need rows. "
+        "So many rows of each segment lie in the reference's artefact then; 0: none, and no answer of them on traffic.",
+    )
     control: ControlSpec = Field(ControlSpec(), description="How false alarms are kept few, see below.")
     online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
+    accuracy: AccuracyTestSpec = Field(
+        AccuracyTestSpec(), description="A test of accuracy over all windows of a stream, see below."
+    )
     outliers: Literal["mahalanobis", "hbos", "isolation_forest", "knn"] = Field(
         "mahalanobis", description="How rows are scored by how unlike the reference's they are."
     )

@@ -20,6 +20,9 @@ from driftline.monitor_ranking import RankingSpec
 from driftline.objectives import SloSet
 from driftline.payload_paths import EVERY, parse_document_path, parse_path
 
+#: Numbers of a vector that is kept beside its row.
+LONGEST_KEPT = 4096
+
 Task = Literal["binary", "multiclass", "regression", "ranking"]
 
 
@@ -82,6 +85,16 @@ class VectorSpec(Part):
     source: Path | None = Field(
         None, alias="from", description="Where it is, as for a column: `response.embedding`, `data[*].vector`."
     )
+    kept: bool = Field(
+        False,
+        description="Kept beside its row in the Parquet files of payloads, as a list of float32; up to 4,096 numbers.",
+    )
+
+    @model_validator(mode="after")
+    def _no_longer_than_is_kept(self) -> "VectorSpec":
+        if self.kept and self.dimension > LONGEST_KEPT:
+            raise ValueError(f"kept is for up to {LONGEST_KEPT} numbers, not {self.dimension}")
+        return self
 
     @property
     def distance(self) -> str:
@@ -252,6 +265,11 @@ class Monitor(Part):
                 raise ValueError(f"segments names '{segment}', which is not a categorical column")
         self._labels_fit({column.name: column for column in self.columns})
         self._objectives_fit()
+        if 0 < self.detectors.kept_rows < self.windows.minimum_rows:
+            raise ValueError(
+                f"detectors.kept_rows {self.detectors.kept_rows} is below windows.minimum_rows "
+                f"{self.windows.minimum_rows}: no window would have enough"
+            )
         if self.reference is not None and self.reference.baseline == "seasonal" and WEEK_S % self.windows.size:
             raise ValueError("a seasonal baseline needs windows whose size divides a week")
         return self
@@ -267,6 +285,11 @@ class Monitor(Part):
         for slo in self.slos.objectives:
             if slo.kind == "correctness" and self.task == "regression" and slo.tolerance is None:
                 raise ValueError("the correctness objective of a regression needs a tolerance")
+        spec = self.detectors.accuracy
+        if spec.tolerance is not None and self.task != "regression":
+            raise ValueError(f"detectors.accuracy.tolerance is for regressions (task is {self.task})")
+        if self.task == "regression" and spec.floor is not None and spec.tolerance is None:
+            raise ValueError("detectors.accuracy.floor of a regression needs a tolerance")
 
     def _labels_fit(self, columns: Mapping[str, ColumnSpec]) -> None:
         key = self.labels.key

@@ -420,6 +420,18 @@ ALARM_BUDGET_SPENT = Metric(
     (*STREAM, SEGMENT, DETECTOR),
     "Share of the budget for false alarms over time that is spent, by what spends it.",
 )
+ACCURACY_ALARM = Metric(
+    "driftline_accuracy_alarm",
+    "gauge",
+    (*STREAM, SEGMENT, DETECTOR),
+    "1 while the sequential test of accuracy says that it fell, else 0.",
+)
+ACCURACY_EVIDENCE = Metric(
+    "driftline_accuracy_evidence_ratio",
+    "gauge",
+    (*STREAM, SEGMENT, DETECTOR),
+    "How far the evidence that accuracy fell is on its way to an alarm, logarithmic; 1: there.",
+)
 DRIFTED_COLUMNS = Metric(
     "driftline_drifted_columns", "gauge", (*STREAM, SEGMENT), "Columns drifted in the newest window."
 )

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 #: As ``driftline_drift_state`` exports it.
 VERDICT_STATE = {Verdict.NOT_ENOUGH_EVIDENCE: 0, Verdict.OK: 1, Verdict.WARNING: 2, Verdict.DRIFTED: 3}
 
-Kind = Literal["drift", "outliers", "quality", "performance", "explanation", "budget"]
+Kind = Literal["drift", "outliers", "quality", "performance", "explanation", "sequential", "budget"]
 Direction = Literal["larger_is_worse", "smaller_is_worse"]
 
 #: The column name of a result about the whole window.

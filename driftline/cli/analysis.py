@@ -19,11 +19,12 @@ import pandas as pd
 
 from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
 from detectors.baselines.reference import build_reference
-from detectors.counts.frames import load_frame, reference_rows
+from detectors.counts.frames import load_frame
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.outline import draft
+from driftline.cli.payload_rows import as_monitored
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitor_detectors import WindowSpec
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 Source = Path | str | pd.DataFrame
 DAY_S = 86_400.0
+# Of each window, and of each segment of the reference, as detectors that need rows look at.
+_KEPT_ROWS = 5000
 # Rows of a file have no version; this variant is the one that nobody mentions.
 _VERSION, _VARIANT = "", "stable"
 
@@ -145,6 +148,7 @@ def analyze(
         detectors = monitor.detectors.model_copy(update={"multivariate": tuple(multivariate)})
         monitor = monitor.model_copy(update={"detectors": detectors})
     check_detectors(monitor)
+    monitor = _looking_at_rows(monitor)
     if engine == "spark" and (exact or needs_rows(monitor.detectors.multivariate)):
         raise SettingsError("analyze", ["'exact' and detectors of rows hold rows in memory, which 'spark' is to avoid"])
     today_s = clock() // DAY_S * DAY_S
@@ -154,10 +158,11 @@ def analyze(
     if exact:
         source = _frame(source)
     built = build_reference(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
-    expected = reference_rows(frame, monitor) if needs_rows(monitor.detectors.multivariate) else None
-    windows = OfflineWindows(monitor, built, stream, span, expected)
+    name = f"{len(frame)} rows" if isinstance(reference, pd.DataFrame) else Path(reference).name
+    built = replace(built, source=name, built_at_s=clock())
+    windows = OfflineWindows(monitor, built, stream, span)
     known = None if labels is None else _known_labels(labels, monitor)
-    prepare = partial(_prepared, known=known, key="" if labels is None else labels.key)
+    prepare = partial(_prepared, monitor=monitor, known=known, key="" if labels is None else labels.key)
     if engine == "spark":
         _count_with_spark(current, windows, prepare, spark_master)
     else:
@@ -165,6 +170,12 @@ def analyze(
     if not windows.rows:
         raise ReferenceDataError(f"{_named(current)} has no rows")
     return _reported(windows.evaluate(), monitor, stream, clock, dated=time is not None)
+
+
+def _looking_at_rows(monitor: Monitor) -> Monitor:
+    """The monitor with rows for detectors that need some, whatever it keeps of traffic: these stay in memory."""
+    rows = _KEPT_ROWS if needs_rows(monitor.detectors.multivariate) else 0
+    return monitor.model_copy(update={"detectors": monitor.detectors.model_copy(update={"kept_rows": rows})})
 
 
 def _reported(found: OfflineResults, monitor: Monitor, stream: StreamKey, clock: Clock, *, dated: bool) -> Analysis:
@@ -217,8 +228,9 @@ def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
     return known
 
 
-def _prepared(piece: pd.DataFrame, known: pd.Series | None, key: str) -> pd.DataFrame:
-    """The piece with its labels, where they lie apart."""
+def _prepared(piece: pd.DataFrame, monitor: Monitor, known: pd.Series | None, key: str) -> pd.DataFrame:
+    """The piece under the monitor's names, with its labels where they lie apart."""
+    piece = as_monitored(piece, monitor)
     if known is None:
         return piece
     if key not in piece.columns:

@@ -1,12 +1,21 @@
 """Asking the collector's API from a command: its address, the token, and errors as one sentence."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import IO, Annotated, Any
 
+import typer
+
+from driftline.cli.ports import HOST, Ports
 from driftline.errors import PermanentError, UnavailableError
 
 ENV_TOKEN = "DRIFTLINE_TOKEN"  # noqa: S105 - where it is, not what it is
+#: Not DRIFTLINE_COLLECTOR_URL: that would be a setting of a collector started in the same shell, which has none such.
+ENV_URL = "DRIFTLINE_URL"
+
+#: The option of every command that asks a collector, and its default.
+Url = Annotated[str, typer.Option(help="The collector's address.", envvar=ENV_URL)]
+COLLECTOR = f"http://{HOST}:{Ports().collector}"
 
 
 def authorization() -> dict[str, str]:
@@ -16,19 +25,32 @@ def authorization() -> dict[str, str]:
 
 
 def ask(
-    method: str, url: str, params: Mapping[str, Any] | None = None, body: object = None, timeout_s: float = 60.0
+    method: str,
+    url: str,
+    params: Mapping[str, Any] | None = None,
+    body: object = None,
+    timeout_s: float = 60.0,
+    *,
+    content: bytes | IO[bytes] | None = None,
+    headers: Mapping[str, str] | None = None,
+    also: Collection[int] = (),
 ) -> Any:
-    """The JSON of an answer; raises UnavailableError when nobody answers, PermanentError when it is no success."""
+    """The JSON of an answer; raises UnavailableError when nobody answers, PermanentError when it is no success.
+
+    ``content``: bytes or a file to be sent instead of a ``body``, which is sent as JSON. ``also``: statuses that are an
+    answer, too.
+    """
     import httpx
 
     given = {name: value for name, value in (params or {}).items() if value is not None}
+    shown = {**authorization(), **(headers or {})}
     try:
         answer = httpx.request(
-            method, url, params=given, json=body, headers=authorization(), timeout=timeout_s, trust_env=False
+            method, url, params=given, json=body, content=content, headers=shown, timeout=timeout_s, trust_env=False
         )
     except httpx.HTTPError as error:
         raise UnavailableError("collector", f"{url}: {error}") from error
-    if answer.is_success:
+    if answer.is_success or answer.status_code in also:
         return answer.json()
     try:
         detail = answer.json()["detail"]

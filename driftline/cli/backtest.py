@@ -1,14 +1,18 @@
 """``driftline backtest``: which pages would have fired, before anybody is woken by them."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from driftline.cli import wiring
 from driftline.errors import MonitorError, SettingsError
+
+if TYPE_CHECKING:
+    from driftline.cli.backtesting import Backtest, Plan
 
 
 def backtest(
@@ -17,6 +21,10 @@ def backtest(
     until: Annotated[datetime | None, typer.Option(help="Last moment, UTC.")] = None,
     files: Annotated[list[Path] | None, typer.Option(help="Parquet or CSV of rows, instead of the store.")] = None,
     time: Annotated[str, typer.Option(help="Column of times in the files.")] = "time",
+    payloads: Annotated[
+        str | None,
+        typer.Option(help="Directory or address of the collector's payload files: count the stored rows anew."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Try this too: PATH=VALUE in the monitor, as detectors.minimum_effect=0.05."),
@@ -44,8 +52,10 @@ def backtest(
 
     wiring.one_thread_per_product()
     from driftline.cli import backtest_report
-    from driftline.cli.backtesting import Plan, backtest_files, backtest_stored
+    from driftline.cli.backtesting import Plan, backtest_files
 
+    if files and payloads:
+        raise SettingsError("backtest", ["give --files or --payloads, not both"])
     if form not in backtest_report.FORMS:
         raise SettingsError("backtest", [f"--format is '{form}', not one of {', '.join(backtest_report.FORMS)}"])
     file = _monitor_file(monitor, monitors)
@@ -61,9 +71,30 @@ def backtest(
     if files:
         found = backtest_files(file.monitor, file.reference_path, files, time, plan, set_ or ())
     else:
-        reference = wiring.load_references({file.monitor.name: file}, data_dir / "references")[file.monitor.name]
-        found = backtest_stored(file.monitor, reference, wiring.open_store(database_url), plan, set_ or ())
-    text = backtest_report.FORMS[form](found)
+        found = _of_the_store(file, database_url, payloads, data_dir / "references", plan, set_ or ())
+    _tell(backtest_report.FORMS[form](found), out)
+
+
+def _of_the_store(
+    file: wiring.MonitorFile,
+    database_url: str,
+    payloads: str | None,
+    references: Path,
+    plan: "Plan",
+    changes: Sequence[str],
+) -> "Backtest":
+    """Of its windows, or of the payload files that it has registered."""
+    from driftline.cli.backtesting import backtest_payloads, backtest_stored
+
+    store, source = wiring.open_store(database_url), file.reference_path
+    if payloads is None or source is None:
+        reference = wiring.load_references({file.monitor.name: file}, references)[file.monitor.name]
+        return backtest_stored(file.monitor, reference, store, plan, changes)
+    root = payloads if "://" in payloads else Path(payloads)
+    return backtest_payloads(file.monitor, source, store, root, plan, changes)
+
+
+def _tell(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from driftline import names
-from driftline.cli.backtesting import Backtest, Fired, Outcome, Share
+from driftline.cli.backtesting import Backtest, Fired, Outcome, Part, Share
 from driftline.durations import format_duration
 from driftline.results import Verdict
 
@@ -87,6 +87,7 @@ def _outcome(outcome: Outcome) -> Iterator[str]:
         yield from (f"  - {reason}" for reason in fired.evidence)
     if len(outcome.fired) > _LISTED:
         yield f"- and {len(outcome.fired) - _LISTED} more"
+    yield from _accuracy(outcome)
     yield from _estimates(outcome)
 
 
@@ -107,6 +108,20 @@ def _alert(fired: Fired) -> str:
     return f"- {moment(alert.starts_at_s)} {severity} ({slo}){delay}, {ended}{again}: {alert.annotations['summary']}"
 
 
+def _accuracy(outcome: Outcome) -> Iterator[str]:
+    """Alarms of the sequential test of accuracy, with the latest time at which each would have been known."""
+    spec, labels = outcome.monitor.detectors.accuracy, outcome.monitor.labels
+    if spec.test is None:
+        return
+    fell = [window for window in outcome.windows if window.accuracy_fell is not None]
+    told = f"the sequential test of accuracy would have alarmed {len(fell)} times"
+    yield f"- Accuracy: {told}; without a loss at most {spec.false_pages} is expected."
+    for window in fell[:_LISTED]:
+        known = moment(window.key.end_s + labels.maturity)
+        reason = "" if window.accuracy_fell is None else window.accuracy_fell.reason
+        yield f"  - window of {moment(window.key.start_s)}, known by {known}: {reason}"
+
+
 def _estimates(outcome: Outcome) -> Iterator[str]:
     budget = outcome.monitor.detectors.false_alarm_rate
     if outcome.quiet.windows:
@@ -121,6 +136,40 @@ def _estimates(outcome: Outcome) -> Iterator[str]:
         after = "" if first is None else f"; the first was known {_long(first)} after it"
         yield f"- Power: {_share(outcome.found)} of the windows after the change drifted{after}."
         yield f"- Delay: {_delay(outcome)}."
+    yield from _sequential(outcome)
+    if outcome.before.right.windows or (outcome.after is not None and outcome.after.right.windows):
+        yield f"- Accuracy: {_sides(outcome.before, outcome.after, lambda part: _right(part.right))}."
+    moved = [each for each in outcome.segments if each.before.drifted.hits or (each.after and each.after.drifted.hits)]
+    for segment in moved[:_LISTED]:
+        yield f"- Segment {segment.name}: {_sides(segment.before, segment.after, _segment)}."
+    if outcome.segments and not moved:
+        yield f"- Segments: no window of any of {len(outcome.segments)} drifted."
+
+
+def _sequential(outcome: Outcome) -> Iterator[str]:
+    spec = outcome.monitor.detectors.online
+    if not spec.tests:
+        return
+    expected = spec.pages * outcome.before.seconds / spec.period_s
+    told = _sides(outcome.before, outcome.after, lambda part: f"{part.alarms} alarm{'s' * (part.alarms != 1)} began")
+    yield f"- Over all windows (`{spec.tests[0]}`): {told}; at most {expected:.2g} are expected while nothing changes."
+
+
+def _sides(before: Part, after: Part | None, tell: Callable[[Part], str]) -> str:
+    """Both sides of the change, or all where none is known."""
+    return tell(before) if after is None else f"{tell(before)} before the change, {tell(after)} after it"
+
+
+def _right(share: Share) -> str:
+    if not share.windows:
+        return "no labels"
+    interval = share.interval
+    return f"{interval.value:.1%} ({interval.lower:.1%} to {interval.upper:.1%}) of {share.windows} labels"
+
+
+def _segment(part: Part) -> str:
+    drifted = f"{part.drifted.hits} of {part.drifted.windows} windows drifted"
+    return f"{drifted}, right {_right(part.right)}" if part.right.windows else drifted
 
 
 def _delay(outcome: Outcome) -> str:
@@ -179,6 +228,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
                 },
                 "judged": window.judged,
                 "correct": window.correct,
+                "accuracy_fell": None if window.accuracy_fell is None else window.accuracy_fell.reason,
             }
             for window in outcome.windows
             for key in (window.key,)
@@ -201,6 +251,26 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "found": None if outcome.found is None else _share_data(outcome.found),
         "first_drifted_s": outcome.first_drifted_s,
         "alerts_while_quiet": outcome.quiet_alerts,
+        "before": _part_data(outcome.before),
+        "after": None if outcome.after is None else _part_data(outcome.after),
+        "segments": {
+            each.name: {
+                "before": _part_data(each.before),
+                "after": None if each.after is None else _part_data(each.after),
+            }
+            for each in outcome.segments
+        },
+    }
+
+
+def _part_data(part: Part) -> dict[str, Any]:
+    return {
+        "drifted": part.drifted.hits,
+        "windows": part.drifted.windows,
+        "correct": part.right.hits,
+        "judged": part.right.windows,
+        "sequential_alarms": part.alarms,
+        "seconds": part.seconds,
     }
 
 

@@ -11,12 +11,13 @@ not hold.
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from alerts.evaluator import Sample
@@ -28,12 +29,15 @@ from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
+from detectors.evaluating.row_tables import TableOfWindow, no_table, stored_tables
+from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineWindows, Span, pieces, whole_queries
 from detectors.offline.injection import Injection, into_counts, into_rows
 from detectors.offline.null_windows import drifted_by_chance
 from detectors.offline.replaying import Replayed, replay
 from detectors.statistics.wilson import wilson
 from driftline import names
+from driftline.cli.payload_rows import TIME, as_monitored, payload_frames
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, dump_monitor, parse_monitor
 from driftline.results import ALL_ROWS, Interval, StreamKey, Verdict, WindowKey
@@ -68,6 +72,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows to be counted: where they come from, in words, and in pieces that hold each query of a ranking whole."""
+
+    source: str
+    frames: Callable[[], Iterable[pd.DataFrame]]
+    time_column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fired:
     """An alert that would have been told: as delivered, until when, how long after the change, and on what evidence.
 
@@ -81,7 +94,7 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many windows, as a share with its 95 % interval."""
+    """So many of so many windows, or predictions, as a share with its 95 % interval."""
 
     hits: int
     windows: int
@@ -93,22 +106,56 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What windows of the same rows, before or after a change, would have shown.
+
+    ``drifted``: of the windows that had rows enough; ``right``: of the predictions with a label; ``alarms``: those of
+    the deciding sequential test that began, over ``seconds`` of windows.
+    """
+
+    drifted: Share
+    right: Share
+    alarms: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows of one segment, before the change and, where one is known, after it."""
+
+    name: str
+    before: Part
+    after: Part | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one monitor would have made of the history.
 
-    ``quiet``: drifted windows of those before the change; ``by_chance``: of windows drawn from the reference;
-    ``found``: of those after the change, None where none is known. ``first_drifted_s``: from the change to the
-    evaluation of the first drifted window.
+    ``windows``: those of all rows. ``before``, ``after``: of them, on both sides of the change; all are before it where
+    none is known. ``by_chance``: drifted windows of those drawn from the reference. ``first_drifted_s``: from the
+    change to the evaluation of the first drifted window.
     """
 
     title: str
     monitor: Monitor
     windows: tuple[Replayed, ...]
     fired: tuple[Fired, ...]
-    quiet: Share
+    before: Part
+    after: Part | None
     by_chance: Share
-    found: Share | None
     first_drifted_s: float | None
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def quiet(self) -> Share:
+        """Drifted windows of those before the change."""
+        return self.before.drifted
+
+    @property
+    def found(self) -> Share | None:
+        """Drifted windows of those after the change, None where none is known."""
+        return None if self.after is None else self.after.drifted
 
     @property
     def quiet_alerts(self) -> int:
@@ -139,15 +186,37 @@ def backtest_files(
 
     Raises ReferenceDataError for rows that cannot be used, MonitorError for changes that make no monitor.
     """
+
+    def frames() -> Iterator[pd.DataFrame]:
+        return (as_monitored(piece, monitor) for file in files for piece in whole_queries(pieces(file), monitor))
+
+    source = ", ".join(str(file) for file in files)
+    return _backtest_rows(monitor, reference, Rows(source, frames, time_column), plan, changes)
+
+
+def backtest_payloads(
+    monitor: Monitor, reference: Path, store: Store, root: Path | str, plan: Plan, changes: Sequence[str] = ()
+) -> Backtest:
+    """Replay the rows that the collector keeps as Parquet below ``root``, counted anew; they have no labels.
+
+    Raises as :func:`backtest_files`.
+    """
+
+    def frames() -> Iterator[pd.DataFrame]:
+        return payload_frames(store, root, monitor, plan.since_s, plan.until_s)
+
+    return _backtest_rows(monitor, reference, Rows(f"the rows below {root}", frames, TIME), plan, changes)
+
+
+def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, changes: Sequence[str]) -> Backtest:
     expected = load_frame(reference)
     outcomes = []
     for title, each in _variations(monitor, changes):
         check_detectors(each)
         built = build_reference(expected, each)
-        states = counted(each, built, files, time_column, plan)
-        outcomes.append(_outcome(title, each, built, states, plan))
-    source = ", ".join(str(file) for file in files)
-    return Backtest(monitor.name, source, plan, tuple(outcomes), _caveats(monitor, outcomes))
+        windows = counted(each, built, rows, plan)
+        outcomes.append(_outcome(title, each, built, windows.states(), plan, windows.table))
+    return Backtest(monitor.name, rows.source, plan, tuple(outcomes), _caveats(monitor, outcomes))
 
 
 def backtest_stored(
@@ -158,35 +227,40 @@ def backtest_stored(
     Raises SettingsError where there are none, or where a change would need rows.
     """
     keys = store.window_keys(monitor.namespace, monitor.model, plan.since_s, plan.until_s)
-    states = {key: tuple(store.window_states(key)) for key in keys if key.segment == ALL_ROWS}
+    states = {key: tuple(store.window_states(key)) for key in keys}
     if not states:
         raise SettingsError("backtest", [f"the store holds no windows of {monitor.name} in that time"])
     states = {key: _injected(reference, key, found, plan) for key, found in states.items()}
     outcomes = []
     for title, each in _variations(monitor, changes):
         check_detectors(each)
-        if (each.windows.size, each.columns) != (monitor.windows.size, monitor.columns):
-            raise SettingsError("backtest", ["--set changes windows.size or columns, which needs rows: give --files"])
-        outcomes.append(_outcome(title, each, reference, states, plan))
+        if _counted_by(each) != _counted_by(monitor):
+            said = "--set changes windows.size, columns or detectors.kept_rows, which needs rows: give --files"
+            raise SettingsError("backtest", [said])
+        # What is put in is put into counts; rows stay as they are and would say that nothing was.
+        table = no_table if plan.injections else stored_tables(each, reference, store)
+        outcomes.append(_outcome(title, each, reference, states, plan, table))
     return Backtest(monitor.name, "the store", plan, tuple(outcomes), _caveats(monitor, outcomes))
 
 
-def counted(
-    monitor: Monitor, reference: Reference, files: Sequence[Path], time_column: str, plan: Plan
-) -> dict[WindowKey, tuple[bytes, ...]]:
-    """The windows of the files' rows, with what the plan puts into them."""
+def _counted_by(monitor: Monitor) -> tuple[object, ...]:
+    """What windows, and the reference, were made by."""
+    return monitor.windows.size, monitor.columns, monitor.detectors.kept_rows
+
+
+def counted(monitor: Monitor, reference: Reference, rows: Rows, plan: Plan) -> OfflineWindows:
+    """The windows of the rows, with what the plan puts into them."""
     rng = np.random.default_rng(_SEED)
     stream = StreamKey(monitor.namespace, monitor.model, "", "stable")
-    windows = OfflineWindows(monitor, reference, stream, Span(0.0, 1.0, time_column))
-    for file in files:
-        for piece in whole_queries(pieces(file), monitor):
-            times_s = seconds_of(piece, time_column)
-            for injection in plan.injections:
-                piece = into_rows(piece, times_s, injection, rng)  # noqa: PLW2901 - one change after the other
-            windows.add(piece[(times_s >= plan.since_s) & (times_s < plan.until_s)])
+    windows = OfflineWindows(monitor, reference, stream, Span(0.0, 1.0, rows.time_column))
+    for piece in rows.frames():
+        times_s = seconds_of(piece, rows.time_column)
+        for injection in plan.injections:
+            piece = into_rows(piece, times_s, injection, rng)  # noqa: PLW2901 - one change after the other
+        windows.add(piece[(times_s >= plan.since_s) & (times_s < plan.until_s)])
     if not windows.rows:
-        raise ReferenceDataError("the files have no rows in that time")
-    return windows.states()
+        raise ReferenceDataError(f"{rows.source} has no rows in that time")
+    return windows
 
 
 def _injected(reference: Reference, key: WindowKey, states: Sequence[bytes], plan: Plan) -> tuple[bytes, ...]:
@@ -233,28 +307,59 @@ def _variations(monitor: Monitor, changes: Sequence[str]) -> list[tuple[str, Mon
     return [*stands, (f"with {', '.join(changes)}", changed(monitor, changes))] if changes else stands
 
 
-def _outcome(title: str, monitor: Monitor, reference: Reference, states: States, plan: Plan) -> Outcome:
-    windows = tuple(replay(monitor, reference, states))
+def _outcome(
+    title: str, monitor: Monitor, reference: Reference, states: States, plan: Plan, table: TableOfWindow
+) -> Outcome:
+    replayed = replay(monitor, reference, states, table)
+    windows = tuple(window for window in replayed if window.key.segment == ALL_ROWS)
     quiet_until_s = plan.quiet_until_s
-    judged = [window for window in windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
-    before = [window for window in judged if window.key.end_s <= quiet_until_s]
-    after = [window for window in judged if window.key.start_s >= quiet_until_s]
     late_s = monitor.windows.lateness
+    judged = [window for window in windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
+    after = (window for window in judged if window.key.start_s >= quiet_until_s)
     first = next((window for window in after if window.verdict is Verdict.DRIFTED), None)
+    before, behind = _parts(windows, quiet_until_s)
     return Outcome(
         title=title,
         monitor=monitor,
         windows=windows,
         fired=tuple(_fired(each, windows, quiet_until_s, late_s) for each in _alerts(monitor, windows)),
-        quiet=_drifted(before),
+        before=before,
+        after=behind,
         by_chance=_by_chance(monitor, reference, judged, plan),
-        found=None if math.isinf(quiet_until_s) else _drifted(after),
         first_drifted_s=None if first is None else first.key.end_s + late_s - quiet_until_s,
+        segments=_segments(replayed, quiet_until_s),
     )
 
 
-def _drifted(windows: Sequence[Replayed]) -> Share:
-    return Share(sum(window.verdict is Verdict.DRIFTED for window in windows), len(windows))
+def _segments(windows: Sequence[Replayed], quiet_until_s: float) -> tuple[Segment, ...]:
+    names_ = sorted({window.key.segment for window in windows} - {ALL_ROWS})
+    mine = {name: [window for window in windows if window.key.segment == name] for name in names_}
+    return tuple(Segment(name, *_parts(found, quiet_until_s)) for name, found in mine.items())
+
+
+def _parts(windows: Sequence[Replayed], quiet_until_s: float) -> tuple[Part, Part | None]:
+    """Windows that end before the change, and those that begin after it."""
+    began: set[WindowKey] = set()
+    stands: dict[StreamKey, bool] = {}
+    for window in windows:
+        alarm = window.sequential in (Verdict.WARNING, Verdict.DRIFTED)
+        if alarm and not stands.get(window.key.stream, False):
+            began.add(window.key)
+        stands[window.key.stream] = alarm
+    before = _part([window for window in windows if window.key.end_s <= quiet_until_s], began)
+    if math.isinf(quiet_until_s):
+        return before, None
+    return before, _part([window for window in windows if window.key.start_s >= quiet_until_s], began)
+
+
+def _part(windows: Sequence[Replayed], began: Collection[WindowKey]) -> Part:
+    known = [window for window in windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
+    return Part(
+        drifted=Share(sum(window.verdict is Verdict.DRIFTED for window in known), len(known)),
+        right=Share(sum(window.correct for window in windows), sum(window.judged for window in windows)),
+        alarms=sum(window.key in began for window in windows),
+        seconds=sum(window.key.end_s - window.key.start_s for window in windows),
+    )
 
 
 def _by_chance(monitor: Monitor, reference: Reference, judged: Sequence[Replayed], plan: Plan) -> Share:
@@ -370,6 +475,8 @@ def _caveats(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         found.append(f"Not replayed, because window counts do not hold them: {', '.join(left)}.")
     if outcomes and not any(slo.kind in REPLAYED for slo in monitor.slos.objectives):
         found.append("The monitor has neither a drift nor a correctness objective: windows may drift, nobody is told.")
+    if any(needs_rows(outcome.monitor.detectors.multivariate[:1]) for outcome in outcomes):
+        found.append("'By chance alone' is told of counts: windows drawn from the reference have no rows to compare.")
     short = sum(window.verdict is Verdict.NOT_ENOUGH_EVIDENCE for window in outcomes[0].windows)
     if short:
         found.append(f"{short} of {len(outcomes[0].windows)} windows have too few rows, or none on this reference.")

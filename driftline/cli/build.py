@@ -18,6 +18,7 @@ from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
 
 Monitors = Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")]
+TIME_COLUMN = typer.Option("--time", help="Column that says when each row was; found by itself where there is one.")
 Output = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
 
 
@@ -110,36 +111,34 @@ def schema() -> None:
 def reference_build(
     monitors: Monitors = Path("monitors"),
     data_dir: Annotated[Path, typer.Option(help="Where references are kept.")] = wiring.DEFAULT_DATA_DIR,
+    time: Annotated[str | None, TIME_COLUMN] = None,
 ) -> None:
-    """Build the reference of every monitor, as the parts would on their first start."""
-    for name, built in wiring.load_references(wiring.load_monitor_files(monitors), data_dir / "references").items():
-        typer.echo(
-            f"{name}: {len(built.layout.columns)} columns, {len(built.counts) - 1} segments, {built.fingerprint}"
-        )
+    """Build the reference of every monitor, as the parts would on their first start, and say how fit each is."""
+    from driftline.cli.fitness import looked_at
+
+    files = wiring.load_monitor_files(monitors)
+    for name, built in wiring.load_references(files, data_dir / "references").items():
+        found = looked_at(files[name], built, time)
+        typer.echo(f"{name}: {built.told}\n  {found.size}")
+        typer.echo(found.text, nl=False)
 
 
-def reference_check(
-    monitors: Monitors = Path("monitors"),
-    time: Annotated[str | None, typer.Option(help="Column of times, to check the span.")] = None,
-) -> None:
-    """Look whether references are fit: enough rows, something in every column, at rest within themselves.
+def reference_check(monitors: Monitors = Path("monitors"), time: Annotated[str | None, TIME_COLUMN] = None) -> None:
+    """Look whether references are fit: enough rows, something in every column, a span of weeks, at rest in themselves.
 
     Exits 1 when one is not.
     """
-    from detectors.baselines.reference import build_reference, load_frame
-    from detectors.offline.fitness import weaknesses
+    from driftline.cli.fitness import looked_at
 
-    weak = 0
+    weak = False
     for name, file in wiring.load_monitor_files(monitors).items():
         if file.reference_path is None:
             typer.echo(f"{name}: names no reference")
             continue
-        frame = load_frame(file.reference_path)
-        found = weaknesses(frame, file.monitor, build_reference(frame, file.monitor), time)
-        weak += len(found)
-        typer.echo(f"{name}: {len(frame)} rows, " + (f"{len(found)} weaknesses" if found else "fit"))
-        for each in found:
-            typer.echo(f"  {each.column or 'all columns'}: {each.what}\n    what to do: {each.advice}")
+        found = looked_at(file, None, time)
+        typer.echo(f"{name}: {found.size}")
+        typer.echo(found.text, nl=False)
+        weak = weak or bool(found.weaknesses)
     if weak:
         raise typer.Exit(1)
 

@@ -9,24 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from driftline.cli.api import ask
-from driftline.cli.ports import HOST, Ports
+from driftline.cli.api import COLLECTOR, Url, ask
 from driftline.durations import parse_duration
 from driftline.errors import SettingsError
 
-Url = Annotated[str, typer.Option(help="The collector's address.", envvar="DRIFTLINE_COLLECTOR_URL")]
 Model = Annotated[str | None, typer.Option(help="NAMESPACE/MODEL, or the model's name.")]
 Reason = Annotated[str | None, typer.Option(help="Why it became one, such as unknown_model.")]
 Since = Annotated[str | None, typer.Option(help="Since when: 2h, 3d, or a moment such as 2026-11-21T18:00.")]
 Partition = Annotated[str | None, typer.Option(help="A partition of the source, or what it begins with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-_URL = f"http://{HOST}:{Ports().collector}"
 _SHOWN_CHARACTERS = 2000
 
 
 def list_letters(
-    url: Url = _URL,
+    url: Url = COLLECTOR,
     model: Model = None,
     reason: Reason = None,
     since: Since = None,
@@ -58,7 +55,7 @@ def list_letters(
 
 def show(
     place: Annotated[str, typer.Argument(help="PARTITION/OFFSET, as 'list' prints it.")],
-    url: Url = _URL,
+    url: Url = COLLECTOR,
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: why, what to do, what was tried, and its bytes."""
@@ -85,7 +82,7 @@ def show(
 
 def replay(
     place: Annotated[str | None, typer.Argument(help="One, as PARTITION/OFFSET; all that fit when left out.")] = None,
-    url: Url = _URL,
+    url: Url = COLLECTOR,
     model: Model = None,
     reason: Reason = None,
     since: Since = None,

@@ -109,6 +109,15 @@ def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference"
         unfinished = artefact.with_suffix(f".{os.getpid()}")
         built.save(unfinished)
         unfinished.replace(artefact)
+        _remove_older(artefact)
     loaded = load_reference(artefact)
     loaded.require_fit(monitor)
     return loaded
+
+
+def _remove_older(artefact: Path) -> None:
+    """Artefacts of other files or settings of the monitor: they may keep rows that the file no longer has."""
+    monitor, _, digest = artefact.stem.rpartition("-")
+    for other in artefact.parent.glob(f"{monitor}-{'[0-9a-f]' * len(digest)}{artefact.suffix}"):
+        if other != artefact:
+            other.unlink(missing_ok=True)

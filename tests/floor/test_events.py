@@ -107,6 +107,33 @@ def test_a_kafka_message_gives_back_the_event(event: InferenceEvent) -> None:
     assert message.key == event.request_id.encode()
 
 
+NEARLY_JSON = [
+    b"1e999",
+    b'"\xff"',
+    b'{"\xff": 1}',
+    b'"\\ud800"',
+    b"01",
+    b"[1,]",
+    b"nul",
+    b"NaN",
+    b'"\x01"',
+    b"[1] x",
+    b"1.",
+]
+
+
+@pytest.mark.parametrize(
+    "body", [*NEARLY_JSON, b"-0", b'"\\u00e9"', '"\u00e9"'.encode(), b'{"a": 1, "a": 2}', b"[" * 5000]
+)
+def test_whatever_a_body_holds_a_message_is_json_and_gives_it_back(body: bytes) -> None:
+    message = encode_inference(an_event(request=Payload(body=body), response=Payload(headers={"a": "b"}, body=body)))
+    halves = json.loads(message.value)  # by another parser than the one that looked at the body
+    event = decode_inference(message.headers, message.value)
+    assert (event.request.body, event.response.body) == (body, body)
+    assert halves["response"]["headers"] == {"a": "b"}
+    assert ("bodybase64" in halves["request"]) == ("body" not in halves["request"])
+
+
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_frame_are_an_event_error(data: bytes) -> None:
     with pytest.raises(EventError, match=r"^spool frame: "):

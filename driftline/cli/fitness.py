@@ -1,0 +1,62 @@
+"""What is told of a monitor's reference: its size, what was looked at, and every weakness with what to do."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from detectors.baselines.reference import Reference, build_reference, load_frame
+from detectors.counts.frames import seconds_of
+from detectors.offline.fitness import Weakness, weaknesses
+from detectors.offline.time_columns import time_column
+from driftline.cli.wiring import MonitorFile
+from driftline.durations import format_duration
+from driftline.errors import MonitorError
+
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """``size`` of a reference in words, and what was found."""
+
+    size: str
+    looked_at: str
+    weaknesses: tuple[Weakness, ...]
+
+    @property
+    def text(self) -> str:
+        """Lines to be read below the size."""
+        count = len(self.weaknesses)
+        verdict = "fit" if not count else f"{count} {'weakness' if count == 1 else 'weaknesses'}"
+        lines = [f"{verdict}; looked at {self.looked_at}"]
+        for each in self.weaknesses:
+            lines += [f"{each.column or 'all columns'}: {each.what}", f"  what to do: {each.advice}"]
+        return "".join(f"  {line}\n" for line in lines)
+
+
+def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> LookedAt:
+    """The reference of a monitor file; ``built``: where somebody has it. ``time``: its column; else a likely one."""
+    if file.reference_path is None:
+        raise MonitorError(file.monitor.name, ["names no reference"])
+    frame = load_frame(file.reference_path)
+    reference = built or build_reference(frame, file.monitor)
+    named = time or time_column(frame, file.monitor)
+    parts = ["size", "columns", "outlier scores", "the second half by the first"]
+    if len(reference.counts) > 1:
+        parts.insert(2, "segments")
+    parts.append("no span of time (--time names the column)" if named is None else f"the span by '{named}'")
+    found = weaknesses(frame, file.monitor, reference, named)
+    return LookedAt(_size(frame, reference, named), ", ".join(parts), found)
+
+
+def _size(frame: pd.DataFrame, reference: Reference, time: str | None) -> str:
+    segments, kept = len(reference.counts) - 1, sum(len(rows) for rows in reference.rows.values())
+    parts = [f"{len(frame)} rows", f"{len(reference.layout.columns)} columns", f"{segments} segments"]
+    if time is not None:
+        times_s = seconds_of(frame, time)
+        span_s = float(times_s.max() - times_s.min())
+        unit_s = _DAY_S if span_s >= _DAY_S else 1.0
+        parts.append(f"{format_duration(round(span_s / unit_s) * unit_s)} long")
+    if kept:
+        parts.append(f"keeps {kept} rows (detectors.kept_rows)")
+    return ", ".join(parts)
