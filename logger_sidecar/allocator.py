@@ -1,6 +1,7 @@
-"""Memory that was freed stays with the process: the next requests need as much, and fresh pages cost a fault each."""
+"""How a process of the sidecar keeps its memory: what was freed stays, and cycles are looked for seldom."""
 
 import ctypes
+import gc
 
 #: Beyond it, freed memory goes back to the system: a batch for the recorder, which is the largest that comes often.
 _KEPT_BYTES = 8 * 1024 * 1024
@@ -9,8 +10,21 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> None:
-    """Have malloc keep this much at its end, and take from there what is not larger; only glibc's can be told."""
+    """Have malloc keep this much at its end, and take from there what is not larger; only glibc's can be told.
+
+    The next requests need as much, and fresh pages cost a fault each.
+    """
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is not None:
         tell(_TRIM_THRESHOLD, _KEPT_BYTES)
         tell(_MMAP_THRESHOLD, _KEPT_BYTES)
+
+
+def seek_cycles_seldom() -> None:
+    """Leave out of the search for cycles what lives now, for it lives to the end, and search less often.
+
+    What requests and batches make is freed by its reference count; a batch alone makes more objects than the usual
+    threshold has.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

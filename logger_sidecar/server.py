@@ -24,7 +24,7 @@ from driftline.clock import Clock
 from driftline.errors import SettingsError
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
-from logger_sidecar.allocator import keep_freed_memory
+from logger_sidecar.allocator import keep_freed_memory, seek_cycles_seldom
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
@@ -78,11 +78,8 @@ def run(
     settings came from and are read again on SIGHUP; None: they stay as they are.
     Raises SettingsError when it cannot listen where the settings say.
     """
-    # What lives now lives to the end; what a request makes is freed by its reference count. So the collector of cycles
-    # need not look by itself: it does when nothing is due, for what libraries leave.
     keep_freed_memory()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    seek_cycles_seldom()  # it is done when nothing is due, for what libraries leave
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("driftline").setLevel(settings.log_level.upper())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -67,6 +67,7 @@ class Exchange:
 
     ``route`` None: not an inference, passed through unseen. ``started_s``, ``first_byte_s``: monotonic seconds of the
     first request byte and the first answer byte. ``time_ns``: arrival on the deployment's clock.
+    ``traceparent``: the caller's trace context; None: there is none.
     ``held``: all bytes sent upstream so far while they are few enough to be sent again, else None.
     """
 
@@ -83,6 +84,7 @@ class Exchange:
         "started_s",
         "status",
         "time_ns",
+        "traceparent",
     )
 
     def __init__(self) -> None:
@@ -100,6 +102,7 @@ class Exchange:
         self.request.begin(room_bytes)
         self.response.head = NO_HEAD
         self.response.begin(room_bytes)
+        self.traceparent: str | None = head.traceparent
         self.event_id = ""
         self.request_id = ""
         self.id_line = b""
@@ -109,7 +112,7 @@ class Exchange:
         self.status = 0
 
     def begin_whole(self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes) -> None:
-        """As ``begin``, with all of the request's body. The last one was released."""
+        """As ``begin``, with all of the request's body; who calls names it and its trace. The last one was released."""
         self.route = route
         self.started_s = started_s
         request = self.request

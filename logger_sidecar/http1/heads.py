@@ -5,12 +5,12 @@ could understand differently is refused (RFC 9112 sections 6 and 11).
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from driftline import names
 from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request
-from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, Place, around
+from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, PLAIN_TRACE, TRACE, Place, around
 from logger_sidecar.traces import valid_traceparent
 
 (
@@ -246,7 +246,7 @@ class _Reader:
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 _FRAMING = frozenset({_LENGTH, _ENCODING, _LOOKALIKE})
 #: Where they are captured they are part of the event, and no place.
-_DIFFERING = {_LENGTH: LENGTH, _DATE: DATE}
+_DIFFERING = {_LENGTH: LENGTH, _DATE: DATE, _TRACE: TRACE}
 #: Options of Connection that are true of both hops as they stand.
 _HARMLESS = frozenset({b"keep-alive", b"te", b"upgrade"})
 
@@ -377,11 +377,14 @@ class ResponseReader(_Reader):
         return head
 
 
-def _found(raw: bytes, lines: Iterable[_Line]) -> list[Place]:
+def _found(raw: bytes, lines: Sequence[_Line]) -> list[Place]:
     """Where the values of these lines stand."""
     found = []
+    traces = sum(code == _TRACE for code, _, _ in lines)
     for code, name, value in lines:
         written = value.strip(b" \t")
+        if code == _TRACE and (traces > 1 or PLAIN_TRACE.fullmatch(written) is None):
+            continue  # it is ignored, and another one might not be
         start = raw.index(b"\r\n%b:%b\r\n" % (name, value)) + len(name) + 3 + value.index(written)
         found.append(Place(start, start + len(written), _DIFFERING[code]))
     return found

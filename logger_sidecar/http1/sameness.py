@@ -1,19 +1,26 @@
 """Messages that say what one before them said: recognised by comparing bytes, so that they need not be read.
 
 Clients and servers repeat themselves. What differs between two of their messages mostly stands in a few places: the
-request id, the body's length, the date. The *stretches* of a head are what stands before, between and behind those.
+request id, the trace context, the body's length, the date. The *stretches* of a head are what stands before, between
+and behind those.
 """
 
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-#: What a place holds: ``x-request-id`` or a header like it, ``Content-Length``, ``Date``.
-ID, LENGTH, DATE = range(3)
+#: What a place holds: ``x-request-id`` or a header like it, ``Content-Length``, ``Date``, ``traceparent``.
+ID, LENGTH, DATE, TRACE = range(4)
 #: Longest id that is taken for one.
 ID_LIMIT_BYTES = 512
-_PLAIN_ID = re.compile(rb"[!-~]{1,%d}" % ID_LIMIT_BYTES)
-_LENGTH_DIGITS = 18
+#: Trace context of version 00, the only one of known length; ``traces`` has the rest of the grammar.
+PLAIN_TRACE = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+#: What another value than the first may be.
+_PLAIN = {
+    ID: re.compile(rb"[!-~]{1,%d}" % ID_LIMIT_BYTES),
+    LENGTH: re.compile(rb"[0-9]{1,18}"),
+    TRACE: PLAIN_TRACE,
+}
 
 
 class Place(NamedTuple):
@@ -40,12 +47,24 @@ class Said(Protocol):
         """The request id, where it is no place."""
 
     @property
+    def traceparent(self) -> str | None:
+        """The trace context, where it is no place; None: there is none."""
+
+    @property
     def content_length(self) -> int:
         """Bytes of the body, where that is no place; negative: there is none."""
 
     @property
     def date(self) -> bytes:
         """When it was said, as it is written there."""
+
+
+class Found(NamedTuple):
+    """What a message says in its places, or else what the one that it repeats says. ``head_bytes``: of its head."""
+
+    request_id: str
+    traceparent: str | None
+    head_bytes: int
 
 
 def around(raw: bytes, places: Collection[Place]) -> tuple[tuple[bytes, ...], bytes]:
@@ -63,8 +82,8 @@ def around(raw: bytes, places: Collection[Place]) -> tuple[tuple[bytes, ...], by
     return stretches, bytes(place.kind for place in in_order)
 
 
-def same_but(head: Said, data: bytes) -> tuple[str, int] | None:
-    """Request id and length of the head of a whole message that says what ``head`` says, but in its places; or None.
+def same_but(head: Said, data: bytes) -> Found | None:
+    """What a whole message says in its places that else says what ``head`` says; None where it is not one.
 
     Only values count that no reader could take for anything else: an id of visible characters, a length of digits.
     Another date does not: its head is read, once a second, so that those behind it say exactly the same again. (The
@@ -73,21 +92,20 @@ def same_but(head: Said, data: bytes) -> tuple[str, int] | None:
     before, *others = head.stretches
     if not data.startswith(before):
         return None
-    request_id, body_bytes, end = head.request_id, max(0, head.content_length), len(before)
+    request_id, traceparent = head.request_id, head.traceparent
+    body_bytes, end = max(0, head.content_length), len(before)
     for kind, behind in zip(head.places, others, strict=True):
         start, end = end, data.find(b"\r\n", end, end + ID_LIMIT_BYTES + 2)
         value = data[start:end]
         if end < 0 or not data.startswith(behind, end):
             return None
         end += len(behind)
+        if (value != head.date) if kind == DATE else (_PLAIN[kind].fullmatch(value) is None):
+            return None
         if kind == ID:
-            if _PLAIN_ID.fullmatch(value) is None:
-                return None
             request_id = value.decode("ascii")
         elif kind == LENGTH:
-            if not value.isdigit() or len(value) > _LENGTH_DIGITS:
-                return None
             body_bytes = int(value)
-        elif value != head.date:
-            return None
-    return (request_id, end) if len(data) == end + body_bytes else None
+        elif kind == TRACE:
+            traceparent = value.decode("ascii")
+    return Found(request_id, traceparent, end) if len(data) == end + body_bytes else None

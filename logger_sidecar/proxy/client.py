@@ -86,9 +86,9 @@ class ClientConnection(ClientFlow):
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self._hold(PIPELINED)
         elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
-            self._pass_whole(head.open_end, data[head.size :], data, head.request_id)
+            self._pass_whole(data, (head.request_id, head.traceparent, head.size))
         elif head.stretches and not self._pending and (found := same_but(head, data)) is not None:
-            self._pass_whole(data[: found[1] - 2], data[found[1] :], data, found[0])
+            self._pass_whole(data, found)
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -148,9 +148,11 @@ class ClientConnection(ClientFlow):
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
 
-    def _pass_whole(self, open_end: bytes, body: bytes, data: bytes, request_id: str) -> None:
-        """A request that came whole and says what the newest head says, but in its places. ``open_end``: as in Head."""
+    def _pass_whole(self, data: bytes, said: tuple[str, str | None, int]) -> None:
+        """A whole request that says what the newest head says, but in its places: ``said``, as in sameness.Found."""
         parts, exchange, route, head = self._parts, self._own_exchange, self._route, self._head
+        request_id, exchange.traceparent, head_bytes = said
+        body = data[head_bytes:]
         exchange.begin_whole(head, route, self._room_bytes, monotonic(), body)
         self._exchange = exchange
         self._answer_begun = False
@@ -163,7 +165,7 @@ class ClientConnection(ClientFlow):
             exchange.request_id = request_id or event_id
             exchange.id_line = line = f"{_ID_TEXT}: {exchange.request_id}\r\n".encode("latin-1")
             if not request_id:
-                data = b"".join((open_end, line, b"\r\n", body))
+                data = b"".join((data[: head_bytes - 2], line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
         if connection is None:
@@ -202,9 +204,8 @@ class ClientConnection(ClientFlow):
             body_end = end
         else:
             body_end = end + head.content_length
-            body = data[end:body_end]
-            exchange.request.append(body)
-            self._left = head.content_length - len(body)
+            exchange.request.append(data[end:body_end])
+            self._left = max(0, body_end - len(data))
             self._request_open = self._left > 0
             if self._request_open:
                 return len(data)
@@ -228,9 +229,8 @@ class ClientConnection(ClientFlow):
 
     def _send_first(self, exchange: Exchange, data: bytes, end: int, body_end: int) -> None:
         head = self._head
-        added = (
-            exchange.id_line if exchange.route is not None and self._name_request(exchange, head.request_id) else b""
-        )
+        adds_id = exchange.route is not None and self._name_request(exchange, head.request_id)
+        added = exchange.id_line if adds_id else b""
         if head.must_rewrite:
             out = rewritten(head, added=added) + data[end:body_end]
         elif added:

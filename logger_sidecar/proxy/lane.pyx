@@ -29,7 +29,7 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 
 from driftline import names
 from logger_sidecar.http1.request_ids import LOOK_BYTES, body_id
-from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH
+from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH, TRACE
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(str text)
@@ -62,6 +62,7 @@ cdef enum:
     _MESSAGE_BYTES = 73728
     _LENGTH_DIGITS = 18
     _DATE_BYTES = 29
+    _TRACE_BYTES = 55
     #: Room behind a message for the line that names its id, which capture bounds by this many bytes.
     _LINE_BYTES = 1024
     #: After so many usual requests a client that could not be taken is tried again, and at most after so many one that
@@ -73,11 +74,12 @@ cdef enum:
 cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
 cdef Py_ssize_t _LOOK_BYTES = LOOK_BYTES
 cdef Py_ssize_t _ID_LIMIT_BYTES = ID_LIMIT_BYTES
-cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH
+cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH, _TRACE_PLACE = TRACE
 
 cdef struct Same:
-    #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place.
-    ssize_t head_bytes, id_start, id_end
+    #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place, and
+    #: the trace context at ``trace_start``, 0 where it is none.
+    ssize_t head_bytes, id_start, id_end, trace_start
 
 
 cdef class Lane:
@@ -268,6 +270,9 @@ cdef class Lane:
         cdef Exchange exchange = client._own_exchange
         cdef bytes body = PyBytes_FromStringAndSize(self._data + head_bytes, size - head_bytes)
         exchange.begin_whole(head, client._route, client._room_bytes, _monotonic(), body)
+        exchange.traceparent = head.traceparent
+        if same.trace_start:
+            exchange.traceparent = self._data[same.trace_start : same.trace_start + _TRACE_BYTES].decode("ascii")
         client.silent_ticks = 0
         client._exchange = exchange
         client._answer_begun = False
@@ -308,7 +313,7 @@ cdef class Lane:
 
     cdef bint _is_same(self, Head head, ssize_t size, Same *same) noexcept:
         """As ``sameness.same_but``, whatever the date, and whether it says exactly the same."""
-        same.head_bytes, same.id_start, same.id_end = head.size, 0, 0
+        same.head_bytes, same.id_start, same.id_end, same.trace_start = head.size, 0, 0, 0
         if size == head.whole_bytes and memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) == 0:
             return True
         cdef tuple stretches = <tuple> head.stretches
@@ -326,6 +331,8 @@ cdef class Lane:
                     return False
                 if places[index - 1] == _ID_PLACE:
                     same.id_start, same.id_end = start, end
+                elif places[index - 1] == _TRACE_PLACE:
+                    same.trace_start = start
                 elif places[index - 1] == _LENGTH_PLACE:
                     body_bytes = _number(self._data + start, end - start)
             if size - end < PyBytes_GET_SIZE(stretch):
@@ -338,6 +345,8 @@ cdef class Lane:
 
     cdef ssize_t _end_of_value(self, char kind, ssize_t start, ssize_t size) noexcept:
         """Where the value that begins here ends, if one of this kind does; else -1."""
+        if kind == _TRACE_PLACE:
+            return start + _TRACE_BYTES if size - start >= _TRACE_BYTES and _is_trace(self._data + start) else -1
         cdef ssize_t longest = _DATE_BYTES
         cdef unsigned char lowest = 0x20, highest = 0x7E
         if kind == _ID_PLACE:
@@ -439,6 +448,24 @@ cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line
     memcpy(out + place, PyBytes_AS_STRING(line), added)
     if out != data:
         memcpy(out, data, place)
+
+
+cdef bint _is_trace(char *text) noexcept:
+    """As ``sameness.PLAIN_TRACE``, whose length these are."""
+    cdef int index
+    cdef bint names_trace = False, names_span = False
+    for index in range(_TRACE_BYTES):
+        if index == 2 or index == 35 or index == 52:
+            if text[index] != c"-":
+                return False
+        elif not (c"0" <= text[index] <= c"9" or c"a" <= text[index] <= c"f"):
+            return False
+        elif text[index] != c"0":
+            if index < 2:
+                return False
+            names_trace = names_trace or index < 35
+            names_span = names_span or 35 < index < 52
+    return names_trace and names_span
 
 
 cdef long long _number(char *digits, ssize_t count) noexcept:

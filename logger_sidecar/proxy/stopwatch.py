@@ -193,12 +193,11 @@ class Stopwatches:
     def _example(self, exchange: Exchange) -> None:
         route = exchange.route
         if route is not None:
-            head = exchange.request.head
             seconds = time.monotonic() - exchange.started_s
             stream = self._meters.stream(
                 route.model, route.version, exchange.response.head.variant or self._meters.variant, exchange.status
             )
-            stream.example(seconds, self._wall_s(), exchange.request_id, head.traceparent)
+            stream.example(seconds, self._wall_s(), exchange.request_id, exchange.traceparent)
 
 
 def _is_slow(upstream: UpstreamConnection, now_s: float) -> bool:

@@ -177,7 +177,7 @@ class UpstreamConnection(asyncio.Protocol):
         ):
             self._caller = None
             self.served += 1
-            caller.answer_whole(self, head, data[: found[1] - 2], data[found[1] :], data)
+            caller.answer_whole(self, head, data[: found.head_bytes - 2], data[found.head_bytes :], data)
         else:
             self._take_head(caller, self._pending + data if self._pending else data)
 

@@ -15,7 +15,7 @@ from logger_sidecar.http1.heads import Head
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.recording.calls import Call, Described, EndedCall
 from logger_sidecar.recording.capture_policy import CapturePolicy
-from logger_sidecar.recording.event_frames import request_part, response_part, stream_part
+from logger_sidecar.recording.event_frames import request_part, response_part, stream_part, traced
 from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
 from logger_sidecar.recording.recorder_wire import Record
@@ -26,9 +26,9 @@ STATUS_CLIENT_GONE = 499
 _MAX_KINDS = 1024
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
-#: Route, head and body of the request, head and body of the answer, event id, request id, arrival on the deployment's
-#: clock, monotonic seconds of beginning and end, and what was reserved for it.
-_Noted = tuple[Route, Head, bytes, Head, bytes, str, str, int, float, float, int]
+#: Route, head, trace context and body of the request, head and body of the answer, event id, request id, arrival on the
+#: deployment's clock, monotonic seconds of beginning and end, and what was reserved for it.
+_Noted = tuple[Route, Head, str | None, bytes, Head, bytes, str, str, int, float, float, int]
 _Key = TypeVar("_Key")
 _NO_NOTES: Mapping[str, str] = {}
 #: The status code under which the metrics count inferences of which nobody can say how they ended.
@@ -104,6 +104,7 @@ class Capture:
             (
                 route,
                 request.head,
+                exchange.traceparent,
                 parts[0] if len(parts) == 1 else b"".join(parts),
                 head,
                 body,
@@ -132,7 +133,7 @@ class Capture:
         kinds: list[Kind] = []
         bytes_in = bytes_out = 0
         for one in noted:
-            route, request_head, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
+            route, asked, trace, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
             kind: Kind | None = head.kind
             if kind is None or head.kind_route is not route or kind.made_for is not policy:
                 kind = self._kind_of(head, route)
@@ -157,7 +158,7 @@ class Capture:
                     duration_ms,
                     duration_ms,
                     False,
-                    request_head.event_part or self._request_part(request_head),
+                    self._request_part(asked, trace),
                     request_body,
                     head.event_part or self._response_part(head),
                     body,
@@ -174,7 +175,7 @@ class Capture:
 
     def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:
         """Decide whether it is kept, and at which rate; None: it is not, and is counted."""
-        route, request_head, request_body, head, body, _, request_id, _, _, _, size_bytes = one
+        route, request_head, _, request_body, head, body, _, request_id, _, _, _, size_bytes = one
         rate = self._rate(route, request_id, head.status >= 500, duration_s, request_head)
         key = (route, head.status, head.variant or self._policy.variant, rate)
         kind = self._kinds.get(key) or self._kind(*key)
@@ -238,7 +239,7 @@ class Capture:
                 duration_s * 1e3,
                 ((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
                 request.truncated or response.truncated,
-                request.head.event_part or self._request_part(request.head),
+                self._request_part(request.head, exchange.traceparent),
                 request_body,
                 response.head.event_part or self._response_part(response.head),
                 response_body,
@@ -320,7 +321,7 @@ class Capture:
             duration_s * 1e3,
             ((call.first_byte_s or now_s) - call.started_s) * 1e3,
             call.truncated,
-            request.event_part or self._request_part(request),
+            self._request_part(request, request.traceparent),
             call.request_body,
             response.event_part or self._response_part(response),
             call.response_body,
@@ -385,7 +386,7 @@ class Capture:
             sample_rate=rate,
             metadata=dict(policy.metadata),
             truncated=request.truncated or response.truncated,
-            traceparent=request.head.traceparent,
+            traceparent=exchange.traceparent,
             not_observable=shares_memory(route.protocol, request.body, request.seen_bytes),
             request=_payload(request.head, request.body),
             response=_payload(response.head, response.body),
@@ -430,15 +431,16 @@ class Capture:
             made_for=policy,
         )
 
-    def _request_part(self, head: Described) -> bytes:
-        return self._part(head, self._request_parts, lambda: request_part(head.traceparent, _payload(head, b"")))
+    def _request_part(self, head: Described, traceparent: str | None) -> bytes:
+        part = head.event_part or self._part(head, self._request_parts, request_part)
+        return part if traceparent is None else traced(part, traceparent)
 
     def _response_part(self, head: Described) -> bytes:
-        return self._part(head, self._response_parts, lambda: response_part(_payload(head, b"")))
+        return self._part(head, self._response_parts, response_part)
 
-    def _part(self, head: Described, known: dict[_Types, bytes], make: Callable[[], bytes]) -> bytes:
-        if head.headers or head.traceparent is not None:
-            head.event_part = make()
+    def _part(self, head: Described, known: dict[_Types, bytes], make: Callable[[Payload], bytes]) -> bytes:
+        if head.headers:
+            head.event_part = make(_payload(head, b""))
             return head.event_part
         # Heads whose request id differs, or the date, are still described alike.
         types = (head.content_type, head.content_encoding)
@@ -446,7 +448,7 @@ class Capture:
         if part is None:
             if len(known) >= _MAX_KINDS:
                 known.clear()
-            part = known[types] = make()
+            part = known[types] = make(_payload(head, b""))
         head.event_part = part
         return part
 

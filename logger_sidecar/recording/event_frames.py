@@ -19,6 +19,8 @@ _encode = msgpack.Encoder().encode
 _NUMBERS = struct.Struct(">9sQ13sd9sd11s")
 _TIME, _DURATION, _TTFB, _REQUEST_ID = b"\xa7time_ns\xcf", b"\xabduration_ms\xcb", b"\xa7ttfb_ms\xcb", b"\xaarequest_id"
 _WHOLE, _TRUNCATED = _encode("truncated") + _encode(False), _encode("truncated") + _encode(True)
+_TRACE = _encode("traceparent")
+_UNTRACED = _TRACE + _encode(None)
 _BODY = _encode("body") + b"\xc6"
 _LENGTH = struct.Struct(">I")
 _MAP = struct.Struct(">BH")
@@ -48,9 +50,14 @@ def with_entry(stream: bytes, name: str, value: str) -> bytes:
     return _MAP.pack(mark, count + 1) + entries + entry(name, value) + id_key
 
 
-def request_part(traceparent: str | None, described: Body) -> bytes:
-    """What a request's head says. ``described``: the request without its body."""
-    return _encode("traceparent") + _encode(traceparent) + _half("request", described)
+def request_part(described: Body) -> bytes:
+    """What a request's head says, but for its trace context. ``described``: the request without its body."""
+    return _UNTRACED + _half("request", described)
+
+
+def traced(part: bytes, traceparent: str) -> bytes:
+    """A ``request_part`` with this trace context."""
+    return _TRACE + _encode(traceparent) + part[len(_UNTRACED) :]
 
 
 def response_part(described: Body) -> bytes:

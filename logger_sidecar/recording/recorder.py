@@ -15,6 +15,7 @@ from typing import Protocol
 
 from driftline.errors import DriftlineError
 from driftline.settings import load
+from logger_sidecar.allocator import seek_cycles_seldom
 from logger_sidecar.finishing.finisher import FinishingProcess
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.priority import run_behind
@@ -152,6 +153,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     run_behind(_NICE)
+    seek_cycles_seldom()
     try:
         settings = load(RecorderSettings, "RECORDER", environ=os.environ)
         run(settings, socket.socket(fileno=0), FinishingProcess(Setup()))

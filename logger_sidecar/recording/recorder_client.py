@@ -29,7 +29,7 @@ REASON_RECORDER_FAILED = "recorder_failed"
 RECORD_BYTES = 512
 _BATCH_RECORDS = 4096
 _BATCH_BYTES = 8 * 1024 * 1024
-#: How large a buffer is kept for the next batch.
+#: How large a buffer is kept while nothing waits; until then all of it is, for fresh pages cost a fault each.
 _KEPT_BYTES = 1024 * 1024
 _GATHER_S = 0.01
 _FIRST_WAIT_S = 0.2
@@ -210,8 +210,6 @@ class RecorderClient(asyncio.Protocol):
         """The batch that was on the way needs no more thought."""
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
-        if len(self._sent_data) > _KEPT_BYTES:
-            self._sent_data = bytearray(PREFIX.size)
         self._in_force.set()
         self.before_batch()
         if len(self._records) >= _BATCH_RECORDS or self._stopping:
@@ -221,6 +219,8 @@ class RecorderClient(asyncio.Protocol):
         else:
             self._flush_is_due = False
             self._emptied.set()
+            if len(self._sent_data) > _KEPT_BYTES:
+                self._sent_data = bytearray(PREFIX.size)
 
     # --- the recorder ---------------------------------------------------------------------------------------------
     async def start(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.events import InferenceEvent, Payload, decode_frame, encode_frame
-from logger_sidecar.recording.event_frames import frame, request_part, response_part, stream_part
+from logger_sidecar.recording.event_frames import frame, request_part, response_part, stream_part, traced
 from logger_sidecar.recording.recorder_wire import (
     PREFIX,
     Batch,
@@ -59,6 +59,7 @@ def made_of_parts(event: InferenceEvent) -> bytes:
         namespace=event.namespace,
         sample_rate=event.sample_rate,
     )
+    asked = request_part(without_body(event.request))
     record = (
         stream,
         event.id,
@@ -67,7 +68,7 @@ def made_of_parts(event: InferenceEvent) -> bytes:
         event.duration_ms,
         event.ttfb_ms,
         event.truncated,
-        request_part(event.traceparent, without_body(event.request)),
+        asked if event.traceparent is None else traced(asked, event.traceparent),
         event.request.body,
         response_part(without_body(event.response)),
         event.response.body,

@@ -61,7 +61,12 @@ def silent_on(word: bytes, held: threading.Event | None = None) -> Callable[[Ups
     return script
 
 
-def test_messages_that_differ_in_id_length_and_date_stay_in_it(tmp_path: Path) -> None:
+def trace(number: int) -> str:
+    """A header line of its own for each number."""
+    return f"traceparent: 00-{number + 1:032x}-{number + 1:016x}-01"
+
+
+def test_messages_that_differ_in_id_trace_length_and_date_stay_in_it(tmp_path: Path) -> None:
     dated = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:%02d GMT\r\nContent-Length: %d\r\n\r\n"
 
     def script(upstream: Upstream, connection: socket.socket) -> None:
@@ -70,16 +75,17 @@ def test_messages_that_differ_in_id_length_and_date_stay_in_it(tmp_path: Path) -
             connection.sendall(dated % (size % 60, size) + b"." * size)
 
     with between(tmp_path, script) as (running, _), running.connect() as client:
-        enter(running, client, b"{}", "x-request-id: first")
+        enter(running, client, b"{}", "x-request-id: first", trace(99))
         for number in range(20):
-            answer = ask(client, b" " * number * number, f"x-request-id: r{number}")
+            answer = ask(client, b" " * number * number, f"x-request-id: r{number}", trace(number))
             assert f"\r\nx-request-id: r{number}\r\n" in answer.decode()
             assert answer.endswith(b"\n" + b"." * number * number)
             [connection], [upper] = running.sidecar._parts.connections, running.sidecar.pool.connections
             is_there = connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
             assert is_there is (running.sidecar._lane is not None)
-        events = {event.request_id: len(event.request.body) for event in running.events()}
-    assert [events[f"r{number}"] for number in range(20)] == [number * number for number in range(20)]
+        events = {event.request_id: (len(event.request.body), event.traceparent) for event in running.events()}
+    said = [(number * number, trace(number).partition(": ")[2]) for number in range(20)]
+    assert [events[f"r{number}"] for number in range(20)] == said
 
 
 def test_a_model_server_that_does_not_answer_is_given_up_and_the_client_goes_on(tmp_path: Path) -> None:

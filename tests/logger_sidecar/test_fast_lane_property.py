@@ -47,6 +47,8 @@ def request(step: Step, number: int) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: test", _JSON, f"Content-Length: {len(body)}"]
     if step.request_id == "header":
         lines.insert(2, f"x-request-id: h-{number}")
+    if step.head == 1:  # every sixteenth is malformed
+        lines.insert(3, f"traceparent: 00-{number % 16:032x}-{number + 1:016x}-01")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

@@ -191,7 +191,45 @@ ANSWER = b"HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-len
 )
 def test_only_another_plain_id_or_length_makes_a_head_count_as_the_same(data: bytes, expected: str | None) -> None:
     found = same_but(RequestReader(HeaderNames(())).read(HEAD), data)
-    assert found == (None if expected is None else (expected, data.index(b"\r\n\r\n") + 4))
+    assert found == (None if expected is None else (expected, None, data.index(b"\r\n\r\n") + 4))
+
+
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+
+def same_trace(first: Sequence[bytes], second: Sequence[bytes]) -> str | None:
+    """Trace context of a request with the ``second`` lines after one with the ``first``; empty: it is not the same."""
+    lines = [b"".join(b"\r\ntraceparent: %b" % value for value in values) for values in (first, second)]
+    raw, other = (HEAD.replace(b"\r\nContent", line + b"\r\nContent") for line in lines)
+    found = same_but(RequestReader(HeaderNames(())).read(raw), other + b"{}")
+    return "" if found is None else found.traceparent
+
+
+def test_another_trace_context_makes_a_head_count_as_the_same() -> None:
+    assert same_trace([TRACE], [OTHER]) == OTHER.decode()
+    assert same_trace([TRACE], [TRACE]) == TRACE.decode()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        OTHER.upper(),
+        OTHER[:-1],
+        OTHER + b"0",
+        OTHER + b"-a",
+        b"cc" + OTHER[2:],
+        OTHER.replace(b"-", b"_"),
+        OTHER.replace(b"4bf92f3577b34da6a3ce929d0e0e4736", b"0" * 32),
+        OTHER.replace(b"00f067aa0ba902b7", b"0" * 16),
+        OTHER + b"\r\ntraceparent: " + OTHER,
+    ],
+)
+def test_no_other_value_does_nor_does_trace_context_after_what_is_none(other: bytes) -> None:
+    assert same_trace([TRACE], [other]) == ""
+    assert same_trace([other], [OTHER]) == ""
+    assert same_trace([TRACE, TRACE], [OTHER, OTHER]) == same_trace([TRACE] * 3, [OTHER] * 3) == ""
+    assert same_trace([TRACE, OTHER], [TRACE, OTHER]) is None
 
 
 @pytest.mark.parametrize(
@@ -220,7 +258,7 @@ def test_an_id_that_has_no_place_of_its_own_makes_another_head(written: bytes, o
     raw = HEAD.replace(b"r-1", written)
     head = RequestReader(HeaderNames(())).read(raw)
     assert same_but(head, HEAD.replace(b"r-1", other) + b"{}") is None
-    assert same_but(head, raw.replace(b"h: 2", b"h: 3") + b"{ }") == (head.request_id, len(raw))
+    assert same_but(head, raw.replace(b"h: 2", b"h: 3") + b"{ }") == (head.request_id, None, len(raw))
 
 
 @pytest.mark.parametrize(

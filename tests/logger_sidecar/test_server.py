@@ -86,10 +86,20 @@ def _listens(port: int) -> bool:
     return False
 
 
+def helpers(pid: int) -> dict[int, str]:
+    """The modules that a sidecar has started as processes of their own, by process; not those that have just ended."""
+    found = {}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if len(command) > 2:
+                found[int(child)] = command[2].decode()
+    return found
+
+
 def shippers(pid: int) -> list[int]:
     """The shippers that a sidecar has started and that run."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"shipping.shipper" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child, module in helpers(pid).items() if module == "logger_sidecar.shipping.shipper"]
 
 
 @pytest.mark.parametrize("setting", ["listen_port", "grpc_listen_port", "admin_port"])
@@ -184,10 +194,9 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
 
         def priorities() -> dict[str, tuple[int, int]]:
             found = {}
-            for child in Path(f"/proc/{sidecar.pid}/task/{sidecar.pid}/children").read_text().split():
-                command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-                module = command[2].decode() if len(command) > 2 else "ended"
-                found[module] = (os.getpriority(os.PRIO_PROCESS, int(child)), os.sched_getscheduler(int(child)))
+            for child, module in helpers(sidecar.pid).items():
+                with contextlib.suppress(OSError):
+                    found[module] = (os.getpriority(os.PRIO_PROCESS, child), os.sched_getscheduler(child))
             return found
 
         ours = os.getpriority(os.PRIO_PROCESS, sidecar.pid)
