@@ -37,6 +37,7 @@ class ReceiptAnswer(BaseModel):
     """What became of the labels sent; every one counts in exactly one outcome."""
 
     received: int
+    refused: int = Field(description="How many of them were refused.")
     outcomes: dict[str, int] = Field(
         description="Counts of joined, pending, duplicate, corrected, withdrawn, invalid, unknown_model, forbidden, "
         "ambiguous, waiting_full.",
@@ -102,7 +103,7 @@ def receipt_answer(receipt: LabelReceipt, parts: list[ReadLabel]) -> ReceiptAnsw
         for fault in receipt.faults
     ]
     faults.sort(key=lambda fault: fault.index)
-    return ReceiptAnswer(received=receipt.received, outcomes=receipt.outcomes, faults=faults)
+    return ReceiptAnswer(received=receipt.received, refused=len(faults), outcomes=receipt.outcomes, faults=faults)
 
 
 def line_fault_answer(fault: LineFault) -> FaultAnswer:

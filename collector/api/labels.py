@@ -110,6 +110,7 @@ async def _take_stream(stream: AsyncIterator[LineProgress]) -> JSONResponse:
         return JSONResponse(told, 503, {"Retry-After": RETRY_AFTER_S}, media_type=PROBLEM_TYPE)
     answer: dict[str, Any] = {
         "received": progress.received,
+        "refused": progress.refused,
         "outcomes": dict(progress.outcomes),
         "faults": [line_fault_answer(fault).model_dump(exclude_none=True) for fault in faults],
     }

@@ -168,7 +168,8 @@ class BatchWriter:
         writes.batches.append(rows)
         if monitor.labels.key is not None:
             for place, arrival in enumerate(events.arrivals):
-                found = keyed_predictions(monitor.labels.key, arrival.event, events.rows_of(place))
+                kept, numbers = events.rows_of(place), events.numbers_of(place)
+                found = keyed_predictions(monitor.labels.key, arrival.event, kept, numbers)
                 writes.keys.setdefault(arrival.record.counted_in, []).extend(found)
         for partition, counts in rows.totals().items():
             writes.totals.setdefault(partition, Counter()).update(counts)
@@ -239,11 +240,11 @@ class BatchWriter:
                 continue
             by_partition: dict[str, list[LabelKey]] = {}
             partitions, codes = rows.arrivals.partitions()
-            asked = zip(rows.arrivals.request_ids(), rows.events.counts, codes.tolist(), strict=True)
-            for request_id, count, code in asked:
-                keys = by_partition.setdefault(partitions[code], [])
-                monitored = (rows.monitor.namespace, rows.monitor.model, key_text(request_id))
-                keys.extend(LabelKey(*monitored, row) for row in range(count))
+            request_ids = [key_text(request_id) for request_id in rows.arrivals.request_ids()]
+            monitored = (rows.monitor.namespace, rows.monitor.model)
+            for owner, number in zip(rows.owners.tolist(), rows.events.rows.tolist(), strict=True):
+                key = LabelKey(*monitored, request_ids[owner], number)
+                by_partition.setdefault(partitions[codes[owner]], []).append(key)
             for partition, keys in by_partition.items():
                 counted = effects.setdefault(partition, LabelEffects())
                 self._labels.join_waiting(transaction, batch.states, partition, keys, counted)

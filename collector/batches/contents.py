@@ -34,6 +34,11 @@ class MonitorEvents:
         """The rows of the event at ``place``."""
         return self.columns.take(np.flatnonzero(self.owners == place))
 
+    def numbers_of(self, place: int) -> list[int]:
+        """The places of these rows within their request; not all of them where some were erased."""
+        numbers: list[int] = self.rows[self.owners == place].tolist()
+        return numbers
+
 
 @dataclass(frozen=True, slots=True)
 class LabelArrival:

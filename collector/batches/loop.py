@@ -18,6 +18,7 @@ from collector.batches.contents import Intake
 from collector.batches.forgetting import Forgetting
 from collector.batches.intake import UNSTORABLE, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
+from collector.batches.positions import Positions
 from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.labels.desk import DESK
@@ -90,7 +91,7 @@ class Collector:
             erased=self._forgetting.book,
         )
         self._reader: Reader | None = None
-        self._positions: dict[str, int | None] = {}
+        self._positions = Positions(store.position)
         self._waiting = RecordBatch((), {})
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
@@ -136,6 +137,7 @@ class Collector:
         states = StateBook(StateCache(self._settings.open_states))
         with self._store.transaction() as transaction:
             transaction.lock_partition(DESK)
+            self._forgetting.book.follow(transaction.connection)  # so that an eraser waits for what is joined here
             self._labels.sweep(transaction, states, DESK, self._clock(), effects)
             transaction.save_window_states(states.changed())
             save_effects(transaction, DESK, effects)
@@ -204,8 +206,8 @@ class Collector:
             states.committed()
             self._metrics.committed(time.monotonic() - started)
             self._metrics.label_delays(effects.delays_s)
+        self._cache.drop(self._positions.moved(moves))
         for move in moves:
-            self._positions[move.partition] = move.next_offset
             self._source.acknowledge(move.partition, move.next_offset)
         self.activity.committed(_newest(records))
 
@@ -213,9 +215,9 @@ class Collector:
         """Those that were not committed before."""
         fresh = np.ones(len(records), np.bool_)
         for places, run in records.runs:
-            fresh[places] = run.offsets >= (self._positions[run.partition] or 0)
+            fresh[places] = run.offsets >= (self._positions.of(run.partition) or 0)
         for place, record in records.others.items():
-            fresh[place] = record.offset >= (self._positions[record.partition] or 0)
+            fresh[place] = record.offset >= (self._positions.of(record.partition) or 0)
         return records.only(fresh)
 
     def _moves(self, records: RecordBatch) -> list[PositionMove]:
@@ -225,20 +227,17 @@ class Collector:
         for record in records.others.values():
             if record.next_offset > ends.get(record.partition, -1):
                 ends[record.partition] = record.next_offset
-        for partition in ends.keys() - self._positions.keys():
-            self._positions[partition] = self._store.position(partition)
         moves = []
         for partition, end in ends.items():
-            expected = self._positions[partition]
+            expected = self._positions.of(partition)
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
         return [*moves, *self._lane_moves(records)]
 
     def _lane_moves(self, records: RecordBatch) -> list[PositionMove]:
         """A lane has no positions of its own; that it moves at all shows other collectors that its states changed."""
         lanes = {record.lane for record in records.others.values() if record.lane}
-        for lane in lanes - self._positions.keys():
-            self._positions[lane] = self._store.position(lane)
-        return [PositionMove(lane, self._positions[lane], (self._positions[lane] or 0) + 1) for lane in sorted(lanes)]
+        seen = {lane: self._positions.of(lane) for lane in sorted(lanes)}
+        return [PositionMove(lane, expected, (expected or 0) + 1) for lane, expected in seen.items()]
 
     def _join(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[BatchPart]]:
         """The records with halves paired, and what has to be stored for that."""
@@ -273,7 +272,7 @@ class Collector:
     def _forget(self) -> None:
         """Believe only the store from now on."""
         self._cache.forget()
-        self._positions.clear()
+        self._positions.forget()
         self._reader = None
         self._writer.forget()
 

@@ -8,6 +8,7 @@ unregistered is swept away.
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from pyarrow import fs
 from collector.batches.rows import MonitorRows
 from collector.store.predictions import PredictionColumns
 from collector.store.transaction import PayloadFile
+from driftline.columns import VectorColumn
 from driftline.errors import SettingsError, UnavailableError
 from driftline.monitors import Monitor
 
@@ -39,6 +41,8 @@ META_COLUMNS = (
 )
 HOUR_S = 3600.0
 _ORPHAN_AGE_S = 3600.0
+#: What must not be told of an address: ``s3://KEY:SECRET@BUCKET``.
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^@\s]*@")
 
 
 class PayloadFiles:
@@ -55,7 +59,8 @@ class PayloadFiles:
             else:
                 base = fs.FileSystem.from_uri(root)
         except (pa.ArrowException, OSError) as error:
-            raise SettingsError("payloads", [f"'{root}' is no place for payload files: {error}"]) from error
+            fault = _PASSWORD.sub(r"\1:***@", f"'{root}' is no place for payload files: {error}")
+            raise SettingsError("payloads", [fault]) from None  # whose words have the address, too
         self._files: Any = fs.SubTreeFileSystem(base[1], base[0])
 
     def write(self, path: str, table: "pa.Table") -> None:
@@ -81,13 +86,15 @@ class PayloadFiles:
         except (OSError, pa.ArrowException) as error:
             raise UnavailableError("payload directory", f"cannot read '{path}': {error}") from error
 
-    def columns(self, path: str) -> int:
-        """How many columns a file has; 0 when it is not there or cannot be read."""
+    def values(self, path: str) -> int:
+        """How many values a file has, each number of a vector one; 0 when it is not there or cannot be read."""
         try:
             with self._files.open_input_file(path) as file:
-                return int(pq.ParquetFile(file).metadata.num_columns)
+                metadata = pq.ParquetFile(file).metadata
         except (OSError, pa.ArrowException):
             return 0
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        return sum(group.column(place).num_values for group in groups for place in range(metadata.num_columns))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files; what is not there, or cannot be removed now, is left to the sweep."""
@@ -195,7 +202,9 @@ def payload_schema(monitor: Monitor) -> "pa.Schema":
         ("_subject", pa.string()),
     ]
     types = {"numeric": pa.float64(), "categorical": pa.string()}
-    return pa.schema([*meta, *((column.name, types[column.type]) for column in monitor.columns)])
+    columns = [(column.name, types[column.type]) for column in monitor.columns]
+    vectors = [(vector.name, pa.list_(pa.float32())) for vector in monitor.vectors if vector.kept]
+    return pa.schema([*meta, *columns, *vectors])
 
 
 def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
@@ -213,13 +222,23 @@ def _table(batch: MonitorRows, rows: PredictionColumns) -> "pa.Table":
         "_subject": rows.subject or [None] * len(rows),
     }
     schema = payload_schema(batch.monitor)
-    arrays = []
-    for column in schema:
-        source = values.get(column.name)
-        if source is None:
-            source = batch.columns.numeric.get(column.name, batch.columns.text.get(column.name))
-        arrays.append(pa.nulls(len(rows), column.type) if source is None else pa.array(source, column.type))
+    values |= {**batch.columns.text, **batch.columns.numeric}
+    values |= {name: _lists(vectors) for name, vectors in batch.columns.vectors.items()}
+    arrays = [
+        pa.array(values[column.name], column.type) if column.name in values else pa.nulls(len(rows), column.type)
+        for column in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _lists(vectors: VectorColumn) -> "pa.Array":
+    """A list of float32 for each row; null where a row has no vector, or lacks some of its numbers."""
+    missing = np.isnan(vectors).any(axis=1)
+    with np.errstate(over="ignore"):
+        numbers = vectors[~missing].astype(np.float32).ravel()
+    ends = np.cumsum(np.where(missing, 0, vectors.shape[1]))
+    offsets = np.concatenate(([0], ends)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), mask=pa.array(missing))
 
 
 def _name(batch: MonitorRows) -> str:

@@ -34,7 +34,7 @@ class SubjectHasher:
         place = KeySpec(column=spec.column, header=spec.header, path=None, several="newest")
         known: dict[str | None, str | None] = {None: None}
         found = []
-        for subject in row_keys(place, event, columns):
+        for subject in row_keys(place, event, columns, range(columns.rows)):
             if subject not in known:
                 known[subject] = self.hash(monitor.namespace, monitor.model, str(subject))
             found.append(known[subject])

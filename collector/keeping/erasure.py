@@ -27,7 +27,8 @@ from collector.batches.subjects import SubjectHasher
 from collector.keeping.retention import KEEPER
 from collector.store import schema
 from collector.store.database import key_text, reading
-from collector.store.erased import ERASED_STATUS, Erased, remember_erased
+from collector.store.erased import ERASED_STATUS, Erased, remember_erased, wait_for_writers
+from collector.store.file_space import empty_log
 from collector.store.ids import key_of
 from collector.store.store import Store
 from collector.store.transaction import PayloadFile, Transaction, total
@@ -40,7 +41,6 @@ from driftline.events import decode_frame
 #: Under this name erasures, rolling and retention of files take turns.
 FILES = "payload:files"
 ERASE = "erase"
-_AT_ONCE = 500
 _LONGEST_BODY = 64 * 1024 * 1024
 
 
@@ -66,11 +66,12 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Rows that are to go: their events, and the requests that they belong to."""
+    """Rows that are to go: their events, the requests that they belong to, and which rows of these they are."""
 
     rows: Sequence[tuple[str, int, float]]
     events: Sequence[tuple[str, float, int]]
     requests: Sequence[str]
+    numbered: Sequence[tuple[str, int]]
 
 
 class Eraser:
@@ -94,9 +95,12 @@ class Eraser:
         with self._store.transaction() as transaction:
             transaction.lock_partition(FILES)
             places = self._find(transaction, selector)
+            dropped = self._rewrite(transaction, selector, places.requests, removed)
+            # Whoever joins a label to one of these rows now would leave it behind. Not before files are written anew:
+            # nobody can write until this transaction ends.
+            wait_for_writers(transaction)
             _erase_rows(transaction, selector, places, removed)
             _erase_texts(transaction, selector, removed)
-            dropped = self._rewrite(transaction, selector, places.requests, removed)
             key = [total(names.COLLECTOR_REMOVED, selector.namespace, selector.model, kind) for kind in removed]
             transaction.add_totals(KEEPER, dict(zip(key, removed.values(), strict=True)))
             made = transaction.connection.execute(
@@ -113,6 +117,7 @@ class Eraser:
             )
         if self._payloads is not None:
             self._payloads.remove(file.path for file in dropped)
+        empty_log(self._store.engine)
         assert made.inserted_primary_key is not None  # noqa: S101 - a single-row insert always has one
         waiting = self._store.read(waiting_upload_count)
         return Erasure(int(made.inserted_primary_key[0]), dict(removed), waiting)
@@ -161,6 +166,7 @@ class Eraser:
             [(key, row, time_s) for key, row, time_s, *_ in found],
             sorted({(event_id, time_s, stream_id) for _, _, time_s, stream_id, event_id, _ in found}),
             sorted(requests),
+            sorted({(request_id, row) for _, row, *_, request_id in found}),
         )
 
     def _rewrite(
@@ -219,9 +225,13 @@ def _erase_rows(transaction: Transaction, selector: Selector, places: _Places, r
         ]
     )
     for table, kind in ((schema.labels_pending, "pending"), (schema.prediction_keys, "keys")):
-        of_model = (table.c.namespace == selector.namespace, table.c.model == selector.model)
-        for requests in _parts(places.requests):
-            statement = delete(table).where(*of_model, table.c.request_id.in_(requests))
+        of_request = table.c.namespace == selector.namespace, table.c.model == selector.model
+        if selector.kind == "request_id":
+            statement = delete(table).where(*of_request, table.c.request_id == key_text(selector.value))
+            removed[kind] += connection.execute(statement).rowcount
+            continue
+        for request_id, row in places.numbered:  # others of the same request stay
+            statement = delete(table).where(*of_request, table.c.request_id == request_id, table.c.row == row)
             removed[kind] += connection.execute(statement).rowcount
     if selector.kind == "subject":  # where the business key is the subject, labels may wait for it
         table = schema.labels_pending_keys
@@ -282,8 +292,3 @@ def _texts(raw: bytes, selector: Selector) -> Iterator[bytes]:
                 yield zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(part.body, _LONGEST_BODY)
             except zlib.error:
                 continue
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]

@@ -1,4 +1,4 @@
-"""The collector's housekeeping, in a thread of its own: retention, and rolling of payload files."""
+"""The collector's housekeeping, in a thread of its own: retention, rolling of payload files, space given back."""
 
 import logging
 import threading
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from collector.batches.payloads import PayloadWriter
 from collector.keeping.retention import Retention
 from collector.keeping.rolling import Roller
+from collector.store.file_space import empty_log, give_back
 from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.monitors import Monitor
 
 _log = logging.getLogger("driftline.collector")
-#: Between two batches of deletions, so that a database with one writer at a time serves others in between.
+#: Between two batches of deletions, or of pages given back, so that a database with one writer at a time serves others.
 _PAUSE_S = 0.05
 
 
@@ -33,7 +34,8 @@ class Keeper:
         self._clock = clock
         self._interval_s = interval_s
         self._stop = stop
-        self._retention = Retention(store, monitors, files, pause=lambda: not stop.wait(_PAUSE_S))
+        self._engine = store.engine
+        self._retention = Retention(store, monitors, files, pause=self._pause)
         self._roller = None if files is None else Roller(store, files)
 
     def thread(self) -> threading.Thread:
@@ -53,3 +55,9 @@ class Keeper:
         self._retention.run(self._clock())
         if self._roller is not None:
             self._roller.run(self._clock())
+        give_back(self._engine, self._pause)
+        empty_log(self._engine)
+
+    def _pause(self) -> bool:
+        """Between two steps; False when it is time to stop."""
+        return not self._stop.wait(_PAUSE_S)

@@ -64,8 +64,8 @@ class Roller:
     def _limit(self, file: PayloadFile) -> int:
         if self._maximum_rows is not None:
             return self._maximum_rows
-        columns = self._payloads.columns(file.path) or 1
-        return max(1000, _VALUES // columns)
+        values = self._payloads.values(file.path) or file.rows
+        return max(1000, _VALUES * file.rows // values)
 
     def _roll(self, part: Sequence[PayloadFile]) -> None:
         with self._store.transaction() as transaction:

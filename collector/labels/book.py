@@ -219,7 +219,7 @@ class LabelBook:
             return labels
         plain = []
         for group in labels.plain:
-            erased = self._erased.requests(group.namespace, group.model, group.request_ids)
+            erased = self._erased.requests(group.namespace, group.model, group.keys.ids)
             effects.count(group.namespace, group.model, ERASED, int(erased.sum()))
             plain.append(group.take(~erased))
         others = []

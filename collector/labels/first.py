@@ -60,7 +60,7 @@ class FirstLabels:
         named = (labels.namespace, labels.model)
         streams = streams_by_number(transaction, *named)
         monitor = self._monitors[f"{labels.namespace}/{labels.model}"]
-        found = unlabelled_rows(transaction, labels.request_ids, labels.rows, list(streams))
+        found = unlabelled_rows(transaction, labels.keys, labels.rows, list(streams))
         chosen = np.zeros(len(labels), dtype=np.bool_)
         if not len(found):
             return chosen

@@ -21,8 +21,11 @@ from driftline.payload_paths import EVERY, Step, parse_document_path
 _LONGEST_BODY = 64 * 1024 * 1024
 
 
-def row_keys(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list[str | None]:
-    """The key of each of the event's rows, which ``columns`` hold; None where there is none."""
+def row_keys(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch, rows: Sequence[int]) -> list[str | None]:
+    """The key of each row that ``columns`` hold of the event; None where there is none.
+
+    ``rows``: their places within the request. Where some rows were erased, they are not all of it.
+    """
     if spec.column is not None:
         return _column_keys(spec.column, columns)
     if spec.header is not None:
@@ -32,15 +35,17 @@ def row_keys(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list
     if EVERY not in steps:
         return [_spelt(found)] * columns.rows
     keys = [_spelt(each) for each in found] if isinstance(found, list) else []
-    return (keys + [None] * columns.rows)[: columns.rows]
+    return [keys[row] if row < len(keys) else None for row in rows]
 
 
-def keyed_predictions(spec: KeySpec, event: InferenceEvent, columns: ColumnBatch) -> list[KeyedPrediction]:
-    """The event's rows that have a key."""
+def keyed_predictions(
+    spec: KeySpec, event: InferenceEvent, columns: ColumnBatch, rows: Sequence[int]
+) -> list[KeyedPrediction]:
+    """Those of the rows that have a key; ``rows`` as for :func:`row_keys`."""
     request_id = key_text(event.request_id)
     return [
         KeyedPrediction(event.namespace, event.model, key, request_id, row, event.time_s)
-        for row, key in enumerate(row_keys(spec, event, columns))
+        for row, key in zip(rows, row_keys(spec, event, columns, rows), strict=True)
         if key is not None
     ]
 

@@ -7,33 +7,33 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.labels.readings import END_OF_TIME_S, Usable, is_judgement
-from collector.store.database import SHORT_KEY, clean, key_text
+from collector.store.database import clean, key_texts
+from collector.store.ids import KeyColumn, keys_of
 from collector.store.spelling import class_name, number_text
 from collector.store.waiting import LabelKey, PendingLabel
 from driftline.events import Label
 from driftline.monitors import Monitor
 
 _ROWS = 2**31
-_model_of = attrgetter("namespace", "model")
 
 
 @dataclass(frozen=True, slots=True)
 class PlainLabels:
     """Labels of one model, each of a request id and a row; every column has one value per label.
 
-    ``places``: which of the labels that were given each is. ``texts``: the values as they are stored.
+    ``places``: which of the labels that were given each is. ``keys``: of their request ids. ``texts``: the values as
+    they are stored.
     """
 
     namespace: str
     model: str
     places: NDArray[np.intp]
-    request_ids: Sequence[str]
+    keys: KeyColumn
     rows: NDArray[np.int64]
     texts: NDArray[np.object_]
     observed_s: NDArray[np.float64]
@@ -46,11 +46,10 @@ class PlainLabels:
         """Some of them, by mask."""
         if chosen.all():
             return self
-        ids = [self.request_ids[number] for number in np.flatnonzero(chosen).tolist()]
         return replace(
             self,
             places=self.places[chosen],
-            request_ids=ids,
+            keys=self.keys.take(np.flatnonzero(chosen)),
             rows=self.rows[chosen],
             texts=self.texts[chosen],
             observed_s=self.observed_s[chosen],
@@ -58,7 +57,7 @@ class PlainLabels:
 
     def without_rivals(self, taken: Collection[LabelKey]) -> NDArray[np.bool_]:
         """Which of them are the only label of their row, of these and of those whose rows are ``taken``."""
-        if not taken and not self.rows.any() and len(set(self.request_ids)) == len(self):
+        if not taken and not self.rows.any() and self.keys.surely_differ():
             return np.ones(len(self), dtype=np.bool_)
         keys = [label.key for _, label in self.one_by_one()]
         counts = Counter([*keys, *taken])
@@ -67,7 +66,7 @@ class PlainLabels:
     def one_by_one(self) -> Iterator[tuple[int, PendingLabel]]:
         """Each label, with its place."""
         columns = (self.places, self.rows, self.texts, self.observed_s)
-        values = zip(self.request_ids, *(column.tolist() for column in columns), strict=True)
+        values = zip(self.keys.ids, *(column.tolist() for column in columns), strict=True)
         for request_id, place, row, text, observed_s in values:
             key = LabelKey(self.namespace, self.model, request_id, row)
             yield place, PendingLabel(key, text, observed_s, self.received_s)
@@ -88,52 +87,52 @@ def plain_labels(
     labels: Sequence[Label], monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float
 ) -> list[PlainLabels]:
     """The plain ones among ``labels``, by model; of models that have a monitor and are ``allowed``."""
-    by_model: dict[tuple[str, str], list[int]] = {}
-    for place, named in enumerate(map(_model_of, labels)):
-        by_model.setdefault(named, []).append(place)
     found = []
-    for (namespace, model), places in by_model.items():
+    for (namespace, model), places in _by_model(labels).items():
         name = f"{namespace}/{model}"
         monitor = monitors.get(name) if allowed(name) else None
         if monitor is not None and monitor.task != "ranking":  # there rows count together, not each by itself
-            found.append(_plain_of(labels, places, monitor, now_s))
+            chosen = labels if len(places) == len(labels) else [labels[place] for place in places]
+            found.append(_plain_of(chosen, np.asarray(places, dtype=np.intp), monitor, now_s))
     return [plain for plain in found if len(plain)]
 
 
-def _plain_of(labels: Sequence[Label], places: Sequence[int], monitor: Monitor, now_s: float) -> PlainLabels:
-    chosen = labels if len(places) == len(labels) else [labels[place] for place in places]
-    texts = np.empty(len(places), dtype=np.object_)
-    texts[:] = _texts(monitor, [label.value for label in chosen])
-    plain = [
-        text is not None
-        and label.request_id != ""
-        and label.key == ""
-        and not label.reward
-        and 0 <= label.row < _ROWS
-        and 0 <= label.observed_at_s < END_OF_TIME_S
-        and "\0" not in label.request_id
-        for label, text in zip(chosen, texts.tolist(), strict=True)
-    ]
-    kept = np.flatnonzero(plain)
-    if len(kept) < len(places):
-        chosen, texts = [chosen[number] for number in kept.tolist()], texts[kept]
-    return PlainLabels(
-        monitor.namespace,
-        monitor.model,
-        np.array(places, dtype=np.intp)[kept],
-        _key_texts([label.request_id for label in chosen]),
-        np.array([label.row for label in chosen], dtype=np.int64),
-        texts,
-        np.array([label.observed_at_s for label in chosen], dtype=np.float64),
-        now_s,
-    )
+def _by_model(labels: Sequence[Label]) -> Mapping[tuple[str, str], Sequence[int]]:
+    """The places of each model's labels."""
+    models, namespaces = {label.model for label in labels}, {label.namespace for label in labels}
+    if len(models) == len(namespaces) == 1:  # nearly always
+        return {(namespaces.pop(), models.pop()): range(len(labels))}
+    by_model: dict[tuple[str, str], list[int]] = {}
+    for place, label in enumerate(labels):
+        by_model.setdefault((label.namespace, label.model), []).append(place)
+    return by_model
 
 
-def _key_texts(request_ids: list[str]) -> list[str]:
-    """Each as ``database.key_text`` has it, which nearly always is as it is."""
-    if max(map(len, request_ids), default=0) <= SHORT_KEY and "".join(request_ids).isascii():
-        return request_ids
-    return [key_text(each) for each in request_ids]
+def _plain_of(labels: Sequence[Label], places: NDArray[np.intp], monitor: Monitor, now_s: float) -> PlainLabels:
+    texts = np.empty(len(labels), dtype=np.object_)
+    texts[:] = _texts(monitor, [label.value for label in labels])
+    request_ids = [label.request_id for label in labels]
+    plain = np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
+    named_otherwise = [bool(label.key or label.reward) for label in labels]
+    if any(named_otherwise):
+        plain &= ~np.array(named_otherwise, dtype=np.bool_)
+    keys = keys_of(request_ids)
+    if not keys.own.all():
+        plain &= np.array([bool(each) and "\0" not in each for each in request_ids], dtype=np.bool_)
+        keys = keys_of(key_texts(request_ids))
+    rows, fit = _whole([label.row for label in labels])
+    observed_s = np.array([label.observed_at_s for label in labels], dtype=np.float64)
+    plain &= fit & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
+    return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
+
+
+def _whole(rows: list[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Numbers of rows, and which can be one."""
+    try:
+        found = np.array(rows, dtype=np.int64)
+    except OverflowError:
+        found = np.array([row if 0 <= row < _ROWS else -1 for row in rows], dtype=np.int64)
+    return found, (found >= 0) & (found < _ROWS)
 
 
 def _texts(monitor: Monitor, values: Sequence[str | float | int | bool | None]) -> list[str | None]:

@@ -10,28 +10,32 @@ import numpy as np
 
 from collector.labels.judging import Change, monitor_name
 from collector.store.labels import LabelledRow
-from collector.store.queries import candidates_of
+from collector.store.queries import candidates_of, partly_erased
 from collector.store.transaction import Transaction, WindowRef
 from driftline.columns import JudgedBatch
 from driftline.monitors import Monitor
 
-#: Candidates by the key of their event, with the labels that they had before a batch.
+#: Candidates by the key of their event, with the labels that they had before a batch; none where some were erased.
 Queries = Mapping[str, Sequence[LabelledRow]]
 #: A query's candidates in one window, their labels before, and now.
 _Relabelled = tuple[Sequence[LabelledRow], Sequence[str | None], Sequence[str | None]]
 
 
-def queries_of(
-    transaction: Transaction, monitors: Mapping[str, Monitor], rows: Sequence[LabelledRow]
-) -> dict[str, list[LabelledRow]]:
-    """The queries that ``rows`` are candidates of, where they are of a ranking; notes each row's ``rank`` on it."""
+def queries_of(transaction: Transaction, monitors: Mapping[str, Monitor], rows: Sequence[LabelledRow]) -> Queries:
+    """The queries that ``rows`` are candidates of, where they are of a ranking; notes each row's ``rank`` on it.
+
+    A query of which candidates were erased stays counted as it was: nobody knows any more with what it was counted in,
+    so it cannot be taken out.
+    """
     ranked = [row for row in rows if monitors[monitor_name(row)].task == "ranking"]
     if not ranked:
         return {}
-    found = candidates_of(transaction, ranked)
+    found: dict[str, Sequence[LabelledRow]] = {**candidates_of(transaction, ranked)}
     for row in ranked:
         mine = _score(row)
         row.rank = 1 + sum(_score(other) > mine for other in found[row.event_key])
+    for event_key in partly_erased(transaction, sorted(found)):
+        found[event_key] = ()
     return found
 
 

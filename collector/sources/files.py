@@ -6,6 +6,7 @@ but TrustyAI's grow for as long as the model is asked, and are gone on with.
 """
 
 import importlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,8 @@ from collector.sources import trustyai_files
 from collector.sources.file_places import Directory, FilePlace, FileSeen
 from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import Item, read_file
+from collector.sources.trustyai_rows import Item as StoredItem
+from collector.sources.trustyai_rows import MissingLibraryError, UnevenError
 from driftline.errors import EventError, SettingsError
 from driftline.events import InferenceEvent
 from driftline.records import Content, Ignored, Malformed, Record
@@ -30,6 +33,8 @@ _PREFIX = "files:"
 _LIST_EVERY_S = 2.0
 _MAXIMUM_BYTES = 1 << 30
 _RAW_BYTES = 64 * 1024
+_log = logging.getLogger("driftline.collector")
+_Mark = tuple[str, int, int]
 _UNFINISHED = (".tmp", ".part", ".crc", "~")
 
 
@@ -60,11 +65,11 @@ class FilesSource:
         self._interpreter = interpreter
         self._list_every_s = list_every_s
         self._next_list = 0.0
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: set[_Mark] = set()
         #: Where reading goes on in files that grow, as far as it was handed out.
         self._handed_out: dict[str, int] = {}
         #: Files that grow and did not fit each other; they are looked at once more.
-        self._doubted: set[tuple[str, int]] = set()
+        self._doubted: set[_Mark] = set()
         self._pending: deque[FileSeen] = deque()
         self._records: Iterator[Record] = iter(())
 
@@ -134,8 +139,10 @@ class FilesSource:
                 return
             contents = map(self._content, read_file(file.path, data, file.time_ns))
             yield from _numbered(partition, contents, position)
+        except MissingLibraryError as error:
+            _log.warning("'%s' waits: %s", file.path, error)
         except EventError as error:
-            if isinstance(error, trustyai_files.UnevenError) and _mark(file) not in self._doubted:
+            if isinstance(error, UnevenError) and _mark(file) not in self._doubted:
                 self._doubted.add(_mark(file))
                 self._seen.discard(_mark(file))
                 return
@@ -148,13 +155,13 @@ class FilesSource:
         for other, content in zip(others, contents, strict=True):
             if content is None:
                 raise EventError("TrustyAI's files", [f"'{other}' is missing"])
-        stored = trustyai_files.StoredFiles(index, contents[0] or b"", contents[1] or b"")
-        for number, item in enumerate(trustyai_files.read_stored(path, stored)):
+        stored = trustyai_files.read_stored(path, index, [content or b"" for content in contents])
+        for number, item in enumerate(stored):
             if number >= position:
                 self._handed_out[path] = number + 1
                 yield Record(_PREFIX + path, number, number + 1, self._content(item), LANE)
 
-    def _content(self, item: Item | trustyai_files.Item) -> Content:
+    def _content(self, item: Item | StoredItem) -> Content:
         if isinstance(item, tuple):
             return Malformed(MALFORMED, item[0], item[1][:_RAW_BYTES])
         if isinstance(item, InferenceEvent | Ignored):
@@ -181,6 +188,6 @@ def _is_finished(path: str) -> bool:
     return not name.startswith((".", "_")) and not name.endswith(_UNFINISHED) and not trustyai_files.is_companion(name)
 
 
-def _mark(file: FileSeen) -> tuple[str, int]:
-    """What a file has been read as: one that grows is another one with every size."""
-    return file.path, file.size_bytes if trustyai_files.is_index(file.path) else 0
+def _mark(file: FileSeen) -> _Mark:
+    """What a file has been read as: one that grows is another one whenever it is written."""
+    return (file.path, file.size_bytes, file.time_ns) if trustyai_files.is_index(file.path) else (file.path, 0, 0)

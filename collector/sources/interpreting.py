@@ -28,6 +28,8 @@ _FEEDBACK = re.compile(r"\A(?:io\.seldon|org\.kubeflow)\.serving\.feedback\Z")
 _PROTOCOLS = {"tensorflow": "v1", "v1": "v1", "v2": "v2", "kfserving": "v2", "seldon": "seldon", "grpc": "grpc"}
 #: Seldon's name for the only predictor.
 _ONLY_VARIANT = "default"
+#: When it happened, when KServe's agent sent it, when Knative's broker took it: brokers try again minutes later.
+_TIMES = ("time", "recordedtime", "knativearrivaltime")
 _LOOK_BYTES = 4 * 1024 * 1024
 
 
@@ -148,13 +150,13 @@ def _payload(event: CloudEvent, metadata: dict[str, str]) -> Payload:
 
 
 def _time_ns(event: CloudEvent, faults: list[str]) -> int:
-    text = event.text("time") or event.text("recordedtime")
-    if not text:
+    name = next((name for name in _TIMES if event.text(name)), None)
+    if name is None:
         return event.received_ns
     try:
-        return parse_time_ns(text)
+        return parse_time_ns(event.text(name))
     except ValueError:
-        faults.append(f"ce-time '{text[:60]}' is not an RFC 3339 time")
+        faults.append(f"ce-{name} '{event.text(name)[:60]}' is not an RFC 3339 time")
         return 0
 
 

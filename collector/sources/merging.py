@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from collector.ports import RecordSource
 from driftline.errors import TransientError
@@ -17,15 +18,23 @@ class MergedSource:
 
     The others are asked without waiting, each for its share; the main one has the rest, and is waited for in slices.
     One of the others that is away is left alone for a second and told to ``failed``; the main one's error is raised.
+    Of the ``remembered`` partitions read last, more than any batch has, it is known whose they are: a file is a
+    partition, too, and files have no end.
     """
 
     def __init__(
-        self, main: RecordSource | None, others: Sequence[RecordSource], failed: Callable[[TransientError], None]
+        self,
+        main: RecordSource | None,
+        others: Sequence[RecordSource],
+        failed: Callable[[TransientError], None],
+        *,
+        remembered: int = 50_000,
     ) -> None:
         self._main = main
         self._others = list(others)
         self._failed = failed
         self._owners: dict[str, RecordSource] = {}
+        self._remembered = remembered
         self._paused_until = [0.0] * len(self._others)
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
@@ -78,7 +87,10 @@ class MergedSource:
 
     def _own(self, source: RecordSource, records: Sequence[Record]) -> Sequence[Record]:
         for partition in RecordBatch.of([records]).partitions():
+            self._owners.pop(partition, None)
             self._owners[partition] = source
+        for oldest in list(islice(self._owners, max(0, len(self._owners) - self._remembered))):
+            del self._owners[oldest]
         return records
 
     def _sources(self) -> list[RecordSource]:

@@ -4,6 +4,8 @@ A head (dimensions, whether any is NULL, the kind of its values, how many, the f
 its length before it (``array_recv`` and ``array_send`` in PostgreSQL's ``utils/adt/arrayfuncs.c``).
 """
 
+import struct
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +15,9 @@ from collector.store.ids import KeyColumn
 
 _HEAD = np.dtype(">i4")
 _HEAD_BYTES = 5 * _HEAD.itemsize
+_SIZE = struct.Struct(">i")
 _BINARY = 1
+_FEW = 8
 
 
 class BinaryArray:
@@ -21,13 +25,11 @@ class BinaryArray:
 
     oid: ClassVar[int]
 
-    def __init__(self, values: NDArray[Any], kind: str, element_oid: int) -> None:
-        rows = np.empty(len(values), dtype=[("size", ">i4"), ("value", kind)])
-        rows["size"] = rows.dtype["value"].itemsize
-        rows["value"] = values
-        dimensions = 1 if len(values) else 0
-        head = np.array([dimensions, 0, element_oid, len(values), 1], dtype=_HEAD)
-        self.raw = head[: 3 + 2 * dimensions].tobytes() + rows.tobytes()
+    def __init__(self, count: int, values: bytes, element_oid: int) -> None:
+        """``values``: each with its length before it."""
+        dimensions = 1 if count else 0
+        head = np.array([dimensions, 0, element_oid, count, 1], dtype=_HEAD)
+        self.raw = head[: 3 + 2 * dimensions].tobytes() + values
 
 
 class KeyArray(BinaryArray):
@@ -38,7 +40,7 @@ class KeyArray(BinaryArray):
     @classmethod
     def of(cls, keys: KeyColumn, places: NDArray[np.intp]) -> Self:
         """The keys at these places."""
-        return cls(keys.raw[places], "(16,)u1", 2950)
+        return cls(len(places), _sized(keys.raw[places], "(16,)u1"), 2950)
 
 
 class IntegerArray(BinaryArray):
@@ -51,7 +53,25 @@ class IntegerArray(BinaryArray):
         """Whole numbers of 32 bits; raises OverflowError beyond."""
         if len(values) and not -(2**31) <= values.min() <= values.max() < 2**31:
             raise OverflowError(f"{values.min()} to {values.max()} is beyond 32 bits")
-        return cls(values, ">i4", 23)
+        return cls(len(values), _sized(values, ">i4"), 23)
+
+
+class BytesArray(BinaryArray):
+    """``bytea[]``."""
+
+    oid = 1001
+
+    @classmethod
+    def of(cls, values: Sequence[bytes]) -> Self:
+        """Values of any lengths."""
+        return cls(len(values), b"".join([part for each in values for part in (len(each).to_bytes(4), each)]), 17)
+
+
+def _sized(values: NDArray[Any], kind: str) -> bytes:
+    rows = np.empty(len(values), dtype=[("size", ">i4"), ("value", kind)])
+    rows["size"] = rows.dtype["value"].itemsize
+    rows["value"] = values
+    return rows.tobytes()
 
 
 def read_array(raw: bytes, kind: str) -> NDArray[Any]:
@@ -61,6 +81,45 @@ def read_array(raw: bytes, kind: str) -> NDArray[Any]:
     [7, -1]
     """
     return np.frombuffer(raw, dtype=[("size", ">i4"), ("value", kind)], offset=_HEAD_BYTES)["value"]
+
+
+def read_texts(raw: bytes) -> NDArray[np.object_]:
+    """The values of ``array_send(...)`` of an array of texts that is not empty; None where one is NULL."""
+    count, size = np.frombuffer(raw, dtype=_HEAD, count=3, offset=_HEAD_BYTES - 8)[[0, 2]].tolist()
+    found = np.empty(count, dtype=np.object_)
+    if size > 0 and len(raw) == _HEAD_BYTES + count * (4 + size):
+        rows = np.frombuffer(raw, dtype=[("size", ">i4"), ("value", f"S{size}")], offset=_HEAD_BYTES)
+        if (rows["size"] == size).all():
+            _spread(rows["value"], found)
+            return found
+    values = _each_value(raw, count)
+    known = {value: None if value is None else value.decode() for value in set(values)}
+    found[:] = [known[value] for value in values]
+    return found
+
+
+def _spread(values: NDArray[np.bytes_], found: NDArray[np.object_]) -> None:
+    """Values of one length as texts: in columns of few different ones without a look at each."""
+    left = np.arange(len(values))
+    for _ in range(_FEW):
+        if not len(left):
+            return
+        first = values[left[0]]
+        same = values[left] == first
+        found[left[same]] = first.decode()
+        left = left[~same]
+    found[left] = [value.decode() for value in values[left].tolist()]
+
+
+def _each_value(raw: bytes, count: int) -> list[bytes | None]:
+    values: list[bytes | None] = []
+    at = _HEAD_BYTES
+    for _ in range(count):
+        (size,) = _SIZE.unpack_from(raw, at)
+        at += _SIZE.size
+        values.append(raw[at : at + size] if size >= 0 else None)
+        at += max(size, 0)
+    return values
 
 
 class _Dumper:
@@ -85,5 +144,5 @@ class _Dumper:
 
 def register(cursor: Any) -> None:
     """Let a cursor of the driver take these arrays as parameters."""
-    for cls in (KeyArray, IntegerArray):
+    for cls in (KeyArray, IntegerArray, BytesArray):
         cursor.adapters.register_dumper(cls, _Dumper)

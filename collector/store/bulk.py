@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Connection, Double, Integer, LargeBinary, Sma
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.exc import DBAPIError
 
-from collector.store.arrays import register
+from collector.store.arrays import BytesArray, register
 from collector.store.ids import KeyColumn
 from driftline.errors import PermanentError
 
@@ -29,8 +29,8 @@ _ROWS_AT_ONCE = 20_000
 _Encode = Callable[[Any], bytes]
 #: A column: values, numbers as an array, or keys.
 Column = Sequence[Any] | NDArray[Any] | KeyColumn
-#: A column of a chunk as the protocol has it: one value of some length per row, or rows of an array.
-_Encoded = list[bytes] | NDArray[np.uint8]
+#: A column of a chunk as the protocol has it: values of any lengths, or of one, as many bytes each.
+_Encoded = list[bytes] | NDArray[np.void]
 
 
 def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
@@ -77,18 +77,20 @@ def upsert_tuples(
         return
     kinds = [table.c[name].type.compile(connection.dialect) for name in columns]
     arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-    values = tuple(array_parameter(column) for column in zip(*rows, strict=True))
-    connection.exec_driver_sql(f"{into} SELECT * FROM unnest({arrays}) {end}", values)  # noqa: S608
+    values = [array_parameter(column) for column in zip(*rows, strict=True)]
+    statement = f"{into} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own tables
+    with driver_cursor(connection, statement) as cursor:
+        cursor.execute(statement, values)
 
 
-def array_parameter(values: Sequence[str] | Sequence[float | None] | Sequence[bytes]) -> str | list[bytes]:
+def array_parameter(values: Sequence[str] | Sequence[float | None] | Sequence[bytes]) -> str | BytesArray:
     r"""Values as a parameter that is cast to an array; the driver's own way looks at each value several times.
 
     >>> array_parameter(["a", 'say "b"']), array_parameter([1, 2]), array_parameter([0.5, None])
     ('{"a","say \\"b\\""}', '{1,2}', '{0.5,NULL}')
     """
     if isinstance(values[0], bytes):
-        return list(values)  # type: ignore[arg-type]
+        return BytesArray.of(values)  # type: ignore[arg-type]
     if not isinstance(values[0], str):
         return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
     joined = '","'.join(values)  # type: ignore[arg-type]
@@ -145,22 +147,32 @@ def _part(values: Column, start: int, end: int) -> Sequence[Any] | NDArray[Any]:
 def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> bytes:
     """Rows in binary form: where every value of a column takes the same room, no row of it is looked at alone."""
     count = len(next(iter(columns.values())))
-    head = np.frombuffer(len(columns).to_bytes(2, "big"), dtype=np.uint8)
-    pieces: list[_Encoded] = [np.broadcast_to(head, (count, 2))]
+    pieces: list[list[bytes]] = []
+    fixed = [np.full(count, len(columns), dtype=">i2").view("V2")]
     for name, values in columns.items():
         for encoded in _encode_column(table.name, table.c[name], values):
-            if isinstance(encoded, np.ndarray) and isinstance(pieces[-1], np.ndarray):
-                pieces[-1] = np.concatenate([pieces[-1], encoded], axis=1)
-            else:
-                pieces.append(encoded)
-    if len(pieces) == 1 and isinstance(pieces[0], np.ndarray):
-        return pieces[0].tobytes()
-    listed = [_rows(piece) if isinstance(piece, np.ndarray) else piece for piece in pieces]
-    return b"".join([value for row in zip(*listed, strict=True) for value in row])
+            if isinstance(encoded, np.ndarray):
+                fixed.append(encoded)
+                continue
+            pieces += [_rows(_side_by_side(fixed)), encoded] if fixed else [encoded]
+            fixed = []
+    if not pieces:
+        return _side_by_side(fixed).tobytes()
+    if fixed:
+        pieces.append(_rows(_side_by_side(fixed)))
+    return b"".join([value for row in zip(*pieces, strict=True) for value in row])
 
 
-def _rows(block: NDArray[np.uint8]) -> list[bytes]:
-    raw, size = block.tobytes(), block.shape[1]
+def _side_by_side(pieces: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    # As fields of one array, because bytes as a second axis would be copied one by one.
+    rows = np.empty(len(pieces[0]), dtype=[(f"f{number}", piece.dtype) for number, piece in enumerate(pieces)])
+    for number, piece in enumerate(pieces):
+        rows[f"f{number}"] = piece
+    return rows
+
+
+def _rows(block: NDArray[np.void]) -> list[bytes]:
+    raw, size = block.tobytes(), block.itemsize
     return [raw[start : start + size] for start in range(0, len(raw), size)]
 
 
@@ -173,19 +185,19 @@ def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]
             return (fixed,)
         if kind is LargeBinary and None not in values:
             sizes = np.array([len(value) for value in values], dtype=">i4")
-            return sizes.view(np.uint8).reshape(-1, 4), list(values)
+            return sizes.view("V4"), list(values)
         return (_each(_ENCODERS.get(kind, _text), values),)
     except (struct.error, ValueError, OverflowError, TypeError) as error:  # UnicodeEncodeError is a ValueError
         raise PermanentError(f"column '{column.name}' of '{table}' cannot hold a value: {error}") from error
 
 
-def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.uint8] | None:
+def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.void] | None:
     """The column as rows of equal length; None where its values differ in length, or some are missing."""
     count = len(values)
     if isinstance(values, np.ndarray):
-        return _sized(values if kind is UUID else _numbers(kind, values))
+        return _sized(np.ascontiguousarray(values).view("V16").ravel() if kind is UUID else _numbers(kind, values))
     if values.count(None) == count:
-        return np.broadcast_to(np.frombuffer(_NULL, dtype=np.uint8), (count, 4))
+        return np.frombuffer(_NULL * count, dtype="V4")
     if None in values:
         return None
     if kind in _NUMBERS:
@@ -195,7 +207,7 @@ def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.uint8
     return None
 
 
-def _numbers(kind: type, values: NDArray[Any]) -> NDArray[np.uint8]:
+def _numbers(kind: type, values: NDArray[Any]) -> NDArray[Any]:
     dtype = np.dtype(_NUMBERS[kind])
     if dtype.kind == "i" and len(values):
         if values.dtype.kind not in "iub":
@@ -203,21 +215,27 @@ def _numbers(kind: type, values: NDArray[Any]) -> NDArray[np.uint8]:
         bounds = np.iinfo(dtype)
         if values.min() < bounds.min or values.max() > bounds.max:
             raise ValueError(f"{values.min()} to {values.max()} is beyond {8 * dtype.itemsize} bits")
-    return values.astype(dtype).view(np.uint8).reshape(len(values), dtype.itemsize)
+    return values.astype(dtype)
 
 
-def _texts(values: Sequence[str]) -> NDArray[np.uint8] | None:
+def _texts(values: Sequence[str]) -> NDArray[np.void] | None:
     size = len(values[0])
     joined = "".join(values)
-    if len(joined) != size * len(values) or not joined.isascii() or any(len(value) != size for value in set(values)):
+    if (
+        not size
+        or len(joined) != size * len(values)
+        or not joined.isascii()
+        or any(len(value) != size for value in set(values))
+    ):
         return None
-    return _sized(np.frombuffer(joined.encode(), dtype=np.uint8).reshape(len(values), size))
+    return _sized(np.frombuffer(joined.encode(), dtype=f"V{size}"))
 
 
-def _sized(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Each row with its length before it."""
-    size = np.frombuffer(rows.shape[1].to_bytes(4, "big"), dtype=np.uint8)
-    return np.concatenate([np.broadcast_to(size, (len(rows), 4)), rows], axis=1)
+def _sized(values: NDArray[Any]) -> NDArray[np.void]:
+    """Each value with its length before it."""
+    rows = np.empty(len(values), dtype=[("size", ">i4"), ("value", values.dtype)])
+    rows["size"], rows["value"] = values.itemsize, values
+    return rows.view(f"V{rows.itemsize}")
 
 
 def _on_postgresql(kind: Any) -> Any:

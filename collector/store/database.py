@@ -37,6 +37,8 @@ from driftline.errors import PermanentError, SettingsError, TransientError, Unav
 #: Marks a connection whose transaction writes.
 WRITES = "driftline_writes"
 _BUSY_TIMEOUT_MS = 15_000
+#: The log of changes is cut to so many bytes once they are in the file.
+_LOG_BYTES = 64 * 1024 * 1024
 #: Text of so many characters is a key as it is, where it is ASCII and has no NUL.
 SHORT_KEY = 512
 #: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
@@ -49,12 +51,14 @@ def connect(url: str) -> Engine:
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=5)
+        driven = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(driven, pool_pre_ping=True, pool_size=5, pool_use_lifo=True)
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         shown = parsed.render_as_string(hide_password=True)
         raise SettingsError("store", [f"'{shown}' is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"])
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed)
+    # The connection that was used last is used next: each has a page cache of its own, and taking turns fills them all.
+    engine = create_engine(parsed, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -167,13 +171,24 @@ def key_texts(values: Sequence[str]) -> Sequence[str]:
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
+    connection.create_function("md5", 1, _md5, deterministic=True)  # as PostgreSQL has it
     connection.isolation_level = None  # transactions begin where _begin_sqlite says, not where the driver guesses
     cursor = connection.cursor()
+    if not cursor.execute("PRAGMA page_count").fetchone()[0]:
+        # So that the file can be shortened later (file_space). Later it says nothing, and waits for whoever writes.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
+    # What is erased is overwritten, in the file as in its empty pages.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.close()
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -96,15 +96,20 @@ def nothing_erased() -> ErasedBook:
 
 def remember_erased(transaction: Transaction, erased: Erased, at_s: float) -> None:
     """Let it stay erased; waits for everybody who is writing something that they asked about before."""
+    wait_for_writers(transaction)
     connection, table = transaction.connection, schema.erased
-    if connection.dialect.name != "sqlite":  # there one writes at a time anyway
-        connection.execute(text("LOCK TABLE erased IN ACCESS EXCLUSIVE MODE"))
     statement = upsert(connection, table).values(**erased._asdict(), at_s=at_s)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.namespace, table.c.model, table.c.kind, table.c.digest], set_={"at_s": at_s}
         )
     )
+
+
+def wait_for_writers(transaction: Transaction) -> None:
+    """Wait for all who have asked what was erased and not ended yet; others cannot ask until this transaction ends."""
+    if transaction.connection.dialect.name != "sqlite":  # there one writes at a time anyway
+        transaction.connection.execute(text("LOCK TABLE erased IN ACCESS EXCLUSIVE MODE"))
 
 
 def erased_count(connection: Connection) -> int:

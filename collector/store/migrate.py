@@ -8,6 +8,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from collector.store.database import connect, writing
+from collector.store.file_space import let_shrink
 
 #: Of processes that start at once the others wait for the first. "drft" and "migr" in ASCII.
 _LOCK = 0x647266746D696772
@@ -33,5 +34,6 @@ def _run_alembic(url: str, action: Callable[[Config], None]) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             config.attributes["connection"] = connection
             action(config)
+        let_shrink(engine)
     finally:
         engine.dispose()

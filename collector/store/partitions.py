@@ -7,7 +7,7 @@ SQLite there is nothing to do.
 
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,4 +113,4 @@ def _day_of_name(name: str) -> int:
     suffix = name.rpartition("_")[2].strip('"')
     if suffix == "before":
         return FIRST_DAY - 1
-    return (datetime.strptime(suffix, "%Y%m%d").replace(tzinfo=UTC) - _EPOCH).days
+    return date(int(suffix[:4]), int(suffix[4:6]), int(suffix[6:])).toordinal() - _EPOCH.toordinal()

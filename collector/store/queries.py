@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, func, select
 
 from collector.store import schema
 from collector.store.database import prefer_indexes
+from collector.store.erased import ERASED_STATUS
 from collector.store.labels import LabelledRow, label_columns, labelled_row, newest_label, prediction_columns
 from collector.store.transaction import Transaction
 
@@ -39,4 +40,24 @@ def candidates_of(transaction: Transaction, rows: Sequence[LabelledRow]) -> dict
         )
         for values in transaction.connection.execute(statement):
             found.setdefault(values[0], []).append(labelled_row(streams[values[0]], values))
+    return found
+
+
+def partly_erased(transaction: Transaction, event_keys: Sequence[str]) -> set[str]:
+    """Those events of which rows were erased, and others are there still; read behind :func:`candidates_of`'s lock."""
+    rows, rowless = schema.predictions.c, schema.rowless_events.c
+    own_id = func.coalesce(rows.event_id, cast(rows.event_key, Text))
+    found: set[str] = set()
+    for start in range(0, len(event_keys), _KEYS):
+        statement = (
+            select(rows.event_key)
+            .distinct()
+            .join_from(
+                schema.predictions,
+                schema.rowless_events,
+                (rowless.event_id == own_id) & (rowless.time_s == rows.time_s),
+            )
+            .where(rows.event_key.in_(event_keys[start : start + _KEYS]), rowless.status_code == ERASED_STATUS)
+        )
+        found.update(transaction.connection.execute(statement).scalars())
     return found

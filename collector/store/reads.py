@@ -30,6 +30,7 @@ _STREAM = tuple(schema.streams.c[name] for name in ("namespace", "model", "versi
 #: Event key, row and time; then request id, prediction, outlier score and trace parent.
 _Place = tuple[str, int, float]
 _Found = Sequence[Any]
+_SCORE = 5
 #: Rows that one statement asks for by their places.
 _PLACES_IN_QUERY = 500
 
@@ -62,6 +63,21 @@ def results(engine: Engine, stream: StreamKey, since_s: float, until_s: float) -
         return [result_of(row) for row in connection.execute(statement)]
 
 
+def detector_results(
+    engine: Engine, stream: StreamKey, segment: str, prefix: str, since_s: float, until_s: float
+) -> list[Result]:
+    """Newest revisions of detectors whose names begin so, of a segment's windows that begin in [since_s, until_s)."""
+    done, found = schema.window_evaluations.c, schema.results.c
+    with reading(engine) as connection:
+        statement = (
+            results_statement()
+            .where(done.stream_id == find_stream(connection, stream), done.segment == segment)
+            .where(done.start_s >= since_s, done.start_s < until_s)
+            .where(found.detector.startswith(prefix, autoescape=True))
+        )
+        return [result_of(row) for row in connection.execute(statement)]
+
+
 def verdict_counts(engine: Engine) -> dict[tuple[StreamKey, Verdict], int]:
     """Evaluated windows of all rows by stream and first verdict on drift."""
     counts = {}
@@ -90,17 +106,19 @@ def shapes(engine: Engine, key: WindowKey) -> list[ColumnShape]:
 
 
 def samples(engine: Engine, stream: StreamKey, since_s: float, until_s: float, limit: int) -> list[SamplePayload]:
-    """Stored rows of [since_s, until_s): wrong ones first, then by outlier score, newest first among equals."""
+    """Stored rows of [since_s, until_s): wrong ones first, then by outlier score, newest first among equals.
+
+    However many are wrong, half of the places are left for others that have a score: what is behind a rate of outliers.
+    """
     with reading(engine) as connection:
         stream_id = find_stream(connection, stream)
         wrong = connection.execute(_samples_statement(stream_id, since_s, until_s, limit, wrong=True)).all()
         others = connection.execute(_samples_statement(stream_id, since_s, until_s, limit + len(wrong), wrong=False))
-        places = {tuple(row[:3]) for row in wrong}
-        found = [*wrong, *(row for row in others if tuple(row[:3]) not in places)][:limit]
+        found = _mixed(wrong, others.all(), limit)
         labels = _labels_in_effect(connection, found)
         columns = _stored_columns(connection, found)
         layouts = {number: RowLayout.read(spelt) for number, spelt in connection.execute(select(schema.row_layouts))}
-    return [_sample(row, labels.get(row[:3]), columns.get(row[:3]), layouts) for row in found]
+    return [_sample(row, labels.get(_place(row)), columns.get(_place(row)), layouts) for row in found]
 
 
 def streams(engine: Engine) -> list[StreamSummary]:
@@ -228,6 +246,18 @@ def _samples_statement(
     return statement.order_by(
         func.coalesce(rows.outlier_score, -1.0).desc(), rows.time_s.desc(), rows.event_key.desc(), rows.row
     ).limit(limit)
+
+
+def _mixed(wrong: Sequence[_Found], every: Sequence[_Found], limit: int) -> list[_Found]:
+    places = {_place(row) for row in wrong}
+    others = [row for row in every if _place(row) not in places]
+    scored = sum(row[_SCORE] is not None for row in others)
+    kept = wrong[: max(limit - limit // 2, limit - scored)]
+    return [*kept, *others][:limit]
+
+
+def _place(row: _Found) -> _Place:
+    return row[0], row[1], row[2]
 
 
 def _labels_in_effect(connection: Connection, found: Sequence[_Found]) -> dict[_Place, str | None]:

@@ -13,18 +13,21 @@ stored once. Text in JSON would take ten times as long to make and two to three 
 import hashlib
 import math
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.store.database import clean
-from driftline.columns import ColumnBatch
+from driftline.columns import ColumnBatch, NumericColumn, TextColumn
 from driftline.errors import PermanentError
 from driftline.monitors import Monitor
 
 _FORM = 1
+_FORM_BYTE = bytes([_FORM])
 _HEAD = struct.Struct("<Bq")
 
 _texts_encoder = msgspec.msgpack.Encoder()
@@ -95,7 +98,7 @@ def pack(layout: RowLayout, rows: ColumnBatch) -> list[bytes]:
 def layout_number(packed: bytes) -> int:
     """The number of the layout that ``packed`` has; raises PermanentError when it is nothing that ``pack`` made."""
     if len(packed) < _HEAD.size or packed[0] != _FORM:
-        raise PermanentError(f"columns of a stored row begin with {packed[:1]!r}, not {bytes([_FORM])!r}")
+        raise PermanentError(f"columns of a stored row begin with {packed[:1]!r}, not {_FORM_BYTE!r}")
     return int(_HEAD.unpack_from(packed)[1])
 
 
@@ -111,6 +114,48 @@ def unpack(layout: RowLayout, packed: bytes) -> dict[str, str | float | None]:
         raise PermanentError(f"columns of a stored row are damaged: {error}") from error
     found.update(zip(numeric, map(_shown, numbers), strict=True))
     return {name: found[name] for name, _ in layout.columns}
+
+
+def unpack_rows(layouts: Mapping[int, RowLayout], packed: Sequence[bytes]) -> ColumnBatch:
+    """Many rows as columns, in their order; a column that a row's layout lacks is missing in it.
+
+    Rows that no layout here tells of are left out. Raises PermanentError where a row is damaged.
+
+    >>> layout = RowLayout((("distance", "numeric"), ("carrier", "categorical")))
+    >>> rows = ColumnBatch(1, {"distance": np.array([np.inf])}, {"carrier": np.array([None], dtype=np.object_)})
+    >>> unpack_rows({layout.number: layout}, pack(layout, rows)) == rows
+    True
+    """
+    known = [row for row in packed if row[:1] == _FORM_BYTE and layout_number(row) in layouts]
+    numbers = np.array([layout_number(row) for row in known], dtype=np.int64)
+    numeric: dict[str, NumericColumn] = {}
+    text: dict[str, TextColumn] = {}
+    for number in np.unique(numbers).tolist():
+        places = np.flatnonzero(numbers == number)
+        _place_rows(layouts[number], [known[place] for place in places.tolist()], places, len(known), numeric, text)
+    return ColumnBatch(len(known), numeric, text)
+
+
+def _place_rows(
+    layout: RowLayout,
+    packed: Sequence[bytes],
+    places: NDArray[np.intp],
+    rows: int,
+    numeric: dict[str, NumericColumn],
+    text: dict[str, TextColumn],
+) -> None:
+    end = _HEAD.size + 8 * len(layout.numeric)
+    try:
+        numbers = np.frombuffer(b"".join([row[_HEAD.size : end] for row in packed]), dtype="<f8")
+        numbers = numbers.reshape(len(packed), len(layout.numeric))
+        texts = np.array([_texts_decoder.decode(row[end:]) for row in packed], dtype=np.object_)
+        texts = texts.reshape(len(packed), len(layout.text))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise PermanentError(f"columns of a stored row are damaged: {error}") from error
+    for place, name in enumerate(layout.numeric):
+        numeric.setdefault(name, np.full(rows, np.nan))[places] = numbers[:, place]
+    for place, name in enumerate(layout.text):
+        text.setdefault(name, np.full(rows, None, dtype=np.object_))[places] = texts[:, place]
 
 
 def _shown(value: float) -> float | str | None:

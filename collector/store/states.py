@@ -1,6 +1,6 @@
 """Window states between two commits: read once, changed in memory, written together, forgotten on failure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from collector.store.transaction import StateKey, WindowState
 
@@ -29,6 +29,11 @@ class StateCache:
             self._states[key] = state
         for key in list(self._states)[: max(0, len(self._states) - self._limit)]:
             del self._states[key]
+
+    def drop(self, partitions: Collection[str]) -> None:
+        """Trust nothing that was kept of these partitions: nobody looks any more whether others move them."""
+        if partitions:
+            self._states = {key: state for key, state in self._states.items() if key.partition not in partitions}
 
     def forget(self) -> None:
         """Trust nothing that was kept."""

@@ -24,6 +24,8 @@ from collector.store.migrate import migrate
 from collector.store.partitions import DayPartitions
 from collector.store.row_columns import RowLayout
 from collector.store.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
+from collector.store.window_rows import window_rows
+from driftline.columns import ColumnBatch
 from driftline.errors import UnavailableError
 from driftline.monitors import Monitor
 from driftline.results import (
@@ -194,6 +196,10 @@ class Store:
         """A window's statistics, one per partition."""
         return store_windows.window_states(self._engine, key)
 
+    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
+        """Some of a window's rows with their input columns, by a hash of their keys."""
+        return self.read(lambda connection: window_rows(connection, key, limit))
+
     def stream_windows(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[DueWindow]:
         """Every window of a stream's segment within [since_s, until_s], oldest first."""
         return store_windows.stream_windows(self._engine, stream, segment, since_s, until_s)
@@ -201,6 +207,12 @@ class Store:
     def window_p_values(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[float]:
         """The p-values of whole windows that begin in [since_s, until_s), as last evaluated, oldest first."""
         return store_windows.window_p_values(self._engine, stream, segment, since_s, until_s)
+
+    def detector_results(
+        self, stream: StreamKey, segment: str, prefix: str, since_s: float, until_s: float
+    ) -> Sequence[Result]:
+        """Newest results of detectors whose names begin so, of windows that begin in [since_s, until_s), by start."""
+        return store_reads.detector_results(self._engine, stream, segment, prefix, since_s, until_s)
 
     def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
         """Those evaluated windows of a segment that begin at one of these times, oldest first."""

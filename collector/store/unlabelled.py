@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from collector.store import schema
-from collector.store.arrays import IntegerArray, KeyArray, read_array
+from collector.store.arrays import IntegerArray, KeyArray, read_array, read_texts
 from collector.store.bulk import Column, driver_cursor, insert_columns
 from collector.store.database import is_any_of
-from collector.store.ids import KeyColumn, keys_of
+from collector.store.ids import KeyColumn
 from collector.store.partitions import DAY_S, partition_name
 from collector.store.transaction import Transaction
 from driftline.results import StreamKey
@@ -56,29 +56,31 @@ def streams_by_number(transaction: Transaction, namespace: str, model: str) -> d
 
 
 def unlabelled_rows(
-    transaction: Transaction, request_ids: Sequence[str], rows: NDArray[np.int64], stream_ids: Sequence[int]
+    transaction: Transaction, keys: KeyColumn, rows: NDArray[np.int64], stream_ids: Sequence[int]
 ) -> Unlabelled:
-    """The stored prediction of each request id and row, where there is no doubt which, and no label was there before.
+    """The stored prediction of each request key and row, where there is no doubt which, and no label was there before.
 
     Only of ``stream_ids``. Left out is what several events of one day have, what has, or had, a label, and what is not
     stored on the day that its id tells; ``collector.store.labels.rows_to_label`` finds all these. Nothing is locked.
     """
-    keys = keys_of(request_ids)
     wanted = np.array(stream_ids, dtype=np.int64)
     if transaction.connection.dialect.name == "sqlite":
-        return _certain(_ask_sqlite(transaction.connection, keys, rows), wanted)
+        return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
     told = {day: np.flatnonzero(keys.days == day) for day in days}
     questions = [(day, places) for day, places in told.items() if len(places)]
-    found = [_certain(_ask_days(transaction.connection, questions, keys, rows), wanted)] if questions else []
+    found = []
+    if questions:
+        found.append(_certain(_ask_days(transaction.connection, questions, keys, rows), len(keys), wanted)[0])
     untold = np.flatnonzero(keys.days < 0)
     for day in reversed(days):
         if not len(untold):
             break
-        here, met = _matches(_ask_days(transaction.connection, [(day, untold)], keys, rows), wanted)
+        answer = _ask_days(transaction.connection, [(day, untold)], keys, rows)
+        here, met = _certain(answer, len(keys), wanted)
         found.append(here)
-        untold = np.setdiff1d(untold, met, assume_unique=True)
+        untold = untold[~met[untold]]
     return _stacked(found)
 
 
@@ -91,7 +93,7 @@ def save_first_labels(
     """
     times_s = found.numbers["time_s"]
     transaction.prepare_days((np.unique(times_s // DAY_S) * DAY_S).tolist())
-    order = np.lexsort((rows, *_sortable(found.event_keys)))
+    order = _order(found.event_keys, rows)
     columns: dict[str, Column] = {
         "event_key": found.event_keys[order],
         "row": rows[order],
@@ -104,23 +106,23 @@ def save_first_labels(
     insert_columns(transaction.connection, schema.labels, columns)
 
 
-def _sortable(keys: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _order(keys: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.intp]:
+    """By key and row, as any writer stores them, so that two writers cannot wait for each other."""
     if keys.ndim == 1:
-        return (keys,)
-    low, high = np.ascontiguousarray(keys).view(">u8").T[::-1]
-    return low, high
+        return np.lexsort((rows, keys))
+    high, low = np.ascontiguousarray(keys).view(">u8").astype(np.uint64).T
+    order = np.argsort(high)
+    if (high[order[1:]] == high[order[:-1]]).any():
+        order = np.lexsort((rows, low, high))
+    return order
 
 
-def _certain(found: Unlabelled, stream_ids: NDArray[np.int64]) -> Unlabelled:
-    return _matches(found, stream_ids)[0]
-
-
-def _matches(found: Unlabelled, stream_ids: NDArray[np.int64]) -> tuple[Unlabelled, NDArray[np.intp]]:
-    """Those that are the only one of their place and have no label; and every place that is stored at all."""
-    found = found.take(np.isin(found.numbers["stream_id"], stream_ids))
-    met, first, counts = np.unique(found.places, return_index=True, return_counts=True)
-    certain = found.take(np.sort(first[counts == 1]))
-    return certain.take(np.isnan(certain.numbers["revision"])), met
+def _certain(found: Unlabelled, asked: int, stream_ids: NDArray[np.int64]) -> tuple[Unlabelled, NDArray[np.bool_]]:
+    """Those that are the only one of their place, of ``asked``, and have no label; and which places are stored."""
+    here = np.isin(found.numbers["stream_id"], stream_ids)
+    counts = np.bincount(found.places[here], minlength=asked)
+    certain = here & (counts[found.places] == 1) & np.isnan(found.numbers["revision"])
+    return (found if certain.all() else found.take(certain)), counts > 0
 
 
 def _stacked(parts: Sequence[Unlabelled]) -> Unlabelled:
@@ -171,28 +173,28 @@ def _answer(
     asked: NDArray[np.intp],
     places: bytes,
     keys: bytes,
-    segments: list[str],
-    predictions: list[str | None],
+    segments: bytes,
+    predictions: bytes,
     *rest: bytes,
 ) -> Unlabelled:
-    """What a day's row of arrays says; values that all take the same room come as bytes, none of which is looked at."""
+    """What a day's row of arrays says."""
     numbers = dict(zip(_FOUND_NUMBERS, rest, strict=True))
     return Unlabelled(
         asked[read_array(places, ">i8") - 1],
         read_array(keys, "(16,)u1"),
         {name: read_array(raw, ">f8").astype(np.float64) for name, raw in numbers.items()},
-        _objects(segments),
-        _objects(predictions),
+        read_texts(segments),
+        read_texts(predictions),
     )
 
 
 def _day_statement(number: int, day: int) -> str:
     # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
-    numbers = (f"coalesce(p.{name}::float8, 'NaN')" for name in _NUMBERS)
+    numbers = (*(f"p.{name}::float8" for name in _NUMBERS[:-1]), "coalesce(p.score, 'NaN')")  # all others are there
     fixed = ", ".join(f"array_send(array_agg({name}))" for name in (*numbers, "coalesce(l.revision::float8, 'NaN')"))
     return (
         f"SELECT {number}::int4, array_send(array_agg(k.place)), array_send(array_agg(p.event_key)), "  # noqa: S608 - our own tables
-        f"array_agg(p.segments), array_agg(p.prediction), {fixed} "
+        f"array_send(array_agg(p.segments)), array_send(array_agg(p.prediction)), {fixed} "
         "FROM unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
         f"(SELECT * FROM {partition_name('predictions', day)} q "
         "WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p "

@@ -2,22 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 
 from collector.store import schema
-from collector.store.bulk import insert_tuples
+from collector.store.bulk import insert_columns, insert_tuples
 from collector.store.database import reading, writing
 from collector.store.transaction import Transaction, total
 from driftline import names
 from driftline.errors import PermanentError
 from driftline.monitors import Monitor
+from driftline.result_columns import ResultColumns
 from driftline.results import (
     ALL_ROWS,
     WHOLE_WINDOW,
     ColumnShape,
     DueWindow,
+    Interval,
     LabelState,
     PastWindow,
     Result,
@@ -30,23 +33,6 @@ from driftline.results import (
 DETECTORS = "detectors"
 
 _SEVERITY = (Verdict.NOT_ENOUGH_EVIDENCE, Verdict.OK, Verdict.WARNING, Verdict.DRIFTED)
-_RESULT_COLUMNS = (
-    "evaluation_id",
-    "revision",
-    "column",
-    "detector",
-    "kind",
-    "statistic",
-    "direction",
-    "verdict",
-    "reason",
-    "sample_size",
-    "reference_size",
-    "p_value",
-    "effect",
-    "coverage",
-    "reference_value",
-)
 
 
 def due_windows(engine: Engine, monitor: Monitor, now_s: float) -> list[DueWindow]:
@@ -208,8 +194,9 @@ def save_results(
         if stream_id is None:
             raise PermanentError(f"results for unknown stream {due.key.stream}")
         evaluation_id, revision = _save_evaluation(connection, stream_id, due, results, evaluated_at_s)
-        rows = [(evaluation_id, revision, *_result_values(result)) for result in results]
-        insert_tuples(connection, schema.results, _RESULT_COLUMNS, rows)
+        told = ResultColumns.of(due.key, results)
+        same = {"evaluation_id": [evaluation_id] * len(told), "revision": [revision] * len(told)}
+        insert_columns(connection, schema.results, {**same, **_result_columns(told)})
         connection.execute(
             insert(schema.window_revisions).values(
                 **_revision_values(evaluation_id, revision, evaluated_at_s, results, labels)
@@ -293,26 +280,25 @@ def _save_evaluation(
     return int(primary_key[0]), 1
 
 
-def _result_values(result: Result) -> tuple[object, ...]:
-    effect = None
-    if result.effect is not None:
-        ends = (result.effect.value, result.effect.lower, result.effect.upper)
-        effect = msgspec.msgpack.encode(tuple(map(float, ends)))
-    return (
-        result.column,
-        result.detector,
-        result.kind,
-        _number(result.statistic),
-        result.direction,
-        result.verdict.value,
-        result.reason,
-        int(result.sample_size),
-        int(result.reference_size),
-        _number(result.p_value),
-        effect,
-        _number(result.coverage),
-        _number(result.reference_value),
-    )
+def _result_columns(results: ResultColumns) -> dict[str, list[Any]]:
+    """The results as the columns of their table."""
+    return {
+        **results.columns,
+        "statistic": list(map(_number, results.statistic)),
+        "verdict": [verdict.value for verdict in results.verdict],
+        "sample_size": list(map(int, results.sample_size)),
+        "reference_size": list(map(int, results.reference_size)),
+        "p_value": list(map(_number, results.p_value)),
+        "effect": list(map(_effect, results.effect)),
+        "coverage": list(map(_number, results.coverage)),
+        "reference_value": list(map(_number, results.reference_value)),
+    }
+
+
+def _effect(effect: Interval | None) -> bytes | None:
+    if effect is None:
+        return None
+    return msgspec.msgpack.encode((float(effect.value), float(effect.lower), float(effect.upper)))
 
 
 def _number(value: float | None) -> float | None:

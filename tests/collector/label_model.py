@@ -19,6 +19,15 @@ class ModelLabel:
     observed_s: float
 
 
+@dataclass(frozen=True)
+class NewRow:
+    """A row of an event: what was predicted, the business key if it has one, and whom it is about."""
+
+    prediction: str
+    key: str | None
+    subject: str
+
+
 @dataclass
 class ModelRow:
     """A stored prediction with what is known of its label."""
@@ -28,6 +37,7 @@ class ModelRow:
     row: int
     time_s: float
     prediction: str
+    subject: str
     label: str | None = None
     label_time_s: float | None = None
     judged: str | None = None
@@ -36,23 +46,51 @@ class ModelRow:
 
 @dataclass
 class LabelModel:
-    """Predictions, labels and waiting labels in memory, one after the other."""
+    """Predictions, labels and waiting labels in memory, one after the other.
+
+    ``gone``: rows that were erased, which stay counted. ``erased``: requests and subjects. ``known``: all events' ids.
+    """
 
     rows: dict[tuple[str, int], ModelRow] = field(default_factory=dict)
+    gone: list[ModelRow] = field(default_factory=list)
+    erased: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     keys: dict[tuple[str, str, int], float] = field(default_factory=dict)
     waiting: dict[tuple[str, str, int], tuple[str | None, float, float]] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     maximum_waiting: int = 10**9
 
-    def store(self, event_id: str, request_id: str, time_s: float, rows: list[tuple[str, str | None]]) -> None:
-        """One event with the prediction and the key of each row; a known one changes nothing."""
-        if (event_id, 0) in self.rows:
+    def is_erased(self, request_id: str, subject: str = "") -> bool:
+        """Whether the request was erased, or the subject."""
+        return not self.erased.isdisjoint({request_id, subject})
+
+    def store(self, event_id: str, request_id: str, time_s: float, rows: list[NewRow]) -> None:
+        """One event with its rows; a known one changes nothing, and what was erased is not kept."""
+        if event_id in self.known:
             return
-        for number, (prediction, key) in enumerate(rows):
-            self.rows[event_id, number] = ModelRow(event_id, request_id, number, time_s, prediction)
-            if key is not None:
-                place = (key, request_id, number)
+        self.known.add(event_id)
+        for number, row in enumerate(rows):
+            if self.is_erased(request_id, row.subject):
+                continue
+            self.rows[event_id, number] = ModelRow(event_id, request_id, number, time_s, row.prediction, row.subject)
+            if row.key is not None:
+                place = (row.key, request_id, number)
                 self.keys[place] = max(time_s, self.keys.get(place, 0.0))
+
+    def erase(self, value: str) -> dict[str, int]:
+        """Erase a request or a subject; how much of what went."""
+        self.erased.add(value)
+        going = {place: row for place, row in self.rows.items() if value in (row.request_id, row.subject)}
+        self.rows = {place: row for place, row in self.rows.items() if place not in going}
+        self.gone.extend(going.values())
+        named = {(row.request_id, row.row) for row in going.values()}
+        keys = [place for place in self.keys if place[1] == value or place[1:] in named]
+        waiting = [place for place in self.waiting if place[0] and (place[0] == value or (place[0], place[2]) in named)]
+        for place in keys:
+            del self.keys[place]
+        for place in waiting:
+            del self.waiting[place]
+        return {"predictions": len(going), "keys": len(keys), "pending": len(waiting)}
 
     def join_waiting(self) -> None:
         """Waiting labels whose predictions are there, those by request id first."""
@@ -66,6 +104,9 @@ class LabelModel:
 
     def label(self, label: ModelLabel, now_s: float) -> None:
         """One label comes."""
+        if self.is_erased(label.request_id):
+            self.outcomes["erased"] += 1
+            return
         target = self.target(label)
         if target is not None:
             self.outcomes[self.apply(target, label, now_s)] += 1

@@ -60,6 +60,7 @@ def as_json(*numbers: int) -> list[dict[str, Any]]:
 def test_one_label_and_a_list_are_taken(client: TestClient) -> None:
     assert client.post("/v1/labels", json=as_json(1)[0]).json() == {
         "received": 1,
+        "refused": 0,
         "outcomes": {"joined": 1},
         "faults": [],
     }

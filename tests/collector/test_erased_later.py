@@ -91,6 +91,22 @@ def test_rows_of_an_erased_subject_are_left_out_and_others_of_the_request_stay(p
     assert outcomes(parts.store, names.COLLECTOR_EVENTS) == {"stored": 2, "erased": 1, "duplicate": 3}
 
 
+@pytest.mark.parametrize(
+    "key", [KeySpec(column="carrier"), KeySpec(path="carrier[*]")], ids=["key in a column", "key in the document"]
+)
+def test_who_stays_in_a_request_keeps_row_key_and_waiting_labels(parts: Parts, url: str, key: KeySpec) -> None:
+    keyed = CUSTOMER.model_copy(update={"labels": CUSTOMER.labels.model_copy(update={"key": key})})
+    parts.monitors = {keyed.name: keyed}
+    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    erase(parts, "subject", ANNA)
+    assert desk.submit([label(2, "0", row=1)]).outcomes == {"pending": 1}
+    came = customers(2, ANNA, BEN, carrier=["anna's", "ben's"])
+    drain(parts.collector(records([came])))  # type: ignore[list-item]
+    assert outcomes(parts.store, names.LABELS) == {"pending": 1, "joined": 1}
+    assert desk.submit([label(2, "1", request_id="", key="ben's", after_s=9e3)]).outcomes == {"corrected": 1}
+    assert [(row["key"], row["row"]) for row in map(dict, tables(url)["prediction_keys"])] == [("ben's", 1)]
+
+
 def test_labels_of_what_was_erased_do_not_wait(parts: Parts, url: str) -> None:
     parts.monitors = {KEYED.name: KEYED}
     desk = LabelDesk(

@@ -3,7 +3,7 @@ because SQLite has one writer at a time.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,15 +12,18 @@ from sqlalchemy import text
 
 from collector.batches.loop import Collector
 from collector.batches.subjects import SubjectHasher
-from collector.keeping.erasure import Eraser, Selector
+from collector.keeping.erasure import FILES, Eraser, Selector
 from collector.settings import CollectorSettings
+from collector.store.erased import erased_count
 from collector.store.store import Store
+from collector.store.waiting import LabelKey, PendingLabel, let_wait
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.errors import TransientError
 from driftline.monitors import Monitor
-from tests.collector.helpers import CountingStatistics, Parts, drain, event, label, records, tables
+from tests.collector.helpers import START_S, CountingStatistics, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import outcomes
+from tests.collector.test_erasure import ANNA, CUSTOMER, customers
 from tests.parts.processes import wait_until
 
 LIMIT_S = 120.0
@@ -91,4 +94,54 @@ def test_two_writers_at_once_are_waited_for_and_a_third_is_told(postgres_store: 
     assert tables(postgres_store)["labels"] == []
     assert outcomes(store, names.COLLECTOR_EVENTS) == {"stored": 7, "erased": 1}
     assert outcomes(store, names.LABELS) == {"joined": 2, "erased": 1}
+    store.close()
+
+
+def erase_while(store: Store, selector: Selector, statistics: Pausing, write: Callable[[], object]) -> None:
+    """Erase; ``write`` begins once the erasure is remembered, and has not committed when rows are to go."""
+    eraser = Eraser(store, SubjectHasher(), Parts(store).clock, None)
+    with ThreadPoolExecutor(2) as threads:
+        with store.transaction() as transaction:
+            transaction.lock_partition(FILES)  # where the eraser waits, before it looks for rows
+            erasing = threads.submit(eraser.erase, selector, "somebody")
+            wait_until(lambda: store.read(erased_count) == 1, LIMIT_S, "the erasure is remembered")
+            writing = threads.submit(write)
+            wait_until(statistics.reached.is_set, LIMIT_S, "a label is joined and not committed")
+        wait_until(lambda: erasing.done() or anybody_waits(store), LIMIT_S, "the eraser went on, or waits")
+        statistics.go_on.set()
+        writing.result(LIMIT_S)
+        erasing.result(LIMIT_S)
+
+
+def anybody_waits(store: Store) -> bool:
+    """Whether a transaction waits for another one."""
+    statement = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return store.read(lambda connection: bool(connection.execute(statement).scalar_one()))
+
+
+@pytest.mark.real
+def test_a_label_that_is_joined_to_a_row_that_goes_leaves_nothing_behind(postgres_store: str) -> None:
+    """The row is known by whom it is about, the label by a request id that nobody erased."""
+    store, statistics = Store(postgres_store, prepare=False), Pausing()
+    parts = Parts(store, statistics=statistics, monitors={CUSTOMER.name: CUSTOMER})
+    drain(parts.collector(records([customers(2, ANNA)])))  # type: ignore[list-item]
+    labelling = parts.collector(records([label(2, 1)], "spool:1"))
+    erase_while(store, Selector("default", "flights", "subject", ANNA), statistics, labelling.run_once)
+    assert (tables(postgres_store)["predictions"], tables(postgres_store)["labels"]) == ([], [])
+    store.close()
+
+
+@pytest.mark.real
+def test_a_label_that_the_sweep_joins_to_a_row_that_goes_leaves_nothing_behind(postgres_store: str) -> None:
+    store, statistics = Store(postgres_store, prepare=False), Pausing()
+    parts = Parts(store, statistics=statistics)
+    drain(parts.collector(records([event(2)])))
+    with store.transaction() as transaction:  # two writers passed each other
+        key = LabelKey("default", "flights", "request-2", 0)
+        let_wait(transaction, [PendingLabel(key, "1", START_S + 3600.0, parts.clock())])
+    erase_while(store, SELECTOR, statistics, parts.collector([]).sweep)
+    found = tables(postgres_store)
+    assert (found["predictions"], found["labels"], found["labels_pending"]) == ([], [], [])
     store.close()

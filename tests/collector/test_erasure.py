@@ -12,7 +12,7 @@ from collector.batches.payloads import PayloadWriter, read_payloads
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.store.database import connect
-from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
+from driftline.monitors import ColumnSpec, KeySpec, Monitor, SubjectSpec
 from driftline.results import WindowKey
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, merged, records, tables
 
@@ -73,6 +73,21 @@ def text_of_everything(url: str, tmp_path: Path) -> str:
     parquet = b"".join(path.read_bytes() for path in sorted((tmp_path / "payloads").rglob("*.parquet")))
     found = {name: rows for name, rows in tables(url).items() if name != "window_states"}
     return repr(found) + repr(parquet)
+
+
+def test_who_shares_a_request_with_somebody_erased_is_found_by_key_all_the_same(parts: Parts, url: str) -> None:
+    keyed = CUSTOMER.model_copy(
+        update={"labels": CUSTOMER.labels.model_copy(update={"key": KeySpec(column="carrier", several="newest")})}
+    )
+    parts.monitors = {keyed.name: keyed}
+    came = [customers(2, ANNA, BEN, carrier=["anna's", "ben's"]), label(2, "1", row=7)]
+    drain(parts.collector(records(came)))  # type: ignore[arg-type]
+    erased = Eraser(parts.store, SubjectHasher(), parts.clock, None).erase(
+        Selector("default", "flights", "subject", ANNA), "somebody"
+    )
+    assert (erased.removed["keys"], erased.removed["pending"]) == (1, 0)
+    assert [(row["key"], row["row"]) for row in map(dict, tables(url)["prediction_keys"])] == [("ben's", 1)]
+    assert [row["row"] for row in map(dict, tables(url)["labels_pending"])] == [7]
 
 
 def test_a_subject_is_erased_everywhere_and_others_stay(parts: Parts, url: str, tmp_path: Path) -> None:

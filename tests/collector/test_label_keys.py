@@ -118,7 +118,8 @@ def keys(path: str, document: Any, rows: int = 2, encoding: str | None = None) -
     if encoding == "gzip":
         body = gzip.compress(body)
     payload = Payload(content_type="application/json", content_encoding=encoding, body=body)
-    return row_keys(KeySpec(path=path), msgspec.structs.replace(event(1), request=payload), ColumnBatch(rows))
+    asked = msgspec.structs.replace(event(1), request=payload)
+    return row_keys(KeySpec(path=path), asked, ColumnBatch(rows), range(rows))
 
 
 @pytest.mark.parametrize(
@@ -155,10 +156,10 @@ def test_a_key_may_be_in_the_answer() -> None:
     answered = msgspec.structs.replace(
         event(1), response=Payload(body=b'{"id": "a-1", "rows": [{"id": 1}, {"id": 2}]}')
     )
-    assert row_keys(KeySpec(path="response.id"), answered, ColumnBatch(2)) == ["a-1", "a-1"]
-    assert row_keys(KeySpec(path="response.rows[*].id"), answered, ColumnBatch(2)) == ["1", "2"]
+    assert row_keys(KeySpec(path="response.id"), answered, ColumnBatch(2), range(2)) == ["a-1", "a-1"]
+    assert row_keys(KeySpec(path="response.rows[*].id"), answered, ColumnBatch(2), range(2)) == ["1", "2"]
     # With $ it is the request's, whatever it is called.
-    assert row_keys(KeySpec(path="$.response.id"), answered, ColumnBatch(1)) == [None]
+    assert row_keys(KeySpec(path="$.response.id"), answered, ColumnBatch(1), [0]) == [None]
 
 
 @given(
@@ -178,9 +179,9 @@ def test_any_document_has_one_key_or_none_per_row(document: Any, path: str) -> N
 def test_a_body_that_is_no_json_or_no_gzip_has_no_keys() -> None:
     for payload in (Payload(body=b"{"), Payload(body=b"{}", content_encoding="gzip")):
         broken = msgspec.structs.replace(event(1), request=payload)
-        assert row_keys(KeySpec(path="$.a"), broken, ColumnBatch(1)) == [None]
+        assert row_keys(KeySpec(path="$.a"), broken, ColumnBatch(1), [0]) == [None]
 
 
 def test_numeric_columns_spell_whole_keys_without_a_fraction() -> None:
     columns = ColumnBatch(3, numeric={"order": np.array([12.0, np.nan, 0.5])})
-    assert row_keys(KeySpec(column="order"), event(1), columns) == ["12", None, "0.5"]
+    assert row_keys(KeySpec(column="order"), event(1), columns, range(3)) == ["12", None, "0.5"]

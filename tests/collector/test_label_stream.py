@@ -62,7 +62,12 @@ def test_a_stream_far_beyond_the_bound_of_a_body_is_taken(client: TestClient) ->
     assert len(body) > 50 * 20_000
     answer = client.post("/v1/labels", content=body, headers=NDJSON)
     assert answer.status_code == 200
-    assert answer.json() == {"received": 12_000, "outcomes": {"joined": 3, "duplicate": 11_997}, "faults": []}
+    assert answer.json() == {
+        "received": 12_000,
+        "refused": 0,
+        "outcomes": {"joined": 3, "duplicate": 11_997},
+        "faults": [],
+    }
 
 
 def test_a_client_that_asks_is_told_how_far_its_stream_is_with_the_lines_that_are_wrong(client: TestClient) -> None:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.batches.positions import Positions
 from collector.batches.validation import validate
 from collector.batches.windows import group_positions
 from collector.settings import PREFIX, CollectorSettings
 from collector.store.spelling import class_name
 from collector.store.states import StateBook, StateCache
-from collector.store.transaction import StateKey, WindowRef, WindowState
+from collector.store.transaction import PositionMove, StateKey, WindowRef, WindowState
 from driftline.columns import ColumnBatch
 from driftline.errors import SettingsError
 from driftline.event_windows import window_of, windows_of
@@ -92,3 +93,28 @@ def test_settings_name_every_fault() -> None:
         load(CollectorSettings, PREFIX, environ=environ)
     chosen = load(CollectorSettings, PREFIX, environ={"DRIFTLINE_COLLECTOR_BOOTSTRAP": "a:1, b:2"})
     assert chosen.kafka.bootstrap == ("a:1", "b:2")
+
+
+def test_positions_of_files_without_end_do_not_gather_and_nothing_else_of_them_is_trusted() -> None:
+    stored: dict[str, int] = {}
+    positions, cache = Positions(stored.get, limit=3), StateCache(100)
+    for number in range(50):
+        file, lane = f"files:{number}", "files"
+        moves = [PositionMove(each, positions.of(each), (positions.of(each) or 0) + 1) for each in (file, lane)]
+        stored |= {move.partition: move.next_offset for move in moves}
+        cache.keep({StateKey(each, WindowRef(1, "", 0.0, 60.0)): WindowState(b"", number) for each in (file, lane)})
+        gone = positions.moved(moves)
+        cache.drop(gone)
+        assert gone == ({f"files:{number - 2}"} if number > 1 else set())
+        stored["files:0"] = 7  # somebody else moved it
+    assert positions.of("files:0") == 7
+    assert positions.of("files") == 50
+    assert [number for number in range(50) if _keeps(cache, f"files:{number}")] == [48, 49]
+    assert _keeps(cache, "files")
+
+
+def _keeps(cache: StateCache, partition: str) -> bool:
+    try:
+        return cache.get(StateKey(partition, WindowRef(1, "", 0.0, 60.0))) is not None
+    except KeyError:
+        return False

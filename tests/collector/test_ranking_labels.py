@@ -11,6 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
+from collector.batches.subjects import SubjectHasher
+from collector.keeping.erasure import Eraser, Selector
 from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from detectors.counts.performance_counts import performance_layout
@@ -20,7 +22,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.events import InferenceEvent, Label
-from driftline.monitors import Monitor
+from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, drain, event, label, records
 from tests.parts.processes import wait_until
@@ -83,6 +85,34 @@ def test_a_segment_holds_the_query_with_its_own_candidates(ranked: Parts) -> Non
     desk_of(ranked).submit([graded(1, 0, 1.0), graded(1, 1, 0.0), graded(1, 2, 0.0), graded(1, 3, 0.0)])
     assert counts(ranked, "shop=a")[QUERIES] == 1
     assert [counts(ranked, "shop=b")[place] for place in (QUERIES, BARREN)] == [0, 1]
+
+
+def test_a_query_of_which_candidates_were_erased_stays_counted_as_it_was(ranked: Parts) -> None:
+    who = ColumnSpec(name="customer", type="categorical", drift=False)
+    of_customers = RANKING.model_copy(
+        update={"columns": (*RANKING.columns, who), "subject": SubjectSpec(column="customer")}
+    )
+    ranked.monitors = {RANKING.name: of_customers}
+    shown = {"shop": ["a", "a", "b", "b"], "relevance": list(SCORES)}
+    asked = [
+        event(1, **shown, customer=["anna", "ben", "ben", "ben"]),
+        event(2, **shown, customer=["ben"] * 4),
+    ]
+    drain(ranked.collector(records(asked)))
+    desk = desk_of(ranked)
+    desk.submit([graded(number, row, grade) for number in (1, 2) for row, grade in enumerate((0.0, 2.0, 0.0, 1.0))])
+    before = counts(ranked)
+    assert before[QUERIES] == 2
+    eraser = Eraser(ranked.store, SubjectHasher(), ranked.clock, None)
+    erased = eraser.erase(Selector("default", "flights", "subject", "anna"), "token:privacy")
+    assert erased.removed["predictions"] == 1
+    desk.submit([graded(1, 1, 0.0, 120.0), graded(1, 3, None, 120.0)])
+    assert counts(ranked) == before
+    # The other query goes on as before, and both labels of the first are kept with their rows.
+    desk.submit([graded(2, 1, 0.0, 180.0), graded(2, 3, 0.0, 180.0)])
+    after = counts(ranked)
+    assert (after[QUERIES], after[BARREN], after[LABELLED]) == (1, 1, 8)
+    assert min(after) >= 0
 
 
 def test_what_stands_high_should_be_relevant(ranked: Parts) -> None:

@@ -126,6 +126,9 @@ def test_rows_are_erased_from_rolled_files_too(parts: Parts, root: Path | str) -
 def test_a_place_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="nowhere://x"):
         PayloadFiles("nowhere://x")
+    with pytest.raises(SettingsError, match=r"nowhere://key:\*\*\*@x") as caught:
+        PayloadFiles("nowhere://key:hid/den@x")
+    assert "hid/den" not in str(caught.value)
 
 
 def test_a_store_that_is_away_is_said_to_be(tmp_path: Path) -> None:
@@ -151,7 +154,7 @@ def test_googles_storage_takes_lists_and_gives_back_what_a_directory_does(
         for name in ("kept", "orphan"):
             files.write(f"model=flights/hour=1/{name}.parquet", table)
         assert files.read("model=flights/hour=1/kept.parquet") == table
-        assert files.columns("model=flights/hour=1/kept.parquet") == 1
+        assert files.values("model=flights/hour=1/kept.parquet") == 1000
         kept = PayloadFile("model=flights/hour=1/kept.parquet", "default", "flights", 0.0, 1.0, 1000)
         assert files.sweep([kept]) == 0  # too young
         assert files.sweep([kept], age_s=-1.0) == 1

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import Connection
 
 from collector.batches.payloads import PayloadWriter, read_payloads
 from collector.labels.desk import LabelDesk
@@ -159,6 +160,18 @@ def test_samples_show_wrong_rows_then_outliers_then_the_newest(parts: Parts) -> 
     assert everything[-1].columns["distance"] == "inf"
 
 
+def test_however_many_are_wrong_half_of_the_samples_are_the_others_furthest_out(parts: Parts) -> None:
+    plain = {"carrier": ["AA"], "late": ["1"], "score": [0.5]}
+    events = [event(number, distance=[1000.0 + 100.0 * (number >= 20) * number], **plain) for number in range(30)]
+    drain(parts.collector(records(events)))
+    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk.submit([label(number, 0) for number in range(20)])
+    found = parts.store.samples(STREAM, START_S, START_S + HOUR_S, 7)
+    numbers = [int(sample.request_id.removeprefix("request-")) for sample in found]
+    assert [number < 20 for number in numbers] == [True] * 4 + [False] * 3
+    assert numbers[4:] == [29, 28, 27]
+
+
 def test_streams_are_summed_over_partitions(parts: Parts) -> None:
     drain(parts.collector(records([event(1), event(2)], "spool:a") + records([event(0), event(9)], "spool:b")))
     (summary,) = parts.store.streams()
@@ -191,6 +204,23 @@ def test_p_values_of_whole_windows_are_those_of_the_newest_revisions(parts: Part
     assert list(parts.store.window_p_values(STREAM, "", START_S, START_S + 3 * HOUR_S)) == [0.125, 0.25]
     assert list(parts.store.window_p_values(STREAM, "", START_S, START_S + HOUR_S)) == [0.125]
     assert list(parts.store.window_p_values(STREAM, "carrier=AA", START_S, START_S + 3 * HOUR_S)) == []
+
+
+def test_results_by_the_beginning_of_their_detectors_are_those_of_the_newest_revisions(parts: Parts) -> None:
+    drain(parts.collector(records([event(number) for number in range(0, 190, 10)], "spool:a")))
+    for hour in (1, 0, 1):
+        kept = [
+            result(window(hour), "", detector=name, kind="sequential")
+            for name in ("entered:wrong predictions", "entered", "accuracy_alarm:e_cusum")
+        ]
+        parts.store.save_results(DueWindow(window(hour), 1), kept, [], 5.0)
+    found = parts.store.detector_results(STREAM, "", "entered:", START_S, START_S + 2 * HOUR_S)
+    assert [(each.window, each.detector) for each in found] == [
+        (window(hour), "entered:wrong predictions") for hour in (0, 1)
+    ]
+    assert not parts.store.detector_results(STREAM, "", "e%", START_S, START_S + 2 * HOUR_S)
+    assert len(parts.store.detector_results(STREAM, "", "entered:", START_S, START_S + HOUR_S)) == 1
+    assert not parts.store.detector_results(STREAM, "carrier=AA", "entered:", START_S, START_S + 2 * HOUR_S)
 
 
 def test_past_windows_and_their_states_are_those_of_a_history_in_memory(parts: Parts) -> None:
@@ -282,3 +312,14 @@ def test_a_disk_that_takes_no_payload_is_counted_and_the_rows_are_stored(
     assert len(tables(url)["predictions"]) == 1
     counts = {key.metric: value for key, value in parts.store.totals().items()}
     assert counts["driftline_collector_payload_failures_total"] == 1
+
+
+def test_who_works_alone_goes_on_with_one_connection(store: Store) -> None:
+    """Each connection to SQLite has a page cache of its own: taking turns would fill all of them."""
+
+    def driver(connection: Connection) -> int:
+        return id(connection.connection.dbapi_connection)
+
+    with store.reading() as one, store.reading() as two, store.reading() as three:
+        assert len({driver(one), driver(two), driver(three)}) == 3
+    assert len({store.read(driver) for _ in range(6)}) == 1

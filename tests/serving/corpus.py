@@ -85,6 +85,16 @@ _CHAT_ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "sto
 _EMBEDDINGS = {"object": "list", "data": [{"index": 0, "embedding": [0.5, 1]}, {"index": 1, "embedding": "AAAAAA=="}]}
 _OUTPUT = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
 _CHUNKS = [{"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]} for text in "ab"]
+_STEPS = [
+    {"type": "response.output_text.delta", "output_index": 0, "delta": "Hi"},
+    {"type": "response.completed", "response": {"object": "response", "status": "completed", "output": _OUTPUT}},
+]
+_VECTOR_HEAD = _json(
+    {"inputs": [{"name": "e", "datatype": "FP32", "shape": [2, 3], "parameters": {"binary_data_size": 24}}]}
+)
+_ANSWER_HEAD = _json(
+    {"outputs": [{"name": "default", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}}]}
+)
 
 REQUESTS = (
     Seed("v2", _json(V2_REQUEST)),
@@ -109,6 +119,16 @@ REQUESTS = (
     Seed("embedding", _json({"model": "m", "input": ["a", "b"]})),
     Seed("generate", _json({"text_input": "Hi", "parameters": {"stream": False}})),
     Seed("body", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"),
+    Seed("seldon", _json({"strData": "Hi"})),
+    Seed("seldon", _json({"jsonData": {"age": 31, "city": "Paris"}})),
+    Seed("seldon", _json({"binData": "AQI=", "meta": {"puid": "r1"}})),
+    Seed("sagemaker", _json({"instances": [{"features": [31, 2, 3]}, {"features": [4, 5, 6]}]})),
+    Seed("tf", _json({"inputs": {"age": [1, 2], "city": [{"b64": "UGFyaXM="}, {"b64": "Um9tZQ=="}]}})),
+    Seed("generate", _json([{"text_input": "Hi"}, {"text_input": "Ho"}])),
+    Seed("raw", struct.pack("<6f", 1, 2, 3, 4, 5, 6), 0),
+    Seed("vector", _json({"inputs": [{"name": "e", "datatype": "FP32", "shape": [2, 3], "data": [1, 2, 3, 4, 5, 6]}]})),
+    Seed("vector", _json({"instances": [{"age": 1, "e": [1, 2, 3]}, {"age": 2, "e": None}]})),
+    Seed("vector", _VECTOR_HEAD + struct.pack("<6f", 1, 2, 3, 4, 5, 6), len(_VECTOR_HEAD)),
     Seed("gzip", gzip.compress(_json(V2_REQUEST), mtime=0)),
     Seed("zstd", zstandard.compress(_json({"instances": _ROWS}))),
 )
@@ -127,6 +147,11 @@ RESPONSES = (
     Seed("responses", _json({"object": "response", "status": "completed", "output": _OUTPUT})),
     Seed("generate", _json({"text_output": "Hi"})),
     Seed("classes", _json({"1": 0.5, "0": 0.25})),
+    Seed("completion", _json({"object": "text_completion", "choices": [{"index": 0, "text": "Hi"}]})),
+    Seed("generate", b"".join(b"data: " + _json({"text_output": text}) + b"\n\n" for text in "ab")),
+    Seed("responses", b"".join(b"data: " + _json(step) + b"\n\n" for step in _STEPS)),
+    Seed("tf", _json({"results": [0.25, 0.5]})),
+    Seed("raw", _ANSWER_HEAD + struct.pack("<2q", 0, 1), len(_ANSWER_HEAD)),
     Seed("csv", b"0,0.1\n1,0.9\n", content_type="text/csv"),
 )
 #: Whose rows the slow reference knows.

@@ -1,7 +1,7 @@
 """Damaging payloads, and what must hold of whatever comes out of that.
 
 1. Nothing but DecodeError is raised, with a reason of the list that is not our own fault.
-2. Columns have as many values as there are rows.
+2. Columns have as many values as there are rows, and vectors the length that the monitor says.
 3. Where the payload still decodes, its rows are those that ``slow_reference`` reads from the same bytes (V1 and V2).
 4. In one batch with other events each event has the rows, or the fault, that it has alone.
 """
@@ -47,6 +47,7 @@ CURIOUS = Monitor.model_validate(
             {"name": "x3", "type": "numeric"},
         ],
         "tensors": {"x": ["x1", "x2", "x3"]},
+        "vectors": [{"name": "e", "dimension": 3}, {"name": "meaning", "dimension": 2, "from": "response.embedding"}],
         "raw_datatype": "FP32",
         "prediction": {"column": "default", "from": "finish_reason"},
     }
@@ -132,6 +133,9 @@ def check_many(drawn: Sequence[Drawn], tally: Counter[str], monitors: Sequence[M
         for values in (*batch.columns.numeric.values(), *batch.columns.text.values()):
             rows = (len(values), batch.columns.rows, len(batch.events), len(batch.rows))
             assert len(set(rows)) == 1, f"{rows} rows"
+        for vector in expected.vectors:
+            if vector.name in batch.columns.vectors:
+                assert batch.columns.vectors[vector.name].shape == (batch.columns.rows, vector.dimension)
         for fault in faults.values():
             _check_fault(fault)
         if expected is MONITOR:
@@ -164,6 +168,8 @@ def check_batch(events: Sequence[InferenceEvent], expected: Monitor) -> None:
 def plain_rows(batch: ColumnBatch) -> list[dict[str, Any]]:
     """Each row by name, without what is missing."""
     listed = {name: values.tolist() for name, values in (*batch.numeric.items(), *batch.text.items())}
+    for name, vectors in batch.vectors.items():
+        listed[name] = [None if any(map(math.isnan, vector)) else vector for vector in vectors.tolist()]
     return [
         {name: values[row] for name, values in listed.items() if not _is_missing(values[row])}
         for row in range(batch.rows)

@@ -204,6 +204,19 @@ def test_what_has_the_same_ids_and_another_time_is_no_copy() -> None:
     assert one.identity != half(kserve("request", ce_time="2026-11-21T10:00:07Z")).identity
 
 
+def test_an_event_without_a_time_happened_when_knatives_broker_took_it_however_often_it_is_tried() -> None:
+    arrived = "2026-11-21T10:00:03.5Z"
+    fields = kserve(
+        "request", ce_time=None, ce_recordedtime=None, ce_knativearrivaltime=arrived, ce_knativebrokerttl="7"
+    )
+    one, again = half(fields), half(fields)
+    assert one.time_ns == again.time_ns == 1_795_255_203_500_000_000
+    assert one.identity == again.identity
+    assert half([*fields, ("ce-time", "2026-11-21T10:00:00Z")]).time_ns == 1_795_255_200_000_000_000
+    with pytest.raises(EventError, match="ce-knativearrivaltime 'soon' is not an RFC 3339 time"):
+        half(kserve("request", ce_time=None, ce_recordedtime=None, ce_knativearrivaltime="soon"))
+
+
 def test_trustyais_senders_leave_type_and_model_out() -> None:
     fields = [("ce-id", "7"), ("content-type", "application/json")]
     request = half(fields, b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}')

@@ -55,6 +55,16 @@ def test_whose_partition_it_is_hears_how_far_the_store_got() -> None:
     merged.close()
 
 
+def test_of_partitions_without_end_the_newest_are_remembered() -> None:
+    files = ListSource([*items("old", 1), *items("new", 1)])
+    merged = MergedSource(None, [files], print, remembered=1)
+    merged.poll(1, 0)
+    merged.poll(1, 0)
+    for partition in ("old", "new"):
+        merged.acknowledge(partition, 1)
+    assert files.acknowledged == {"new": 1}
+
+
 def test_one_that_is_away_is_told_of_and_holds_nobody_up() -> None:
     failed: list[TransientError] = []
     away = Away(items("away", 3))

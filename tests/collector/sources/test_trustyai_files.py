@@ -12,7 +12,8 @@ from collector.labels.from_seldon import read_feedback
 from collector.sources.file_places import Directory
 from collector.sources.files import DONE, FilesSource
 from collector.sources.interpreting import Interpreter
-from collector.sources.trustyai_files import StoredFiles, UnevenError, read_stored
+from collector.sources.trustyai_files import read_stored
+from collector.sources.trustyai_rows import UnevenError
 from driftline.errors import EventError
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
@@ -89,16 +90,16 @@ class Volume:
             file.write(text)
         os.utime(self._path(name), (1, 1))
 
-    def files(self) -> StoredFiles:
-        names = ("internal_data.csv", "data.csv", "metadata.json")
-        return StoredFiles(*(self._path(name).read_bytes() for name in names))
+    def files(self) -> tuple[bytes, list[bytes]]:
+        index, *others = (self._path(name).read_bytes() for name in ("internal_data.csv", "data.csv", "metadata.json"))
+        return index, others
 
     def _path(self, name: str) -> Path:
         return self._stem.with_name(f"{self._model}-{name}")
 
 
 def read(volume: Volume) -> list[Any]:
-    return list(read_stored("kept/flights-internal_data.csv", volume.files()))
+    return list(read_stored("kept/flights-internal_data.csv", *volume.files()))
 
 
 def test_rows_become_the_inferences_that_they_were(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Where this collector last saw each partition that it reads."""
+
+from collections.abc import Callable, Iterable
+
+from collector.store.transaction import PositionMove
+
+
+class Positions:
+    """Committed positions, read once and followed; ``read`` looks one up.
+
+    Of ``limit`` partitions, those that moved last: a file is a partition, too, and files have no end.
+
+    >>> positions = Positions({"spool:0": 7}.get, limit=1)
+    >>> positions.of("spool:0"), positions.of("spool:1")
+    (7, None)
+    >>> positions.moved([PositionMove("spool:0", 7, 9), PositionMove("spool:1", None, 3)])
+    {'spool:0'}
+    """
+
+    def __init__(self, read: Callable[[str], int | None], limit: int = 4096) -> None:
+        self._read = read
+        self._limit = limit
+        self._known: dict[str, int | None] = {}
+
+    def of(self, partition: str) -> int | None:
+        """Where the partition was last seen; None: nothing of it was committed yet."""
+        if partition not in self._known:
+            self._known[partition] = self._read(partition)
+        return self._known[partition]
+
+    def moved(self, moves: Iterable[PositionMove]) -> set[str]:
+        """These were committed. Answers the partitions that are forgotten for it: trust nothing else of them either."""
+        for move in moves:
+            self._known.pop(move.partition, None)
+            self._known[move.partition] = move.next_offset
+        oldest = list(self._known)[: max(0, len(self._known) - self._limit)]
+        for partition in oldest:
+            del self._known[partition]
+        return set(oldest)
+
+    def forget(self) -> None:
+        """Believe only the store from now on."""
+        self._known.clear()
