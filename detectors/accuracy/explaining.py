@@ -1,28 +1,37 @@
-"""Results that say which segments explain a window's change of accuracy: kind *explanation*, for all rows of a window.
+"""Results that say which segments and columns explain a change of accuracy: kind *explanation*, of windows of all rows.
 
 Per segment column one result about the whole column (how much of the change its mix explains, and what it leaves), and
-one for each of its values that make most of the change. Made of the labels that are there, and only where accuracy
-changed by more than chance does in one window of a thousand. Rankings have none: their queries lie across segments.
+one for each of its values that make most of the change; the same of other columns, by groups of their values, where
+rows have columns and labels at once (files). Made of the labels that are there, and only where accuracy changed by more
+than chance does in one window of a thousand. Rankings have none: their queries lie across segments.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from detectors.accuracy.explanation import Explanation, Groups, Part, explain
 from detectors.accuracy.performance import seeded
+from detectors.counts.column_outcomes import LOSS_STEPS, OutcomeLayout
 from detectors.counts.performance_counts import CORRECT, JUDGED, PerformanceLayout
 from detectors.counts.summary import Section, to_float
+from detectors.statistics.reasons import percent
+from detectors.statistics.wilson import Z_95
 from driftline.results import ALL_ROWS, Interval, Result, Verdict, WindowKey
 
-#: Detector names: of a column as a whole, and of one of its values.
+#: Detector names: of a column as a whole, of one of a segment column's values, of one group of another column's.
 BY_COLUMN, BY_SEGMENT = "accuracy_change_by_column", "accuracy_change_by_segment"
+BY_VALUE = "accuracy_change_by_value"
 #: Labelled rows that either side needs.
 FEWEST_LABELS = 100
-#: Values of a column that are told of, those with the largest parts.
-_TOLD = 5
+#: Values of a column that are told of, those with the largest parts; columns that are no segments, and values of each.
+_TOLD, _TOLD_COLUMNS, _TOLD_VALUES = 5, 5, 3
+#: How sure it must be that some column's values differ in what they add, over all columns and groups together.
+_BY_CHANCE = 0.01
 _SURE = 3.29
 #: Position of sums of sizes and squares of a regression's errors.
 _SIZES, _SQUARES = 1, 2
@@ -52,8 +61,43 @@ def explanations(
         split_before = _with_rest(before, _groups(layout, [reference[name] for name in names]))
         split_now = _with_rest(now, _groups(layout, parts))
         found = explain(split_before, split_now, seeded(key))
-        results.extend(_told(key, layout, column, [*names, f"other {column}"], found, int(now.rows[0])))
+        results.extend(_told(key, layout, column, [*names, f"other {column}"], found, int(now.rows[0]), BY_SEGMENT))
     return results
+
+
+def column_explanations(key: WindowKey, layout: OutcomeLayout, before: Section, now: Section) -> list[Result]:
+    """The columns on whose values accuracy changed otherwise than on all, the surest first; nothing where it is alike.
+
+    ``before``: the reference's outcomes by group of each column; ``now``: the window's.
+    """
+    found = []
+    tested = sum(len(column.names) for column in layout.columns)
+    for index, column in enumerate(layout.columns):
+        groups = _of_table(layout, layout.table(before, index)), _of_table(layout, layout.table(now, index))
+        wholes = [Groups(*(np.array([part.sum()]) for part in astuple(each))) for each in groups]
+        if min(float(whole.rows[0]) for whole in wholes) < FEWEST_LABELS or not _moved(*wholes):
+            continue
+        explained = explain(*groups, seeded(key))
+        surest = max((_sureness(part.excess) for part in explained.parts), default=0.0)
+        if surest > norm.isf(_BY_CHANCE / (2.0 * tested)):
+            found.append((surest, column, explained, int(wholes[1].rows[0])))
+    found.sort(key=lambda each: (-each[0], each[1].name))
+    results: list[Result] = []
+    for _, column, explained, labels in found[:_TOLD_COLUMNS]:
+        results.extend(_told(key, layout.performance, column.name, column.names, explained, labels, BY_VALUE))
+    return results
+
+
+def _of_table(layout: OutcomeLayout, table: NDArray[np.int64]) -> Groups:
+    unit = layout.performance.scale / LOSS_STEPS if layout.performance.task == "regression" else 1.0
+    rows, total, squares = np.maximum(table.T, 0).astype(np.float64)
+    return Groups(rows, total * unit, squares * unit**2)
+
+
+def _sureness(excess: Interval) -> float:
+    """How many standard errors it is from nothing."""
+    error = (excess.upper - excess.lower) / (2.0 * Z_95)
+    return abs(excess.value) / error if error > 0.0 else 0.0
 
 
 def _groups(layout: PerformanceLayout, sections: Sequence[Section | None]) -> Groups:
@@ -91,7 +135,13 @@ def _moved(before: Groups, now: Groups) -> bool:
 
 
 def _told(
-    key: WindowKey, layout: PerformanceLayout, column: str, names: Sequence[str], found: Explanation, labels: int
+    key: WindowKey,
+    layout: PerformanceLayout,
+    column: str,
+    names: Sequence[str],
+    found: Explanation,
+    labels: int,
+    by: str,
 ) -> list[Result]:
     what = "the mean size of errors" if layout.task == "regression" else "accuracy"
     change = found.change.value
@@ -101,17 +151,19 @@ def _told(
     )
     results = [_result(key, layout, column, BY_COLUMN, found.mix, change, told, labels)]
     order = sorted(range(len(names)), key=lambda place: -abs(found.parts[place].whole.value))
-    for place in order[:_TOLD]:
+    for place in order[: _TOLD if by == BY_SEGMENT else _TOLD_VALUES]:
         part = found.parts[place]
         told = f"{names[place]} makes {_signed(part.whole)} of {what}'s change of {change:+.3g}: {_how(layout, part)}"
-        results.append(_result(key, layout, names[place], BY_SEGMENT, part.whole, change, told, labels))
+        results.append(_result(key, layout, names[place], by, part.whole, change, told, labels))
     return results
 
 
 def _how(layout: PerformanceLayout, part: Part) -> str:
-    mean = "off by {:.3g}, {:.3g} before" if layout.task == "regression" else "right in {:.1%}, before in {:.1%}"
-    inside = mean.format(part.means[1], part.means[0])
-    mix = f"{part.shares[1]:.1%} of the labelled rows, {part.shares[0]:.1%} before"
+    if layout.task == "regression":
+        inside = f"off by {part.means[1]:.3g}, {part.means[0]:.3g} before"
+    else:
+        inside = f"right in {percent(part.means[1])}, before in {percent(part.means[0])}"
+    mix = f"{percent(part.shares[1])} of the labelled rows, {percent(part.shares[0])} before"
     return f"{part.inside.value:+.3g} as it is {inside}; {part.mix.value:+.3g} as it is {mix}"
 
 

@@ -44,11 +44,15 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one group adds to the change; ``whole`` is both. ``shares`` and ``means`` of it: before, and now."""
+    """What one group adds to the change; ``whole`` is both. ``shares`` and ``means`` of it: before, and now.
+
+    ``excess``: what it adds beyond its share of the rows, which a change that is everywhere alike would give it.
+    """
 
     whole: Interval
     mix: Interval
     inside: Interval
+    excess: Interval
     shares: tuple[float, float]
     means: tuple[float, float]
 
@@ -69,24 +73,17 @@ def explain(before: Groups, now: Groups, rng: np.random.Generator) -> Explanatio
     means = _means(before, now)
     value = _terms(shares[0][None], means[0][None], shares[1][None], means[1][None])[:, 0]
     drawn = _terms(*_drawn(before, means[0], rng), *_drawn(now, means[1], rng))
+    fair, change, drawn_change = (shares[0] + shares[1]) / 2.0, float(value.sum()), drawn.sum(axis=(0, 2))
+    whole, drawn_whole = value.sum(axis=0), drawn.sum(axis=0)
+    excess, drawn_excess = whole - fair * change, drawn_whole - fair * drawn_change[:, None]
+    told = _intervals(np.stack((whole, *value, excess)), np.stack((drawn_whole, *drawn, drawn_excess)))
     parts = []
-    for group in range(len(before.rows)):
-        mix, inside = value[0, group], value[1, group]
-        parts.append(
-            Part(
-                whole=_interval(mix + inside, drawn[:, :, group].sum(axis=0)),
-                mix=_interval(mix, drawn[0, :, group]),
-                inside=_interval(inside, drawn[1, :, group]),
-                shares=(float(shares[0][group]), float(shares[1][group])),
-                means=(float(means[0][group]), float(means[1][group])),
-            )
-        )
-    return Explanation(
-        change=_interval(float(value.sum()), drawn.sum(axis=(0, 2))),
-        mix=_interval(float(value[0].sum()), drawn[0].sum(axis=1)),
-        inside=_interval(float(value[1].sum()), drawn[1].sum(axis=1)),
-        parts=tuple(parts),
-    )
+    for group, (both, mix, inside, beyond) in enumerate(told):
+        of_rows = float(shares[0][group]), float(shares[1][group])
+        parts.append(Part(both, mix, inside, beyond, of_rows, (float(means[0][group]), float(means[1][group]))))
+    sums = np.stack((drawn_change, *drawn.sum(axis=2)))[:, :, None]
+    ((overall, mix, inside),) = _intervals(np.array([change, *value.sum(axis=1)])[:, None], sums)
+    return Explanation(overall, mix, inside, tuple(parts))
 
 
 def _shares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,8 +130,10 @@ def _pooled(groups: Groups) -> float:
     return max(float(groups.squares.sum()) / rows - (float(groups.total.sum()) / rows) ** 2, 0.0)
 
 
-def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
-    lower, upper = np.quantile(drawn, [0.025, 0.975])
+def _intervals(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[list[Interval]]:
+    """One per kind and group, by group; ``values`` of shape (kinds, groups), ``drawn`` (kinds, draws, groups)."""
     # Draws scatter about what was found, some of it off by rounding and by products of draws: they are moved onto it.
-    off = float(drawn.mean()) - value
-    return Interval(float(value), min(float(value), float(lower) - off), max(float(value), float(upper) - off))
+    off = drawn.mean(axis=1) - values
+    lower, upper = np.quantile(drawn, [0.025, 0.975], axis=1) - off
+    ends = np.stack((values, np.minimum(values, lower), np.maximum(values, upper)), axis=2)
+    return [[Interval(*of_kind) for of_kind in of_group] for of_group in ends.transpose(1, 0, 2).tolist()]

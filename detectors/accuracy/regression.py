@@ -13,6 +13,7 @@ delta method's, from sums of both together.
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.accuracy.measure import Measure
 from detectors.counts import performance_counts as at
@@ -43,9 +44,7 @@ def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Me
 
 def absolute_quantile(layout: PerformanceLayout, section: Section, share: float) -> Interval:
     """The size of error that this share of rows does not exceed."""
-    signed = np.maximum(section.values[at.ERRORS : at.ERRORS + 2 * at.ERROR_BINS + 1], 0)
-    counts = signed[at.ERROR_BINS :].copy()
-    counts[1:] += signed[: at.ERROR_BINS][::-1]
+    counts = error_sizes(section)
     total = int(counts.sum())
     if total <= 0:
         return Interval(0.0, 0.0, 0.0)
@@ -62,6 +61,14 @@ def absolute_quantile(layout: PerformanceLayout, section: Section, share: float)
         return float(ends[bin_ - 1] + (ends[bin_] - ends[bin_ - 1]) * min(max(inside, 0.0), 1.0))
 
     return Interval(value(share), value(where.lower), value(where.upper))
+
+
+def error_sizes(section: Section) -> NDArray[np.int64]:
+    """Judged rows by the size of their error: none, then in bins of quarters of octaves."""
+    signed = np.maximum(section.values[at.ERRORS : at.ERRORS + 2 * at.ERROR_BINS + 1], 0)
+    sizes: NDArray[np.int64] = signed[at.ERROR_BINS :].copy()
+    sizes[1:] += signed[: at.ERROR_BINS][::-1]
+    return sizes
 
 
 def _explained(section: Section, judged: int) -> list[Measure]:

@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from detectors.baselines.column_groups import fit_outcomes
 from detectors.counts.binning import tally
+from detectors.counts.column_outcomes import ReferenceOutcomes, read_outcomes
 from detectors.counts.counting import coordinates, count_rows, matrix, numbers
 from detectors.counts.feature_reference import ExpectedFeatures, ReferenceFeatures, fit_features
 from detectors.counts.frames import load_frame, reference_labels, reference_rows, window_rows
@@ -31,6 +33,7 @@ from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.random_features import NAME as MMD_FEATURES
 from detectors.counts.random_features import FeatureColumn, FeatureMap
 from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
+from detectors.counts.row_samples import RowSamples
 from detectors.counts.summary import Section
 from detectors.counts.watched_vectors import FittedVector, WatchedVector, fit_vector, with_distances
 from detectors.outliers import model as outlier_model
@@ -47,7 +50,7 @@ __all__ = ["Reference", "build_reference", "load_frame", "load_reference"]
 #: Of files; another version cannot be read.
 FORMAT = "driftline reference 3"
 
-_OUTLIERS = "outliers/"
+_OUTLIERS, _ROWS = "outliers/", "rows/"
 _OUTLIER_SEED = 20080
 
 
@@ -60,6 +63,8 @@ class Reference:
     reference's own judged predictions; empty when the reference has no label. ``source`` and ``built_at_s``: what it
     was made of, and when; empty and None where it was made in passing. ``features``: sums of random features, where the
     monitor asks for a test that needs them. ``vectors``: what is expected of those that are watched as wholes.
+    ``outcomes``: how right the model was by groups of each column's values, where there are labels.
+    ``rows``: per segment some rows themselves, shape (rows, places of ``row_columns``), where the monitor keeps any.
     """
 
     monitor: str
@@ -73,6 +78,12 @@ class Reference:
     built_at_s: float | None = None
     features: ReferenceFeatures | None = None
     vectors: Mapping[str, WatchedVector] = field(default_factory=dict)
+    outcomes: ReferenceOutcomes | None = None
+    rows: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def row_columns(self, monitor: Monitor) -> list[ColumnLayout]:
+        """The columns that tests of several columns see: inputs with drift tests."""
+        return _row_columns(self.layout, monitor)
 
     @property
     def version(self) -> str:
@@ -107,8 +118,11 @@ class Reference:
             arrays |= {f"{_OUTLIERS}{name}": values for name, values in self.outliers.scorer.arrays().items()}
         if self.features is not None:
             arrays |= _feature_arrays(self.features)
+        if self.outcomes is not None:
+            arrays["outcomes"] = self.outcomes.expected.values
         for place, vector in enumerate(self.vectors.values()):
             arrays |= {f"centres/{place}": vector.centres, **_feature_arrays(vector.features, f"vector {place} ")}
+        arrays |= {f"{_ROWS}{name}": rows for name, rows in self.rows.items()}
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, header=header, **arrays)
@@ -130,6 +144,7 @@ class Reference:
             "source": self.source,
             "built_at_s": self.built_at_s,
             "features": None if self.features is None else _feature_header(self.features.map),
+            "outcomes": None if self.outcomes is None else self.outcomes.layout.spelt(),
             "vectors": {name: _feature_header(vector.features.map) for name, vector in self.vectors.items()},
         }
 
@@ -181,18 +196,22 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
     outliers = _fit_outliers(rows, monitor)
     judged = reference_labels(frame, rows, monitor)
     classes = fitted_layout(monitor, judged)
+    counts = {name: _segment_counts(layout, monitor, rows, outliers, chosen) for name, chosen in segments.items()}
+    outcomes = None if judged is None else fit_outcomes(monitor, layout, counts[ALL_ROWS], classes, rows, judged)
     return Reference(
         monitor=monitor.name,
         layout=layout,
         representatives=middles,
-        counts={name: _segment_counts(layout, monitor, rows, outliers, chosen) for name, chosen in segments.items()},
+        counts=counts,
         performance_layout=classes,
         performance={}
         if judged is None
         else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
         outliers=None if outliers is None else outliers.model,
         features=_features(monitor, layout, rows, segments),
+        outcomes=outcomes,
         vectors={name: fitted.vector for name, fitted in vectors.items()},
+        rows=_kept_rows(monitor, layout, rows, segments),
     )
 
 
@@ -229,6 +248,15 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         name, names, threshold = header["outliers"]
         kept = {key.removeprefix(_OUTLIERS): values for key, values in arrays.items() if key.startswith(_OUTLIERS)}
         outliers = OutlierModel(name, tuple(names), threshold, method(name).restore(kept))
+    performance = PerformanceLayout(
+        header["task"],
+        header["positive"],
+        tuple(header["classes"]),
+        tuple(cuts),
+        centre,
+        scale,
+        RankingSpec.model_validate(header.get("ranking", {})),
+    )
     return Reference(
         monitor=header["monitor"],
         layout=Layout(columns),
@@ -236,15 +264,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
             column.name: arrays[f"values/{column.name}"] for column in columns if f"values/{column.name}" in arrays
         },
         counts={name: arrays[f"counts/{name}"] for name in header["segments"]},
-        performance_layout=PerformanceLayout(
-            header["task"],
-            header["positive"],
-            tuple(header["classes"]),
-            tuple(cuts),
-            centre,
-            scale,
-            RankingSpec.model_validate(header.get("ranking", {})),
-        ),
+        performance_layout=performance,
         performance={
             name: Section(arrays[f"judged/{name}"], tuple(int(total) for total in sums))
             for name, sums in header["sums"].items()
@@ -253,7 +273,9 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         source=header.get("source", ""),
         built_at_s=header.get("built_at_s"),
         features=_read_features(header.get("features"), header["segments"], arrays),
+        outcomes=read_outcomes(header.get("outcomes"), performance, arrays),
         vectors=_read_vectors(header.get("vectors", {}), header["segments"], arrays),
+        rows={key.removeprefix(_ROWS): values for key, values in arrays.items() if key.startswith(_ROWS)},
     )
 
 
@@ -290,11 +312,26 @@ def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> outlier_model.Fit | No
 def _features(
     monitor: Monitor, layout: Layout, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]]
 ) -> ReferenceFeatures | None:
-    watched = {column.name for column in monitor.columns if column.drift}
-    columns = [(column.name, column.kind, column.categories) for column in layout.columns if column.name in watched]
+    columns = [(column.name, column.kind, column.categories) for column in _row_columns(layout, monitor)]
     if MMD_FEATURES not in monitor.detectors.multivariate or not columns:
         return None
     return fit_features(columns, rows, segments)
+
+
+def _kept_rows(
+    monitor: Monitor, layout: Layout, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.float64]]:
+    if not monitor.detectors.kept_rows:
+        return {}
+    kept = RowSamples(_row_columns(layout, monitor), monitor.detectors.kept_rows)
+    for name, chosen in segments.items():
+        kept.add(name, rows.take(chosen), np.flatnonzero(chosen))
+    return {name: kept.rows(name) for name in segments}
+
+
+def _row_columns(layout: Layout, monitor: Monitor) -> list[ColumnLayout]:
+    watched = {column.name for column in monitor.columns if column.drift}
+    return [column for column in layout.columns if column.name in watched]
 
 
 def _feature_header(features: FeatureMap) -> list[list[object]]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.counts.cells import Cells, count_in_cells, kernel
@@ -71,9 +72,18 @@ def bin_numbers(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
     return np.searchsorted(edges, values, side="right")
 
 
-def tally(values: Sequence[object]) -> Mapping[str | None, int]:
+def tally(values: Sequence[object] | NDArray[Any]) -> Mapping[str | None, int]:
     """Rows per category; None, NaN and the empty text are missing and share the key None."""
-    return merged(Counter(values))
+    if len(values) <= _FEW_ROWS or not isinstance(values, np.ndarray):
+        return merged(Counter(values))
+    counts: dict[Any, int] = {}
+    for start in range(0, len(values), _BLOCK_ROWS):
+        # Half the time of a Counter. What is missing has the code -1.
+        codes, different = pd.factorize(values[start : start + _BLOCK_ROWS])
+        for value, count in zip([None, *different], np.bincount(codes + 1).tolist(), strict=False):
+            if count:
+                counts[value] = counts.get(value, 0) + count
+    return merged(counts)
 
 
 def merged(given: Mapping[Any, int]) -> Mapping[str | None, int]:

@@ -1,6 +1,7 @@
 """Rows of a batch as the counts of a window: bins per column, values that break rules, outliers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +57,10 @@ def numbers(rows: ColumnBatch, name: str) -> NDArray[np.float64]:
     return np.array([_number(text) for text in texts], dtype=np.float64)
 
 
-def texts(rows: ColumnBatch, name: str) -> Sequence[object]:
+def texts(rows: ColumnBatch, name: str) -> Sequence[object] | NDArray[Any]:
     """The column as it came, one value a row, to be read as categories: None where it is missing or absent."""
-    given = rows.text.get(name)
-    if given is not None:
-        return list(given)
-    values = rows.numeric.get(name)
-    return [None] * rows.rows if values is None else list(values)
+    given = rows.text.get(name, rows.numeric.get(name))
+    return [None] * rows.rows if given is None else given
 
 
 def matrix(rows: ColumnBatch, names: Sequence[str]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from detectors.counts.binning import category
 from detectors.counts.counting import numbers
 from detectors.counts.layout import Kind, column_kinds
 from detectors.counts.vector_frames import vector_column, vector_fault
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
 
@@ -53,7 +53,7 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *
     watched = dict(monitor.watched())
     made = {vector.distance for vector in monitor.vectors}
     numeric: dict[str, NDArray[np.float64]] = {}
-    text: dict[str, NDArray[np.object_]] = {}
+    coded: dict[str, CodedTexts] = {}
     faults: list[str] = []
     for name, kind in (column for column in column_kinds(monitor) if column[0] not in made):
         fault = fault_of(frame, name, kind) if name in watched or name in monitor.segments else None
@@ -62,13 +62,14 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *
         elif name in frame.columns and kind == "numeric":
             numeric[name] = _numbers(frame[name])
         elif name in frame.columns:
-            text[name] = _texts(frame[name])
+            coded[name] = _texts(frame[name])
     vector_faults = (vector_fault(frame, spec, needed=needed) for spec in monitor.vectors)
     faults += [fault for fault in vector_faults if fault is not None]
     if faults:
         raise ReferenceDataError(f"{what}: {'; '.join(faults)}")
     vectors = {spec.name: vector_column(frame, spec) for spec in monitor.vectors}
-    return ColumnBatch(len(frame), numeric, text, vectors=vectors)
+    text = {name: values.objects() for name, values in coded.items()}
+    return ColumnBatch(len(frame), numeric, text, coded, vectors)
 
 
 def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
@@ -105,11 +106,13 @@ def _numbers(series: pd.Series) -> NDArray[np.float64]:
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
-def _texts(series: pd.Series) -> NDArray[np.object_]:
+def _texts(series: pd.Series) -> CodedTexts:
     codes, unique = pd.factorize(series)
-    # What is missing has the code -1, which is the last name.
-    names = np.array([*(category(value) for value in unique), None], dtype=object)
-    return names[codes]
+    names: dict[str | None, int] = {None: -1}
+    numbers = [names.setdefault(category(value), len(names) - 1) for value in unique]
+    # What is missing has the code -1, which is the last number.
+    known = np.array([*numbers, -1], dtype=np.int32)
+    return CodedTexts([name for name in names if name is not None], known[codes])
 
 
 def reference_labels(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor) -> JudgedBatch | None:
@@ -153,7 +156,7 @@ def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str
     if _label_kind(monitor) == "numeric":
         truth = _numbers(frame[label])
         return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
-    return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]), known)
+    return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]).objects(), known)
 
 
 def _judged_queries(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:

@@ -277,18 +277,24 @@ def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Seque
     values[:, JUDGED], values[:, CORRECT] = table.sum(axis=1), table[:, 0] + table[:, 3]
     score = np.asarray(judged.score, dtype=np.float64)
     strata = _strata(layout, said.astype(np.intp), score) * 2 + truth
-    np.add.at(values, (owners, layout.strata_at + strata), weights)
+    _add(values, owners, layout.strata_at + strata, weights)
     usable = (score >= 0.0) & (score <= 1.0)
     owners, score, truth, weights = owners[usable], score[usable], truth[usable], weights[usable]
     steps = np.rint(score * SCORE_STEPS).astype(np.int64) - truth * SCORE_STEPS
-    np.add.at(values[:, SCORED], owners, weights)
-    np.add.at(values[:, BRIER], owners, steps * steps * weights)
     losses = -np.log(np.maximum(np.where(truth, score, 1.0 - score), SMALLEST_PROBABILITY))
-    np.add.at(values[:, LOG_LOSS], owners, np.rint(losses * LOSS_STEPS).astype(np.int64) * weights)
     squared = np.rint(losses * LOSS_SQUARE_STEPS).astype(np.int64) ** 2
-    np.add.at(values[:, LOG_LOSS_SQUARES], owners, squared * weights)
-    np.add.at(values, (owners, HISTOGRAMS + _histogram_bins(score) + truth * SCORE_BINS), weights)
+    _add(values, owners, SCORED, weights)
+    _add(values, owners, BRIER, steps * steps * weights)
+    _add(values, owners, LOG_LOSS, np.rint(losses * LOSS_STEPS).astype(np.int64) * weights)
+    _add(values, owners, LOG_LOSS_SQUARES, squared * weights)
+    _add(values, owners, HISTOGRAMS + _histogram_bins(score) + truth * SCORE_BINS, weights)
     return values
+
+
+def _add(
+    values: NDArray[np.int64], owners: NDArray[np.intp], places: NDArray[np.intp] | int, terms: NDArray[np.int64]
+) -> None:
+    np.add.at(values.reshape(-1), owners * values.shape[1] + places, terms)
 
 
 def _histogram_bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -298,7 +304,7 @@ def _histogram_bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
 def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:
     listed = values.tolist()
     known = {value: category(value) == positive for value in set(listed)}
-    return np.array([known[value] for value in listed], dtype=np.bool_)
+    return np.fromiter(map(known.__getitem__, listed), np.bool_, len(listed))
 
 
 def _count_multiclass(layout: PerformanceLayout, judged: JudgedBatch) -> Section:

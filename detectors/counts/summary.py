@@ -9,25 +9,33 @@ of that unit, which Python's integers hold without rounding. The usual floating 
 and would break both promises.
 
 Counts of two layouts never mix: after a reference is rebuilt, an open window holds two sections side by side.
+
+A section of few counts that are not zero is written as those, with their places; any other whole and compressed. Which
+of both follows from the counts alone.
 """
 
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.counts.sparse import LARGEST, read_rows, write_rows
 from driftline.errors import PermanentError
 
-_MAGIC = b"DLW1"
+MAGIC = b"DLW1"
 _UNIT_EXPONENT = 1126
 _UNIT = 1 << _UNIT_EXPONENT
 _LOW_BITS = 26
 _WIDTHS = ("<i1", "<i2", "<i4", "<i8")
-_SECTION = struct.Struct("<8sBII")
+#: Of each section: fingerprint, form and width and number of sums, length of the vector, bytes that follow.
+SECTION = struct.Struct("<8sBII")
+#: Set in the form's byte where only what is not zero is written.
+SPARSE = 4
+#: Beyond so many bytes of counts a section is written whole.
+SPARSE_BYTES = 1536
 # More than level 1 costs three times the time for a tenth less bytes on counts.
 _LEVEL = 1
 
@@ -68,7 +76,7 @@ class WindowState:
 
     def to_bytes(self) -> bytes:
         """The state as bytes; equal states give equal bytes, and a section of zeros is as good as none."""
-        parts = [_MAGIC]
+        parts = [MAGIC]
         for fingerprint, section in sorted(self.sections.items()):
             if section.values.any() or any(section.sums):
                 parts.append(_pack(fingerprint, section))
@@ -77,10 +85,10 @@ class WindowState:
     @classmethod
     def from_bytes(cls, data: bytes) -> "WindowState":
         """Read what :meth:`to_bytes` wrote; raises StateError."""
-        if data[: len(_MAGIC)] != _MAGIC:
-            raise StateError(f"window state begins with {data[:4]!r}, not {_MAGIC!r}")
+        if data[: len(MAGIC)] != MAGIC:
+            raise StateError(f"window state begins with {data[:4]!r}, not {MAGIC!r}")
         sections: dict[str, Section] = {}
-        at = len(_MAGIC)
+        at = len(MAGIC)
         try:
             while at < len(data):
                 fingerprint, section, at = _unpack(data, at)
@@ -126,32 +134,57 @@ def to_float(total: int) -> float:
 
 
 def _pack(fingerprint: str, section: Section) -> bytes:
-    width = _width(section.values)
-    body = section.values.astype(_WIDTHS[width]).tobytes() + b"".join(_pack_sum(total) for total in section.sums)
-    packed = zlib.compress(body, _LEVEL)
-    head = _SECTION.pack(bytes.fromhex(fingerprint), width | len(section.sums) << 4, len(section.values), len(packed))
-    return head + packed
+    sums = b"".join([_pack_sum(total) for total in section.sums])
+    form, size = len(section.sums) << 4, len(section.values)
+    counts = _sparse(section.values)
+    if counts is not None:
+        form, packed = form | SPARSE, sums + counts
+    else:
+        width = _width(section.values)
+        form, packed = form | width, zlib.compress(section.values.astype(_WIDTHS[width]).tobytes() + sums, _LEVEL)
+    return SECTION.pack(bytes.fromhex(fingerprint), form, size, len(packed)) + packed
+
+
+def _sparse(values: NDArray[np.int64]) -> bytes | None:
+    """What is not zero; None where that is too much."""
+    if len(values) > LARGEST or 3 * np.count_nonzero(values) > SPARSE_BYTES:
+        return None
+    written = write_rows(values[np.newaxis])[0]
+    return written if len(written) <= SPARSE_BYTES else None
 
 
 def _unpack(data: bytes, at: int) -> tuple[str, Section, int]:
-    fingerprint, flags, size, length = _SECTION.unpack_from(data, at)
-    at += _SECTION.size
+    fingerprint, form, size, length = SECTION.unpack_from(data, at)
+    at += SECTION.size
     if at + length > len(data):
         raise StateError(f"window state ends at byte {len(data)}, before its section does")
-    body = zlib.decompress(data[at : at + length])
-    dtype: np.dtype[Any] = np.dtype(_WIDTHS[flags & 15])
-    values = np.frombuffer(body, dtype=dtype, count=size).astype(np.int64)
-    rest, sums = size * dtype.itemsize, []
-    for _ in range(flags >> 4):
-        (digits,) = struct.unpack_from("<I", body, rest)
-        sums.append(int.from_bytes(body[rest + 4 : rest + 4 + digits], "little", signed=True))
-        rest += 4 + digits
-    return fingerprint.hex(), Section(values, tuple(sums)), at + length
+    body = data[at : at + length]
+    if form & SPARSE:
+        if size > LARGEST:
+            raise ValueError(f"{size} counts")
+        sums, rest = _unpack_sums(body, 0, form >> 4)
+        values = read_rows([body[rest:]], size)[0]
+    else:
+        dtype, body = np.dtype(_WIDTHS[form & 15]), zlib.decompress(body)
+        values = np.frombuffer(body, dtype=dtype, count=size).astype(np.int64)
+        sums, _ = _unpack_sums(body, size * dtype.itemsize, form >> 4)
+    return fingerprint.hex(), Section(values, sums), at + length
 
 
 def _pack_sum(total: int) -> bytes:
     digits = total.bit_length() // 8 + 1
     return struct.pack("<I", digits) + total.to_bytes(digits, "little", signed=True)
+
+
+def _unpack_sums(body: bytes, at: int, count: int) -> tuple[tuple[int, ...], int]:
+    """So many sums, and where they end."""
+    sums = []
+    for _ in range(count):
+        (digits,) = struct.unpack_from("<I", body, at)
+        at += 4
+        sums.append(int.from_bytes(body[at : at + digits], "little", signed=True))
+        at += digits
+    return tuple(sums), at
 
 
 def _width(values: NDArray[np.int64]) -> int:

@@ -15,13 +15,10 @@ from collections.abc import Sequence
 def rejected(p_values: Sequence[float], rate: float) -> list[bool]:
     """For each p-value, in order, whether it is rejected at false discovery rate ``rate`` in (0, 1)."""
     count = len(p_values)
-    ranked = sorted(range(count), key=p_values.__getitem__)
-    last = -1
-    for rank, index in enumerate(ranked):
-        if p_values[index] <= rate * (rank + 1) / count:
-            last = rank
-    chosen = set(ranked[: last + 1])
-    return [index in chosen for index in range(count)]
+    # Equal p-values are rejected together: the last of them has the highest limit.
+    ranked = zip(range(count, 0, -1), sorted(p_values, reverse=True), strict=True)
+    largest = next((p_value for rank, p_value in ranked if p_value <= rate * rank / count), None)
+    return [largest is not None and p_value <= largest for p_value in p_values]
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:

@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.layout import Kind, Layout
+from detectors.evaluating.asked import Asked
 from detectors.evaluating.catalogue import detector_of_columns
-from detectors.evaluating.decision import ColumnEvidence
 from detectors.evaluating.shapes import Axes, column_shapes
 from detectors.statistics.brownian_bridge import AreaNulls, area_nulls
 from detectors.statistics.columns import Columns, References
 from detectors.statistics.effect_size import effect_sizes
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.tables import GROUPS, group_starts
-from driftline.monitor_detectors import DetectorSpec
-from driftline.results import ColumnShape
+from driftline.monitors import Monitor
+from driftline.results import ColumnShape, Direction, Interval
 
 # A matrix has as many places for each column as the one with the most bins: columns with very many are looked at apart.
 _MOST_PLACES = 100_000
-_UNNAMED: NDArray[np.float64] = np.empty(0)
+_NONE: NDArray[np.float64] = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +40,65 @@ class Block:
 
     def beside(self, vector: NDArray[np.int64]) -> Columns:
         """The columns of a window; ``vector`` ends in a 0 that belongs to none."""
-        return Columns(self.before, vector[self.at])
+        return Columns(self.before, vector.take(self.at))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of a window's watched columns: by result, and ``effects`` by column, as ``asked`` has them.
+
+    ``seen``: the columns of each block as the detectors saw them.
+    """
+
+    asked: Asked
+    statistics: list[float]
+    p_values: list[float | None]
+    directions: list[Direction]
+    effects: list[Interval]
+    seen: tuple[Columns, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """All watched columns of a window; by their names, in which block and where in it each is."""
+    """All columns of a window that are looked at; by their names, in which block and where in it each is."""
 
     blocks: tuple[tuple[Block, Columns], ...]
     places: dict[str, tuple[int, int]]
+    asked: Asked
 
     def sample(self, name: str) -> ColumnSample:
         """One column alone; raises KeyError."""
         block, place = self.places[name]
         return self.blocks[block][1].sample(place)
 
-    def sizes(self, name: str) -> tuple[int, int]:
-        """Rows of the column in the reference and in the window."""
-        block, place = self.places[name]
-        columns = self.blocks[block][1]
-        return int(columns.before.rows[place]), int(columns.rows[place])
+    def evidence(self, rows_together: int) -> Found:
+        """What the monitor's detectors find of the watched columns, each ``rows_together`` rows taken as one."""
+        asked = self.asked
+        seen = [columns.together(rows_together) for _, columns in self.blocks]
+        found = [
+            detector_of_columns(name)(columns)
+            for columns, names in zip(seen, asked.names, strict=True)
+            for name in names
+        ]
+        effects = [effect for columns in seen for effect in effect_sizes(columns)]
+        return Found(
+            asked,
+            np.concatenate([_NONE, *(each.statistics for each in found)])[asked.found].tolist(),
+            _known(np.concatenate([_NONE, *(each.p_values for each in found)])[asked.found]),
+            [found[finder].direction for finder in asked.finder],
+            [effects[place] for place in asked.place.tolist()],
+            tuple(seen),
+        )
 
-    def evidence(self, spec: DetectorSpec) -> dict[str, ColumnEvidence]:
-        """What the monitor's detectors find, by column."""
-        found = {}
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """Rows of each watched column in the reference and in the window."""
+        before: list[int] = []
+        now: list[int] = []
         for _, columns in self.blocks:
-            seen = columns.together(spec.rows_together)
-            names = spec.numeric if columns.before.kind == "numeric" else spec.categorical
-            each = [detector_of_columns(name)(seen) for name in names]
-            for place, (sample, effect) in enumerate(zip(columns.before.samples, effect_sizes(seen), strict=True)):
-                evidence = tuple((name, given[place]) for name, given in zip(names, each, strict=True))
-                found[sample.column] = ColumnEvidence(sample.column, evidence, effect)
-        return found
+            before += columns.before.rows.tolist()
+            now += columns.rows.tolist()
+        places = self.asked.place.tolist()
+        return [before[place] for place in places], [now[place] for place in places]
 
     def shapes(self) -> tuple[ColumnShape, ...]:
         """Every column to be drawn, in their order."""
@@ -85,11 +112,12 @@ class SegmentBlocks:
 
     blocks: tuple[Block, ...]
     places: dict[str, tuple[int, int]]
+    asked: Asked
 
     def beside(self, vector: NDArray[np.int64]) -> Watched:
         """A window's counts beside the reference's."""
         ended = np.append(vector, 0)
-        return Watched(tuple((block, block.beside(ended)) for block in self.blocks), self.places)
+        return Watched(tuple((block, block.beside(ended)) for block in self.blocks), self.places, self.asked)
 
 
 def segment_blocks(
@@ -97,8 +125,9 @@ def segment_blocks(
     expected: NDArray[np.int64],
     representatives: Mapping[str, NDArray[np.float64]],
     bridge: NDArray[np.float32],
+    monitor: Monitor,
 ) -> SegmentBlocks:
-    """The watched columns of a layout (those with bins of their own), as a reference counted them.
+    """The columns of a layout with bins of their own, as a reference counted them.
 
     ``expected``: its vector of the segment. ``representatives``: the value that each numeric bin stands for, by column.
     """
@@ -110,7 +139,18 @@ def segment_blocks(
             places[layout.columns[index].name] = len(blocks), place
         blocks.append(Block(_at(layout, indexes), References(samples)))
     order = {column.name: places[column.name] for column in layout.columns if column.name in places}
-    return SegmentBlocks(tuple(blocks), order)
+    return SegmentBlocks(tuple(blocks), order, _asked(monitor, blocks, places))
+
+
+def _asked(monitor: Monitor, blocks: Sequence[Block], places: Mapping[str, tuple[int, int]]) -> Asked:
+    spec = monitor.detectors
+    columns = tuple(name for name, _ in monitor.watched())
+    return Asked(
+        columns,
+        tuple(places[name] for name in columns),
+        tuple(len(block.at) for block in blocks),
+        tuple(spec.numeric if block.before.kind == "numeric" else spec.categorical for block in blocks),
+    )
 
 
 def _apart(layout: Layout) -> Iterator[Sequence[int]]:
@@ -148,9 +188,17 @@ def _sample(
 ) -> ColumnSample:
     """The column with the reference on both sides."""
     column, counts = layout.columns[index], layout.counts(expected, index)
-    values = representatives.get(column.name, _UNNAMED)
+    values = representatives.get(column.name, _NONE)
     groups: NDArray[np.intp] | None = None
     nulls: AreaNulls | None = None
     if len(values):
         groups, nulls = group_starts(counts[1:-2], GROUPS), area_nulls(counts, values, bridge)
     return ColumnSample(column.name, column.kind, counts, counts, values, column.categories, groups, nulls)
+
+
+def _known(p_values: NDArray[np.float64]) -> list[float | None]:
+    """None where there is none."""
+    listed: list[float | None] = p_values.tolist()
+    for place in np.flatnonzero(np.isnan(p_values)).tolist():
+        listed[place] = None
+    return listed

@@ -11,6 +11,8 @@ from typing import Protocol
 from detectors.adapters import alibi as alibi_adapter
 from detectors.adapters import evidently as evidently_adapter
 from detectors.counts.layout import Kind
+from detectors.evaluating import accuracy_tests
+from detectors.evaluating.classics import CLASSICS, OF_EVENTS
 from detectors.evaluating.sequential import faults_of
 from detectors.evaluating.table_catalogue import table_faults
 from detectors.online.entries import SHARE_TESTS
@@ -131,15 +133,25 @@ def _faults(kind: Kind, chosen: Sequence[str]) -> list[str]:
 
 
 def _online_faults(monitor: Monitor) -> list[str]:
-    known = [entry.name for entry in SHARE_TESTS]
+    promising = [entry.name for entry in SHARE_TESTS]
+    known = [*promising, *CLASSICS]
     faults = [f"detectors.online.{field}: {fault}" for field, fault in faults_of(monitor).items()]
+    of_accuracy = accuracy_tests.faults_of(monitor)
+    faults += [f"detectors.accuracy.{field}: {fault}" for field, fault in of_accuracy.items()]
     for index, name in enumerate(monitor.detectors.online.tests):
-        if name not in known:
+        place = f"detectors.online.tests.{index}"
+        if name in OF_EVENTS:
+            faults.append(f"{place}: '{name}' needs single events in their order, which windows' counts do not keep")
+        elif name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-            faults.append(f"detectors.online.tests.{index}: '{name}' is not a sequential test; {hint}")
+            faults.append(f"{place}: '{name}' is not a sequential test; {hint}")
         elif name in monitor.detectors.online.tests[:index]:
-            faults.append(f"detectors.online.tests.{index}: '{name}' is named twice")
+            faults.append(f"{place}: '{name}' is named twice")
+        elif index == 0 and name in CLASSICS:
+            faults.append(
+                f"{place}: '{name}' promises nothing and cannot decide; put it after one that does, such as 'e_cusum'"
+            )
     return faults
 
 

@@ -18,7 +18,8 @@ from typing import Protocol
 
 from detectors.baselines.reference import Reference
 from detectors.error_control.across import control, fold
-from detectors.evaluating.together import columns_rate
+from detectors.evaluating.remembered import restarted_s
+from driftline.alarm_budget import columns_rate
 from driftline.monitors import Monitor
 from driftline.results import WHOLE_WINDOW, Result, StreamKey, Verdict, WindowKey
 
@@ -70,7 +71,7 @@ def level_of(monitor: Monitor, reference: Reference | None, key: WindowKey, hist
     allowed = columns_rate(monitor) / max(1, len(reference.counts))
     keep = None if spec.half_life is None else 0.5 ** (monitor.windows.size / spec.half_life)
     procedure = control(spec.across, allowed, keep)
-    since_s = key.start_s // spec.restart * spec.restart
+    since_s = restarted_s(key.start_s, spec.restart)
     before = history.window_p_values(key.stream, key.segment, since_s, key.start_s)
     state = fold(procedure, before)
     return Level(spec.across, procedure.level(state), allowed, procedure.spent(state), len(before))

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detectors.error_control.inside import inside
-from detectors.statistics.evidence import Evidence
-from driftline.results import Interval, Verdict
+from driftline.results import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +29,16 @@ class Rule:
     inside: str = "benjamini_hochberg"
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnEvidence:
-    """What was found about one column: evidence per detector, the deciding one first, and the effect size."""
+def decide(p_values: Sequence[Sequence[float | None]], effects: Sequence[float], rule: Rule) -> list[list[Verdict]]:
+    """A verdict for each detector of each column.
 
-    column: str
-    evidence: tuple[tuple[str, Evidence], ...]
-    effect: Interval
-
-
-def decide(columns: Sequence[ColumnEvidence], rule: Rule) -> list[tuple[Verdict, ...]]:
-    """For each column, in order, one verdict per detector."""
-    significant = _significant(columns, rule)
-    verdicts = []
-    for index, column in enumerate(columns):
-        flags = [flagged[index] for flagged in significant[: len(column.evidence)]]
-        drifted = bool(flags and flags[0]) and column.effect.value >= rule.minimum_effect
-        verdicts.append(tuple([_verdict(flag, drifted=drifted) for flag in flags]))
-    return verdicts
+    ``p_values``: by place in the monitor's list of detectors, the first one deciding, then by column; None where there
+    is none. ``effects``: of the columns.
+    """
+    decided = _significant(p_values[0], rule) if p_values else []
+    drifted = [flag and effect >= rule.minimum_effect for flag, effect in zip(decided, effects, strict=True)]
+    flagged = [decided, *(_significant(each, rule) for each in p_values[1:])] if p_values else []
+    return [list(map(_verdict, flags, drifted)) if any(flags) else [Verdict.OK] * len(flags) for flags in flagged]
 
 
 def decide_window(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
@@ -60,29 +51,21 @@ def decide_window(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
     return Verdict.WARNING if drifted or Verdict.WARNING in verdicts else Verdict.OK
 
 
-def _verdict(significant: bool, *, drifted: bool) -> Verdict:
+def window_p_value(p_values: Sequence[float | None], rule: Rule) -> float:
+    """The smallest rate at which any column would be rejected: the p-value of "no column has changed"."""
+    return inside(rule.inside).p_value(_known(p_values))
+
+
+def _significant(p_values: Sequence[float | None], rule: Rule) -> list[bool]:
+    """Whether each column is rejected; a missing p-value never is."""
+    return inside(rule.inside).rejected(_known(p_values), rule.false_alarm_rate)
+
+
+def _known(p_values: Sequence[float | None]) -> list[float]:
+    return [1.0 if p_value is None else p_value for p_value in p_values]
+
+
+def _verdict(significant: bool, drifted: bool) -> Verdict:
     if not significant:
         return Verdict.OK
     return Verdict.DRIFTED if drifted else Verdict.WARNING
-
-
-def window_p_value(columns: Sequence[ColumnEvidence], rule: Rule) -> float:
-    """The smallest rate at which any column would be rejected: the p-value of "no column has changed"."""
-    return inside(rule.inside).p_value([_p_value(column, 0) for column in columns])
-
-
-def _significant(columns: Sequence[ColumnEvidence], rule: Rule) -> list[list[bool]]:
-    """Per place in the detector lists, whether each column is rejected there; a missing p-value never is."""
-    ranks = max((len(column.evidence) for column in columns), default=0)
-    result = []
-    for rank in range(ranks):
-        p_values = [_p_value(column, rank) for column in columns]
-        result.append(inside(rule.inside).rejected(p_values, rule.false_alarm_rate))
-    return result
-
-
-def _p_value(column: ColumnEvidence, rank: int) -> float:
-    if rank >= len(column.evidence):
-        return 1.0
-    p_value = column.evidence[rank][1].p_value
-    return 1.0 if p_value is None else p_value

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
+from detectors.counts.column_outcomes import count_outcomes
 from detectors.counts.counting import count_rows, matrix
 from detectors.counts.layout import Layout, blank_layout
+from detectors.counts.many_states import plus_each
 from detectors.counts.performance_counts import (
     PerformanceLayout,
     count_judged,
@@ -75,16 +77,21 @@ class StatisticsEngine:
         _, layout = self._layout(monitor)
         return _read(state).plus(layout.fingerprint, count_judged(layout, judged)).to_bytes()
 
+    def judge_rows(self, monitor: Monitor, state: bytes | None, rows: ColumnBatch, judged: JudgedBatch) -> bytes:
+        """As :meth:`judge` for rows that come with their labels: how right they are is counted by columns, too."""
+        reference = self._references.get(monitor.name)
+        counted = _read(self.judge(monitor, state, judged.labelled(np.ones(rows.rows, dtype=bool))))
+        if reference is not None and reference.outcomes is not None:
+            layout = reference.outcomes.layout
+            counted = counted.plus(layout.fingerprint, count_outcomes(layout, rows, judged))
+        return counted.to_bytes()
+
     def judge_many(
         self, monitor: Monitor, states: Sequence[bytes | None], judged: JudgedBatch, counts: Sequence[int]
     ) -> list[bytes]:
         """Each state as :meth:`judge` would leave it with its share of the rows: the first ``counts[0]``, and so on."""
         _, layout = self._layout(monitor)
-        sections = count_judged_apart(layout, judged, counts)
-        return [
-            _read(state).plus(layout.fingerprint, section).to_bytes()
-            for state, section in zip(states, sections, strict=True)
-        ]
+        return plus_each(states, layout.fingerprint, count_judged_apart(layout, judged, counts))
 
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """Score per row by the reference's outlier method, shape (rows,), at least 0; NaN where there is none."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.accuracy.before_labels import Window, before_label_results
-from detectors.accuracy.explaining import explanations
+from detectors.accuracy.explaining import column_explanations, explanations
 from detectors.accuracy.performance import Expected, expected_performance, performance_results
 from detectors.baselines.choosing import Expectation
 from detectors.baselines.reference import Reference
@@ -19,16 +19,18 @@ from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section, WindowState
 from detectors.evaluating.blocks import SegmentBlocks, Watched, segment_blocks
+from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
-from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window, window_p_value
+from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
-from detectors.evaluating.quality import Share, column_shares, share_results
-from detectors.evaluating.together import columns_rate, deciding, find, together_results
+from detectors.evaluating.quality import Share, SharesAsked, share_results, shares_asked
+from detectors.evaluating.together import deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
-from detectors.statistics.power import detectable_effect
-from detectors.statistics.reasons import Margin, drift_reason, movement, not_enough
+from detectors.statistics.reasons import not_enough
 from detectors.statistics.table_sample import TableSample
+from driftline.alarm_budget import columns_rate
 from driftline.monitors import Monitor
+from driftline.result_columns import ResultColumns, joined
 from driftline.results import (
     ALL_COLUMNS,
     ALL_ROWS,
@@ -54,7 +56,7 @@ def default_bridge() -> NDArray[np.float32]:
 class Evaluated:
     """What one window gave."""
 
-    results: tuple[Result, ...]
+    results: ResultColumns
     shapes: tuple[ColumnShape, ...]
 
 
@@ -72,6 +74,7 @@ class Evaluator:
     told: str = ""
     _layout: Layout = field(init=False, repr=False)
     _performance_layout: PerformanceLayout = field(init=False, repr=False)
+    _asked: SharesAsked = field(init=False, repr=False)
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
     _blocks: dict[str, SegmentBlocks] = field(default_factory=dict, init=False, repr=False)
@@ -81,6 +84,7 @@ class Evaluator:
         layout, performance_layout = window_layouts(self.monitor, self.reference)
         object.__setattr__(self, "_layout", layout)
         object.__setattr__(self, "_performance_layout", performance_layout)
+        object.__setattr__(self, "_asked", shares_asked(self.monitor, layout))
         if self.reference is not None and not self.told:
             object.__setattr__(self, "told", self.reference.told)
 
@@ -104,12 +108,12 @@ class Evaluator:
         together = find(self.monitor, self.reference, self._points, key.segment, state, table)
         whole = together_results(key, together, self.monitor)
         drift = self._drift(key, vector, watched, self._older(state), whole, level)
-        shares = self._shares(key.segment, vector)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
-        quality = share_results(key, shares, rate, minimum_rows)
+        quality = share_results(key, *self._shares(key.segment, vector), rate, minimum_rows)
         shapes = () if watched is None else watched.shapes()
-        performance = (*self._performance(key, state, int(vector[ROWS])), *self._explanations(key, state, part))
-        return Evaluated((*drift, *quality, *performance), shapes)
+        performance = self._performance(key, state, int(vector[ROWS]))
+        explained = self._explanations(key, state, part)
+        return Evaluated(joined(key, (*drift, quality, performance, explained)), shapes)
 
     def against(self, expected: Expectation) -> "Evaluator":
         """The same for windows that are compared with something else."""
@@ -131,12 +135,18 @@ class Evaluator:
         section = state.section(self._layout.fingerprint)
         return None if section is None else section.values
 
+    def judged(self, state: WindowState) -> Section | None:
+        """What was counted of judged predictions; None where nothing was."""
+        return state.section(self._performance_layout.fingerprint)
+
     def _older(self, state: WindowState) -> str:
         """A remark when part of the window was counted before the reference was rebuilt."""
         judged = self._performance_layout
         known = {self._layout.fingerprint, judged.fingerprint, judged.strata_fingerprint}
         if self.reference is not None and self.reference.features is not None:
             known.add(self.reference.features.map.fingerprint)
+        if self.reference is not None and self.reference.outcomes is not None:
+            known.add(self.reference.outcomes.layout.fingerprint)
         if self.reference is not None:
             known.update(vector.features.map.fingerprint for vector in self.reference.vectors.values())
         return "" if known.issuperset(state.sections) else " (others were counted on an older reference)"
@@ -151,7 +161,7 @@ class Evaluator:
             return None
         if segment not in self._blocks:
             values = self.reference.representatives
-            self._blocks[segment] = segment_blocks(self._layout, expected, values, self.bridge)
+            self._blocks[segment] = segment_blocks(self._layout, expected, values, self.bridge, self.monitor)
         return self._blocks[segment].beside(vector)
 
     # --- drift ----------------------------------------------------------------------------------------------------
@@ -163,91 +173,45 @@ class Evaluator:
         older: str,
         together: Sequence[Result],
         level: Level | None,
-    ) -> list[Result]:
+    ) -> list[Sequence[Result]]:
         rows = int(vector[ROWS])
         minimum_rows = self.monitor.windows.minimum_rows
         if rows < minimum_rows:
-            return [*self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}"), *together]
+            return [self._no_drift(key, rows, f"{rows} rows of {minimum_rows} needed{older}"), together]
         if self.reference is None:
-            return [*self._no_drift(key, rows, "there is no reference"), *together]
+            return [self._no_drift(key, rows, "there is no reference"), together]
         if beside is None:
-            return [*self._no_drift(key, rows, f"the reference has no rows of {key.segment}"), *together]
+            return [self._no_drift(key, rows, f"the reference has no rows of {key.segment}"), together]
         spec = self.monitor.detectors
-        found = beside.evidence(spec)
-        columns = [found[name] for name, _ in self.monitor.watched()]
         rate = columns_rate(self.monitor) if level is None else level.rate
         rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)
-        verdicts = decide(columns, rule)
-        results = []
-        for column, given in zip(columns, verdicts, strict=True):
-            results.extend(self._column_results(key, beside, column, given, rule.false_alarm_rate / len(columns)))
-        window = self._window_result(key, columns, verdicts, rule, rows, deciding(together))
-        if level is None:
-            return [*results, *together, window]
-        return [*results, *together, *controlled(window, level, window_p_value(columns, rule))]
-
-    def _column_results(
-        self, key: WindowKey, beside: Watched, found: ColumnEvidence, verdicts: Sequence[Verdict], rate: float
-    ) -> list[Result]:
-        column, spec = found.column, self.monitor.detectors
-        reference_rows, rows = beside.sizes(column)
-        detectable, what = 0.0, ""
-        # Only a quiet column is asked what its quiet is worth, and only where its interval does not say it already.
-        if Verdict.OK in verdicts and found.effect.upper >= spec.minimum_effect:
-            detectable = detectable_effect(beside.sample(column).together(spec.rows_together), rate)
-        if set(verdicts) != {Verdict.OK}:
-            what = movement(beside.sample(column))
-        margin = Margin(spec.minimum_effect, detectable)
-        return [
-            Result(
-                window=key,
-                column=column,
-                detector=name,
-                kind="drift",
-                statistic=evidence.statistic,
-                direction=evidence.direction,
-                verdict=verdict,
-                reason=drift_reason(column, rows, what, name, evidence, found.effect, verdict, margin),
-                sample_size=rows,
-                reference_size=reference_rows,
-                p_value=evidence.p_value,
-                effect=found.effect,
-            )
-            for (name, evidence), verdict in zip(found.evidence, verdicts, strict=True)
-        ]
+        columns = column_verdicts(key, beside, spec.rows_together, rule)
+        window = self._window_result(key, columns, rule, rows, deciding(together))
+        whole = [window] if level is None else controlled(window, level, window_p_value(columns.p_values, rule))
+        return [columns.results, together, whole]
 
     def _window_result(
-        self,
-        key: WindowKey,
-        columns: Sequence[ColumnEvidence],
-        verdicts: Sequence[tuple[Verdict, ...]],
-        rule: Rule,
-        rows: int,
-        together: Sequence[Result],
+        self, key: WindowKey, columns: ColumnVerdicts, rule: Rule, rows: int, together: Sequence[Result]
     ) -> Result:
-        first = [given[0] for given in verdicts if given]
         whole = [result.verdict for result in together if result.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
-        drifted = [
-            column for column, given in zip(columns, verdicts, strict=True) if given and given[0] is Verdict.DRIFTED
-        ]
-        drifted.sort(key=lambda column: -column.effect.value)
-        named = ", ".join(column.column for column in drifted)
-        count = (
-            f"{len(drifted)} of {len(columns)} columns drifted" if drifted else f"no column of {len(columns)} drifted"
-        )
+        moved = [place for place, verdict in enumerate(columns.deciding) if verdict is Verdict.DRIFTED]
+        moved.sort(key=lambda place: -columns.effects[place].value)
+        named = ", ".join(columns.columns[place] for place in moved)
+        all_columns = len(columns.columns)
+        count = f"{len(moved)} of {all_columns} columns drifted" if moved else f"no column of {all_columns} drifted"
         against = f"; against {self.told}" if self.told else ""
         return Result(
             window=key,
             column=WHOLE_WINDOW,
             detector="window",
             kind="drift",
-            statistic=float(len(drifted)),
+            statistic=float(len(moved)),
             direction="larger_is_worse",
-            verdict=max([decide_window(first, rule), *whole], key=VERDICT_STATE.__getitem__),
+            verdict=max([decide_window(columns.deciding, rule), *whole], key=VERDICT_STATE.__getitem__),
             reason=f"{count}{': ' if named else ''}{named}{_drifted_together(together)}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
-            effect=max((column.effect for column in columns), key=lambda effect: effect.value, default=None),
+            effect=max(columns.effects, key=lambda effect: effect.value, default=None),
         )
 
     def _no_drift(self, key: WindowKey, rows: int, why: str) -> list[Result]:
@@ -270,16 +234,17 @@ class Evaluator:
         ]
 
     # --- shares and performance -------------------------------------------------------------------------------------
-    def _shares(self, segment: str, vector: NDArray[np.int64]) -> list[Share]:
+    def _shares(self, segment: str, vector: NDArray[np.int64]) -> tuple[list[str], list[Share]]:
         expected = self._expected(segment)
         before = np.zeros_like(vector) if expected is None else expected
-        shares = list(column_shares(self.monitor, self._layout, vector, before))
+        columns, shares = self._asked.shares(vector, before)
         if self.reference is not None and self.reference.outliers is not None:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
             method, rate = self.reference.outliers.name, self.monitor.detectors.outlier_rate
             hits, scored, hits_before, scored_before = counts
-            shares.append(Share(WHOLE_WINDOW, method, "outliers", hits, scored, hits_before, scored_before, rate))
-        return shares
+            columns.append(WHOLE_WINDOW)
+            shares.append(Share(method, "outliers", rate, hits, scored, hits_before, scored_before))
+        return columns, shares
 
     def _expected_performance(self, segment: str) -> Expected | None:
         if segment not in self._measures:
@@ -305,7 +270,12 @@ class Evaluator:
         def judged(segment: str) -> Section | None:
             return (part(segment) if segment != ALL_ROWS else state).section(layout.fingerprint)
 
-        return explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
+        by_segment = explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
+        known = self.reference.outcomes
+        now = None if known is None else state.section(known.layout.fingerprint)
+        if known is None or now is None:
+            return by_segment
+        return [*by_segment, *column_explanations(key, known.layout, known.expected, now)]
 
 
 def _drifted_together(together: Sequence[Result]) -> str:

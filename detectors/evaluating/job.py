@@ -1,6 +1,7 @@
 """The evaluation job: due windows in, results out."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,9 +14,12 @@ from detectors.accuracy.delay_bias import adjusted_accuracy
 from detectors.baselines.choosing import expectation
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
-from detectors.counts.summary import StateError, WindowState, merge
+from detectors.counts.summary import Section, StateError, WindowState, merge
+from detectors.evaluating.accuracy_streams import AccuracyStreams, EntryStore
+from detectors.evaluating.accuracy_tests import AccuracyTests
 from detectors.evaluating.control import Level, TestedWindows, level_of
 from detectors.evaluating.evaluation import Evaluated, Evaluator, StateOfSegment, default_bridge
+from detectors.evaluating.row_tables import RowStore, stored_tables
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
 from detectors.statistics.reasons import percent
@@ -23,12 +27,13 @@ from detectors.statistics.table_sample import TableSample
 from driftline.clock import Clock
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
+from driftline.result_columns import ResultColumns, joined
 from driftline.results import ALL_ROWS, ColumnShape, DueWindow, LabelState, Result, WindowKey, WindowLabels
 
 _log = logging.getLogger(__name__)
 
 
-class WindowStore(WindowHistory, StreamStore, TestedWindows, Protocol):
+class WindowStore(WindowHistory, StreamStore, EntryStore, TestedWindows, RowStore, Protocol):
     """Where window counts come from and results go."""
 
     def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
@@ -89,6 +94,7 @@ class EvaluationJob:
         self._observer = observer
         self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
         self._folds = [self._folds_of(evaluator) for evaluator in self._evaluators]
+        self._accuracy = [self._accuracy_of(evaluator) for evaluator in self._evaluators]
 
     def _folds_of(self, evaluator: Evaluator) -> StreamFolds:
         def read(key: WindowKey) -> NDArray[np.int64] | None:
@@ -96,45 +102,65 @@ class EvaluationJob:
 
         return StreamFolds(SequentialTests(evaluator.monitor, evaluator.reference), self._store, read)
 
+    def _accuracy_of(self, evaluator: Evaluator) -> AccuracyStreams:
+        def read(key: WindowKey) -> Section | None:
+            return evaluator.judged(read_states(evaluator, key, self._store.window_states(key)))
+
+        return AccuracyStreams(AccuracyTests(evaluator.monitor, evaluator.reference), self._store, read)
+
     def run_once(self) -> int:
         """Evaluate every window that is due now; returns how many were."""
         count = 0
-        for evaluator, folds in zip(self._evaluators, self._folds, strict=True):
+        for evaluator, folds, accuracy in zip(self._evaluators, self._folds, self._accuracy, strict=True):
             now_s = self._clock()
-            planned = folds.plan(self._store.due_windows(evaluator.monitor, now_s), now_s)
-            labels = self._labels(evaluator.monitor, planned.due, now_s)
+            due_now = self._store.due_windows(evaluator.monitor, now_s)
+            states = self._labels(evaluator.monitor, due_now, now_s, accuracy)
+            entering = accuracy.plan(due_now, states, now_s)
+            planned = folds.plan(entering.due, now_s)
+            labels = {each.window.key: each for each in states if each.window.rows or not each.window.segment}
             for due in planned.due:
                 whole = replace(due.key, segment=ALL_ROWS)  # for windows older than counts by segment
                 sequential = planned.results.get(due.key, ())
-                self._run(evaluator, due, labels.get(due.key) or labels.get(whole), sequential)
+                of_accuracy = accuracy.told(entering, due.key)
+                self._run(evaluator, due, labels.get(due.key) or labels.get(whole), sequential, of_accuracy)
                 count += 1
             folds.keep(planned)
+            accuracy.keep(entering)
             if self._observer is not None:
                 self._observer.ran(evaluator.monitor, now_s)
         return count
 
-    def _labels(self, monitor: Monitor, due: Sequence[DueWindow], now_s: float) -> dict[WindowKey, LabelState]:
-        """How complete the labels of windows are, by window; of segments where one is due."""
-        if not due:
-            return {}
-        since_s = min(now_s - history_s(monitor), *(each.key.start_s for each in due))
-        segments = any(each.key.segment != ALL_ROWS for each in due)
+    def _labels(
+        self, monitor: Monitor, due: Sequence[DueWindow], now_s: float, accuracy: AccuracyStreams
+    ) -> Sequence[LabelState]:
+        """How complete the labels of windows are; of segments where one is due, or its accuracy is tested."""
+        if not due and not accuracy.asked:
+            return []
+        since_s = min(now_s - history_s(monitor), *(each.key.start_s for each in due), math.inf)
+        if accuracy.asked:
+            since_s = min(since_s, accuracy.since_s(now_s, history_s(monitor)))
+        segments = accuracy.asked or any(each.key.segment != ALL_ROWS for each in due)
         windows = self._store.label_windows(monitor.namespace, monitor.model, since_s, segments=segments)
-        states = label_states(monitor, windows, now_s)
-        return {state.window.key: state for state in states if state.window.rows or not state.window.segment}
+        return label_states(monitor, windows, now_s)
 
     def _run(
-        self, evaluator: Evaluator, due: DueWindow, labels: LabelState | None, sequential: Sequence[Result]
+        self,
+        evaluator: Evaluator,
+        due: DueWindow,
+        labels: LabelState | None,
+        sequential: Sequence[Result],
+        of_accuracy: Sequence[Result],
     ) -> None:
         started = time.perf_counter()
         level = level_of(evaluator.monitor, evaluator.reference, due.key, self._store)
         states = self._store.window_states(due.key)
         expected = expecting(evaluator, due.key, self._store)
-        found = evaluate_states(expected, due.key, states, level, part=self._part(evaluator, due.key))
+        table = stored_tables(evaluator.monitor, evaluator.reference, self._store)(due.key)
+        found = evaluate_states(expected, due.key, states, level, table, self._part(evaluator, due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
-        joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
-        results = (*(_told_provisional(result, labels) for result in joined), *_adjusted(joined, labels))
+        told = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
+        results = joined(due.key, (_told_provisional(told, labels), _adjusted(told, labels), of_accuracy))
         self._store.save_results(due, results, found.shapes, self._clock(), labels)
 
     def _part(self, evaluator: Evaluator, key: WindowKey) -> StateOfSegment:
@@ -145,18 +171,26 @@ class EvaluationJob:
         return read
 
 
-def _adjusted(results: Sequence[Result], labels: LabelState | None) -> list[Result]:
+def _adjusted(results: ResultColumns, labels: LabelState | None) -> list[Result]:
     """What accuracy will be once the labels are there that come later, where it is known how these are."""
-    found = (adjusted_accuracy(result, labels) for result in results if result.detector == "accuracy")
+    accuracy = (results[place] for place, name in enumerate(results.detector) if name == "accuracy")
+    found = (adjusted_accuracy(result, labels) for result in accuracy)
     return [result for result in found if result is not None]
 
 
-def _told_provisional(result: Result, labels: LabelState | None) -> Result:
+def _told_provisional(results: ResultColumns, labels: LabelState | None) -> ResultColumns:
     """Accuracy that is not final says so."""
-    if result.kind != "performance" or labels is None or labels.mature:
-        return result
+    if labels is None or labels.mature:
+        return results
     known = "" if labels.maturity is None else f", {percent(labels.maturity)} of the labels should have come by now"
-    return replace(result, reason=f"{result.reason}; provisional{known}")
+    of_labels = [results[place] if kind == "performance" else None for place, kind in enumerate(results.kind)]
+    return results.replaced(
+        {
+            place: replace(result, reason=f"{result.reason}; provisional{known}")
+            for place, result in enumerate(of_labels)
+            if result is not None
+        }
+    )
 
 
 def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> Evaluator:

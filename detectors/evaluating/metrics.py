@@ -9,6 +9,7 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from detectors.evaluating.accuracy_tests import STANDING
 from driftline import names
 from driftline.clock import Clock
 from driftline.monitors import Monitor
@@ -73,6 +74,7 @@ class ResultsCollector(Collector):
         yield from _drift_metrics(results)
         yield from _window_metrics(results)
         yield from _performance_metrics(results)
+        yield from _accuracy_test_metrics(results)
         yield _windows(verdicts)
         yield from self._job()
 
@@ -172,6 +174,16 @@ def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:
     for labels_, share in covered.items():
         coverage.add_metric(labels_, share)
     yield from (value, lower, upper, coverage)
+
+
+def _accuracy_test_metrics(results: Sequence[Result]) -> Iterator[Metric]:
+    alarm, evidence = _gauge(names.ACCURACY_ALARM), _gauge(names.ACCURACY_EVIDENCE)
+    for result in results:
+        if result.kind == "sequential" and result.detector.startswith(STANDING):
+            labels = [*_segment(result), result.detector.removeprefix(STANDING)]
+            alarm.add_metric(labels, float(result.verdict is Verdict.WARNING))
+            evidence.add_metric(labels, result.statistic)
+    yield from (alarm, evidence)
 
 
 def _gauge(metric: names.Metric) -> GaugeMetricFamily:

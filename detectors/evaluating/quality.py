@@ -4,8 +4,10 @@ A share that rose is at most a warning here: when it rose enough to matter, the 
 missing and unseen values too, say so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,74 +19,112 @@ from detectors.statistics.reasons import not_enough, p_text, percent
 from detectors.statistics.two_proportions import shares_compared
 from detectors.statistics.wilson import difference, wilson
 from driftline.monitors import ColumnSpec, Monitor
-from driftline.results import Interval, Kind, Result, Verdict, WindowKey
+from driftline.result_columns import ResultColumns
+from driftline.results import Interval, Kind, Verdict, WindowKey
 
 #: Smallest rise of a share of missing, unseen or invalid values that is worth a warning.
 SMALLEST_RISE = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A share to compare: hits among rows, in the window and in the reference (0 rows: no reference)."""
 
-    column: str
     detector: str
     kind: Kind
+    smallest_rise: float
     hits: int
     rows: int
     hits_before: int
     rows_before: int
-    smallest_rise: float = SMALLEST_RISE
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """Hits and rows of the window, hits and rows of the reference."""
-        return self.hits, self.rows, self.hits_before, self.rows_before
 
 
-def column_shares(
-    monitor: Monitor, layout: Layout, now: NDArray[np.int64], before: NDArray[np.int64]
-) -> Iterator[Share]:
-    """What every column is asked for, of vectors of the layout: values missing, unseen, against the monitor's rules."""
+@dataclass(frozen=True, slots=True)
+class SharesAsked:
+    """What every column of a layout is asked for: values missing, unseen, against the monitor's rules.
+
+    By share: ``columns``, ``detectors``; ``places``: where its hits stand in a vector; ``owners``: the column's number;
+    ``always``: false where it is asked for only if there are hits, because the column has no rules.
+    """
+
+    columns: list[str]
+    detectors: list[str]
+    places: NDArray[np.intp]
+    owners: NDArray[np.intp]
+    always: NDArray[np.bool_]
+    starts: NDArray[np.intp]
+
+    def shares(self, now: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[list[str], list[Share]]:
+        """The columns and their shares, of vectors of the layout."""
+        hits, hits_before = now[self.places], before[self.places]
+        rows, rows_before = (np.add.reduceat(counts, self.starts)[self.owners] for counts in (now, before))
+        counts = hits, rows, hits_before, rows_before
+        chosen = np.flatnonzero(self.always | (hits > 0) | (hits_before > 0))
+        listed = chosen.tolist()
+        detectors = [self.detectors[place] for place in listed]
+        found = map(
+            Share, detectors, repeat("quality"), repeat(SMALLEST_RISE), *(each[chosen].tolist() for each in counts)
+        )
+        return [self.columns[place] for place in listed], list(found)
+
+
+def shares_asked(monitor: Monitor, layout: Layout) -> SharesAsked:
+    """Of all columns that windows count."""
     ruled = {column.name for column in monitor.columns if _has_rules(column)}
-    starts = np.array(layout.starts, dtype=np.intp)
-    rows, rows_before = (np.add.reduceat(counts, starts).tolist() for counts in (now, before))
+    asked: list[tuple[int, str, int, bool]] = []
     for index, column in enumerate(layout.columns):
         last = layout.starts[index] + column.bins - 1
-        sizes = rows[index], rows_before[index]
-        yield _share(column.name, "missing_rate", now[last], before[last], *sizes)
+        asked.append((index, "missing_rate", last, True))
         if column.categories:
-            yield _share(column.name, "unseen_rate", now[last - 1], before[last - 1], *sizes)
-        invalid, invalid_before = layout.invalid(now, index), layout.invalid(before, index)
-        if invalid or invalid_before or column.name in ruled:
-            yield _share(column.name, "invalid_rate", invalid, invalid_before, *sizes)
+            asked.append((index, "unseen_rate", last - 1, True))
+        asked.append((index, "invalid_rate", layout.invalid_at.start + index, column.name in ruled))
+    return SharesAsked(
+        columns=[layout.columns[owner].name for owner, *_ in asked],
+        detectors=[detector for _, detector, *_ in asked],
+        places=np.array([place for _, _, place, _ in asked], dtype=np.intp),
+        owners=np.array([owner for owner, *_ in asked], dtype=np.intp),
+        always=np.array([always for *_, always in asked], dtype=bool),
+        starts=np.array(layout.starts, dtype=np.intp),
+    )
 
 
 def _has_rules(rule: ColumnSpec) -> bool:
     return rule.required or any(limit is not None for limit in (rule.minimum, rule.maximum, rule.allowed))
 
 
-def _share(column: str, detector: str, hits: int, hits_before: int, rows: int, rows_before: int) -> Share:
-    return Share(column, detector, "quality", int(hits), rows, int(hits_before), rows_before)
-
-
-def share_results(key: WindowKey, shares: Sequence[Share], rate: float, minimum_rows: int) -> list[Result]:
+def share_results(
+    key: WindowKey, columns: Sequence[str], shares: Sequence[Share], rate: float, minimum_rows: int
+) -> ResultColumns:
     """One result per share; over all of them, false warnings stay within ``rate`` (Benjamini-Hochberg)."""
-    if not shares:
-        return []
-    counts = np.array([share.counts for share in shares], dtype=np.int64)
-    evidence = shares_compared(*counts.T)
-    flags = rejected([1.0 if found.p_value is None else found.p_value for found in evidence], rate)
     # Most columns of a window have the same counts, nothing missing among all of its rows, and so the same answer.
-    known: dict[tuple[object, ...], _Answer] = {}
-    results = []
-    for share, found, significant in zip(shares, evidence, flags, strict=True):
-        alike = share.detector, share.counts, significant
-        if alike not in known:
-            verdict, told = _judge(share, found, minimum_rows, significant=significant)
-            known[alike] = _Answer(verdict, told, _effect(*share.counts))
-        results.append(_result(key, share, found, known[alike]))
-    return results
+    different = list(dict.fromkeys(shares))
+    counts = np.array([share[3:] for share in different], dtype=np.int64).reshape(-1, 4)
+    evidence = dict(zip(different, shares_compared(*counts.T), strict=True))
+    found = [evidence[share] for share in shares]
+    flags = rejected([1.0 if each.p_value is None else each.p_value for each in found], rate)
+    answers = {
+        (share, flag): _answer(share, evidence[share], minimum_rows, significant=flag)
+        for share, flag in dict.fromkeys(zip(shares, flags, strict=True))
+    }
+    given = [answers[asked] for asked in zip(shares, flags, strict=True)]
+    count = len(shares)
+    return ResultColumns(
+        window=key,
+        column=list(columns),
+        detector=[share.detector for share in shares],
+        kind=[share.kind for share in shares],
+        statistic=[each.statistic for each in found],
+        direction=["larger_is_worse"] * count,
+        verdict=[answer.verdict for answer in given],
+        reason=[
+            f"{column}: {answer.told}" if column else answer.told for column, answer in zip(columns, given, strict=True)
+        ],
+        sample_size=[share.rows for share in shares],
+        reference_size=[share.rows_before for share in shares],
+        p_value=[each.p_value for each in found],
+        effect=[answer.effect for answer in given],
+        coverage=[None] * count,
+        reference_value=[answer.before for answer in given],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +134,13 @@ class _Answer:
     verdict: Verdict
     told: str
     effect: Interval | None
+    before: float | None
+
+
+def _answer(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> _Answer:
+    verdict, told = _judge(share, found, minimum_rows, significant=significant)
+    before = share.hits_before / share.rows_before if share.rows_before else None
+    return _Answer(verdict, told, _effect(*share[3:]), before)
 
 
 def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interval | None:
@@ -102,31 +149,15 @@ def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interva
     return wilson(hits, rows) if rows else None
 
 
-def _result(key: WindowKey, share: Share, found: Evidence, answer: _Answer) -> Result:
-    return Result(
-        window=key,
-        column=share.column,
-        detector=share.detector,
-        kind=share.kind,
-        statistic=found.statistic,
-        direction="larger_is_worse",
-        verdict=answer.verdict,
-        reason=f"{share.column}: {answer.told}" if share.column else answer.told,
-        sample_size=share.rows,
-        reference_size=share.rows_before,
-        p_value=found.p_value,
-        effect=answer.effect,
-        reference_value=share.hits_before / share.rows_before if share.rows_before else None,
-    )
-
-
 def _judge(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> tuple[Verdict, str]:
     told = f"{share.detector.replace('_', ' ')} {percent(found.statistic)} of {share.rows} rows"
     if share.kind == "outliers":
         told = f"{percent(found.statistic)} of {share.rows} rows are outliers"
     if share.rows < minimum_rows:
         why = f"{share.rows} rows of {minimum_rows} needed"
-        return Verdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence, {why}" if share.column else not_enough("", why)
+        return Verdict.NOT_ENOUGH_EVIDENCE, f"not enough evidence, {why}" if share.kind == "quality" else not_enough(
+            "", why
+        )
     if not share.rows_before:
         return Verdict.NOT_ENOUGH_EVIDENCE, f"{told}; there is no reference to compare with"
     before = share.hits_before / share.rows_before

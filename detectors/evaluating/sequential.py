@@ -3,7 +3,8 @@
 The budget (``detectors.online.false_pages``, such as 1 in 90 days) is that of one stream. It is split evenly over the
 columns and the segments that the reference knows: each test alarms at ``windows in that time * columns * segments``, so
 that all of them together are expected to begin no more false alarms than that. The first test that the monitor names
-decides; the others are shown beside it and end at a warning, or they would need a share, too.
+decides; the others are shown beside it and end at a warning, or they would need a share, too. So do the classics, which
+promise nothing (``classics.py``).
 
 The tests compare with the monitor's own reference, whatever baseline its windows are compared with: a baseline that
 follows the traffic would follow the drift.
@@ -18,15 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
+from detectors.evaluating.classics import Classics, classics_of, level_of
 from detectors.online.column_shares import ColumnShares, column_shares
 from detectors.online.contract import Counted, Onset
 from detectors.online.entries import SHARE_TESTS
+from detectors.online.of_windows import ClassicState
 from detectors.online.share_bounds import bounds
 from detectors.online.share_test import ShareState, ShareTest, Standing
 from detectors.statistics.reasons import percent
 from detectors.statistics.wilson import difference
 from driftline.durations import format_duration
 from driftline.monitors import Monitor
+from driftline.result_columns import ResultColumns, joined
 from driftline.results import VERDICT_STATE, WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
 
 #: How results of sequential tests are called: this and the test's name.
@@ -42,6 +46,7 @@ class Watched:
     shares: ColumnShares
     reference: Counted
     tests: tuple[tuple[str, ShareTest], ...]
+    classics: Classics
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Fold:
     """
 
     states: tuple[tuple[ShareState, ...], ...]
+    classics: tuple[tuple[ClassicState, ...], ...]
     spans: tuple[tuple[float, float], ...] = ()
     began_s: tuple[float, ...] = ()
     rows: int = 0
@@ -110,34 +116,42 @@ class SequentialTests:
             limits = bounds(before.hits, before.rows, confidence=spec.confidence, margin=spec.margin, families=families)
             limits = limits.with_ladders(shares.ladders)
             makers = {entry.name: entry.make for entry in SHARE_TESTS}
-            tests = tuple((test, makers[test](limits, self.threshold, spec.rows_together)) for test in spec.tests)
-            made.append(Watched(name, index, shares, before, tests))
+            promising = [test for test in spec.tests if test in makers]
+            tests = tuple((test, makers[test](limits, self.threshold, spec.rows_together)) for test in promising)
+            level = level_of(self.reference.representatives.get(name), counts)
+            classics = classics_of(name, shares, level, spec.tests)
+            made.append(Watched(name, index, shares, before, tests, classics))
         return made
 
     # --- the fold -------------------------------------------------------------------------------------------------
     def start(self, segment: str) -> Fold:
         """Before the first window."""
-        return Fold(tuple(tuple(test.start() for _, test in each.tests) for each in self.watched(segment)))
+        watched = self.watched(segment)
+        states = tuple(tuple(test.start() for _, test in each.tests) for each in watched)
+        return Fold(states, tuple(each.classics.start() for each in watched))
 
     def step(self, fold: Fold, key: WindowKey, vector: NDArray[np.int64] | None) -> Fold:
         """One window further; ``vector``: its counts on the reference's layout, None without any."""
-        watched, states, began, most = self.watched(key.segment), [], False, 0
-        for each, before in zip(watched, fold.states, strict=True):
-            seen = Counted(np.zeros(len(each.shares.names)), 0)
+        watched, states, classics, began, most = self.watched(key.segment), [], [], False, 0
+        for each, before, classic in zip(watched, fold.states, fold.classics, strict=True):
+            seen, counts = Counted(np.zeros(len(each.shares.names)), 0), None
             if vector is not None and self.reference is not None:
-                seen = each.shares.of(self.reference.layout.counts(vector, each.index))
+                counts = self.reference.layout.counts(vector, each.index)
+                seen = each.shares.of(counts)
             most = max(most, seen.rows)
             after = tuple(test.step(state, seen) for (_, test), state in zip(each.tests, before, strict=True))
             began = began or after[0].alarms > before[0].alarms
             states.append(after)
+            classics.append(each.classics.step(classic, seen, counts))
         began_s = (*fold.began_s, key.start_s) if began else fold.began_s
-        return Fold(tuple(states), (*fold.spans, (key.start_s, key.end_s)), began_s, fold.rows + most)
+        return Fold(tuple(states), tuple(classics), (*fold.spans, (key.start_s, key.end_s)), began_s, fold.rows + most)
 
     # --- what it has come to --------------------------------------------------------------------------------------
     def results(self, fold: Fold, key: WindowKey) -> tuple[Result, ...]:
         """One result per column and test after the newest window of the fold, and what is left of the budget."""
-        found = []
-        for each, states in zip(self.watched(key.segment), fold.states, strict=True):
+        found: list[Result] = []
+        begins = [f"{moment(start_s)} UTC" for start_s, _ in fold.spans]
+        for each, states, classics in zip(self.watched(key.segment), fold.states, fold.classics, strict=True):
             deciding = Verdict.OK
             for place, ((name, test), state) in enumerate(zip(each.tests, states, strict=True)):
                 result = self._result(fold, key, each, name, test, state)
@@ -146,6 +160,7 @@ class SequentialTests:
                 elif result.verdict is Verdict.DRIFTED and deciding is not Verdict.DRIFTED:
                     result = replace(result, verdict=Verdict.WARNING)
                 found.append(result)
+            found += each.classics.results(classics, key, begins, PREFIX)
         return (*found, self._budget(fold, key)) if found else ()
 
     def _result(
@@ -159,7 +174,7 @@ class SequentialTests:
             column=each.column,
             detector=f"{PREFIX}{name}",
             kind="drift",
-            statistic=_way(test, state),
+            statistic=way(test, state),
             direction="larger_is_worse",
             verdict=verdict,
             reason=reason,
@@ -177,7 +192,7 @@ class SequentialTests:
         standing = state.alarm
         if standing is None or effect is None:
             evidence = test.evidence(state)
-            return Verdict.OK, f"{each.column} is as expected: evidence {_number(evidence)} of {needed} for an alarm"
+            return Verdict.OK, f"{each.column} is as expected: evidence {spelt(evidence)} of {needed} for an alarm"
         share = _most_moved(each, standing)
         now = standing.hits[share] / max(standing.rows, 1)
         before = float(each.reference.hits[share]) / max(each.reference.rows, 1)
@@ -185,7 +200,7 @@ class SequentialTests:
             f"{each.shares.names[share]} {'rose' if now > before else 'fell'} from {percent(before)} to {percent(now)}"
         )
         told = f"{each.column}: {moved} since {since(standing.onset, fold.spans)}"
-        facts = f"evidence {_number(test.evidence(state))} of {needed}"
+        facts = f"evidence {spelt(test.evidence(state))} of {needed}"
         smallest = self.monitor.detectors.minimum_effect
         if effect.value >= smallest:
             return Verdict.DRIFTED, f"{told}; {facts}"
@@ -217,10 +232,10 @@ class SequentialTests:
         )
 
 
-def with_sequential(results: Sequence[Result], sequential: Sequence[Result], drifted_columns: int) -> list[Result]:
+def with_sequential(results: ResultColumns, sequential: Sequence[Result], drifted_columns: int) -> ResultColumns:
     """A window's results with those of the sequential tests: the whole window's verdict speaks for both."""
     if not sequential:
-        return list(results)
+        return results
     name = next(result.detector for result in sequential if result.kind == "budget")
     deciding = [result for result in sequential if result.kind == "drift" and result.detector == name]
     standing = [result for result in deciding if result.verdict in (Verdict.WARNING, Verdict.DRIFTED)]
@@ -228,13 +243,16 @@ def with_sequential(results: Sequence[Result], sequential: Sequence[Result], dri
     verdict = Verdict.WARNING if standing else Verdict.NOT_ENOUGH_EVIDENCE
     verdict = Verdict.DRIFTED if drifted >= drifted_columns else verdict
     told = "; ".join(result.reason.partition(";")[0] for result in standing[:_TOLD])
-    joined = []
-    for result in results:
-        if result.kind == "drift" and result.column == WHOLE_WINDOW and standing:
-            strongest = max((result.verdict, verdict), key=VERDICT_STATE.__getitem__)
-            result = replace(result, verdict=strongest, reason=f"{result.reason}; over all windows so far: {told}")  # noqa: PLW2901
-        joined.append(result)
-    return [*joined, *sequential]
+    whole = results.places("drift", WHOLE_WINDOW) if standing else []
+    changed = {
+        place: replace(
+            results[place],
+            verdict=max((results.verdict[place], verdict), key=VERDICT_STATE.__getitem__),
+            reason=f"{results.reason[place]}; over all windows so far: {told}",
+        )
+        for place in whole
+    }
+    return joined(results.window, (results.replaced(changed), sequential))
 
 
 _TOLD = 3
@@ -246,13 +264,14 @@ def since(onset: Onset, spans: Sequence[tuple[float, float]]) -> str:
     >>> since(Onset(1, 0, 1), [(0.0, 86400.0), (86400.0, 172800.0)])
     '1970-01-02 00:00 UTC (between 1970-01-01 00:00 and 1970-01-02 00:00)'
     """
-    at, earliest, latest = (_moment(spans[number][0]) for number in (onset.at, onset.earliest, onset.latest))
+    at, earliest, latest = (moment(spans[number][0]) for number in (onset.at, onset.earliest, onset.latest))
     if onset.reaches_back:
         return f"{at} UTC or earlier"
     return f"{at} UTC" if earliest == latest else f"{at} UTC (between {earliest} and {latest})"
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """A time in UTC, to the minute."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
@@ -269,12 +288,13 @@ def _effect(each: Watched, standing: Standing) -> Interval:
     return found if found.value >= 0 else Interval(-found.value, -found.upper, -found.lower)
 
 
-def _way(test: ShareTest, state: ShareState) -> float:
+def way(test: ShareTest, state: ShareState) -> float:
     """How far the evidence is on its way to an alarm, in [0, ...): 1 is where an alarm begins; logarithmic."""
     return max(0.0, test.log_evidence(state)) / math.log(test.threshold)
 
 
-def _number(value: float) -> str:
+def spelt(value: float) -> str:
+    """Evidence in few digits."""
     return f"{value:.2g}" if value < 1000 else (f"{value:,.0f}" if value < 1e6 else f"{value:.0e}".replace("e+", "e"))
 
 

@@ -8,7 +8,7 @@ A revised window (late events) changes the fold for every window after it: these
 revisions where their results differ. A window that only got labels has the same counts, and keeps what it had.
 """
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,11 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.evaluating.remembered import Place, Remembered, place_of
 from detectors.evaluating.sequential import PREFIX, Fold, SequentialTests
 from driftline.results import DueWindow, Result, StreamKey, WindowKey
-
-#: Streams and segments whose fold is remembered; of others it is made anew when a window closes.
-REMEMBERED = 256
 
 
 class StreamStore(Protocol):
@@ -48,9 +46,6 @@ class ReadCounts(Protocol):
         ...
 
 
-_Place = tuple[StreamKey, str, float]
-
-
 @dataclass(slots=True)
 class _Entry:
     key: WindowKey
@@ -71,14 +66,13 @@ class OrderedFolds:
 
     def __init__(self, tests: SequentialTests) -> None:
         self._tests = tests
-        self._folds: dict[_Place, Fold] = {}
+        self._folds: dict[Place, Fold] = {}
 
     def next(self, key: WindowKey, counts: NDArray[np.int64] | None) -> tuple[Result, ...]:
         """What all windows up to this one have come to; nothing where the monitor asks for nothing."""
         if not self._tests.asked or not self._tests.watches(key.segment):
             return ()
-        restart_s = self._tests.monitor.detectors.online.restart
-        place = key.stream, key.segment, key.start_s // restart_s * restart_s
+        place = place_of(key, self._tests.monitor.detectors.online.restart)
         fold = self._folds.get(place) or self._tests.start(key.segment)
         self._folds[place] = self._tests.step(fold, key, counts)
         return self._tests.results(self._folds[place], key)
@@ -90,7 +84,7 @@ class Planned:
 
     due: tuple[DueWindow, ...]
     results: dict[WindowKey, tuple[Result, ...]]
-    memos: dict[_Place, _Memo] = field(default_factory=dict)
+    memos: dict[Place, _Memo] = field(default_factory=dict)
 
 
 class StreamFolds:
@@ -100,7 +94,7 @@ class StreamFolds:
         self._tests = tests
         self._store = store
         self._read = read
-        self._memos: OrderedDict[_Place, _Memo] = OrderedDict()
+        self._memos: Remembered[_Memo] = Remembered()
 
     def plan(self, due: Sequence[DueWindow], now_s: float) -> Planned:
         """The due windows with their sequential results, behind those whose results they change.
@@ -109,12 +103,11 @@ class StreamFolds:
         """
         if not self._tests.asked:
             return Planned(tuple(due), {})
-        groups: dict[_Place, list[DueWindow]] = defaultdict(list)
+        groups: dict[Place, list[DueWindow]] = defaultdict(list)
         restart_s = self._tests.monitor.detectors.online.restart
         for each in due:
             if self._tests.watches(each.key.segment):
-                began_s = each.key.start_s // restart_s * restart_s
-                groups[each.key.stream, each.key.segment, began_s].append(each)
+                groups[place_of(each.key, restart_s)].append(each)
         found: dict[WindowKey, tuple[Result, ...]] = {}
         further: list[DueWindow] = []
         memos = {}
@@ -130,14 +123,10 @@ class StreamFolds:
 
     def keep(self, planned: Planned) -> None:
         """Everything planned is in the store now: what was found out on the way may be relied on."""
-        for place, memo in planned.memos.items():
-            self._memos[place] = memo
-            self._memos.move_to_end(place)
-        while len(self._memos) > REMEMBERED:
-            self._memos.popitem(last=False)
+        self._memos.keep(planned.memos)
 
     def _pass(
-        self, place: _Place, due: Sequence[DueWindow], until_s: float
+        self, place: Place, due: Sequence[DueWindow], until_s: float
     ) -> tuple[dict[WindowKey, tuple[Result, ...]], list[DueWindow], _Memo]:
         """One pass over the windows of a stream and segment: results of due windows, and which others changed."""
         stream, segment, began_s = place
@@ -170,10 +159,9 @@ class StreamFolds:
                 changed.append(window)
         return found, changed, _Memo(entries, fold)
 
-    def _known(self, place: _Place, windows: Sequence[DueWindow]) -> tuple[_Memo | None, int]:
+    def _known(self, place: Place, windows: Sequence[DueWindow]) -> tuple[_Memo | None, int]:
         """The memory of a fold, and how many of its first windows hold the same counts as then."""
-        # Given back by keep: what is not kept in the store must not be relied on.
-        memo = self._memos.pop(place, None)
+        memo = self._memos.take(place)
         if memo is None or len(memo.entries) > len(windows):
             return None, 0
         for number, (entry, window) in enumerate(zip(memo.entries, windows, strict=False)):

@@ -35,8 +35,8 @@ class TableDetector(Protocol):
 class TableEntry:
     """A detector, its name in monitors, and whether it can decide (has a p-value).
 
-    ``counted``: windows of traffic hold what it needs; others need rows, which files have. ``needs_context``: it asks
-    whether more changed than the mix of the monitor's segments.
+    ``counted``: a window's counts hold what it needs; others need rows, of files or such as the monitor has kept
+    (``detectors.kept_rows``). ``needs_context``: it asks whether more changed than the mix of the monitor's segments.
     """
 
     name: str

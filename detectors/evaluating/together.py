@@ -19,6 +19,7 @@ from detectors.evaluating.table_catalogue import table_detector
 from detectors.multivariate.mmd_features import chance_square, compare
 from detectors.statistics.reasons import not_enough, p_text, percent
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
+from driftline.alarm_budget import together_rate
 from driftline.monitors import Monitor
 from driftline.results import ALL_COLUMNS, Result, Verdict, WindowKey
 
@@ -26,7 +27,8 @@ _SEED = 20120313
 _FEWEST_PERMUTATIONS, _MOST_PERMUTATIONS = 999, 9999
 # So many columns are named in a reason.
 _NAMED = 3
-_NEEDS_ROWS = "it needs rows, and windows of traffic keep counts; 'driftline analyze' has rows"
+_KEEPS_NONE = "it needs rows, and the monitor keeps none for it (detectors.kept_rows); 'driftline analyze' has rows"
+_NO_ROWS = "it needs rows, and there are none of this window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +44,6 @@ class Together:
     reference_rows: int
     why: str = ""
     column: str = ALL_COLUMNS
-
-
-def columns_rate(monitor: Monitor) -> float:
-    """The part of the false-alarm rate that is the columns' own; the rest is for what looks at several numbers."""
-    return monitor.detectors.false_alarm_rate / (2.0 if _deciding(monitor) else 1.0)
-
-
-def together_rate(monitor: Monitor) -> float:
-    """What is left for each of those that decide, about all columns or about a vector."""
-    return (monitor.detectors.false_alarm_rate - columns_rate(monitor)) / max(1, _deciding(monitor))
-
-
-def _deciding(monitor: Monitor) -> int:
-    return len(monitor.detectors.multivariate[:1]) + len(monitor.vectors)
 
 
 def find(
@@ -76,7 +64,7 @@ def find(
             features = None if reference is None else reference.features
             found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state))
         elif table is None:
-            found.append(Together(name, NOTHING, 0, 0, _NEEDS_ROWS))
+            found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
             found.append(_from_rows(name, monitor, table))
     for vector in monitor.vectors:
@@ -138,7 +126,19 @@ def _from_features(
     return Together(name, found, int(section.values[ROWS]), reference_rows, "", column)
 
 
+def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -> str:
+    if not monitor.detectors.kept_rows:
+        return _KEEPS_NONE
+    if reference is None or segment not in reference.rows:
+        return "the reference has no rows of it"
+    return _NO_ROWS
+
+
 def _from_rows(name: str, monitor: Monitor, table: TableSample) -> Together:
+    fewest = monitor.windows.minimum_rows
+    if table.current_rows < fewest:
+        why = f"{table.current_rows} rows of it are kept with their columns, {fewest} needed"
+        return Together(name, NOTHING, table.current_rows, table.reference_rows, why)
     rng = np.random.default_rng(_SEED)
     found = table_detector(name).detect(table, rng, permutations(together_rate(monitor)))
     return Together(name, found, table.current_rows, table.reference_rows)

@@ -18,20 +18,24 @@ from numpy.typing import NDArray
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
 from detectors.counts.frames import judged_rows, load_frame, query_column, seconds_of, window_rows
+from detectors.counts.row_samples import RowSamples
 from detectors.counts.summary import WindowState, merge
+from detectors.evaluating.accuracy_streams import OrderedAccuracy
+from detectors.evaluating.accuracy_tests import AccuracyTests
 from detectors.evaluating.control import KeptPValues, level_of
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.job import evaluate_states, expecting, read_states
+from detectors.evaluating.row_tables import TableOfWindow, beside, no_table
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import OrderedFolds
 from detectors.evaluating.table_catalogue import needs_rows
-from detectors.offline.row_samples import RowSamples
 from detectors.statistics.table_sample import TableSample
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.event_windows import windows_of
 from driftline.monitors import Monitor
+from driftline.result_columns import joined
 from driftline.results import (
     ALL_ROWS,
     WHOLE_WINDOW,
@@ -74,34 +78,22 @@ class OfflineResults:
 
 @dataclass(slots=True)
 class OfflineWindows:
-    """Counts pieces of a frame into windows, then evaluates them. One object for one file.
-
-    ``reference_rows``: of the reference, where the monitor names a detector that needs rows.
-    """
+    """Counts pieces of a frame into windows, then evaluates them. One object for one file."""
 
     monitor: Monitor
     reference: Reference
     stream: StreamKey
     span: Span
-    reference_rows: ColumnBatch | None = None
     rows: int = 0
     _engine: StatisticsEngine = field(init=False)
     _tables: RowSamples | None = field(init=False, default=None)
-    _expected: RowSamples | None = field(init=False, default=None)
     _states: dict[WindowKey, bytes] = field(default_factory=dict)
     _samples: dict[tuple[float, float], list[Sampled]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._engine = StatisticsEngine({self.monitor.name: self.reference})
-        rows = self.reference_rows
-        if rows is not None and needs_rows(self.monitor.detectors.multivariate):
-            watched = {column.name for column in self.monitor.columns if column.drift}
-            columns = [column for column in self.reference.layout.columns if column.name in watched]
-            segments = self.monitor.segments
-            self._tables, self._expected = RowSamples(columns, segments), RowSamples(columns, segments)
-            for segment, chosen in self._segments(rows, np.ones(rows.rows, dtype=bool)):
-                key = WindowKey(self.stream, segment, 0.0, 0.0)
-                self._expected.add(key, rows.take(chosen), np.flatnonzero(chosen))
+        if self.reference.rows and needs_rows(self.monitor.detectors.multivariate):
+            self._tables = RowSamples(self.reference.row_columns(self.monitor), self.monitor.detectors.kept_rows)
 
     def add(self, frame: pd.DataFrame, numbers: NDArray[np.int64] | None = None) -> None:
         """Count a piece; raises ReferenceDataError naming every column that cannot be used.
@@ -119,7 +111,7 @@ class OfflineWindows:
             for segment, chosen in self._segments(rows, window):
                 key = WindowKey(self.stream, segment, start_s, end_s)
                 taken = rows if chosen.all() else rows.take(chosen)
-                self._count(key, taken, scores[chosen], None if judged is None else judged.labelled(chosen))
+                self._count(key, taken, scores[chosen], None if judged is None else judged.take(chosen))
                 if self._tables is not None:
                     self._tables.add(key, taken, numbers[chosen])
             self._keep_samples((start_s, end_s), rows, judged, scores, np.flatnonzero(window), numbers)
@@ -130,16 +122,17 @@ class OfflineWindows:
         results: list[Result] = []
         shapes = {}
         evaluator = Evaluator(self.monitor, self.reference, default_bridge())
-        for key, found in evaluate_in_order(evaluator, self.states(), self._table):
+        for key, found in evaluate_in_order(evaluator, self.states(), self.table):
             results.extend(found.results)
             shapes[key] = found.shapes
         samples = {span: tuple(sample for _, _, sample in kept) for span, kept in self._samples.items()}
         return OfflineResults(tuple(results), shapes, samples, self.rows)
 
-    def _table(self, key: WindowKey) -> TableSample | None:
-        if self._tables is None or self._expected is None:
+    def table(self, key: WindowKey) -> TableSample | None:
+        """Rows of a window beside the reference's; None where no detector asks for any, or none are kept."""
+        if self._tables is None:
             return None
-        return self._tables.table(self._expected.rows(WindowKey(self.stream, key.segment, 0.0, 0.0)), key)
+        return beside(self.monitor, self.reference, key.segment, self._tables.rows(key))
 
     def include(self, key: WindowKey, state: bytes) -> None:
         """Add what somebody else counted of a window."""
@@ -182,8 +175,15 @@ class OfflineWindows:
         self, key: WindowKey, rows: ColumnBatch, scores: NDArray[np.float64], judged: JudgedBatch | None
     ) -> None:
         state = self._engine.observe(self.monitor, self._states.get(key), rows, scores)
-        if judged is not None and len(judged.weight):
-            state = self._engine.judge(self.monitor, state, judged)
+        if judged is not None and judged.weight.any():
+            # Columns explain a change of all rows; segments have their own.
+            every = key.segment == ALL_ROWS
+            labelled = judged.labelled(np.ones(rows.rows, dtype=bool))
+            state = (
+                self._engine.judge_rows(self.monitor, state, rows, judged)
+                if every
+                else self._engine.judge(self.monitor, state, labelled)
+            )
         self._states[key] = state
 
     def _keep_samples(
@@ -207,7 +207,7 @@ class OfflineWindows:
 def evaluate_in_order(
     evaluator: Evaluator,
     states: Mapping[WindowKey, Sequence[bytes]],
-    table: Callable[[WindowKey], TableSample | None] = lambda _key: None,
+    table: TableOfWindow = no_table,
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
     """Every window with what it gave, the oldest first, each against the baseline that it would have had then.
 
@@ -215,14 +215,16 @@ def evaluate_in_order(
     """
     history, tested = KeptWindows(states), KeptPValues()
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
+    accuracy = OrderedAccuracy(AccuracyTests(evaluator.monitor, evaluator.reference))
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
         level = level_of(evaluator.monitor, evaluator.reference, key, tested)
         part = partial(_part, evaluator, states, key)
         found = evaluate_states(expecting(evaluator, key, history), key, states[key], level, table(key), part)
         tested.keep(key, found.results)
-        sequential = folds.next(key, evaluator.counts(read_states(evaluator, key, states[key])))
-        joined = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
-        found = replace(found, results=tuple(joined))
+        state = read_states(evaluator, key, states[key])
+        sequential = folds.next(key, evaluator.counts(state))
+        told = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
+        found = replace(found, results=joined(key, (told, accuracy.next(key, evaluator.judged(state)))))
         history.verdicts[key] = window_verdict(found.results)
         yield key, found
 

@@ -39,14 +39,18 @@ class Weakness:
 def weaknesses(
     frame: pd.DataFrame, monitor: Monitor, reference: Reference, time_column: str | None = None
 ) -> tuple[Weakness, ...]:
-    """All that is found; none is good. Raises ReferenceDataError where ``time_column`` is none."""
+    """All that is found; none is good. Halves are compared by ``time_column``, without it in the rows' own order.
+
+    Raises ReferenceDataError where it is none.
+    """
     spans = () if time_column is None else tuple(_span(frame, time_column))
     return (
         *_size(monitor, reference),
         *_columns(reference),
         *_segments(monitor, reference),
+        *_scores(monitor, reference),
         *spans,
-        *_rest(frame, monitor),
+        *_rest(frame if time_column is None else frame.iloc[np.argsort(seconds_of(frame, time_column))], monitor),
     )
 
 
@@ -110,6 +114,15 @@ def _segments(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
             )
 
 
+def _scores(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
+    """Whether rows can be scored by how unlike the reference they are."""
+    numbers = sum(column.type == "numeric" and column.drift for column in monitor.columns)
+    numbers += sum(vector.dimension for vector in monitor.vectors)
+    if numbers and reference.outliers is None:
+        advice = f"at least {2 * (numbers + 1)} rows give some, of columns that have values all over the file"
+        yield Weakness("", f"gives no outlier scores from {numbers} numbers a row", advice)
+
+
 def _span(frame: pd.DataFrame, time_column: str) -> Iterator[Weakness]:
     times_s = seconds_of(frame, time_column)
     span_s = float(times_s.max() - times_s.min())
@@ -119,7 +132,7 @@ def _span(frame: pd.DataFrame, time_column: str) -> Iterator[Weakness]:
 
 
 def _rest(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:
-    """The second half of the rows judged by the first, in the order that they have."""
+    """The second half of the rows judged by the first."""
     half = len(frame) // 2
     if half < monitor.windows.minimum_rows:
         return

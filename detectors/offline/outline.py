@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pandas.api import types
 
 from detectors.counts.binning import category
-from detectors.counts.frames import seconds_of
 from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, natural_range
 from detectors.offline.fitness import detectable, enough_rows
 from detectors.offline.giving_away import gives_away
 from detectors.offline.output_roles import OutputRoles, output_roles
+from detectors.offline.time_columns import first_of_times, times_of
 from detectors.statistics.reasons import percent
 from driftline.durations import format_duration
 from driftline.errors import ReferenceDataError
@@ -44,8 +44,6 @@ _PER_CENT = re.compile(r"(^|_)(percent|percentage|pct|humidity|humid)($|_)")
 _SMALL_COUNT = 100
 _TESTED, _CHECKED = ("numeric", "boolean", "category"), ("constant", "calendar")
 _DAY_S, _WEEK_S = 86_400.0, 604_800.0
-#: The years 1971 to 2200: seconds beyond them are other numbers, or milliseconds.
-_FIRST_S, _LAST_S = 31_536_000.0, 7_258_118_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def draft(
         reference=ReferenceSpec(path=reference_path, label=target, predictions=outputs.prediction is not None),
         slos=SloSet(objectives=_objectives(frame, outputs, because)),
     )
-    time = next((role.name for role in inputs if role.role == "time" and _dates(frame, role.name) is not None), None)
+    time = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
     windows = _windows(frame, monitor, time, because)
     truth = None if target is None else _truth(frame[target], outputs)
     return Draft(
@@ -215,18 +213,9 @@ def _segments(frame: pd.DataFrame, watched: Sequence[ColumnRole]) -> tuple[str, 
 
 
 # --- windows and objectives -----------------------------------------------------------------------------------------
-def _dates(frame: pd.DataFrame, name: str) -> NDArray[np.float64] | None:
-    """Seconds since 1970 of every row; None where the column does not say them, as with times of day."""
-    try:
-        times_s = seconds_of(frame, name)
-    except (ReferenceDataError, TypeError, ValueError):
-        return None
-    return times_s if times_s.min() >= _FIRST_S and times_s.max() <= _LAST_S else None
-
-
 def _windows(frame: pd.DataFrame, monitor: Monitor, time: str | None, because: dict[str, str]) -> WindowSpec:
     """Days, or weeks where a day has too few rows; with as many rows as show the smallest effect that matters."""
-    times_s = None if time is None else _dates(frame, time)
+    times_s = None if time is None else times_of(frame, time)
     rate, effect = monitor.detectors.false_alarm_rate / len(monitor.watched()), monitor.detectors.minimum_effect
     needed = enough_rows(len(frame), rate, effect)
     size_s, fewest = _DAY_S, needed or WindowSpec().minimum_rows

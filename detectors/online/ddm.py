@@ -18,7 +18,7 @@ from detectors.online.contract import Onset
 
 @dataclass(frozen=True, slots=True)
 class DdmState:
-    """Observations seen, and since the last alarm: their number, rate of errors, the lowest rate and when it was."""
+    """Observations seen, and since the last alarm: their rows, rate of errors, the lowest rate and when it was."""
 
     seen: int = 0
     count: int = 0
@@ -42,11 +42,15 @@ class Ddm:
 
     def step(self, state: DdmState, seen: float) -> DdmState:
         """One observation further; the test begins anew after an alarm. What is outside [0, 1] is passed over."""
-        if not 0.0 <= seen <= 1.0:
+        return self.step_rows(state, seen, 1)
+
+    def step_rows(self, state: DdmState, seen: float, rows: int) -> DdmState:
+        """``rows`` rows further, of which the share ``seen`` are errors, as one observation: looked at after them."""
+        if not 0.0 <= seen <= 1.0 or rows <= 0:
             return state
         old = DdmState(seen=state.seen) if state.drifted else state
-        count, number = old.count + 1, old.seen + 1
-        rate = min(1.0, max(0.0, old.rate + (seen - old.rate) / count))
+        count, number = old.count + rows, old.seen + 1
+        rate = min(1.0, max(0.0, old.rate + (seen - old.rate) * rows / count))
         if count <= self.warm_up:
             return DdmState(number, count, rate)
         spread = math.sqrt(rate * (1.0 - rate) / count)

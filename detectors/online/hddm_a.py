@@ -19,7 +19,7 @@ from detectors.online.contract import Onset
 
 @dataclass(frozen=True, slots=True)
 class HddmAState:
-    """Observations seen; number and mean since the last alarm, and of both cuts; which side alarmed."""
+    """Observations seen; rows and mean since the last alarm, and of both cuts; where these are; which side alarmed."""
 
     seen: int = 0
     count: int = 0
@@ -28,6 +28,8 @@ class HddmAState:
     low_mean: float = 0.0
     high_count: int = 0
     high_mean: float = 0.0
+    low_at: int = 0
+    high_at: int = 0
     side: int = 0
 
 
@@ -44,23 +46,28 @@ class HddmA:
 
     def step(self, state: HddmAState, seen: float) -> HddmAState:
         """One observation further; the test begins anew after an alarm. What is outside [0, 1] is passed over."""
-        if not 0.0 <= seen <= 1.0:
+        return self.step_rows(state, seen, 1)
+
+    def step_rows(self, state: HddmAState, seen: float, rows: int) -> HddmAState:
+        """``rows`` rows further, whose mean is ``seen``, as one observation: looked at after them."""
+        if not 0.0 <= seen <= 1.0 or rows <= 0:
             return state
         old = HddmAState(seen=state.seen) if state.side else state
-        count = old.count + 1
-        mean = old.mean + (seen - old.mean) / count
+        count, number = old.count + rows, old.seen + 1
+        mean = old.mean + (seen - old.mean) * rows / count
         low, high = (old.low_count, old.low_mean), (old.high_count, old.high_mean)
+        low_at, high_at = old.low_at, old.high_at
         bound = self._bound(count)
         if not low[0] or low[1] + self._bound(low[0]) >= mean + bound:
-            low = count, mean
+            low, low_at = (count, mean), number
         if not high[0] or high[1] - self._bound(high[0]) <= mean - bound:
-            high = count, mean
+            high, high_at = (count, mean), number
         side = 0
         if self._apart(count, *low, mean - low[1]):
             side = 1
         elif self.both_ways and self._apart(count, *high, high[1] - mean):
             side = -1
-        return HddmAState(old.seen + 1, count, mean, *low, *high, side)
+        return HddmAState(number, count, mean, *low, *high, low_at, high_at, side)
 
     def alarm(self, state: HddmAState) -> bool:
         """Whether the newest observation raised an alarm."""
@@ -75,7 +82,7 @@ class HddmA:
         """The observation after the cut."""
         if state.side == 0:
             return None
-        at = state.seen - state.count + (state.low_count if state.side > 0 else state.high_count)
+        at = state.low_at if state.side > 0 else state.high_at
         return Onset(at, at, at)
 
     def _bound(self, count: int) -> float:

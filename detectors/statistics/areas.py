@@ -1,77 +1,97 @@
 """Areas under Brownian bridges for several columns at once, each with its own thresholds (``brownian_bridge.py``)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.brownian_bridge import AreaNulls
+from detectors.statistics.brownian_bridge import AreaNull, AreaNulls
 
 #: The simulated tail is trusted down to this many draws.
 _TAIL_DRAWS = 40
 # Shares of rows left out at either end, ascending; each is simulated once per column at most.
 _TRIMS: NDArray[np.float64] = 2.0 ** np.arange(-12.0, -1.0)
+# Windows of one stream leave out the same shares, mostly; what was put together for that many others is kept, too.
+_LAWS = 8
+_NO_AREAS: NDArray[np.float32] = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnAreas:
-    """The null areas of several columns, ``nulls``, that are counted on at most ``bins`` bins.
-
-    By column and trim, filled as they are asked for: steps at each bin's upper end, 0 outside the bulk, simulated areas
-    (none without a bulk), where their tail begins, and the variance of the signed area.
-    """
+    """The null areas of several columns, ``nulls``, that are counted on at most ``bins`` bins."""
 
     nulls: tuple[AreaNulls, ...]
     bins: int
-    _steps: NDArray[np.float64] = field(init=False, repr=False)
-    _areas: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
-    _knots: NDArray[np.float64] = field(init=False, repr=False)
-    _variances: NDArray[np.float64] = field(init=False, repr=False)
-    _made: NDArray[np.bool_] = field(init=False, repr=False)
+    #: By the trim of each column, filled as they are asked for.
+    _laws: dict[bytes, "_Law"] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        shape = len(self.nulls), len(_TRIMS)
-        object.__setattr__(self, "_steps", np.zeros((*shape, self.bins)))
-        object.__setattr__(self, "_knots", np.zeros(shape))
-        object.__setattr__(self, "_variances", np.zeros(shape))
-        object.__setattr__(self, "_made", np.zeros(shape, dtype=bool))
-
-    def p_values(self, gaps: NDArray[np.float64], beyond: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How probable areas at least as large as those under ``gaps`` are; NaN for columns without a bulk.
+    def p_values(
+        self, gaps: NDArray[np.float64], roots: NDArray[np.float64], beyond: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How probable areas at least as large as those under ``gaps`` times ``roots`` are; NaN without a bulk.
 
         ``gaps``: at each bin's upper end, shape (columns, bins). ``beyond``: the share of rows that must lie beyond a
-        threshold, shape (columns,).
+        threshold, shape (columns,) as ``roots``.
         """
-        columns = np.arange(len(self.nulls))
-        trims = np.minimum(np.searchsorted(_TRIMS, beyond), len(_TRIMS) - 1)
-        for place in np.flatnonzero(~self._made[columns, trims]).tolist():
-            self._make(place, int(trims[place]))
-        found = np.einsum("ij,ij->i", gaps, self._steps[columns, trims])
-        simulated = [self._areas[pair] for pair in enumerate(trims.tolist())]
-        draws = np.array([len(areas) for areas in simulated])
-        smaller = [areas.searchsorted(area) for areas, area in zip(simulated, found.astype(np.float32), strict=True)]
-        hits = draws - np.array(smaller)
-        tails = self._tails(found, self._knots[columns, trims], self._variances[columns, trims])
-        p_values: NDArray[np.float64] = np.where(hits >= _TAIL_DRAWS, hits + 1, (_TAIL_DRAWS + 1) * tails) / (draws + 1)
-        return np.where(draws > 0, p_values, np.nan)
+        law = self._law(np.minimum(np.searchsorted(_TRIMS, beyond), len(_TRIMS) - 1))
+        found = np.einsum("ij,ij->i", gaps, law.steps) * roots
+        hits = law.ends - law.ordered.searchsorted(_ordered(found.astype(np.float32), law.columns))
+        chances = np.where(hits >= _TAIL_DRAWS, hits + 1, (_TAIL_DRAWS + 1) * law.tails(found))
+        return np.where(law.draws > 0, chances / (law.draws + 1), np.nan)
 
-    @staticmethod
-    def _tails(
-        found: NDArray[np.float64], knots: NDArray[np.float64], variances: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _law(self, trims: NDArray[np.intp]) -> "_Law":
+        asked = trims.tobytes()
+        if asked not in self._laws:
+            if len(self._laws) == _LAWS:
+                del self._laws[next(iter(self._laws))]
+            chosen = zip(self.nulls, _TRIMS[trims].tolist(), strict=True)
+            self._laws[asked] = _law_of([null.trimmed(trim) for null, trim in chosen], self.bins)
+        return self._laws[asked]
+
+
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """The areas of columns, each at one trim.
+
+    ``steps``: at each bin's upper end, 0 outside the bulk, shape (columns, bins). ``ordered``: the simulated areas of
+    all columns, one column's after the other's, as ``_ordered`` numbers; ``ends``: where each column's end, and
+    ``draws``: how many it has, none without a bulk. ``knots``: where their tails begin; ``variances``: of the signed
+    areas.
+    """
+
+    steps: NDArray[np.float64]
+    ordered: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    draws: NDArray[np.int64]
+    knots: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    columns: NDArray[np.int64]
+
+    def tails(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         """Beyond the knot, the tail of the signed area, a normal law; 0 where it has no variance."""
-        known = variances > 0
-        exponent = (knots * knots - found * found) / (2.0 * np.where(known, variances, 1.0))
+        known = self.variances > 0
+        exponent = (self.knots * self.knots - found * found) / (2.0 * np.where(known, self.variances, 1.0))
         return np.where(known, np.exp(np.minimum(exponent, 0.0)), 0.0)
 
-    def _make(self, column: int, trim: int) -> None:
-        null = self.nulls[column].trimmed(float(_TRIMS[trim]))
-        self._made[column, trim] = True
-        if null is None:
-            self._areas[column, trim] = np.empty(0, dtype=np.float32)
-            return
-        # The first threshold is the upper end of the first finite bin, which minus infinity stands before.
-        self._steps[column, trim, 1 : 1 + len(null.bulk)][null.bulk] = null.steps
-        self._areas[column, trim] = null.areas
-        self._knots[column, trim] = null.areas[-_TAIL_DRAWS]
-        self._variances[column, trim] = null.signed_variance
+
+def _law_of(nulls: Sequence[AreaNull | None], bins: int) -> _Law:
+    columns = np.arange(len(nulls))
+    steps, knots, variances = np.zeros((len(nulls), bins)), np.zeros(len(nulls)), np.zeros(len(nulls))
+    for place, null in enumerate(nulls):
+        if null is not None:
+            # The first threshold is the upper end of the first finite bin, which minus infinity stands before.
+            steps[place, 1 : 1 + len(null.bulk)][null.bulk] = null.steps
+            knots[place], variances[place] = null.areas[-_TAIL_DRAWS], null.signed_variance
+    areas = [_NO_AREAS if null is None else null.areas for null in nulls]
+    draws = np.array([len(each) for each in areas], dtype=np.int64)
+    ordered = _ordered(np.concatenate(areas), np.repeat(columns, draws))
+    return _Law(steps, ordered, draws.cumsum(), draws, knots, variances, columns)
+
+
+def _ordered(areas: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole numbers in the order of the columns and, within one, of its areas: floats above zero order as their bits.
+
+    So one search serves all columns.
+    """
+    return (columns << 32) | areas.view(np.uint32)

@@ -4,7 +4,8 @@ Every row of a matrix is a column of the monitor; rows end in zeros where other 
 is the case of one row.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,11 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.layout import Kind
-from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.evidence import ColumnSample, Evidence, fewer
 from detectors.statistics.worked_out import worked_out
+from driftline.results import Direction
 
 #: A test of several columns: evidence of each, in their order.
-ColumnsDetector = Callable[["Columns"], list[Evidence]]
+ColumnsDetector = Callable[["Columns"], "ColumnsEvidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsEvidence:
+    """What one test found of several columns, shape (columns,) each; a p-value that it does not have is NaN."""
+
+    statistics: NDArray[np.float64]
+    p_values: NDArray[np.float64]
+    direction: Direction = "larger_is_worse"
+
+    def __getitem__(self, place: int) -> Evidence:
+        p_value = float(self.p_values[place])
+        return Evidence(float(self.statistics[place]), self.direction, None if math.isnan(p_value) else p_value)
+
+    def __iter__(self) -> Iterator[Evidence]:
+        return (self[place] for place in range(len(self.statistics)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +105,12 @@ class Columns:
         """As :meth:`ColumnSample.together`."""
         if rows <= 1:
             return self
-        fewer = [self.sample(place).together(rows) for place in range(len(self.rows))]
-        return alongside(fewer, self.before.together(rows))
+        return Columns(self.before.together(rows), fewer(self.current, rows, self.before.bins - 1))
 
 
-def alongside(samples: Sequence[ColumnSample], before: References | None = None) -> Columns:
+def alongside(samples: Sequence[ColumnSample]) -> Columns:
     """Samples of columns of one kind, side by side."""
-    current = side_by_side([sample.current for sample in samples])
-    return Columns(References(tuple(samples)) if before is None else before, current)
+    return Columns(References(tuple(samples)), side_by_side([sample.current for sample in samples]))
 
 
 def alone(sample: ColumnSample) -> Columns:
@@ -118,10 +134,10 @@ def harmonic(n: NDArray[np.int64], m: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def one_by_one(detect: Callable[[ColumnSample], Evidence]) -> ColumnsDetector:
     """A test that looks at one column at a time, for several."""
-    return lambda columns: [detect(columns.sample(place)) for place in range(len(columns.rows))]
 
+    def detect_each(columns: Columns) -> ColumnsEvidence:
+        found = [detect(columns.sample(place)) for place in range(len(columns.rows))]
+        p_values = [math.nan if each.p_value is None else each.p_value for each in found]
+        return ColumnsEvidence(np.array([each.statistic for each in found]), np.array(p_values), found[0].direction)
 
-def larger_is_worse(statistics: NDArray[np.float64], p_values: NDArray[np.float64]) -> list[Evidence]:
-    """Evidence of each column, from vectors of shape (columns,)."""
-    pairs = zip(statistics.tolist(), p_values.tolist(), strict=True)
-    return [Evidence(statistic, "larger_is_worse", p_value) for statistic, p_value in pairs]
+    return detect_each

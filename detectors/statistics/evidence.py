@@ -62,11 +62,11 @@ class ColumnSample:
         """
         if rows <= 1:
             return self
-        reference, current = (_fewer(counts, rows) for counts in (self.reference, self.current))
-        return replace(self, reference=reference, current=current)
+        last = np.array(len(self.current) - 1)
+        return replace(self, reference=fewer(self.reference, rows, last), current=fewer(self.current, rows, last))
 
 
-def _fewer(counts: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    below = np.rint(np.cumsum(counts) / rows).astype(np.int64)
-    below[-1] = max(int(below[-1]), 1)
-    return np.diff(below, prepend=0)
+def fewer(counts: NDArray[np.int64], rows: int, last: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Counts of shape (..., bins) as if every ``rows`` rows were one; where none is left, the ``last`` bin has one."""
+    below = np.rint(np.cumsum(counts, axis=-1) / rows).astype(np.int64)
+    return np.diff(np.maximum(below, np.arange(counts.shape[-1]) >= last[..., None]), prepend=0)

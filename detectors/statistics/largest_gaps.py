@@ -13,9 +13,11 @@ from detectors.statistics.worked_out import worked_out
 class LargestGaps:
     """The shares of rows up to and with the bin of the largest difference, in the reference and in the window.
 
-    ``distances``: how far apart they are; shape (columns,) each.
+    ``distances``: how far apart they are; shape (columns,) each. ``gaps``: by how much the shares differ at every bin,
+    shape (columns, bins).
     """
 
+    gaps: NDArray[np.float64]
     before: NDArray[np.float64]
     now: NDArray[np.float64]
     distances: NDArray[np.float64]
@@ -30,6 +32,7 @@ def _largest_gaps(columns: Columns) -> LargestGaps:
     reference = columns.before
     before = worked_out(reference.known, "shares below", lambda: reference.below / reference.rows[:, None])
     now = columns.below / columns.rows[:, None]
-    gaps = np.abs(before - now)
+    gaps = before - now
+    np.abs(gaps, out=gaps)
     places = np.arange(len(gaps)), gaps.argmax(axis=1)
-    return LargestGaps(before[places], now[places], gaps[places])
+    return LargestGaps(gaps, before[places], now[places], gaps[places])

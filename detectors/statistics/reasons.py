@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.evidence import ColumnSample
 from driftline.results import Interval, Verdict
 
 _TITLES = {
@@ -29,29 +29,20 @@ class Margin:
     detectable: float
 
 
-def drift_reason(
-    column: str,
-    rows: int,
-    what: str,
-    detector: str,
-    evidence: Evidence,
-    effect: Interval,
-    verdict: Verdict,
-    margin: Margin,
-) -> str:
-    """Why a column got its verdict: what moved (from :func:`movement`), how far, how sure, on how many rows."""
-    facts = f"{_statistic(detector, evidence)}, {rows} rows"
-    if verdict is Verdict.OK:
-        return f"{column} is as expected: {facts}{_reach(effect, margin)}"
+def moved_reason(column: str, what: str, facts: str, effect: Interval, verdict: Verdict, matters: float) -> str:
+    """Why a column got a verdict that is not "ok": what moved (from :func:`movement`), how far, on which ``facts``.
+
+    ``matters``: the smallest effect that does.
+    """
     if verdict is Verdict.DRIFTED:
         return f"{column} {what}; {facts}"
-    if effect.value < margin.matters:
-        size = f"effect {effect.value:.2g} is below the {margin.matters:g} that matters"
+    if effect.value < matters:
+        size = f"effect {effect.value:.2g} is below the {matters:g} that matters"
         return f"{column} {what}, but little: {size}; {facts}"
     return f"{column} {what} by this detector, not by the one that decides; {facts}"
 
 
-def _reach(effect: Interval, margin: Margin) -> str:
+def reach(effect: Interval, margin: Margin) -> str:
     """How much a quiet column says: that it moved less than matters, or that there were too few rows to know."""
     if effect.upper < margin.matters:
         return f"; any effect is below the {margin.matters:g} that matters"
@@ -93,8 +84,18 @@ def median(counts: "np.typing.NDArray[np.int64]", values: "np.typing.NDArray[np.
     return float(values[int(np.searchsorted(np.cumsum(counts), (total + 1) // 2))])
 
 
-def _statistic(detector: str, evidence: Evidence) -> str:
-    return f"{_TITLES.get(detector, detector)} {evidence.statistic:.3g} ({p_text(evidence.p_value)})"
+def title(detector: str) -> str:
+    """What a detector's statistic is called."""
+    return _TITLES.get(detector, detector)
+
+
+def measured(called: str, statistic: float, p_value: float | None) -> str:
+    """A statistic, ``called`` so, and how sure it is.
+
+    >>> measured("PSI", 0.01234, 0.0314)
+    'PSI 0.0123 (p = 0.031)'
+    """
+    return f"{called} {statistic:.3g} ({p_text(p_value)})"
 
 
 def movement(sample: ColumnSample) -> str:

@@ -9,6 +9,7 @@ false alarms nor hide: one unseen value in a million rows proves nothing, thirty
 The five rows: W. G. Cochran, Some methods for strengthening the common chi-square tests, Biometrics 10, 1954.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ MINIMUM_EXPECTED = 5.0
 GROUPS = 10
 # Bins of a numeric column beside the finite ones, before its end: infinity, missing. Minus infinity is the first.
 _LAST_SPECIAL = 2
+#: What two samples' shares, of shape (columns, cells) each, differ by, shape (columns,).
+Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,55 +45,52 @@ class Tables:
     current_rows: NDArray[np.int64]
     #: Dense cells of each column, shape (columns,).
     cells: NDArray[np.intp] = field(init=False)
-    _rarest: tuple[NDArray[np.float64], NDArray[np.intp]] = field(init=False, repr=False)
+    _rarest: "Rarest" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        share = self.current_rows / (self.reference_rows + self.current_rows)
         object.__setattr__(self, "cells", self.dense.sum(axis=1))
-        object.__setattr__(self, "_rarest", self._sparse_tests())
+        object.__setattr__(self, "_rarest", rarest(self.current, self.reference, self.sparse, share))
 
     @property
     def scale(self) -> NDArray[np.float64]:
         """``1 / n + 1 / m``: what divergences of two samples of one distribution shrink with, shape (columns,)."""
         return 1.0 / self.reference_rows + 1.0 / self.current_rows
 
-    @property
-    def shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """All used cells as shares above zero that sum to one, half a row being added to each (Jeffreys' prior).
+    def compared(self, measure: Measure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What ``measure`` makes of all used cells, and of the dense ones alone, which a chi-square law holds for.
 
-        Cells that are not used are one on both sides, which adds nothing to what shares differ by.
+        It is given shares above zero that sum to one, half a row being added to each cell (Jeffreys' prior). Cells that
+        are not used are one on both sides, which adds nothing to what shares differ by.
         """
-        return self._shares(self.dense | self.sparse)
-
-    @property
-    def dense_shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The same of the dense cells alone: what a chi-square law holds for."""
-        return self._shares(self.dense)
+        of_dense = measure(*_shares(self.reference * self.dense, self.current * self.dense, self.dense))
+        more = np.flatnonzero(self._rarest.cells)
+        if not len(more):
+            return of_dense, of_dense
+        of_all = of_dense.copy()
+        used = (self.dense | self.sparse)[more]
+        of_all[more] = measure(*_shares(self.reference[more], self.current[more], used))
+        return of_all, of_dense
 
     def p_values(self, chi_squares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of ``chi_squares``, statistics of the dense cells, together with the sparse cells' exact tests."""
         tested = self.cells > 1
         law = special.chdtrc(np.maximum(self.cells - 1, 1), np.maximum(chi_squares, 0.0))
-        smallest, sparse = self._rarest
-        found: NDArray[np.float64] = np.minimum(np.where(tested, law, 1.0), smallest) * np.maximum(tested + sparse, 1)
-        return np.minimum(1.0, found)
+        return self._rarest.with_others(law, tested)
 
-    def _shares(self, used: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # A column without any used cell divides nothing by one.
-        halves = used * 0.5
-        before, now = self.reference * used + halves, self.current * used + halves
-        before /= np.maximum(before.sum(axis=1, keepdims=True), 0.5)
-        now /= np.maximum(now.sum(axis=1, keepdims=True), 0.5)
-        return before + ~used, now + ~used
 
-    def _sparse_tests(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """The smallest p-value of each column's sparse cells, 1 without any, and how many there are."""
-        smallest = np.ones(len(self.dense))
-        column, cell = np.nonzero(self.sparse)
-        if len(column):
-            hits, share = self.current[column, cell], self.current_rows / (self.reference_rows + self.current_rows)
-            found = binomial_p_values(hits, hits + self.reference[column, cell], share[column])
-            np.minimum.at(smallest, column, found)
-        return smallest, np.bincount(column, minlength=len(self.dense))
+def _shares(
+    reference: NDArray[np.int64], current: NDArray[np.int64], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of counts that are 0 in cells that are not used."""
+    halves, unused = used * 0.5, ~used
+    before, now = reference + halves, current + halves
+    # A column without any used cell divides nothing by one.
+    before /= np.maximum(before.sum(axis=1, keepdims=True), 0.5)
+    now /= np.maximum(now.sum(axis=1, keepdims=True), 0.5)
+    before += unused
+    now += unused
+    return before, now
 
 
 def tables(columns: Columns) -> Tables:
@@ -100,42 +100,61 @@ def tables(columns: Columns) -> Tables:
 
 def _tables(columns: Columns) -> Tables:
     before = columns.before
-    known, apart = worked_out(before.known, "tables", lambda: _cells(before, before.counts, before.below))
-    known_now, apart_now = _cells(before, columns.current, columns.below)
+    known = worked_out(before.known, "known cells", lambda: _known(before, before.counts, before.below))
+    apart, apart_now = special_before(before), special_now(columns)
+    known_now = _known(before, columns.current, columns.below)
     share = (np.minimum(before.rows, columns.rows) / (before.rows + columns.rows))[:, None]
     is_dense = (known + known_now) * share >= MINIMUM_EXPECTED
-    pooled, pooled_now = ((counts * ~is_dense).sum(axis=1) for counts in (known, known_now))
-    apart, apart_now = np.column_stack((apart, pooled)), np.column_stack((apart_now, pooled_now))
-    expected = (apart + apart_now) * share
-    return Tables(
-        reference=np.hstack((known * is_dense, apart)),
-        current=np.hstack((known_now * is_dense, apart_now)),
-        dense=np.hstack((is_dense, expected >= MINIMUM_EXPECTED)),
-        sparse=np.hstack((np.zeros_like(is_dense), (expected > 0) & (expected < MINIMUM_EXPECTED))),
-        reference_rows=before.rows,
-        current_rows=columns.rows,
+    dense, dense_now = known * is_dense, known_now * is_dense
+    pooled, pooled_now = (
+        (counts - kept).sum(axis=1)[:, None] for counts, kept in ((known, dense), (known_now, dense_now))
     )
+    reference = np.concatenate((dense, apart, pooled), axis=1)
+    current = np.concatenate((dense_now, apart_now, pooled_now), axis=1)
+    expected = (reference + current) * share
+    is_sparse = (expected > 0) & (expected < MINIMUM_EXPECTED)
+    return Tables(reference, current, expected >= MINIMUM_EXPECTED, is_sparse, before.rows, columns.rows)
 
 
-def _cells(
-    before: References, counts: NDArray[np.int64], below: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Known cells and special ones, shape (columns, cells) each."""
+def _known(before: References, counts: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of known categories, or of groups of finite values, shape (columns, cells)."""
     if before.kind == "categorical":
-        known = np.arange(counts.shape[1]) < before.bins[:, None] - CATEGORICAL_EXTRA
-        return counts * known, np.take_along_axis(counts, before.bins[:, None] - np.array([2, 1]), axis=1)
-    return np.diff(np.take_along_axis(below, _group_ends(before), axis=1)), special_counts(before, counts)
+        return counts * worked_out(before.known, "is known", lambda: _is_known(before))
+    ends = below.take(worked_out(before.known, "groups", lambda: _flat(before, _ends(before))))
+    return ends[:, 1:] - ends[:, :-1]
 
 
-def special_counts(before: References, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows at minus infinity, at infinity and missing of numeric columns, shape (columns, 3)."""
-    last = np.take_along_axis(counts, before.bins[:, None] - np.array([2, 1]), axis=1)
-    return np.column_stack((counts[:, 0], last))
+def _is_known(before: References) -> NDArray[np.bool_]:
+    return np.arange(before.counts.shape[1]) < before.bins[:, None] - CATEGORICAL_EXTRA
 
 
-def _group_ends(before: References) -> NDArray[np.intp]:
-    """The bin before each group of finite values, and the last finite bin as often as rows have fewer groups."""
-    return worked_out(before.known, "groups", lambda: _ends(before))
+def special_before(before: References) -> NDArray[np.int64]:
+    """:func:`special_now` of the reference's rows."""
+    return worked_out(before.known, "special", lambda: before.counts.take(_special_places(before)))
+
+
+def special_now(columns: Columns) -> NDArray[np.int64]:
+    """A window's rows at minus infinity, at infinity and missing of numeric columns; unseen and missing categories.
+
+    Shape (columns, 3) or (columns, 2).
+    """
+    return worked_out(columns.known, "special", lambda: columns.current.take(_special_places(columns.before)))
+
+
+def _special_places(before: References) -> NDArray[np.intp]:
+    return worked_out(before.known, "special places", lambda: _flat(before, _special(before)))
+
+
+def _special(before: References) -> NDArray[np.intp]:
+    last = before.bins[:, None] - np.array([2, 1])
+    return last if before.kind == "categorical" else np.column_stack((np.zeros(len(last), dtype=np.intp), last))
+
+
+def _flat(before: References, bins: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Bins of each column, shape (columns, any), as places in the whole matrix."""
+    columns, width = before.counts.shape
+    places: NDArray[np.intp] = bins + np.arange(columns)[:, None] * width
+    return places
 
 
 def _ends(before: References) -> NDArray[np.intp]:
@@ -172,18 +191,39 @@ def binomial_p_values(
     return np.minimum(1.0, 2.0 * np.minimum(above, below))
 
 
+@dataclass(frozen=True, slots=True)
+class Rarest:
+    """Exact tests of rare cells: each column's smallest p-value, 1 without any, and of how many; shape (columns,)."""
+
+    smallest: NDArray[np.float64]
+    cells: NDArray[np.intp]
+
+    def with_others(self, p_values: NDArray[np.float64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Together with one more test of each column, where ``tested``: the smallest counts, times their number."""
+        smallest = np.minimum(np.where(tested, p_values, 1.0), self.smallest)
+        found: NDArray[np.float64] = np.minimum(1.0, smallest * np.maximum(tested + self.cells, 1))
+        return found
+
+
+def rarest(
+    hits: NDArray[np.int64], hits_before: NDArray[np.int64], cells: NDArray[np.bool_], share: NDArray[np.float64]
+) -> Rarest:
+    """The ``cells``, shape (columns, any), tested one by one; a row is of the window with probability ``share``."""
+    smallest = np.ones(len(cells))
+    column, cell = np.nonzero(cells)
+    if not len(column):
+        return Rarest(smallest, np.zeros(len(cells), dtype=np.intp))
+    now = hits[column, cell]
+    np.minimum.at(smallest, column, binomial_p_values(now, now + hits_before[column, cell], share[column]))
+    return Rarest(smallest, np.bincount(column, minlength=len(cells)))
+
+
 def with_special(columns: Columns, p_values: NDArray[np.float64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
     """P-values of the finite values of numeric columns, where ``tested``, together with exact tests of the others.
 
     Those are the shares at minus infinity, at infinity and missing, where rows have them. The smallest p-value of a
     column counts, times their number; 1 where there are none. Shape (columns,) each.
     """
-    before = columns.before
-    now = special_counts(before, columns.current)
-    both = now + special_counts(before, before.counts)
-    smallest = np.where(tested, p_values, 1.0)
-    if both.any():
-        share = (columns.rows / (before.rows + columns.rows))[:, None]
-        smallest = np.minimum(smallest, binomial_p_values(now, both, share).min(axis=1))
-    found: NDArray[np.float64] = smallest * np.maximum(tested + (both > 0).sum(axis=1), 1)
-    return np.minimum(1.0, found)
+    before, share = columns.before, columns.rows / (columns.before.rows + columns.rows)
+    others, others_before = special_now(columns), special_before(before)
+    return rarest(others, others_before, others + others_before > 0, share).with_others(p_values, tested)

@@ -15,7 +15,7 @@ population, Biometrika 8, 1911.
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
@@ -25,11 +25,11 @@ def chi_square(sample: ColumnSample) -> Evidence:
     return chi_square_of_columns(alone(sample))[0]
 
 
-def chi_square_of_columns(columns: Columns) -> list[Evidence]:
+def chi_square_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
     statistics = homogeneity(counts.reference * counts.dense, counts.current * counts.dense)
-    return larger_is_worse(statistics, counts.p_values(statistics))
+    return ColumnsEvidence(statistics, counts.p_values(statistics))
 
 
 def homogeneity(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
@@ -26,12 +26,12 @@ def g_test(sample: ColumnSample) -> Evidence:
     return g_test_of_columns(alone(sample))[0]
 
 
-def g_test_of_columns(columns: Columns) -> list[Evidence]:
+def g_test_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
     before, now = counts.reference * counts.dense, counts.current * counts.dense
     statistics = likelihood_ratio(before, now) / williams(before, now)
-    return larger_is_worse(statistics, counts.p_values(statistics))
+    return ColumnsEvidence(statistics, counts.p_values(statistics))
 
 
 def likelihood_ratio(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:

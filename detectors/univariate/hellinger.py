@@ -14,7 +14,7 @@ term.
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
@@ -24,12 +24,11 @@ def hellinger(sample: ColumnSample) -> Evidence:
     return hellinger_of_columns(alone(sample))[0]
 
 
-def hellinger_of_columns(columns: Columns) -> list[Evidence]:
+def hellinger_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    return larger_is_worse(
-        distance(*counts.shares), counts.p_values(8.0 * distance(*counts.dense_shares) ** 2 / counts.scale)
-    )
+    distances, of_dense = counts.compared(distance)
+    return ColumnsEvidence(distances, counts.p_values(8.0 * of_dense**2 / counts.scale))
 
 
 def distance(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:

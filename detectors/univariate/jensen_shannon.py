@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
@@ -24,12 +24,11 @@ def jensen_shannon(sample: ColumnSample) -> Evidence:
     return jensen_shannon_of_columns(alone(sample))[0]
 
 
-def jensen_shannon_of_columns(columns: Columns) -> list[Evidence]:
+def jensen_shannon_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    return larger_is_worse(
-        distance(*counts.shares), counts.p_values(8.0 * divergence(*counts.dense_shares) / counts.scale)
-    )
+    divergences, of_dense = counts.compared(divergence)
+    return ColumnsEvidence(np.sqrt(divergences / np.log(2.0)), counts.p_values(8.0 * of_dense / counts.scale))
 
 
 def divergence(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,16 +13,19 @@ Source: N. Smirnov, Table for estimating the goodness of fit of empirical distri
 (0.4, True)
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.largest_gaps import largest_gaps
 
 #: Up to this many rows in the larger sample the p-value is exact.
 EXACT_ROWS = 200
+_CERTAIN = 1.0 - 1e-12
 
 
 def ks(sample: ColumnSample) -> Evidence:
@@ -30,15 +33,22 @@ def ks(sample: ColumnSample) -> Evidence:
     return ks_of_columns(alone(sample))[0]
 
 
-def ks_of_columns(columns: Columns) -> list[Evidence]:
+def ks_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     distances = largest_gaps(columns).distances
     p_values = special.kolmogorov(distances * np.sqrt(columns.size))
-    for place in np.flatnonzero(np.maximum(columns.before.rows, columns.rows) <= EXACT_ROWS):
-        p_values[place] = _exact(columns.before.counts[place], columns.current[place])
-    return larger_is_worse(distances, p_values)
+    few = np.maximum(columns.before.rows, columns.rows) <= EXACT_ROWS
+    # Where the limit law is as good as 1, so is the exact one.
+    for place in np.flatnonzero(few & (p_values < _CERTAIN)):
+        p_values[place] = _exact(columns.before.counts[place], columns.current[place], float(distances[place]))
+    return ColumnsEvidence(distances, p_values)
 
 
-def _exact(reference: NDArray[np.int64], current: NDArray[np.int64]) -> float:
+def _exact(reference: NDArray[np.int64], current: NDArray[np.int64], distance: float) -> float:
+    before, now = int(reference.sum()), int(current.sum())
+    # Distances are multiples of one over this; any two samples without ties are one multiple apart. Sums that are 1
+    # come out above it in scipy here and there, which it takes for a failure, and warns.
+    if round(distance * math.lcm(before, now)) <= 1:
+        return 1.0
     bins = np.arange(len(reference))
     return float(stats.ks_2samp(np.repeat(bins, reference), np.repeat(bins, current), method="exact").pvalue)

@@ -14,7 +14,7 @@ Source: B. Yurdakul, Statistical properties of population stability index, 2018.
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.columns import Columns, alone, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
@@ -24,12 +24,11 @@ def psi(sample: ColumnSample) -> Evidence:
     return psi_of_columns(alone(sample))[0]
 
 
-def psi_of_columns(columns: Columns) -> list[Evidence]:
+def psi_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    return larger_is_worse(
-        stability_index(*counts.shares), counts.p_values(stability_index(*counts.dense_shares) / counts.scale)
-    )
+    indexes, of_dense = counts.compared(stability_index)
+    return ColumnsEvidence(indexes, counts.p_values(of_dense / counts.scale))
 
 
 def stability_index(expected: NDArray[np.float64], observed: NDArray[np.float64]) -> NDArray[np.float64]:

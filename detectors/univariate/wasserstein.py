@@ -21,9 +21,10 @@ from scipy import special
 
 from detectors.statistics.areas import ColumnAreas
 from detectors.statistics.brownian_bridge import spread
-from detectors.statistics.columns import Columns, References, alone, harmonic, larger_is_worse
+from detectors.statistics.columns import Columns, ColumnsEvidence, References, alone, harmonic
 from detectors.statistics.evidence import ColumnSample, Evidence
-from detectors.statistics.tables import special_counts, with_special
+from detectors.statistics.largest_gaps import largest_gaps
+from detectors.statistics.tables import special_before, special_now, with_special
 from detectors.statistics.worked_out import worked_out
 
 # Thresholds count for the p-value where the smaller sample expects at least this many rows beyond them.
@@ -35,33 +36,37 @@ def wasserstein(sample: ColumnSample) -> Evidence:
     return wasserstein_of_columns(alone(sample))[0]
 
 
-def wasserstein_of_columns(columns: Columns) -> list[Evidence]:
+def wasserstein_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns, all with ``nulls`` or all without."""
     axis = _axis(columns.before)
-    rows = columns.rows - special_counts(columns.before, columns.current).sum(axis=1)
+    rows = columns.rows - special_now(columns).sum(axis=1)
     known = (axis.rows > 0) & (rows > 0)
-    below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
-    gaps = np.abs(axis.below - below) * (axis.thresholds & known[:, None])
-    statistics = np.einsum("ij,ij->i", gaps, axis.steps) / axis.spreads
+    gaps = _finite_gaps(columns, axis, rows)
+    statistics = np.einsum("ij,ij->i", gaps, axis.steps) * known / axis.spreads
     if axis.areas is None:
-        return [
-            Evidence(statistic, "larger_is_worse", None if has_rows else p_value)
-            for statistic, has_rows, p_value in zip(
-                statistics.tolist(), known, with_special(columns, np.ones(len(rows)), known).tolist(), strict=True
-            )
-        ]
-    gaps *= np.sqrt(harmonic(axis.rows, rows))[:, None]
-    p_values = axis.areas.p_values(gaps, _TAIL_ROWS / np.maximum(np.minimum(axis.rows, rows), 1))
-    p_values = np.where(np.isnan(p_values), special.kolmogorov(gaps.max(axis=1)), p_values)
-    return larger_is_worse(statistics, with_special(columns, p_values, known))
+        return ColumnsEvidence(statistics, np.where(known, np.nan, with_special(columns, np.ones(len(rows)), known)))
+    roots = np.sqrt(harmonic(axis.rows, rows)) * known
+    p_values = axis.areas.p_values(gaps, roots, _TAIL_ROWS / np.maximum(np.minimum(axis.rows, rows), 1))
+    lost = np.isnan(p_values)
+    if lost.any():
+        p_values[lost] = special.kolmogorov((gaps * axis.thresholds).max(axis=1)[lost] * roots[lost])
+    return ColumnsEvidence(statistics, with_special(columns, p_values, known))
+
+
+def _finite_gaps(columns: Columns, axis: "_Axis", rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """By how much the shares of finite rows up to and with each bin differ."""
+    if axis.all_finite and (rows == columns.rows).all():
+        return largest_gaps(columns).gaps
+    below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
+    return np.abs(axis.below - below)
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
     """What distances are measured on, of the reference alone; ``rows`` and ``spreads`` by column, else by its bins too.
 
-    ``rows``: finite ones. ``below``: the share of them up to and with each bin. ``steps``: from each threshold to the
-    next.
+    ``rows``: finite ones; ``all_finite``: there are no others. ``below``: the share of them up to and with each bin.
+    ``steps``: from each threshold to the next.
     """
 
     rows: NDArray[np.int64]
@@ -70,6 +75,7 @@ class _Axis:
     steps: NDArray[np.float64]
     spreads: NDArray[np.float64]
     areas: ColumnAreas | None
+    all_finite: bool
 
 
 def _axis(before: References) -> _Axis:
@@ -77,7 +83,7 @@ def _axis(before: References) -> _Axis:
 
 
 def _made(before: References) -> _Axis:
-    rows = before.rows - special_counts(before, before.counts).sum(axis=1)
+    rows = before.rows - special_before(before).sum(axis=1)
     steps, spreads = np.zeros(before.counts.shape), np.ones(len(rows))
     nulls = [sample.nulls for sample in before.samples if sample.nulls is not None]
     for place, sample in enumerate(before.samples):
@@ -90,4 +96,4 @@ def _made(before: References) -> _Axis:
     thresholds = (bins >= 1) & (bins < before.bins[:, None] - 3)
     below = (before.below - before.counts[:, :1]) / np.maximum(rows, 1)[:, None]
     areas = ColumnAreas(tuple(nulls), len(bins)) if len(nulls) == len(rows) else None
-    return _Axis(rows, below, thresholds, steps, spreads, areas)
+    return _Axis(rows, below, thresholds, steps, spreads, areas, bool((rows == before.rows).all()))

@@ -70,7 +70,7 @@ class Windows:
         return [DueWindow(key, self.changes[key]) for key in closed if self.evaluated.get(key, 0) < self.changes[key]]
 
     def window_states(self, key: WindowKey) -> Sequence[bytes]:
-        return [self.states[key]]
+        return [self.states[key]] if key in self.states else []
 
     def stream_windows(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[DueWindow]:
         return [
@@ -102,6 +102,9 @@ class Windows:
 
     def past_states(self, *_: object) -> Sequence[bytes]:
         return []
+
+    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
+        return ColumnBatch(0)
 
     def variant_states(self, *_: object) -> Sequence[bytes]:
         return []

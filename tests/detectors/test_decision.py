@@ -12,12 +12,12 @@ from detectors.counts.layout import Kind
 from detectors.counts.reference_bins import numeric_cuts
 from detectors.error_control.benjamini_hochberg import adjusted, rejected
 from detectors.evaluating.catalogue import detector
-from detectors.evaluating.decision import ColumnEvidence, Rule, decide, decide_window
+from detectors.evaluating.decision import Rule, decide, decide_window
 from detectors.statistics.brownian_bridge import absolute_bridges, area_nulls
 from detectors.statistics.effect_size import effect_size
-from detectors.statistics.evidence import ColumnSample, Evidence
+from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.wilson import difference, wilson
-from driftline.results import Interval, Verdict
+from driftline.results import Verdict
 
 RULE = Rule(false_alarm_rate=0.05, minimum_effect=0.1)
 BRIDGE = absolute_bridges(np.random.default_rng(3), draws=1000)
@@ -46,20 +46,15 @@ def test_newcombes_interval_is_that_of_the_paper() -> None:
     assert (round(found.value, 4), round(found.lower, 4), round(found.upper, 4)) == (0.2, 0.0524, 0.3339)
 
 
-def evidence(p_value: float | None, effect: float, *others: float) -> ColumnEvidence:
-    found = [Evidence(effect, "larger_is_worse", p_value), *(Evidence(0.0, "larger_is_worse", p) for p in others)]
-    named = tuple((f"d{place}", one) for place, one in enumerate(found))
-    return ColumnEvidence("x", named, Interval(effect, effect, effect))
-
-
 def test_only_a_sure_and_large_change_is_drift() -> None:
-    cases = [evidence(1e-9, 0.3), evidence(1e-9, 0.05), evidence(0.5, 0.3), evidence(None, 0.9)]
-    assert [given[0] for given in decide(cases, RULE)] == [Verdict.DRIFTED, Verdict.WARNING, Verdict.OK, Verdict.OK]
+    (found,) = decide([[1e-9, 1e-9, 0.5, None]], [0.3, 0.05, 0.3, 0.9], RULE)
+    assert found == [Verdict.DRIFTED, Verdict.WARNING, Verdict.OK, Verdict.OK]
 
 
 def test_the_first_detector_decides_and_the_others_are_shown() -> None:
-    assert decide([evidence(0.5, 0.3, 1e-9)], RULE) == [(Verdict.OK, Verdict.WARNING)]
-    assert decide([evidence(1e-9, 0.3, 1e-9, 0.9)], RULE) == [(Verdict.DRIFTED, Verdict.DRIFTED, Verdict.OK)]
+    assert decide([[0.5], [1e-9]], [0.3], RULE) == [[Verdict.OK], [Verdict.WARNING]]
+    assert decide([[1e-9], [1e-9], [0.9]], [0.3], RULE) == [[Verdict.DRIFTED], [Verdict.DRIFTED], [Verdict.OK]]
+    assert decide([], [], RULE) == []
 
 
 def test_the_window_drifts_with_as_many_columns_as_asked() -> None:
@@ -100,7 +95,7 @@ def _verdicts(detectors: dict[Kind, str], windows: int, seed: int, shift: float 
     currents = [rng.multinomial(WINDOW_ROWS, shares, size=windows) for shares in moved]
     result = []
     for window in range(windows):
-        found = []
+        p_values, effects = [], []
         for place, (kind, shares) in enumerate(laws):
             values = np.concatenate(([np.nan], np.arange(len(shares) - 3.0), [np.nan, np.nan]))
             sample = ColumnSample(
@@ -111,9 +106,9 @@ def _verdicts(detectors: dict[Kind, str], windows: int, seed: int, shift: float 
                 values,
                 nulls=area_nulls(references[place][window], values, BRIDGE),
             )
-            name = detectors[kind]
-            found.append(ColumnEvidence("x", ((name, detector(name)(sample)),), effect_size(sample)))
-        result.append([given[0] for given in decide(found, RULE)])
+            p_values.append(detector(detectors[kind])(sample).p_value)
+            effects.append(effect_size(sample).value)
+        result += decide([p_values], effects, RULE)
     return result
 
 

@@ -1,5 +1,7 @@
 """Whole windows: from rows to verdicts, odd ones included."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +95,27 @@ def test_a_window_like_the_reference_is_ok(evaluator: Evaluator) -> None:
     assert {result.verdict for result in found.results} == {Verdict.OK}
     assert only(found, WHOLE_WINDOW, "accuracy").coverage == 1.0
     assert all(result.reason for result in found.results)
+
+
+def test_where_no_column_is_watched_nothing_is_said_of_columns(evaluator: Evaluator) -> None:
+    columns = tuple(column.model_copy(update={"drift": False}) for column in evaluator.monitor.columns)
+    watched = evaluator.monitor.model_copy(update={"columns": columns})
+    assert watched.reference is not None
+    watched = watched.model_copy(update={"reference": watched.reference.model_copy(update={"predictions": False})})
+    found = evaluate(
+        Evaluator(watched, evaluator.reference, default_bridge()), batch(frame(np.random.default_rng(2), 900))
+    )
+    (window,) = [result for result in found.results if result.kind == "drift"]
+    assert window.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+
+
+def test_what_was_kept_of_one_window_is_not_told_of_the_next(evaluator: Evaluator) -> None:
+    """Axes, laws and shares that follow from the reference are kept; windows in any order give the same."""
+    rng = np.random.default_rng(8)
+    windows = [batch(frame(rng, rows, shift)) for rows, shift in ((40, 0.0), (3000, -18.0), (200, 5.0), (3000, 0.0))]
+    windows.append(replace(windows[0], numeric={"temp": np.full(40, np.nan), "steady": np.arange(40.0)}, text={}))
+    apart = [evaluate(Evaluator(monitor(), evaluator.reference, default_bridge()), rows) for rows in windows]
+    assert [evaluate(evaluator, rows) for rows in [*windows, *windows]] == [*apart, *apart]
 
 
 def test_a_colder_window_is_drifted_and_says_how_far(evaluator: Evaluator) -> None:

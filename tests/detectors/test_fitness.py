@@ -6,6 +6,7 @@ import pytest
 
 from detectors.baselines.reference import build_reference
 from detectors.offline.fitness import weaknesses
+from detectors.offline.time_columns import time_column
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor
 
@@ -54,7 +55,8 @@ def test_columns_that_say_nothing_are_told() -> None:
     assert found(frame().assign(said="1")) == [("said", "has one value only")]
     data = frame()
     data.loc[np.arange(len(data)) % 4 != 0, "x"] = np.nan
-    assert found(data) == [("x", "is missing in 75 % of the rows")]
+    scores = ("", "gives no outlier scores from 1 numbers a row")
+    assert found(data) == [("x", "is missing in 75 % of the rows"), scores]
 
 
 def test_a_rare_segment_is_told() -> None:
@@ -77,3 +79,24 @@ def test_a_span_shorter_than_a_week_is_told_and_a_wrong_time_column_is_an_error(
     assert found(data, time="at") == [("", "spans 1h6m39s")]
     with pytest.raises(ReferenceDataError, match="the time column 'when' is missing"):
         found(data, time="when")
+
+
+def test_rows_too_few_to_score_any_are_told() -> None:
+    data = frame(4000).iloc[:3].assign(site="north", said=["0", "1", "0"])
+    told = found(data, monitor(minimum_rows=1, minimum_effect=0.99))
+    assert ("", "gives no outlier scores from 1 numbers a row") in told
+
+
+def test_halves_are_those_of_the_time_however_the_rows_lie() -> None:
+    data = frame()
+    data["x"] += np.where(np.arange(len(data)) < 2000, 0.0, 1.5)
+    shuffled = data.sample(frac=1.0, random_state=5)
+    assert found(shuffled) == []
+    ((column, what),) = found(shuffled, time="at")
+    assert (column, what.startswith("moved within the reference: x moved up")) == ("x", True)
+
+
+def test_the_column_of_times_is_found_where_the_monitor_does_not_watch_it() -> None:
+    assert time_column(frame(), monitor()) == "at"
+    assert time_column(frame().drop(columns="at"), monitor()) is None
+    assert time_column(frame().assign(at=["10:30"] * 4000), monitor()) is None

@@ -90,6 +90,9 @@ class ListStore:
     def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
         return []
 
+    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
+        return ColumnBatch(0)
+
     def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
         return []
 

@@ -55,6 +55,15 @@ def test_ks_is_exact_for_small_samples() -> None:
     assert ks(numeric(reference, current)).p_value == pytest.approx(oracle.pvalue)
 
 
+@pytest.mark.filterwarnings("error")
+def test_ks_is_exact_without_a_warning_where_both_samples_differ_least() -> None:
+    """Where scipy's exact sum comes out above 1 (at 37 and 37 rows, say), it warns and takes another law."""
+    for count in range(1, 201):
+        reference, current = np.zeros(203, dtype=np.int64), np.zeros(203, dtype=np.int64)
+        reference[1:3], current[1:3] = (count, 0), (count - 1, 1)
+        assert ks(numeric(reference, current)).p_value == pytest.approx(1.0, abs=1e-9)  # any two samples differ so much
+
+
 @settings(max_examples=40, deadline=None)
 @given(COUNTS, COUNTS)
 def test_wasserstein_agrees_with_scipy_in_standard_deviations(reference, current) -> None:

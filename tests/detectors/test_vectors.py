@@ -14,8 +14,8 @@ from detectors.counts.summary import WindowState, merge
 from detectors.counts.watched_vectors import count_vector, distances, fit_vector
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluator, default_bridge
-from detectors.evaluating.together import columns_rate, together_rate
 from detectors.multivariate.mmd_features import chance_square, compare
+from driftline.alarm_budget import columns_rate, together_rate
 from driftline.cli.analysis import analyze
 from driftline.columns import ColumnBatch
 from driftline.errors import MonitorError, ReferenceDataError

@@ -15,6 +15,8 @@ from detectors.accuracy.delay_bias import adjusted_accuracy
 from detectors.baselines.reference import Reference, build_reference, load_reference
 from detectors.counts.frames import judged_rows, window_rows
 from detectors.counts.summary import Section, WindowState, merge
+from detectors.evaluating.accuracy_streams import OrderedAccuracy
+from detectors.evaluating.accuracy_tests import AccuracyTests
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluator, default_bridge
 from driftline.monitors import Monitor, parse_monitor
@@ -50,7 +52,8 @@ KINDS = (
     Kind("prediction_powered", ("corrected_accuracy",)),
     Kind("label_shift", ("label_shift",)),
     Kind("decomposition", tuple(f"accuracy_change_{cause}" for cause in ("covariate", "label", "concept"))),
-    Kind("explanation", ("accuracy_change_by_column", "accuracy_change_by_segment")),
+    Kind("explanation", tuple(f"accuracy_change_by_{what}" for what in ("column", "segment", "value"))),
+    Kind("accuracy_alarm", ("accuracy_alarm", "accuracy_budget", "entered")),
     Kind("delay_adjusted", ("delay_adjusted_accuracy",)),
 )
 TASKS = ("binary", "multiclass", "regression", "ranking")
@@ -65,7 +68,10 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.page)
 def monitor(task: str) -> Monitor:
     score = "prediction: {score: score}" if task in ANSWERS else ""
     columns = "columns: [{name: x, type: numeric}, {name: c, type: categorical}]\nsegments: [c]"
-    return parse_monitor(f"model: m\ntask: {task}\n{columns}\n{score}\nreference: {{path: r, label: label}}", "m.yaml")
+    tests = "detectors: {accuracy: {test: e_cusum}}"
+    return parse_monitor(
+        f"model: m\ntask: {task}\n{columns}\n{score}\n{tests}\nreference: {{path: r, label: label}}", "m.yaml"
+    )
 
 
 def frame(task: str, rows: int, seed: int, noise: float = 0.4) -> pd.DataFrame:
@@ -136,8 +142,11 @@ def counted(task: str, data: pd.DataFrame, built: Reference | None = None) -> di
         state = engine.observe(watched, None, rows.take(members))
         if judged is not None and members.any():
             known = np.array([value is not None and value == value for value in judged.prediction])
-            kept = judged.labelled(members & (known | (task == "ranking")))
-            state = engine.judge(watched, state, kept) if len(kept.weight) else state
+            kept = members & (known | (task == "ranking"))
+            if segment:
+                state = engine.judge(watched, state, judged.labelled(kept)) if kept.any() else state
+            else:
+                state = engine.judge_rows(watched, state, rows.take(kept), judged.take(kept))
         states[segment] = WindowState.from_bytes(state)
     return states
 
@@ -146,6 +155,8 @@ def told(task: str, states: dict[str, WindowState], built: Reference | None = No
     evaluator = Evaluator(monitor(task), built or reference(task), default_bridge())
     found = evaluator.evaluate(KEY, states[""], part=states.__getitem__).results
     results = [result for result in found if result.kind in ("performance", "explanation")]
+    sequential = OrderedAccuracy(AccuracyTests(evaluator.monitor, evaluator.reference))
+    results += sequential.next(KEY, evaluator.judged(states[""]))
     late = LabelState(
         WindowLabels(STREAM, 0.0, 3600.0, 1200, 600), 1200.0, 0.5, 0.5, False, OutcomeMaturity(0.9, 0.4, 500, 300)
     )
@@ -154,7 +165,7 @@ def told(task: str, states: dict[str, WindowState], built: Reference | None = No
 
 
 def plain(result: Result) -> str:
-    return result.detector.partition("[")[0].partition("@")[0]
+    return result.detector.partition("[")[0].partition("@")[0].partition(":")[0]
 
 
 @cache
@@ -175,7 +186,9 @@ def test_every_window_is_answered_with_what_can_be_read(task: str) -> None:
             assert result.reason, (name, result)
             assert result.coverage is None or 0.0 <= result.coverage <= 1.0
             if result.effect is not None:
-                ends = (result.effect.lower, result.statistic, result.effect.upper)
+                # A test's statistic is its evidence; what it has an interval for is how much more is lost.
+                value = result.effect.value if result.kind == "sequential" else result.statistic
+                ends = (result.effect.lower, value, result.effect.upper)
                 assert all(np.isfinite(end) for end in ends), (name, result)
                 assert all(low <= high + 1e-9 for low, high in pairwise(ends)), (name, result)
 

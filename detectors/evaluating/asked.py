@@ -1,0 +1,67 @@
+"""Which detectors look at which columns: the order of a window's results, worked out once per reference."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.statistics.reasons import title
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The results of watched columns: by column in the monitor's order, of each by detector, the deciding one first.
+
+    ``places``: of every column, in which block it is and where there. ``sizes``: columns of each block. ``names``:
+    detectors of each block's columns.
+    """
+
+    columns: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+    names: tuple[tuple[str, ...], ...]
+
+    #: By result: column, detector, what its statistic is called; the column's number, the detector's place in its list.
+    column: list[str] = field(init=False, repr=False)
+    detector: list[str] = field(init=False, repr=False)
+    title: list[str] = field(init=False, repr=False)
+    owner: list[int] = field(init=False, repr=False)
+    rank: list[int] = field(init=False, repr=False)
+    #: By result: its place among what all detectors of all blocks found, one after the other, and which of them it was.
+    found: NDArray[np.intp] = field(init=False, repr=False)
+    finder: list[int] = field(init=False, repr=False)
+    #: By place in the lists of detectors and by column: which result that is; -1 where the list is shorter.
+    ranked: list[list[int]] = field(init=False, repr=False)
+    #: By column: its place in all blocks one after the other.
+    place: NDArray[np.intp] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        starts = np.cumsum((0, *self.sizes)).tolist()
+        finders = np.cumsum((0, *map(len, self.names))).tolist()
+        widths = [size for size, names in zip(self.sizes, self.names, strict=True) for _ in names]
+        begins = np.cumsum((0, *widths)).tolist()
+        rows = [
+            (number, rank, finders[block] + rank, begins[finders[block] + rank] + place)
+            for number, (block, place) in enumerate(self.places)
+            for rank in range(len(self.names[block]))
+        ]
+        owner, rank, finder, found = ([row[part] for row in rows] for part in range(4))
+        known = {(number, rank): result for result, (number, rank, *_) in enumerate(rows)}
+        numbers = range(len(self.columns))
+        detectors = [name for names in self.names for name in names]
+        ranked = [
+            [known.get((number, rank), -1) for number in numbers]
+            for rank in range(max(map(len, self.names), default=0))
+        ]
+        for name, value in {
+            "column": [self.columns[number] for number in owner],
+            "detector": [detectors[number] for number in finder],
+            "title": [title(detectors[number]) for number in finder],
+            "owner": owner,
+            "rank": rank,
+            "found": np.array(found, dtype=np.intp),
+            "finder": finder,
+            "ranked": ranked,
+            "place": np.array([starts[block] + place for block, place in self.places], dtype=np.intp),
+        }.items():
+            object.__setattr__(self, name, value)
