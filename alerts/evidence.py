@@ -192,11 +192,18 @@ def _summary(alert: Alert, found: _Found) -> str:
     if found.drifted:
         parts.append(f"most moved: {', '.join(_named(found.drifted))}")
     if found.explained is not None:
-        parts.append(found.explained.reason)
+        parts.append(_where(found.explained))
     text = "; ".join(parts) + "."
     if found.missing:
         text += f" Missing evidence: {'; '.join(found.missing)}."
     return text if alert.status == "firing" else f"Over: {text}"
+
+
+def _where(explained: Result) -> str:
+    """What makes most of a change of accuracy; how much is on the window's page and in the report."""
+    if "=" in explained.column:
+        return f"mostly where {explained.column}"
+    return f"mostly as {explained.column} is mixed otherwise"
 
 
 def _what(alert: Alert) -> str:

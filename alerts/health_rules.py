@@ -42,6 +42,7 @@ class Health:
     severity: Severity
     summary: str
     description: str
+    slo: str = "monitoring"
 
 
 def health_groups(monitors: Sequence[Monitor], options: RuleOptions) -> list[Group]:
@@ -69,6 +70,8 @@ def _of_model(monitor: Monitor, options: RuleOptions) -> Iterable[Health]:
     yield _capture_dropping(monitor, options)
     if any(slo.kind == "correctness" for slo in monitor.slos.objectives):
         yield _labels_late(monitor, options)
+    if monitor.detectors.accuracy.test is not None:
+        yield _accuracy_fell(monitor)
 
 
 def _of_platform(options: RuleOptions) -> Iterable[Health]:
@@ -202,6 +205,24 @@ def _labels_late(monitor: Monitor, options: RuleOptions) -> Health:
     )
 
 
+def _accuracy_fell(monitor: Monitor) -> Health:
+    """The one alert here that is about the model: its budget is kept by the test itself, not by a rate of burn."""
+    spec = monitor.detectors.accuracy
+    alarm = _selector(monitor, names.ACCURACY_ALARM).promql()
+    by = ", ".join((*names.STREAM[2:], names.SEGMENT))
+    against = "what the reference shows" if spec.floor is None else f"the {spec.floor:g} that it must keep"
+    return Health(
+        rule_names.ALERT_ACCURACY_FELL,
+        f"max by ({by}) ({alarm}) > 0",
+        0.0,
+        spec.severity,
+        f"{monitor.model}: accuracy is below {against}",
+        f"Over all windows whose labels are complete. Without a loss at most {spec.false_pages} is expected to alarm. "
+        "The newest window's page says since when.",
+        slo="correctness",
+    )
+
+
 # --- the parts that serve all models ------------------------------------------------------------------------------
 def _collector_lagging(options: RuleOptions) -> Health:
     look_s = options.seen(LAG_GROWS_FOR_S)
@@ -306,7 +327,7 @@ def _selector(monitor: Monitor, metric: names.Metric, *more: Matcher) -> Selecto
 
 
 def _rule(health: Health, identity: dict[str, str], options: RuleOptions) -> Rule:
-    labels = {names.SEVERITY: health.severity, names.SLO: "monitoring"}
+    labels = {names.SEVERITY: health.severity, names.SLO: health.slo}
     labels |= {label: template_safe(value) for label, value in identity.items() if value}
     rule: Rule = {"alert": health.alert, "expr": health.expr}
     if health.for_s > 0:

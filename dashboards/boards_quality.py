@@ -16,7 +16,7 @@ def model_quality(options: BoardOptions) -> BoardSpec:
         title="driftline / Model quality",
         description="Have inputs, predictions or accuracy moved?",
         rows=(
-            RowSpec("Accuracy", _accuracy()),
+            RowSpec("Accuracy", (*_accuracy(), *_accuracy_test())),
             RowSpec("Drift", _drift()),
             RowSpec("Outliers and windows", _windows()),
             RowSpec("Labels", (*_labels(), *_segment_labels())),
@@ -120,17 +120,18 @@ def _drift() -> tuple[PanelSpec, ...]:
             "the monitor allows. 1: all that may be false is spent; 0 as well where a monitor asks for neither.",
             "timeseries",
             "percentunit",
-            (Query(_budget_spent(), "{{detector}} {{segment}} " + _STREAM),),
+            (Query(_or_nothing(names.ALARM_BUDGET_SPENT), "{{detector}} {{segment}} " + _STREAM),),
             minimum=0.0,
             width=24,
         ),
     )
 
 
-def _budget_spent() -> str:
-    spent = select(names.ALARM_BUDGET_SPENT)
-    nothing = f"0 * {select(names.WINDOW_ROWS, _ALL_ROWS)} unless on ({', '.join(names.STREAM)}) {spent}"
-    return f"{top(20, spent)} or {nothing}"
+def _or_nothing(metric: names.Metric) -> str:
+    """The metric; 0 for streams whose monitors do not ask for what it tells."""
+    found = select(metric)
+    nothing = f"0 * {select(names.WINDOW_ROWS, _ALL_ROWS)} unless on ({', '.join(names.STREAM)}) {found}"
+    return f"{top(20, found)} or {nothing}"
 
 
 def _windows() -> tuple[PanelSpec, ...]:
@@ -222,6 +223,31 @@ def _labels() -> tuple[PanelSpec, ...]:
             "short",
             (Query(select(names.WINDOW_ROWS, _ALL_ROWS), _STREAM),),
             minimum=0.0,
+            decimals=0,
+        ),
+    )
+
+
+def _accuracy_test() -> tuple[PanelSpec, ...]:
+    legend = "{{segment}} " + _STREAM
+    return (
+        PanelSpec(
+            "Evidence that accuracy fell",
+            "Of the sequential test over all windows whose labels are complete, logarithmic: 1 is an alarm; 0 as well "
+            "where a monitor asks for no test.",
+            "timeseries",
+            "percentunit",
+            (Query(_or_nothing(names.ACCURACY_EVIDENCE), legend),),
+            minimum=0.0,
+        ),
+        PanelSpec(
+            "Alarms that accuracy fell",
+            "1 while an alarm stands.",
+            "timeseries",
+            "short",
+            (Query(_or_nothing(names.ACCURACY_ALARM), legend),),
+            minimum=0.0,
+            maximum=1.0,
             decimals=0,
         ),
     )

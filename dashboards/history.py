@@ -69,6 +69,8 @@ class WindowView:
     whole: Result | None
     #: Which columns and segments explain that accuracy changed.
     explanations: tuple[Result, ...] = ()
+    #: What the sequential test of accuracy counts of this window, and where it stands.
+    sequential: tuple[Result, ...] = ()
     #: What is spent of budgets for false alarms over time.
     budgets: tuple[Result, ...] = ()
 
@@ -76,6 +78,12 @@ class WindowView:
     def drifted(self) -> tuple[ColumnFinding, ...]:
         """The drifted columns, largest effect first."""
         return tuple(finding for finding in self.columns if finding.verdict is Verdict.DRIFTED)
+
+    @property
+    def against(self) -> str:
+        """What the window was compared with, in its own words; empty where it was compared with nothing."""
+        told = "" if self.whole is None else self.whole.reason
+        return told.partition("; against ")[2].partition(";")[0]
 
     @property
     def headline(self) -> Measure | None:
@@ -183,6 +191,7 @@ def _view(key: WindowKey, results: Sequence[Result]) -> WindowView:
         outliers=tuple(of_kind["outliers"]),
         whole=whole,
         explanations=tuple(of_kind["explanation"]),
+        sequential=tuple(of_kind["sequential"]),
         budgets=tuple(of_kind["budget"]),
     )
 
@@ -195,8 +204,9 @@ def _verdict(whole: Result | None, columns: Sequence[ColumnFinding]) -> Verdict:
 
 
 def _rows(results: Sequence[Result]) -> int:
-    # These two kinds count labelled rows only; every other kind counts rows of the window.
-    sizes = [result.sample_size for result in results if result.kind not in ("performance", "explanation")]
+    # These kinds count labelled rows only; every other kind counts rows of the window.
+    labelled = ("performance", "explanation", "sequential")
+    sizes = [result.sample_size for result in results if result.kind not in labelled]
     return max(sizes, default=max((result.sample_size for result in results), default=0))
 
 

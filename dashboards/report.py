@@ -11,6 +11,7 @@ import msgspec
 
 from dashboards import views, words
 from dashboards.history import ColumnFinding, History, WindowView, group
+from dashboards.method import method
 from dashboards.ports import Reader
 from dashboards.rendering import Renderer
 from driftline.clock import Clock
@@ -46,6 +47,7 @@ class ReportData:
     verdict: Verdict
     sentence: str
     accuracy_sentence: str
+    against: str
     rows: int
     history: History
     drifted: tuple[DriftedColumn, ...]
@@ -74,13 +76,14 @@ def build_report(
         verdict=_verdict(history),
         sentence=_sentence(history, drifted),
         accuracy_sentence=_accuracy_sentence(history),
+        against="" if newest is None else newest.against,
         rows=sum(window.rows for window in history.windows),
         history=history,
         drifted=drifted,
         newest=newest,
         segments=tuple(views.segment_rows(history, labels)),
         samples=tuple(samples),
-        method=_method(monitor),
+        method=method(monitor),
         caveats=_caveats(monitor, history, _provisional(history, labels)),
     )
 
@@ -101,6 +104,7 @@ def render_json(data: ReportData) -> str:
         "verdict": data.verdict,
         "sentence": data.sentence,
         "accuracy": data.accuracy_sentence,
+        "against": data.against,
         "explained": [found.reason for found in data.history.explained],
         "rows": data.rows,
         "windows": [_window_facts(window) for window in data.history.windows],
@@ -163,41 +167,13 @@ def _accuracy_sentence(history: History) -> str:
     told += f"with {words.coverage(newest)}"
     if newest.reference is not None:
         told += f"; the reference has {words.metric_value(newest.name, newest.reference)}"
-    return f"{told}."
+    return f"{told}.{_over_all_windows(history)}"
 
 
-def _method(monitor: Monitor) -> tuple[str, ...]:
-    detectors, windows = monitor.detectors, monitor.windows
-    alone = monitor.reference is not None and not monitor.reference.predictions
-    outputs = "inputs; the reference has no predictions" if alone else "inputs, the prediction and its score"
-    return (
-        (
-            f"{len(monitor.watched())} columns are watched ({outputs}), in windows of "
-            f"{words.age(windows.size)} of event time that wait {words.age(windows.lateness)} for late events."
-        ),
-        (
-            f"Numeric columns: {_listed(detectors.numeric)}; categorical columns: {_listed(detectors.categorical)}. "
-            "Each compares the window with the reference, bin by bin."
-        ),
-        (
-            f"False alarm budget: at most {words.share(detectors.false_alarm_rate)} of windows without drift may be "
-            "called drifted, over all columns together (false-discovery control)."
-        ),
-        (
-            f"Effect margin: a change counts as drift from {detectors.minimum_effect:g} on (0 none, 1 total), however "
-            f"significant; a window is drifted from {detectors.drifted_columns} drifted column(s) on."
-        ),
-        f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate)} of reference rows exceed.",
-        (
-            "Accuracy is computed on rows whose label arrived; intervals are 95 %. It counts as final "
-            f"{words.age(monitor.labels.maturity)} after the window, or once "
-            f"{words.share(monitor.labels.mature_share, 0)} of its labels are in."
-        ),
-    )
-
-
-def _listed(detectors: Sequence[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in detectors)
+def _over_all_windows(history: History) -> str:
+    newest = history.newest
+    alarms = [] if newest is None else [each for each in newest.sequential if each.verdict is Verdict.WARNING]
+    return "".join(f" Over all windows so far: {each.reason}." for each in alarms)
 
 
 def _provisional(history: History, labels: Mapping[WindowKey, LabelState]) -> int:

@@ -138,6 +138,14 @@ def test_the_sentence_says_how_bad_since_when_and_what_moved() -> None:
     assert page.samples == tuple(store.payloads)
 
 
+@pytest.mark.parametrize(
+    ("column", "told"), [("origin=EWR", "mostly where origin=EWR"), ("carrier", "mostly as carrier is mixed otherwise")]
+)
+def test_what_makes_most_of_it_is_said_in_a_word(column: str, told: str) -> None:
+    explanation = _result(5, Verdict.WARNING, kind="explanation", column=column, detector="accuracy_change_by")
+    assert f"; {told}." in _build(Store(held=[_accuracy(5, 0.46), explanation])).summary
+
+
 def test_performance_shows_the_newest_windows_and_the_worst_segments() -> None:
     store = Store(
         held=[

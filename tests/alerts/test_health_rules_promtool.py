@@ -11,6 +11,7 @@ from alerts.rules import to_yaml
 from driftline import names
 from driftline.durations import format_duration
 from driftline.rule_names import (
+    ALERT_ACCURACY_FELL,
     ALERT_CAPTURE_DROPPING,
     ALERT_COLLECTOR_LAGGING,
     ALERT_COLLECTOR_STALE,
@@ -82,6 +83,13 @@ def _lag(values: Sequence[float]) -> Series:
 
 def _stuck(values: Sequence[float]) -> list[Series]:
     return [Series(names.COLLECTOR_STUCK.name, {"instance": "a:3"}, list(values))]
+
+
+def _accuracy_alarms(of_all_rows: Sequence[float], of_a_segment: Sequence[float]) -> list[Series]:
+    return [
+        Series(names.ACCURACY_ALARM.name, {**STREAM, "segment": segment, "detector": "e_cusum"}, list(values))
+        for segment, values in (("", of_all_rows), ("carrier=AA", of_a_segment))
+    ]
 
 
 def _fresh(ages_s: Sequence[float]) -> Series:
@@ -232,6 +240,9 @@ CASES: dict[str, tuple[str, list[Series], float, float, bool]] = {
     "one in ten is lost": (ALERT_EVENTS_LOST, _arrivals(90.0, 0.0, 0.0), 600, 590, True),
     "one in ten is a dead letter": (ALERT_EVENTS_LOST, _arrivals(90.0, 10.0, 0.0), 600, 590, False),
     "what was replayed counts once": (ALERT_EVENTS_LOST, _arrivals(90.0, 10.0, 10.0), 600, 590, True),
+    "accuracy fell": (ALERT_ACCURACY_FELL, _accuracy_alarms([0.0] * 5 + [1.0] * 9, [0.0] * 14), MINUTE_S, 10, True),
+    "accuracy of a segment fell": (ALERT_ACCURACY_FELL, _accuracy_alarms([0.0] * 14, [1.0] * 14), MINUTE_S, 10, True),
+    "accuracy is back": (ALERT_ACCURACY_FELL, _accuracy_alarms([1.0] * 5 + [0.0] * 9, [0.0] * 14), MINUTE_S, 10, False),
     "the deadman": (ALERT_DEADMAN, [_requests(10)], MINUTE_S, 5, True),
 }
 

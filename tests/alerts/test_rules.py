@@ -60,7 +60,8 @@ def test_runbook_links_lead_to_the_teams_own_then_to_the_directory_then_to_the_p
 
     own = "https://wiki.example/house-price"
     assert links(RuleOptions(external_url="http://x")) == {own, "http://x/pages"}
-    assert links(RuleOptions(runbook_url="http://r")) == {own, "http://r/DriftlineCorrectnessBurn"}
+    runbooks = {f"http://r/{name}" for name in ("DriftlineCorrectnessBurn", "DriftlineAccuracyFell")}
+    assert links(RuleOptions(runbook_url="http://r")) == {own, *runbooks}
 
 
 def test_every_alert_about_a_model_names_it_so_that_inhibition_never_compares_absent_labels() -> None:

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 from collector.store.store import Store
 from collector.store.transaction import StateKey, WindowRef, WindowState
 from detectors.baselines.reference import build_reference
+from detectors.offline.files import pieces
 from detectors.offline.injection import parse_injection
 from driftline.cli.app import app
-from driftline.cli.backtesting import Plan, backtest_files, backtest_stored, changed, counted
+from driftline.cli.backtest_report import as_json, as_markdown, as_text
+from driftline.cli.backtesting import Plan, Rows, backtest_files, backtest_stored, changed, counted
 from driftline.errors import MonitorError, ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import StreamKey, Verdict
@@ -85,10 +87,51 @@ def test_what_was_put_in_is_found_told_and_not_before(place: Path) -> None:
     assert [fired for fired in deaf.fired if fired.raised.alert.labels["slo"] == "drift"] == []
 
 
+def test_segments_labels_and_sequential_tests_are_told_for_both_sides_of_the_change(place: Path) -> None:
+    plan = Plan(injections=(SHIFT,), null_windows=0)
+    found = of_files(place, plan, "segments=[carrier]", "detectors.online.tests=[e_cusum]")
+    plain, split = found.outcomes
+    assert plain.segments == ()
+    assert split.windows[-1].key.segment == ""
+    assert [segment.name for segment in split.segments] == ["carrier=AA", "carrier=UA"]
+    for segment in split.segments:
+        assert segment.before.drifted.hits <= 2
+        assert segment.after.drifted.hits >= 8
+    assert (plain.before.alarms, plain.after.alarms) == (0, 0)
+    assert (split.before.alarms, split.after.alarms) == (0, 1)
+    assert split.before.seconds == 20 * DAY_S
+    assert split.before.right.windows == 20 * 200
+    assert split.after.right.windows == 10 * 200
+    assert split.before.right.hits == sum(segment.before.right.hits for segment in split.segments)
+    told = as_markdown(found)
+    assert (
+        "- Over all windows (`e_cusum`): 0 alarms began before the change, 1 alarm began after it; at most 0.22" in told
+    )
+    assert "- Segment carrier=AA: " in told
+    assert "of 4000 labels before the change" in told
+    assert json.loads(as_json(found))["outcomes"][1]["segments"]["carrier=UA"]["after"]["windows"] == 10
+
+
 def test_answers_that_went_wrong_are_told_by_the_correctness_objective(place: Path) -> None:
     found = of_files(place, Plan(injections=(parse_injection("said=to:0:1.0@2026-03-11"),), null_windows=0))
     kinds = {fired.raised.alert.labels["slo"]: fired for fired in found.outcomes[0].fired}
     assert kinds["correctness"].delay_s >= DAY_S  # labels take a day
+
+
+def test_alarms_of_the_test_of_accuracy_are_listed_with_the_time_by_which_they_are_known(place: Path) -> None:
+    wrong = parse_injection("said=to:0:1.0@2026-03-11")
+    found = of_files(place, Plan(injections=(wrong,), null_windows=0), "detectors.accuracy.test=e_cusum")
+    without, tested = found.outcomes
+    assert all(window.accuracy_fell is None for window in without.windows)
+    began = [window for window in tested.windows if window.accuracy_fell is not None]
+    assert len(began) == 1
+    assert began[0].key.start_s >= wrong.from_s
+    assert "since 2026-03-11" in began[0].accuracy_fell.reason
+    text = as_text(found)
+    assert "the sequential test of accuracy would have alarmed 1 times; without a loss at most 1 per 90d" in text
+    known = pd.Timestamp(began[0].key.end_s + tested.monitor.labels.maturity, unit="s").strftime("%Y-%m-%d %H:%M")
+    assert f"known by {known}: accuracy fell" in text
+    assert [each["accuracy_fell"] for each in json.loads(as_json(found))["outcomes"][0]["windows"]] == [None] * DAYS
 
 
 def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
@@ -96,7 +139,8 @@ def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
     shifted = Plan(injections=(SHIFT,), null_windows=0)
     reference = build_reference(pd.read_parquet(place / "reference.parquet"), monitor())
     files = [place / "one.parquet", place / "two.csv"]
-    states = counted(monitor(), reference, files, "at", shifted)
+    frames = Rows("files", lambda: (piece for file in files for piece in pieces(file)), "at")
+    states = counted(monitor(), reference, frames, shifted).states()
     store = Store(f"sqlite:///{tmp_path}/store.db")
     number = store.stream_ids([StreamKey("default", "m", "", "stable")])[StreamKey("default", "m", "", "stable")]
     with store.transaction() as transaction:

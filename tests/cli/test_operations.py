@@ -22,6 +22,7 @@ from tests.collector.helpers import MONITORS, Parts, drain, event, records, tabl
 from tests.collector.running import RunningApi
 from tests.collector.test_api import FixedHealth, make_app
 from tests.collector.test_replay import OTHER
+from tests.parts.postgres import PostgresServer
 
 RUNNER = CliRunner()
 
@@ -47,14 +48,30 @@ def made(file: Path, name: str, *scopes: str) -> str:
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[Parts]:
-    url = f"sqlite:///{tmp_path}/store.db"
+    yield from _parts(f"sqlite:///{tmp_path}/store.db", tmp_path)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Parts]:
+    """The parts over each kind of database."""
+    if request.param == "sqlite":
+        yield from _parts(f"sqlite:///{tmp_path}/store.db", tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    address = server.new_database()
+    yield from _parts(address, tmp_path)
+    server.drop_database(address)
+
+
+def _parts(url: str, directory: Path) -> Iterator[Parts]:
     migrate(url)
     store = Store(url, prepare=False)
-    yield Parts(store, directory=tmp_path)
+    yield Parts(store, directory=directory)
     store.close()
 
 
-def test_dead_letters_are_listed_shown_tried_and_replayed(parts: Parts) -> None:
+def test_dead_letters_are_listed_shown_tried_and_replayed(either: Parts) -> None:
+    parts = either
     drain(parts.collector(records([event(number, model="trains") for number in range(3)], "kafka:t:0")))
     with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
         listed = run("deadletters", "list", "--url", api.url, "--model", "default/trains", "--since", "99999d")
@@ -106,6 +123,50 @@ def test_tokens_are_listed_and_wrong_ones_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused("tokens", "list", "--file", str(file))
 
 
+def test_labels_are_sent_by_hand_and_what_became_of_them_is_told(parts: Parts) -> None:
+    drain(parts.collector(records([event(1), event(2)])))
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        by_hand = ("labels", "send", "--model", "flights", "--request-id")
+        assert "1 row: 1 joined\n" in run(*by_hand, "request-1", "--value", "1", DRIFTLINE_URL=api.url)
+        told = run(*by_hand, "request-9", "--value", "1", "--url", api.url)
+        assert "1 row: 1 pending\npending ones wait for their predictions" in told
+        assert "either --value or --withdraw" in refused(*by_hand, "request-1", "--url", api.url)
+        assert "either --value or --withdraw" in refused(*by_hand, "request-1", "--value", "1", "--withdraw")
+        assert "1 withdrawn" in run(*by_hand, "request-1", "--withdraw", "--url", api.url)
+        unknown = RUNNER.invoke(
+            app, ["labels", "send", "--model", "trains", "--key", "9", "--value", "1", "--url", api.url]
+        )
+        assert (unknown.exit_code, "1 row: 1 unknown_model" in unknown.output) == (1, True)
+
+
+def test_lines_are_sent_in_pieces_and_faults_are_told_by_line(parts: Parts, tmp_path: Path) -> None:
+    drain(parts.collector(records([event(1), event(2)])))
+    file = tmp_path / "labels.ndjson"
+    good = '{"request_id": "request-%d", "value": 1, "observed_at_s": 1387300000, "model": "flights", "row": 0}'
+    lines = [good % 1, "", "{", *[good % 1] * 15_000, '{"request_id": "request-2"}', good % 2]
+    file.write_text("\n".join(lines))
+    assert file.stat().st_size > 1024 * 1024
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        told = run("labels", "send", str(file), "--url", api.url)
+        assert "15004 rows: 15000 duplicate, 2 invalid, 2 joined" in told
+        assert "  line 3: Input data was truncated" in told
+        assert "  line 15004: Object missing required field `value`" in told
+        file.write_text("{\n{\n")
+        none = RUNNER.invoke(app, ["labels", "send", str(file), "--url", api.url])
+        assert (none.exit_code, "2 rows: 2 invalid" in none.output) == (1, True)
+    missing = RUNNER.invoke(app, ["labels", "send", str(tmp_path / "nowhere.csv")])
+    assert (missing.exit_code, "does not exist" in missing.output) == (2, True)
+
+
+def test_a_file_without_its_model_says_what_lacks(parts: Parts, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("request_id,value\nrequest-1,1\n")
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        told = refused("labels", "send", str(file), "--url", api.url)
+        assert "answers 400: the file lacks the columns model (or name the model of all rows)" in told
+        assert "upload" in run("labels", "upload", str(file), "--model", "flights", "--no-wait", "--url", api.url)
+
+
 def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path: Path) -> None:
     drain(parts.collector(records([event(1), event(2)])))
     file = tmp_path / "tokens.yaml"
@@ -121,8 +182,11 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
         run("labels", "upload", str(waiting), "--no-wait", *where, DRIFTLINE_TOKEN=privacy)
         erased = run(*chosen, *where, DRIFTLINE_TOKEN=privacy)
         assert "1  predictions" in erased
+        assert "pending" not in erased
         assert "1 uploaded files of labels wait" in erased
         assert "audit entry 1" in erased
+        nobody = run("erase", "--model", "flights", "--request-id", "nobody's", *where, DRIFTLINE_TOKEN=privacy)
+        assert "nothing of it is stored for 'default/flights'" in nobody
         # What comes after is not kept: neither a copy of the event nor the label in the file that waits.
         drain(parts.collector(records([event(2), event(2, event_id="another")], "spool:1")))
         uploads = UploadDesk(parts.store, parts.directory / "uploads", parts.clock, 2)
@@ -131,6 +195,6 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
         assert list((parts.directory / "uploads").iterdir()) == []
     stored = tables(f"sqlite:///{tmp_path}/store.db")
     assert [dict(row)["request_id"] for row in stored["predictions"]] == ["request-1"]
-    assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"]
+    assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"] * 2
     assert stored["labels_pending"] == []
     assert "request-2" not in repr({name: rows for name, rows in stored.items() if name != "uploads"})

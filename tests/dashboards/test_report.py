@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from dashboards.method import method
 from dashboards.report import build_report, render_html, render_json, render_markdown
+from driftline.monitors import Monitor
 from driftline.results import Verdict
 from driftline.testing import ManualClock
 from tests.dashboards.fakes import CALM_DAYS, CANARY, DAY_S, FIRST_S, MONITOR, NOW_S, STABLE, FakeReader
@@ -47,6 +49,25 @@ def test_it_says_what_happened_in_sentences(data):
     assert "temp" in data.sentence
     assert "46\u202f% of the window labelled" in data.accuracy_sentence
     assert any("fewer than" in caveat for caveat in data.caveats)
+
+
+def test_its_head_says_what_the_newest_window_was_compared_with(reader, data):
+    assert data.against == ""
+    told = "nothing drifted; 99 rows; against reference 0123456789ab of train.csv, built 2013-01-02; decided at 0.01"
+    newest = max(result.window.start_s for result in reader.results_)
+    found = [
+        dataclasses.replace(result, reason=told)
+        if result.window.start_s == newest and result.detector == "window"
+        else result
+        for result in reader.results_
+    ]
+    named = FakeReader(reader.streams_, found, reader.samples_, reader.shapes_)
+    report = build_report(named, MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S))
+    assert report.against == "reference 0123456789ab of train.csv, built 2013-01-02"
+    sentence = f"The newest window was compared with {report.against}."
+    assert sentence in render_html(report)
+    assert sentence in render_markdown(report)
+    assert json.loads(render_json(report))["against"] == report.against
 
 
 def test_while_nothing_moved_it_says_so(reader):
@@ -105,6 +126,27 @@ def test_what_is_spent_of_budgets_for_false_alarms_is_told_of_the_newest_window(
     assert [window.verdict for window in found.history.windows] == [w.verdict for w in without.history.windows]
 
 
+def test_an_alarm_about_accuracy_is_told_beside_accuracy(reader):
+    newest = max((r for r in reader.results_ if r.window.stream == STABLE and not r.window.segment), key=_start)
+    alarm = dataclasses.replace(
+        newest,
+        column="",
+        detector="accuracy_alarm:e_cusum",
+        kind="sequential",
+        verdict=Verdict.WARNING,
+        reason="accuracy fell: wrong predictions are 12 %",
+        sample_size=10**9,
+    )
+    told = "Over all windows so far: accuracy fell: wrong predictions are 12 %."
+    for each, is_told in ((alarm, True), (dataclasses.replace(alarm, verdict=Verdict.OK), False)):
+        found = build_report(
+            FakeReader(reader.streams_, [*reader.results_, each], (), {}), MONITOR, STABLE, FIRST_S, NOW_S,
+            ManualClock(NOW_S),
+        )  # fmt: skip
+        assert (told in render_html(found)) is is_told
+        assert max(window.rows for window in found.history.windows) < 10**9  # labels are no rows
+
+
 def _start(result):
     return result.window.start_s
 
@@ -134,3 +176,30 @@ def test_segments_say_how_complete_their_own_labels_are(reader, data):
     html = render_html(data)
     assert html.count("nineteen of twenty within 1 day") == 3
     assert "Expected labels" in html
+
+
+def test_who_has_which_part_of_the_budget_for_false_alarms_is_told(reader):
+    detectors = {
+        **MONITOR.detectors.model_dump(mode="json"),
+        "multivariate": ["mmd_features", "energy"],
+        "control": {"across": "lord"},
+        "online": {"tests": ["e_cusum"], "false_pages": "1 per 90d"},
+    }
+    vectors = [{"name": "embedding", "dimension": 8}]
+    plain = {**MONITOR.model_dump(mode="json", by_alias=True), "detectors": detectors, "vectors": vectors}
+    told = method(Monitor.model_validate(plain))
+    split = "It is split: the columns 0.50\u202f%; all columns together 0.25\u202f%; embedding 0.25\u202f%."
+    assert any(line.startswith("False alarm budget") and line.endswith(split) for line in told)
+    assert "All columns together: mmd features decides, energy beside it." in told
+    assert "Over time that is the share of the columns' alarms that may be false (lord)." in told
+    assert any("e cusum decides; 1 false alarms may be expected in 90d" in line for line in told)
+    assert not any("It is split" in line for line in method(MONITOR))
+
+
+def test_the_rows_behind_outliers_are_in_the_markdown_too(data):
+    text = render_markdown(data)
+    assert "## Rows to look at: wrong ones and outliers first" in text
+    rows = text.split("## Rows to look at")[1].split("##")[0].splitlines()[4:]
+    assert len([row for row in rows if row]) == len(data.samples) > 0
+    assert all(row.count("|") == 6 for row in rows if row)
+    assert "## Outliers, newest window" in text
