@@ -6,6 +6,8 @@ and on SQLite. A producer sends as fast as the broker takes it, so that batches 
 process's user and system time, all threads, from after a warm-up to the last committed row; no figure is given
 unless every event is found in the store once, in the rows and in the counts of the windows.
 
+``--compiled PYTHON`` adds the command of another environment, which has the compiled parts.
+
 The obvious way (``collector_obvious.py``): one event at a time through a FastAPI handler, ``json``, and an insert by
 SQLAlchemy's ORM. It counts nothing.
 
@@ -14,11 +16,13 @@ Then labels into ten million predictions (``collector_labels.py``), against a me
 
 import argparse
 import itertools
+import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +55,8 @@ class Bench:
     arguments: argparse.Namespace
     turns: "itertools.count[int]"
 
-    def ours(self, backend: str) -> dict[str, float]:
-        """One run of the collector over a topic of its own."""
+    def ours(self, backend: str, python: Path | None = None) -> dict[str, float]:
+        """One run of the collector over a topic of its own; ``python``: of another environment."""
         turn = next(self.turns)
         topic, count = f"inference-{turn}", self.arguments.rows
         url = self._database(backend, turn)
@@ -61,7 +65,7 @@ class Bench:
         admin.create_topics([NewTopic(topic, _PARTITIONS, 1), NewTopic(f"labels-{turn}", 1, 1)])
         admin.close()
         command = [
-            *self._program(turn),
+            *self._program(turn, python),
             "collector",
             "--monitors",
             str(self.monitors),
@@ -72,7 +76,9 @@ class Bench:
         ]
         command += ["--data-dir", str(self.directory / "data"), "--bootstrap", self.broker.bootstrap]
         command += ["--database-url", url]
-        with PartProcess(command, self.directory / f"collector-{turn}.log", environ=self._environ(turn)) as process:
+        with PartProcess(
+            command, self.directory / f"collector-{turn}.log", environ=self._environ(turn, python)
+        ) as process:
             self._produce(topic, 0, _WARM_UP).wait()
             self._wait(store, process, _WARM_UP)
             began_s = cpu_seconds([process.pid])
@@ -94,16 +100,19 @@ class Bench:
         url = self._database(backend, next(self.turns))
         return collector_obvious.measure(url, self.arguments.obvious_rows, self.directory)
 
-    def _program(self, turn: int) -> list[str]:
+    def _program(self, turn: int, python: Path | None) -> list[str]:
+        if python is not None:
+            # Not ``-m``, which would put this checkout before what is installed there.
+            return [str(python.absolute()), "-P", "-c", "from driftline.cli.app import main; main()"]
         if self.arguments.profile:
             return [sys.executable, "-m", "benchmarks.collector_profile", str(self.directory / f"profile-{turn}")]
         return [sys.executable, "-m", "driftline"]
 
-    def _environ(self, turn: int) -> dict[str, str]:
-        import os
-
+    def _environ(self, turn: int, python: Path | None) -> dict[str, str]:
+        # What is compiled is in that environment's package, which this checkout must not stand before.
+        inherited = {name: value for name, value in os.environ.items() if python is None or name != "PYTHONPATH"}
         return {
-            **os.environ,
+            **inherited,
             "DRIFTLINE_COLLECTOR_KAFKA_GROUP": f"bench-{turn}",
             "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_INFERENCE": f"inference-{turn}",
             "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_LABELS": f"labels-{turn}",
@@ -142,6 +151,7 @@ def main() -> None:
     parser.add_argument("--obvious-rows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=("postgresql", "sqlite"), help="ours alone, on one database")
+    parser.add_argument("--compiled", type=Path, metavar="PYTHON", help="of an environment with the compiled parts")
     parser.add_argument("--profile", action="store_true", help="where the consumer's time goes, by function")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -160,10 +170,10 @@ def _measure(scratch: Path, arguments: argparse.Namespace) -> dict[str, dict[str
     try:
         bench = Bench(scratch, broker, postgres, write_monitor(scratch / "monitors"), arguments, itertools.count())
         if arguments.only:
-            return alternate({f"ours {arguments.only}": lambda: bench.ours(arguments.only)}, arguments.rounds)
+            return alternate(_ours(bench, arguments.only, arguments.compiled), arguments.rounds)
         contenders = {
-            "ours postgresql": lambda: bench.ours("postgresql"),
-            "ours sqlite": lambda: bench.ours("sqlite"),
+            **_ours(bench, "postgresql", arguments.compiled),
+            **_ours(bench, "sqlite", arguments.compiled),
             "obvious postgresql": lambda: bench.obvious("postgresql"),
             "obvious sqlite": lambda: bench.obvious("sqlite"),
         }
@@ -173,9 +183,14 @@ def _measure(scratch: Path, arguments: argparse.Namespace) -> dict[str, dict[str
         broker.stop()
 
 
-def _close(found: Mapping[str, Mapping[str, float]], labels: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
-    import random
+def _ours(bench: Bench, backend: str, compiled: Path | None) -> dict[str, Callable[[], dict[str, float]]]:
+    contenders = {f"ours {backend}": lambda: bench.ours(backend)}
+    if compiled is not None:
+        contenders[f"compiled {backend}"] = lambda: bench.ours(backend, compiled)
+    return contenders
 
+
+def _close(found: Mapping[str, Mapping[str, float]], labels: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
     body_bytes = len(event(0, random.Random(0)).request.body)
     ours, obvious = found["ours postgresql"], found["obvious postgresql"]
     figures: dict[str, Any] = {
@@ -187,6 +202,7 @@ def _close(found: Mapping[str, Mapping[str, float]], labels: Mapping[str, Any], 
         "times_the_obvious_way": ours["rows_per_core_second"] / obvious["rows_per_core_second"],
         **labels,
     }
+    figures |= {name.replace(" ", "_"): measured for name, measured in found.items() if name.startswith("compiled")}
     against = {
         **obvious,
         "rows_per_core_second_sqlite": found["obvious sqlite"]["rows_per_core_second"],

@@ -40,6 +40,8 @@ from tests.parts.postgres import PostgresServer
 _FIRST_S = 20_400 * DAY_S
 _LABELS = 10_000
 _DAYS = 30
+#: One request id in so many tells no day.
+_UNTOLD = 10
 _SAFE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
 # Filling takes most of the time: tables that are made in the same transaction need no log where nobody replicates.
 _FILL = ("wal_level=minimal", "max_wal_senders=0", "maintenance_work_mem=512MB")
@@ -79,9 +81,9 @@ class LabelBench:
         self._store.close()
         self._engine.dispose()
 
-    def labels(self, days: float) -> dict[str, float]:
-        """Ten thousand labels of predictions of so many days, each the first of its prediction."""
-        labels = self._pick(days)
+    def labels(self, days: float, *, told: bool = True) -> dict[str, float]:
+        """Ten thousand labels of predictions of so many days, whose ids tell their days or do not, each the first."""
+        labels = self._pick(days, told)
         with _server_cpu(self._engine) as server:
             wall, cpu = time.perf_counter(), time.process_time()
             receipt = self._desk.submit(labels)
@@ -106,18 +108,19 @@ class LabelBench:
             raise SystemExit("the merge lost labels")
         return {"collector_ms": cpu * 1e3, "wall_ms": wall * 1e3}
 
-    def _pick(self, days: float) -> list[Label]:
+    def _pick(self, days: float, told: bool) -> list[Label]:
         """Predictions without a label, out of ``days`` that begin anywhere: all of them alike likely."""
         start_s = _FIRST_S + float(self._random.uniform(0.0, _DAYS - days)) * DAY_S
-        expected = self._predictions * days / _DAYS
+        expected = self._predictions * days / _DAYS * (1 - 1 / _UNTOLD if told else 1 / _UNTOLD)
         statement = text(
             "SELECT p.request_key::text, p.time_s, p.prediction FROM predictions p TABLESAMPLE BERNOULLI (:share) "
-            "REPEATABLE (:seed) WHERE p.time_s >= :start AND p.time_s < :end AND NOT EXISTS (SELECT FROM labels l "
-            "WHERE l.event_key = p.event_key AND l.row = p.row AND l.time_s = p.time_s AND l.time_s >= :start "
+            "REPEATABLE (:seed) WHERE p.time_s >= :start AND p.time_s < :end "
+            "AND (substr(p.request_key::text, 15, 1) = '7') = :told AND NOT EXISTS (SELECT FROM labels l WHERE "
+            "l.event_key = p.event_key AND l.row = p.row AND l.time_s = p.time_s AND l.time_s >= :start "
             "AND l.time_s < :end)"
         )
         share = min(100.0, 130.0 * (_LABELS + self._joined) / expected)
-        values = {"share": share, "seed": self._joined, "start": start_s, "end": start_s + days * DAY_S}
+        values = {"share": share, "seed": self._joined, "start": start_s, "end": start_s + days * DAY_S, "told": told}
         with self._engine.connect() as connection:
             rows = connection.execute(statement, values).all()
         chosen = self._random.permutation(len(rows))[:_LABELS].tolist()
@@ -146,11 +149,13 @@ def _fill_day(connection: Connection, stream_id: int, day: int, rows: int) -> No
     for table in ("predictions", "prediction_columns", "labels"):
         connection.execute(text(f"CREATE TABLE {partition_name(table, number)} (LIKE {table} INCLUDING DEFAULTS)"))
     uuid = "(lpad(to_hex((t * 1000)::bigint), 12, '0') || '7' || substr({0}, 1, 3) || 'a' || substr({0}, 4, 15))::uuid"
+    untold = "overlay(md5(t::text) placing '4' from 13)::uuid"
+    request = f"CASE g % {_UNTOLD} WHEN 0 THEN {untold} ELSE {uuid.format('reverse(m)')} END"
     connection.execute(
         text(
             f"INSERT INTO {partition_name('predictions', number)} (event_key, row, time_s, stream_id, request_key, "
             "window_start_s, window_end_s, segments, prediction, score, valid) "
-            f"SELECT {uuid.format('m')}, 0, t, :stream, {uuid.format('reverse(m)')}, "
+            f"SELECT {uuid.format('m')}, 0, t, :stream, {request}, "
             "floor(t / 3600) * 3600, floor(t / 3600) * 3600 + 3600, '[]', (g % 2)::text, (g % 1000) / 1000.0, 1 "
             "FROM (SELECT g, md5(g::text) AS m, :start + g * CAST(:step AS float8) AS t "
             "FROM generate_series(0, :rows - 1) g OFFSET 0) made"
@@ -197,6 +202,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
             "labels of thirty days": lambda: bench.labels(_DAYS),
             "labels of one day": lambda: bench.labels(1.0),
             "labels arriving": lambda: bench.labels(max(1.0 / 24.0, 2.5 * _LABELS * _DAYS / predictions)),
+            "labels whose ids tell no day": lambda: bench.labels(_DAYS, told=False),
             "labels by pandas merge": bench.merge,
         }
         values = alternate(contenders, rounds)
@@ -210,6 +216,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
         "labels_10k_into_10m_server_ms": thirty["server_ms"],
         "labels_one_day": found["labels of one day"],
         "labels_arriving": found["labels arriving"],
+        "labels_ids_without_day": found["labels whose ids tell no day"],
         "predictions": predictions,
     }
     return ours, {"labels_10k_into_10m_ms": found["labels by pandas merge"]["collector_ms"]}

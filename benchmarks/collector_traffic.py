@@ -25,8 +25,8 @@ NUMBERS = tuple(f"number_{place}" for place in range(40))
 TEXTS = {f"text_{place:02}": size for place, size in enumerate((5, 8, 10, 12, 20, 25, 30, 40, 50, 100))}
 COLUMNS = len(NUMBERS) + len(TEXTS)
 _TEMPLATES = 3000
-_SPACING_NS = 5_000_000
-_START_NS = 1_760_000_000 * 1_000_000_000
+SPACING_NS = 5_000_000
+START_NS = 1_760_000_000 * 1_000_000_000
 _SEED = 11
 
 
@@ -79,7 +79,7 @@ def event(number: int, pick: random.Random) -> InferenceEvent:
         source="/default/model-server/model-server-7d9f",
         model=MODEL,
         model_version="1",
-        time_ns=_START_NS + number * _SPACING_NS,
+        time_ns=START_NS + number * SPACING_NS,
         request_id=f"request-{number:012d}",
         protocol="v2",
         status_code=200,
@@ -121,10 +121,10 @@ def produce(bootstrap: str, topic: str, first: int, count: int) -> None:
         raise RuntimeError(f"{left} events were not taken by the broker")
 
 
-def renumbered(message: KafkaMessage, number: int) -> KafkaMessage:
-    """The message as that of another event."""
+def renumbered(message: KafkaMessage, number: int, spacing_ns: int = SPACING_NS) -> KafkaMessage:
+    """The message as that of another event, so many nanoseconds after the one before."""
     request_id = b"request-%012d" % number
-    seconds, fraction_ns = divmod(_START_NS + number * _SPACING_NS, 1_000_000_000)
+    seconds, fraction_ns = divmod(START_NS + number * spacing_ns, 1_000_000_000)
     time = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction_ns:09d}Z".encode()
     changed = {"ce_id": b"01933f5a-7c31-7000-8000-%012x" % number, "ce_time": time, "ce_requestid": request_id}
     return KafkaMessage([(name, changed.get(name, old)) for name, old in message.headers], request_id, message.value)

@@ -5,8 +5,8 @@ the exact test, on the rows, get the threshold that gives them 5 % alarms on win
 FriedmanDrift, a model's errors, every detector at its own defaults or promise. *Known drift*: NannyML's car-loan data,
 which change half-way. A dummy that rolls dice stands in every table.
 
-Left out, as there is nothing of ours to compare yet: the wine run lengths (no online test of several columns), TCPD
-(ours tells one change after an alarm, not all of a series), NAB (its score is of points, not of windows).
+Tables of data that no package brings, each made where a folder with them is given: changes that people marked
+(``--tcpd``), anomalies in streams (``--nab``), run lengths over several columns (``--wine``); each has its own file.
 """
 
 import argparse
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks import detection_loans, detection_nab, detection_tcpd, detection_wine
+from benchmarks.detection_series import watched
 from benchmarks.harness import close
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.running import ask
@@ -30,10 +32,9 @@ from benchmarks.windows import columns_of, prepared
 from detectors.counts.binning import bin_numbers, count_numbers, full_edges
 from detectors.counts.layout import ColumnLayout
 from detectors.counts.reference_bins import numeric_cuts, representatives
-from detectors.online.column_shares import column_shares
 from detectors.online.contract import Counted
 from detectors.online.entries import SHARE_TESTS
-from detectors.online.share_bounds import ShareBounds, bounds
+from detectors.online.share_bounds import ShareBounds
 from detectors.statistics.evidence import ColumnSample
 from detectors.univariate.anderson_darling import anderson_darling
 from detectors.univariate.cramer_von_mises import cramer_von_mises
@@ -136,9 +137,9 @@ def friedman(trials: int, null_streams: int) -> dict[str, dict[str, dict[str, An
             streams = [np.load(Path(made) / f"{kind}-{trial}.npy") for trial in range(trials)]
             alarms = dict(theirs)
             for entry in SHARE_TESTS:
-                watched = [_watched(stream) for stream in streams]
-                alarms[entry.name] = [_ours(entry.make, PROMISED_ROWS / STEP, *each) for each in watched]
-                alarms[entry.name + EQUAL] = [_ours(entry.make, equal[entry.name], *each) for each in watched]
+                seen = [_watched(stream) for stream in streams]
+                alarms[entry.name] = [_ours(entry.make, PROMISED_ROWS / STEP, *each) for each in seen]
+                alarms[entry.name + EQUAL] = [_ours(entry.make, equal[entry.name], *each) for each in seen]
             alarms["dummy"] = [np.flatnonzero(dice.random(2 * STABLE) < 1 / PROMISED_ROWS).tolist() for _ in streams]
             found[kind] = {name: _delays(each) for name, each in alarms.items()}
         return found
@@ -146,12 +147,7 @@ def friedman(trials: int, null_streams: int) -> dict[str, dict[str, dict[str, An
 
 def _watched(stream: Rows) -> tuple[ShareBounds, Rows]:
     """What a monitor watches of a column of numbers: bounds of its shares after calibration, and each row's hits."""
-    before = stream[:CALIBRATED]
-    column = ColumnLayout("error", "numeric", numeric_cuts(before))
-    reference = count_numbers(before, column.edges)
-    shares = column_shares(column, reference)
-    seen = shares.of(reference)
-    limits = bounds(seen.hits, seen.rows, confidence=0.99).with_ladders(shares.ladders)
+    column, shares, limits = watched(stream[:CALIBRATED])
     return limits, shares.members.T[bin_numbers(stream[CALIBRATED:], column.edges)]
 
 
@@ -241,37 +237,21 @@ def _loans(path: Path) -> dict[str, NDArray[Any]]:
     return {**columns, **{name: np.array([row[name] for row in table]) for name in text}}
 
 
-def main() -> None:
-    """All tables, close."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few draws and no peers; not for figures")
-    parser.add_argument("--runs", type=int, default=250)
-    parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--null-streams", type=int, default=400, help="to find the thresholds of equal false alarms")
-    options = parser.parse_args()
-    shares, smallest = power(20 if options.quick else options.runs)
+def _power(options: argparse.Namespace, figures: dict[str, Any], _against: dict[str, Any]) -> list[dict[str, Any]]:
+    runs = 20 if options.quick else options.runs
+    shares, figures["power_vs_exact_min"] = power(runs)
     names = list(next(iter(shares.values())))
-    tables = [
+    return [
         {
-            "title": f"Changes found at {RATE:.0%} false alarms ({options.runs} windows each)",
+            "title": f"Changes found at {RATE:.0%} false alarms ({runs} windows each)",
             "head": ["change", *names],
             "rows": [[change, *(f"{found[name]:.0%}" for name in names)] for change, found in shares.items()],
         }
     ]
-    figures: dict[str, Any] = {"power_vs_exact_min": smallest}
-    against: dict[str, Any] = {}
-    if not options.quick:
-        try:
-            tables += _against_peers(options.trials, options.null_streams, figures, against)
-        except (MissingPartError, subprocess.SubprocessError) as error:
-            against["could_not_be_asked"] = str(error)[:300]
-    close("detection", figures, against, tables)
 
 
-def _against_peers(
-    trials: int, null_streams: int, figures: dict[str, Any], against: dict[str, Any]
-) -> list[dict[str, Any]]:
-    found = friedman(trials, null_streams)
+def _friedman(options: argparse.Namespace, figures: dict[str, Any], against: dict[str, Any]) -> list[dict[str, Any]]:
+    found = friedman(options.trials, options.null_streams)
     rows = [
         [
             kind,
@@ -292,12 +272,64 @@ def _against_peers(
     against["friedman"] = {
         kind: {name: each[name] for name in each if name not in ours} for kind, each in found.items()
     }
+    title = f"FriedmanDrift, {options.trials} streams each, errors of a quadratic model"
     head = ["drift", "detector", "streams with a false alarm", "found", "mean delay in rows"]
-    loans = ["chunk", "drifted", "columns driftline calls drifted", "columns NannyML alerts", "dummy"]
-    return [
-        {"title": f"FriedmanDrift, {trials} streams each, errors of a quadratic model", "head": head, "rows": rows},
-        {"title": "NannyML's car loans, seven columns", "head": loans, "rows": car_loans()},
-    ]
+    return [{"title": title, "head": head, "rows": rows}]
+
+
+def _loans_table(
+    _options: argparse.Namespace, _figures: dict[str, Any], _against: dict[str, Any]
+) -> list[dict[str, Any]]:
+    head = ["chunk", "drifted", "columns driftline calls drifted", "columns NannyML alerts", "dummy"]
+    columns = {"title": "NannyML's car loans, seven columns", "head": head, "rows": car_loans()}
+    return [columns, *detection_loans.tables()]
+
+
+#: Tables of data that are drawn, or come with a peer's package.
+TABLES: Mapping[str, Callable[..., list[dict[str, Any]]]] = {
+    "power": _power,
+    "friedman": _friedman,
+    "loans": _loans_table,
+}
+#: Tables of data that a folder has to hold, and how to get it.
+FOLDERS = {
+    "tcpd": "a clone of github.com/alan-turing-institute/TCPD",
+    "nab": "a clone of github.com/numenta/NAB",
+    "wine": "with winequality-white.csv and winequality-red.csv, of UCI",
+}
+
+
+def _of_folder(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
+    folder = getattr(options, name)
+    if folder is None:
+        return None
+    if name == "wine":
+        return detection_wine.table(folder, options.runs)
+    return (detection_tcpd if name == "tcpd" else detection_nab).table(folder)
+
+
+def main() -> None:
+    """The tables that were asked for, close."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few draws and no peers; not for figures")
+    parser.add_argument("--runs", type=int, default=250)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--null-streams", type=int, default=400, help="to find the thresholds of equal false alarms")
+    parser.add_argument("--tables", nargs="*", choices=[*TABLES, *FOLDERS], help="these alone; no others are drawn")
+    for name, told in FOLDERS.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=told)
+    options = parser.parse_args()
+    wanted = options.tables or (["power"] if options.quick else list(TABLES))
+    figures: dict[str, Any] = {}
+    against: dict[str, Any] = {}
+    tables: list[dict[str, Any]] = []
+    for name in wanted:
+        try:
+            tables += TABLES[name](options, figures, against) if name in TABLES else []
+        except (MissingPartError, subprocess.SubprocessError) as error:
+            against[f"{name}_could_not_be_asked"] = str(error)[:300]
+    tables += [made for name in FOLDERS if (made := _of_folder(name, options)) is not None]
+    close("detection", figures, against, tables)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def _once(ready: Prepared, batch: ColumnBatch) -> tuple[float, float, float]:
 
 
 def window_ms(ready: Prepared, rounds: int) -> float:
-    """CPU milliseconds of evaluating one window from its counts: statistics, decisions, sentences, shapes."""
+    """CPU milliseconds of evaluating one window from its counts: all that the store is given of it."""
     state = WindowState.from_bytes(ready.count(columns_of(table_of(np.random.default_rng(3), 10_000, 10))))
     ready.evaluate(state)
     return 1000 * min(statistics.median(cpu_s(lambda: ready.evaluate(state)) for _ in range(20)) for _ in range(rounds))

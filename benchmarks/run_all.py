@@ -19,7 +19,7 @@ NO_BENCHMARKS = {"harness", "run_all", "windows"}
 TIMEOUT_S = 1200.0
 SOAK_S = 2400.0
 #: Those that measure both builds.
-OF_BUILDS = {"sidecar", "grpc_sidecar", "drift_speed"}
+OF_BUILDS = {"sidecar", "grpc_sidecar", "drift_speed", "collector"}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,7 +4,16 @@ All in one run, in turn: request bodies of 1 KiB to 4 MiB (a JSON tensor; the an
 in a closed loop (wrk), and fixed rates with latency counted from when each request was due (``go_load``). Ours writes
 its spool and ships it to a real Kafka broker; the Go agent posts its events to a sink. The proxy has one core to itself
 where there are two. CPU is the proxy process's, user and system, until what it took in is logged; that of its children
-(our shipper) is told apart. Every measurement starts its contender afresh.
+(our recorder and shipper) is told apart. Every measurement starts its contender afresh.
+
+What a request costs with logging on is asked in two ways, and both are in the closing line. In the closed loop each
+contender is as busy as it can be: one that is done sooner is asked more, and one that logs drops what its helpers, on
+the same core, cannot write any more (``logged``: the share that they wrote). So the work behind a request differs from
+contender to contender and from run to run. At a fixed rate all get the same requests at the same moments, and all of
+them are logged. That is what a deployment sees, and what stays the same from run to run; but every proxy costs more
+there, for it sleeps between requests. The low rates are what the slowest contender, the Go agent, can do; at the busy
+one our proxy and its helpers fill most of a core, and the agent is left out.
+``stolen`` is the share of the machine's time that its host gave to others while this was measured.
 
 ``--soak`` adds ten minutes at full load with the broker dead, for each of both that log. ``--compiled PYTHON`` adds the
 sidecar of another environment. ``--profile FILE`` samples our proxy with perf at 1 KiB instead of measuring.
@@ -37,18 +46,24 @@ KIB = 1024
 SIZES = {"1k": KIB, "16k": 16 * KIB, "256k": 256 * KIB, "4m": 4096 * KIB}
 #: Requests a second, well below what any contender can do.
 RATES = {"1k": 2000.0, "16k": 1000.0, "256k": 200.0, "4m": 20.0}
+#: Requests a second that ours and its helpers can log on one core; the Go agent cannot take as many.
+BUSY_RATES = {"1k": 5000.0}
 CONNECTIONS = (16, 1)
 WARM_UP_S = 0.5
 SETTLE_S = 5.0
 #: The discard port, where nothing listens: a broker that is dead.
 NOBODY = "127.0.0.1:9"
 #: Of what the table shows, what the closing line carries.
-CLOSING = ("cpu_us", "children_cpu_us", "requests_per_s", "added_p50_us", "added_p99_us", "peak_mib", "logged_share")
+CLOSING = (
+    *("cpu_us", "children_cpu_us", "requests_per_s", "added_p50_us", "added_p99_us", "peak_mib", "logged_share"),
+    "stolen_share",
+)
 #: Figures where there is no compiled build, and why.
 NOT_COMPILED = "no compiled build was given (--compiled PYTHON)"
 Contender = Callable[[], AbstractContextManager[Running]]
 #: Loads a port for so many seconds and says how that went.
 Drive = Callable[[int, float], dict[str, float]]
+#: By contender and point; a contender that cannot do a point has no figures for it.
 Table = dict[str, dict[str, dict[str, float]]]
 
 
@@ -149,7 +164,9 @@ def _measure_all(contenders: Mapping[str, Contender], loads: Mapping[str, Load],
     for size in plan.sizes:
         for point, drive in _points(loads[size], size).items():
             print(f"--- {point}", flush=True)
-            runs = {name: _bound(contender, drive, plan.seconds) for name, contender in contenders.items()}
+            left_out = "go_agent" if point == _rate_point(size, BUSY_RATES) else ""
+            able = {name: contender for name, contender in contenders.items() if name != left_out}
+            runs = {name: _bound(contender, drive, plan.seconds) for name, contender in able.items()}
             for name, measured in medians(alternate(runs, plan.rounds)).items():
                 table[name][point] = measured
     for found in table.values():
@@ -163,9 +180,15 @@ def _points(load: Load, size: str) -> dict[str, Drive]:
     def closed(connections: int) -> Drive:
         return lambda port, seconds: load.closed(port, connections, seconds)
 
+    def fixed(rate: float) -> Drive:
+        return lambda port, seconds: load.fixed_rate(port, rate, seconds)
+
     points = {f"{size}_c{connections}": closed(connections) for connections in CONNECTIONS}
-    points[f"{size}_rate{RATES[size]:.0f}"] = lambda port, seconds: load.fixed_rate(port, RATES[size], seconds)
-    return points
+    return points | {_rate_point(size, rates): fixed(rates[size]) for rates in (RATES, BUSY_RATES) if size in rates}
+
+
+def _rate_point(size: str, rates: Mapping[str, float]) -> str:
+    return f"{size}_rate{rates[size]:.0f}" if size in rates else ""
 
 
 def _bound(contender: Contender, drive: Drive, seconds: float) -> Callable[[], Mapping[str, float]]:
@@ -203,25 +226,31 @@ def _soak(
 
 # --- figures ------------------------------------------------------------------------------------------------------
 def _headline(table: Table, soaked: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
-    def cpu(size: str, name: str, against: str, figure: str = "cpu_us") -> float | None:
-        point = f"{size}_c16"
-        return table[name][point][figure] / table[against][point]["cpu_us"] if point in table[name] else None
+    def cpu(point: str, name: str, against: str = "nginx") -> float | None:
+        has_both = point in table.get(name, {}) and point in table[against]
+        return table[name][point]["cpu_us"] / table[against][point]["cpu_us"] if has_both else None
+
+    def of_nginx(points: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        others = [name for name in table if name not in ("direct", "nginx")]
+        return {point: {name: cpu(point, name) for name in others if point in table[name]} for point in points}
 
     sidecar, agent = table["sidecar"]["1k_c16"], table["go_agent"]["1k_c16"]
-    rate = f"1k_rate{RATES['1k']:.0f}"
+    rate, busy = _rate_point("1k", RATES), _rate_point("1k", BUSY_RATES)
     figures: dict[str, Any] = {
-        "cpu_vs_nginx_1k": cpu("1k", "sidecar", "nginx"),
-        "cpu_vs_nginx_256k": cpu("256k", "sidecar", "nginx"),
-        "cpu_vs_go_agent_1k": cpu("1k", "sidecar", "go_agent"),
+        "cpu_vs_nginx_1k": cpu("1k_c16", "sidecar"),
+        "cpu_vs_nginx_256k": cpu("256k_c16", "sidecar"),
+        "cpu_vs_go_agent_1k": cpu("1k_c16", "sidecar", "go_agent"),
         "cpu_with_shipper_vs_go_agent_1k": (sidecar["cpu_us"] + sidecar.get("children_cpu_us", 0.0)) / agent["cpu_us"],
         # At the fixed rate: in a closed loop each would be measured at a load of its own.
         "p99_added_vs_go_agent": table["sidecar"][rate]["added_p99_us"] / table["go_agent"][rate]["added_p99_us"],
-        "compiled_cpu_vs_nginx_1k": None,
+        "compiled_cpu_vs_nginx_1k": cpu("1k_c16", "sidecar_compiled"),
+        "cpu_vs_nginx_1k_equal_rate": cpu(busy, "sidecar"),
+        "compiled_cpu_vs_nginx_1k_equal_rate": cpu(busy, "sidecar_compiled"),
+        "cpu_vs_nginx_closed_loop": of_nginx([point for point in table["nginx"] if point.endswith("_c16")]),
+        "cpu_vs_nginx_at_equal_rates": of_nginx([point for point in table["nginx"] if "_rate" in point]),
         "rss_growth_mb": None,
     }
-    if "sidecar_compiled" in table:
-        figures["compiled_cpu_vs_nginx_1k"] = cpu("1k", "sidecar_compiled", "nginx")
-    else:
+    if "sidecar_compiled" not in table:
         figures["compiled_cpu_vs_nginx_1k_reason"] = NOT_COMPILED
     if soaked:
         figures["rss_growth_mb"] = soaked["sidecar"]["growth_mb"]
@@ -243,6 +272,7 @@ _COLUMNS = (
     ("RSS MiB", "rss_mib"),
     ("peak", "peak_mib"),
     ("logged", "logged_share"),
+    ("stolen", "stolen_share"),
 )
 
 
@@ -251,6 +281,8 @@ def _shown(table: Table) -> str:
     lines = [head]
     for point in table["direct"]:
         for name, found in table.items():
+            if point not in found:
+                continue
             cells = (found[point].get(figure) for _, figure in _COLUMNS)
             shown = "".join(f"{'-' if cell is None else f'{cell:,.4g}':>13}" for cell in cells)
             lines.append(f"{point:<14}{name:<18}{shown}")

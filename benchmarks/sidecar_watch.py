@@ -20,6 +20,7 @@ class Watch:
         self._proxy = [running.pid] if running.pid else []
         self._children = children(running.pid) if running.pid else []
         self._began = self._used()
+        self._machine = _machine_ticks()
         self._logged, self._delivered = running.logged(), running.delivered()
 
     def _used(self) -> tuple[float, float]:
@@ -45,6 +46,8 @@ class Watch:
             "rss_mib": memory_mib(self._running.pid, "VmRSS"),
             "peak_mib": memory_mib(self._running.pid, "VmHWM"),
         }
+        passed, stolen = (now - then for now, then in zip(_machine_ticks(), self._machine, strict=True))
+        found["stolen_share"] = stolen / passed if passed else 0.0
         if self._children:
             found["children_cpu_us"] = children_s * 1e6 / requests
             found["children_rss_mib"] = sum(memory_mib(pid, "VmRSS") for pid in self._children)
@@ -63,6 +66,12 @@ def memory_mib(pid: int, field: str) -> float:
         found = re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         return int(found[1]) / 1024 if found else 0.0
     return 0.0
+
+
+def _machine_ticks() -> tuple[int, int]:
+    """All time of all cores so far, and how much of it the host gave to others, in ticks."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return sum(ticks), ticks[7]
 
 
 def _cpu_of_the_living(pids: list[int]) -> float:

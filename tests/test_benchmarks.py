@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from benchmarks.detection_nab import Stream, best, score
+from benchmarks.detection_tcpd import cover, f1
 from benchmarks.false_alarms_streams import STREAMS
 from benchmarks.run_all import closing_line, kept, page
 
@@ -59,3 +61,23 @@ def test_the_page_shows_both_sides_and_what_failed() -> None:
     ):
         assert line in text
     assert "`sidecar` failed in this run and has no figures." in text
+
+
+def test_changes_are_scored_as_the_papers_of_the_benchmarks_have_it() -> None:
+    marks = {"a": {0, 50}, "b": {0, 50, 80}, "c": {0}}
+    # Nobody says anything: precision 1; recall 1/2, 1/3 and 1; one piece covers each of theirs by its length.
+    assert f1(marks, {0}, 5) == pytest.approx(2 * (11 / 18) / (1 + 11 / 18))
+    assert cover(marks, {0}, 100) == pytest.approx((0.5 + (0.25 + 0.09 + 0.04) + 1.0) / 3)
+    assert f1({"a": {0, 50}}, {0, 54, 56}, 5) == pytest.approx(2 * (2 / 3) / (1 + 2 / 3))
+    assert cover({"a": {0, 50}}, {0, 50}, 100) == 1.0
+
+
+def test_a_stream_of_anomalies_is_scored_by_when_something_is_said() -> None:
+    stream = Stream("s", np.zeros(1000), ((400, 499),), 150)
+    worth = {place: score([stream], [np.arange(1000) == place]) for place in (10, 300, 400, 499, 505, 900)}
+    assert worth[10] == 0.0  # there to learn from
+    assert worth[400] == pytest.approx(100.0)
+    assert 50.0 < worth[499] < 55.0
+    assert worth[300] == worth[900] == pytest.approx(-5.5)
+    assert worth[900] < worth[505] < 0.0
+    assert best([stream], [np.where(np.arange(1000) == 400, 1.0, 0.1)]) == pytest.approx(100.0)
