@@ -41,6 +41,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("detectors", monitor_detectors.DetectorSpec),
     ("detectors.control", monitor_detectors.ControlSpec),
     ("detectors.online", monitor_detectors.OnlineSpec),
+    ("detectors.accuracy", monitor_detectors.AccuracyTestSpec),
     ("labels", monitors.LabelSpec),
     ("pairing", monitors.PairingSpec),
     ("retention", monitors.RetentionSpec),
