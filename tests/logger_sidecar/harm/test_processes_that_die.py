@@ -140,9 +140,9 @@ def test_helpers_killed_again_and_again_cost_no_inference_and_what_counts_as_log
         outcomes = settled(sidecar.outcomes, total, 60)
         figures.say(f"helpers killed: {dict(outcomes)}")
         # A batch, or a frame, that three kills met in a row is given up, and counted; so is what finds the buffer full,
-        # where requests come faster than the helpers, when they live, can redact them.
+        # where requests come faster than the helpers, when they live, can redact them: how many, the machine decides.
         assert set(outcomes) <= {"logged", "recorder_failed", "finishing_failed", "buffer_full"}
-        assert outcomes["logged"] > total // 2
+        assert outcomes["logged"] > (total - outcomes.get("buffer_full", 0)) // 2
         assert drive(sidecar.port, 200, tag="again").wrong == {}
         again = settled(sidecar.outcomes, total + 200, 60)
         assert again["logged"] == outcomes["logged"] + 200
