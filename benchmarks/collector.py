@@ -32,7 +32,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from benchmarks import collector_labels, collector_obvious
 from benchmarks.collector_obvious import rss_mb
 from benchmarks.collector_traffic import COLUMNS, event, write_monitor
-from benchmarks.harness import alternate, close, cpu_seconds, medians
+from benchmarks.harness import INSTALLED, alternate, close, cpu_seconds, medians
 from collector.store.store import Store
 from driftline import names
 from tests.parts.kafka import KafkaBroker
@@ -109,10 +109,9 @@ class Bench:
         return [sys.executable, "-m", "driftline"]
 
     def _environ(self, turn: int, python: Path | None) -> dict[str, str]:
-        # What is compiled is in that environment's package, which this checkout must not stand before.
-        inherited = {name: value for name, value in os.environ.items() if python is None or name != "PYTHONPATH"}
         return {
-            **inherited,
+            **os.environ,
+            **({} if python is None else INSTALLED),
             "DRIFTLINE_COLLECTOR_KAFKA_GROUP": f"bench-{turn}",
             "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_INFERENCE": f"inference-{turn}",
             "DRIFTLINE_COLLECTOR_KAFKA_TOPIC_LABELS": f"labels-{turn}",

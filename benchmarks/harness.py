@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# For a program of another environment: what is installed there must not be hidden by this checkout.
+INSTALLED = {"PYTHONPATH": ""}
 
 
 def cpu_seconds(pids: list[int]) -> float:

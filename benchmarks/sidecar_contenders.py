@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.harness import INSTALLED
 from driftline import names
 
 _ANSWER = '{"model_name":"iris","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[0.1]}],"pad":"%s"}'
@@ -141,6 +142,7 @@ class Bench:
         broker = self.broker if broker is None else broker
         directory, port, admin_port, shipper_port = self.directory(), free_port(), free_port(), free_port()
         environ = {
+            **({} if python == Path(sys.executable) else INSTALLED),
             # As the image sets it: without a bound, threads that free each other's bodies keep them.
             "MALLOC_ARENA_MAX": "2",
             "DRIFTLINE_SIDECAR_UPSTREAM": f"http://127.0.0.1:{self.server_port}",
