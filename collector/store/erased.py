@@ -36,27 +36,31 @@ class Erased(NamedTuple):
 class ErasedBook:
     """What was erased, as one part of a process knows it; empty until it follows the store.
 
-    ``hash_subject``: the keyed hash of (namespace, model, subject).
+    ``hash_subject``: the keyed hash of (namespace, model, subject). ``anew_every``: it asks so often what is new, and
+    then reads all anew, so that it lets go of what retention has dropped.
     """
 
-    def __init__(self, hash_subject: Callable[[str, str, str], str]) -> None:
-        self._hash_subject = hash_subject
-        self._seen = 0
-        self._requests: set[tuple[str, str, str]] = set()
+    def __init__(self, hash_subject: Callable[[str, str, str], str], *, anew_every: int = 10_000) -> None:
+        self._hash_subject, self._anew_every = hash_subject, anew_every
+        self._seen = self._asked = 0
+        self._requests: dict[tuple[str, str], set[str]] = {}
         self._subjects: dict[tuple[str, str], set[str]] = {}
 
     def follow(self, connection: Connection) -> bool:
         """Learn what was erased since; whether there was anything."""
+        self._asked += 1
+        seen = self._seen
+        if self._asked % self._anew_every == 0:
+            self._seen, self._requests, self._subjects = 0, {}, {}
         table = schema.erased.c
         statement = select(table.number, table.namespace, table.model, table.kind, table.digest)
-        found = connection.execute(statement.where(table.number > self._seen).order_by(table.number)).all()
-        for number, namespace, model, kind, digest in found:
+        for number, namespace, model, kind, digest in connection.execute(
+            statement.where(table.number > self._seen).order_by(table.number)
+        ):
             self._seen = number
-            if kind == "request_id":
-                self._requests.add((namespace, model, digest))
-            else:
-                self._subjects.setdefault((namespace, model), set()).add(digest)
-        return bool(found)
+            digests = self._requests if kind == "request_id" else self._subjects
+            digests.setdefault((namespace, model), set()).add(digest)
+        return self._seen > seen
 
     def anything(self) -> bool:
         """Whether anything was erased of which something may still arrive."""
@@ -64,12 +68,13 @@ class ErasedBook:
 
     def request(self, namespace: str, model: str, request_id: str) -> bool:
         """Whether this request was erased."""
-        return bool(self._requests) and (namespace, model, key_of(key_text(request_id))) in self._requests
+        erased = self._requests.get((namespace, model))
+        return erased is not None and key_of(key_text(request_id)) in erased
 
     def requests(self, namespace: str, model: str, request_ids: Sequence[str]) -> NDArray[np.bool_]:
         """Which of these requests were erased, shape (request ids,)."""
-        erased = {each[2] for each in self._requests if each[:2] == (namespace, model)}
-        if not erased:
+        erased = self._requests.get((namespace, model))
+        if erased is None:
             return np.zeros(len(request_ids), np.bool_)
         keys = keys_of([key_text(request_id) for request_id in request_ids]).texts
         return np.array([key in erased for key in keys], dtype=np.bool_)

@@ -213,3 +213,19 @@ def test_an_erasure_is_remembered_for_as_long_as_rows_are_kept(parts: Parts, tmp
     parts.store.read(book.follow)
     assert book.request("default", "flights", "request-3")
     assert not book.request("default", "flights", "request-2")
+
+
+def test_a_book_lets_go_of_what_is_remembered_no_longer(parts: Parts) -> None:
+    book = ErasedBook(SubjectHasher().hash, anew_every=3)
+    erase(parts, "request_id", "request-2")
+    assert parts.store.read(book.follow)
+    Retention(parts.store, parts.monitors).run(
+        parts.clock() + parts.monitors["default/flights"].retention.predictions + 1.0
+    )
+    assert not parts.store.read(book.follow)
+    assert book.request("default", "flights", "request-2")
+    assert not parts.store.read(book.follow)
+    assert not book.anything()
+    erase(parts, "request_id", "request-3")
+    assert parts.store.read(book.follow)
+    assert book.requests("default", "flights", ["request-2", "request-3"]).tolist() == [False, True]
