@@ -196,9 +196,9 @@ class Store:
         """A window's statistics, one per partition."""
         return store_windows.window_states(self._engine, key)
 
-    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
-        """Some of a window's rows with their input columns, by a hash of their keys."""
-        return self.read(lambda connection: window_rows(connection, key, limit))
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
+        """Some rows of one segment's windows with their input columns, by a hash of their keys."""
+        return self.read(lambda connection: window_rows(connection, keys, limit))
 
     def stream_windows(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[DueWindow]:
         """Every window of a stream's segment within [since_s, until_s], oldest first."""
@@ -221,6 +221,10 @@ class Store:
     def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
         """The states of these windows, of all partitions."""
         return store_windows.past_states(self._engine, stream, segment, starts_s)
+
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
+        """The same window of another variant, of each of its versions."""
+        return store_windows.variant_windows(self._engine, key, variant)
 
     def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
         """The states of the same window of another variant."""

@@ -142,6 +142,17 @@ def past_states(engine: Engine, stream: StreamKey, segment: str, starts_s: Seque
         return [bytes(state) for (state,) in connection.execute(statement)]
 
 
+def variant_windows(engine: Engine, key: WindowKey, variant: str) -> list[WindowKey]:
+    """The same window and segment of another variant of the model, of each of its versions that has it."""
+    found = window_keys(engine, key.stream.namespace, key.stream.model, key.start_s, key.end_s)
+    same = (key.segment, key.start_s, key.end_s)
+    return [
+        other
+        for other in found
+        if other.stream.variant == variant and (other.segment, other.start_s, other.end_s) == same
+    ]
+
+
 def variant_states(engine: Engine, key: WindowKey, variant: str) -> list[bytes]:
     """The states of the same window and segment of another variant of the model, of all its versions."""
     states, streams = schema.window_states.c, schema.streams.c

@@ -25,10 +25,14 @@ from driftline.results import PastWindow, Verdict, WindowKey
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The reference that a window is judged by, and what to tell of it (empty: it is the file, as asked for)."""
+    """The reference that a window is judged by, and what to tell of it (empty: it is the file, as asked for).
+
+    ``windows``: those whose counts, and rows, it is made of; none where it is the file.
+    """
 
     reference: Reference
     told: str = ""
+    windows: tuple[WindowKey, ...] = ()
 
 
 #: Starts of the windows that a baseline may be made of, newest first.
@@ -58,7 +62,8 @@ def _of_the_past(
         return _file(reference, f"{len(chosen)} of {spec.minimum_windows} earlier windows are there")
     merged = _merged(history.past_states(key.stream, key.segment, [window.start_s for window in chosen]))
     span = f"{len(chosen)} windows, {_day(chosen[0].start_s)} to {_day(chosen[-1].end_s)}"
-    return _compared(monitor, reference, key, merged, f"{spec.baseline} baseline of {span}")
+    windows = tuple(replace(key, start_s=window.start_s, end_s=window.end_s) for window in chosen)
+    return _compared(monitor, reference, key, merged, windows, f"{spec.baseline} baseline of {span}")
 
 
 def chosen_windows(spec: ReferenceSpec, key: WindowKey, found: Sequence[PastWindow]) -> list[PastWindow]:
@@ -79,7 +84,8 @@ def _of_variant(
     if key.stream.variant == spec.variant:
         return Expectation(reference)
     merged = _merged(history.variant_states(key, spec.variant))
-    found = _compared(monitor, reference, key, merged, f"variant {spec.variant} in the same window")
+    windows = tuple(history.variant_windows(key, spec.variant))
+    found = _compared(monitor, reference, key, merged, windows, f"variant {spec.variant} in the same window")
     section = merged.section(reference.performance_layout.fingerprint)
     if found.reference is reference or section is None:
         return found
@@ -87,21 +93,30 @@ def _of_variant(
     return replace(found, reference=replace(found.reference, performance=measured))
 
 
-def _compared(monitor: Monitor, reference: Reference, key: WindowKey, merged: WindowState, told: str) -> Expectation:
+def _compared(
+    monitor: Monitor,
+    reference: Reference,
+    key: WindowKey,
+    merged: WindowState,
+    windows: tuple[WindowKey, ...],
+    told: str,
+) -> Expectation:
     section = merged.section(reference.fingerprint)
     rows, fewest = 0 if section is None else int(section.values[ROWS]), monitor.windows.minimum_rows
     if section is None or rows < fewest:
         others = " on its bins" if merged.sections and section is None else ""
         return _file(reference, f"the {told} has {rows} rows{others}, {fewest} are needed")
     counts = {**reference.counts, key.segment: section.values}
-    return Expectation(replace(reference, counts=counts, features=_features(reference, key.segment, merged)), told)
+    features = None if reference.features is None else _features(reference.features, key.segment, merged)
+    vectors = {
+        name: replace(vector, features=_features(vector.features, key.segment, merged))
+        for name, vector in reference.vectors.items()
+    }
+    return Expectation(replace(reference, counts=counts, features=features, vectors=vectors), told, windows)
 
 
-def _features(reference: Reference, segment: str, merged: WindowState) -> ReferenceFeatures | None:
+def _features(features: ReferenceFeatures, segment: str, merged: WindowState) -> ReferenceFeatures:
     """Sums of features are those of the windows; how much chance moves them is known from the file."""
-    features = reference.features
-    if features is None:
-        return None
     section = merged.section(features.map.fingerprint)
     expected = {name: each for name, each in features.expected.items() if name != segment}
     if section is not None and segment in features.expected:

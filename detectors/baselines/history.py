@@ -18,6 +18,10 @@ class WindowHistory(Protocol):
         """The states of these windows, of all partitions, in no order: they are to be merged."""
         ...
 
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
+        """The same window and segment of another variant of the model, of each of its versions that has it."""
+        ...
+
     def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
         """The states of the same window and segment of another variant of the model, whatever its version."""
         ...
@@ -50,15 +54,18 @@ class KeptWindows:
             for state in states
         ]
 
-    def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
         """As :class:`WindowHistory` has it."""
         model = (key.stream.namespace, key.stream.model)
         window = (key.segment, key.start_s, key.end_s)
         return [
-            state
-            for other, states in self.states.items()
+            other
+            for other in self.states
             if (other.stream.namespace, other.stream.model) == model
             and other.stream.variant == variant
             and (other.segment, other.start_s, other.end_s) == window
-            for state in states
         ]
+
+    def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
+        """As :class:`WindowHistory` has it."""
+        return [state for other in self.variant_windows(key, variant) for state in self.states[other]]

@@ -36,9 +36,14 @@ class RowSamples:
         order = np.argsort(ranks)[: self.limit]
         self._kept[key] = ranks[order], found[order]
 
-    def rows(self, key: Hashable) -> NDArray[np.float64]:
-        """The rows kept of a key, in the order of their ranks."""
-        return self._kept[key][1] if key in self._kept else np.empty((0, len(vector_names(self.columns))))
+    def rows(self, *keys: Hashable) -> NDArray[np.float64]:
+        """The rows kept of a key, or of several together, in the order of their ranks."""
+        kept = [self._kept[key] for key in keys if key in self._kept]
+        if not kept:
+            return np.empty((0, len(vector_names(self.columns))))
+        ranks, rows = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+        found: NDArray[np.float64] = rows[np.argsort(ranks)[: self.limit]]
+        return found
 
 
 def mixed(numbers: NDArray[np.intp]) -> NDArray[np.uint64]:

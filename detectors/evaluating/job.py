@@ -154,8 +154,8 @@ class EvaluationJob:
         started = time.perf_counter()
         level = level_of(evaluator.monitor, evaluator.reference, due.key, self._store)
         states = self._store.window_states(due.key)
-        expected = expecting(evaluator, due.key, self._store)
-        table = stored_tables(evaluator.monitor, evaluator.reference, self._store)(due.key)
+        expected, baseline = expecting(evaluator, due.key, self._store)
+        table = stored_tables(evaluator.monitor, evaluator.reference, self._store)(due.key, baseline)
         found = evaluate_states(expected, due.key, states, level, table, self._part(evaluator, due.key))
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
@@ -193,11 +193,14 @@ def _told_provisional(results: ResultColumns, labels: LabelState | None) -> Resu
     )
 
 
-def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> Evaluator:
-    """The evaluator with what this window is compared with, as its monitor's baseline has it."""
+def expecting(evaluator: Evaluator, key: WindowKey, history: WindowHistory) -> tuple[Evaluator, tuple[WindowKey, ...]]:
+    """The evaluator with what this window is compared with, as its monitor's baseline has it; and the windows that
+    are (none: the reference is).
+    """
     if evaluator.reference is None:
-        return evaluator
-    return evaluator.against(expectation(evaluator.monitor, evaluator.reference, key, history))
+        return evaluator, ()
+    expected = expectation(evaluator.monitor, evaluator.reference, key, history)
+    return evaluator.against(expected), expected.windows
 
 
 def evaluate_states(

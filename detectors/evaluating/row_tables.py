@@ -2,10 +2,10 @@
 
 The reference keeps rows where the monitor says so (``detectors.kept_rows``); of a window the rows are read where they
 are stored, chosen by a hash of each row's key. So the same rows are found whatever the order they came in, and a row
-that was erased is no more among them.
+that was erased is no more among them. A baseline of other windows is rows of theirs, read in the same way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,19 +19,22 @@ from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
 from driftline.results import WindowKey
 
-#: Rows of a window, or None where there are none to be had.
-TableOfWindow = Callable[[WindowKey], TableSample | None]
+#: Rows of a window beside those of the windows that its baseline is made of, or (none) the reference's; None where
+#: there are none to be had.
+TableOfWindow = Callable[[WindowKey, Sequence[WindowKey]], TableSample | None]
 
 
 class RowStore(Protocol):
     """Where the rows of windows are."""
 
-    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
-        """At most ``limit`` rows of the window with their input columns, by chance that follows from each row's key."""
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
+        """At most ``limit`` rows of one segment's windows with their input columns, by chance that follows from each
+        row's key; none of no windows.
+        """
         ...
 
 
-def no_table(_key: WindowKey) -> None:
+def no_table(_key: WindowKey, _baseline: Sequence[WindowKey]) -> None:
     """There are counts only."""
 
 
@@ -40,17 +43,36 @@ def stored_tables(monitor: Monitor, reference: Reference | None, store: RowStore
     if reference is None or not needs_rows(monitor.detectors.multivariate):
         return no_table
 
-    def table(key: WindowKey) -> TableSample | None:
+    def rows(keys: Sequence[WindowKey]) -> NDArray[np.float64]:
+        return vectors(reference.row_columns(monitor), store.window_rows(keys, monitor.detectors.kept_rows))
+
+    def table(key: WindowKey, baseline: Sequence[WindowKey]) -> TableSample | None:
         if key.segment not in reference.rows:
             return None
-        rows = store.window_rows(key, monitor.detectors.kept_rows)
-        return beside(monitor, reference, key.segment, vectors(reference.row_columns(monitor), rows))
+        return beside(monitor, reference, key.segment, rows([key]), rows(baseline) if baseline else None)
 
     return table
 
 
-def beside(monitor: Monitor, reference: Reference, segment: str, rows: NDArray[np.float64]) -> TableSample:
-    """A window's rows, vectors of ``reference.row_columns``, beside the reference's."""
+def beside(
+    monitor: Monitor,
+    reference: Reference,
+    segment: str,
+    rows: NDArray[np.float64],
+    before: NDArray[np.float64] | None,
+) -> TableSample:
+    """A window's rows, vectors of ``reference.row_columns``, beside its baseline's; None: the reference's are its own.
+
+    These also remain where the baseline has too few rows, and the table says so.
+    """
     columns = reference.row_columns(monitor)
     context = vector_names([column for column in columns if column.name in monitor.segments])
-    return TableSample(vector_names(columns), reference.rows[segment], rows, context=context)
+    fewest, told = monitor.windows.minimum_rows, ""
+    if before is None:
+        before = reference.rows[segment]
+    elif len(before) < fewest:
+        told = f"the reference file, as {len(before)} rows of the baseline are kept with their columns, {fewest} needed"
+        before = reference.rows[segment]
+    else:
+        told = f"{len(before)} rows of the baseline"
+    return TableSample(vector_names(columns), before, rows, context=context, told=told)

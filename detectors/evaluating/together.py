@@ -35,7 +35,8 @@ _NO_ROWS = "it needs rows, and there are none of this window"
 class Together:
     """What one detector found, on how many rows of window and reference; ``why``: why it found nothing.
 
-    ``column``: the vector that it looked at, or all columns.
+    ``column``: the vector that it looked at, or all columns. ``against``: whose the reference's rows are, where they
+    are not the file's as asked for.
     """
 
     detector: str
@@ -44,6 +45,7 @@ class Together:
     reference_rows: int
     why: str = ""
     column: str = ALL_COLUMNS
+    against: str = ""
 
 
 def find(
@@ -141,7 +143,7 @@ def _from_rows(name: str, monitor: Monitor, table: TableSample) -> Together:
         return Together(name, NOTHING, table.current_rows, table.reference_rows, why)
     rng = np.random.default_rng(_SEED)
     found = table_detector(name).detect(table, rng, permutations(together_rate(monitor)))
-    return Together(name, found, table.current_rows, table.reference_rows)
+    return Together(name, found, table.current_rows, table.reference_rows, against=table.told)
 
 
 def permutations(rate: float) -> int:
@@ -161,6 +163,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
+    facts += f"; against {one.against}" if one.against else ""
     if evidence.p_value is None or evidence.p_value > together_rate(monitor):
         return Verdict.OK, f"{what} {'are' if one.column == ALL_COLUMNS else 'is'} as expected: {facts}"
     told = f"{what} changed{_telling(one.found)}"

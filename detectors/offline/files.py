@@ -128,11 +128,14 @@ class OfflineWindows:
         samples = {span: tuple(sample for _, _, sample in kept) for span, kept in self._samples.items()}
         return OfflineResults(tuple(results), shapes, samples, self.rows)
 
-    def table(self, key: WindowKey) -> TableSample | None:
-        """Rows of a window beside the reference's; None where no detector asks for any, or none are kept."""
+    def table(self, key: WindowKey, baseline: Sequence[WindowKey]) -> TableSample | None:
+        """Rows of a window beside those of its baseline, or (none) the reference's; None where no detector asks for
+        any, or none are kept.
+        """
         if self._tables is None:
             return None
-        return beside(self.monitor, self.reference, key.segment, self._tables.rows(key))
+        before = self._tables.rows(*baseline) if baseline else None
+        return beside(self.monitor, self.reference, key.segment, self._tables.rows(key), before)
 
     def include(self, key: WindowKey, state: bytes) -> None:
         """Add what somebody else counted of a window."""
@@ -211,7 +214,7 @@ def evaluate_in_order(
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
     """Every window with what it gave, the oldest first, each against the baseline that it would have had then.
 
-    ``table``: rows of a window beside the reference's, where there are some.
+    ``table``: rows of a window beside those it is compared with, where there are some.
     """
     history, tested = KeptWindows(states), KeptPValues()
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
@@ -219,7 +222,8 @@ def evaluate_in_order(
     for key in sorted(states, key=lambda key: (key.start_s, key.stream, key.segment)):
         level = level_of(evaluator.monitor, evaluator.reference, key, tested)
         part = partial(_part, evaluator, states, key)
-        found = evaluate_states(expecting(evaluator, key, history), key, states[key], level, table(key), part)
+        expected, baseline = expecting(evaluator, key, history)
+        found = evaluate_states(expected, key, states[key], level, table(key, baseline), part)
         tested.keep(key, found.results)
         state = read_states(evaluator, key, states[key])
         sequential = folds.next(key, evaluator.counts(state))

@@ -18,7 +18,8 @@ class TableSample:
 
     ``embedding``: the columns are coordinates of one vector, whose scale means something and is left as it is. Else
     each column is measured in units of its spread. ``context``: those columns whose mix may change without the rest
-    being called changed, for tests that know of such.
+    being called changed, for tests that know of such. ``told``: whose the reference rows are; empty: the file's, as
+    asked for.
     """
 
     columns: tuple[str, ...]
@@ -26,6 +27,7 @@ class TableSample:
     current: NDArray[np.float64]
     embedding: bool = False
     context: tuple[str, ...] = ()
+    told: str = ""
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)

@@ -1,7 +1,9 @@
 """Tests of rows on traffic: rows of stored windows beside those that the reference keeps."""
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +129,52 @@ def test_without_rows_the_answer_says_why(
     assert len(found) == len(NAMES)
     assert {each.verdict for each in found} == {Verdict.NOT_ENOUGH_EVIDENCE}
     assert all(why in each.reason for each in found)
+
+
+def against(**baseline: object) -> Monitor:
+    spec = {"path": "r.parquet", "windows": 1, "minimum_windows": 1, "skip": 0, "drifted": "keep", **baseline}
+    monitor = watching(names=("mmd",), kept_rows=300)
+    return Monitor.model_validate({**monitor.model_dump(mode="json"), "reference": spec})
+
+
+def test_a_rolling_baseline_is_rows_of_the_windows_before(parts: Parts) -> None:
+    monitor = against(baseline="rolling")
+    known = evaluated(parts, monitor, *events(0.9), *events(0.9, first=60))
+    (first,), (second,) = together(parts, 0), together(parts, 1)
+    assert first.verdict is Verdict.DRIFTED  # as nothing was before it, the file is compared with
+    assert second.verdict is Verdict.OK
+    assert second.reason.endswith("; against 300 rows of the baseline")
+    assert together(parts, 1, "carrier=AA")[0].verdict is Verdict.OK
+    replayed = backtest_stored(monitor, known, parts.store, Plan(null_windows=0)).outcomes[0].windows
+    shown = [[each for each in window.results if each.column == ALL_COLUMNS] for window in replayed]
+    assert shown == [[first], [second]]
+
+
+def test_where_rows_of_the_baseline_are_gone_the_file_remains_and_the_reason_says_so(parts: Parts) -> None:
+    parts.settings = CollectorSettings(store_columns=False)
+    monitor = against(baseline="rolling")
+    evaluated(parts, monitor, *events(0.9))
+    parts.settings = CollectorSettings()
+    drain(parts.collector(records(events(0.9, first=60), "later:0")))
+    EvaluationJob(parts.store, {monitor.name: reference(monitor)}, [monitor], parts.clock).run_once()
+    (second,) = together(parts, 1)
+    assert second.verdict is Verdict.DRIFTED
+    assert second.reason.endswith(
+        "; against the reference file, as 0 rows of the baseline are kept with their columns, 100 needed"
+    )
+
+
+def test_a_variant_is_compared_with_rows_of_the_other(parts: Parts) -> None:
+    canary = [
+        msgspec.structs.replace(each, variant="canary", id=f"canary-{each.id}", request_id=f"canary-{each.request_id}")
+        for each in events(0.9, first=10)
+    ]
+    evaluated(parts, against(baseline="variant"), *events(0.9), *canary)
+    (stable,) = together(parts)
+    found = parts.store.results(replace(STREAM, variant="canary"), START_S, START_S + HOUR_S)
+    (beside,) = [each for each in found if each.column == ALL_COLUMNS and not each.window.segment]
+    assert (stable.verdict, beside.verdict) == (Verdict.DRIFTED, Verdict.OK)
+    assert beside.reason.endswith("; against 300 rows of the baseline")
 
 
 def test_a_segment_that_the_reference_lacks_has_no_rows_to_compare_with(parts: Parts) -> None:

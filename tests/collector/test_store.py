@@ -251,6 +251,8 @@ def test_past_windows_and_their_states_are_those_of_a_history_in_memory(parts: P
         here = window(0, segment)
         assert sorted(store.past_states(STREAM, segment, starts)) == sorted(memory.past_states(STREAM, segment, starts))
         assert store.past_states(STREAM, segment, starts)
+        assert store.variant_windows(here, "canary") == memory.variant_windows(here, "canary")
+        assert list(store.variant_windows(here, "shadow")) == []
         assert sorted(store.variant_states(here, "canary")) == sorted(memory.variant_states(here, "canary"))
         assert store.variant_states(here, "canary")
         assert list(store.variant_states(here, "shadow")) == list(memory.variant_states(here, "shadow")) == []

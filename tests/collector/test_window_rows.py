@@ -43,7 +43,7 @@ def smallest(numbers: range | list[int], limit: int) -> list[int]:
 def test_the_rows_of_the_smallest_hashes_are_found_with_their_columns(parts: Parts) -> None:
     drain(parts.collector(records(events())))
     for limit in (1, 20, 60, 500):
-        rows = parts.store.window_rows(FIRST_HOUR, limit)
+        rows = parts.store.window_rows([FIRST_HOUR], limit)
         assert found(rows) == smallest(range(60), limit)
         assert rows.rows == min(limit, 60)
     carriers = zip(rows.numeric["distance"].tolist(), rows.text["carrier"], strict=True)
@@ -53,16 +53,24 @@ def test_the_rows_of_the_smallest_hashes_are_found_with_their_columns(parts: Par
 def test_neither_order_nor_batches_nor_replays_change_them(parts: Parts) -> None:
     shuffled = np.random.default_rng(1).permutation(90).tolist()
     drain(parts.collector(records(events(shuffled))))
-    assert found(parts.store.window_rows(FIRST_HOUR, 25)) == smallest(range(60), 25)
+    assert found(parts.store.window_rows([FIRST_HOUR], 25)) == smallest(range(60), 25)
     drain(parts.collector(records([*events(), *events(shuffled)], "another:0")))
-    assert found(parts.store.window_rows(FIRST_HOUR, 25)) == smallest(range(60), 25)
+    assert found(parts.store.window_rows([FIRST_HOUR], 25)) == smallest(range(60), 25)
 
 
 def test_rows_of_a_segment_are_those_of_its_exact_name(parts: Parts) -> None:
     drain(parts.collector(records(events())))
     segment = dataclasses.replace(FIRST_HOUR, segment="carrier=aa")
-    assert found(parts.store.window_rows(segment, 500)) == list(range(1, 60, 3))
-    assert parts.store.window_rows(dataclasses.replace(FIRST_HOUR, segment="carrier=a"), 500).rows == 0
+    assert found(parts.store.window_rows([segment], 500)) == list(range(1, 60, 3))
+    assert parts.store.window_rows([dataclasses.replace(FIRST_HOUR, segment="carrier=a")], 500).rows == 0
+
+
+def test_several_windows_have_the_smallest_hashes_of_all_their_rows(parts: Parts) -> None:
+    drain(parts.collector(records(events())))
+    second = dataclasses.replace(FIRST_HOUR, start_s=START_S + HOUR_S, end_s=START_S + 2 * HOUR_S)
+    for limit in (20, 500):
+        assert found(parts.store.window_rows([FIRST_HOUR, second], limit)) == smallest(range(90), limit)
+    assert parts.store.window_rows([], 20) == ColumnBatch(0)
 
 
 def test_an_erased_row_leaves_its_place_to_the_next(parts: Parts) -> None:
@@ -71,21 +79,21 @@ def test_an_erased_row_leaves_its_place_to_the_next(parts: Parts) -> None:
     eraser = Eraser(parts.store, SubjectHasher(), parts.clock, None)
     eraser.erase(Selector("default", "flights", "request_id", f"request-{gone}"), "somebody")
     left = [number for number in range(60) if number != gone]
-    assert found(parts.store.window_rows(FIRST_HOUR, 10)) == smallest(left, 10)
+    assert found(parts.store.window_rows([FIRST_HOUR], 10)) == smallest(left, 10)
 
 
 def test_rows_without_their_columns_are_not_there(parts: Parts) -> None:
     monitor = Monitor.model_validate({**MONITOR.model_dump(), "retention": {"payloads": "1d"}})
     drain(parts.collector(records(events())))
     Retention(parts.store, {monitor.name: monitor}).run(START_S + 30 * HOUR_S)
-    assert parts.store.window_rows(FIRST_HOUR, 500).rows == 0
+    assert parts.store.window_rows([FIRST_HOUR], 500).rows == 0
     parts.settings = CollectorSettings(store_columns=False)
     drain(parts.collector(records(events(range(200, 230)), "another:0")))
-    assert parts.store.window_rows(WindowKey(STREAM, "", START_S + 3 * HOUR_S, START_S + 4 * HOUR_S), 500).rows == 0
+    assert parts.store.window_rows([WindowKey(STREAM, "", START_S + 3 * HOUR_S, START_S + 4 * HOUR_S)], 500).rows == 0
 
 
 def test_a_stream_that_never_was_has_no_rows(parts: Parts) -> None:
-    assert parts.store.window_rows(FIRST_HOUR, 10) == ColumnBatch(0)
+    assert parts.store.window_rows([FIRST_HOUR], 10) == ColumnBatch(0)
 
 
 def test_rows_of_an_older_layout_lack_its_new_columns(parts: Parts) -> None:
@@ -95,7 +103,7 @@ def test_rows_of_an_older_layout_lack_its_new_columns(parts: Parts) -> None:
     parts.monitors = {monitor.name: monitor}
     later = event(40, distance=[40.0], carrier=["AA"], late=["1"], weight=[7.0], plan=["x"])
     drain(parts.collector(records([later], "another:0")))
-    rows = parts.store.window_rows(FIRST_HOUR, 500)
+    rows = parts.store.window_rows([FIRST_HOUR], 500)
     assert rows.rows == 31
     assert rows.numeric["weight"][rows.numeric["distance"] == 40.0] == pytest.approx([7.0])
     assert np.isnan(rows.numeric["weight"]).sum() == 30

@@ -103,8 +103,11 @@ class Windows:
     def past_states(self, *_: object) -> Sequence[bytes]:
         return []
 
-    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         return ColumnBatch(0)
+
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
+        return []
 
     def variant_states(self, *_: object) -> Sequence[bytes]:
         return []

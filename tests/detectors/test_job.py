@@ -90,8 +90,11 @@ class ListStore:
     def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
         return []
 
-    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         return ColumnBatch(0)
+
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
+        return []
 
     def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
         return []

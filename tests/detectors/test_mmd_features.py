@@ -238,7 +238,9 @@ def test_windows_before_are_compared_with_as_the_file_is() -> None:
     before = WindowKey(KEY.stream, "", -3600.0, 0.0)
     history = KeptWindows({before: [past.to_bytes()]}, {before: Verdict.DRIFTED})
     evaluator = Evaluator(watched, REFERENCE, default_bridge())
-    found = expecting(evaluator, KEY, history).evaluate(KEY, now)
+    expected, windows = expecting(evaluator, KEY, history)
+    assert windows == (before,)
+    found = expected.evaluate(KEY, now)
     assert result_of(found, ALL_COLUMNS).verdict is Verdict.OK
     assert result_of(found, ALL_COLUMNS).reference_size == 600
     assert result_of(evaluator.evaluate(KEY, now), ALL_COLUMNS).verdict is Verdict.DRIFTED

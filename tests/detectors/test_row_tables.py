@@ -1,6 +1,6 @@
 """Tests of rows on kept rows: what the reference keeps, how often they alarm for nothing, and what they find."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,8 +63,9 @@ class Rows:
 
     of: Mapping[WindowKey, ColumnBatch]
 
-    def window_rows(self, key: WindowKey, limit: int) -> ColumnBatch:
-        return self.of[key].take(np.arange(min(limit, self.of[key].rows)))
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
+        (found,) = [self.of[key] for key in keys]
+        return found.take(np.arange(min(limit, found.rows)))
 
 
 def test_a_reference_keeps_so_many_rows_of_each_segment_and_brings_them_back(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def alarms(name: str, windows: int, together: float) -> list[Verdict]:
         fresh = replace(known, rows=build_rows(before, spec))
         evaluator = Evaluator(spec, fresh, BRIDGE)
         state = WindowState.from_bytes(counting.observe(spec, None, now))
-        table = stored_tables(spec, fresh, Rows({WINDOW: now}))(WINDOW)
+        table = stored_tables(spec, fresh, Rows({WINDOW: now}))(WINDOW, ())
         found = evaluator.evaluate(WINDOW, state, table).results
         verdicts += [result.verdict for result in found if result.column == ALL_COLUMNS]
     return verdicts

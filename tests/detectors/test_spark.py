@@ -93,7 +93,8 @@ def test_what_spark_is_not_for_is_said() -> None:
 JAVA = {
     "SPARK_LOCAL_IP": "127.0.0.1",
     "SPARK_LOCAL_HOSTNAME": "localhost",
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
+    "SPARK_EXECUTOR_MEMORY": "512m",
+    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Dspark.task.maxFailures=1",
 }
 
 

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import build_reference, load_reference
 from detectors.counts.random_features import FURTHEST, VALUE_STEPS, encode
 from detectors.counts.summary import WindowState, merge
 from detectors.counts.watched_vectors import count_vector, distances, fit_vector
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluator, default_bridge
+from detectors.evaluating.job import expecting
 from detectors.multivariate.mmd_features import chance_square, compare
 from driftline.alarm_budget import columns_rate, together_rate
 from driftline.cli.analysis import analyze
@@ -204,3 +206,17 @@ def test_a_reference_of_another_dimension_does_not_fit() -> None:
     other = monitor().model_copy(update={"vectors": (monitor().vectors[0].model_copy(update={"dimension": 3}),)})
     with pytest.raises(ReferenceDataError, match="vector 'e' has 24 numbers in it"):
         REFERENCE.require_fit(other)
+
+
+def test_a_baseline_of_windows_is_their_vectors_too() -> None:
+    moved = frame(np.random.default_rng(21), 1200, second=0.95)
+    past, now = (ENGINE.observe(monitor(), None, batch(part)) for part in (moved[:600], moved[600:]))
+    spec = {"path": "r", "baseline": "rolling", "windows": 1, "minimum_windows": 1, "skip": 0, "drifted": "keep"}
+    watched = Monitor.model_validate({**monitor().model_dump(mode="json"), "reference": spec})
+    before = WindowKey(KEY.stream, "", -3600.0, 0.0)
+    history = KeptWindows({before: [past]}, {before: Verdict.DRIFTED})
+    expected, _ = expecting(Evaluator(watched, REFERENCE, default_bridge()), KEY, history)
+    for evaluator, verdict in ((expected, Verdict.OK), (EVALUATOR, Verdict.DRIFTED)):
+        found = evaluator.evaluate(KEY, WindowState.from_bytes(now)).results
+        (result,) = [each for each in found if each.column == "e" and each.kind == "drift"]
+        assert result.verdict is verdict
