@@ -289,7 +289,16 @@ def _bin_labels(bins: Sequence[str], slot: float, width: float, y: float) -> lis
     longest = min(max(map(len, names)), _LONGEST_LABEL)
     step = math.ceil((longest + 1) * _LETTER_WIDTH / slot)
     room = max(3, int(step * slot / _LETTER_WIDTH))
-    return [text("bin", 1 + (index + 0.5) * slot, y, _short(names[index], room)) for index in range(0, len(bins), step)]
+    middles = {index: 1 + (index + 0.5) * slot for index in range(0, len(bins), step)}
+    return [_bin_label(_short(names[index], room), middle, width, y) for index, middle in middles.items()]
+
+
+def _bin_label(name: str, middle: float, width: float, y: float) -> Shape:
+    """Below the middle of its bin, or at the picture's edge where it would reach beyond it."""
+    half = len(name) * _LETTER_WIDTH / 2
+    if middle - half < 0:
+        return text("bin first", 0, y, name)
+    return text("bin last", width, y, name) if middle + half > width else text("bin", middle, y, name)
 
 
 def _short(name: str, room: int) -> str:

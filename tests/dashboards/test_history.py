@@ -92,6 +92,20 @@ def test_many_bins_are_merged_and_their_shares_kept():
     assert read_html(charts.distribution(ColumnShape("x", (), (), ()))).faults == []
 
 
+def test_a_name_below_the_outermost_bin_ends_at_the_pictures_edge():
+    wide, usual = (
+        str(
+            charts.distribution(
+                ColumnShape("x", (first, *map(str, range(9)), "missing"), (1 / 11,) * 11, (1 / 11,) * 11)
+            )
+        )
+        for first in ("below zero", "< 0")
+    )
+    assert '<text class="bin first" x="0.0" y="100.0">below zero</text>' in wide
+    assert '<text class="bin" x="16.4" y="100.0">&lt; 0</text>' in usual
+    assert '<text class="bin last" x="340.0" y="100.0">missing</text>' in usual
+
+
 def test_shapes_escape_what_they_are_given():
     assert rect('"><b', 0, 0, 1, 1, title="<i>") == (
         '<rect class="&quot;&gt;&lt;b" x="0.0" y="0.0" width="1.0" height="1.0"><title>&lt;i&gt;</title></rect>'
