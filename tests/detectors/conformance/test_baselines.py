@@ -152,7 +152,7 @@ def test_what_moved_long_ago_drifts_against_the_file_and_not_against_the_baselin
     verdicts = {}
     for baseline in ("fixed", kind):
         evaluator = Evaluator(monitor(baseline), reference, default_bridge())
-        found = evaluate_states(expecting(evaluator, key, kept(kind, states)), key, window)
+        found = evaluate_states(expecting(evaluator, key, kept(kind, states))[0], key, window)
         (result,) = [one for one in found.results if one.detector == "window"]
         verdicts[baseline] = result.verdict
         assert ("; against " in result.reason) == (baseline == kind)
