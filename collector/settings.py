@@ -31,7 +31,8 @@ class CollectorSettings:
 
     ``database_url``: ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
     ``payload_dir``: where Parquet payload rows go; none are written without it.
-    ``payload_url``: an object store for them in its place, ``s3://BUCKET/FOLDER?region=...`` or ``gs://BUCKET/FOLDER``.
+    ``payload_url``: an object store for them in its place, ``s3://BUCKET/FOLDER?region=...``, ``gs://BUCKET/FOLDER`` or
+    ``az://CONTAINER/FOLDER``.
     ``subject_secret``: with it the subjects of rows are hashed; the same in every collector, and never changed, because
     rows stored under another one are not found any more.
     ``keep_interval_s``: how often what is past its retention is removed, and payload files are rolled.

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from tests.parts import programs
 from tests.parts.alertmanager import Alertmanager
+from tests.parts.azurite import find_azurite
 from tests.parts.http import WebhookReceiver, answers
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
@@ -159,6 +160,12 @@ def gcs_program(request: pytest.FixtureRequest) -> Path:
 def gcs_reader(request: pytest.FixtureRequest) -> Path:
     """A server that speaks Google's storage, for what lists and reads by its XML API, and does all by its JSON API."""
     return _need(request, "GCS server", find_gcs_reader)
+
+
+@pytest.fixture(scope="session")
+def azurite_program(request: pytest.FixtureRequest) -> Path:
+    """Azurite, which speaks Azure's Blob Storage."""
+    return _need(request, "Azurite", find_azurite)
 
 
 # --- servers ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from collector.batches.payload_places import open_file_system
 from collector.batches.rows import MonitorRows
 from collector.store.predictions import PredictionColumns
 from collector.store.transaction import PayloadFile
@@ -46,7 +47,7 @@ _PASSWORD = re.compile(r"(://[^/@:\s]*):[^@\s]*@")
 
 
 class PayloadFiles:
-    """Files below a directory, or below an address of an object store such as ``s3://BUCKET/FOLDER?region=...``.
+    """Files below a directory, or below an address of an object store (``collector.batches.payload_places``).
 
     Nobody sees half of a file: a directory gets it under another name first, an object store when it is complete.
     """
@@ -54,14 +55,11 @@ class PayloadFiles:
     def __init__(self, root: Path | str) -> None:
         self._local = root if isinstance(root, Path) else None
         try:
-            if isinstance(root, Path):
-                base: tuple[Any, str] = (fs.LocalFileSystem(), str(root.absolute()))
-            else:
-                base = fs.FileSystem.from_uri(root)
-        except (pa.ArrowException, OSError) as error:
+            system, path = open_file_system(root)
+        except (pa.ArrowException, OSError, ValueError, ImportError) as error:
             fault = _PASSWORD.sub(r"\1:***@", f"'{root}' is no place for payload files: {error}")
             raise SettingsError("payloads", [fault]) from None  # whose words have the address, too
-        self._files: Any = fs.SubTreeFileSystem(base[1], base[0])
+        self._files: Any = fs.SubTreeFileSystem(path, system)
 
     def write(self, path: str, table: "pa.Table") -> None:
         """Put a file there, over what stood under this name; raises UnavailableError when that fails."""

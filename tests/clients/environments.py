@@ -4,6 +4,7 @@
 ``make clients`` (or ``python -m tests.clients.environments``) makes all of them; a test makes what it needs.
 """
 
+import functools
 import sys
 import sysconfig
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.clients.go_programs import PACKAGES, program_of
 from tests.parts import pinned_environments
+from tests.parts.azurite import find_azurite
 from tests.parts.missing import MissingPartError
 
 _HERE = Path(__file__).parent
@@ -40,7 +42,7 @@ def _size_mib(directory: Path) -> float:
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Make the environments named, or all and the programs in Go; returns 1 when one could not be made."""
+    """Make the environments named, or all, the programs in Go and Azurite; returns 1 when one could not be made."""
     failed = 0
     for name in wanted or ENVIRONMENTS:
         began_s = time.monotonic()
@@ -58,9 +60,10 @@ def main(wanted: Sequence[str]) -> int:
 
 
 def _build_programs() -> None:
-    for name in PACKAGES:
+    programs = {name: functools.partial(program_of, name) for name in PACKAGES} | {"azurite": find_azurite}
+    for name, find in programs.items():
         try:
-            print(f"{name:<12} {program_of(name)}")
+            print(f"{name:<12} {find()}")
         except MissingPartError as error:  # the test that needs it tries once more, from where this one came to
             print(error, file=sys.stderr)
 

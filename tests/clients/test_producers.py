@@ -5,6 +5,7 @@ import gzip
 import json
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from collector.sources.files import FilesSource, open_place
 from collector.store.migrate import migrate
@@ -24,6 +26,7 @@ from tests.clients.go_programs import program_of
 from tests.clients.kserve_agent import kserve_agent
 from tests.clients.plain_server import PlainServer, binary_request, line
 from tests.logger_sidecar.finishing.predict_messages import message_types
+from tests.parts.azurite import access_token, azurite_server
 from tests.parts.http import answers
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import PartProcess, free_ports, wait_until
@@ -242,24 +245,52 @@ def test_kserves_agent_keeps_batches_in_a_bucket(
     environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    arguments = ["--log-url", "s3://logs/prefix", "--log-store-path", "here", "--log-store-format", form]
-    arguments += ["--log-batch-size", "4", "--log-batch-interval", "1s", "--metadata-headers", "X-Tenant"]
     with PartProcess([str(s3_program), "-H", "127.0.0.1", "-p", str(port)], tmp_path / "s3.log") as store_process:
         store_process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60)
         put(f"{endpoint}/logs")
-        with kserve_agent(
-            agent, tmp_path, server.port, arguments, S3_USER_VIRTUAL_BUCKET="false", **environ
-        ) as agent_port:
-            for number in range(3):  # six records: a batch that is full, and one whose time is over
-                assert ask(agent_port, "/v1/models/line:predict", V1, ce_id=f"id-{number}", x_tenant="a") == 200
-            place = open_place("s3://logs/prefix", 0.0)
-            wait_until(lambda: len(place.list()) >= 2, 30, "two objects")
-        address = f"sqlite:///{tmp_path}/store.db"
-        migrate(address)
-        store = Store(address, prepare=False)
-        found = stored(store, address, FilesSource(place, store.position, INTERPRETER), tmp_path)
-        store.close()
-        paths = sorted(file.path for file in place.list())
+        keeps_batches(agent, server, tmp_path, "s3://logs/prefix", form, S3_USER_VIRTUAL_BUCKET="false", **environ)
+
+
+def test_kserves_agent_keeps_batches_in_a_container_of_azure(
+    agent: Path, azurite_program: Path, server: PlainServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = certificates(tmp_path)  # the agent gives its token to nobody who could be anybody
+    with azurite_server(azurite_program, tmp_path, tls) as azurite:
+        azurite.make_container("logs")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tls[2]))
+        for name, value in azurite.environ.items():
+            monkeypatch.setenv(name, value)
+        environ = {"AZURE_SERVICE_URL": azurite.endpoint, "AZURE_ACCESS_TOKEN": access_token()}
+        environ["AZURE_ACCESS_EXPIRES_ON_SECONDS"] = str(int(time.time()) + 3600)
+        keeps_batches(agent, server, tmp_path, "abfs://logs/prefix", "json", **environ)
+
+
+def certificates(directory: Path) -> tuple[Path, Path, Path]:
+    """A server's certificate, its key, and that of the authority which issued it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key, root = (directory / name for name in ("server.pem", "server.key", "root.pem"))
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(root)
+    return certificate, key, root
+
+
+def keeps_batches(agent: Path, server: PlainServer, directory: Path, address: str, form: str, **environ: str) -> None:
+    """Three inferences through the agent into a store; all of them are read from there."""
+    arguments = ["--log-url", address, "--log-store-path", "here", "--log-store-format", form]
+    arguments += ["--log-batch-size", "4", "--log-batch-interval", "1s", "--metadata-headers", "X-Tenant"]
+    with kserve_agent(agent, directory, server.port, arguments, **environ) as port:
+        for number in range(3):  # six records: a batch that is full, and one whose time is over
+            assert ask(port, "/v1/models/line:predict", V1, ce_id=f"id-{number}", x_tenant="a") == 200
+        place = open_place(address, 0.0)
+        wait_until(lambda: len(place.list()) >= 2, 30, "two objects")
+    database = f"sqlite:///{directory}/store.db"
+    migrate(database)
+    store = Store(database, prepare=False)
+    found = stored(store, database, FilesSource(place, store.position, INTERPRETER), directory)
+    store.close()
+    paths = sorted(file.path for file in place.list())
     assert (found.rows, found.letters) == (sorted(row for number in range(3) for row in asked(f"id-{number}")), [])
     assert found.halves == {"received": 6, "paired": 6}
     assert {path.rpartition("/")[0] for path in paths} == {"shop/line/predictor/here"}

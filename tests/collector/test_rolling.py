@@ -18,6 +18,7 @@ from collector.keeping.rolling import SMALL_FILES, Roller
 from collector.store.transaction import PayloadFile
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
+from tests.parts.azurite import azurite_server
 from tests.parts.stores import gcs_server
 
 
@@ -163,3 +164,33 @@ def test_googles_storage_takes_lists_and_gives_back_what_a_directory_does(
         assert files.read(kept.path) is None
     with pytest.raises(UnavailableError, match="cannot write"):
         files.write("a.parquet", table)
+
+
+@pytest.mark.real
+def test_azures_storage_takes_lists_and_gives_back_what_a_directory_does(
+    azurite_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with azurite_server(azurite_program, tmp_path) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        server.make_container("payloads")
+        files = PayloadFiles("az://payloads/folder")
+        table = pa.table({"_row": list(range(1000))})
+        for name in ("kept", "orphan"):
+            files.write(f"model=flights/hour=1/{name}.parquet", table)
+        assert PayloadFiles("abfs://payloads/folder").read("model=flights/hour=1/kept.parquet") == table
+        assert files.values("model=flights/hour=1/kept.parquet") == 1000
+        kept = PayloadFile("model=flights/hour=1/kept.parquet", "default", "flights", 0.0, 1.0, 1000)
+        assert files.sweep([kept]) == 0  # too young
+        assert files.sweep([kept], age_s=-1.0) == 1
+        assert [name for name in server.names("payloads") if name.endswith(".parquet")] == [f"folder/{kept.path}"]
+        files.remove([kept.path])
+        assert files.read(kept.path) is None
+    with pytest.raises(UnavailableError, match="cannot read"):  # writing would try three times as often
+        files.read("a.parquet")
+
+
+def test_azure_asks_whose_container_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(SettingsError, match="AZURE_STORAGE_ACCOUNT_NAME"):
+        PayloadFiles("az://payloads/folder")

@@ -27,6 +27,7 @@ from driftline.records import Malformed
 from tests.collector.helpers import MONITORS, Parts, drain, event, tables
 from tests.collector.sources.messages import ANSWER, MODELMESH_REQUEST, REQUEST, kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
+from tests.parts.azurite import azurite_server
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports
 from tests.parts.stores import gcs_server
@@ -290,6 +291,28 @@ def test_a_bucket_of_google_is_read_below_its_prefix(
         place = open_place("gs://bucket/kserve", 1.0)
         found = list(FilesSource(place, lambda _: None, INTERPRETER).poll(10, 0))
         assert place.read("flights/gone.json") is None
+    assert [one.partition for one in found] == ["files:flights/id-1-request.json"] * 2
+    assert all(isinstance(one.content, Half) for one in found)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["az", "abfs"])
+def test_a_container_of_azure_is_read_below_its_folder(
+    scheme: str, azurite_program: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with azurite_server(azurite_program, tmp_path) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        server.make_container("logs")
+        server.put("logs/kserve/flights/id-1-request.json", as_json("request", "response"))
+        server.put("logs/other/id-2-request.json", as_json("request"))
+        place = open_place(f"{scheme}://logs/kserve", 1.0)
+        found = list(FilesSource(place, lambda _: None, INTERPRETER).poll(10, 0))
+        assert place.read("flights/gone.json") is None
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "bm8=")
+        with pytest.raises(UnavailableError, match="files"):
+            open_place(f"{scheme}://logs/kserve", 1.0).list()
     assert [one.partition for one in found] == ["files:flights/id-1-request.json"] * 2
     assert all(isinstance(one.content, Half) for one in found)
 
