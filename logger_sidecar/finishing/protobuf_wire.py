@@ -1,6 +1,4 @@
-r"""The wire format of protobuf, as much of it as editing a message takes: fields one after another.
-
-Source: https://protobuf.dev/programming-guides/encoding/
+r"""The wire format of protobuf, as much more of it as editing a message takes.
 
 >>> [(field.number, field.value) for field in read_fields(b"\x0a\x02hi\x10\x05")]
 [(1, b'hi'), (2, 5)]
@@ -10,12 +8,7 @@ b'\n\x02hi\x10\x05'
 
 from typing import NamedTuple
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
-
-
-class WireError(ValueError):
-    """Bytes that are no message."""
+from driftline.protobuf_wire import BYTES, VARINT, fields, read_varint
 
 
 class Field(NamedTuple):
@@ -28,41 +21,10 @@ class Field(NamedTuple):
 
 def read_fields(message: bytes) -> list[Field]:
     """All fields in order; raises WireError where the bytes are no whole message."""
-    fields = []
-    position = 0
-    while position < len(message):
-        tag, position = read_varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if not number:
-            raise WireError("a field has the number 0")
-        if wire_type == VARINT:
-            number_value, position = read_varint(message, position)
-            fields.append(Field(number, wire_type, number_value))
-            continue
-        if wire_type == BYTES:
-            size, position = read_varint(message, position)
-        elif wire_type in _FIXED_SIZES:
-            size = _FIXED_SIZES[wire_type]
-        else:
-            raise WireError(f"the wire type {wire_type} is not known")
-        if position + size > len(message):
-            raise WireError("a field is longer than its message")
-        fields.append(Field(number, wire_type, message[position : position + size]))
-        position += size
-    return fields
-
-
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """A number of up to 64 bits and the position behind it; raises WireError."""
-    value = shift = 0
-    while position < len(data) and shift < 64:
-        byte = data[position]
-        value |= (byte & 127) << shift
-        position += 1
-        if byte < 128:
-            return value & (2**64 - 1), position
-        shift += 7
-    raise WireError("a number is cut or too long")
+    return [
+        Field(number, wire_type, read_varint(message, start, end)[0] if wire_type == VARINT else message[start:end])
+        for number, wire_type, start, end in fields(message)
+    ]
 
 
 def varint(value: int) -> bytes:

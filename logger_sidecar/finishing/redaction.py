@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from driftline import names
+from driftline.content_coding import REASON_TRUNCATED, CodingError, decode, is_coded
 from driftline.events import InferenceEvent, Payload
-from logger_sidecar.finishing.content_coding import REASON_TRUNCATED, CodingError, decode, is_coded
 from logger_sidecar.finishing.redaction_bodies import (
     REASON_BROKEN_MESSAGE,
     REASON_TOO_DEEP,

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from driftline import names
-from logger_sidecar.finishing.content_coding import REASON_TRUNCATED, decode
+from driftline.content_coding import REASON_TRUNCATED, decode
 from logger_sidecar.finishing.tensor_data import read_raw, write_raw
 from logger_sidecar.finishing.v2_documents import read_request, read_response, write_request, write_response
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from driftline.content_coding import REASON_TOO_LARGE, CodingError, decode, is_coded
 from driftline.events import InferenceEvent, Payload
 from logger_sidecar.finishing.captured import Captured
-from logger_sidecar.finishing.content_coding import REASON_TOO_LARGE, CodingError, decode, is_coded
 from logger_sidecar.finishing.redaction import Redactor
 from logger_sidecar.finishing.stream_folding import CONTENT_TYPE, Arrivals, fold_stream
 

@@ -11,15 +11,10 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from driftline.protobuf_wire import BYTES, FIXED32, FIXED64, VARINT, WireError, few_varints
 from logger_sidecar.finishing.protobuf_wire import (
-    BYTES,
-    FIXED32,
-    FIXED64,
-    VARINT,
     Field,
-    WireError,
     read_fields,
-    read_varint,
     signed,
     varint,
     write_bytes,
@@ -213,11 +208,10 @@ def _numbers(field: Field, code: str) -> "array[Any]":
             raise WireError(f"field {field.number} holds no whole number of values")
         numbers.frombytes(field.value)
         return numbers
-    values, position = [], 0
-    while position < len(field.value):
-        value, position = read_varint(field.value, position)
-        values.append(signed(value) if code == "q" else value)
-    return array(code, [value & 255 for value in values] if code == "B" else values)
+    values = few_varints(field.value, 0, len(field.value))
+    if code == "B":
+        return array(code, [value & 255 for value in values])
+    return array(code, [signed(value) for value in values] if code == "q" else values)
 
 
 def _read_requested(message: bytes) -> Document:

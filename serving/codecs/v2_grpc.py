@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from driftline.errors import DecodeError
+from driftline.protobuf_wire import BYTES as DELIMITED
+from driftline.protobuf_wire import FIXED32, FIXED64, VARINT, Field, WireError, few_varints, fields
 from serving import reasons
-from serving.codecs.protobuf_wire import BYTES as DELIMITED
-from serving.codecs.protobuf_wire import FIXED32, FIXED64, VARINT, Field, WireError, few_varints, fields, varints
+from serving.codecs.packed_numbers import varints
 from serving.codecs.reading import REQUEST, Half, Reading
 from serving.content import plain_body
 from serving.tensors import BYTES, DATATYPES, Tensor, Values, check_count, read_raw, text_or_bytes, unknown_datatype

@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 from typing import Any
 
 import brotli
@@ -233,6 +234,12 @@ def test_a_pattern_finds_it_behind_a_content_coding(compress: Any, is_json: bool
     redacted = redact(compress(body), f"pattern:{PLAIN}", content_encoding=word)
     assert redacted.event.request.content_encoding is None
     assert redacted.event.request.body in (b'["[redacted]"]', b"text [redacted]")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, zstandard.compress])
+def test_a_pattern_finds_it_in_what_was_compressed_without_saying_so(compress: Any) -> None:
+    redacted = redact(compress(f"text {PLAIN}".encode()), f"pattern:{PLAIN}")
+    assert redacted.event.request.body == b"text [redacted]"
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

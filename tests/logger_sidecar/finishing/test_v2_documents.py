@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.finishing.protobuf_wire import WireError, read_fields
+from driftline.protobuf_wire import WireError
+from logger_sidecar.finishing.protobuf_wire import read_fields
 from logger_sidecar.finishing.tensor_data import TensorError
 from logger_sidecar.finishing.v2_documents import read_request, read_response, write_request, write_response
 from tests.logger_sidecar.finishing.predict_messages import message_types

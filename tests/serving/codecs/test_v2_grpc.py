@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from driftline.errors import DecodeError
 from driftline.events import Payload
 from serving import reasons
-from serving.codecs.protobuf_wire import varints
+from serving.codecs.packed_numbers import varints
 from tests.logger_sidecar.finishing.predict_messages import message_types
 from tests.serving.codecs.reading_examples import columns, monitor_of
 

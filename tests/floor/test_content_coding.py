@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.finishing.content_coding import CodingError, decode
+from driftline.content_coding import CodingError, decode, is_coded
 
 ENCODERS = {
     "gzip": gzip.compress,
@@ -80,6 +80,19 @@ def test_deflate_is_taken_with_and_without_its_wrapper() -> None:
 def test_gzip_is_known_by_its_first_bytes_and_missed_by_none() -> None:
     assert decode(gzip.compress(b"plain"), None, 100).body == b"plain"
     assert decode(b"plain already", "gzip", 100).body == b"plain already"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+def test_what_was_compressed_without_saying_so_is_known_by_its_first_bytes(coding: str) -> None:
+    body = ENCODERS[coding](b"plain" * 9)
+    assert is_coded(body, None)
+    assert decode(body, None, 100) == (b"plain" * 9, True, "")
+    assert decode(body, None, 7) == (b"plainpl", False, "too_large")
+
+
+def test_a_body_that_only_begins_like_a_zlib_stream_is_left_as_it_is() -> None:
+    body = b"\x78\x01 marks the spot"
+    assert decode(body, None, 100) == (body, True, "")
 
 
 def test_an_unknown_coding_is_named() -> None:

@@ -1,7 +1,9 @@
 """Undoing the content codings of a body, within a bound of bytes: RFC 9110 section 8.4.
 
-Never on the request path: the finishing process does it, and whoever reads events later. gzip is also recognised by
-its first two bytes, because some clients and loggers forward compressed bodies without saying so.
+Never on the request path: the sidecar's finishing process does it, and whoever reads events later, both by this one
+reading, so that nothing is kept unredacted because it was not unpacked. gzip, zstd and zlib streams are also recognised
+by their first bytes, because some clients and loggers forward compressed bodies without saying so; brotli has no such
+mark and is undone where the header names it.
 
 >>> import gzip
 >>> decode(gzip.compress(b"plain"), "gzip", 1000)
@@ -10,6 +12,7 @@ Decoded(body=b'plain', is_whole=True, reason='')
 Decoded(body=b'pla', is_whole=False, reason='too_large')
 """
 
+import contextlib
 import zlib
 from typing import Final, NamedTuple
 
@@ -22,6 +25,9 @@ REASON_TOO_LARGE: Final = "too_large"
 REASON_TRUNCATED: Final = "truncated"
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+#: First two bytes of zlib streams as the usual levels write them; the second is no letter of any text.
+_ZLIB_MAGICS = (b"\x78\x01", b"\x78\x9c", b"\x78\xda")
 _GZIP_BITS = zlib.MAX_WBITS | 16
 #: What a decoder of this coding must accept (RFC 9659); a larger one would only cost memory.
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
@@ -57,7 +63,7 @@ def decode(body: bytes, encoding: str | None, limit_bytes: int) -> Decoded:
     broken stream.
     """
     if encoding is None:
-        return _unzip(body, _GZIP_BITS, limit_bytes) if body[:2] == _GZIP_MAGIC else Decoded(body)
+        return _undo_unmarked(body, limit_bytes)
     decoded = Decoded(body)
     for word in reversed(encoding.lower().split(",")):
         inner = _undo(decoded.body, word.strip(), limit_bytes)
@@ -67,7 +73,19 @@ def decode(body: bytes, encoding: str | None, limit_bytes: int) -> Decoded:
 
 def is_coded(body: bytes, encoding: str | None) -> bool:
     """Whether there is a coding to undo."""
-    return encoding is not None or body[:2] == _GZIP_MAGIC
+    return encoding is not None or body[:4] == _ZSTD_MAGIC or body[:2] in (_GZIP_MAGIC, *_ZLIB_MAGICS)
+
+
+def _undo_unmarked(body: bytes, limit_bytes: int) -> Decoded:
+    if body[:2] == _GZIP_MAGIC:
+        return _unzip(body, _GZIP_BITS, limit_bytes)
+    if body[:4] == _ZSTD_MAGIC:
+        return _unzstd(body, limit_bytes)
+    if body[:2] in _ZLIB_MAGICS:
+        # Two bytes are a weak mark: what is no such stream is a body that begins like one.
+        with contextlib.suppress(CodingError):
+            return _unzip(body, zlib.MAX_WBITS, limit_bytes)
+    return Decoded(body)
 
 
 def _undo(body: bytes, word: str, limit_bytes: int) -> Decoded:
@@ -106,7 +124,8 @@ def _unzip(body: bytes, window_bits: int, limit_bytes: int) -> Decoded:
             if not stream.eof:
                 return Decoded(b"".join(parts), False, REASON_TRUNCATED)
             # A gzip stream may have several members (RFC 1952, 2.2); anything else behind the end is padding.
-            body = stream.unused_data if stream.unused_data[:2] == _GZIP_MAGIC else b""
+            is_member = window_bits == _GZIP_BITS and stream.unused_data[:2] == _GZIP_MAGIC
+            body = stream.unused_data if is_member else b""
     except zlib.error as error:
         raise CodingError(REASON_BROKEN_ENCODING, f"the compressed body is broken: {error}") from error
     return Decoded(b"".join(parts))
