@@ -18,7 +18,7 @@ from collector.ports import WindowStatistics
 from collector.store.counts import DELAY, LABELLED, WRONG_DELAY
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
-from collector.store.unlabelled import Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
+from collector.store.unlabelled import LabelledError, Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.maturity import LAST_CLASS
@@ -47,6 +47,8 @@ class FirstLabels:
     def __init__(self, statistics: WindowStatistics, monitors: Mapping[str, Monitor]) -> None:
         self._statistics = statistics
         self._monitors = monitors
+        # Whose last labels were, in part, for rows that had one: a hint where to look first, and no more.
+        self._labelled_again: set[str] = set()
 
     def join(
         self,
@@ -57,29 +59,44 @@ class FirstLabels:
         effects: LabelEffects,
     ) -> NDArray[np.bool_]:
         """Join those for which this way is made; answers which. No two may be of one row."""
-        named = (labels.namespace, labels.model)
-        streams = streams_by_number(transaction, *named)
+        streams = streams_by_number(transaction, labels.namespace, labels.model)
         monitor = self._monitors[f"{labels.namespace}/{labels.model}"]
-        found = unlabelled_rows(transaction, labels.keys, labels.rows, list(streams))
         chosen = np.zeros(len(labels), dtype=np.bool_)
-        if not len(found):
+        try:
+            joined = self._keep(transaction, monitor, labels, list(streams), look=monitor.name in self._labelled_again)
+        except LabelledError:
+            self._labelled_again.add(monitor.name)
+            joined = self._keep(transaction, monitor, labels, list(streams), look=True)
+        if joined is None:
             return chosen
-        chosen[found.places] = True
-        texts, observed_s = labels.texts[found.places], labels.observed_s[found.places]
+        chosen[joined.found.places] = True
+        observed_s = labels.observed_s[joined.found.places]
+        _count(monitor, streams, joined, effects)
+        _count_delays(monitor, joined, observed_s, labels.received_s, effects)
+        self._judge(transaction, states, partition, monitor, joined)
+        return chosen
+
+    def _keep(
+        self, transaction: Transaction, monitor: Monitor, labels: PlainLabels, stream_ids: Sequence[int], *, look: bool
+    ) -> _Joined | None:
+        """Store the first labels among these; raises LabelledError where that shows only then, unless ``look``."""
+        found = unlabelled_rows(transaction, labels.keys, labels.rows, stream_ids, look=look)
+        if look and not found.others_labelled:
+            self._labelled_again.discard(monitor.name)
+        if not len(found):
+            return None
+        texts = labels.texts[found.places]
         joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found), _members(found))
         known = joined.wrong >= 0
         values = {
             "label": texts,
-            "observed_at_s": observed_s,
+            "observed_at_s": labels.observed_s[found.places],
             "received_at_s": np.full(len(found), labels.received_s),
             "wrong": joined.wrong if known.all() else _nullable(joined.wrong),
             "judged": known.astype(np.int64),
         }
         save_first_labels(transaction, found, labels.rows[found.places], values)
-        _count(monitor, streams, joined, effects)
-        _count_delays(monitor, joined, observed_s, labels.received_s, effects)
-        self._judge(transaction, states, partition, monitor, joined)
-        return chosen
+        return joined
 
     def _judge(
         self, transaction: Transaction, states: StateBook, partition: str, monitor: Monitor, joined: _Joined

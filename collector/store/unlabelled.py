@@ -1,13 +1,14 @@
 """Stored predictions that have no label yet, found for thousands of labels at once and kept as columns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
 
 from collector.store import schema
 from collector.store.arrays import IntegerArray, KeyArray, read_array, read_texts
@@ -16,6 +17,7 @@ from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn
 from collector.store.partitions import DAY_S, partition_name
 from collector.store.transaction import Transaction
+from driftline.errors import TransientError
 from driftline.results import StreamKey
 
 _NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
@@ -23,12 +25,17 @@ _OTHERS = ("segments", "prediction")
 _FOUND_NUMBERS = (*_NUMBERS, "revision")
 
 
+class LabelledError(TransientError):
+    """A row that was taken for one without a label has one, or got one meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
     """Predictions, column by column.
 
     ``places``: which of the asked rows each one is. ``event_keys`` as the database has them. ``numbers``: stream_id,
-    time_s, window_start_s, window_end_s and score (NaN: none), as float64.
+    time_s, window_start_s, window_end_s and score (NaN: none), as float64. ``others_labelled``: whether rows were left
+    out because they have a label.
     """
 
     places: NDArray[np.intp]
@@ -36,6 +43,7 @@ class Unlabelled:
     numbers: dict[str, NDArray[np.float64]]
     segments: NDArray[np.object_]
     predictions: NDArray[np.object_]
+    others_labelled: bool = False
 
     def __len__(self) -> int:
         return len(self.places)
@@ -44,7 +52,12 @@ class Unlabelled:
         """Some of them, by position or mask."""
         numbers = {name: values[chosen] for name, values in self.numbers.items()}
         return Unlabelled(
-            self.places[chosen], self.event_keys[chosen], numbers, self.segments[chosen], self.predictions[chosen]
+            self.places[chosen],
+            self.event_keys[chosen],
+            numbers,
+            self.segments[chosen],
+            self.predictions[chosen],
+            self.others_labelled,
         )
 
 
@@ -56,12 +69,19 @@ def streams_by_number(transaction: Transaction, namespace: str, model: str) -> d
 
 
 def unlabelled_rows(
-    transaction: Transaction, keys: KeyColumn, rows: NDArray[np.int64], stream_ids: Sequence[int]
+    transaction: Transaction,
+    keys: KeyColumn,
+    rows: NDArray[np.int64],
+    stream_ids: Sequence[int],
+    *,
+    look: bool = True,
 ) -> Unlabelled:
     """The stored prediction of each request key and row, where there is no doubt which, and no label was there before.
 
     Only of ``stream_ids``. Left out is what several events of one day have, what has, or had, a label, and what is not
     stored on the day that its id tells; ``collector.store.labels.rows_to_label`` finds all these. Nothing is locked.
+    Unless ``look`` is true, PostgreSQL is not asked for labels, a third of the work: :func:`save_first_labels` meets
+    them.
     """
     wanted = np.array(stream_ids, dtype=np.int64)
     if transaction.connection.dialect.name == "sqlite":
@@ -72,12 +92,13 @@ def unlabelled_rows(
     questions = [(day, places) for day, places in told.items() if len(places)]
     found = []
     if questions:
-        found.append(_certain(_ask_days(transaction.connection, questions, keys, rows), len(keys), wanted)[0])
+        answer = _ask_days(transaction.connection, questions, keys, rows, look=look)
+        found.append(_certain(answer, len(keys), wanted)[0])
     untold = np.flatnonzero(keys.days < 0)
     for day in reversed(days):
         if not len(untold):
             break
-        answer = _ask_days(transaction.connection, [(day, untold)], keys, rows)
+        answer = _ask_days(transaction.connection, [(day, untold)], keys, rows, look=look)
         here, met = _certain(answer, len(keys), wanted)
         found.append(here)
         untold = untold[~met[untold]]
@@ -89,7 +110,7 @@ def save_first_labels(
 ) -> None:
     """Keep each row's first label; ``values``: the other columns of the table of labels, objects where some are None.
 
-    Raises TransientError when another writer was first.
+    Raises LabelledError, and keeps none, when a row has, or had, a label.
     """
     times_s = found.numbers["time_s"]
     transaction.prepare_days((np.unique(times_s // DAY_S) * DAY_S).tolist())
@@ -103,7 +124,11 @@ def save_first_labels(
     }
     for name, value in values.items():
         columns[name] = value[order].tolist() if value.dtype == np.object_ else value[order]
-    insert_columns(transaction.connection, schema.labels, columns)
+    try:
+        with transaction.connection.begin_nested():
+            insert_columns(transaction.connection, schema.labels, columns)
+    except IntegrityError as error:
+        raise LabelledError("a row has a label already") from error
 
 
 def _order(keys: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -121,20 +146,25 @@ def _certain(found: Unlabelled, asked: int, stream_ids: NDArray[np.int64]) -> tu
     """Those that are the only one of their place, of ``asked``, and have no label; and which places are stored."""
     here = np.isin(found.numbers["stream_id"], stream_ids)
     counts = np.bincount(found.places[here], minlength=asked)
-    certain = here & (counts[found.places] == 1) & np.isnan(found.numbers["revision"])
-    return (found if certain.all() else found.take(certain)), counts > 0
+    labelled = ~np.isnan(found.numbers["revision"])
+    certain = here & (counts[found.places] == 1) & ~labelled
+    if not certain.all():
+        found = replace(found.take(certain), others_labelled=bool(labelled.any()))
+    return found, counts > 0
 
 
 def _stacked(parts: Sequence[Unlabelled]) -> Unlabelled:
+    others_labelled = any(part.others_labelled for part in parts)
     parts = [part for part in parts if len(part)]
     if len(parts) < 2:
-        return parts[0] if parts else _listed([])
+        return replace(parts[0] if parts else _listed([]), others_labelled=others_labelled)
     return Unlabelled(
         np.concatenate([part.places for part in parts]),
         np.concatenate([part.event_keys for part in parts]),
         {name: np.concatenate([part.numbers[name] for part in parts]) for name in _FOUND_NUMBERS},
         np.concatenate([part.segments for part in parts]),
         np.concatenate([part.predictions for part in parts]),
+        others_labelled,
     )
 
 
@@ -159,10 +189,17 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
 
 
 def _ask_days(
-    connection: Connection, questions: Sequence[tuple[int, NDArray[np.intp]]], keys: KeyColumn, rows: NDArray[np.int64]
+    connection: Connection,
+    questions: Sequence[tuple[int, NDArray[np.intp]]],
+    keys: KeyColumn,
+    rows: NDArray[np.int64],
+    *,
+    look: bool,
 ) -> Unlabelled:
     """One statement for all days, each of which answers with one row of arrays."""
-    statement = " UNION ALL ".join([_day_statement(number, day) for number, (day, _) in enumerate(questions)])
+    statement = " UNION ALL ".join([_day_statement(number, day, look) for number, (day, _) in enumerate(questions)])
+    # In the order of the index, so that one key's pages are at hand for the next.
+    questions = [(day, places[np.argsort(keys.first_halves[places])]) for day, places in questions]
     asked = ((KeyArray.of(keys, places), IntegerArray.of(rows[places])) for _, places in questions)
     with driver_cursor(connection, statement, binary=True) as cursor:
         answers = cursor.execute(statement, list(chain.from_iterable(asked))).fetchall()
@@ -178,28 +215,34 @@ def _answer(
     *rest: bytes,
 ) -> Unlabelled:
     """What a day's row of arrays says."""
-    numbers = dict(zip(_FOUND_NUMBERS, rest, strict=True))
+    numbers = {name: read_array(raw, ">f8").astype(np.float64) for name, raw in zip(_FOUND_NUMBERS, rest, strict=False)}
+    numbers.setdefault("revision", np.full(len(numbers["score"]), np.nan))  # not asked for
     return Unlabelled(
         asked[read_array(places, ">i8") - 1],
         read_array(keys, "(16,)u1"),
-        {name: read_array(raw, ">f8").astype(np.float64) for name, raw in numbers.items()},
+        numbers,
         read_texts(segments),
         read_texts(predictions),
     )
 
 
-def _day_statement(number: int, day: int) -> str:
+def _day_statement(number: int, day: int, look: bool) -> str:
     # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
-    numbers = (*(f"p.{name}::float8" for name in _NUMBERS[:-1]), "coalesce(p.score, 'NaN')")  # all others are there
-    fixed = ", ".join(f"array_send(array_agg({name}))" for name in (*numbers, "coalesce(l.revision::float8, 'NaN')"))
+    numbers = [*(f"p.{name}::float8" for name in _NUMBERS[:-1]), "coalesce(p.score, 'NaN')"]  # all others are there
+    labelled = ""
+    if look:
+        numbers.append("coalesce(l.revision::float8, 'NaN')")
+        labelled = (
+            f" LEFT JOIN LATERAL (SELECT m.revision FROM {partition_name('labels', day)} m "  # noqa: S608
+            "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
+        )
+    fixed = ", ".join(f"array_send(array_agg({name}))" for name in numbers)
     return (
         f"SELECT {number}::int4, array_send(array_agg(k.place)), array_send(array_agg(p.event_key)), "  # noqa: S608 - our own tables
         f"array_send(array_agg(p.segments)), array_send(array_agg(p.prediction)), {fixed} "
         "FROM unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
         f"(SELECT * FROM {partition_name('predictions', day)} q "
-        "WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p "
-        f"LEFT JOIN LATERAL (SELECT m.revision FROM {partition_name('labels', day)} m "
-        "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
+        f"WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p{labelled}"
     )
 
 
