@@ -70,10 +70,10 @@ def largest_effects(results: Iterable[Result], since_s: float, limit: int) -> tu
 
 
 def main_explanation(results: Iterable[Result]) -> Result | None:
-    """Of the newest window whose change of accuracy is explained, the segment that makes most of it."""
+    """Of the newest window whose change of accuracy is explained, the segment, or values of a column, that make most."""
     found = [result for result in results if result.kind == "explanation" and result.verdict is Verdict.WARNING]
-    of_segments = [result for result in found if "=" in result.column]
-    return max(of_segments or found, key=lambda each: (each.window.start_s, abs(each.statistic)), default=None)
+    of_values = [result for result in found if not result.detector.endswith("_by_column")]
+    return max(of_values or found, key=lambda each: (each.window.start_s, abs(each.statistic)), default=None)
 
 
 def newest_performance(results: Sequence[Result]) -> tuple[Result, ...]:

@@ -178,6 +178,13 @@ class DetectorSpec(Part):
         description="Rows of a window, and of the reference, that detectors of `multivariate` look at which need rows. "
         "So many rows of each segment lie in the reference's artefact then; 0: none, and no answer of them on traffic.",
     )
+    explained_rows: int = Field(
+        5000,
+        ge=0,
+        le=50_000,
+        description="Labelled rows of a window of traffic that are looked at to say on which columns' values accuracy "
+        "changed, where it did; 0: none, and only segments are told of.",
+    )
     control: ControlSpec = Field(ControlSpec(), description="How false alarms are kept few, see below.")
     online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
     accuracy: AccuracyTestSpec = Field(

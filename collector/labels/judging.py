@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collector.store.judged import judged_batch
 from collector.store.labels import LabelledRow
 from collector.store.transaction import WindowRef
 from driftline.columns import JudgedBatch
@@ -74,10 +75,6 @@ def monitor_name(row: LabelledRow) -> str:
 def _judged_batch(monitor: Monitor, judged: Sequence[Judgement]) -> JudgedBatch:
     predictions = [judgement.row.prediction for judgement in judged]
     labels = [judgement.label for judgement in judged]
-    scores = [np.nan if judgement.row.score is None else judgement.row.score for judgement in judged]
+    scores = [judgement.row.score for judgement in judged]
     weight = np.array([judgement.weight for judgement in judged], dtype=np.int64)
-    score = np.array(scores, dtype=np.float64)
-    if monitor.task == "regression":
-        numbers = np.array([float(value or "nan") for value in predictions], dtype=np.float64)
-        return JudgedBatch(numbers, score, np.array([float(label) for label in labels], dtype=np.float64), weight)
-    return JudgedBatch(np.array(predictions, dtype=np.object_), score, np.array(labels, dtype=np.object_), weight)
+    return judged_batch(monitor, predictions, scores, labels, weight)

@@ -116,6 +116,11 @@ def unpack(layout: RowLayout, packed: bytes) -> dict[str, str | float | None]:
     return {name: found[name] for name, _ in layout.columns}
 
 
+def is_readable(layouts: Mapping[int, RowLayout], packed: bytes) -> bool:
+    """Whether a layout here tells of the row; raises PermanentError where it is damaged."""
+    return packed[:1] == _FORM_BYTE and layout_number(packed) in layouts
+
+
 def unpack_rows(layouts: Mapping[int, RowLayout], packed: Sequence[bytes]) -> ColumnBatch:
     """Many rows as columns, in their order; a column that a row's layout lacks is missing in it.
 
@@ -126,7 +131,7 @@ def unpack_rows(layouts: Mapping[int, RowLayout], packed: Sequence[bytes]) -> Co
     >>> unpack_rows({layout.number: layout}, pack(layout, rows)) == rows
     True
     """
-    known = [row for row in packed if row[:1] == _FORM_BYTE and layout_number(row) in layouts]
+    known = [row for row in packed if is_readable(layouts, row)]
     numbers = np.array([layout_number(row) for row in known], dtype=np.int64)
     numeric: dict[str, NumericColumn] = {}
     text: dict[str, TextColumn] = {}

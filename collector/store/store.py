@@ -24,8 +24,8 @@ from collector.store.migrate import migrate
 from collector.store.partitions import DayPartitions
 from collector.store.row_columns import RowLayout
 from collector.store.transaction import DeadLetter, PayloadFile, StateKey, TotalKey, Transaction, WindowState
-from collector.store.window_rows import window_rows
-from driftline.columns import ColumnBatch
+from collector.store.window_rows import labelled_rows, window_rows
+from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import UnavailableError
 from driftline.monitors import Monitor
 from driftline.results import (
@@ -199,6 +199,10 @@ class Store:
     def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         """Some rows of one segment's windows with their input columns, by a hash of their keys."""
         return self.read(lambda connection: window_rows(connection, keys, limit))
+
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch]:
+        """Some of a window's rows with a label, by a hash of their keys: input columns, and prediction beside label."""
+        return self.read(lambda connection: labelled_rows(connection, monitor, key, limit))
 
     def stream_windows(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[DueWindow]:
         """Every window of a stream's segment within [since_s, until_s], oldest first."""

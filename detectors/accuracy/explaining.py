@@ -1,9 +1,10 @@
 """Results that say which segments and columns explain a change of accuracy: kind *explanation*, of windows of all rows.
 
 Per segment column one result about the whole column (how much of the change its mix explains, and what it leaves), and
-one for each of its values that make most of the change; the same of other columns, by groups of their values, where
-rows have columns and labels at once (files). Made of the labels that are there, and only where accuracy changed by more
-than chance does in one window of a thousand. Rankings have none: their queries lie across segments.
+one for each of its values that make most of the change; the same of other columns, by groups of their values, counted
+of files' rows as they are read, of traffic's from some of those that are stored. Made of the labels that are there, and
+only where accuracy changed by more than chance does in one window of a thousand. Rankings have none: their queries lie
+across segments.
 """
 
 import math
@@ -16,7 +17,7 @@ from scipy.stats import norm
 
 from detectors.accuracy.explanation import Explanation, Groups, Part, explain
 from detectors.accuracy.performance import seeded
-from detectors.counts.column_outcomes import LOSS_STEPS, OutcomeLayout
+from detectors.counts.column_outcomes import LOSS_STEPS, OutcomeLayout, ReferenceOutcomes
 from detectors.counts.performance_counts import CORRECT, JUDGED, PerformanceLayout
 from detectors.counts.summary import Section, to_float
 from detectors.statistics.reasons import percent
@@ -49,11 +50,9 @@ def explanations(
 ) -> list[Result]:
     """Why accuracy of all rows changed, by each segment column; nothing where it did not."""
     whole = judged(ALL_ROWS)
-    if layout.task == "ranking" or not columns or whole is None or ALL_ROWS not in reference:
+    if not columns or whole is None or not changed(layout, reference.get(ALL_ROWS), whole):
         return []
     before, now = (_groups(layout, [section]) for section in (reference[ALL_ROWS], whole))
-    if min(before.rows[0], now.rows[0]) < FEWEST_LABELS or not _moved(before, now):
-        return []
     results = []
     for column in columns:
         names = [name for name in reference if name.partition("=")[0] == column]
@@ -65,12 +64,21 @@ def explanations(
     return results
 
 
-def column_explanations(key: WindowKey, layout: OutcomeLayout, before: Section, now: Section) -> list[Result]:
+def changed(layout: PerformanceLayout, reference: Section | None, judged: Section | None) -> bool:
+    """Whether accuracy of all rows changed, by more than chance does in one window of a thousand."""
+    if layout.task == "ranking" or reference is None or judged is None:
+        return False
+    before, now = (_groups(layout, [section]) for section in (reference, judged))
+    return min(float(before.rows[0]), float(now.rows[0])) >= FEWEST_LABELS and _moved(before, now)
+
+
+def column_explanations(key: WindowKey, reference: ReferenceOutcomes, now: Section) -> list[Result]:
     """The columns on whose values accuracy changed otherwise than on all, the surest first; nothing where it is alike.
 
-    ``before``: the reference's outcomes by group of each column; ``now``: the window's.
+    ``now``: the window's labelled rows by the reference's groups of each column.
     """
     found = []
+    layout, before = reference.layout, reference.expected
     tested = sum(len(column.names) for column in layout.columns)
     for index, column in enumerate(layout.columns):
         groups = _of_table(layout, layout.table(before, index)), _of_table(layout, layout.table(now, index))

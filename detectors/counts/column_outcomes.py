@@ -4,12 +4,13 @@ Numbers are grouped by cuts, categories by name; missing values and unseen categ
 are rows, their losses and the squares of these. A loss is 1 where a prediction is right (classification) or the size of
 an error in steps (regression). All are whole numbers, so they add up exactly over pieces and processes.
 
-Whoever counts needs a row's columns and its label at once, as files have them; traffic has labels later and apart.
+Whoever counts needs a row's columns and its label at once, as files have them; traffic has labels later and apart, so
+that its rows are counted from what is stored, when an explanation is wanted.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +90,14 @@ class ReferenceOutcomes:
 
     layout: OutcomeLayout
     expected: Section
+
+    def of_columns(self, names: Collection[str]) -> "ReferenceOutcomes":
+        """The same of those columns alone that rows have: stored ones lack distances of vectors."""
+        places = [place for place, column in enumerate(self.layout.columns) if column.name in names]
+        columns = tuple(self.layout.columns[place] for place in places)
+        values = [self.layout.table(self.expected, place).ravel() for place in places]
+        expected = Section(np.concatenate(values) if values else np.zeros(0, dtype=np.int64))
+        return ReferenceOutcomes(OutcomeLayout(columns, self.layout.performance), expected)
 
 
 def read_outcomes(

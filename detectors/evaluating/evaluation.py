@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.accuracy.before_labels import Window, before_label_results
-from detectors.accuracy.explaining import column_explanations, explanations
+from detectors.accuracy.explaining import changed, column_explanations, explanations
 from detectors.accuracy.performance import Expected, expected_performance, performance_results
 from detectors.baselines.choosing import Expectation
 from detectors.baselines.reference import Reference
+from detectors.counts.column_outcomes import count_outcomes
 from detectors.counts.layout import OUTLIERS, ROWS, SCORED, Layout
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section, WindowState
@@ -24,6 +25,7 @@ from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.quality import Share, SharesAsked, share_results, shares_asked
+from detectors.evaluating.row_tables import LabelledRows, no_labelled_rows
 from detectors.evaluating.together import deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
 from detectors.statistics.reasons import not_enough
@@ -95,12 +97,14 @@ class Evaluator:
         table: TableSample | None = None,
         level: Level | None = None,
         part: StateOfSegment | None = None,
+        labelled: LabelledRows = no_labelled_rows,
     ) -> Evaluated:
         """Results and shapes of a window whose partitions' states are merged into ``state``.
 
         ``table``: rows of the window beside the reference's, for detectors of all columns that need rows.
         ``level``: what control across windows leaves to this one. ``part``: the same window of a segment, for a window
-        of all rows whose change of accuracy segments may explain.
+        of all rows whose change of accuracy segments may explain. ``labelled``: some of its labelled rows, which are
+        asked for where accuracy changed and counts do not say on which columns' values.
         """
         section = state.section(self._layout.fingerprint)
         vector = np.zeros(self._layout.size, dtype=np.int64) if section is None else section.values
@@ -112,7 +116,7 @@ class Evaluator:
         quality = share_results(key, *self._shares(key.segment, vector), rate, minimum_rows)
         shapes = () if watched is None else watched.shapes()
         performance = self._performance(key, state, int(vector[ROWS]))
-        explained = self._explanations(key, state, part)
+        explained = [*self._by_segment(key, state, part), *self._by_column(key, state, labelled)]
         return Evaluated(joined(key, (*drift, quality, performance, explained)), shapes)
 
     def against(self, expected: Expectation) -> "Evaluator":
@@ -262,7 +266,7 @@ class Evaluator:
         window = Window(key, judged, state.section(layout.strata_fingerprint), rows, minimum_rows)
         return [*found, *before_label_results(window, layout, reference, expected)]
 
-    def _explanations(self, key: WindowKey, state: WindowState, part: StateOfSegment | None) -> list[Result]:
+    def _by_segment(self, key: WindowKey, state: WindowState, part: StateOfSegment | None) -> list[Result]:
         if part is None or self.reference is None or key.segment != ALL_ROWS:
             return []
         layout = self._performance_layout
@@ -270,12 +274,21 @@ class Evaluator:
         def judged(segment: str) -> Section | None:
             return (part(segment) if segment != ALL_ROWS else state).section(layout.fingerprint)
 
-        by_segment = explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
-        known = self.reference.outcomes
-        now = None if known is None else state.section(known.layout.fingerprint)
-        if known is None or now is None:
-            return by_segment
-        return [*by_segment, *column_explanations(key, known.layout, known.expected, now)]
+        return explanations(key, layout, self.reference.performance, judged, self.monitor.segments)
+
+    def _by_column(self, key: WindowKey, state: WindowState, labelled: LabelledRows) -> list[Result]:
+        if self.reference is None or self.reference.outcomes is None or key.segment != ALL_ROWS:
+            return []
+        known, now = self.reference.outcomes, state.section(self.reference.outcomes.layout.fingerprint)
+        if now is not None:
+            return column_explanations(key, known, now)
+        whole = self.reference.performance.get(ALL_ROWS)
+        found = labelled(key) if changed(self._performance_layout, whole, self.judged(state)) else None
+        if found is None:
+            return []
+        rows, judged = found
+        of_rows = known.of_columns(rows.names())
+        return column_explanations(key, of_rows, count_outcomes(of_rows.layout, rows, judged))
 
 
 def _drifted_together(together: Sequence[Result]) -> str:

@@ -19,7 +19,13 @@ from detectors.evaluating.accuracy_streams import AccuracyStreams, EntryStore
 from detectors.evaluating.accuracy_tests import AccuracyTests
 from detectors.evaluating.control import Level, TestedWindows, level_of
 from detectors.evaluating.evaluation import Evaluated, Evaluator, StateOfSegment, default_bridge
-from detectors.evaluating.row_tables import RowStore, stored_tables
+from detectors.evaluating.row_tables import (
+    LabelledRows,
+    RowStore,
+    no_labelled_rows,
+    stored_labelled_rows,
+    stored_tables,
+)
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
 from detectors.statistics.reasons import percent
@@ -156,7 +162,8 @@ class EvaluationJob:
         states = self._store.window_states(due.key)
         expected, baseline = expecting(evaluator, due.key, self._store)
         table = stored_tables(evaluator.monitor, evaluator.reference, self._store)(due.key, baseline)
-        found = evaluate_states(expected, due.key, states, level, table, self._part(evaluator, due.key))
+        labelled = stored_labelled_rows(evaluator.monitor, self._store)
+        found = evaluate_states(expected, due.key, states, level, table, self._part(evaluator, due.key), labelled)
         if self._observer is not None:
             self._observer.evaluated(time.perf_counter() - started)
         told = with_sequential(found.results, sequential, evaluator.monitor.detectors.drifted_columns)
@@ -210,9 +217,10 @@ def evaluate_states(
     level: Level | None = None,
     table: TableSample | None = None,
     part: StateOfSegment | None = None,
+    labelled: LabelledRows = no_labelled_rows,
 ) -> Evaluated:
     """Merge the states and evaluate; a damaged state is left out and said so in the log."""
-    return evaluator.evaluate(key, read_states(evaluator, key, states), table, level, part)
+    return evaluator.evaluate(key, read_states(evaluator, key, states), table, level, part, labelled)
 
 
 def read_states(evaluator: Evaluator, key: WindowKey, states: Sequence[bytes]) -> WindowState:

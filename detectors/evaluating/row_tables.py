@@ -1,4 +1,4 @@
-"""Rows of a window beside the reference's, for detectors that counts are not enough for.
+"""Rows of a window, for what counts are not enough for: beside the reference's, or beside their labels.
 
 The reference keeps rows where the monitor says so (``detectors.kept_rows``); of a window the rows are read where they
 are stored, chosen by a hash of each row's key. So the same rows are found whatever the order they came in, and a row
@@ -15,7 +15,7 @@ from detectors.baselines.reference import Reference
 from detectors.counts.vectors import vector_names, vectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.statistics.table_sample import TableSample
-from driftline.columns import ColumnBatch
+from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 from driftline.results import WindowKey
 
@@ -32,6 +32,24 @@ class RowStore(Protocol):
         row's key; none of no windows.
         """
         ...
+
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch]:
+        """At most ``limit`` labelled rows of the window, chosen alike: input columns, and prediction beside label."""
+        ...
+
+
+#: Some labelled rows of a window: columns, and row by row prediction beside label; None where there are none to be had.
+LabelledRows = Callable[[WindowKey], tuple[ColumnBatch, JudgedBatch] | None]
+
+
+def no_labelled_rows(_key: WindowKey) -> None:
+    """There are counts only."""
+
+
+def stored_labelled_rows(monitor: Monitor, store: RowStore) -> LabelledRows:
+    """Labelled rows of windows whose rows a store keeps, as many as the monitor says."""
+    limit = monitor.detectors.explained_rows
+    return (lambda key: store.labelled_rows(monitor, key, limit)) if limit else no_labelled_rows
 
 
 def no_table(_key: WindowKey, _baseline: Sequence[WindowKey]) -> None:

@@ -26,7 +26,7 @@ from detectors.evaluating.control import KeptPValues, level_of
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.job import evaluate_states, expecting, read_states
-from detectors.evaluating.row_tables import TableOfWindow, beside, no_table
+from detectors.evaluating.row_tables import LabelledRows, TableOfWindow, beside, no_labelled_rows, no_table
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import OrderedFolds
 from detectors.evaluating.table_catalogue import needs_rows
@@ -211,10 +211,12 @@ def evaluate_in_order(
     evaluator: Evaluator,
     states: Mapping[WindowKey, Sequence[bytes]],
     table: TableOfWindow = no_table,
+    labelled: LabelledRows = no_labelled_rows,
 ) -> Iterator[tuple[WindowKey, Evaluated]]:
     """Every window with what it gave, the oldest first, each against the baseline that it would have had then.
 
-    ``table``: rows of a window beside those it is compared with, where there are some.
+    ``table``: rows of a window beside those it is compared with, where there are some. ``labelled``: labelled rows, for
+    windows whose counts do not say on which columns' values the model was right.
     """
     history, tested = KeptWindows(states), KeptPValues()
     folds = OrderedFolds(SequentialTests(evaluator.monitor, evaluator.reference))
@@ -223,7 +225,7 @@ def evaluate_in_order(
         level = level_of(evaluator.monitor, evaluator.reference, key, tested)
         part = partial(_part, evaluator, states, key)
         expected, baseline = expecting(evaluator, key, history)
-        found = evaluate_states(expected, key, states[key], level, table(key, baseline), part)
+        found = evaluate_states(expected, key, states[key], level, table(key, baseline), part, labelled)
         tested.keep(key, found.results)
         state = read_states(evaluator, key, states[key])
         sequential = folds.next(key, evaluator.counts(state))

@@ -8,7 +8,7 @@ from detectors.counts.performance_counts import CORRECT, JUDGED
 from detectors.counts.summary import StateError, WindowState, merge
 from detectors.evaluating.accuracy_tests import STANDING
 from detectors.evaluating.evaluation import Evaluator, default_bridge
-from detectors.evaluating.row_tables import TableOfWindow, no_table
+from detectors.evaluating.row_tables import LabelledRows, TableOfWindow, no_labelled_rows, no_table
 from detectors.evaluating.sequential import PREFIX
 from detectors.offline.files import evaluate_in_order, window_verdict
 from driftline.monitors import Monitor
@@ -61,17 +61,18 @@ def replay(
     reference: Reference,
     states: Mapping[WindowKey, Sequence[bytes]],
     table: TableOfWindow = no_table,
+    labelled: LabelledRows = no_labelled_rows,
 ) -> list[Replayed]:
     """Every window, the oldest first, each against the baseline that it would have had then.
 
-    ``table``: its rows beside the reference's, for detectors that need some.
+    ``table``: its rows beside those it is compared with, for detectors that need some. ``labelled``: its labelled rows.
     Of segments those that the reference has rows of.
     """
     evaluator = Evaluator(monitor, reference, default_bridge())
     known = {key: found for key, found in states.items() if key.segment in {ALL_ROWS, *reference.counts}}
     layout = reference.performance_layout
     replayed, stood = [], dict[tuple[StreamKey, str], bool]()
-    for key, found in evaluate_in_order(evaluator, known, table):
+    for key, found in evaluate_in_order(evaluator, known, table, labelled):
         section = None if monitor.predicts_numbers else _merged(states[key]).section(layout.fingerprint)
         judged, correct = (0, 0) if section is None else (int(section.values[JUDGED]), int(section.values[CORRECT]))
         alarm = next((each for each in found.results if _says_that_accuracy_fell(each)), None)

@@ -29,7 +29,14 @@ from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
-from detectors.evaluating.row_tables import TableOfWindow, no_table, stored_tables
+from detectors.evaluating.row_tables import (
+    LabelledRows,
+    TableOfWindow,
+    no_labelled_rows,
+    no_table,
+    stored_labelled_rows,
+    stored_tables,
+)
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineWindows, Span, pieces, whole_queries
 from detectors.offline.injection import Injection, into_counts, into_rows
@@ -239,7 +246,8 @@ def backtest_stored(
             raise SettingsError("backtest", [said])
         # What is put in is put into counts; rows stay as they are and would say that nothing was.
         table = no_table if plan.injections else stored_tables(each, reference, store)
-        outcomes.append(_outcome(title, each, reference, states, plan, table))
+        labelled = no_labelled_rows if plan.injections else stored_labelled_rows(each, store)
+        outcomes.append(_outcome(title, each, reference, states, plan, table, labelled))
     return Backtest(monitor.name, "the store", plan, tuple(outcomes), _caveats(monitor, outcomes))
 
 
@@ -308,9 +316,15 @@ def _variations(monitor: Monitor, changes: Sequence[str]) -> list[tuple[str, Mon
 
 
 def _outcome(
-    title: str, monitor: Monitor, reference: Reference, states: States, plan: Plan, table: TableOfWindow
+    title: str,
+    monitor: Monitor,
+    reference: Reference,
+    states: States,
+    plan: Plan,
+    table: TableOfWindow,
+    labelled: LabelledRows = no_labelled_rows,
 ) -> Outcome:
-    replayed = replay(monitor, reference, states, table)
+    replayed = replay(monitor, reference, states, table, labelled)
     windows = tuple(window for window in replayed if window.key.segment == ALL_ROWS)
     quiet_until_s = plan.quiet_until_s
     late_s = monitor.windows.lateness

@@ -106,6 +106,9 @@ class Windows:
     def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         return ColumnBatch(0)
 
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch] | None:
+        return None
+
     def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
         return []
 

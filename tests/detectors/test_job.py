@@ -93,6 +93,9 @@ class ListStore:
     def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         return ColumnBatch(0)
 
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch] | None:
+        return None
+
     def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
         return []
 

@@ -13,7 +13,7 @@ from detectors.counts.summary import WindowState
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluator, default_bridge
 from detectors.evaluating.row_tables import stored_tables
-from driftline.columns import ColumnBatch
+from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 from driftline.results import ALL_COLUMNS, StreamKey, Verdict, WindowKey
 
@@ -66,6 +66,9 @@ class Rows:
     def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
         (found,) = [self.of[key] for key in keys]
         return found.take(np.arange(min(limit, found.rows)))
+
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch]:
+        raise NotImplementedError
 
 
 def test_a_reference_keeps_so_many_rows_of_each_segment_and_brings_them_back(tmp_path: Path) -> None:

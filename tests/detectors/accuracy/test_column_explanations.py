@@ -67,9 +67,7 @@ def section(frame: pd.DataFrame, reference: Reference = REFERENCE, task: str = "
 
 def told(frame: pd.DataFrame, reference: Reference = REFERENCE, task: str = "binary") -> list[Result]:
     assert reference.outcomes is not None
-    return column_explanations(
-        KEY, reference.outcomes.layout, reference.outcomes.expected, section(frame, reference, task)
-    )
+    return column_explanations(KEY, reference.outcomes, section(frame, reference, task))
 
 
 def test_groups_count_what_pandas_counts_in_any_pieces() -> None:
@@ -149,14 +147,16 @@ def test_a_regression_is_explained_by_the_mean_size_of_its_errors() -> None:
 
 def test_no_column_is_told_of_where_all_rows_are_alike() -> None:
     assert REFERENCE.outcomes is not None
-    layout, expected, runs, false = REFERENCE.outcomes.layout, REFERENCE.outcomes.expected, 100, 0
+    runs, false = 100, 0
     given = monitor()
     for run in range(runs):
         frame = rows(1500, 100 + run, broken="everything")
         batch = window_rows(frame, given)
         judged = judged_rows(frame, batch, given)
         assert judged is not None
-        false += bool(column_explanations(KEY, layout, expected, count_outcomes(layout, batch, judged)))
+        false += bool(
+            column_explanations(KEY, REFERENCE.outcomes, count_outcomes(REFERENCE.outcomes.layout, batch, judged))
+        )
     assert false <= 0.01 * runs + 4 * math.sqrt(0.01 * runs)
     assert told(rows(3000, 6)) == []
     assert told(rows(60, 7, broken="x")) == []
