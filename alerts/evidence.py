@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from alerts.evidence_choice import ACCURACY, bad_since, largest_effects, main_explanation, newest_performance
+from alerts.evidence_choice import (
+    ACCURACY,
+    bad_since,
+    is_of_whole_column,
+    largest_effects,
+    main_explanation,
+    newest_performance,
+)
 from alerts.runbooks import alertnames, runbook
 from driftline import names
 from driftline.clock import Clock
@@ -201,9 +208,9 @@ def _summary(alert: Alert, found: _Found) -> str:
 
 def _where(explained: Result) -> str:
     """What makes most of a change of accuracy; how much is on the window's page and in the report."""
-    if "=" in explained.column:
-        return f"mostly where {explained.column}"
-    return f"mostly as {explained.column} is mixed otherwise"
+    if is_of_whole_column(explained):
+        return f"mostly as {explained.column} is mixed otherwise"
+    return f"mostly where {explained.column}"
 
 
 def _what(alert: Alert) -> str:

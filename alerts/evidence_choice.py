@@ -70,10 +70,15 @@ def largest_effects(results: Iterable[Result], since_s: float, limit: int) -> tu
 
 
 def main_explanation(results: Iterable[Result]) -> Result | None:
-    """Of the newest window whose change of accuracy is explained, the segment, or values of a column, that make most."""
+    """Of the newest window whose change of accuracy is explained, the values of a column that make most."""
     found = [result for result in results if result.kind == "explanation" and result.verdict is Verdict.WARNING]
-    of_values = [result for result in found if not result.detector.endswith("_by_column")]
+    of_values = [result for result in found if not is_of_whole_column(result)]
     return max(of_values or found, key=lambda each: (each.window.start_s, abs(each.statistic)), default=None)
+
+
+def is_of_whole_column(explanation: Result) -> bool:
+    """Whether an explanation is of how a column is mixed, not of some of its values."""
+    return explanation.detector.endswith("_by_column")
 
 
 def newest_performance(results: Sequence[Result]) -> tuple[Result, ...]:

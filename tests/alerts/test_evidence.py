@@ -139,10 +139,15 @@ def test_the_sentence_says_how_bad_since_when_and_what_moved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "told"), [("origin=EWR", "mostly where origin=EWR"), ("carrier", "mostly as carrier is mixed otherwise")]
+    ("column", "by", "told"),
+    [
+        ("origin=EWR", "segment", "mostly where origin=EWR"),
+        ("wind from 3 to 5", "value", "mostly where wind from 3 to 5"),
+        ("carrier", "column", "mostly as carrier is mixed otherwise"),
+    ],
 )
-def test_what_makes_most_of_it_is_said_in_a_word(column: str, told: str) -> None:
-    explanation = _result(5, Verdict.WARNING, kind="explanation", column=column, detector="accuracy_change_by")
+def test_what_makes_most_of_it_is_said_in_a_word(column: str, by: str, told: str) -> None:
+    explanation = _result(5, Verdict.WARNING, kind="explanation", column=column, detector=f"accuracy_change_by_{by}")
     assert f"; {told}." in _build(Store(held=[_accuracy(5, 0.46), explanation])).summary
 
 
