@@ -18,7 +18,7 @@ from tests.parts.missing import MissingPartError
 
 _HERE = Path(__file__).with_name("go")
 #: What is built in each folder beside this file.
-PACKAGES = {"cloudevents": ".", "cloudevents1": ".", "kserve": "github.com/kserve/kserve/cmd/agent"}
+PACKAGES = {"cloudevents": ".", "cloudevents1": ".", "kserve": "github.com/kserve/kserve/cmd/agent", "knative": "."}
 _TIMEOUT_S = 900
 
 

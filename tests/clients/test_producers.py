@@ -23,7 +23,7 @@ from collector.store.migrate import migrate
 from collector.store.store import Store
 from tests.clients.collecting import INTERPRETER, Receiving, Row, stored
 from tests.clients.go_programs import program_of
-from tests.clients.kserve_agent import kserve_agent
+from tests.clients.kserve_agent import kserve_agent, listens
 from tests.clients.plain_server import PlainServer, binary_request, line
 from tests.logger_sidecar.finishing.predict_messages import message_types
 from tests.parts.azurite import access_token, azurite_server
@@ -44,6 +44,10 @@ V2 = json.dumps(
         ]
     }
 ).encode()
+
+
+#: An answer, and the request that it answers.
+HALVES = (("response", json.dumps({"predictions": [line(*row) for row in ROWS]}).encode()), ("request", V1))
 
 
 @pytest.fixture
@@ -88,33 +92,30 @@ def without_ids(rows: Any) -> list[Any]:
     return sorted(row[1:] for row in rows)
 
 
+def told_by_the_sdk(mode: str, kind: str, body: bytes) -> dict[str, Any]:
+    """An event as ``go/cloudevents`` is told of it."""
+    return {
+        "mode": mode,
+        "id": f"{mode}-{kind}",
+        "type": f"org.kubeflow.serving.inference.{kind}",
+        "source": "/go",
+        "time": "2026-11-21T10:00:00.5+01:00",
+        "extensions": {
+            "requestid": f"{mode} ü 50%",
+            "inferenceservicename": "line",
+            "namespace": "shop",
+            "metadata": '{"X-Tenant": ["a b, 50%", "ü"]}',
+        },
+        "contenttype": "application/json",
+        "data": base64.b64encode(body).decode(),
+    }
+
+
 # --- the SDK for Go -----------------------------------------------------------------------------------------------
 def test_the_sdk_for_go_sends_every_mode(need: Need, receiving: Receiving) -> None:
     program = need("CloudEvents' SDK for Go", lambda: program_of("cloudevents"))
-    told = []
     modes = ("binary", "structured", "batch")
-    for mode in modes:
-        for kind, body in (
-            ("response", json.dumps({"predictions": [line(*row) for row in ROWS]}).encode()),
-            ("request", V1),
-        ):
-            told.append(
-                {
-                    "mode": mode,
-                    "id": f"{mode}-{kind}",
-                    "type": f"org.kubeflow.serving.inference.{kind}",
-                    "source": "/go",
-                    "time": "2026-11-21T10:00:00.5+01:00",
-                    "extensions": {
-                        "requestid": f"{mode} ü 50%",
-                        "inferenceservicename": "line",
-                        "namespace": "shop",
-                        "metadata": '{"X-Tenant": ["a b, 50%", "ü"]}',
-                    },
-                    "contenttype": "application/json",
-                    "data": base64.b64encode(body).decode(),
-                }
-            )
+    told = [told_by_the_sdk(mode, *half) for mode in modes for half in HALVES]
     lines = "\n".join(map(json.dumps, told))
     done = subprocess.run([program, receiving.url], input=lines, capture_output=True, text=True, timeout=60, check=True)
     assert [answer[:4] for answer in done.stdout.splitlines()] == ["202:"] * 5, done.stdout
@@ -178,6 +179,31 @@ def find_java() -> str:
     if found is None or shutil.which("javac") is None:
         raise MissingPartError("Java's compiler", "apt-get install default-jdk-headless")
     return found
+
+
+# --- Knative's broker ---------------------------------------------------------------------------------------------
+def test_knatives_broker_hands_on_what_kserves_agent_and_others_send(
+    need: Need, agent: Path, receiving: Receiving, server: PlainServer, tmp_path: Path
+) -> None:
+    program = need("Knative's broker", lambda: program_of("knative"))
+    sdk = need("CloudEvents' SDK for Go", lambda: program_of("cloudevents"))
+    [port] = free_ports(1)
+    with PartProcess([str(program), str(port), receiving.url], tmp_path / "broker.log") as broker:
+        broker.wait_ready(lambda: listens(port), 60)
+        address = f"http://127.0.0.1:{port}/shop/default"
+        with kserve_agent(agent, tmp_path, server.port, ["--log-url", address, "--log-mode", "all"]) as agent_port:
+            assert ask(agent_port, "/v2/models/line/infer", gzip.compress(V2), content_encoding="gzip") == 200
+            assert ask(agent_port, "/v1/models/line:predict", V1, ce_id="chosen") == 200
+            receiving.wait_for(4)
+        lines = "\n".join(json.dumps(told_by_the_sdk("structured", *half)) for half in HALVES)
+        done = subprocess.run([sdk, address], input=lines, capture_output=True, text=True, timeout=60, check=True)
+        assert [answer[:4] for answer in done.stdout.splitlines()] == ["202:"] * 2, done.stdout
+        receiving.wait_for(6)
+    found = receiving.store()
+    assert found.letters == []
+    assert {row[0] for row in found.rows} > {"chosen", "structured ü 50%"}
+    assert without_ids(found.rows) == without_ids(asked("") * 3)
+    assert found.halves == {"received": 6, "paired": 6}
 
 
 # --- KServe's agent -----------------------------------------------------------------------------------------------
