@@ -26,7 +26,39 @@ def test_ids_differ_and_those_of_a_millisecond_sort_as_they_were_made() -> None:
     assert all(made[start : start + 100] == sorted(made[start : start + 100]) for start in range(0, 20_000, 100))
 
 
-def test_when_the_count_of_a_millisecond_runs_out_a_new_one_is_drawn() -> None:
+@given(st.integers(0, 2**48 - 4096), st.integers(0, 2**32), st.lists(st.integers(-5, 3000), min_size=2, max_size=60))
+def test_no_id_comes_twice_however_the_clock_goes(first: int, seed: int, steps: list[int]) -> None:
+    ids, millisecond, made = EventIds(random.Random(seed).getrandbits), first, []
+    for step in steps:
+        millisecond = max(0, min(millisecond + step, 2**48 - 1))
+        made.append(ids.new(millisecond * _MS))
+        assert uuid.UUID(made[-1]).int >> 80 == millisecond
+    assert len(set(made)) == len(made)
+
+
+@given(st.integers(0, 2**48 - 5000), st.integers(0, 2**32), st.integers(1, 2000))
+def test_ids_of_different_milliseconds_sort_as_they_were_made(first: int, seed: int, step: int) -> None:
+    ids = EventIds(random.Random(seed).getrandbits)
+    made = [ids.new((first + number * step) * _MS) for number in range(3)]
+    assert made == sorted(made)
+
+
+def test_one_draw_serves_many_milliseconds() -> None:
+    draws: list[int] = []
+
+    def drawn(bits: int) -> int:
+        draws.append(bits)
+        return 0
+
+    ids = EventIds(drawn)
+    for number in range(1024):
+        ids.new(number * _MS)
+    assert draws == [12, 62]
+    ids.new(1024 * _MS)
+    assert draws == [12, 62, 12, 62]
+
+
+def test_when_the_count_runs_out_a_new_one_is_drawn() -> None:
     draws = iter([0, (1 << 62) - 1, 5, 7])
     ids = EventIds(lambda _bits: next(draws))
     first, second = ids.new(0), ids.new(0)
