@@ -25,6 +25,7 @@ HEADER_REQUEST_ID = "x-request-id"
 #: Where a request id is looked for, most trusted first (DESIGN, "Inference event").
 REQUEST_ID_HEADERS = (HEADER_REQUEST_ID, "ce-id", "seldon-puid")
 HEADER_TRACEPARENT = "traceparent"
+HEADER_TRACESTATE = "tracestate"
 HEADER_VARIANT = "x-driftline-variant"
 HEADER_BINARY_LENGTH = "inference-header-content-length"
 

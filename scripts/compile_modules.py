@@ -52,6 +52,8 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "serving.body_scanner": (),
 }
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}
+#: The same for a local variable.
+_LOCAL = {"long long": "cython.longlong", "double": "cython.double", "bint": "cython.bint"}
 _BUILTINS = ("bytes", "str", "list", "dict", "set")
 #: A method of another module's extension type that is passed as a value compiles to nonsense, with only a warning.
 _COMPILE_ARGS = ["-O2", "-g0", "-Werror=incompatible-pointer-types"]
@@ -141,6 +143,8 @@ def _pxd(tree: ast.Module, names: Sequence[str], classes: Mapping[str, _Declared
         for alias in node.names
         if places.get(alias.name) == node.module
     ]
+    if any(method.startswith("@cython") for name in names for method in classes[name].methods):
+        lines.insert(0, "cimport cython")
     for name in names:
         found = classes[name]
         inherited = {attribute for base in found.bases for attribute in classes[base].attributes}
@@ -168,9 +172,21 @@ def _declared(node: ast.ClassDef, known: set[str]) -> _Declared:
             if annotation is not None or target not in found.attributes:
                 found.attributes[target] = _fitting(target, kind)
         if _may_be_called_directly(method):
+            if stated := _stated(method, known):
+                found.methods.append(f"@cython.locals({stated})")
             kinds = ", ".join(f"{arguments[each.arg]} {each.arg}" for each in method.args.args[1:])
             found.methods.append(f"cpdef object {method.name}(self{', ' if kinds else ''}{kinds})")
     return found
+
+
+def _stated(method: ast.FunctionDef | ast.AsyncFunctionDef, known: set[str]) -> str:
+    """Local variables that are stated, without a value, to be of an extension type or a number of C."""
+    stated = {
+        node.target.id: _fitting(node.target.id, _type(node.annotation, known))
+        for node in ast.walk(method)
+        if isinstance(node, ast.AnnAssign) and node.value is None and isinstance(node.target, ast.Name)
+    }
+    return ", ".join(f"{name}={_LOCAL.get(kind, kind)}" for name, kind in stated.items() if kind in known | {*_LOCAL})
 
 
 def _fitting(name: str, kind: str) -> str:

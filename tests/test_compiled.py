@@ -26,6 +26,10 @@ class Flow(asyncio.Protocol):
         self.pieces: list[bytes] = []
 
     def take(self, half: Half, data: bytes) -> None:
+        own: Half
+        size: int
+        end_ns: int
+        own, size, end_ns = half, len(data), 1 << 70
         self.last = data
 
     def later(self, wait_s: float = 1.0) -> None:
@@ -43,6 +47,7 @@ def test_what_cython_is_told_is_what_the_source_says() -> None:
     sources = {"a.exchange": "class Half:\n    pass\n", "a.flow": MODULE}
     plan = {"a.exchange": ("Half",), "a.flow": ("Flow", "Client")}
     assert declarations(sources, plan)["a.flow"].splitlines() == [
+        "cimport cython",
         "from a.exchange cimport Half",
         "",
         "cdef class Flow:",
@@ -54,6 +59,7 @@ def test_what_cython_is_told_is_what_the_source_says() -> None:
         "    cdef public double started_s",
         "    cdef public object then",
         "    cdef public object where",
+        "    @cython.locals(own=Half, size=cython.longlong)",
         "    cpdef object take(self, Half half, bytes data)",
         "",
         "cdef class Client(Flow):",

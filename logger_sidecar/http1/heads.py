@@ -10,7 +10,7 @@ from typing import Any
 
 from driftline import names
 from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request
-from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, PLAIN_TRACE, TRACE, Place, around
+from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE, Place, around, is_plain
 from logger_sidecar.traces import valid_traceparent
 
 (
@@ -30,8 +30,9 @@ from logger_sidecar.traces import valid_traceparent
     _UPGRADE,
     _LOOKALIKE,
     _DATE,
+    _STATE,
     _ID,
-) = range(1, 18)
+) = range(1, 19)
 #: Added to the code of a header that means something and is captured as well.
 _KEPT_TOO = 64
 _CODES: dict[bytes, int] = {
@@ -51,6 +52,7 @@ _CODES: dict[bytes, int] = {
     b"host": _HOST,
     b"date": _DATE,
     names.HEADER_TRACEPARENT.encode(): _TRACE,
+    names.HEADER_TRACESTATE.encode(): _STATE,
     names.HEADER_VARIANT.encode(): _VARIANT,
     **{name.encode(): _ID + rank for rank, name in enumerate(names.REQUEST_ID_HEADERS)},
 }
@@ -246,7 +248,7 @@ class _Reader:
 _KEEP_ALIVE = frozenset({b"keep-alive"})
 _FRAMING = frozenset({_LENGTH, _ENCODING, _LOOKALIKE})
 #: Where they are captured they are part of the event, and no place.
-_DIFFERING = {_LENGTH: LENGTH, _DATE: DATE, _TRACE: TRACE}
+_DIFFERING = {_LENGTH: LENGTH, _DATE: DATE, _TRACE: TRACE, _STATE: STATE}
 #: Options of Connection that are true of both hops as they stand.
 _HARMLESS = frozenset({b"keep-alive", b"te", b"upgrade"})
 
@@ -383,10 +385,11 @@ def _found(raw: bytes, lines: Sequence[_Line]) -> list[Place]:
     traces = sum(code == _TRACE for code, _, _ in lines)
     for code, name, value in lines:
         written = value.strip(b" \t")
-        if code == _TRACE and (traces > 1 or PLAIN_TRACE.fullmatch(written) is None):
+        kind = _DIFFERING[code]
+        if kind in (TRACE, STATE) and ((kind == TRACE and traces > 1) or not is_plain(kind, written)):
             continue  # it is ignored, and another one might not be
         start = raw.index(b"\r\n%b:%b\r\n" % (name, value)) + len(name) + 3 + value.index(written)
-        found.append(Place(start, start + len(written), _DIFFERING[code]))
+        found.append(Place(start, start + len(written), kind))
     return found
 
 

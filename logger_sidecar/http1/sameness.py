@@ -9,9 +9,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
-#: What a place holds: ``x-request-id`` or a header like it, ``Content-Length``, ``Date``, ``traceparent``.
-ID, LENGTH, DATE, TRACE = range(4)
-#: Longest id that is taken for one.
+#: What a place holds: ``x-request-id`` or a header like it, ``Content-Length``, ``Date``, trace context and its state.
+ID, LENGTH, DATE, TRACE, STATE = range(5)
+#: Longest id, and longest ``tracestate``, that is taken for one.
 ID_LIMIT_BYTES = 512
 #: Trace context of version 00, the only one of known length; ``traces`` has the rest of the grammar.
 PLAIN_TRACE = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -20,6 +20,7 @@ _PLAIN = {
     ID: re.compile(rb"[!-~]{1,%d}" % ID_LIMIT_BYTES),
     LENGTH: re.compile(rb"[0-9]{1,18}"),
     TRACE: PLAIN_TRACE,
+    STATE: re.compile(rb"[!-~](?:[ -~]{0,%d}[!-~])?" % (ID_LIMIT_BYTES - 2)),
 }
 
 
@@ -67,6 +68,11 @@ class Found(NamedTuple):
     head_bytes: int
 
 
+def is_plain(kind: int, value: bytes) -> bool:
+    """Whether a place of this kind, but for a date's, may hold this value."""
+    return _PLAIN[kind].fullmatch(value) is not None
+
+
 def around(raw: bytes, places: Collection[Place]) -> tuple[tuple[bytes, ...], bytes]:
     r"""The stretches of a head, and the kinds of its places; without any place there are no stretches.
 
@@ -85,7 +91,8 @@ def around(raw: bytes, places: Collection[Place]) -> tuple[tuple[bytes, ...], by
 def same_but(head: Said, data: bytes) -> Found | None:
     """What a whole message says in its places that else says what ``head`` says; None where it is not one.
 
-    Only values count that no reader could take for anything else: an id of visible characters, a length of digits.
+    Only values count that no reader could take for anything else: an id of visible characters, a length of digits, a
+    ``tracestate`` of one line.
     Another date does not: its head is read, once a second, so that those behind it say exactly the same again. (The
     fast lane, where leaving costs more than looking, lets the date be.) ``head`` has stretches.
     """
@@ -100,7 +107,7 @@ def same_but(head: Said, data: bytes) -> Found | None:
         if end < 0 or not data.startswith(behind, end):
             return None
         end += len(behind)
-        if (value != head.date) if kind == DATE else (_PLAIN[kind].fullmatch(value) is None):
+        if (value != head.date) if kind == DATE else not is_plain(kind, value):
             return None
         if kind == ID:
             request_id = value.decode("ascii")

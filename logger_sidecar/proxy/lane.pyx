@@ -29,7 +29,7 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 
 from driftline import names
 from logger_sidecar.http1.request_ids import LOOK_BYTES, body_id
-from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH, TRACE
+from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(str text)
@@ -74,7 +74,7 @@ cdef enum:
 cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
 cdef Py_ssize_t _LOOK_BYTES = LOOK_BYTES
 cdef Py_ssize_t _ID_LIMIT_BYTES = ID_LIMIT_BYTES
-cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH, _TRACE_PLACE = TRACE
+cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH, _TRACE_PLACE = TRACE, _STATE_PLACE = STATE
 
 cdef struct Same:
     #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place, and
@@ -200,13 +200,13 @@ cdef class Lane:
     def _turn(self):
         cdef epoll_event events[_EVENTS]
         cdef int left = _EVENTS, found, index
-        while left > 0:  # while some are worked on others come, and asking for them costs less than the loop's next turn
+        while left > 0:
             found = epoll_wait(self._epoll, events, left, 0)
-            if found <= 0:
-                return
             for index in range(found):
                 self._come(events[index].data.fd, events[index].events)
-            left -= found
+            if found <= 1:  # one that comes alone is most often followed by none, and asking costs a system call
+                return
+            left -= found  # while several are worked on others come; asking for them costs less than the loop's next turn
 
     cdef _come(self, int fd, unsigned int events):
         cdef epoll_event event
@@ -260,7 +260,7 @@ cdef class Lane:
         cdef str request_id = head.request_id
         if same.id_end:
             request_id = self._data[same.id_start : same.id_end].decode("ascii")
-        cdef UpstreamConnection connection = parts.pool.take_idle()
+        cdef UpstreamConnection connection = self._idle_one()
         if connection is None:
             return False
         if connection.lane_fd < 0 and not self._enter(connection):
@@ -282,6 +282,16 @@ cdef class Lane:
         connection.ask(client, exchange, head)
         self._send_on(client, connection, exchange.held)
         return True
+
+    cdef UpstreamConnection _idle_one(self):
+        """As ``UpstreamPool.take_idle``. The transport of a connection in the lane is open: who closes one has it leave."""
+        cdef list idle = self._parts.pool._idle
+        cdef UpstreamConnection connection
+        while idle:
+            connection = <UpstreamConnection> idle.pop()
+            if connection.lane_fd >= 0 or not connection.transport.is_closing():
+                return connection
+        return None
 
     cdef bytes _named(
         self, ClientConnection client, Exchange exchange, bytes body, str request_id, ssize_t size, ssize_t head_bytes
@@ -351,12 +361,16 @@ cdef class Lane:
         cdef unsigned char lowest = 0x20, highest = 0x7E
         if kind == _ID_PLACE:
             longest, lowest = _ID_LIMIT_BYTES, 0x21
+        elif kind == _STATE_PLACE:
+            longest = _ID_LIMIT_BYTES
         elif kind == _LENGTH_PLACE:
             longest, lowest, highest = _LENGTH_DIGITS, 0x30, 0x39
         cdef ssize_t end = start
         while end < size and lowest <= <unsigned char> self._data[end] <= highest:
             end += 1
         if not start < end <= start + longest or (longest == _DATE_BYTES and end != start + longest):
+            return -1
+        if kind == _STATE_PLACE and (self._data[start] == c" " or self._data[end - 1] == c" "):
             return -1
         return end
 

@@ -134,6 +134,8 @@ class UpstreamPool:
             if connection.is_busy and connection.silent_ticks > response_ticks:
                 connection.fail(REASON_TIMEOUT, "the model server did not answer in time")
             elif not connection.is_busy and connection.silent_ticks > idle_ticks:
+                if self.lane is not None:
+                    self.lane.leave(connection)
                 connection.transport.close()
         now_s = asyncio.get_running_loop().time()
         for caller, until_s in list(self._waiting.items()):

@@ -131,10 +131,15 @@ class Capture:
         receipts: list[StreamMeters] = []
         sizes: list[int] = []
         kinds: list[Kind] = []
+        bytes_in: int
+        bytes_out: int
         bytes_in = bytes_out = 0
+        head: Head
+        asked: Head
+        kind: Kind
         for one in noted:
             route, asked, trace, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
-            kind: Kind | None = head.kind
+            kind = head.kind
             if kind is None or head.kind_route is not route or kind.made_for is not policy:
                 kind = self._kind_of(head, route)
             duration_s = now_s - started_s

@@ -54,6 +54,7 @@ class EventIds:
 
     def new(self, time_ns: int) -> str:
         """The next id; ``time_ns`` since 1970."""
+        low: int
         low = self._low + 1
         if self._since_ns <= time_ns < self._until_ns and low < _ENDS:
             self._low = low

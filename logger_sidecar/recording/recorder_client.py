@@ -202,8 +202,16 @@ class RecorderClient(asyncio.Protocol):
         for index, reason in lost.items():
             self._sent[index].lost(reason)
         written = [each for index, each in enumerate(self._sent) if index not in lost] if lost else self._sent
-        for receipt, count in Counter(written).items():
-            receipt.written(count)
+        last, count = None, 0
+        for receipt in written:  # those of one stream mostly follow each other
+            if receipt is last:
+                count += 1
+                continue
+            if last is not None:
+                last.written(count)
+            last, count = receipt, 1
+        if last is not None:
+            last.written(count)
         self._settled()
 
     def _settled(self) -> None:
@@ -211,16 +219,21 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
         self._in_force.set()
-        self.before_batch()
-        if len(self._records) >= _BATCH_RECORDS or self._stopping:
+        if self._stopping or self._has_whole_batch():
             self._flush()
-        elif self._records:
+        elif self.buffered_bytes:  # what waits is counted and made into records once, when it goes
             self._loop.call_later(_GATHER_S, self._flush)
         else:
             self._flush_is_due = False
             self._emptied.set()
             if len(self._sent_data) > _KEPT_BYTES:
                 self._sent_data = bytearray(PREFIX.size)
+
+    def _has_whole_batch(self) -> bool:
+        if self.buffered_bytes < _BATCH_RECORDS * RECORD_BYTES:
+            return False
+        self.before_batch()
+        return len(self._records) >= _BATCH_RECORDS
 
     # --- the recorder ---------------------------------------------------------------------------------------------
     async def start(self) -> None:

@@ -62,8 +62,8 @@ def silent_on(word: bytes, held: threading.Event | None = None) -> Callable[[Ups
 
 
 def trace(number: int) -> str:
-    """A header line of its own for each number."""
-    return f"traceparent: 00-{number + 1:032x}-{number + 1:016x}-01"
+    """Header lines of its own for each number."""
+    return f"traceparent: 00-{number + 1:032x}-{number + 1:016x}-01\r\ntracestate: {'a=b, ' * number}congo={number}"
 
 
 def test_messages_that_differ_in_id_trace_length_and_date_stay_in_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_messages_that_differ_in_id_trace_length_and_date_stay_in_it(tmp_path: P
             is_there = connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
             assert is_there is (running.sidecar._lane is not None)
         events = {event.request_id: (len(event.request.body), event.traceparent) for event in running.events()}
-    said = [(number * number, trace(number).partition(": ")[2]) for number in range(20)]
+    said = [(number * number, trace(number).partition(": ")[2].partition("\r\n")[0]) for number in range(20)]
     assert [events[f"r{number}"] for number in range(20)] == said
 
 

@@ -49,6 +49,7 @@ def request(step: Step, number: int) -> bytes:
         lines.insert(2, f"x-request-id: h-{number}")
     if step.head == 1:  # every sixteenth is malformed
         lines.insert(3, f"traceparent: 00-{number % 16:032x}-{number + 1:016x}-01")
+        lines.insert(4, f"tracestate: {' ' if number % 16 == 5 else ''}congo={number}{' ' if number % 16 == 6 else ''}")
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

@@ -232,6 +232,42 @@ def test_no_other_value_does_nor_does_trace_context_after_what_is_none(other: by
     assert same_trace([TRACE, OTHER], [TRACE, OTHER]) is None
 
 
+def same_state(first: bytes, second: bytes) -> bool:
+    """Whether a request with the ``second`` lines is the same as one with the ``first``."""
+    raw, other = (HEAD.replace(b"\r\nContent", lines + b"\r\nContent") for lines in (first, second))
+    return same_but(RequestReader(HeaderNames(())).read(raw), other + b"{}") is not None
+
+
+STATE = b"\r\ntracestate: congo=t61rcWkgMzE, rojo=00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (b"\r\ntracestate: a=1", True),
+        (b"\r\ntracestate: a", True),
+        (b"\r\ntracestate: " + b"x" * 512, True),
+        (b"\r\ntracestate: " + b"x" * 513, False),
+        (b"\r\ntracestate: ", False),
+        (b"\r\ntracestate: a=1 ", False),
+        (b"\r\ntracestate:  a=1", False),
+        (b"\r\ntracestate: a=1\t", False),
+        (b"\r\ntracestate: a=\xe9", False),
+        (b"\r\ntracestate: a=1\r\nX: y", False),
+        (b"\r\ntracestate: a=1\r\ntracestate: b=2", False),
+        (b"\r\nTracestate: a=1", False),
+        (b"", False),
+    ],
+)
+def test_another_trace_state_of_one_line_makes_a_head_count_as_the_same(other: bytes, is_same: bool) -> None:
+    assert same_state(STATE, other) is is_same
+
+
+def test_of_two_lines_of_trace_state_both_may_differ() -> None:
+    assert same_state(STATE + STATE.replace(b"t61", b"t62"), STATE + STATE.replace(b"t61", b"t6"))
+    assert not same_state(STATE + STATE, STATE + STATE.replace(b"t61", b"t6"))
+
+
 @pytest.mark.parametrize(
     ("data", "is_same"),
     [

@@ -209,8 +209,12 @@ def test_prometheus_takes_the_exemplars_with_the_metrics(
             wait_until(lambda: traces() == {TRACE}, 60, "an exemplar", pause_s=0.2)
 
 
-@given(st.lists(st.sampled_from([*names.LATENCY_BUCKETS_S, 0.0, 1e-9, 0.0151, 1e9]) | st.floats(0.0, 100.0)))
-def test_many_counted_at_once_are_counted_as_one_by_one(seconds: list[float]) -> None:
+@given(
+    st.lists(st.sampled_from([*names.LATENCY_BUCKETS_S, 0.0, 1e-9, 0.0151, 1e9]) | st.floats(0.0, 100.0)),
+    st.integers(1, 20),
+)
+def test_many_counted_at_once_are_counted_as_one_by_one(some: list[float], times: int) -> None:
+    seconds = some * times
     once, each = StreamMeters("m", "1", "stable"), StreamMeters("m", "1", "stable")
     for one in seconds:
         each.answered(("v2", 200), one)
