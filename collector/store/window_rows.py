@@ -7,20 +7,27 @@ rows as it has of all.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, exists, func, or_, select, true
 
 from collector.store import schema
 from collector.store.judged import judged_batch
 from collector.store.labels import newest_label
+from collector.store.queries import partly_erased
 from collector.store.row_columns import RowLayout, is_readable, unpack_rows
+from collector.store.transaction import Transaction
 from collector.store.windows import find_stream
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, WindowKey
+
+#: Packed columns, prediction, score, label, key of the event.
+_Labelled = tuple[Any, ...]
+_SAID = ("prediction", "score", "label", "event_key")
 
 
 def window_rows(connection: Connection, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
@@ -37,27 +44,59 @@ def window_rows(connection: Connection, keys: Sequence[WindowKey], limit: int) -
 def labelled_rows(
     connection: Connection, monitor: Monitor, key: WindowKey, limit: int
 ) -> tuple[ColumnBatch, JudgedBatch]:
-    """At most ``limit`` rows of a window that have a prediction and a label: their columns, and both, row by row."""
+    """At most ``limit`` rows of a window that have a prediction and a label: their columns, and both, row by row.
+
+    Of a ranking whole queries, all candidates of each that has any label.
+    """
+    layouts = _layouts(connection)
+    if monitor.task == "ranking":
+        found = _candidates(connection, key, limit)
+    else:
+        found = _rows_with_labels(connection, key, limit)
+    found = [values for values in found if is_readable(layouts, values[0])]
+    packed, predictions, scores, labels, events = (
+        (list(part) for part in zip(*found, strict=True)) if found else ([],) * 5
+    )
+    judged = judged_batch(monitor, predictions, scores, labels, np.ones(len(found), dtype=np.int64))
+    if monitor.task == "ranking":
+        numbers = {event: number for number, event in enumerate(dict.fromkeys(events))}
+        judged = replace(judged, query=np.array([numbers[event] for event in events], dtype=np.int64))
+    return unpack_rows(layouts, packed), judged
+
+
+def _rows_with_labels(connection: Connection, key: WindowKey, limit: int) -> list[_Labelled]:
     rows, label = schema.predictions.c, schema.labels.c
-    said = (rows.prediction, rows.score, label.label)
     chosen = (
-        select(rows.event_key, rows.row, rows.time_s, *said)
+        select(rows.time_s, rows.row, rows.prediction, rows.score, label.label, rows.event_key)
         .join_from(schema.predictions, schema.labels, newest_label())
         .where(*_of_windows(connection, [key]), label.time_s >= key.start_s, label.time_s < key.end_s)
         .where(rows.prediction.is_not(None), label.label.is_not(None))
         .order_by(_rank(), rows.row)
         .limit(limit)
     )
-    layouts = _layouts(connection)
-    names = [column.name for column in said]
-    found = [
-        (bytes(columns), *values)
-        for columns, *values in connection.execute(_with_columns(chosen, [key], names))
-        if is_readable(layouts, bytes(columns))
-    ]
-    packed, predictions, scores, labels = (list(part) for part in zip(*found, strict=True)) if found else ([],) * 4
-    weight = np.ones(len(found), dtype=np.int64)
-    return unpack_rows(layouts, packed), judged_batch(monitor, predictions, scores, labels, weight)
+    return [(bytes(columns), *values) for columns, *values in connection.execute(_with_columns(chosen, [key], _SAID))]
+
+
+def _candidates(connection: Connection, key: WindowKey, limit: int) -> list[_Labelled]:
+    """Queries by a hash of their own; without the last, which the limit may have cut, and without those that rows were
+    erased of: their order was another.
+    """
+    rows, label, any_label = schema.predictions.c, schema.labels.c, schema.labels.alias("any_label").c
+    rank = func.md5(cast(rows.event_key, Text))
+    some = exists().where(any_label.event_key == rows.event_key, any_label.time_s == rows.time_s)
+    chosen = (
+        select(rows.time_s, rows.row, rows.prediction, rows.score, label.label, rows.event_key, rank.label("rank"))
+        .outerjoin_from(schema.predictions, schema.labels, newest_label())
+        .where(*_of_windows(connection, [key]), some)
+        .order_by(rank, rows.row)
+        .limit(limit)
+    )
+    statement = _with_columns(chosen, [key], (*_SAID, "rank", "row"))
+    found = [(bytes(columns), *values) for columns, *values in connection.execute(statement)]
+    found.sort(key=lambda values: (values[5], values[6]))
+    cut = {found[-1][4]} if len(found) == limit else set()
+    left_out = cut | partly_erased(Transaction(connection), sorted({values[4] for values in found}))
+    return [values[:5] for values in found if values[4] not in left_out]
 
 
 def _rank() -> ColumnElement[str]:

@@ -3,8 +3,8 @@
 Per segment column one result about the whole column (how much of the change its mix explains, and what it leaves), and
 one for each of its values that make most of the change; the same of other columns, by groups of their values, counted
 of files' rows as they are read, of traffic's from some of those that are stored. Made of the labels that are there, and
-only where accuracy changed by more than chance does in one window of a thousand. Rankings have none: their queries lie
-across segments.
+only where accuracy changed by more than chance does in one window of a thousand. A ranking is explained by its queries:
+by columns that have one value for all candidates of a query, segments or not.
 """
 
 import math
@@ -13,12 +13,14 @@ from dataclasses import astuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from detectors.accuracy.explanation import Explanation, Groups, Part, explain
 from detectors.accuracy.performance import seeded
+from detectors.accuracy.ranking import main_metric
 from detectors.counts.column_outcomes import LOSS_STEPS, OutcomeLayout, ReferenceOutcomes
 from detectors.counts.performance_counts import CORRECT, JUDGED, PerformanceLayout
+from detectors.counts.ranking_counts import QUERIES, RANK_STEPS, SUMS_AT
 from detectors.counts.summary import Section, to_float
 from detectors.statistics.reasons import percent
 from detectors.statistics.wilson import Z_95
@@ -27,7 +29,7 @@ from driftline.results import ALL_ROWS, Interval, Result, Verdict, WindowKey
 #: Detector names: of a column as a whole, of one of a segment column's values, of one group of another column's.
 BY_COLUMN, BY_SEGMENT = "accuracy_change_by_column", "accuracy_change_by_segment"
 BY_VALUE = "accuracy_change_by_value"
-#: Labelled rows that either side needs.
+#: Labelled rows, or judged queries, that either side needs.
 FEWEST_LABELS = 100
 #: Values of a column that are told of, those with the largest parts; columns that are no segments, and values of each.
 _TOLD, _TOLD_COLUMNS, _TOLD_VALUES = 5, 5, 3
@@ -50,6 +52,8 @@ def explanations(
 ) -> list[Result]:
     """Why accuracy of all rows changed, by each segment column; nothing where it did not."""
     whole = judged(ALL_ROWS)
+    if layout.task == "ranking":  # a segment holds parts of queries
+        return []
     if not columns or whole is None or not changed(layout, reference.get(ALL_ROWS), whole):
         return []
     before, now = (_groups(layout, [section]) for section in (reference[ALL_ROWS], whole))
@@ -66,7 +70,7 @@ def explanations(
 
 def changed(layout: PerformanceLayout, reference: Section | None, judged: Section | None) -> bool:
     """Whether accuracy of all rows changed, by more than chance does in one window of a thousand."""
-    if layout.task == "ranking" or reference is None or judged is None:
+    if reference is None or judged is None:
         return False
     before, now = (_groups(layout, [section]) for section in (reference, judged))
     return min(float(before.rows[0]), float(now.rows[0])) >= FEWEST_LABELS and _moved(before, now)
@@ -86,10 +90,13 @@ def column_explanations(key: WindowKey, reference: ReferenceOutcomes, now: Secti
         if min(float(whole.rows[0]) for whole in wholes) < FEWEST_LABELS or not _moved(*wholes):
             continue
         explained = explain(*groups, seeded(key))
-        surest = max((_sureness(part.excess) for part in explained.parts), default=0.0)
-        if surest > norm.isf(_BY_CHANCE / (2.0 * tested)):
-            found.append((surest, column, explained, int(wholes[1].rows[0])))
-    found.sort(key=lambda each: (-each[0], each[1].name))
+        fewer, more = (order(groups[0].rows, groups[1].rows) for order in (np.minimum, np.maximum))
+        known = np.where(fewer > 0.0, fewer, more).tolist()  # a group of one side alone is known from there
+        least = _least_errors(*groups).tolist()
+        chances = [_chance(*each) for each in zip(explained.parts, known, least, strict=True)]
+        if min(chances, default=1.0) < _BY_CHANCE / tested:
+            found.append((min(chances), column, explained, int(wholes[1].rows[0])))
+    found.sort(key=lambda each: (each[0], each[1].name))
     results: list[Result] = []
     for _, column, explained, labels in found[:_TOLD_COLUMNS]:
         results.extend(_told(key, layout.performance, column.name, column.names, explained, labels, BY_VALUE))
@@ -97,15 +104,27 @@ def column_explanations(key: WindowKey, reference: ReferenceOutcomes, now: Secti
 
 
 def _of_table(layout: OutcomeLayout, table: NDArray[np.int64]) -> Groups:
-    unit = layout.performance.scale / LOSS_STEPS if layout.performance.task == "regression" else 1.0
+    unit = layout.performance.scale / LOSS_STEPS if layout.performance.task in ("regression", "ranking") else 1.0
     rows, total, squares = np.maximum(table.T, 0).astype(np.float64)
     return Groups(rows, total * unit, squares * unit**2)
 
 
-def _sureness(excess: Interval) -> float:
-    """How many standard errors it is from nothing."""
-    error = (excess.upper - excess.lower) / (2.0 * Z_95)
-    return abs(excess.value) / error if error > 0.0 else 0.0
+def _least_errors(before: Groups, now: Groups) -> NDArray[np.float64]:
+    """How much each group's part scatters if its rows are like all others; those that happen to be alike say less."""
+    variance, shares = np.zeros(len(now.rows)), np.zeros(len(now.rows))
+    for groups in (before, now):
+        rows = groups.rows.sum()
+        spread = max(float(groups.squares.sum() / rows - (groups.total.sum() / rows) ** 2), 0.0)
+        variance += spread / np.maximum(groups.rows, 1.0)
+        shares += groups.rows / rows / 2.0
+    found: NDArray[np.float64] = shares * (1.0 - shares) * np.sqrt(variance)
+    return found
+
+
+def _chance(part: Part, rows: float, least: float) -> float:
+    """How often chance alone makes a group add so much beyond its share; of few rows their spread is little known."""
+    error = max((part.excess.upper - part.excess.lower) / (2.0 * Z_95), least)
+    return float(2.0 * student_t.sf(abs(part.excess.value) / error, max(rows - 1.0, 1.0))) if error > 0.0 else 1.0
 
 
 def _groups(layout: PerformanceLayout, sections: Sequence[Section | None]) -> Groups:
@@ -115,6 +134,9 @@ def _groups(layout: PerformanceLayout, sections: Sequence[Section | None]) -> Gr
 
 
 def _sums(layout: PerformanceLayout, section: Section) -> tuple[float, float, float]:
+    if layout.task == "ranking":
+        total, squares = section.values[SUMS_AT : SUMS_AT + 2].tolist()
+        return float(section.values[QUERIES]), total / RANK_STEPS, squares / RANK_STEPS**2
     rows = float(section.values[JUDGED])
     if layout.task == "regression":
         return rows, to_float(section.sums[_SIZES]), to_float(section.sums[_SQUARES])
@@ -151,7 +173,7 @@ def _told(
     labels: int,
     by: str,
 ) -> list[Result]:
-    what = "the mean size of errors" if layout.task == "regression" else "accuracy"
+    what = {"regression": "the mean size of errors", "ranking": main_metric(layout)}.get(layout.task, "accuracy")
     change = found.change.value
     told = (
         f"{what} changed by {_signed(found.change)}: {_signed(found.mix)} because {column} is mixed otherwise, "
@@ -169,9 +191,12 @@ def _told(
 def _how(layout: PerformanceLayout, part: Part) -> str:
     if layout.task == "regression":
         inside = f"off by {part.means[1]:.3g}, {part.means[0]:.3g} before"
+    elif layout.task == "ranking":
+        inside = f"at {part.means[1]:.3g}, {part.means[0]:.3g} before"
     else:
         inside = f"right in {percent(part.means[1])}, before in {percent(part.means[0])}"
-    mix = f"{percent(part.shares[1])} of the labelled rows, {percent(part.shares[0])} before"
+    counted = "judged queries" if layout.task == "ranking" else "labelled rows"
+    mix = f"{percent(part.shares[1])} of the {counted}, {percent(part.shares[0])} before"
     return f"{part.inside.value:+.3g} as it is {inside}; {part.mix.value:+.3g} as it is {mix}"
 
 

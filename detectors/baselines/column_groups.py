@@ -1,5 +1,6 @@
 """How a reference's columns are grouped, to see on which values accuracy changed: tenths, and frequent categories."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.counts.column_outcomes import GroupedColumn, OutcomeLayout, ReferenceOutcomes, count_outcomes
+from detectors.counts.counting import texts
 from detectors.counts.layout import ColumnLayout, Layout
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.statistics.tables import GROUPS, group_starts
@@ -18,12 +20,9 @@ NAMED = 15
 
 
 def outcome_layout(
-    monitor: Monitor, layout: Layout, counts: NDArray[np.int64], performance: PerformanceLayout
+    layout: Layout, counts: NDArray[np.int64], performance: PerformanceLayout, names: Sequence[str]
 ) -> OutcomeLayout:
-    """The groups of every input that is no segment, by the reference's counts; a ranking has none."""
-    if performance.task == "ranking":
-        return OutcomeLayout((), performance)
-    names = [column.name for column in monitor.columns if column.drift and column.name not in monitor.segments]
+    """The groups of these inputs, by the reference's counts."""
     columns = [(layout.columns[layout.index(name)], layout.counts(counts, layout.index(name))) for name in names]
     return OutcomeLayout(
         tuple(_grouped(column, counted) for column, counted in columns if not column.blank), performance
@@ -39,8 +38,25 @@ def fit_outcomes(
     judged: JudgedBatch,
 ) -> ReferenceOutcomes | None:
     """The groups of a reference with its labelled rows by them; None where no column has groups."""
-    grouped = outcome_layout(monitor, layout, counts, performance)
+    tested = [column.name for column in monitor.columns if column.drift]
+    if judged.query is None:
+        names = [name for name in tested if name not in monitor.segments]
+    else:
+        # Segments, too: what is counted of these are the candidates of a query that belong to one.
+        names = [name for name in tested if _same_in_query(rows, name, judged.query)]
+    grouped = outcome_layout(layout, counts, performance, names)
     return ReferenceOutcomes(grouped, count_outcomes(grouped, rows, judged)) if grouped.columns else None
+
+
+def _same_in_query(rows: ColumnBatch, name: str, query: NDArray[np.int64]) -> bool:
+    """Whether all candidates of every query have one value."""
+    if name in rows.numeric:
+        codes = np.unique(rows.numeric[name], return_inverse=True)[1]
+    else:
+        known: dict[object, int] = {}
+        codes = np.array([known.setdefault(value, len(known)) for value in texts(rows, name)], dtype=np.intp)
+    _, first, owner = np.unique(query, return_index=True, return_inverse=True)
+    return bool((codes == codes[first][owner]).all())
 
 
 def _grouped(column: ColumnLayout, counts: NDArray[np.int64]) -> GroupedColumn:

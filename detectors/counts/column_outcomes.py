@@ -4,6 +4,9 @@ Numbers are grouped by cuts, categories by name; missing values and unseen categ
 are rows, their losses and the squares of these. A loss is 1 where a prediction is right (classification) or the size of
 an error in steps (regression). All are whole numbers, so they add up exactly over pieces and processes.
 
+Of a ranking queries are counted in place of rows, each with its main metric in steps, by columns that say something of
+the query: that have one value for all of its candidates. Where candidates differ nevertheless, it counts as missing.
+
 Whoever counts needs a row's columns and its label at once, as files have them; traffic has labels later and apart, so
 that its rows are counted from what is stored, when an explanation is wanted.
 """
@@ -20,12 +23,13 @@ from numpy.typing import NDArray
 from detectors.counts.binning import category
 from detectors.counts.counting import numbers, texts
 from detectors.counts.performance_counts import PerformanceLayout
+from detectors.counts.ranking_counts import RANK_STEPS, judged_queries
 from detectors.counts.summary import Section
 from driftline.columns import ColumnBatch, JudgedBatch
 
 #: Numbers per group: rows, losses, squares of losses.
 FIELDS = 3
-#: Sizes of errors are whole numbers of so many steps of the scale.
+#: Sizes of errors are whole numbers of so many steps of the scale, a ranking's metrics of so many steps to 1.
 LOSS_STEPS = 1 << 9
 # A larger error counts as this many: squares of eight million rows in one piece stay whole in float64, and of eight
 # billion in a window fit into int64.
@@ -120,6 +124,8 @@ def read_outcomes(
 
 def count_outcomes(layout: OutcomeLayout, rows: ColumnBatch, judged: JudgedBatch) -> Section:
     """The labelled rows by group of each column; ``judged`` is row by row as ``rows``, weight 0 without a label."""
+    if layout.performance.task == "ranking":
+        return _count_queries(layout, rows, judged)
     losses, usable = _losses(layout.performance, judged)
     known = np.flatnonzero(usable & (judged.weight > 0))
     every, losses, parts = len(known) == rows.rows, losses[known], []
@@ -131,6 +137,24 @@ def count_outcomes(layout: OutcomeLayout, rows: ColumnBatch, judged: JudgedBatch
         sized = layout.performance.task == "regression"
         squares = np.bincount(groups, losses * losses, count).astype(np.int64) if sized else total
         parts.append(np.column_stack((np.bincount(groups, minlength=count), total, squares)).ravel())
+    return Section(np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64))
+
+
+def _count_queries(layout: OutcomeLayout, rows: ColumnBatch, judged: JudgedBatch) -> Section:
+    if not len(judged.weight):
+        return Section(np.zeros(FIELDS * sum(len(column.names) for column in layout.columns), dtype=np.int64))
+    found = judged_queries(layout.performance.ranking, judged)
+    kept = found.complete & (found.weight > 0)
+    steps = np.zeros(len(kept))
+    steps[found.complete] = np.rint(found.steps[:, 0] * (LOSS_STEPS / RANK_STEPS))
+    losses, parts = steps[kept], []
+    for column in layout.columns:
+        groups, count = column.groups(rows), len(column.names)
+        of_query = groups[found.first]
+        of_query[found.owner[groups != of_query[found.owner]]] = count - 1
+        of_query = of_query[kept]
+        sums = (np.bincount(of_query, terms, count).astype(np.int64) for terms in (losses, losses * losses))
+        parts.append(np.column_stack((np.bincount(of_query, minlength=count), *sums)).ravel())
     return Section(np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64))
 
 

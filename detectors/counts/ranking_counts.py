@@ -41,13 +41,43 @@ class _Queries:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedQueries:
+    """Q queries in an order of their own, ``first``: the first row of each, ``weight``: as its rows have it.
+
+    ``unusable``, ``partial``, ``barren``, ``complete``: which of them are so, shape (Q,); at most one is true.
+    ``labelled``: rows with a label. ``steps``: the metrics of the complete ones in steps, shape (complete, METRICS).
+    """
+
+    owner: NDArray[np.intp]
+    first: NDArray[np.intp]
+    weight: NDArray[np.int64]
+    unusable: NDArray[np.bool_]
+    partial: NDArray[np.bool_]
+    barren: NDArray[np.bool_]
+    complete: NDArray[np.bool_]
+    labelled: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+
 def count_queries(spec: RankingSpec, judged: JudgedBatch) -> NDArray[np.int64]:
     """The queries as counts, shape (SIZE,), each times its weight. Candidates without a label have the label NaN."""
     values = np.zeros(SIZE, dtype=np.int64)
     if not len(judged.weight):
         return values
+    found = judged_queries(spec, judged)
+    parts = ((QUERIES, found.complete), (UNUSABLE, found.unusable), (PARTIAL, found.partial), (BARREN, found.barren))
+    for place, chosen in parts:
+        values[place] = found.weight[chosen].sum()
+    values[LABELLED] = found.weight @ found.labelled
+    values[SUMS_AT::2] = found.weight[found.complete] @ found.steps
+    values[SUMS_AT + 1 :: 2] = found.weight[found.complete] @ (found.steps * found.steps)
+    return values
+
+
+def judged_queries(spec: RankingSpec, judged: JudgedBatch) -> JudgedQueries:
+    """How each query was judged; there is at least one row."""
     owner, first = _owners(judged)
-    weight = judged.weight[first]
     score = np.asarray(judged.prediction, dtype=np.float64)
     label = np.asarray(judged.label, dtype=np.float64)
     known = ~np.isnan(label)
@@ -56,23 +86,27 @@ def count_queries(spec: RankingSpec, judged: JudgedBatch) -> NDArray[np.int64]:
     labelled, size = np.bincount(owner, known).astype(np.int64), np.bincount(owner)
     waits = labelled < (size if spec.unlabelled == "wait" else np.minimum(size, 1))
     has_relevant = np.bincount(owner, known & (label >= spec.relevant_from)) > 0
-    values[UNUSABLE] = weight[~usable & (labelled > 0)].sum()
-    values[PARTIAL] = weight[usable & waits & (labelled > 0)].sum()
-    values[BARREN] = weight[usable & ~waits & ~has_relevant].sum()
-    values[LABELLED] = weight @ labelled
     complete = usable & ~waits & has_relevant
-    values[QUERIES] = weight[complete].sum()
+    steps = np.zeros((0, len(METRICS)), dtype=np.int64)
     if complete.any():
         chosen = complete[owner]
         grades = np.where(known, label, 0.0)[chosen]
         gain = grades if spec.gain == "linear" else np.exp2(grades) - 1.0
         number = np.cumsum(complete)[owner[chosen]] - 1
         relevant = (grades >= spec.relevant_from).astype(np.int64)
-        steps = np.rint(ranking_metrics(number, score[chosen], gain, relevant, spec.cutoff) * RANK_STEPS)
-        whole = steps.astype(np.int64)
-        values[SUMS_AT::2] = weight[complete] @ whole
-        values[SUMS_AT + 1 :: 2] = weight[complete] @ (whole * whole)
-    return values
+        metrics = ranking_metrics(number, score[chosen], gain, relevant, spec.cutoff)
+        steps = np.rint(metrics * RANK_STEPS).astype(np.int64)
+    return JudgedQueries(
+        owner=owner,
+        first=first,
+        weight=judged.weight[first],
+        unusable=~usable & (labelled > 0),
+        partial=usable & waits & (labelled > 0),
+        barren=usable & ~waits & ~has_relevant,
+        complete=complete,
+        labelled=labelled,
+        steps=steps,
+    )
 
 
 def _owners(judged: JudgedBatch) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
@@ -15,10 +16,13 @@ from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.labels.desk import LabelDesk
 from collector.store.store import Store
+from detectors.baselines.reference import build_reference
 from detectors.counts.performance_counts import performance_layout
 from detectors.counts.ranking_counts import BARREN, LABELLED, PARTIAL, QUERIES, ranking_metrics
 from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.engine import StatisticsEngine
+from detectors.evaluating.job import EvaluationJob
+from detectors.offline.files import OfflineWindows, Span
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.events import InferenceEvent, Label
@@ -192,3 +196,41 @@ def test_two_writers_of_one_query_see_each_others_labels(postgres_store: str) ->
     assert [counts(ready)[place] for place in (QUERIES, PARTIAL, LABELLED)] == [1, 0, 4]
     other.close()
     store.close()
+
+
+def test_queries_of_traffic_explain_a_change_as_those_of_a_file_do(parts: Parts) -> None:
+    """Shop b's order knows nothing; each query is of one shop."""
+    known, rng = RANKING.model_dump(mode="json"), np.random.default_rng(5)
+    monitor = Monitor.model_validate({**known, "reference": {"path": "r", "label": "grade"}})
+
+    def shown(queries: int, broken: bool) -> pd.DataFrame:
+        shop, grade = np.repeat(rng.choice(["a", "b"], queries), 4), rng.integers(0, 3, 4 * queries).astype(float)
+        score = grade + rng.normal(0.0, 0.3, len(grade))
+        score = np.where(broken & (shop == "b"), rng.normal(size=len(grade)), score)
+        query = np.repeat(np.arange(queries), 4)
+        return pd.DataFrame({"query": query, "shop": shop, "relevance": score, "grade": grade})
+
+    reference, frame = build_reference(shown(800, broken=False), monitor), shown(300, broken=True)
+    statistics: Any = StatisticsEngine({monitor.name: reference})
+    parts.monitors, parts.statistics, parts.registry = {monitor.name: monitor}, statistics, CollectorRegistry()
+    sent = [
+        event(at, at_s=START_S + at, **frame.loc[frame["query"] == at, ["shop", "relevance"]].to_dict("list"))
+        for at in range(300)
+    ]
+    drain(parts.collector(records(sent)))
+    grades = [graded(at // 4, at % 4, grade) for at, grade in enumerate(frame.grade.tolist())]
+    desk_of(parts).submit(grades)
+    key = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
+    _, judged = parts.store.labelled_rows(monitor, key, 401)
+    assert judged.query is not None
+    assert np.bincount(judged.query).tolist() == [4] * 100  # whole queries, whatever the limit cuts
+    EvaluationJob(parts.store, {monitor.name: reference}, [monitor], parts.clock).run_once()
+    told = [each for each in parts.store.results(STREAM, key.start_s, key.end_s) if each.kind == "explanation"]
+    offline = OfflineWindows(monitor, reference, STREAM, Span(key.start_s, key.end_s))
+    offline.add(frame)
+    of_file = [each for each in offline.evaluate().results if each.kind == "explanation"]
+    assert max(told, key=lambda each: abs(each.statistic)).column == "shop=b"
+    assert sorted(told, key=repr) == sorted(of_file, key=repr)
+    eraser = Eraser(parts.store, SubjectHasher(), parts.clock, None)
+    eraser.erase(Selector("default", "flights", "request_id", "request-7"), "token:privacy")
+    assert parts.store.labelled_rows(monitor, key, 10_000)[0].rows == 4 * 299
