@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from driftline.events import Label
 from driftline.monitors import Monitor
 
 _ROWS = 2**31
+_request_id, _key, _row = attrgetter("request_id"), attrgetter("key"), attrgetter("row")
+_value, _reward, _observed_at_s = attrgetter("value"), attrgetter("reward"), attrgetter("observed_at_s")
+_model, _namespace = attrgetter("model"), attrgetter("namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def plain_labels(
 
 def _by_model(labels: Sequence[Label]) -> Mapping[tuple[str, str], Sequence[int]]:
     """The places of each model's labels."""
-    models, namespaces = {label.model for label in labels}, {label.namespace for label in labels}
+    models, namespaces = set(map(_model, labels)), set(map(_namespace, labels))
     if len(models) == len(namespaces) == 1:  # nearly always
         return {(namespaces.pop(), models.pop()): range(len(labels))}
     by_model: dict[tuple[str, str], list[int]] = {}
@@ -110,18 +114,17 @@ def _by_model(labels: Sequence[Label]) -> Mapping[tuple[str, str], Sequence[int]
 
 def _plain_of(labels: Sequence[Label], places: NDArray[np.intp], monitor: Monitor, now_s: float) -> PlainLabels:
     texts = np.empty(len(labels), dtype=np.object_)
-    texts[:] = _texts(monitor, [label.value for label in labels])
-    request_ids = [label.request_id for label in labels]
+    texts[:] = _texts(monitor, list(map(_value, labels)))
+    request_ids = list(map(_request_id, labels))
     plain = np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
-    named_otherwise = [bool(label.key or label.reward) for label in labels]
-    if any(named_otherwise):
-        plain &= ~np.array(named_otherwise, dtype=np.bool_)
+    if any(map(_key, labels)) or any(map(_reward, labels)):
+        plain &= ~np.array([bool(label.key or label.reward) for label in labels], dtype=np.bool_)
     keys = keys_of(request_ids)
     if not keys.own.all():
         plain &= np.array([bool(each) and "\0" not in each for each in request_ids], dtype=np.bool_)
         keys = keys_of(key_texts(request_ids))
-    rows, fit = _whole([label.row for label in labels])
-    observed_s = np.array([label.observed_at_s for label in labels], dtype=np.float64)
+    rows, fit = _whole(list(map(_row, labels)))
+    observed_s = np.array(list(map(_observed_at_s, labels)), dtype=np.float64)
     plain &= fit & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
     return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 

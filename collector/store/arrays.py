@@ -74,15 +74,6 @@ def _sized(values: NDArray[Any], kind: str) -> bytes:
     return rows.tobytes()
 
 
-def read_array(raw: bytes, kind: str) -> NDArray[Any]:
-    """The values of ``array_send(...)``: an array that is not empty, without NULLs, of this kind of NumPy's.
-
-    >>> read_array(IntegerArray.of(np.array([7, -1])).raw, ">i4").tolist()
-    [7, -1]
-    """
-    return np.frombuffer(raw, dtype=[("size", ">i4"), ("value", kind)], offset=_HEAD_BYTES)["value"]
-
-
 def read_texts(raw: bytes) -> NDArray[np.object_]:
     """The values of ``array_send(...)`` of an array of texts that is not empty; None where one is NULL."""
     count, size = np.frombuffer(raw, dtype=_HEAD, count=3, offset=_HEAD_BYTES - 8)[[0, 2]].tolist()

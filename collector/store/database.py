@@ -117,7 +117,7 @@ def prefer_indexes(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(
             "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
-            "SET LOCAL enable_memoize = off; SET LOCAL jit = off"
+            "SET LOCAL enable_memoize = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
         )
 
 

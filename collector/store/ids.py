@@ -21,7 +21,6 @@ _NO_DIGIT = 255
 _VALUES = np.full(256, _NO_DIGIT, dtype=np.uint8)
 _VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # any odd number of 64 bits
-_MS_BYTES = 256 ** np.arange(5, -1, -1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,29 @@ class KeyColumn:
             return self.ids
         texts = list(self.ids)
         others = np.flatnonzero(~self.own)
-        digits = self.raw[others].tobytes().hex()
-        for place, at in zip(others.tolist(), range(0, len(digits), 32), strict=True):
-            texts[place] = _spelt(digits[at : at + 32])
+        for place, text in zip(others.tolist(), self.texts_of(self.raw[others]), strict=True):
+            texts[place] = text
         return texts
 
     @cached_property
     def days(self) -> NDArray[np.int64]:
         """The day that each key tells, as :func:`day_of` says, -1 where none."""
-        days = self.raw[:, :6].astype(np.int64) @ _MS_BYTES // _DAY_MS
-        return np.where(self.raw[:, 6] >> 4 == 7, days, -1)
+        return np.where(self.raw[:, 6] >> 4 == 7, self._times_ms // _DAY_MS, -1)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """The time that each key of version 7 tells, seconds since the epoch; without meaning for others."""
+        return self._times_ms / 1000.0
+
+    @cached_property
+    def _times_ms(self) -> NDArray[np.int64]:
+        return (self.first_halves >> np.uint64(16)).astype(np.int64)
+
+    @staticmethod
+    def texts_of(raw: NDArray[np.uint8]) -> list[str]:
+        """Keys, given as bytes of shape (keys, 16), as :func:`key_of` spells them."""
+        digits = raw.tobytes().hex()
+        return [_spelt(digits[at : at + 32]) for at in range(0, len(digits), 32)]
 
 
 def key_of(text: str) -> str:

@@ -8,12 +8,14 @@ SQLite there is nothing to do.
 import threading
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 
 from collector.store import schema
+from collector.store.bulk import driver_cursor
 from collector.store.database import writing
 
 DAY_S = 86_400.0
@@ -77,23 +79,27 @@ def existing_days(connection: Connection, table: str = schema.DAILY[0]) -> list[
     return sorted(_day_of_name(name) for (name,) in found)
 
 
-def held_days(connection: Connection) -> list[int]:
+def held_days(connection: Connection) -> dict[int, float]:
     """The days that all tables have, oldest first; none of them is dropped until the transaction ends. None on SQLite.
 
-    Whoever drops a day needs the tables for itself, so that a lock which hinders nobody else is enough.
+    Each with about as many predictions as it has, -1 where nobody has counted yet. Whoever drops a day needs the tables
+    for itself, so that a lock which hinders nobody else is enough.
     """
     if connection.dialect.name == "sqlite":
-        return []
-    connection.exec_driver_sql(f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE")
-    found = connection.exec_driver_sql(
-        "SELECT inhparent::regclass::text, inhrelid::regclass::text FROM pg_inherits "
-        "WHERE inhparent = ANY (%s::regclass[])",
-        (list(schema.DAILY),),
+        return {}
+    statement = (
+        f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE; "  # noqa: S608 - our own tables
+        "SELECT inhparent::regclass::text, relname, reltuples FROM pg_inherits JOIN pg_class ON oid = inhrelid "
+        f"WHERE inhparent = ANY ('{{{','.join(schema.DAILY)}}}'::regclass[])"
     )
-    days: dict[str, set[int]] = {table: set() for table in schema.DAILY}
-    for table, name in found:
-        days[table].add(_day_of_name(name))
-    return sorted(set.intersection(*days.values()))
+    days: dict[str, dict[int, float]] = {table: {} for table in schema.DAILY}
+    with driver_cursor(connection, statement) as cursor:
+        cursor.execute(statement)
+        cursor.nextset()  # behind the lock's
+        for table, name, rows in cursor:
+            days[table][_day_of_name(name)] = rows
+    held = set.intersection(*(set(each) for each in days.values()))
+    return {day: days[schema.DAILY[0]][day] for day in sorted(held)}
 
 
 class DayPartitions:
@@ -109,6 +115,7 @@ class DayPartitions:
             create_days(connection, days)
 
 
+@cache
 def _day_of_name(name: str) -> int:
     suffix = name.rpartition("_")[2].strip('"')
     if suffix == "before":

@@ -106,23 +106,30 @@ class Transaction:
     def __init__(self, connection: Connection, days: DayPartitions | None = None) -> None:
         self.connection = connection
         self._days = days
-        self._held: list[int] | None = None
+        self._held: dict[int, float] | None = None
         self._prefers_indexes = False
 
     def prepare_days(self, times_s: Numbers) -> None:
         """Make sure that rows of these times can be stored, and stay so until the transaction ends."""
         if self._days is None or self.connection.dialect.name == "sqlite":
             return
-        held = set(self.held_days())
-        if missing := set(np.unique(day_numbers(np.asarray(times_s, np.float64))).tolist()) - held:
+        held = self._held_rows()
+        if missing := set(np.unique(day_numbers(np.asarray(times_s, np.float64))).tolist()) - held.keys():
             self._days.create(missing)
-            self._held = sorted(held | missing)
+            self._held = dict(sorted({**held, **dict.fromkeys(missing, -1.0)}.items()))
 
     def held_days(self) -> list[int]:
         """The days of which rows are stored, oldest first, none of which is dropped meanwhile; none on SQLite.
 
         Asked for once: what another writer's new day holds meanwhile is for the next transaction to see.
         """
+        return list(self._held_rows())
+
+    def rows_about(self, day: int) -> float:
+        """About how many predictions a held day has; below 0 where the database has not counted them yet."""
+        return self._held_rows()[day]
+
+    def _held_rows(self) -> dict[int, float]:
         if self._held is None:
             self._held = held_days(self.connection)
         return self._held
@@ -145,13 +152,8 @@ class Transaction:
 
     def lock_partition(self, partition: str) -> None:
         """Be the only writer of ``partition`` until the transaction ends; for writers that read no stream."""
-        table = schema.positions
-        statement = upsert(self.connection, table).values(partition=partition, next_offset=1)
-        self.connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[table.c.partition], set_={"next_offset": table.c.next_offset + 1}
-            )
-        )
+        changes = {"next_offset": "positions.next_offset + 1"}
+        upsert_tuples(self.connection, schema.positions, ("partition", "next_offset"), [(partition, 1)], changes)
 
     def _move(self, move: PositionMove) -> bool:
         table = schema.positions

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from collector.store import schema
-from collector.store.arrays import IntegerArray, KeyArray, read_array, read_texts
+from collector.store.arrays import IntegerArray, KeyArray, read_texts
 from collector.store.bulk import Column, driver_cursor, insert_columns
 from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn
@@ -23,6 +23,8 @@ from driftline.results import StreamKey
 _NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
 _OTHERS = ("segments", "prediction")
 _FOUND_NUMBERS = (*_NUMBERS, "revision")
+#: So many rows that follow each other in the index are read in the time that one key takes to be looked up.
+_ROWS_FOR_A_LOOK_UP = 4
 
 
 class LabelledError(TransientError):
@@ -73,6 +75,7 @@ def unlabelled_rows(
     keys: KeyColumn,
     rows: NDArray[np.int64],
     stream_ids: Sequence[int],
+    now_s: float,
     *,
     look: bool = True,
 ) -> Unlabelled:
@@ -88,17 +91,22 @@ def unlabelled_rows(
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
-    told = {day: np.flatnonzero(keys.days == day) for day in days}
-    questions = [(day, places) for day, places in told.items() if len(places)]
+    asked = _Asked(keys, rows, look)
+    told = [(day, np.flatnonzero(keys.days == day)) for day in days]
+    questions = [
+        _Question(day, places, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
+        for day, places in told
+        if len(places)
+    ]
     found = []
     if questions:
-        answer = _ask_days(transaction.connection, questions, keys, rows, look=look)
+        answer = _ask_days(transaction.connection, questions, asked)
         found.append(_certain(answer, len(keys), wanted)[0])
     untold = np.flatnonzero(keys.days < 0)
     for day in reversed(days):
         if not len(untold):
             break
-        answer = _ask_days(transaction.connection, [(day, untold)], keys, rows, look=look)
+        answer = _ask_days(transaction.connection, [_Question(day, untold, close=False)], asked)
         here, met = _certain(answer, len(keys), wanted)
         found.append(here)
         untold = untold[~met[untold]]
@@ -188,62 +196,133 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return found
 
 
-def _ask_days(
-    connection: Connection,
-    questions: Sequence[tuple[int, NDArray[np.intp]]],
-    keys: KeyColumn,
-    rows: NDArray[np.int64],
-    *,
-    look: bool,
-) -> Unlabelled:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The rows that are looked for, and whether their labels are as well."""
+
+    keys: KeyColumn
+    rows: NDArray[np.int64]
+    look: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Which of them are looked for in a day; ``close``: so many of a stretch of time that all of it is read."""
+
+    day: int
+    places: NDArray[np.intp]
+    close: bool
+
+    def in_order(self, keys: KeyColumn) -> "_Question":
+        """As the index has them, so that one key's pages are at hand for the next."""
+        return replace(self, places=self.places[np.argsort(keys.first_halves[self.places])])
+
+
+def _lie_close(keys: KeyColumn, places: NDArray[np.intp], day_rows: float, day_age_s: float) -> bool:
+    """Whether reading all rows between the first and the last key costs less than looking each key up.
+
+    ``day_rows``: about how many the day has, below 0 where that is not known; taken as evenly spread over the part of
+    it that is past. Only the cost depends on it.
+    """
+    times_s = keys.times_s[places]
+    between = day_rows * float(times_s.max() - times_s.min()) / min(max(day_age_s, 1.0), DAY_S)
+    return day_rows >= 0 and between <= _ROWS_FOR_A_LOOK_UP * len(places)
+
+
+def _ask_days(connection: Connection, questions: Sequence[_Question], asked: _Asked) -> Unlabelled:
     """One statement for all days, each of which answers with one row of arrays."""
-    statement = " UNION ALL ".join([_day_statement(number, day, look) for number, (day, _) in enumerate(questions)])
-    # In the order of the index, so that one key's pages are at hand for the next.
-    questions = [(day, places[np.argsort(keys.first_halves[places])]) for day, places in questions]
-    asked = ((KeyArray.of(keys, places), IntegerArray.of(rows[places])) for _, places in questions)
+    questions = [question.in_order(asked.keys) for question in questions]
+    statement = " UNION ALL ".join(
+        [_day_statement(number, question, asked.look) for number, question in enumerate(questions)]
+    )
+    values = list(chain.from_iterable(_parameters(question, asked) for question in questions))
     with driver_cursor(connection, statement, binary=True) as cursor:
-        answers = cursor.execute(statement, list(chain.from_iterable(asked))).fetchall()
-    return _stacked([_answer(questions[number][1], *columns) for number, *columns in answers if columns[0] is not None])
+        # Planned for these values each time: only then is a list of keys hashed to compare rows with.
+        answers = cursor.execute(statement, values, prepare=False).fetchall()
+    return _stacked([_answer(questions[number], asked, *columns) for number, *columns in answers if columns[1]])
+
+
+def _parameters(question: _Question, asked: _Asked) -> list[Any]:
+    keys = KeyArray.of(asked.keys, question.places)
+    if not question.close:
+        return [keys, IntegerArray.of(asked.rows[question.places])]
+    ends = KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]])
+    return [*ends, keys, IntegerArray.of(np.unique(asked.rows[question.places]))]
 
 
 def _answer(
-    asked: NDArray[np.intp],
-    places: bytes,
+    question: _Question,
+    asked: _Asked,
+    places: bytes | None,
     keys: bytes,
+    request_keys: bytes,
+    rows: bytes,
     segments: bytes,
     predictions: bytes,
-    *rest: bytes,
+    *numbers: bytes,
 ) -> Unlabelled:
-    """What a day's row of arrays says."""
-    numbers = {name: read_array(raw, ">f8").astype(np.float64) for name, raw in zip(_FOUND_NUMBERS, rest, strict=False)}
-    numbers.setdefault("revision", np.full(len(numbers["score"]), np.nan))  # not asked for
-    return Unlabelled(
-        asked[read_array(places, ">i8") - 1],
-        read_array(keys, "(16,)u1"),
-        numbers,
-        read_texts(segments),
-        read_texts(predictions),
-    )
+    """What a day's row of arrays says; ``request_keys`` and ``rows`` where it has no ``places``."""
+    values = {
+        name: np.frombuffer(raw, ">f8").astype(np.float64) for name, raw in zip(_FOUND_NUMBERS, numbers, strict=False)
+    }
+    values.setdefault("revision", np.full(len(values["score"]), np.nan))  # not asked for
+    if places is not None:
+        found = question.places[np.frombuffer(places, ">i8") - 1]
+    else:
+        found = _places_of(question, asked, np.frombuffer(request_keys, "(16,)u1"), np.frombuffer(rows, ">i4"))
+    answer = Unlabelled(found, np.frombuffer(keys, "(16,)u1"), values, read_texts(segments), read_texts(predictions))
+    return answer if (found >= 0).all() else answer.take(found >= 0)
 
 
-def _day_statement(number: int, day: int, look: bool) -> str:
+def _places_of(
+    question: _Question, asked: _Asked, request_keys: NDArray[np.uint8], rows: NDArray[np.int32]
+) -> NDArray[np.intp]:
+    """Which of the asked rows each of these is; -1: none."""
+    order = np.argsort(np.ascontiguousarray(request_keys).view(">u8")[:, 0].astype(np.uint64))
+    raw, wanted = asked.keys.raw[question.places], asked.rows[question.places]
+    found = np.empty(len(rows), dtype=np.intp)
+    if len(order) == len(wanted) and (request_keys[order] == raw).all() and (rows[order] == wanted).all():
+        found[order] = question.places  # nearly always: each row is there, and once
+        return found
+    known = dict(zip(zip(map(bytes, raw), wanted.tolist(), strict=True), question.places.tolist(), strict=True))
+    pairs = zip(map(bytes, request_keys), rows.tolist(), strict=True)
+    found[:] = [known.get(pair, -1) for pair in pairs]
+    return found
+
+
+def _day_statement(number: int, question: _Question, look: bool) -> str:
     # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
+    predictions, labels = (partition_name(table, question.day) for table in ("predictions", "labels"))
     numbers = [*(f"p.{name}::float8" for name in _NUMBERS[:-1]), "coalesce(p.score, 'NaN')"]  # all others are there
     labelled = ""
     if look:
         numbers.append("coalesce(l.revision::float8, 'NaN')")
         labelled = (
-            f" LEFT JOIN LATERAL (SELECT m.revision FROM {partition_name('labels', day)} m "  # noqa: S608
+            f"LEFT JOIN LATERAL (SELECT m.revision FROM {labels} m "  # noqa: S608 - our own tables
             "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
         )
-    fixed = ", ".join(f"array_send(array_agg({name}))" for name in numbers)
+    if question.close:
+        place = f"NULL::bytea, {_joined('uuid_send(p.event_key)', 'uuid_send(p.request_key)', 'int4send(p.row)')}"
+        source = (
+            f"(SELECT * FROM {predictions} WHERE request_key BETWEEN %s::uuid AND %s::uuid OFFSET 0) p "  # noqa: S608
+            f"{labelled} WHERE p.request_key = ANY (%b) AND p.row = ANY (%b)"
+        )
+    else:
+        place = f"{_joined('int8send(k.place)', 'uuid_send(p.event_key)')}, NULL::bytea, NULL::bytea"
+        source = (
+            "unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "  # noqa: S608
+            f"(SELECT * FROM {predictions} q "
+            f"WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p {labelled}"
+        )
     return (
-        f"SELECT {number}::int4, array_send(array_agg(k.place)), array_send(array_agg(p.event_key)), "  # noqa: S608 - our own tables
-        f"array_send(array_agg(p.segments)), array_send(array_agg(p.prediction)), {fixed} "
-        "FROM unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "
-        f"(SELECT * FROM {partition_name('predictions', day)} q "
-        f"WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p{labelled}"
+        f"SELECT {number}::int4, {place}, array_send(array_agg(p.segments)), "  # noqa: S608
+        f"array_send(array_agg(p.prediction)), {_joined(*(f'float8send({name})' for name in numbers))} FROM {source}"
     )
+
+
+def _joined(*values: str) -> str:
+    """SQL: each one's bytes of all rows, one after the other, which costs less than arrays."""
+    return ", ".join(f"string_agg({value}, ''::bytea)" for value in values)
 
 
 def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: NDArray[np.int64]) -> Unlabelled:

@@ -23,6 +23,7 @@ from collector.store.ids import day_of, key_of, keys_of
 from collector.store.migrate import migrate
 from collector.store.states import StateBook, StateCache
 from collector.store.store import Store
+from collector.store.unlabelled import streams_by_number, unlabelled_rows
 from driftline.events import InferenceEvent, Label, new_event_id
 from driftline.maturity import class_of
 from tests.collector.helpers import HOUR_S, REGRESSION, START_S, Parts, drain, event, records, tables
@@ -163,6 +164,43 @@ def _empty(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"TRUNCATE {names}"))
     engine.dispose()
+
+
+@pytest.mark.real
+def test_rows_are_the_same_looked_up_one_by_one_and_read_as_a_stretch(postgres: str) -> None:
+    migrate(postgres)
+    asked = [(request_id, row) for request_id in [*REQUESTS, "request-99", _own_id(77)] for row in range(3)]
+    with _filled(postgres) as parts:
+        _take(parts, [[Label(request_id=REQUESTS[1], value=1, observed_at_s=START_S, model="flights")]], at_once=True)
+        one_by_one, unknown = _unlabelled(parts, asked)
+        with parts.store.engine.begin() as connection:
+            connection.execute(text("ANALYZE predictions"))
+        stretches, known = _unlabelled(parts, asked)
+    assert max(unknown) < 0 < min(known)  # only days that were counted are read as stretches
+    assert stretches == one_by_one
+    assert len(one_by_one) > len(REQUESTS)
+
+
+def _unlabelled(parts: Parts, asked: Sequence[tuple[str, int]]) -> tuple[list[Any], list[float]]:
+    """Place, event, window, prediction of each row found; and how many rows the days are thought to have."""
+    keys, rows = keys_of([request_id for request_id, _ in asked]), np.array([row for _, row in asked])
+    with parts.store.transaction() as transaction:
+        streams = list(streams_by_number(transaction, "default", "flights"))
+        found = [unlabelled_rows(transaction, keys, rows, streams, NOW_S, look=look) for look in (True, False)]
+        days = [transaction.rows_about(day) for day in transaction.held_days()]
+    values = [
+        (look, place, bytes(key), *numbers, prediction)
+        for look, each in enumerate(found)
+        for place, key, prediction, *numbers in zip(
+            each.places.tolist(),
+            each.event_keys,
+            each.predictions,
+            each.numbers["time_s"].tolist(),
+            each.numbers["window_start_s"].tolist(),
+            strict=True,
+        )
+    ]
+    return sorted(values), days
 
 
 @given(st.lists(st.floats(-10.0, 1e10), min_size=1))
