@@ -102,13 +102,14 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     The inference is named by ``request_id``, or by ``key``: a business key (an order number, say) that the monitor
     finds in every request. ``row``: index of the row within the request; a key that is itself per row needs none.
-    ``value`` None withdraws an earlier label. ``observed_at_s``: when the truth was known, seconds since the epoch.
+    ``value`` None withdraws an earlier label. ``observed_at_s``: when the truth was known, seconds since the epoch;
+    None: when the label arrives.
     ``reward``: ``value`` is a number that says how good the answer was, not what was true; the monitor says what it
     means.
     """
 
     value: str | float | int | bool | None
-    observed_at_s: float
+    observed_at_s: float | None = None
     model: str
     request_id: str = ""
     namespace: str = "default"
@@ -256,10 +257,14 @@ def encode_label(label: Label, event_id: str) -> KafkaMessage:
 
 
 def decode_label(headers: KafkaHeaders, value: bytes) -> Label:
-    """Read a label message; raises EventError."""
+    """Read a label message; raises EventError. A label that says no time of its own was observed at its ``ce_time``."""
     fields = _Fields(headers, names.CE_TYPE_LABEL)
     fields.raise_if_faulty("label")
-    return label_from_json(value)
+    label = label_from_json(value)
+    if label.observed_at_s is None and fields.has("time"):
+        label = msgspec.structs.replace(label, observed_at_s=fields.time_ns("time") / 1e9)
+        fields.raise_if_faulty(f"label for '{label.subject}'")
+    return label
 
 
 def label_from_json(value: bytes) -> Label:
@@ -292,7 +297,7 @@ def label_faults(label: Label) -> list[str]:
         faults.append(f"value {label.value} is not a finite number")
     if isinstance(label.value, int) and abs(label.value) >= 2**63:
         faults.append("value is a whole number beyond 64 bits")
-    if not 0 <= label.observed_at_s < 253402300800.0:
+    if label.observed_at_s is not None and not 0 <= label.observed_at_s < 253402300800.0:
         faults.append(f"observed_at_s {label.observed_at_s} is not a time in seconds since 1970")
     return faults
 

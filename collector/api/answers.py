@@ -17,7 +17,9 @@ class LabelBody(BaseModel):
     request_id: str = Field("", description="The id that the prediction was answered with (X-Request-Id).")
     key: str = Field("", description="In place of request_id: the business key that the monitor names (labels.key).")
     value: str | float | int | bool | None = Field(description="What turned out to be true; null withdraws a label.")
-    observed_at_s: float = Field(description="When the truth was known, seconds since the epoch.", ge=0)
+    observed_at_s: float | None = Field(
+        None, description="When the truth was known, seconds since the epoch; without it, when the label arrives.", ge=0
+    )
     model: str = Field(description="The model's name, as in its monitor.", min_length=1)
     namespace: str = Field("default", description="The model's namespace.")
     row: int = Field(0, description="Index of the row within the request.", ge=0)

@@ -124,7 +124,10 @@ def _plain_of(labels: Sequence[Label], places: NDArray[np.intp], monitor: Monito
         plain &= np.array([bool(each) and "\0" not in each for each in request_ids], dtype=np.bool_)
         keys = keys_of(key_texts(request_ids))
     rows, fit = _whole(list(map(_row, labels)))
-    observed_s = np.array(list(map(_observed_at_s, labels)), dtype=np.float64)
+    observed = list(map(_observed_at_s, labels))
+    if None in observed:
+        observed = [now_s if each is None else each for each in observed]
+    observed_s = np.array(observed, dtype=np.float64)
     plain &= fit & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
     return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 

@@ -37,13 +37,14 @@ def read_label(label: Label, monitor: Monitor | None, now_s: float) -> Reading:
     if faults or monitor is None:
         return Reading(None, faults)
     text = _text(label, monitor)
+    observed_at_s = now_s if label.observed_at_s is None else label.observed_at_s
     if not label.key:
         key = LabelKey(label.namespace, label.model, key_text(label.request_id), label.row)
-        return Reading(PendingLabel(key, text, label.observed_at_s, now_s), [])
+        return Reading(PendingLabel(key, text, observed_at_s, now_s), [])
     spec = monitor.labels.key
     row = 0 if spec is not None and spec.per_row else label.row
     business = BusinessKey(label.namespace, label.model, given_key(label.key), row)
-    return Reading(KeyedLabel(business, text, label.observed_at_s, now_s), [])
+    return Reading(KeyedLabel(business, text, observed_at_s, now_s), [])
 
 
 def is_judgement(text: str) -> bool:

@@ -69,6 +69,17 @@ def test_one_label_and_a_list_are_taken(client: TestClient) -> None:
     assert answer.json()["outcomes"] == {"duplicate": 1, "joined": 1, "pending": 1}
 
 
+@pytest.mark.parametrize("sent", ["object", "list", "lines"])
+def test_a_label_without_a_time_was_observed_when_it_came(parts: Parts, client: TestClient, sent: str) -> None:
+    timeless = b'{"request_id": "request-1", "value": 1, "model": "flights"}'
+    body = {"object": timeless, "list": b"[%s]" % timeless, "lines": timeless + b"\n"}[sent]
+    kind = "application/x-ndjson" if sent == "lines" else "application/json"
+    answer = client.post("/v1/labels", content=body, headers={"content-type": kind})
+    assert answer.json()["outcomes"] == {"joined": 1}
+    found = client.get("/v1/labels", params={"model": "flights", "request_id": "request-1"}).json()
+    assert [each["observed_at_s"] for each in found] == [parts.clock()]
+
+
 def test_lines_with_a_broken_one_among_them_are_answered_207(client: TestClient) -> None:
     good = msgspec.json.encode(label(1, 1))
     bad_type = b'{"request_id": "request-2", "value": 1, "observed_at_s": "noon", "model": "flights"}'

@@ -87,7 +87,7 @@ def labels(draw: st.DrawFn) -> Label:
         row=draw(st.integers(-1, 2)) if draw(st.booleans()) else 0,
         value=value,
         reward=draw(st.integers(0, 5)) == 0,
-        observed_at_s=START_S + HOUR_S * draw(st.integers(0, 3)),
+        observed_at_s=draw(st.one_of(st.none(), st.integers(0, 3).map(lambda hours: START_S + HOUR_S * hours))),
         model=model,
     )
 

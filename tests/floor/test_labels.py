@@ -48,6 +48,17 @@ def test_a_plain_json_label_is_read_with_its_defaults() -> None:
     assert label == Label(request_id="r1", value=1, observed_at_s=5.0, model="m", namespace="default", row=0)
 
 
+def test_a_label_that_says_no_time_was_observed_when_its_message_was_made() -> None:
+    message = encode_label(Label(request_id="r1", value=1, model="m"), "event-1")
+    headers = [*message.headers, ("ce_time", b"2013-12-17T12:00:00.5Z")]
+    assert decode_label(message.headers, message.value).observed_at_s is None
+    assert decode_label(headers, message.value).observed_at_s == 1387281600.5
+    told = encode_label(Label(request_id="r1", value=1, model="m", observed_at_s=5.0), "event-1")
+    assert decode_label([*told.headers, ("ce_time", b"noon")], told.value).observed_at_s == 5.0
+    with pytest.raises(EventError, match="ce_time 'noon' is not an RFC 3339 time"):
+        decode_label([*message.headers, ("ce_time", b"noon")], message.value)
+
+
 def test_a_null_value_withdraws() -> None:
     assert label_from_json(b'{"request_id": "r", "value": null, "observed_at_s": 5, "model": "m"}').value is None
 
