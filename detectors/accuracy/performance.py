@@ -150,6 +150,8 @@ def _no_labels(
     why = f"{percent(coverage)} of {rows} rows have labels"
     if layout.task == "ranking" and section is not None:
         why = told_labels(section, rows)
+    if layout.task == "ranking":
+        why = f"{why}; scores order candidates and are no probabilities, so that nothing is estimated before labels"
     main = main_metric(layout) if layout.task == "ranking" else "accuracy"
     return Result(
         window=key,

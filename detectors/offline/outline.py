@@ -14,12 +14,13 @@ from detectors.counts.binning import category
 from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, natural_range
 from detectors.offline.fitness import detectable, enough_rows
 from detectors.offline.giving_away import gives_away
-from detectors.offline.output_roles import OutputRoles, output_roles
+from detectors.offline.output_roles import Named, OutputRoles, output_roles
 from detectors.offline.time_columns import first_of_times, times_of
 from detectors.statistics.reasons import percent
 from driftline.durations import format_duration
 from driftline.errors import ReferenceDataError
 from driftline.monitor_detectors import ReferenceSpec, WindowSpec
+from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, Task
 from driftline.objectives import (
     AvailabilitySlo,
@@ -76,18 +77,21 @@ def draft(
     target: str | None = None,
     prediction: str | None = None,
     score: str | None = None,
+    query: str | None = None,
+    task: Task | None = None,
     namespace: str = "default",
 ) -> Draft:
     """A monitor whose columns, types and valid ranges are those of ``frame``.
 
     ``target``: column with the true value; ``prediction`` and ``score``: the model's outputs (usual names are found by
-    themselves; a file without them gives a monitor whose answers are not compared with it). The task follows from the
-    target, or else from the prediction. Raises ReferenceDataError when a named column is missing or nothing is left to
-    watch.
+    themselves; a file without them gives a monitor whose answers are not compared with it). ``query``: of a ranking,
+    the column that tells queries apart. The task, where it is not said, is a ranking's where rows are candidates of
+    queries, else it follows from the target, or from the prediction. Raises ReferenceDataError when a named column is
+    missing or nothing is left to watch.
     """
     if not len(frame):
         raise ReferenceDataError(f"{reference_path} has no rows")
-    outputs = output_roles(frame, reference_path, target, prediction, score)
+    outputs = output_roles(frame, reference_path, Named(target, prediction, score, query, task))
     inputs = tuple(column_role(str(name), frame[name]) for name in frame.columns if name not in outputs.names)
     watched = [role for role in inputs if role.role in (*_TESTED, *_CHECKED)]
     if not any(role.role in _TESTED for role in watched):
@@ -101,12 +105,13 @@ def draft(
         prediction=PredictionSpec(
             column=outputs.prediction or _UNNAMED, score=outputs.score, positive=outputs.positive
         ),
-        reference=ReferenceSpec(path=reference_path, label=target, predictions=outputs.prediction is not None),
+        ranking=outputs.ranking or RankingSpec(),
+        reference=ReferenceSpec(path=reference_path, label=outputs.target, predictions=outputs.prediction is not None),
         slos=SloSet(objectives=_objectives(frame, outputs, because)),
     )
     time = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
     windows = _windows(frame, monitor, time, because)
-    truth = None if target is None else _truth(frame[target], outputs)
+    truth = None if outputs.target is None else _truth(frame[outputs.target], outputs)
     return Draft(
         monitor=monitor.model_copy(update={"windows": windows}),
         rows=len(frame),
@@ -182,7 +187,7 @@ def _rounded(value: float, *, down: bool) -> float:
 
 def _truth(series: pd.Series, outputs: OutputRoles) -> NDArray[np.float64] | NDArray[np.bool_] | None:
     """The truth as something that has an order; None where it has none."""
-    if outputs.task == "regression":
+    if outputs.task in ("regression", "ranking"):
         return as_numbers(series)
     return series.map(category).eq(outputs.positive).to_numpy() if outputs.task == "binary" else None
 
@@ -248,6 +253,12 @@ def _objectives(frame: pd.DataFrame, outputs: OutputRoles, because: dict[str, st
         QualitySlo(kind="data_quality", target=0.99),
         DriftSlo(kind="drift", target=0.9),
     )
+    if outputs.task == "ranking":
+        because["correctness"] = (
+            "Every window's ndcg and other metrics are compared with the file's. An objective of correctness would "
+            "take each of the first places that is not relevant for a wrong answer; add it where that is meant."
+        )
+        return objectives
     if outputs.target is None or outputs.prediction is None:
         because["correctness"] = "How often the model is right is not known here; add the objective when it is."
         return objectives

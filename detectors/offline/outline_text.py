@@ -53,6 +53,10 @@ def _head(draft: Draft) -> Iterator[str]:
     outputs |= {} if spec.score is None else {"score": spec.score}
     outputs |= {"positive": spec.positive} if monitor.task == "binary" else {}
     yield _field("prediction", outputs)
+    if monitor.task == "ranking":
+        yield from _said(because["ranking"])
+        written = monitor.ranking.model_dump(mode="json", exclude_defaults=True)
+        yield _field("ranking", {"query": monitor.ranking.query, "cutoff": monitor.ranking.cutoff} | written)
 
 
 def _columns(draft: Draft) -> Iterator[str]:

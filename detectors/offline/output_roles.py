@@ -2,7 +2,7 @@
 
 >>> import pandas as pd
 >>> frame = pd.DataFrame({"age": [30, 40, 50], "churned": ["no", "yes", "no"], "pred": ["no", "no", "no"]})
->>> found = output_roles(frame, "train.csv", target="churned")
+>>> found = output_roles(frame, "train.csv", Named(target="churned"))
 >>> found.task, found.prediction, found.positive
 ('binary', 'pred', 'yes')
 """
@@ -17,14 +17,17 @@ from pandas.api import types
 
 from detectors.counts.binning import category
 from detectors.offline.column_roles import as_numbers, shown
+from detectors.offline.ranking_roles import RankingRoles, ranking_roles, ranking_spec
 from detectors.statistics.reasons import percent
 from driftline.errors import ReferenceDataError
+from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import Task
 
 #: Whole numbers with at most this many values are classes.
 _MAXIMUM_CLASSES = 30
 _PREDICTIONS = ("prediction", "predicted", "pred", "y_pred", "y_hat", "yhat", "output")
 _SCORES = ("score", "probability", "proba", "y_score", "prediction_score", "y_proba", "predicted_probability")
+_RANKING_SCORES = ("rank_score", "ranking_score", "model_score", "ranker_score")
 _TRUTHS = ("target", "label", "y", "y_true", "truth", "actual")
 _POSITIVES = ("1", "true", "True", "TRUE", "yes", "Yes", "y", "Y", "positive")
 
@@ -34,7 +37,7 @@ class OutputRoles:
     """Columns that are no inputs, None where there is none, and the task.
 
     ``others``: probabilities of single classes, which nothing is made of. ``positive``: the positive class of a binary
-    task. ``because``: reasons, by part of the monitor.
+    task. ``because``: reasons, by part of the monitor. ``ranking``: how queries are judged, where rows are candidates.
     """
 
     task: Task
@@ -44,29 +47,50 @@ class OutputRoles:
     others: tuple[str, ...]
     positive: str
     because: Mapping[str, str]
+    ranking: RankingSpec | None = None
 
     @property
     def names(self) -> frozenset[str]:
         """All of them."""
-        return frozenset(name for name in (self.target, self.prediction, self.score, *self.others) if name is not None)
+        query = None if self.ranking is None else self.ranking.query
+        known = (self.target, self.prediction, self.score, query, *self.others)
+        return frozenset(name for name in known if name is not None)
 
 
-def output_roles(
-    frame: pd.DataFrame, path: str, target: str | None = None, prediction: str | None = None, score: str | None = None
-) -> OutputRoles:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What somebody said of a file: columns by their role, and the task; None where nothing was said."""
+
+    target: str | None = None
+    prediction: str | None = None
+    score: str | None = None
+    query: str | None = None
+    task: Task | None = None
+
+
+def output_roles(frame: pd.DataFrame, path: str, named: Named) -> OutputRoles:
     """The roles that are named, and by usual names those that are not.
 
     Raises ReferenceDataError where a named column is missing; ``path`` is what the message calls the file.
     """
-    for role, name in (("target", target), ("prediction", prediction), ("score", score)):
+    target, prediction, score = named.target, named.prediction, named.score
+    for role, name in (("target", target), ("prediction", prediction), ("score", score), ("query", named.query)):
         if name is not None and name not in frame.columns:
             known = ", ".join(str(column) for column in frame.columns)
             raise ReferenceDataError(f"{path}: the {role} column '{name}' is missing; it has {known}")
+    if named.query is not None or named.task in (None, "ranking"):
+        found = ranking_roles(frame, target, named.query, certain=named.task == "ranking")
+        if found is not None:
+            return _of_ranking(frame, found, prediction or score)
+    if named.task == "ranking":
+        raise ReferenceDataError(f"{path}: which column tells queries apart? Say it (--query)")
     because: dict[str, str] = {}
     taken = {target, prediction, score}
     of_target = () if target is None else (f"predicted_{target}", f"{target}_pred", f"{target}_hat")
     prediction = prediction or _find(frame, (*_PREDICTIONS, *of_target), taken)
-    task = _task(frame, target, prediction, because)
+    task = named.task or _task(frame, target, prediction, because)
+    if named.task is not None:
+        because["task"] = "As you said."
     if task == "regression":
         score = None
     elif score is None:
@@ -79,6 +103,21 @@ def output_roles(
     others = tuple(name for name in _class_probabilities(frame, target) if name not in (prediction, score))
     positive = "1" if answer is None or task != "binary" else _positive(frame[answer], because)
     return OutputRoles(task, target, prediction, score, others, positive, because)
+
+
+def _of_ranking(frame: pd.DataFrame, found: RankingRoles, prediction: str | None) -> OutputRoles:
+    """The prediction of a ranking is each candidate's score."""
+    spec = ranking_spec(frame, found)
+    known = prediction or _find(frame, (*_SCORES, *_RANKING_SCORES, *_PREDICTIONS), {found.target, found.query})
+    because = {
+        "task": f"Rows are candidates of queries, which {found.query} tells apart: "
+        f"{len(frame) / max(int(frame[found.query].nunique()), 1):,.1f} of each on average.",
+        "prediction": _NO_ANSWERS if known is None else _AS_NAMED,
+        "ranking": "A request is a query. cutoff: the places that people look at. "
+        + ("Only relevant candidates have a label: the others count as irrelevant from the first label on."
+           if spec.unlabelled == "irrelevant" else "A query counts once all of its candidates have a label."),
+    }  # fmt: skip
+    return OutputRoles("ranking", found.target, known, None, (), "1", because, spec)
 
 
 _AS_NAMED = "As the response names them; the file has them under the same names."

@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +23,25 @@ TIME_COLUMN = typer.Option("--time", help="Column that says when each row was; f
 Output = Annotated[Path, typer.Option("--out", help="Directory to write to.")]
 
 
+class Task(StrEnum):
+    """What a model does."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+    RANKING = "ranking"
+
+
 def init(
     reference: Annotated[Path, typer.Option(help="Training or reference data, Parquet or CSV.")],
     model: Annotated[str | None, typer.Option(help="Name as in the request path; the file's when left out.")] = None,
     target: Annotated[str | None, typer.Option(help="Column with the true value.")] = None,
     prediction: Annotated[str | None, typer.Option(help="Column with the model's prediction.")] = None,
     score: Annotated[str | None, typer.Option(help="Column with the positive class's probability.")] = None,
+    query: Annotated[str | None, typer.Option(help="Column that tells a ranking's queries apart.")] = None,
+    task: Annotated[
+        Task | None, typer.Option(help="Found by itself; 'ranking', where rows are candidates of queries.")
+    ] = None,
     namespace: Annotated[str, typer.Option(help="Namespace of the model.")] = "default",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
 ) -> None:
@@ -48,6 +62,8 @@ def init(
         target=target,
         prediction=prediction,
         score=score,
+        query=query,
+        task=None if task is None else task.value,
         namespace=namespace,
     )
     weak = weaknesses(frame, drafted.monitor, build_reference(frame, drafted.monitor), drafted.time)
