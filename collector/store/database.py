@@ -171,7 +171,7 @@ def key_texts(values: Sequence[str]) -> Sequence[str]:
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:
-    connection.create_function("md5", 1, _md5, deterministic=True)  # as PostgreSQL has it
+    connection.create_function("md5", 1, _md5, deterministic=True)
     connection.isolation_level = None  # transactions begin where _begin_sqlite says, not where the driver guesses
     cursor = connection.cursor()
     if not cursor.execute("PRAGMA page_count").fetchone()[0]:
