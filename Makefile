@@ -35,7 +35,7 @@ help:  ## this list
 
 setup: $(READY)  ## make .venv, with everything that running and testing needs
 
-setup-extras: $(EXTRAS_READY)  ## make .venv-extras, with alibi-detect and Evidently beside the rest
+setup-extras: $(EXTRAS_READY)  ## make .venv-extras, with alibi-detect, Evidently and JAX beside the rest
 
 setup-compiled: $(COMPILED_READY)  ## make .venv-compiled, with the compiled parts
 
@@ -49,7 +49,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(EXTRAS_READY): $(READY) constraints-extras.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-extras
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(EXTRAS_BIN)/python -c constraints-extras.txt -e '.[all,dev,alibi,evidently,jax]'
 	@touch $@
 
 $(SPARK_READY): $(READY)
@@ -156,7 +156,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --no-emit-index-ur
 
 constraints: $(READY)  ## newest versions into both constraints files
 	$(COMPILE) --extra all --extra dev --extra fuzz --extra spark pyproject.toml -o constraints.txt
-	$(COMPILE) --extra all --extra dev --extra fuzz --extra alibi --extra evidently pyproject.toml -o constraints-extras.txt
+	$(COMPILE) --extra all --extra dev --extra fuzz --extra alibi --extra evidently --extra jax pyproject.toml -o constraints-extras.txt
 	echo 'tensorflow-cpu>=2.16,<2.19' | $(COMPILE) --extra all --extra dev --extra alibi-tensorflow \
 	  --override scripts/alibi-overrides.txt pyproject.toml - -o constraints-alibi.txt
 

@@ -11,7 +11,8 @@ import time
 
 import numpy as np
 
-from detectors.multivariate.mmd import gaussian, kernel_width
+from detectors.multivariate.kernels import gaussian
+from detectors.multivariate.mmd import kernel_width
 from detectors.multivariate.permutations import permutation_test
 
 PERMUTATIONS, COLUMNS = 100, 40

@@ -185,6 +185,12 @@ class DetectorSpec(Part):
         description="Labelled rows of a window of traffic that are looked at to say on which columns' values accuracy "
         "changed, where it did; 0: none, and only segments are told of.",
     )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="Where `mmd` and `energy` are worked out: `auto`, on a GPU where JAX finds one (extra `jax`), else "
+        "on the host; `cpu`, on the host; `gpu`, on a GPU, and without one the monitor is refused. They find the "
+        "same.",
+    )
     control: ControlSpec = Field(ControlSpec(), description="How false alarms are kept few, see below.")
     online: OnlineSpec = Field(OnlineSpec(), description="Tests over all windows of a stream, see below.")
     accuracy: AccuracyTestSpec = Field(

@@ -13,7 +13,7 @@ LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 
 #: Clients of the outside world, each imported in one module per room, so that it can be replaced there.
-VENDORS = ("kafka", "httpx", "grafana_foundation_sdk", "alibi_detect", "evidently", "torch", "boto3", "grpc")
+VENDORS = ("kafka", "httpx", "grafana_foundation_sdk", "alibi_detect", "evidently", "jax", "torch", "boto3", "grpc")
 #: Where a vendor needs more than one module of a room, and why.
 SEVERAL = {
     ("dashboards", "grafana_foundation_sdk"): "every board is built with it; the boards are the adapter",

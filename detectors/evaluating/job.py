@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.accuracy.delay_bias import adjusted_accuracy
+from detectors.adapters.jax_arrays import told_place
 from detectors.baselines.choosing import expectation
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
@@ -28,6 +29,7 @@ from detectors.evaluating.row_tables import (
 )
 from detectors.evaluating.sequential import SequentialTests, with_sequential
 from detectors.evaluating.streams import StreamFolds, StreamStore
+from detectors.evaluating.table_catalogue import placed_names
 from detectors.statistics.reasons import percent
 from detectors.statistics.table_sample import TableSample
 from driftline.clock import Clock
@@ -101,6 +103,10 @@ class EvaluationJob:
         self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
         self._folds = [self._folds_of(evaluator) for evaluator in self._evaluators]
         self._accuracy = [self._accuracy_of(evaluator) for evaluator in self._evaluators]
+        for monitor in monitors:
+            if placed := placed_names(monitor):
+                place = told_place(monitor.detectors.device)
+                _log.info("monitor %s: %s are worked out on %s", monitor.name, ", ".join(placed), place)
 
     def _folds_of(self, evaluator: Evaluator) -> StreamFolds:
         def read(key: WindowKey) -> NDArray[np.int64] | None:

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from detectors.adapters import alibi
+from detectors.adapters import alibi, jax_arrays
 from detectors.counts.random_features import NAME as MMD_FEATURES
+from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.domain_classifier import domain_classifier
 from detectors.multivariate.energy import energy
 from detectors.multivariate.mmd import mmd
@@ -31,12 +32,23 @@ class TableDetector(Protocol):
         ...
 
 
+class PlacedDetector(Protocol):
+    """A test of two tables that a device can work out: the same, for every ``arrays``, but for rounding."""
+
+    def __call__(
+        self, sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = ...
+    ) -> TableEvidence:
+        """As TableDetector says; ``arrays``: where."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TableEntry:
     """A detector, its name in monitors, and whether it can decide (has a p-value).
 
     ``counted``: a window's counts hold what it needs; others need rows, of files or such as the monitor has kept
     (``detectors.kept_rows``). ``needs_context``: it asks whether more changed than the mix of the monitor's segments.
+    ``placed``: the same detector, where a device can work it out.
     """
 
     name: str
@@ -44,12 +56,13 @@ class TableEntry:
     decides: bool = True
     counted: bool = False
     needs_context: bool = False
+    placed: PlacedDetector | None = None
 
 
 TABLE_CATALOGUE: tuple[TableEntry, ...] = (
     TableEntry(MMD_FEATURES, mmd_features, counted=True),
-    TableEntry("mmd", mmd),
-    TableEntry("energy", energy),
+    TableEntry("mmd", mmd, placed=mmd),
+    TableEntry("energy", energy, placed=energy),
     TableEntry("domain_classifier", domain_classifier),
     TableEntry("pca_reconstruction", pca_reconstruction),
     TableEntry("alibi:mmd", alibi.mmd),
@@ -67,6 +80,12 @@ def table_detector(name: str) -> TableEntry:
 def needs_rows(chosen: Sequence[str]) -> bool:
     """Whether any of the detectors needs rows; counts are not enough for it."""
     return any(not table_detector(name).counted for name in chosen)
+
+
+def placed_names(monitor: Monitor) -> list[str]:
+    """The detectors of the monitor's list that a device can work out."""
+    entries = {entry.name: entry for entry in TABLE_CATALOGUE}
+    return [name for name in monitor.detectors.multivariate if name in entries and entries[name].placed is not None]
 
 
 def table_faults(monitor: Monitor) -> list[str]:
@@ -88,4 +107,6 @@ def table_faults(monitor: Monitor) -> list[str]:
             faults.append(f"{place}: {alibi.TENSORFLOW_HINT}")
         elif entries[name].needs_context and not monitor.segments:
             faults.append(f"{place}: '{name}' needs segments, the columns whose mix may change")
+    if monitor.detectors.device == "gpu" and isinstance(why := jax_arrays.open_gpu(), str):
+        faults.append(jax_arrays.no_gpu(why))
     return faults

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detectors.adapters.jax_arrays import arrays_for
 from detectors.baselines.reference import Reference
 from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
 from detectors.evaluating.table_catalogue import table_detector
+from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.mmd_features import chance_square, compare
 from detectors.statistics.reasons import not_enough, p_text, percent
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
@@ -55,10 +57,12 @@ def find(
     segment: str,
     state: WindowState,
     table: TableSample | None = None,
+    arrays: Arrays | None = None,
 ) -> list[Together]:
     """What each of the monitor's detectors finds in a window's counts, and in rows of it where there are some.
 
-    ``points``: a memo, by column and segment, of what follows from the reference alone.
+    ``points``: a memo, by column and segment, of what follows from the reference alone. ``arrays``: where is worked out
+    what a device can; None: where the monitor's ``detectors.device`` says.
     """
     found = []
     for name in monitor.detectors.multivariate:
@@ -68,7 +72,7 @@ def find(
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
-            found.append(_from_rows(name, monitor, table))
+            found.append(_from_rows(name, monitor, table, arrays))
     for vector in monitor.vectors:
         known = None if reference is None else reference.vectors.get(vector.name)
         features = None if known is None else known.features
@@ -136,13 +140,16 @@ def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -
     return _NO_ROWS
 
 
-def _from_rows(name: str, monitor: Monitor, table: TableSample) -> Together:
+def _from_rows(name: str, monitor: Monitor, table: TableSample, arrays: Arrays | None) -> Together:
     fewest = monitor.windows.minimum_rows
     if table.current_rows < fewest:
         why = f"{table.current_rows} rows of it are kept with their columns, {fewest} needed"
         return Together(name, NOTHING, table.current_rows, table.reference_rows, why)
-    rng = np.random.default_rng(_SEED)
-    found = table_detector(name).detect(table, rng, permutations(together_rate(monitor)))
+    rng, count, entry = np.random.default_rng(_SEED), permutations(together_rate(monitor)), table_detector(name)
+    if entry.placed is None:
+        found = entry.detect(table, rng, count)
+    else:
+        found = entry.placed(table, rng, count, arrays or arrays_for(monitor.detectors.device))
     return Together(name, found, table.current_rows, table.reference_rows, against=table.told)
 
 
@@ -163,6 +170,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
+    facts += f", worked out on {one.found.device}" if one.found.device else ""
     facts += f"; against {one.against}" if one.against else ""
     if evidence.p_value is None or evidence.p_value > together_rate(monitor):
         return Verdict.OK, f"{what} {'are' if one.column == ALL_COLUMNS else 'is'} as expected: {facts}"

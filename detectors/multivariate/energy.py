@@ -18,8 +18,9 @@ E|A - B|``, and by the triangle inequality ``E|X - Y|`` is at least ``t E|A - B|
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from detectors.multivariate.arrays import HOST, Arrays
+from detectors.multivariate.kernels import nearness
 from detectors.multivariate.permutations import permutation_test
 from detectors.multivariate.prepared import prepare
 from detectors.statistics.evidence import Evidence
@@ -27,13 +28,13 @@ from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSampl
 from driftline.results import Interval
 
 
-def energy(sample: TableSample, rng: np.random.Generator, permutations: int, /) -> TableEvidence:
+def energy(sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = HOST) -> TableEvidence:
     """The coefficient of inhomogeneity, every pair counted; larger is worse."""
     prepared = prepare(sample, rng)
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    found = permutation_test(rows, prepared.n, _nearness, permutations, rng)
+    found = permutation_test(rows, prepared.n, nearness(), permutations, rng, arrays)
     between = -2.0 * found.between
     if between <= 0.0:
         return NOTHING
@@ -42,9 +43,4 @@ def energy(sample: TableSample, rng: np.random.Generator, permutations: int, /) 
     ends = max(0.0, length - error) ** 2, (length + error) ** 2
     effect = Interval(*(min(1.0, square / between) for square in (value, min(ends[0], value), ends[1])))
     evidence = Evidence(max(0.0, found.square) / between, "larger_is_worse", found.p_value)
-    return TableEvidence(evidence, effect)
-
-
-def _nearness(squares: NDArray[np.float32]) -> NDArray[np.float32]:
-    distances = np.sqrt(squares, out=squares)
-    return np.negative(distances, out=distances)
+    return TableEvidence(evidence, effect, device=found.device)

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.feature_reference import median_width
+from detectors.multivariate.arrays import HOST, Arrays
+from detectors.multivariate.kernels import gaussian
 from detectors.multivariate.mmd_features import kernel_effect
-from detectors.multivariate.permutations import Kernel, permutation_test, squared_distances
+from detectors.multivariate.permutations import permutation_test, squared_distances
 from detectors.multivariate.prepared import prepare
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
@@ -26,30 +28,19 @@ from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSampl
 _WIDTH_ROWS = 1000
 
 
-def mmd(sample: TableSample, rng: np.random.Generator, permutations: int, /) -> TableEvidence:
+def mmd(sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = HOST) -> TableEvidence:
     """The unbiased squared discrepancy; larger is worse."""
     prepared = prepare(sample, rng)
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    found = permutation_test(rows, prepared.n, gaussian(kernel_width(rows, rng)), permutations, rng)
+    found = permutation_test(rows, prepared.n, gaussian(kernel_width(rows, rng)), permutations, rng, arrays)
     # Rows with themselves, whose kernel value is 1, belong to the distance of the means.
     themselves = 1.0 / prepared.n + 1.0 / prepared.m
     effect = kernel_effect(
         max(0.0, found.square + themselves), found.chance + themselves, max(0.0, found.furthest + themselves)
     )
-    return TableEvidence(Evidence(found.unbiased, "larger_is_worse", found.p_value), effect)
-
-
-def gaussian(width: float) -> Kernel:
-    """``exp(-d^2 / (2 width^2))``."""
-    factor = np.float32(-0.5 / width**2)
-
-    def kernel(squares: NDArray[np.float32]) -> NDArray[np.float32]:
-        squares *= factor
-        return np.exp(squares, out=squares)
-
-    return kernel
+    return TableEvidence(Evidence(found.unbiased, "larger_is_worse", found.p_value), effect, device=found.device)
 
 
 def kernel_width(rows: NDArray[np.float32], rng: np.random.Generator) -> float:

@@ -64,12 +64,14 @@ class TableEvidence:
 
     ``effect`` says the same for every test: a lower bound of the total variation distance, so that at least this share
     of the rows comes from elsewhere; its interval is of 95 %. None where the statistic bounds nothing. ``telling``: the
-    columns that tell the tables apart, the most telling first, where the test knows them.
+    columns that tell the tables apart, the most telling first, where the test knows them. ``device``: where it was
+    worked out; empty: the host.
     """
 
     evidence: Evidence
     effect: Interval | None = None
     telling: tuple[Telling, ...] = ()
+    device: str = ""
 
 
 #: There are too few rows, or nothing in them, to compare.

@@ -1,6 +1,7 @@
 """The job, its metrics and its server, over a store made of lists."""
 
 import json
+import logging
 import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -145,6 +146,15 @@ def test_a_damaged_state_stops_nothing() -> None:
     store.states[WindowKey(STREAM, "", 0.0, 3600.0)].append(b"damaged")
     assert EvaluationJob(store, {"default/m": reference()}, [monitor()], ManualClock()).run_once() == 1
     assert store.saved[0][1][-1].window.segment == ""
+
+
+def test_it_says_where_what_a_device_can_do_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    chosen = {"multivariate": ("mmd", "domain_classifier", "energy"), "device": "cpu"}
+    watched = monitor().model_copy(update={"detectors": monitor().detectors.model_copy(update=chosen)})
+    EvaluationJob(store_with(shift=0.0), {"default/m": reference()}, [watched, monitor()], ManualClock())
+    told = [record.getMessage() for record in caplog.records if "worked out" in record.getMessage()]
+    assert told == ["monitor default/m: mmd, energy are worked out on the host"]
 
 
 def test_scrapes_read_the_store_once_until_a_window_was_evaluated() -> None:
