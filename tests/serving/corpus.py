@@ -81,6 +81,7 @@ def _grpc_answer() -> Any:
 
 
 _CHAT = {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "temperature": 1}
+_TURNS = [{"role": role, "content": role[:2]} for role in ("system", "user", "assistant", "user")]
 _CHAT_ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
 _EMBEDDINGS = {"object": "list", "data": [{"index": 0, "embedding": [0.5, 1]}, {"index": 1, "embedding": "AAAAAA=="}]}
 _OUTPUT = [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
@@ -129,6 +130,12 @@ REQUESTS = (
     Seed("vector", _json({"inputs": [{"name": "e", "datatype": "FP32", "shape": [2, 3], "data": [1, 2, 3, 4, 5, 6]}]})),
     Seed("vector", _json({"instances": [{"age": 1, "e": [1, 2, 3]}, {"age": 2, "e": None}]})),
     Seed("vector", _VECTOR_HEAD + struct.pack("<6f", 1, 2, 3, 4, 5, 6), len(_VECTOR_HEAD)),
+    Seed("chat", _json({"model": "m", "messages": _TURNS, "tools": [{"type": "function"}]})),
+    Seed("responses", _json({"model": "m", "input": _TURNS[1:], "instructions": "Be brief"})),
+    Seed("embedding", _json({"model": "m", "input": ["a", "b"], "instructions": "Be brief"})),
+    Seed("csv", b"age,city\n1,\n2,b\n", content_type="text/csv"),
+    Seed("csv", b"31,1000.5,Paris\r\n4,,\r\n", content_type="text/csv"),
+    Seed("mlflow", _json({"columns": ["city", "id", "age"], "data": [["a", 7, 1], ["b", 8, 2]]})),
     Seed("gzip", gzip.compress(_json(V2_REQUEST), mtime=0)),
     Seed("zstd", zstandard.compress(_json({"instances": _ROWS}))),
 )
@@ -151,8 +158,17 @@ RESPONSES = (
     Seed("generate", b"".join(b"data: " + _json({"text_output": text}) + b"\n\n" for text in "ab")),
     Seed("responses", b"".join(b"data: " + _json(step) + b"\n\n" for step in _STEPS)),
     Seed("tf", _json({"results": [0.25, 0.5]})),
-    Seed("raw", _ANSWER_HEAD + struct.pack("<2q", 0, 1), len(_ANSWER_HEAD)),
+    Seed("v2_binary", _ANSWER_HEAD + struct.pack("<2q", 0, 1), len(_ANSWER_HEAD)),
     Seed("csv", b"0,0.1\n1,0.9\n", content_type="text/csv"),
+    Seed(
+        "completion",
+        _json({"choices": [{"index": place, "text": text} for place, text in zip((2, 0, 3, 1), "cadb", strict=True)]}),
+    ),
+    Seed("classes", _json({"1": 0.9, "0": 0.8})),  # no shares of one thing
 )
-#: Whose rows the slow reference knows.
-REFERENCED = frozenset({"v1", "v2", "v2_binary", "v2_grpc"})
+#: Payloads of rows and columns.
+TABLES = frozenset(
+    {"v1", "v2", "v2_binary", "v2_grpc", "seldon", "mlflow", "csv", "json_lines", "tf", "sagemaker", "classes"}
+)
+#: Payloads of texts.
+TALKS = frozenset({"chat", "completion", "embedding", "generate", "responses", "stream"})

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 from driftline.errors import DecodeError
-from tests.serving.fuzzing import CURIOUS, MONITOR, check_many, draw
+from tests.serving.fuzzing import CURIOUS, MONITOR, TALK, check_many, draw
 
 _BATCH = 64
 #: So many payloads that break a rule are enough to look at.
@@ -56,7 +56,7 @@ def _damage(seed: int, payloads: int, seconds: float) -> Counter[str]:
             batch.append(drawn)
         try:
             # Every fourth batch is also looked at from everywhere.
-            check_many(batch, tally, (MONITOR, CURIOUS) if rng.random() < 0.25 else (MONITOR,))
+            check_many(batch, tally, (MONITOR, TALK, CURIOUS) if rng.random() < 0.25 else (MONITOR, TALK))
         except (AssertionError, DecodeError) as error:
             tally["broken"] += 1
             print(f"seed {seed}, after {tally['damaged']} payloads: {error}", flush=True)

@@ -2,15 +2,18 @@
 
 1. Nothing but DecodeError is raised, with a reason of the list that is not our own fault.
 2. Columns have as many values as there are rows, and vectors the length that the monitor says.
-3. Where the payload still decodes, its rows are those that ``slow_reference`` reads from the same bytes (V1 and V2).
+3. Where the payload still decodes, its rows are those that ``slow_reference`` reads from the same bytes.
 4. In one batch with other events each event has the rows, or the fault, that it has alone.
 """
 
+import contextlib
+import functools
+import json
 import math
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from driftline.columns import ColumnBatch, DecodedBatch
@@ -22,11 +25,23 @@ from serving.decode_many import BatchDecoder
 from serving.decoder import decode
 from tests.serving import corpus, slow_reference
 from tests.serving.payload_examples import event, monitor
-from tests.serving.slow_reference import RefusedError, UnknownError
+from tests.serving.slow_parts import RefusedError, Sought, UnknownError
 
 MONITOR = monitor()
 #: With what this build has: a batch is read by it, one event is not.
 DECODE = BatchDecoder()
+#: Looks at texts.
+TALK = monitor(
+    columns=(
+        ("prompt", "categorical"),
+        ("system", "categorical"),
+        ("conversation", "categorical"),
+        ("messages", "numeric"),
+        ("images", "numeric"),
+        ("tools", "numeric"),
+    ),
+    prediction={"column": "answer", "score": "total_tokens"},
+)
 #: Looks at everything: places, features, all rows of lists.
 CURIOUS = Monitor.model_validate(
     {
@@ -71,13 +86,20 @@ VALUES = (
     b"5e-324",
 )  # fmt: skip
 _SCALARS = re.compile(rb'-?\d+(?:\.\d+)?|"[a-zA-Z]*"')
-_REFERENCED = tuple(seed for seed in corpus.REQUESTS if seed.name in corpus.REFERENCED)
-_TABLE_ANSWERS = tuple(seed for seed in corpus.RESPONSES if seed.name in corpus.REFERENCED)
+#: Payloads that go together, the monitor that can read them, and how often they are drawn; the last are any with any.
+_FAMILIES = (
+    (0.55, MONITOR, corpus.TABLES),
+    (0.25, TALK, corpus.TALKS),
+    (0.2, None, frozenset(seed.name for seed in (*corpus.REQUESTS, *corpus.RESPONSES))),
+)
 
 
 def mutated(body: bytes, rng: random.Random) -> bytes:
-    """The body with one of its values, bytes or pieces changed; sometimes with several."""
+    """The body with one of its values, bytes, pieces or members changed; sometimes with several."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        if rng.random() < 0.3:
+            body = _with_other_members(body, rng)
+            continue
         place, kind = rng.randrange(len(body) + 1), rng.randrange(8)
         if kind < 3 and (values := list(_SCALARS.finditer(body))):
             value = rng.choice(values)
@@ -97,24 +119,74 @@ def mutated(body: bytes, rng: random.Random) -> bytes:
     return body
 
 
+def _with_other_members(body: bytes, rng: random.Random) -> bytes:
+    """A JSON document with a member less, twice, elsewhere or under another name; other bodies as they are."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    holders = list(_holders(document))
+    if not holders:
+        return body
+    holder, key = rng.choice(holders)
+    _, other = rng.choice(holders)
+    kind = rng.randrange(4)
+    if kind == 0:
+        del holder[key]
+    elif isinstance(holder, list):
+        holder.insert(rng.randrange(len(holder) + 1), rng.choice((holder[key], [holder[key]], {"a": holder[key]})))
+    elif kind == 1 and isinstance(other, str):
+        holder[other] = holder.pop(key)
+    else:
+        holder[key] = rng.choice(([holder[key]], {"a": holder[key]}, json.loads(body), None))
+    try:
+        return json.dumps(document).encode()
+    except (ValueError, RecursionError):  # it holds itself
+        return body
+
+
+def _holders(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every object and list within a value, with the place of each of its members."""
+    members = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    for key, member in members:
+        yield value, key
+        yield from _holders(member)
+
+
+@functools.cache
+def _fitting(asked: corpus.Seed, *, is_talk: bool) -> list[corpus.Seed]:
+    """The answers with which a request is read, both undamaged."""
+    fits = []
+    for answered in corpus.RESPONSES:
+        with contextlib.suppress(DecodeError):
+            decode(event(asked.payload(), answered.payload()), TALK if is_talk else MONITOR)
+            fits.append(answered)
+    return fits
+
+
 class Drawn(NamedTuple):
-    """An event of damaged payloads: how many of the two are, and the protocol that the event claims."""
+    """An event of damaged payloads: how many of the two are, and the protocol that the event claims.
+
+    ``reader``: the monitor that their kind is for; None where that is not known.
+    """
 
     request: Payload
     response: Payload
     protocol: str
     damaged: int
+    reader: Monitor | None = None
 
 
 def draw(rng: random.Random) -> Drawn:
     """A damaged request, an answer, damaged or whole, and the protocol that the event claims."""
-    is_table = rng.random() < 0.6
-    asked = rng.choice(_REFERENCED if is_table else corpus.REQUESTS)
-    answered = rng.choice(_TABLE_ANSWERS if is_table else corpus.RESPONSES)
+    [(_, reader, family)] = rng.choices(_FAMILIES, [weight for weight, _, _ in _FAMILIES])
+    asked = rng.choice([seed for seed in corpus.REQUESTS if seed.name in family])
+    # An answer of other rows is refused whatever else is wrong.
+    answered = rng.choice((rng.random() < 0.8 and _fitting(asked, is_talk=reader is TALK)) or corpus.RESPONSES)
     damages = (rng.random() < 0.8, rng.random() < 0.3)
     request = asked.payload(mutated(asked.body, rng) if damages[0] else None)
     response = answered.payload(mutated(answered.body, rng) if damages[1] else None)
-    return Drawn(request, response, rng.choice(("v1", "v2", "v2-grpc", "openai", "")), sum(damages))
+    return Drawn(request, response, rng.choice(("v1", "v2", "v2-grpc", "openai", "")), sum(damages), reader)
 
 
 def check(request: Payload, response: Payload, protocol: str = "", tally: Counter[str] | None = None) -> None:
@@ -122,10 +194,13 @@ def check(request: Payload, response: Payload, protocol: str = "", tally: Counte
     check_many([Drawn(request, response, protocol, 2)], Counter() if tally is None else tally)
 
 
-def check_many(drawn: Sequence[Drawn], tally: Counter[str], monitors: Sequence[Monitor] = (MONITOR, CURIOUS)) -> None:
+def check_many(
+    drawn: Sequence[Drawn], tally: Counter[str], monitors: Sequence[Monitor] = (MONITOR, TALK, CURIOUS)
+) -> None:
     """Hold events, decoded in one batch, to what must hold; raises AssertionError that shows the payloads."""
-    events = [event(one.request, one.response, protocol=one.protocol) for one in drawn]
     for expected in monitors:
+        mine = [one for one in drawn if expected is CURIOUS or one.reader in (None, expected)]
+        events = [event(one.request, one.response, protocol=one.protocol) for one in mine]
         batch = DECODE(events, expected)
         faults = dict(batch.faults)
         tally["refused"] += len(faults)
@@ -138,8 +213,14 @@ def check_many(drawn: Sequence[Drawn], tally: Counter[str], monitors: Sequence[M
                 assert batch.columns.vectors[vector.name].shape == (batch.columns.rows, vector.dimension)
         for fault in faults.values():
             _check_fault(fault)
-        if expected is MONITOR:
-            _check_rows(drawn, _rows_of(batch), faults, tally)
+        if expected is not CURIOUS:
+            _check_rows(mine, _rows_of(batch), faults, tally, sought_by(expected))
+
+
+def sought_by(expected: Monitor) -> Sought:
+    """What the slow reference is asked for in a monitor's place."""
+    columns = {column.name: str(column.type) for column in expected.columns}
+    return Sought(columns, expected.prediction.column, str(expected.prediction.score))
 
 
 def _rows_of(batch: DecodedBatch) -> dict[int, list[dict[str, Any]]]:
@@ -198,13 +279,14 @@ def _check_rows(
     found: Mapping[int, list[dict[str, Any]]],
     faults: Mapping[int, DecodeError],
     tally: Counter[str],
+    sought: Sought,
 ) -> None:
     for place, one in enumerate(drawn):
         if place in faults:
             continue
         rows = found.get(place, [])
         try:
-            expected = slow_reference.rows(one.request, one.response)
+            expected = slow_reference.rows(one.request, one.response, sought)
         except UnknownError:
             tally["not_compared"] += 1
             continue

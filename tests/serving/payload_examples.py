@@ -9,13 +9,15 @@ from driftline.monitors import Monitor
 COLUMNS = (("age", "numeric"), ("income", "numeric"), ("city", "categorical"))
 
 
-def monitor(task: str = "binary", score: str | None = "probability", columns: Any = COLUMNS) -> Monitor:
+def monitor(
+    task: str = "binary", score: str | None = "probability", columns: Any = COLUMNS, prediction: Any = None
+) -> Monitor:
     return Monitor.model_validate(
         {
             "model": "credit",
             "task": task,
             "columns": [{"name": name, "type": kind} for name, kind in columns],
-            "prediction": {"column": "default", "score": score},
+            "prediction": prediction or {"column": "default", "score": score},
         }
     )
 

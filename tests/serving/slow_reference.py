@@ -1,23 +1,19 @@
-"""V1, V2 JSON, V2 binary and V2 gRPC read a second time: slowly, row by row, and with none of the code that is tested.
+"""Every protocol read a second time: slowly, row by row, and with none of the code that is tested.
 
-Made of Python's ``json`` and ``struct`` and of protobuf's own library. What it does not claim to know is ``UNKNOWN``.
-It follows the monitor of the fuzz tests: three columns, a prediction and a score.
+Made of Python's ``json`` and ``struct`` and of protobuf's own library; documents of other protocols than V2 are read in
+``slow_documents``, texts in ``slow_texts``. What it does not claim to know raises UnknownError.
 """
 
 import json
 import math
 import struct
-from collections.abc import Callable
 from typing import Any
 
 from driftline.events import Payload
 from tests.logger_sidecar.finishing.predict_messages import message_types
+from tests.serving import slow_documents, slow_texts
+from tests.serving.slow_parts import Found, RefusedError, Row, Sought, Tensors, UnknownError, refuse
 
-Row = dict[str, Any]
-Tensors = list[tuple[str, list[int], list[Any]]]
-
-INPUTS = {"age": "numeric", "income": "numeric", "city": "categorical"}
-PREDICTION, SCORE = "default", "probability"
 # What nobody looks at need not be well-formed.
 _TYPES = message_types(opaque=True)
 _FORMATS = {
@@ -31,72 +27,85 @@ _TYPED = {
 }  # fmt: skip
 
 
-class RefusedError(Exception):
-    """The reference sees no rows in these bytes."""
-
-
-class UnknownError(Exception):
-    """The reference does not know this format, or this corner of it."""
-
-
 class Single(float):
     """A float32, which is spelt shorter than the float64 that it is equal to."""
 
 
-def rows(request: Payload, response: Payload) -> list[Row]:
+def rows(request: Payload, response: Payload, sought: Sought) -> list[Row]:
     """The rows of an event, or RefusedError, or UnknownError."""
-    asked = _inputs(_tensors(request, "inputs", "instances"))
-    answered = _outputs(_tensors(response, "outputs", "predictions"))
+    given = _read(request, "inputs", sought, None)
+    if given.streamed:
+        raise UnknownError
+    count = given.tensors[0][1][0] if given.tensors else None
+    said = _read(response, "outputs", sought, count)
+    if said.streamed and count == 1:
+        said = Found([_as_one_row(*tensor) for tensor in said.tensors], said.loose)
+    asked, answered = _inputs(given, sought), _outputs(said, sought)
     if answered and len(answered) != len(asked):
         raise RefusedError
     return [{**first, **second} for first, second in zip(asked, answered or [{}] * len(asked), strict=True)]
 
 
 # --- from tensors to rows -----------------------------------------------------------------------------------------
-def _inputs(tensors: Tensors) -> list[Row]:
-    found = _by_name(tensors, list(INPUTS))
+def _inputs(given: Found, sought: Sought) -> list[Row]:
+    tensors, kinds = given.tensors, sought.inputs
+    found = _by_name(tensors, list(kinds))
     if found:
-        return _rows({name: [_cell(INPUTS[name], value) for value in values] for name, values in found.items()})
-    if len(tensors) != 1 or len(tensors[0][1]) != 2 or tensors[0][1][1] != len(INPUTS):
-        raise RefusedError
+        return _rows({name: [_cell(kinds[name], value) for value in values] for name, values in found.items()})
+    refuse(not given.loose or len(tensors) != 1 or len(tensors[0][1]) != 2 or tensors[0][1][1] != len(kinds))
     values = tensors[0][2]
     return _rows(
-        {name: [_cell(kind, value) for value in values[place::3]] for place, (name, kind) in enumerate(INPUTS.items())}
+        {
+            name: [_cell(kind, value) for value in values[place :: len(kinds)]]
+            for place, (name, kind) in enumerate(kinds.items())
+        }
     )
 
 
-def _outputs(tensors: Tensors) -> list[Row]:
-    kinds = {PREDICTION: "categorical", SCORE: "numeric"}
+def _as_one_row(name: str, shape: list[int], values: list[Any]) -> tuple[str, list[int], list[Any]]:
+    """Pieces of a streamed answer: texts one behind the other, of others the last."""
+    if shape[0] < 2 or math.prod(shape[1:]) != 1:
+        return name, shape, values
+    is_text = all(isinstance(value, str) for value in values)
+    return name, [1, *shape[1:]], ["".join(values)] if is_text else values[-1:]
+
+
+def _outputs(said: Found, sought: Sought) -> list[Row]:
+    tensors, prediction, score = said.tensors, sought.prediction, sought.score
+    kinds = {prediction: "categorical", score: "numeric"}
     pairs = [
-        (name, shape, data[1::2] if name == SCORE and len(shape) == 2 and shape[1] == 2 else data)
+        (name, shape[:1], data[1::2]) if name == score and len(shape) == 2 and shape[1] == 2 else (name, shape, data)
         for name, shape, data in tensors
-    ]
-    pairs = [
-        (name, [shape[0]] if name == SCORE and len(shape) == 2 and shape[1] == 2 else shape, data)
-        for name, shape, data in pairs
     ]
     found = _by_name(pairs, list(kinds))
     if found:
         return _rows({name: [_cell(kinds[name], value) for value in values] for name, values in found.items()})
-    if len(tensors) != 1:
+    if not said.loose:
         return []
-    _, shape, data = tensors[0]
+    if tensors and tensors[0][0] == "class":
+        named = {prediction: tensors[0], score: tensors[1]} if len(tensors) > 1 else {prediction: tensors[0]}
+        return _rows({name: [_cell(kinds[name], value) for value in values] for name, (_, _, values) in named.items()})
+    return _only_output(tensors[0], sought) if len(tensors) == 1 else []
+
+
+def _only_output(tensor: tuple[str, list[int], list[Any]], sought: Sought) -> list[Row]:
+    _, shape, data = tensor
+    prediction, score = sought.prediction, sought.score
     width = math.prod(shape[1:])
     if width == 1:
-        return _rows({PREDICTION: [_cell("categorical", value) for value in data]})
+        return _rows({prediction: [_cell("categorical", value) for value in data]})
     if not data or not width:
         raise UnknownError
     lines = [data[start : start + width] for start in range(0, len(data), width)]
     shares = [_shares(line) for line in lines]
     if all(shares):
-        best = [{PREDICTION: str(line.index(max(line)))} for line in shares if line]
-        return [{**row, SCORE: line[1]} for row, line in zip(best, shares, strict=True) if line] if width == 2 else best
-    if width != 2:
-        raise RefusedError
+        best = [{prediction: str(line.index(max(line)))} for line in shares if line]
+        return [{**row, score: line[1]} for row, line in zip(best, shares, strict=True) if line] if width == 2 else best
+    refuse(width != 2)
     return _rows(
         {
-            PREDICTION: [_cell("categorical", line[0]) for line in lines],
-            SCORE: [_cell("numeric", line[1]) for line in lines],
+            prediction: [_cell("categorical", line[0]) for line in lines],
+            score: [_cell("numeric", line[1]) for line in lines],
         }
     )
 
@@ -184,40 +193,60 @@ def _as_single(value: float) -> float:
 
 
 # --- from bytes to tensors ----------------------------------------------------------------------------------------
-def _tensors(payload: Payload, columns: str, lines: str) -> Tensors:
+def _read(payload: Payload, side: str, sought: Sought, count: int | None) -> Found:
     body = payload.body
-    if payload.content_encoding is not None or body[:2] in (
-        b"\x1f\x8b",
-        b"\x78\x01",
-        b"\x78\x9c",
-        b"\x78\xda",
-        b"\x28\xb5",
-    ):
+    packed = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x28\xb5")
+    if payload.content_encoding is not None or body[:2] in packed:
         raise UnknownError
     header = payload.headers.get("inference-header-content-length")
     if header is not None:
         if not header.isascii() or not header.isdecimal() or not 0 < int(header) <= len(body):
             raise UnknownError
-        return _v2(_document(body[: int(header)]), columns, body[int(header) :])
+        return Found(_v2(_document(body[: int(header)]), side, body[int(header) :]))
     if body[:1] in (b"\0", b"\1"):
-        return _grpc(body, columns)
-    if body.lstrip()[:1] != b"{" or body[:1] == b"\n":
+        return Found(_grpc(body, side))
+    if body[:1] == b"\n":
         raise UnknownError
+    if body.lstrip()[:1] in (b"{", b"["):
+        return _json(body, side, sought, count)
+    if body.removeprefix(b"\xef\xbb\xbf").startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
+        return slow_documents.read(slow_texts.stream(body), side, sought, count)._replace(streamed=True)
+    if payload.content_type == "text/csv" and body:
+        return Found(slow_texts.table(body, sought.names(side)))
+    raise UnknownError
+
+
+def _json(body: bytes, side: str, sought: Sought, count: int | None) -> Found:
     try:
         document = _document(body)
     except RefusedError:
-        text = body.decode("utf-8", "surrogateescape")
-        try:
-            document, end = json.JSONDecoder(strict=False).raw_decode(text, len(text) - len(text.lstrip()))
-        except (ValueError, RecursionError) as error:
-            raise UnknownError from error
-        tail = text[end:].encode("utf-8", "surrogateescape")
-        if b"\n{" in tail or not _is_v2(document, columns):
-            raise UnknownError from None
-        return _v2(document, columns, tail)
-    if _is_v2(document, columns):
-        return _v2(document, columns, b"")
-    return _v1(document, columns, lines)
+        values = slow_texts.json_lines(body)
+        if values is not None:
+            return Found(slow_documents.rows_of(values, sought.names(side)))
+        refuse(body[:1] == b"[")
+        return Found(_before_raw_tensors(body, side))
+    if _is_v2(document, side):
+        return _rows_of_objects(_v2(document, side, b""), sought.names(side))
+    return slow_documents.read(document, side, sought, count)
+
+
+def _before_raw_tensors(body: bytes, side: str) -> Tensors:
+    text = body.decode("utf-8", "surrogateescape")
+    try:
+        document, end = json.JSONDecoder(strict=False).raw_decode(text, len(text) - len(text.lstrip()))
+    except (ValueError, RecursionError) as error:
+        raise UnknownError from error
+    tail = text[end:].encode("utf-8", "surrogateescape")
+    if b"\n{" in tail or not _is_v2(document, side):
+        raise UnknownError
+    return _v2(document, side, tail)
+
+
+def _rows_of_objects(tensors: Tensors, names: list[str]) -> Found:
+    """V2's tensors, or the rows that an only one holds as objects."""
+    if len(tensors) == 1 and any(isinstance(value, dict) for value in tensors[0][2][:1]):
+        return Found(slow_documents.rows_of(tensors[0][2], names))
+    return Found(tensors)
 
 
 def _document(body: bytes) -> Any:
@@ -258,8 +287,6 @@ def _v2(document: Any, columns: str, tail: bytes) -> Tensors:
         found.append((part["name"], shape or [1], values))
     if tail.strip():
         raise RefusedError
-    if len(found) == 1 and any(isinstance(value, dict) for value in found[0][2][:1]):
-        raise UnknownError
     return found
 
 
@@ -348,50 +375,3 @@ def _grpc(body: bytes, columns: str) -> Tensors:
     if raws:
         raise RefusedError
     return found
-
-
-def _v1(document: Any, columns: str, lines: str) -> Tensors:
-    if not isinstance(document, dict):
-        raise UnknownError
-    content = document.get(lines) if lines in document else document.get(columns, UnknownError)
-    names = list(INPUTS) if columns == "inputs" else [PREDICTION, SCORE]
-    if content is UnknownError or (lines in document and columns == "inputs" and not isinstance(content, list)):
-        raise UnknownError if content is UnknownError else RefusedError
-    if isinstance(content, dict):
-        return [
-            (name, [len(values)], _unwrapped(values)) for name in names if isinstance(values := content.get(name), list)
-        ]
-    if not isinstance(content, list):
-        raise RefusedError
-    if not content:
-        return []
-    return _v1_rows(content, names)
-
-
-def _v1_rows(content: list[Any], names: list[str]) -> Tensors:
-    kinds = {dict if isinstance(row, dict) else list if isinstance(row, list) else None for row in content}
-    if len(kinds) != 1:
-        raise RefusedError
-    kind: Callable[..., Any] | None = kinds.pop()
-    if kind is dict:
-        present = {name for row in content for name in row}
-        if present.isdisjoint(names):
-            raise UnknownError
-        return [
-            (name, [len(content)], _unwrapped([row.get(name) for row in content])) for name in names if name in present
-        ]
-    if kind is list:
-        if len({len(row) for row in content}) != 1:
-            raise RefusedError
-        return [("", [len(content), len(content[0])], [value for row in content for value in row])]
-    return [("", [len(content)], content)]
-
-
-def _unwrapped(values: list[Any]) -> list[Any]:
-    if any(isinstance(value, dict) for value in values):
-        raise UnknownError
-    if values and all(isinstance(value, list) and len(value) == 1 for value in values):
-        values = [value[0] for value in values]
-        if any(isinstance(value, dict) for value in values):
-            raise UnknownError
-    return values
