@@ -185,6 +185,13 @@ class DetectorSpec(Part):
         description="Labelled rows of a window of traffic that are looked at to say on which columns' values accuracy "
         "changed, where it did; 0: none, and only segments are told of.",
     )
+    compared_rows: int = Field(
+        2500,
+        ge=100,
+        le=100_000,
+        description="Rows of either side that `mmd` and `energy` look at at most, chosen by chance: more see smaller "
+        "changes, in time that grows with the square. Beyond 2,500 a GPU helps.",
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="Where `mmd` and `energy` are worked out: `auto`, on a GPU where JAX finds one (extra `jax`), else "

@@ -36,9 +36,15 @@ class PlacedDetector(Protocol):
     """A test of two tables that a device can work out: the same, for every ``arrays``, but for rounding."""
 
     def __call__(
-        self, sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = ...
+        self,
+        sample: TableSample,
+        rng: np.random.Generator,
+        permutations: int,
+        /,
+        arrays: Arrays = ...,
+        most_rows: int = ...,
     ) -> TableEvidence:
-        """As TableDetector says; ``arrays``: where."""
+        """As TableDetector says; ``arrays``: where; ``most_rows``: of either side, chosen by chance."""
         ...
 
 

@@ -149,7 +149,8 @@ def _from_rows(name: str, monitor: Monitor, table: TableSample, arrays: Arrays |
     if entry.placed is None:
         found = entry.detect(table, rng, count)
     else:
-        found = entry.placed(table, rng, count, arrays or arrays_for(monitor.detectors.device))
+        spec = monitor.detectors
+        found = entry.placed(table, rng, count, arrays or arrays_for(spec.device), spec.compared_rows)
     return Together(name, found, table.current_rows, table.reference_rows, against=table.told)
 
 

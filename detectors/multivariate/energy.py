@@ -22,15 +22,22 @@ import numpy as np
 from detectors.multivariate.arrays import HOST, Arrays
 from detectors.multivariate.kernels import nearness
 from detectors.multivariate.permutations import permutation_test
-from detectors.multivariate.prepared import prepare
+from detectors.multivariate.prepared import MAXIMUM_ROWS, prepare
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
 from driftline.results import Interval
 
 
-def energy(sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = HOST) -> TableEvidence:
-    """The coefficient of inhomogeneity, every pair counted; larger is worse."""
-    prepared = prepare(sample, rng)
+def energy(
+    sample: TableSample,
+    rng: np.random.Generator,
+    permutations: int,
+    /,
+    arrays: Arrays = HOST,
+    most_rows: int = MAXIMUM_ROWS,
+) -> TableEvidence:
+    """The coefficient of inhomogeneity, every pair of ``most_rows`` of either side counted; larger is worse."""
+    prepared = prepare(sample, rng, most_rows)
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)

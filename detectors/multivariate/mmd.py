@@ -21,16 +21,23 @@ from detectors.multivariate.arrays import HOST, Arrays
 from detectors.multivariate.kernels import gaussian
 from detectors.multivariate.mmd_features import kernel_effect
 from detectors.multivariate.permutations import permutation_test, squared_distances
-from detectors.multivariate.prepared import prepare
+from detectors.multivariate.prepared import MAXIMUM_ROWS, prepare
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
 
 _WIDTH_ROWS = 1000
 
 
-def mmd(sample: TableSample, rng: np.random.Generator, permutations: int, /, arrays: Arrays = HOST) -> TableEvidence:
-    """The unbiased squared discrepancy; larger is worse."""
-    prepared = prepare(sample, rng)
+def mmd(
+    sample: TableSample,
+    rng: np.random.Generator,
+    permutations: int,
+    /,
+    arrays: Arrays = HOST,
+    most_rows: int = MAXIMUM_ROWS,
+) -> TableEvidence:
+    """The unbiased squared discrepancy; larger is worse. Of either side ``most_rows`` are looked at."""
+    prepared = prepare(sample, rng, most_rows)
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)

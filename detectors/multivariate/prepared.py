@@ -17,7 +17,7 @@ from detectors.counts.feature_reference import robust_scale
 from detectors.counts.random_features import FURTHEST
 from detectors.statistics.table_sample import TableSample
 
-#: Of each sample at most so many rows are looked at, chosen by chance.
+#: Of each sample at most so many rows are looked at, chosen by chance, where nobody asks for another number.
 MAXIMUM_ROWS = 2500
 _FEWEST = 2
 

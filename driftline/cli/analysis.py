@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Source = Path | str | pd.DataFrame
 DAY_S = 86_400.0
-# Of each window, and of each segment of the reference, as detectors that need rows look at.
+# Of each window, and of each segment of the reference, as detectors that need rows look at; more where a monitor asks.
 _KEPT_ROWS = 5000
 # Rows of a file have no version; this variant is the one that nobody mentions.
 _VERSION, _VARIANT = "", "stable"
@@ -174,7 +174,8 @@ def analyze(
 
 def _looking_at_rows(monitor: Monitor) -> Monitor:
     """The monitor with rows for detectors that need some, whatever it keeps of traffic: these stay in memory."""
-    rows = _KEPT_ROWS if needs_rows(monitor.detectors.multivariate) else 0
+    most = max(_KEPT_ROWS, monitor.detectors.compared_rows)
+    rows = most if needs_rows(monitor.detectors.multivariate) else 0
     return monitor.model_copy(update={"detectors": monitor.detectors.model_copy(update={"kept_rows": rows})})
 
 

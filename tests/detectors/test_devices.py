@@ -205,6 +205,24 @@ def test_a_result_names_the_device_that_worked_it_out() -> None:
     assert [reason.removesuffix(on) for reason in reasons(Cramped(1000))] == reasons(None)
 
 
+@pytest.mark.parametrize("name", ["mmd", "energy"])
+def test_more_rows_see_what_fewer_do_not(name: str) -> None:
+    rng = np.random.default_rng(8)
+    rows = TableSample(("x", "y"), rng.normal(size=(3000, 2)), rng.normal(0.15, 1.0, size=(3000, 2)))
+
+    def p_value(compared_rows: int) -> float | None:
+        watched = monitor("cpu", name)
+        spec = watched.detectors.model_copy(update={"compared_rows": compared_rows, "false_alarm_rate": 0.2})
+        watched = watched.model_copy(update={"detectors": spec})
+        (found,) = find(watched, None, {}, "", WindowState(), rows)
+        return found.found.evidence.p_value
+
+    few, many = p_value(100), p_value(3000)
+    assert few is not None
+    assert many is not None
+    assert few > 0.05 > 0.005 > many
+
+
 @pytest.mark.skipif(open_gpu() not in (NOT_INSTALLED, NO_PLUGIN), reason="JAX has a part for a device here")
 def test_where_there_is_nothing_for_a_gpu_nothing_of_it_is_loaded() -> None:
     code = (
