@@ -9,6 +9,7 @@ The tail of the sum is Lugannani and Rice's saddlepoint formula: down to any p-v
 hardly ever too small, so that it errs on the quiet side.
 
 Sources: V. Choulakian, R. Lockhart, M. Stephens, Cramer-von Mises statistics for discrete distributions, 1994;
+R. Lockhart, J. Spinelli, M. Stephens, the same with unknown parameters, 2007 (weights that do not know up from down);
 D. Kuonen, Saddlepoint approximations for distributions of quadratic forms in normal variables, Biometrika 86, 1999.
 
 >>> round(tail(np.array([1.0]), 3.841458820694124), 2)
@@ -43,6 +44,15 @@ class Steps:
     pooled: NDArray[np.float64]
     bins: NDArray[np.intp]
     size: float
+
+    @property
+    def masses(self) -> NDArray[np.float64]:
+        """What each threshold stands for: half the pooled rows of the bins on both of its sides, as a share.
+
+        Those of one side alone would make a statistic of the order's direction: rows that move up would count less, or
+        more, than rows that move down. Without ties both are the same.
+        """
+        return (np.diff(self.pooled, prepend=0.0) + np.diff(self.pooled, append=1.0)) / 2.0
 
     def only(self, wanted: NDArray[np.bool_]) -> "Steps":
         """The same at some of the thresholds."""

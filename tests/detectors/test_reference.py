@@ -80,6 +80,18 @@ def test_quantile_bins_hold_about_equal_shares() -> None:
     assert filled.max() <= 50_000 / 256 + 2
 
 
+def test_cuts_lie_between_the_values_and_mirrored_values_have_mirrored_cuts() -> None:
+    values = np.random.default_rng(3).lognormal(size=5_000)
+    cuts = numeric_cuts(values)
+    inside = cuts[(cuts > values.min()) & (cuts < values.max())]
+    assert len(inside) == 255
+    assert not np.isin(inside, values).any()
+    # 256 * 20 - 5000: places fall alike from either end only where they divide the rows.
+    even = np.random.default_rng(3).lognormal(size=5_120)
+    there, back = numeric_cuts(even), -numeric_cuts(-even)[::-1]
+    assert there[len(there) // 2 - 100 :][:200] == pytest.approx(back[len(back) // 2 - 100 :][:200])
+
+
 def test_frequent_values_have_bins_of_their_own() -> None:
     rng = np.random.default_rng(2)
     values = np.where(rng.random(20_000) < 0.4, 0.0, rng.exponential(size=20_000))

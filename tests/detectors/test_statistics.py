@@ -1,5 +1,7 @@
 """Every statistic of one column against an independent oracle."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from detectors.evaluating.catalogue import check_detectors
 from detectors.statistics.brownian_bridge import STEPS
 from detectors.statistics.columns import alone
 from detectors.statistics.effect_size import effect_size
-from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.quadratic_form import Steps, steps, tail
 from detectors.statistics.tables import binomial_p_values, tables
 from detectors.statistics.two_proportions import two_proportions
@@ -98,17 +100,27 @@ def test_cramer_von_mises_agrees_with_scipy_where_there_are_no_ties() -> None:
         assert found.p_value == pytest.approx(oracle.pvalue, rel=0.15, abs=0.02)
 
 
-def test_anderson_darling_is_scholz_and_stephens_sixth_formula() -> None:
+def test_anderson_darling_is_scholz_and_stephens_sixth_formula_in_both_directions() -> None:
     rng = np.random.default_rng(3)
     before, now = rng.integers(0, 30, 12), rng.integers(0, 30, 12)
     n, m, together = before.sum(), now.sum(), before + now
     total = n + m
     expected = 0.0
-    for counts, size in ((before, n), (now, m)):
-        below, all_below = np.cumsum(counts)[:-1], np.cumsum(together)[:-1]
-        terms = together[:-1] / total * (total * below - size * all_below) ** 2 / (all_below * (total - all_below))
-        expected += terms.sum() / size
+    for way in (1, -1):
+        for counts, size in ((before[::way], n), (now[::way], m)):
+            below, all_below = np.cumsum(counts)[:-1], np.cumsum(together[::way])[:-1]
+            squares = (total * below - size * all_below) ** 2 / (all_below * (total - all_below))
+            expected += (together[::way][:-1] / total * squares).sum() / size / 2
     assert anderson_darling(numeric(before, now)).statistic == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("detect", [ks, cramer_von_mises, anderson_darling])
+def test_tests_of_distribution_functions_do_not_know_up_from_down(detect: Callable[[ColumnSample], Evidence]) -> None:
+    rng = np.random.default_rng(12)
+    before, now = rng.integers(0, 30, 12), rng.integers(0, 30, 12)
+    found, mirrored = detect(numeric(before, now)), detect(numeric(before[::-1], now[::-1]))
+    assert found.statistic == pytest.approx(mirrored.statistic)
+    assert found.p_value == pytest.approx(mirrored.p_value)
 
 
 def test_energy_distance_agrees_with_scipy_in_standard_deviations() -> None:
