@@ -91,8 +91,9 @@ class OnlineSpec(OverTimeSpec):
 
     tests: tuple[str, ...] = Field(
         (),
-        description="`e_cusum`, `e_shiryaev_roberts`, `betting`; the first one decides. After it, for comparison and "
-        "without a promise: `adwin`, `page_hinkley`, `kswin`, `ddm`, `hddm_a`, `hddm_w`. None: no sequential tests.",
+        description="`e_cusum`, `e_shiryaev_roberts`, `e_pooled`, `betting`; the first one decides. After it, for "
+        "comparison and without a promise: `adwin`, `page_hinkley`, `kswin`, `ddm`, `hddm_a`, `hddm_w`. None: no "
+        "sequential tests.",
     )
 
 

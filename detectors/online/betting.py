@@ -30,8 +30,8 @@ from detectors.online.share_test import SIZES, ShareTest
 class Betting(ShareTest):
     """Bets on windows' shares, added up over all starts; see the module's docstring."""
 
-    def _earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-        return np.log1p(hits / rows * np.expm1(self._size)) - self._cost
+    def _earned(self, hits: NDArray[np.float64], rows: int, cost: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log1p(hits / rows * np.expm1(self._size)) - cost
 
     def _costs(self, null: NDArray[np.float64], rises: NDArray[np.float64]) -> NDArray[np.float64]:
         # The factor is linear in the share, and in the mean height.

@@ -11,6 +11,7 @@ from detectors.online.adwin import Adwin
 from detectors.online.betting import Betting
 from detectors.online.ddm import Ddm
 from detectors.online.e_cusum import ECusum
+from detectors.online.e_pooled import EPooled
 from detectors.online.e_shiryaev_roberts import EShiryaevRoberts
 from detectors.online.eddm import Eddm
 from detectors.online.hddm_a import HddmA
@@ -32,6 +33,7 @@ class ShareEntry:
 
 SHARE_TESTS: tuple[ShareEntry, ...] = (
     ShareEntry("e_shiryaev_roberts", EShiryaevRoberts),
+    ShareEntry("e_pooled", EPooled),
     ShareEntry("e_cusum", ECusum),
     ShareEntry("betting", Betting),
 )

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from detectors.online.contract import Counted
+
 
 @dataclass(frozen=True, slots=True)
 class ShareBounds:
@@ -26,11 +28,15 @@ class ShareBounds:
 
     ``ladders``: shape (ladders, shares), each summing to 1: how much higher a row stands for hitting a share. Shares of
     a ladder (those above 0) are nested: a row that hits one hits every larger one. So a row's height is in [0, 1].
+    ``sampled``: the reference's rows that the ranges follow from, None where they are known without one. ``margin``: by
+    how much the ranges were widened.
     """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     ladders: NDArray[np.float64] | None = None
+    sampled: Counted | None = None
+    margin: float = 0.0
 
     def with_ladders(self, ladders: NDArray[np.float64]) -> "ShareBounds":
         """The same shares, some of them nested."""
@@ -54,7 +60,8 @@ def bounds(
     inner, outer = np.minimum(hits, rows), rows - np.minimum(hits, rows)
     lower = np.where(inner > 0, special.betaincinv(np.maximum(inner, 1), outer + 1, tail), 0.0)
     upper = np.where(outer > 0, special.betaincinv(inner + 1, np.maximum(outer, 1), 1.0 - tail), 1.0)
-    return ShareBounds(np.clip(lower - margin, 0.0, 1.0), np.clip(upper + margin, 0.0, 1.0))
+    ends = np.clip(lower - margin, 0.0, 1.0), np.clip(upper + margin, 0.0, 1.0)
+    return ShareBounds(*ends, sampled=Counted(inner, rows), margin=margin)
 
 
 def exactly(shares: NDArray[np.float64]) -> ShareBounds:

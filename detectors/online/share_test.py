@@ -31,6 +31,7 @@ betting, 2020; G. Lorden, Procedures for reacting to a change in distribution, 1
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,8 @@ class ShareState:
     """What a test of shares knows: capital per bet, the newest observations, and the alarm that stands.
 
     ``logs``: of the capital, weights included; ``hits`` has shape (remembered, shares), ``rows`` (remembered,);
-    ``alarms`` counts those that began.
+    ``alarms`` counts those that began. ``learnt``: what a test adds to its reference, hits of every share and then the
+    rows; empty for those that add nothing.
     """
 
     seen: int
@@ -79,6 +81,7 @@ class ShareState:
     hits: NDArray[np.float64]
     rows: NDArray[np.int64]
     standing: tuple[float, ...] = ()
+    learnt: tuple[float, ...] = ()
 
     @property
     def alarm(self) -> Standing | None:
@@ -117,8 +120,8 @@ class ShareTest:
         size = np.broadcast_to(SIZES[None, :, None], (2, len(SIZES), count))
         cost = self._costs(np.stack((self.bounds.upper, 1.0 - self.bounds.lower)), rises)
         # Where any share is allowed there is nothing to bet on.
-        possible = cost < size * (1.0 - _ROUNDING)
-        weights = np.where(possible, -math.log(max(1, int(possible.sum()))), _NEVER)
+        with np.errstate(divide="ignore"):
+            weights = np.log(self._first_capital(cost < size * (1.0 - _ROUNDING)))
         object.__setattr__(self, "_rises", rises)
         object.__setattr__(self, "_size", size)
         object.__setattr__(self, "_cost", cost)
@@ -134,7 +137,7 @@ class ShareTest:
         """One window, or one event, further; one without rows says nothing of any share."""
         rows = max(int(seen.rows), 0)
         hits = np.fmin(np.fmax(seen.hits, 0.0), float(rows))  # what is no number hits nothing
-        earned = self.earned(hits, rows)
+        earned = self.earned(hits, rows, state.learnt)
         standing = state.alarm
         state = ShareState(
             seen=state.seen + 1,
@@ -143,12 +146,16 @@ class ShareTest:
             hits=np.concatenate((state.hits[-REMEMBERED + 1 :], hits[None])),
             rows=np.concatenate((state.rows[-REMEMBERED + 1 :], (rows,))),
             standing=state.standing,
+            learnt=state.learnt if standing else self._learning(state.learnt, hits, rows),
         )
         if standing is not None:
             return self._stand(state, standing, earned, hits)
         if self.log_evidence(state) < math.log(self.threshold):
             return state
-        return replace(state, alarms=state.alarms + 1, standing=_packed(self._raised(state)))
+        raised = self._raised(state)
+        # What came since the change is not what was expected.
+        learnt = self._learning(state.learnt, -np.array(raised.hits), -raised.rows)
+        return replace(state, alarms=state.alarms + 1, standing=_packed(raised), learnt=learnt)
 
     def alarm(self, state: ShareState) -> bool:
         """Whether an alarm stands."""
@@ -169,22 +176,34 @@ class ShareTest:
         return None if standing is None else standing.onset
 
     # --- what a bet is ----------------------------------------------------------------------------------------------
-    def earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-        """Per bet, the logarithm of what one observation multiplies its capital by."""
+    def earned(self, hits: NDArray[np.float64], rows: int, learnt: tuple[float, ...] = ()) -> NDArray[np.float64]:
+        """Per bet, the logarithm of what one observation multiplies its capital by, after what was ``learnt``."""
         if rows <= 0:
             return np.zeros(self._weights.shape)
         heights = np.concatenate((hits, self._rises @ hits))
         sides = np.concatenate((heights, rows - heights)).reshape(2, 1, -1)
-        return self._earned(sides, rows).ravel()
+        return self._earned(sides, rows, self._costs_after(learnt, hits, rows)).ravel()
 
-    def _earned(self, hits: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-        return (hits * self._size - rows * self._cost) / min(self.together, rows)
+    def _earned(self, hits: NDArray[np.float64], rows: int, cost: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (hits * self._size - rows * cost) / min(self.together, rows)
+
+    def _costs_after(self, _learnt: tuple[float, ...], _hits: NDArray[np.float64], _rows: int) -> NDArray[np.float64]:
+        """What a row costs each bet; the bounds alone say it."""
+        return self._cost
+
+    def _learning(self, learnt: tuple[float, ...], _hits: NDArray[np.float64], _rows: int) -> tuple[float, ...]:
+        """What is known after one more observation; nothing here."""
+        return learnt
 
     def _costs(self, null: NDArray[np.float64], rises: NDArray[np.float64]) -> NDArray[np.float64]:
         """Per bet, the logarithm of the most that a row's factor may be expected to be; ``null``: shape (2, shares)."""
         alone = np.log1p(null[:, None, :] * np.expm1(SIZES)[None, :, None])
         ladders = [_ladder_costs(null, rise) for rise in rises]
         return np.concatenate((alone, *(each[:, :, None] for each in ladders)), axis=2)
+
+    def _first_capital(self, possible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """What each bet that is possible begins with, 1 in all."""
+        return possible / max(1, int(possible.sum()))
 
     def _joined(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -196,7 +215,8 @@ class ShareTest:
     def _raised(self, state: ShareState) -> Standing:
         bet = int(np.argmax(state.logs))
         # What each size of this bet would have earned from each remembered start until now.
-        per_window = [self._sizes(bet, self.earned(*each)) for each in zip(state.hits, state.rows, strict=True)]
+        seen = zip(state.hits, state.rows.tolist(), strict=True)
+        per_window = [self._sizes(bet, self.earned(*each, state.learnt)) for each in seen]
         since = np.cumsum(np.array(per_window)[::-1], axis=0)[::-1]
         best = since[:, self._place(bet)]
         likely, first = np.flatnonzero(best >= best.max() - math.log(ODDS)), state.seen - len(best)
@@ -240,10 +260,17 @@ def _ladder_costs(null: NDArray[np.float64], rise: NDArray[np.float64]) -> NDArr
     at its bound. A larger share has the larger bound, so that the bounds tell the order of the steps; those who miss
     shares climb the ladder from its other end.
     """
-    found = []
-    for bounds in null:
+    climbed = np.flatnonzero(rise)
+    rises, found = tuple(rise[climbed].tolist()), []
+    for bounds in null[:, climbed]:
         steps = np.argsort(-bounds, kind="stable")
-        steps = steps[rise[steps] > 0.0]
-        added = np.diff(np.exp(SIZES[:, None] * np.cumsum(rise[steps])[None, :]), prepend=1.0, axis=1)
-        found.append(np.log(1.0 + added @ bounds[steps]))
+        found.append(np.log(1.0 + _added(rises, steps.tobytes()) @ bounds[steps]))
     return np.array(found)
+
+
+# Nested shares have one order, whatever their size: it is worked out once.
+@lru_cache(maxsize=1024)
+def _added(rises: tuple[float, ...], steps: bytes) -> NDArray[np.float64]:
+    """What each step, in this order (of int64), adds to ``exp(d * height)``; shape (sizes, steps)."""
+    heights = np.cumsum(np.array(rises)[np.frombuffer(steps, dtype=np.intp)])
+    return np.diff(np.exp(SIZES[:, None] * heights[None, :]), prepend=1.0, axis=1)
