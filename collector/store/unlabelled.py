@@ -91,10 +91,10 @@ def unlabelled_rows(
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
-    asked = _Asked(keys, rows, look)
+    asked, numbers = _Asked(keys, rows, look), np.unique(rows)
     told = [(day, np.flatnonzero(keys.days == day)) for day in days]
     questions = [
-        _Question(day, places, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
+        _Question(day, places, numbers, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
         for day, places in told
         if len(places)
     ]
@@ -106,7 +106,7 @@ def unlabelled_rows(
     for day in reversed(days):
         if not len(untold):
             break
-        answer = _ask_days(transaction.connection, [_Question(day, untold, close=False)], asked)
+        answer = _ask_days(transaction.connection, [_Question(day, untold, numbers)], asked)
         here, met = _certain(answer, len(keys), wanted)
         found.append(here)
         untold = untold[~met[untold]]
@@ -207,11 +207,20 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Which of them are looked for in a day; ``close``: so many of a stretch of time that all of it is read."""
+    """Which of them are looked for in a day.
+
+    ``close``: so many of a stretch of time that all of it is read. ``numbers``: of the rows, each once.
+    """
 
     day: int
     places: NDArray[np.intp]
-    close: bool
+    numbers: NDArray[np.int64]
+    close: bool = False
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether each key goes with a row of its own, and neither all keys with one nor a stretch is read."""
+        return not self.close and len(self.numbers) > 1
 
     def in_order(self, keys: KeyColumn) -> "_Question":
         """As the index has them, so that one key's pages are at hand for the next."""
@@ -244,10 +253,10 @@ def _ask_days(connection: Connection, questions: Sequence[_Question], asked: _As
 
 def _parameters(question: _Question, asked: _Asked) -> list[Any]:
     keys = KeyArray.of(asked.keys, question.places)
-    if not question.close:
+    if question.in_pairs:
         return [keys, IntegerArray.of(asked.rows[question.places])]
-    ends = KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]])
-    return [*ends, keys, IntegerArray.of(np.unique(asked.rows[question.places]))]
+    ends = KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]]) if question.close else []
+    return [*ends, keys, IntegerArray.of(question.numbers)]
 
 
 def _answer(
@@ -301,12 +310,12 @@ def _day_statement(number: int, question: _Question, look: bool) -> str:
             f"LEFT JOIN LATERAL (SELECT m.revision FROM {labels} m "  # noqa: S608 - our own tables
             "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
         )
+    place = f"NULL::bytea, {_joined('uuid_send(p.event_key)', 'uuid_send(p.request_key)', 'int4send(p.row)')}"
+    source = f"{predictions} p"
     if question.close:
-        place = f"NULL::bytea, {_joined('uuid_send(p.event_key)', 'uuid_send(p.request_key)', 'int4send(p.row)')}"
-        source = (
-            f"(SELECT * FROM {predictions} WHERE request_key BETWEEN %s::uuid AND %s::uuid OFFSET 0) p "  # noqa: S608
-            f"{labelled} WHERE p.request_key = ANY (%b) AND p.row = ANY (%b)"
-        )
+        source = f"(SELECT * FROM {predictions} WHERE request_key BETWEEN %s::uuid AND %s::uuid OFFSET 0) p"  # noqa: S608
+    if not question.in_pairs:
+        source += f" {labelled} WHERE p.request_key = ANY (%b) AND p.row = ANY (%b)"
     else:
         place = f"{_joined('int8send(k.place)', 'uuid_send(p.event_key)')}, NULL::bytea, NULL::bytea"
         source = (
