@@ -116,7 +116,7 @@ extras: $(EXTRAS_READY)  ## the tests of arithmetic in the second environment, a
 	DRIFTLINE_HYPOTHESIS=thorough $(EXTRAS_BIN)/pytest -q -n 2 --dist worksteal -m "extras or ($(FAST))" $(ARITHMETIC)
 
 # Not part of `make test`: 480 MB and a JVM for one adapter, whose arithmetic is tested without either.
-spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Java, and 480 MB once
+spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Java, 480 MB once, four minutes
 	$(SPARK_BIN)/pytest -q -m extras tests/detectors/test_spark.py
 
 # Not part of `make test`: three gigabytes for four detectors, which take ten CPU-seconds to load.

@@ -3,11 +3,13 @@
 Each executor counts the Arrow batches of its partitions into window states, as one process does with a file's pieces,
 and sends these states: some hundred kilobytes, whatever the number of rows. Their sum is that of whole numbers, so that
 the results are the same to the last digit. Parquet only, because Spark and pandas read a CSV's types differently.
+
+A ranking's queries must be counted whole: Spark gathers the rows of each in one partition first, side by side.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from detectors.baselines.reference import Reference
-from detectors.offline.files import OfflineWindows, Sampled, Span
+from detectors.offline.files import OfflineWindows, Sampled, Span, whole_queries
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
 from driftline.results import StreamKey, WindowKey
@@ -66,14 +68,17 @@ def open_session(master: str | None = None) -> "SparkSession":
     return builder.getOrCreate()
 
 
-def count_with_spark(session: "SparkSession", path: str, windows: OfflineWindows, prepare: Prepare) -> None:
+def count_with_spark(
+    session: "SparkSession", path: str, windows: OfflineWindows, prepare: Prepare, queries: Sequence[str] = ()
+) -> None:
     """Count the Parquet rows at ``path`` (a file, a directory, an address that Spark can read) into ``windows``.
 
-    Raises ReferenceDataError with what Spark, or the first faulty piece, said.
+    ``queries``: of a ranking, the columns that may tell queries apart; the first that is there does. Raises
+    ReferenceDataError with what Spark, or the first faulty piece, said.
     """
     counting = Counting(windows.monitor, windows.reference, windows.stream, windows.span, prepare)
     try:
-        rows = _numbered(session.read.parquet(path))
+        rows = _gathered(_numbered(session.read.parquet(path)), queries)
         found = rows.mapInArrow(counting, _SCHEMA).collect()
     except PySparkException as error:
         raise ReferenceDataError(f"{path} cannot be counted with Spark: {_sentence(str(error))}") from error
@@ -93,6 +98,12 @@ def include(windows: OfflineWindows, told: Iterable[Told]) -> None:
 def _numbered(rows: "DataFrame") -> "DataFrame":
     """With the place of each row in its file, by which samples are named."""
     return rows.selectExpr("*", f"_metadata.row_index as {ROW}")
+
+
+def _gathered(rows: "DataFrame", queries: Sequence[str]) -> "DataFrame":
+    """With all rows of a query side by side; where no column tells them apart, counting says so."""
+    known = next((name for name in queries if name in rows.columns), None)
+    return rows if known is None else rows.repartition(rows[known]).sortWithinPartitions(known, ROW)
 
 
 def _sentence(text: str) -> str:
@@ -117,12 +128,9 @@ class Counting:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """One batch: the states of the partition's windows, and the samples of each."""
         windows = OfflineWindows(self.monitor, self.reference, self.stream, self.span)
-        for batch in batches:
-            frame = batch.to_pandas()
-            if not len(frame):
-                continue
-            numbers = np.asarray(frame[ROW], dtype=np.int64)
-            windows.add(self.prepare(frame.drop(columns=[ROW])), numbers)
+        frames = (self.prepare(batch.to_pandas()) for batch in batches if batch.num_rows)
+        for frame in whole_queries(frames, self.monitor):
+            windows.add(frame.drop(columns=[ROW]), np.asarray(frame[ROW], dtype=np.int64))
         if windows.rows:
             yield self._told(windows)
 

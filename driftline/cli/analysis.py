@@ -24,6 +24,7 @@ from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.outline import draft
+from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
@@ -241,21 +242,21 @@ def _prepared(piece: pd.DataFrame, monitor: Monitor, known: pd.Series | None, ke
 
 def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress) -> None:
     total = row_count(source)
-    for piece in whole_queries(pieces(source), windows.monitor):
-        windows.add(prepare(piece))
+    for piece in whole_queries(map(prepare, pieces(source)), windows.monitor):
+        windows.add(piece)
         progress(windows.rows, total)
 
 
 def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None) -> None:
     if isinstance(current, pd.DataFrame):
         raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
-    if windows.monitor.task == "ranking":
-        raise SettingsError("analyze", ["engine 'spark' cuts files anywhere, and a ranking's queries must stay whole"])
     from detectors.offline import spark
 
     if not spark.AVAILABLE:
         raise SettingsError("analyze", ["engine 'spark' needs the extra: pip install 'driftline[spark]'"])
-    spark.count_with_spark(spark.open_session(master), str(current), windows, prepare)
+    monitor = windows.monitor
+    queries = (monitor.ranking.query, PAYLOAD_QUERY) if monitor.task == "ranking" else ()
+    spark.count_with_spark(spark.open_session(master), str(current), windows, prepare, queries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,8 @@ def backtest_files(
     """
 
     def frames() -> Iterator[pd.DataFrame]:
-        return (as_monitored(piece, monitor) for file in files for piece in whole_queries(pieces(file), monitor))
+        named = ((as_monitored(piece, monitor) for piece in pieces(file)) for file in files)
+        return (piece for each in named for piece in whole_queries(each, monitor))
 
     source = ", ".join(str(file) for file in files)
     return _backtest_rows(monitor, reference, Rows(source, frames, time_column), plan, changes)

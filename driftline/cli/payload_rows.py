@@ -9,8 +9,8 @@ from collector.batches.payloads import META_COLUMNS, PayloadFiles
 from collector.store.store import Store
 from driftline.monitors import Monitor
 
-#: The column of times in payload files, in seconds.
-TIME = "_time_s"
+#: The column of times in payload files, in seconds, and the one that tells requests apart.
+TIME, QUERY = "_time_s", "_request_id"
 
 
 def payload_frames(
@@ -40,5 +40,5 @@ def as_monitored(frame: pd.DataFrame, monitor: Monitor) -> pd.DataFrame:
     if monitor.prediction.score is not None:
         named["_score"] = monitor.prediction.score
     if monitor.task == "ranking":
-        named["_request_id"] = monitor.ranking.query
+        named[QUERY] = monitor.ranking.query
     return frame.rename(columns=named)
