@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from alerts.burn_rules import Group, Rule
 from alerts.options import RuleOptions
 from alerts.selectors import Matcher, Selector
-from alerts.texts import template_safe
+from alerts.texts import percent, template_safe
 from driftline import names, rule_names
 from driftline.durations import format_duration
 from driftline.monitors import Monitor
@@ -184,7 +184,7 @@ def _capture_dropping(monitor: Monitor, options: RuleOptions) -> Health:
         f"sum(increase({dropped}))\n/\n(sum(increase({everything})) > 0)\n> {DROPPING_SHARE}",
         0.0,
         "ticket",
-        f"{monitor.model}: more than {DROPPING_SHARE:.0%} of the inferences are not logged".replace("%", " %"),
+        f"{monitor.model}: more than {percent(DROPPING_SHARE)} % of the inferences are not logged",
         "The sidecar answers requests but drops their events; what is logged may be a skewed sample.",
     )
 

@@ -19,6 +19,7 @@ from typing import Protocol
 from detectors.baselines.reference import Reference
 from detectors.error_control.across import control, fold
 from detectors.evaluating.remembered import restarted_s
+from detectors.statistics.reasons import percent
 from driftline.alarm_budget import columns_rate
 from driftline.monitors import Monitor
 from driftline.results import WHOLE_WINDOW, Result, StreamKey, Verdict, WindowKey
@@ -81,8 +82,8 @@ def controlled(window: Result, level: Level, p_value: float) -> list[Result]:
     """The whole window's result with its p-value and level, and what is spent of the budget."""
     told = f"decided at {level.rate:.2g}, which {level.procedure} leaves to it"
     spent = (
-        f"{level.spent:.0%} is spent, by {level.tests} windows before, of the share of {level.allowed:.2g} that may be "
-        f"false of the alarms here; this window was decided at {level.rate:.2g}"
+        f"{percent(level.spent)} is spent, by {level.tests} windows before, of the share of {level.allowed:.2g} that "
+        f"may be false of the alarms here; this window was decided at {level.rate:.2g}"
     )
     budget = Result(
         window=window.window,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from detectors.baselines.reference import Reference, build_reference
-from detectors.counts.frames import seconds_of
 from detectors.counts.layout import ROWS
 from detectors.offline.files import OfflineWindows, Span
+from detectors.offline.time_columns import Times
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import percent
@@ -37,20 +37,17 @@ class Weakness:
 
 
 def weaknesses(
-    frame: pd.DataFrame, monitor: Monitor, reference: Reference, time_column: str | None = None
+    frame: pd.DataFrame, monitor: Monitor, reference: Reference, times: Times | None = None
 ) -> tuple[Weakness, ...]:
-    """All that is found; none is good. Halves are compared by ``time_column``, without it in the rows' own order.
-
-    Raises ReferenceDataError where it is none.
-    """
-    spans = () if time_column is None else tuple(_span(frame, time_column))
+    """All that is found; none is good. Halves are compared by ``times``, without them in the rows' own order."""
+    spans = () if times is None else tuple(_span(times))
     return (
         *_size(monitor, reference),
         *_columns(reference),
         *_segments(monitor, reference),
         *_scores(monitor, reference),
         *spans,
-        *_rest(frame if time_column is None else frame.iloc[np.argsort(seconds_of(frame, time_column))], monitor),
+        *_rest(frame if times is None else frame.iloc[np.argsort(times.seconds)], monitor),
     )
 
 
@@ -123,11 +120,9 @@ def _scores(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
         yield Weakness("", f"gives no outlier scores from {numbers} numbers a row", advice)
 
 
-def _span(frame: pd.DataFrame, time_column: str) -> Iterator[Weakness]:
-    times_s = seconds_of(frame, time_column)
-    span_s = float(times_s.max() - times_s.min())
-    if span_s < _WEEK_S:
-        told = format_duration(max(1.0, round(span_s)))
+def _span(times: Times) -> Iterator[Weakness]:
+    if times.span_s < _WEEK_S:
+        told = format_duration(max(1.0, round(times.span_s)))
         yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
 
 

@@ -21,6 +21,7 @@ from detectors.baselines.reference import Reference
 from detectors.counts.binning import bin_numbers
 from detectors.counts.layout import Layout
 from detectors.counts.summary import Section, WindowState
+from detectors.statistics.reasons import percent
 from driftline.errors import ReferenceDataError, SettingsError
 
 _CHANGE = re.compile(
@@ -48,8 +49,8 @@ class Injection:
         how = {
             "add": f"{self.amount:+g}",
             "times": f"times {self.amount:g}",
-            "missing": f"{self.amount:.0%} missing",
-            "value": f"{self.amount:.0%} '{self.value}'",
+            "missing": f"{percent(self.amount)} missing",
+            "value": f"{percent(self.amount)} '{self.value}'",
         }
         return f"{self.column} {how[self.kind]} from {moment}"
 

@@ -15,7 +15,7 @@ from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, 
 from detectors.offline.fitness import detectable, enough_rows
 from detectors.offline.giving_away import gives_away
 from detectors.offline.output_roles import Named, OutputRoles, output_roles
-from detectors.offline.time_columns import first_of_times, times_of
+from detectors.offline.time_columns import Times, first_of_times
 from detectors.statistics.reasons import percent
 from driftline.durations import format_duration
 from driftline.errors import ReferenceDataError
@@ -53,8 +53,8 @@ class Draft:
 
     ``inputs``: every column that is no output, in the order of the file; ``outputs``: other columns that look like the
     model's answers, and are left out. ``because``: reasons, by part of the monitor. ``ranges``: what was seen of each
-    watched column. ``time``: the column that says when each row was. ``segments``, ``key``, ``subject``: columns that
-    could be used so, if the person says so.
+    watched column. ``times``: when each row was, and the column that says so. ``segments``, ``key``, ``subject``:
+    columns that could be used so, if the person says so.
     """
 
     monitor: Monitor
@@ -63,7 +63,7 @@ class Draft:
     outputs: tuple[str, ...]
     because: Mapping[str, str]
     ranges: Mapping[str, str]
-    time: str | None
+    times: Times | None
     segments: tuple[str, ...]
     key: str | None
     subject: str | None
@@ -109,8 +109,8 @@ def draft(
         reference=ReferenceSpec(path=reference_path, label=outputs.target, predictions=outputs.prediction is not None),
         slos=SloSet(objectives=_objectives(frame, outputs, because)),
     )
-    time = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
-    windows = _windows(frame, monitor, time, because)
+    times = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
+    windows = _windows(frame, monitor, times, because)
     truth = None if outputs.target is None else _truth(frame[outputs.target], outputs)
     return Draft(
         monitor=monitor.model_copy(update={"windows": windows}),
@@ -119,7 +119,7 @@ def draft(
         outputs=outputs.others,
         because=because,
         ranges={role.name: _seen(role, frame[role.name], truth) for role in watched},
-        time=time,
+        times=times,
         segments=_segments(frame, watched),
         key=next((role.name for role in inputs if role.role == "identifier"), None),
         subject=next((role.name for role in inputs if role.role == "entity" and role.subject), None),
@@ -218,24 +218,23 @@ def _segments(frame: pd.DataFrame, watched: Sequence[ColumnRole]) -> tuple[str, 
 
 
 # --- windows and objectives -----------------------------------------------------------------------------------------
-def _windows(frame: pd.DataFrame, monitor: Monitor, time: str | None, because: dict[str, str]) -> WindowSpec:
+def _windows(frame: pd.DataFrame, monitor: Monitor, times: Times | None, because: dict[str, str]) -> WindowSpec:
     """Days, or weeks where a day has too few rows; with as many rows as show the smallest effect that matters."""
-    times_s = None if time is None else times_of(frame, time)
     rate, effect = monitor.detectors.false_alarm_rate / len(monitor.watched()), monitor.detectors.minimum_effect
     needed = enough_rows(len(frame), rate, effect)
     size_s, fewest = _DAY_S, needed or WindowSpec().minimum_rows
-    if times_s is None:
+    if times is None:
         because["windows"] = "A guess, as the file has no column of times: long enough to have minimum_rows, mostly."
     else:
-        days = max((float(times_s.max()) - float(times_s.min())) / _DAY_S, 1.0)
+        days = max(times.span_s / _DAY_S, 1.0)
         a_day = len(frame) / days
         size_s = _DAY_S if 2 * a_day >= fewest else _WEEK_S
         rows = a_day * size_s / _DAY_S
         # Half of the usual: quiet days are judged, too, by what they can show.
         fewest = max(min(fewest, int(rows / 200) * 100), WindowSpec().minimum_rows)
         because["windows"] = (
-            f"By {time} the file has {a_day:,.0f} rows a day over {format_duration(round(days) * _DAY_S)}; with "
-            f"traffic like it a window of {format_duration(size_s)} has {rows:,.0f}."
+            f"By {times.column} the file has {a_day:,.0f} rows a day over {format_duration(round(days) * _DAY_S)}; "
+            f"with traffic like it a window of {format_duration(size_s)} has {rows:,.0f}."
         )
     smallest = detectable(len(frame), fewest, rate)
     because["minimum_rows"] = (

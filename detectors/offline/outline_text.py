@@ -121,9 +121,9 @@ def _comparison(draft: Draft) -> Iterator[str]:
         f"of all shares together."
     )
     yield _field("detectors", {"false_alarm_rate": spec.false_alarm_rate, "minimum_effect": spec.minimum_effect})
-    if draft.time is not None:
+    if draft.times is not None:
         yield from _said(
-            f"Try it on what has been: driftline backtest THIS_FILE --files ROWS --time {_flow(draft.time)}"
+            f"Try it on what has been: driftline backtest THIS_FILE --files ROWS --time {_flow(draft.times.column)}"
         )
 
 

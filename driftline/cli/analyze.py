@@ -86,5 +86,5 @@ def _tell(found: "Analysis", form: str, out: Path | None) -> None:
 
 
 def _show(done: int, total: int | None) -> None:
-    share = f" of {total:,} ({done / total:.0%})" if total else ""
+    share = f" of {total:,} ({done / total * 100:.0f} %)" if total else ""
     typer.echo(f"\r{done:,}{share} rows", nl=False, err=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from detectors.statistics.reasons import percent
 from driftline import names
 from driftline.cli.backtesting import Backtest, Fired, Outcome, Part, Share
 from driftline.durations import format_duration
@@ -164,7 +165,9 @@ def _right(share: Share) -> str:
     if not share.windows:
         return "no labels"
     interval = share.interval
-    return f"{interval.value:.1%} ({interval.lower:.1%} to {interval.upper:.1%}) of {share.windows} labels"
+    return (
+        f"{percent(interval.value)} ({percent(interval.lower)} to {percent(interval.upper)}) of {share.windows} labels"
+    )
 
 
 def _segment(part: Part) -> str:
@@ -181,7 +184,7 @@ def _delay(outcome: Outcome) -> str:
 
 
 def _beside(share: Share, budget: float) -> str:
-    told = f"the budget is {budget:.2%}"
+    told = f"the budget is {percent(budget)}"
     if share.interval.lower > budget:
         return f"{told}, which is exceeded"
     return f"{told}, which is kept" if share.interval.upper <= budget else f"{told}, which so few cannot tell apart"
@@ -189,7 +192,8 @@ def _beside(share: Share, budget: float) -> str:
 
 def _share(share: Share) -> str:
     interval = share.interval
-    return f"{share.hits} of {share.windows} ({interval.value:.1%}, {interval.lower:.1%} to {interval.upper:.1%})"
+    ends = f"{percent(interval.lower)} to {percent(interval.upper)}"
+    return f"{share.hits} of {share.windows} ({percent(interval.value)}, {ends})"
 
 
 def _long(seconds: float) -> str:

@@ -66,7 +66,7 @@ def init(
         task=None if task is None else task.value,
         namespace=namespace,
     )
-    weak = weaknesses(frame, drafted.monitor, build_reference(frame, drafted.monitor), drafted.time)
+    weak = weaknesses(frame, drafted.monitor, build_reference(frame, drafted.monitor), drafted.times)
     text = outline_text(drafted, weak)
     if out is None:
         typer.echo(text, nl=False)
@@ -241,16 +241,19 @@ def alerts_check(
     """Check the monitors: detectors' names, and when each alert would fire with how much of the budget gone."""
     from alerts.burn import windows
     from alerts.slo import objectives
+    from alerts.texts import percent
     from detectors.evaluating.catalogue import check_detectors
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
         check_detectors(monitor)
         for objective in objectives(monitor, scrape_interval_s):
-            typer.echo(f"{objective.id}: {objective.target:.4%} good over {format_duration(objective.period_s)}")
+            period = format_duration(objective.period_s)
+            typer.echo(f"{objective.id}: {objective.target * 100:.6g} % good over {period}")
             for window in windows(objective):
+                told = f"{format_duration(window.long_s)} and {format_duration(window.short_s)}"
                 typer.echo(
-                    f"  {window.severity:<6} above {window.threshold:.2%} in {format_duration(window.long_s)} and "
-                    f"{format_duration(window.short_s)}: burn rate {window.factor:g}, {window.share:.1%} of the budget"
+                    f"  {window.severity:<6} above {percent(window.threshold)} % in {told}: "
+                    f"burn rate {window.factor:g}, {percent(window.share)} % of the budget"
                 )
 
 

@@ -41,7 +41,7 @@ def demo(
     typer.echo("New York flights of 2013: will a flight arrive more than 15 minutes late?")
     typer.echo("[1/4] training a model on 60,000 autumn departures ...")
     prepared = prepare(data_dir.resolve())
-    typer.echo(f"      it is right for {prepared.held_out_accuracy:.1%} of held-out autumn flights")
+    typer.echo(f"      it is right for {prepared.held_out_accuracy * 100:.1f} % of held-out autumn flights")
     clock = telling.story_clock(data_dir.resolve() / "clock", day_seconds)
     ports = free_ports(Ports() if web_port is None else Ports(web=web_port))
     machine = Machine(

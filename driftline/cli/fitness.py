@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from detectors.baselines.reference import Reference, build_reference, load_frame
-from detectors.counts.frames import seconds_of
 from detectors.offline.fitness import Weakness, weaknesses
-from detectors.offline.time_columns import time_column
+from detectors.offline.time_columns import Times, named_times, time_column
 from driftline.cli.wiring import MonitorFile
 from driftline.durations import format_duration
 from driftline.errors import MonitorError
@@ -40,23 +39,21 @@ def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> L
         raise MonitorError(file.monitor.name, ["names no reference"])
     frame = load_frame(file.reference_path)
     reference = built or build_reference(frame, file.monitor)
-    named = time or time_column(frame, file.monitor)
+    times = time_column(frame, file.monitor) if time is None else named_times(frame, time)
     parts = ["size", "columns", "outlier scores", "the second half by the first"]
     if len(reference.counts) > 1:
         parts.insert(2, "segments")
-    parts.append("no span of time (--time names the column)" if named is None else f"the span by '{named}'")
-    found = weaknesses(frame, file.monitor, reference, named)
-    return LookedAt(_size(frame, reference, named), ", ".join(parts), found)
+    parts.append("no span of time (--time names the column)" if times is None else f"the span by '{times.column}'")
+    found = weaknesses(frame, file.monitor, reference, times)
+    return LookedAt(_size(frame, reference, times), ", ".join(parts), found)
 
 
-def _size(frame: pd.DataFrame, reference: Reference, time: str | None) -> str:
+def _size(frame: pd.DataFrame, reference: Reference, times: Times | None) -> str:
     segments, kept = len(reference.counts) - 1, sum(len(rows) for rows in reference.rows.values())
     parts = [f"{len(frame)} rows", f"{len(reference.layout.columns)} columns", f"{segments} segments"]
-    if time is not None:
-        times_s = seconds_of(frame, time)
-        span_s = float(times_s.max() - times_s.min())
-        unit_s = _DAY_S if span_s >= _DAY_S else 1.0
-        parts.append(f"{format_duration(round(span_s / unit_s) * unit_s)} long")
+    if times is not None:
+        unit_s = _DAY_S if times.span_s >= _DAY_S else 1.0
+        parts.append(f"{format_duration(round(times.span_s / unit_s) * unit_s)} long")
     if kept:
         parts.append(f"keeps {kept} rows (detectors.kept_rows)")
     return ", ".join(parts)

@@ -37,8 +37,8 @@ def test_rules_and_routes_are_written_for_every_monitor(tmp_path: Path) -> None:
 def test_check_says_when_each_alert_would_fire() -> None:
     done = run("alerts", "check", "--monitors", str(EXAMPLES / "monitors"))
     assert done.exit_code == 0, done.output
-    assert "payments-fraud-availability: 99.9500% good over 30d" in done.output
-    assert "burn rate 14.4, 2.0% of the budget" in done.output
+    assert "payments-fraud-availability: 99.95 % good over 30d" in done.output
+    assert "burn rate 14.4, 2 % of the budget" in done.output
 
 
 def test_check_refuses_an_unknown_detector_by_name(tmp_path: Path) -> None:

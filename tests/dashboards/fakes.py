@@ -217,7 +217,7 @@ def _window(key: WindowKey, day: int, rng: random.Random, hostile: str) -> list[
                 "quality",
                 missing,
                 Verdict.WARNING if day > 20 else Verdict.OK,
-                f"{missing:.1%} of the values are missing, 0.4% before",
+                f"{missing * 100:.1f} % of the values are missing, 0.4 % before",
                 rows,
                 reference_value=0.004,
             )

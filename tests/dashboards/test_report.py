@@ -116,12 +116,12 @@ def test_json_and_markdown_tell_the_same_as_html(data):
 def test_what_is_spent_of_budgets_for_false_alarms_is_told_of_the_newest_window(reader):
     newest = max((r for r in reader.results_ if r.window.stream == STABLE and not r.window.segment), key=_start)
     spent = dataclasses.replace(
-        newest, column="", detector="control:lord", kind="budget", statistic=0.25, reason="25% is spent"
+        newest, column="", detector="control:lord", kind="budget", statistic=0.25, reason="25 % is spent"
     )
     moved = FakeReader(reader.streams_, [*reader.results_, spent], (), {})
     found = build_report(moved, MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S))
-    assert "False alarms, control:lord: 25% is spent." in found.caveats
-    assert "control:lord: 25% is spent" in render_html(found)
+    assert "False alarms, control:lord: 25 % is spent." in found.caveats
+    assert "control:lord: 25 % is spent" in render_html(found)
     without = build_report(reader, MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S))
     assert [window.verdict for window in found.history.windows] == [w.verdict for w in without.history.windows]
 

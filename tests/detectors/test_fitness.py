@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from detectors.baselines.reference import build_reference
+from detectors.counts.frames import seconds_of
 from detectors.offline.fitness import weaknesses
-from detectors.offline.time_columns import time_column
+from detectors.offline.time_columns import named_times, time_column
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor
 
@@ -34,7 +35,8 @@ def frame(rows: int = 4000) -> pd.DataFrame:
 
 def found(data: pd.DataFrame, of: Monitor | None = None, time: str | None = None) -> list[tuple[str, str]]:
     of = of or monitor()
-    return [(each.column, each.what) for each in weaknesses(data, of, build_reference(data, of), time)]
+    times = None if time is None else named_times(data, time)
+    return [(each.column, each.what) for each in weaknesses(data, of, build_reference(data, of), times)]
 
 
 def test_a_fit_reference_has_none() -> None:
@@ -97,6 +99,8 @@ def test_halves_are_those_of_the_time_however_the_rows_lie() -> None:
 
 
 def test_the_column_of_times_is_found_where_the_monitor_does_not_watch_it() -> None:
-    assert time_column(frame(), monitor()) == "at"
+    found = time_column(frame(), monitor())
+    assert found is not None
+    assert (found.column, found.seconds.tolist()) == ("at", seconds_of(frame(), "at").tolist())
     assert time_column(frame().drop(columns="at"), monitor()) is None
     assert time_column(frame().assign(at=["10:30"] * 4000), monitor()) is None

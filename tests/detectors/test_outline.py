@@ -64,7 +64,7 @@ def drafted(data: pd.DataFrame, target: str | None = None) -> Draft:
 
 def text_of(data: pd.DataFrame, found: Draft) -> str:
     reference = build_reference(data, found.monitor)
-    return outline_text(found, weaknesses(data, found.monitor, reference, found.time))
+    return outline_text(found, weaknesses(data, found.monitor, reference, found.times))
 
 
 def test_types_ranges_task_and_outputs_are_found() -> None:
@@ -138,7 +138,8 @@ def test_what_is_no_measurement_is_recognised() -> None:
     assert tested == ["store_id", "amount", "discount_rate", "is_new", "channel"]
     rate = found.monitor.column("discount_rate")
     assert (rate.minimum, rate.maximum) == (0.0, 1.0)
-    assert (found.time, found.key, found.subject) == ("placed_at", "order_id", "customerId")
+    assert found.times is not None
+    assert (found.times.column, found.key, found.subject) == ("placed_at", "order_id", "customerId")
     assert found.segments == ("is_new", "channel", "store_id")
 
 

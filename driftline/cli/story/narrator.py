@@ -120,5 +120,5 @@ def _accuracy(results: Sequence[Result]) -> str:
     interval = accuracy.effect
     return (
         f"accuracy {interval.value:.2f} [{interval.lower:.2f}, {interval.upper:.2f}], "
-        f"labels {accuracy.coverage or 0.0:4.0%}"
+        f"labels {(accuracy.coverage or 0.0) * 100:3.0f} %"
     )
