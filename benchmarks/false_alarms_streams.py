@@ -1,6 +1,6 @@
 """Streams in which nothing changes, of many kinds: a reference of ten windows' rows, then windows of the same law."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,10 @@ STREAMS: Mapping[str, Stream] = {
 }
 
 
-def write(directory: Path, seed: int, windows: int) -> None:
-    """Every stream as a file that the peers' scripts read (see ``benchmarks/peers/asking.py``)."""
-    for name, stream in STREAMS.items():
-        reference, later = stream.draw(seed, windows)
+def write(directory: Path, seed: int, windows: int, names: Iterable[str]) -> None:
+    """Streams as files that the peers' scripts read (see ``benchmarks/peers/asking.py``)."""
+    for name in names:
+        reference, later = STREAMS[name].draw(seed, windows)
         arrays = {f"reference/{column}": values for column, values in reference.items()}
         arrays |= {f"windows/{column}": values for column, values in later.items()}
         np.savez(directory / f"{name}.npz", **arrays)
