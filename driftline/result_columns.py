@@ -14,6 +14,7 @@ made of them for who asks for one.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import repeat
+from operator import attrgetter
 from typing import Any, overload
 
 from driftline.results import Direction, Interval, Kind, Result, Verdict, WindowKey
@@ -43,13 +44,12 @@ class ResultColumns(Sequence[Result]):
         """Results of a window as columns."""
         if isinstance(results, ResultColumns):
             return results
-        listed = list(results)
-        return cls(window, *([getattr(result, name) for result in listed] for name in _FIELDS))
+        return cls(window, *map(list, zip(*map(_fields_of, results), strict=True)))
 
     @property
     def columns(self) -> dict[str, list[Any]]:
         """Every field but the window."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        return dict(zip(_FIELDS, _fields_of(self), strict=True))
 
     def __len__(self) -> int:
         return len(self.column)
@@ -63,10 +63,10 @@ class ResultColumns(Sequence[Result]):
     def __getitem__(self, place: int | slice) -> Result | list[Result]:
         if isinstance(place, slice):
             return list(self)[place]
-        return Result(self.window, *(values[place] for values in self.columns.values()))
+        return Result(self.window, *(values[place] for values in _fields_of(self)))
 
     def __iter__(self) -> Iterator[Result]:
-        return map(Result, repeat(self.window), *self.columns.values())
+        return map(Result, repeat(self.window), *_fields_of(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -92,10 +92,13 @@ class ResultColumns(Sequence[Result]):
 def joined(window: WindowKey, parts: Iterable[Sequence[Result]]) -> ResultColumns:
     """All results of several parts, which are all of one window, in their order."""
     whole = ResultColumns(window)
+    columns = _fields_of(whole)
     for part in filter(len, parts):
-        for name, values in ResultColumns.of(window, part).columns.items():
-            getattr(whole, name).extend(values)
+        for values, more in zip(columns, _fields_of(ResultColumns.of(window, part)), strict=True):
+            values.extend(more)
     return whole
 
 
 _FIELDS = tuple(each.name for each in fields(Result) if each.name != "window")
+#: Of a result, or of columns of results.
+_fields_of = attrgetter(*_FIELDS)

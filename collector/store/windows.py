@@ -28,6 +28,7 @@ from driftline.results import (
     Verdict,
     WindowKey,
 )
+from driftline.shape_columns import ShapeColumns
 
 #: The partition that the evaluation job's counters are kept under.
 DETECTORS = "detectors"
@@ -214,11 +215,14 @@ def save_results(
             )
         )
         connection.execute(delete(schema.shapes).where(schema.shapes.c.evaluation_id == evaluation_id))
-        drawn = [
-            (evaluation_id, shape.column, place, msgspec.msgpack.encode((shape.bins, shape.reference, shape.current)))
-            for place, shape in enumerate(shapes)
+        drawn = ShapeColumns.of(shapes)
+        rows = [
+            (evaluation_id, column, place, msgspec.msgpack.encode(shape))
+            for place, (column, *shape) in enumerate(
+                zip(drawn.column, drawn.bins, drawn.reference, drawn.current, strict=True)
+            )
         ]
-        insert_tuples(connection, schema.shapes, ("evaluation_id", "column", "position", "shape"), drawn)
+        insert_tuples(connection, schema.shapes, ("evaluation_id", "column", "position", "shape"), rows)
 
 
 def _revision_values(

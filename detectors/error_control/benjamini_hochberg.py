@@ -15,6 +15,8 @@ from collections.abc import Sequence
 def rejected(p_values: Sequence[float], rate: float) -> list[bool]:
     """For each p-value, in order, whether it is rejected at false discovery rate ``rate`` in (0, 1)."""
     count = len(p_values)
+    if not count or min(p_values) > rate * count / count:  # above the highest limit, as in most windows
+        return [False] * count
     # Equal p-values are rejected together: the last of them has the highest limit.
     ranked = zip(range(count, 0, -1), sorted(p_values, reverse=True), strict=True)
     largest = next((p_value for rank, p_value in ranked if p_value <= rate * rank / count), None)

@@ -16,7 +16,8 @@ from detectors.statistics.effect_size import effect_sizes
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.tables import GROUPS, group_starts
 from driftline.monitors import Monitor
-from driftline.results import ColumnShape, Direction, Interval
+from driftline.results import Direction, Interval
+from driftline.shape_columns import ShapeColumns
 
 # A matrix has as many places for each column as the one with the most bins: columns with very many are looked at apart.
 _MOST_PLACES = 100_000
@@ -60,10 +61,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """All columns of a window that are looked at; by their names, in which block and where in it each is."""
+    """All columns of a window that are looked at; the rest as in :class:`SegmentBlocks`."""
 
     blocks: tuple[tuple[Block, Columns], ...]
     places: dict[str, tuple[int, int]]
+    drawn: list[int]
     asked: Asked
 
     def sample(self, name: str) -> ColumnSample:
@@ -100,24 +102,33 @@ class Watched:
         places = self.asked.place.tolist()
         return [before[place] for place in places], [now[place] for place in places]
 
-    def shapes(self) -> tuple[ColumnShape, ...]:
+    def shapes(self) -> ShapeColumns:
         """Every column to be drawn, in their order."""
-        drawn = [column_shapes(columns, block.axes) for block, columns in self.blocks]
-        return tuple(drawn[block][place] for block, place in self.places.values())
+        whole = ShapeColumns()
+        for block, columns in self.blocks:
+            whole.extend(column_shapes(columns, block.axes))
+        return whole.chosen(self.drawn)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentBlocks:
-    """The blocks of one segment of the reference."""
+    """The blocks of one segment of the reference.
+
+    ``places``: by a column's name, in which block and where in it it is. ``drawn``: in the layout's order, the columns'
+    places in all blocks one after the other.
+    """
 
     blocks: tuple[Block, ...]
     places: dict[str, tuple[int, int]]
+    drawn: list[int]
     asked: Asked
 
     def beside(self, vector: NDArray[np.int64]) -> Watched:
         """A window's counts beside the reference's."""
         ended = np.append(vector, 0)
-        return Watched(tuple((block, block.beside(ended)) for block in self.blocks), self.places, self.asked)
+        return Watched(
+            tuple((block, block.beside(ended)) for block in self.blocks), self.places, self.drawn, self.asked
+        )
 
 
 def segment_blocks(
@@ -138,8 +149,9 @@ def segment_blocks(
         for place, index in enumerate(indexes):
             places[layout.columns[index].name] = len(blocks), place
         blocks.append(Block(_at(layout, indexes), References(samples)))
-    order = {column.name: places[column.name] for column in layout.columns if column.name in places}
-    return SegmentBlocks(tuple(blocks), order, _asked(monitor, blocks, places))
+    in_blocks = {name: number for number, name in enumerate(places)}
+    drawn = [in_blocks[column.name] for column in layout.columns if column.name in places]
+    return SegmentBlocks(tuple(blocks), places, drawn, _asked(monitor, blocks, places))
 
 
 def _asked(monitor: Monitor, blocks: Sequence[Block], places: Mapping[str, tuple[int, int]]) -> Asked:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from detectors.evaluating.blocks import Found, Watched
 from detectors.evaluating.decision import Rule, decide
 from detectors.statistics.power import detectable_effects
-from detectors.statistics.reasons import Margin, measured, moved_reason, movement, reach
+from detectors.statistics.reasons import (
+    Margin,
+    below_what_matters,
+    measured_each,
+    moved_reason,
+    movement,
+    reach,
+)
 from driftline.result_columns import ResultColumns
 from driftline.results import Interval, Verdict, WindowKey
 
@@ -53,35 +60,39 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
 
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
-    known = _reaches(found, rule)
-    quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, known, strict=True)]
-    moved = {owner for owner, verdict in zip(asked.owner, verdicts, strict=True) if verdict is not Verdict.OK}
-    what = {owner: movement(beside.sample(asked.columns[owner])) for owner in moved}
-    told = []
-    for column, name, owner, statistic, p_value, verdict in zip(
-        asked.column, asked.title, asked.owner, found.statistics, found.p_values, verdicts, strict=True
-    ):
-        facts = measured(name, statistic, p_value)
-        if verdict is Verdict.OK:
-            told.append(f"{column} is as expected: {facts}{quiet[owner]}")
-        else:
-            facts = f"{facts}, {sizes[owner]} rows"
-            told.append(moved_reason(column, what[owner], facts, found.effects[owner], verdict, rule.minimum_effect))
+    facts = measured_each(asked.title, found.statistics, found.p_values)
+    quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, _reaches(found, rule), strict=True)]
+    told = [
+        f"{column} is as expected: {fact}{quiet[owner]}"
+        for column, fact, owner in zip(asked.column, facts, asked.owner, strict=True)
+    ]
+    if verdicts.count(Verdict.OK) == len(verdicts):
+        return told
+    what: dict[int, str] = {}
+    for place, (owner, verdict) in enumerate(zip(asked.owner, verdicts, strict=True)):
+        if verdict is not Verdict.OK:
+            column = asked.column[place]
+            if owner not in what:
+                what[owner] = movement(beside.sample(column))
+            fact, effect = f"{facts[place]}, {sizes[owner]} rows", found.effects[owner]
+            told[place] = moved_reason(column, what[owner], fact, effect, verdict, rule.minimum_effect)
     return told
 
 
 def _reaches(found: Found, rule: Rule) -> list[str]:
     """What each column's quiet says, where it is quiet."""
     asked, matters = found.asked, rule.minimum_effect
+    small = [effect.upper < matters for effect in found.effects]
+    # Only where its interval does not say it already, a column is asked what its quiet is worth.
+    reaches = [below_what_matters(matters)] * len(small)
+    if all(small):
+        return reaches
+    rate = rule.false_alarm_rate / len(asked.columns)
     detectable: dict[int, list[float]] = {}
-    reaches = []
-    for effect, (block, place) in zip(found.effects, asked.places, strict=True):
-        # Only where its interval does not say it already, a column is asked what its quiet is worth.
-        if effect.upper < matters:
-            reaches.append(reach(effect, Margin(matters, 0.0)))
+    for number, (block, place) in enumerate(asked.places):
+        if small[number]:
             continue
         if block not in detectable:
-            rate = rule.false_alarm_rate / len(asked.columns)
             detectable[block] = detectable_effects(found.seen[block], rate).tolist()
-        reaches.append(reach(effect, Margin(matters, detectable[block][place])))
+        reaches[number] = reach(found.effects[number], Margin(matters, detectable[block][place]))
     return reaches

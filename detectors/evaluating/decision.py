@@ -43,9 +43,9 @@ def decide(p_values: Sequence[Sequence[float | None]], effects: Sequence[float],
 
 def decide_window(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
     """The whole window's verdict from its columns' deciding verdicts."""
-    if not verdicts or all(verdict is Verdict.NOT_ENOUGH_EVIDENCE for verdict in verdicts):
+    if verdicts.count(Verdict.NOT_ENOUGH_EVIDENCE) == len(verdicts):
         return Verdict.NOT_ENOUGH_EVIDENCE
-    drifted = sum(verdict is Verdict.DRIFTED for verdict in verdicts)
+    drifted = verdicts.count(Verdict.DRIFTED)
     if drifted >= rule.drifted_columns:
         return Verdict.DRIFTED
     return Verdict.WARNING if drifted or Verdict.WARNING in verdicts else Verdict.OK

@@ -24,7 +24,7 @@ from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
-from detectors.evaluating.quality import Share, SharesAsked, share_results, shares_asked
+from detectors.evaluating.quality import Counted, Share, SharesAsked, share_results, shares_asked
 from detectors.evaluating.row_tables import LabelledRows, no_labelled_rows
 from detectors.evaluating.together import deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
@@ -38,11 +38,11 @@ from driftline.results import (
     ALL_ROWS,
     VERDICT_STATE,
     WHOLE_WINDOW,
-    ColumnShape,
     Result,
     Verdict,
     WindowKey,
 )
+from driftline.shape_columns import ShapeColumns
 
 _BRIDGE_SEED = 20130101
 #: What was counted of one segment of a window.
@@ -59,7 +59,7 @@ class Evaluated:
     """What one window gave."""
 
     results: ResultColumns
-    shapes: tuple[ColumnShape, ...]
+    shapes: ShapeColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Evaluator:
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
     _blocks: dict[str, SegmentBlocks] = field(default_factory=dict, init=False, repr=False)
+    _shares_before: dict[str, Counted] = field(default_factory=dict, init=False, repr=False)
     _points: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +115,7 @@ class Evaluator:
         drift = self._drift(key, vector, watched, self._older(state), whole, level)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
         quality = share_results(key, *self._shares(key.segment, vector), rate, minimum_rows)
-        shapes = () if watched is None else watched.shapes()
+        shapes = ShapeColumns() if watched is None else watched.shapes()
         performance = self._performance(key, state, int(vector[ROWS]))
         explained = [*self._by_segment(key, state, part), *self._by_column(key, state, labelled)]
         return Evaluated(joined(key, (*drift, quality, performance, explained)), shapes)
@@ -130,7 +131,7 @@ class Evaluator:
     def _telling(self, told: str) -> "Evaluator":
         # What follows from the reference is the same, and shared.
         other = Evaluator(self.monitor, self.reference, self.bridge, told)
-        for memo in ("_measures", "_blocks", "_points"):
+        for memo in ("_measures", "_blocks", "_shares_before", "_points"):
             object.__setattr__(other, memo, getattr(self, memo))
         return other
 
@@ -241,7 +242,9 @@ class Evaluator:
     def _shares(self, segment: str, vector: NDArray[np.int64]) -> tuple[list[str], list[Share]]:
         expected = self._expected(segment)
         before = np.zeros_like(vector) if expected is None else expected
-        columns, shares = self._asked.shares(vector, before)
+        if segment not in self._shares_before:
+            self._shares_before[segment] = self._asked.counted(before)
+        columns, shares = self._asked.shares(self._asked.counted(vector), self._shares_before[segment])
         if self.reference is not None and self.reference.outliers is not None:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
             method, rate = self.reference.outliers.name, self.monitor.detectors.outlier_rate

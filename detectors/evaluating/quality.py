@@ -6,7 +6,7 @@ missing and unseen values too, say so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,15 @@ class Share(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """By share, its hits and rows on one side, and whether they are to be told."""
+
+    hits: list[int]
+    rows: list[int]
+    told: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class SharesAsked:
     """What every column of a layout is asked for: values missing, unseen, against the monitor's rules.
 
@@ -53,18 +62,20 @@ class SharesAsked:
     always: NDArray[np.bool_]
     starts: NDArray[np.intp]
 
-    def shares(self, now: NDArray[np.int64], before: NDArray[np.int64]) -> tuple[list[str], list[Share]]:
-        """The columns and their shares, of vectors of the layout."""
-        hits, hits_before = now[self.places], before[self.places]
-        rows, rows_before = (np.add.reduceat(counts, self.starts)[self.owners] for counts in (now, before))
-        counts = hits, rows, hits_before, rows_before
-        chosen = np.flatnonzero(self.always | (hits > 0) | (hits_before > 0))
-        listed = chosen.tolist()
-        detectors = [self.detectors[place] for place in listed]
-        found = map(
-            Share, detectors, repeat("quality"), repeat(SMALLEST_RISE), *(each[chosen].tolist() for each in counts)
-        )
-        return [self.columns[place] for place in listed], list(found)
+    def counted(self, vector: NDArray[np.int64]) -> Counted:
+        """What a vector of the layout holds of each share."""
+        hits = vector.take(self.places)
+        rows = np.add.reduceat(vector, self.starts).take(self.owners)
+        return Counted(hits.tolist(), rows.tolist(), (hits > 0) | self.always)
+
+    def shares(self, now: Counted, before: Counted) -> tuple[list[str], list[Share]]:
+        """The columns and their shares."""
+        asked = (now.told | before.told).tolist()
+        counts = zip(self.detectors, now.hits, now.rows, before.hits, before.rows, strict=True)
+        listed = list(compress(counts, asked))
+        # Most are alike: nothing missing among all rows.
+        known = {each: Share(each[0], "quality", SMALLEST_RISE, *each[1:]) for each in dict.fromkeys(listed)}
+        return list(compress(self.columns, asked)), [known[each] for each in listed]
 
 
 def shares_asked(monitor: Monitor, layout: Layout) -> SharesAsked:
@@ -96,23 +107,24 @@ def share_results(
 ) -> ResultColumns:
     """One result per share; over all of them, false warnings stay within ``rate`` (Benjamini-Hochberg)."""
     # Most columns of a window have the same counts, nothing missing among all of its rows, and so the same answer.
-    different = list(dict.fromkeys(shares))
+    different = dict.fromkeys(shares)
     counts = np.array([share[3:] for share in different], dtype=np.int64).reshape(-1, 4)
     evidence = dict(zip(different, shares_compared(*counts.T), strict=True))
-    found = [evidence[share] for share in shares]
-    flags = rejected([1.0 if each.p_value is None else each.p_value for each in found], rate)
+    p_values = [found.p_value for found in (evidence[share] for share in shares)]
+    flags = rejected([1.0 if p_value is None else p_value for p_value in p_values], rate)
+    # Equal shares have equal p-values, and are rejected together.
+    significant = dict(zip(shares, flags, strict=True))
     answers = {
-        (share, flag): _answer(share, evidence[share], minimum_rows, significant=flag)
-        for share, flag in dict.fromkeys(zip(shares, flags, strict=True))
+        share: _answer(share, found, minimum_rows, significant=significant[share]) for share, found in evidence.items()
     }
-    given = [answers[asked] for asked in zip(shares, flags, strict=True)]
+    given = [answers[share] for share in shares]
     count = len(shares)
     return ResultColumns(
         window=key,
         column=list(columns),
         detector=[share.detector for share in shares],
         kind=[share.kind for share in shares],
-        statistic=[each.statistic for each in found],
+        statistic=[answer.statistic for answer in given],
         direction=["larger_is_worse"] * count,
         verdict=[answer.verdict for answer in given],
         reason=[
@@ -120,7 +132,7 @@ def share_results(
         ],
         sample_size=[share.rows for share in shares],
         reference_size=[share.rows_before for share in shares],
-        p_value=[each.p_value for each in found],
+        p_value=p_values,
         effect=[answer.effect for answer in given],
         coverage=[None] * count,
         reference_value=[answer.before for answer in given],
@@ -131,6 +143,7 @@ def share_results(
 class _Answer:
     """What is said of a share, whatever its column; ``told`` of it without the column's name."""
 
+    statistic: float
     verdict: Verdict
     told: str
     effect: Interval | None
@@ -140,7 +153,7 @@ class _Answer:
 def _answer(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> _Answer:
     verdict, told = _judge(share, found, minimum_rows, significant=significant)
     before = share.hits_before / share.rows_before if share.rows_before else None
-    return _Answer(verdict, told, _effect(*share[3:]), before)
+    return _Answer(found.statistic, verdict, told, _effect(*share[3:]), before)
 
 
 def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interval | None:

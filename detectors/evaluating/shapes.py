@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References
-from driftline.results import ColumnShape
+from driftline.shape_columns import ShapeColumns
 
 #: Bars at most, the special ones (unseen, missing, infinite, others) among them.
 MAXIMUM_BARS = 20
@@ -25,14 +25,29 @@ _SPECIAL = ("-inf", "+inf", "missing")
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """Which bars of numeric columns are drawn, shape (columns, bars), with their names and heights in the reference.
+
+    ``places``: where they stand in the matrix of all bars, one column's after the other's; ``ends``: the number of
+    them up to and with each column's.
+    """
+
+    bars: NDArray[np.bool_]
+    names: list[tuple[str, ...]]
+    reference: list[tuple[float, ...]]
+    places: NDArray[np.intp]
+    ends: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Axes:
     """The axes of numeric columns, made as they are asked for; those of categories follow from the window.
 
     By column. ``names``: of the bars; none yet: no axis yet. A bar is neighbouring bins, so that its rows are the
     difference of rows up to a bin: at ``upper`` and at ``lower`` in the matrix of these rows, which is not taken off
-    where ``first``; shape (columns, bars). ``reference``: its heights. ``filled``: of a column that had few values in
-    the reference, which bins had rows when its axis was made. ``drawn``: which bars were drawn last, with their names
-    and their heights in the reference.
+    where ``first``; shape (columns, bars). ``reference``: its heights. ``few``: the columns that had few values in the
+    reference; ``filled``: which of their bins had rows when their axes were made, shape (columns among the few, bins).
+    ``drawn``: what was drawn last, under its only key, None.
     """
 
     before: References
@@ -41,10 +56,11 @@ class Axes:
     lower: NDArray[np.intp] = field(init=False, repr=False)
     first: NDArray[np.bool_] = field(init=False, repr=False)
     reference: NDArray[np.float64] = field(init=False, repr=False)
-    filled: dict[int, bytes] = field(init=False, repr=False)
-    drawn: dict[int, tuple[bytes, tuple[str, ...], tuple[float, ...]]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    few: list[int] = field(init=False, repr=False)
+    filled: NDArray[np.bool_] = field(init=False, repr=False)
+    _finite: NDArray[np.bool_] = field(init=False, repr=False)
+    _had: NDArray[np.bool_] = field(init=False, repr=False)
+    drawn: dict[None, Drawing] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         samples = self.before.samples
@@ -55,7 +71,12 @@ class Axes:
         object.__setattr__(self, "lower", np.zeros(shape, dtype=np.intp))
         object.__setattr__(self, "first", np.zeros(shape, dtype=bool))
         object.__setattr__(self, "reference", np.zeros(shape))
-        object.__setattr__(self, "filled", dict.fromkeys(few, b""))
+        bins = np.arange(self.before.counts.shape[1])
+        finite = (bins >= 1) & (bins < self.before.bins[few, None] - _LAST_SPECIAL)
+        object.__setattr__(self, "few", few)
+        object.__setattr__(self, "_finite", finite)
+        object.__setattr__(self, "_had", (self.before.counts[few] > 0) & finite)
+        object.__setattr__(self, "filled", np.zeros((len(few), self.before.counts.shape[1]), dtype=bool))
 
     def heights(self, below: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Shares per bar, shape (columns, bars)."""
@@ -63,23 +84,38 @@ class Axes:
 
     def fit(self, columns: Columns) -> None:
         """Make the axes that a window needs and that are not there."""
-        asked = [place for place, names in enumerate(self.names) if not names and place not in self.filled]
+        asked = [] if all(self.names) else [place for place in range(len(self.names)) if place not in self.few]
         for place in asked:
             sample = self.before.samples[place]
             self._put(place, _equal_widths(sample.values[1:-2], sample.reference[1:-2]))
-        for place, before in self.filled.items():
+        filled = self._had | ((columns.current[self.few] > 0) & self._finite)
+        for row in range(len(self.few)) if asked else np.flatnonzero((filled != self.filled).any(axis=1)).tolist():
+            place = self.few[row]
             sample = self.before.samples[place]
             finite = slice(1, len(sample.values) - _LAST_SPECIAL)
-            filled = (sample.reference[finite] > 0) | (columns.current[place, finite] > 0)
-            pattern = filled.tobytes()
-            if pattern != before:
-                values = sample.values[finite]
-                few = _are_few(filled)
-                self._put(place, _of_few(values, filled) if few else _equal_widths(values, sample.reference[finite]))
-                self.filled[place] = pattern
-                asked.append(place)
+            values, has = sample.values[finite], filled[row, finite]
+            is_few = _are_few(has)
+            self._put(place, _of_few(values, has) if is_few else _equal_widths(values, sample.reference[finite]))
+            asked.append(place)
         if asked:
+            self.filled[:] = filled
             self.reference[:] = self.heights(self.before.below, self.before.rows)
+            self.drawn.clear()
+
+    def drawing(self, current: NDArray[np.float64]) -> Drawing:
+        """The bars that are above zero in the reference or in a window with heights ``current``."""
+        bars = (self.reference > 0) | (current > 0)
+        last = self.drawn.get(None)
+        if last is None or not np.array_equal(last.bars, bars):
+            kept = bars.tolist()
+            last = self.drawn[None] = Drawing(
+                bars,
+                [tuple(compress(names, drawn)) for names, drawn in zip(self.names, kept, strict=True)],
+                [tuple(compress(row, drawn)) for row, drawn in zip(self.reference.tolist(), kept, strict=True)],
+                np.flatnonzero(bars),
+                bars.sum(axis=1).cumsum().tolist(),
+            )
+        return last
 
     def _put(self, place: int, axis: Axis) -> None:
         plain, bars = axis
@@ -92,10 +128,9 @@ class Axes:
         self.lower[place, last + 1 : last + 3] = end - 1, end
         self.upper[place, last + 1 : last + 3] = end, end + 1
         self.first[place] = np.arange(MAXIMUM_BARS) == last
-        self.drawn.pop(place, None)
 
 
-def column_shapes(columns: Columns, axes: Axes) -> list[ColumnShape]:
+def column_shapes(columns: Columns, axes: Axes) -> ShapeColumns:
     """Each column in the window beside the reference; shares sum to one, bars empty on both sides are left out.
 
     ``axes``: of the same reference; what is worked out of it is kept there.
@@ -103,60 +138,49 @@ def column_shapes(columns: Columns, axes: Axes) -> list[ColumnShape]:
     return _of_categories(columns) if columns.before.kind == "categorical" else _of_values(columns, axes)
 
 
-def _of_values(columns: Columns, axes: Axes) -> list[ColumnShape]:
+def _of_values(columns: Columns, axes: Axes) -> ShapeColumns:
     axes.fit(columns)
     current = axes.heights(columns.below, columns.rows)
-    kept = (axes.reference > 0) | (current > 0)
-    shapes = []
-    for place, (sample, drawn, now) in enumerate(
-        zip(columns.before.samples, kept.tolist(), current.tolist(), strict=True)
-    ):
-        pattern = bytes(drawn)
-        known = axes.drawn.get(place)
-        if known is None or known[0] != pattern:
-            before = axes.reference[place].tolist()
-            known = pattern, tuple(compress(axes.names[place], drawn)), tuple(compress(before, drawn))
-            axes.drawn[place] = known
-        shapes.append(ColumnShape(sample.column, known[1], known[2], tuple(compress(now, drawn))))
-    return shapes
+    drawn = axes.drawing(current)
+    heights = tuple(current.take(drawn.places).tolist())
+    now = [heights[start:end] for start, end in zip([0, *drawn.ends], drawn.ends, strict=False)]
+    return ShapeColumns(_names(columns), drawn.names, drawn.reference, now)
 
 
-def _of_categories(columns: Columns) -> list[ColumnShape]:
-    names, bars = _category_bars(columns)
-    reference = _heights(bars, columns.before.counts, columns.before.rows)
-    current = _heights(bars, columns.current, columns.rows)
-    kept = ((reference > 0) | (current > 0)).tolist()
-    return [
-        ColumnShape(sample.column, *(tuple(compress(each, drawn)) for each in (named, before, now)))
-        for sample, named, drawn, before, now in zip(
-            columns.before.samples, names, kept, reference.tolist(), current.tolist(), strict=True
-        )
-    ]
-
-
-def _heights(bars: NDArray[np.intp], counts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Shares per bar, shape (columns, bars)."""
-    places = bars + np.arange(len(bars))[:, None] * MAXIMUM_BARS
-    summed = np.bincount(places.ravel(), counts.ravel(), minlength=len(bars) * MAXIMUM_BARS)
-    return summed.reshape(len(bars), MAXIMUM_BARS) / rows[:, None]
-
-
-def _category_bars(columns: Columns) -> tuple[list[list[str]], NDArray[np.intp]]:
+def _of_categories(columns: Columns) -> ShapeColumns:
     before = columns.before
     unseen = before.bins[:, None] - CATEGORICAL_EXTRA
     weight = before.counts / before.rows[:, None] + columns.current / columns.rows[:, None]
     weight[np.arange(weight.shape[1]) >= unseen] = -1.0  # unseen and missing have bars of their own
     largest = np.argsort(-weight, axis=1, kind="stable")[:, :_PLAIN_BARS]
-    bars = np.full(weight.shape, _PLAIN_BARS)
-    each = np.arange(len(bars))[:, None]
-    bars[each, largest] = np.arange(largest.shape[1])
-    bars[each, unseen] = _PLAIN_BARS + 1
-    bars[each, unseen + 1] = _PLAIN_BARS + 2
-    names = []
+    bins = np.concatenate((largest, unseen, unseen + 1), axis=1)
+    # Beside few categories, others are nothing but places.
+    known = bins < unseen
+    known[:, -2:] = True
+    bins += np.arange(len(bins))[:, None] * weight.shape[1]
+    reference = _category_heights(before.counts.take(bins) * known, before.rows)
+    current = _category_heights(columns.current.take(bins) * known, columns.rows)
+    kept = ((reference > 0) | (current > 0)).tolist()
+    names, plain = [], largest.shape[1]
     for sample, codes in zip(before.samples, largest.tolist(), strict=True):
-        known = [sample.categories[code] for code in codes if code < len(sample.categories)]
-        names.append([*known, *[""] * (_PLAIN_BARS - len(known)), "all others", "unseen", "missing"])
-    return names, bars
+        count = min(plain, len(sample.categories))
+        known_names = map(sample.categories.__getitem__, codes[:count])
+        names.append((*known_names, *[""] * (plain - count), "all others", "unseen", "missing"))
+    drawn = (
+        [tuple(compress(each, drawn)) for each, drawn in zip(listed, kept, strict=True)]
+        for listed in (names, reference.tolist(), current.tolist())
+    )
+    return ShapeColumns(_names(columns), *drawn)
+
+
+def _category_heights(largest: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Shares of the largest, of all others, of unseen and missing; given all but the others, shape (columns, bars)."""
+    others = rows - largest.sum(axis=1)
+    return np.concatenate((largest[:, :-2], others[:, None], largest[:, -2:]), axis=1) / rows[:, None]
+
+
+def _names(columns: Columns) -> list[str]:
+    return [sample.column for sample in columns.before.samples]
 
 
 def _are_few(filled: NDArray[np.bool_]) -> bool:

@@ -71,7 +71,7 @@ class OfflineResults:
     """What the rows gave: results and shapes by window, and per window the rows furthest from the reference."""
 
     results: tuple[Result, ...]
-    shapes: Mapping[WindowKey, tuple[ColumnShape, ...]]
+    shapes: Mapping[WindowKey, Sequence[ColumnShape]]
     samples: Mapping[tuple[float, float], tuple[SamplePayload, ...]]
     rows: int
 
