@@ -21,10 +21,12 @@ class Asked:
     sizes: tuple[int, ...]
     names: tuple[tuple[str, ...], ...]
 
-    #: By result: column, detector, what its statistic is called; the column's number, the detector's place in its list.
+    #: By result: column, detector, what its statistic is called, how its sentence begins where the column is quiet; the
+    #: column's number, the detector's place in its list.
     column: list[str] = field(init=False, repr=False)
     detector: list[str] = field(init=False, repr=False)
     title: list[str] = field(init=False, repr=False)
+    quiet: list[str] = field(init=False, repr=False)
     owner: list[int] = field(init=False, repr=False)
     rank: list[int] = field(init=False, repr=False)
     #: By result: its place among what all detectors of all blocks found, one after the other, and which of them it was.
@@ -53,10 +55,15 @@ class Asked:
             [known.get((number, rank), -1) for number in numbers]
             for rank in range(max(map(len, self.names), default=0))
         ]
+        titles = [title(detectors[number]) for number in finder]
         for name, value in {
             "column": [self.columns[number] for number in owner],
             "detector": [detectors[number] for number in finder],
-            "title": [title(detectors[number]) for number in finder],
+            "title": titles,
+            "quiet": [
+                f"{self.columns[number]} is as expected: {called} "
+                for number, called in zip(owner, titles, strict=True)
+            ],
             "owner": owner,
             "rank": rank,
             "found": np.array(found, dtype=np.intp),

@@ -9,9 +9,10 @@ from detectors.statistics.power import detectable_effects
 from detectors.statistics.reasons import (
     Margin,
     below_what_matters,
-    measured_each,
+    measured,
     moved_reason,
     movement,
+    quiet_each,
     reach,
 )
 from driftline.result_columns import ResultColumns
@@ -60,12 +61,8 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
 
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
-    facts = measured_each(asked.title, found.statistics, found.p_values)
     quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, _reaches(found, rule), strict=True)]
-    told = [
-        f"{column} is as expected: {fact}{quiet[owner]}"
-        for column, fact, owner in zip(asked.column, facts, asked.owner, strict=True)
-    ]
+    told = quiet_each(asked.quiet, found.statistics, found.p_values, [quiet[owner] for owner in asked.owner])
     if verdicts.count(Verdict.OK) == len(verdicts):
         return told
     what: dict[int, str] = {}
@@ -74,8 +71,9 @@ def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: 
             column = asked.column[place]
             if owner not in what:
                 what[owner] = movement(beside.sample(column))
-            fact, effect = f"{facts[place]}, {sizes[owner]} rows", found.effects[owner]
-            told[place] = moved_reason(column, what[owner], fact, effect, verdict, rule.minimum_effect)
+            fact = measured(asked.title[place], found.statistics[place], found.p_values[place])
+            fact = f"{fact}, {sizes[owner]} rows"
+            told[place] = moved_reason(column, what[owner], fact, found.effects[owner], verdict, rule.minimum_effect)
     return told
 
 

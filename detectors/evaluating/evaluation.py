@@ -6,6 +6,7 @@ older reference, or without a reference at all. What cannot be said is said to b
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
-from detectors.evaluating.quality import Counted, Share, SharesAsked, share_results, shares_asked
+from detectors.evaluating.quality import Counted, Share, Shares, SharesAsked, share_results, shares_asked
 from detectors.evaluating.row_tables import LabelledRows, no_labelled_rows
 from detectors.evaluating.together import deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
@@ -114,7 +115,7 @@ class Evaluator:
         whole = together_results(key, together, self.monitor)
         drift = self._drift(key, vector, watched, self._older(state), whole, level)
         rate, minimum_rows = self.monitor.detectors.false_alarm_rate, self.monitor.windows.minimum_rows
-        quality = share_results(key, *self._shares(key.segment, vector), rate, minimum_rows)
+        quality = share_results(key, self._shares(key.segment, vector), rate, minimum_rows)
         shapes = ShapeColumns() if watched is None else watched.shapes()
         performance = self._performance(key, state, int(vector[ROWS]))
         explained = [*self._by_segment(key, state, part), *self._by_column(key, state, labelled)]
@@ -216,7 +217,7 @@ class Evaluator:
             reason=f"{count}{': ' if named else ''}{named}{_drifted_together(together)}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
-            effect=max(columns.effects, key=lambda effect: effect.value, default=None),
+            effect=max(columns.effects, key=attrgetter("value"), default=None),
         )
 
     def _no_drift(self, key: WindowKey, rows: int, why: str) -> list[Result]:
@@ -239,19 +240,18 @@ class Evaluator:
         ]
 
     # --- shares and performance -------------------------------------------------------------------------------------
-    def _shares(self, segment: str, vector: NDArray[np.int64]) -> tuple[list[str], list[Share]]:
+    def _shares(self, segment: str, vector: NDArray[np.int64]) -> Shares:
         expected = self._expected(segment)
         before = np.zeros_like(vector) if expected is None else expected
         if segment not in self._shares_before:
             self._shares_before[segment] = self._asked.counted(before)
-        columns, shares = self._asked.shares(self._asked.counted(vector), self._shares_before[segment])
+        shares = self._asked.shares(self._asked.counted(vector), self._shares_before[segment])
         if self.reference is not None and self.reference.outliers is not None:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
             method, rate = self.reference.outliers.name, self.monitor.detectors.outlier_rate
             hits, scored, hits_before, scored_before = counts
-            columns.append(WHOLE_WINDOW)
-            shares.append(Share(method, "outliers", rate, hits, scored, hits_before, scored_before))
-        return columns, shares
+            shares.add(WHOLE_WINDOW, Share(method, "outliers", rate, hits, scored, hits_before, scored_before))
+        return shares
 
     def _expected_performance(self, segment: str) -> Expected | None:
         if segment not in self._measures:

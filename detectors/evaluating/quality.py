@@ -4,7 +4,6 @@ A share that rose is at most a warning here: when it rose enough to matter, the 
 missing and unseen values too, say so.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import NamedTuple
@@ -39,6 +38,24 @@ class Share(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of columns. Most are alike, nothing missing among all rows, and have one answer.
+
+    By share: ``columns``; ``which`` of the ``different`` ones it is.
+    """
+
+    columns: list[str]
+    which: list[int]
+    different: list[Share]
+
+    def add(self, column: str, share: Share) -> None:
+        """One more, unlike the others."""
+        self.columns.append(column)
+        self.which.append(len(self.different))
+        self.different.append(share)
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """By share, its hits and rows on one side, and whether they are to be told."""
 
@@ -68,14 +85,14 @@ class SharesAsked:
         rows = np.add.reduceat(vector, self.starts).take(self.owners)
         return Counted(hits.tolist(), rows.tolist(), (hits > 0) | self.always)
 
-    def shares(self, now: Counted, before: Counted) -> tuple[list[str], list[Share]]:
-        """The columns and their shares."""
-        asked = (now.told | before.told).tolist()
+    def shares(self, now: Counted, before: Counted) -> Shares:
+        """Those of a window that are to be told."""
+        told = (now.told | before.told).tolist()
         counts = zip(self.detectors, now.hits, now.rows, before.hits, before.rows, strict=True)
-        listed = list(compress(counts, asked))
-        # Most are alike: nothing missing among all rows.
-        known = {each: Share(each[0], "quality", SMALLEST_RISE, *each[1:]) for each in dict.fromkeys(listed)}
-        return list(compress(self.columns, asked)), [known[each] for each in listed]
+        known: dict[tuple[str, int, int, int, int], int] = {}
+        which = [known.setdefault(each, len(known)) for each in compress(counts, told)]
+        different = [Share(detector, "quality", SMALLEST_RISE, *counted) for detector, *counted in known]
+        return Shares(list(compress(self.columns, told)), which, different)
 
 
 def shares_asked(monitor: Monitor, layout: Layout) -> SharesAsked:
@@ -102,50 +119,51 @@ def _has_rules(rule: ColumnSpec) -> bool:
     return rule.required or any(limit is not None for limit in (rule.minimum, rule.maximum, rule.allowed))
 
 
-def share_results(
-    key: WindowKey, columns: Sequence[str], shares: Sequence[Share], rate: float, minimum_rows: int
-) -> ResultColumns:
+def share_results(key: WindowKey, shares: Shares, rate: float, minimum_rows: int) -> ResultColumns:
     """One result per share; over all of them, false warnings stay within ``rate`` (Benjamini-Hochberg)."""
-    # Most columns of a window have the same counts, nothing missing among all of its rows, and so the same answer.
-    different = dict.fromkeys(shares)
+    different, which = shares.different, shares.which
     counts = np.array([share[3:] for share in different], dtype=np.int64).reshape(-1, 4)
-    evidence = dict(zip(different, shares_compared(*counts.T), strict=True))
-    p_values = [found.p_value for found in (evidence[share] for share in shares)]
-    flags = rejected([1.0 if p_value is None else p_value for p_value in p_values], rate)
+    evidence = shares_compared(*counts.T)
+    known = [1.0 if found.p_value is None else found.p_value for found in evidence]
     # Equal shares have equal p-values, and are rejected together.
-    significant = dict(zip(shares, flags, strict=True))
-    answers = {
-        share: _answer(share, found, minimum_rows, significant=significant[share]) for share, found in evidence.items()
-    }
-    given = [answers[share] for share in shares]
-    count = len(shares)
+    significant = dict(zip(which, rejected([known[place] for place in which], rate), strict=True))
+    answers = [
+        _answer(share, found, minimum_rows, significant=significant[place])
+        for place, (share, found) in enumerate(zip(different, evidence, strict=True))
+    ]
+    of_share = list(zip(*(answers[place] for place in which), strict=True)) or [()] * len(_Answer._fields)
+    detectors, kinds, statistics, verdicts, told, rows, rows_before, p_values, effects, before = map(list, of_share)
     return ResultColumns(
         window=key,
-        column=list(columns),
-        detector=[share.detector for share in shares],
-        kind=[share.kind for share in shares],
-        statistic=[answer.statistic for answer in given],
-        direction=["larger_is_worse"] * count,
-        verdict=[answer.verdict for answer in given],
+        column=shares.columns,
+        detector=detectors,
+        kind=kinds,
+        statistic=statistics,
+        direction=["larger_is_worse"] * len(which),
+        verdict=verdicts,
         reason=[
-            f"{column}: {answer.told}" if column else answer.told for column, answer in zip(columns, given, strict=True)
+            f"{column}: {reason}" if column else reason for column, reason in zip(shares.columns, told, strict=True)
         ],
-        sample_size=[share.rows for share in shares],
-        reference_size=[share.rows_before for share in shares],
+        sample_size=rows,
+        reference_size=rows_before,
         p_value=p_values,
-        effect=[answer.effect for answer in given],
-        coverage=[None] * count,
-        reference_value=[answer.before for answer in given],
+        effect=effects,
+        coverage=[None] * len(which),
+        reference_value=before,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """What is said of a share, whatever its column; ``told`` of it without the column's name."""
 
+    detector: str
+    kind: Kind
     statistic: float
     verdict: Verdict
     told: str
+    rows: int
+    rows_before: int
+    p_value: float | None
     effect: Interval | None
     before: float | None
 
@@ -153,7 +171,18 @@ class _Answer:
 def _answer(share: Share, found: Evidence, minimum_rows: int, *, significant: bool) -> _Answer:
     verdict, told = _judge(share, found, minimum_rows, significant=significant)
     before = share.hits_before / share.rows_before if share.rows_before else None
-    return _Answer(found.statistic, verdict, told, _effect(*share[3:]), before)
+    return _Answer(
+        detector=share.detector,
+        kind=share.kind,
+        statistic=found.statistic,
+        verdict=verdict,
+        told=told,
+        rows=share.rows,
+        rows_before=share.rows_before,
+        p_value=found.p_value,
+        effect=_effect(*share[3:]),
+        before=before,
+    )
 
 
 def _effect(hits: int, rows: int, hits_before: int, rows_before: int) -> Interval | None:

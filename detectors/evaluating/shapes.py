@@ -5,12 +5,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
-from detectors.statistics.columns import Columns, References
+from detectors.statistics.columns import Columns, References, shares_before, shares_now
+from driftline.native import native_module
 from driftline.shape_columns import ShapeColumns
 
 #: Bars at most, the special ones (unseen, missing, infinite, others) among them.
@@ -22,6 +24,46 @@ _LAST_SPECIAL = 2
 #: Names of the bars of a column's finite values, and the bar of each finite bin, ascending.
 Axis = tuple[list[str], NDArray[np.intp]]
 _SPECIAL = ("-inf", "+inf", "missing")
+
+
+class Kernel(Protocol):
+    """What ``drawing_kernel.pyx`` gives."""
+
+    def draw_values(
+        self,
+        below: NDArray[np.int64],
+        upper: NDArray[np.intp],
+        lower: NDArray[np.intp],
+        first: NDArray[np.uint8],
+        reference: NDArray[np.float64],
+        bars: NDArray[np.uint8],
+        heights: list[tuple[float, ...]],
+    ) -> None:
+        """Numeric columns' bars and their heights, put into the last two; all else are the fields of :class:`Axes`."""
+        ...
+
+    def draw_categories(
+        self,
+        counts: NDArray[np.int64],
+        current: NDArray[np.int64],
+        rows_before: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        unseen: NDArray[np.intp],
+        categories: list[tuple[str, ...]],
+        bins: list[tuple[str, ...]],
+        reference: list[tuple[float, ...]],
+        heights: list[tuple[float, ...]],
+    ) -> None:
+        """Categorical columns' bars, and their heights on both sides, put into the last three."""
+        ...
+
+
+def kernel() -> Kernel | None:
+    """The compiled module; None where this build has none."""
+    return cast("Kernel | None", native_module("detectors.evaluating.drawing_kernel"))
+
+
+_KERNEL = kernel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +144,8 @@ class Axes:
             self.reference[:] = self.heights(self.before.below, self.before.rows)
             self.drawn.clear()
 
-    def drawing(self, current: NDArray[np.float64]) -> Drawing:
-        """The bars that are above zero in the reference or in a window with heights ``current``."""
-        bars = (self.reference > 0) | (current > 0)
+    def drawing(self, bars: NDArray[np.bool_]) -> Drawing:
+        """What these bars are, which are above zero in the reference or in a window."""
         last = self.drawn.get(None)
         if last is None or not np.array_equal(last.bars, bars):
             kept = bars.tolist()
@@ -130,27 +171,46 @@ class Axes:
         self.first[place] = np.arange(MAXIMUM_BARS) == last
 
 
-def column_shapes(columns: Columns, axes: Axes) -> ShapeColumns:
+def column_shapes(columns: Columns, axes: Axes, compiled: Kernel | None = _KERNEL) -> ShapeColumns:
     """Each column in the window beside the reference; shares sum to one, bars empty on both sides are left out.
 
     ``axes``: of the same reference; what is worked out of it is kept there.
     """
-    return _of_categories(columns) if columns.before.kind == "categorical" else _of_values(columns, axes)
+    if columns.before.kind == "categorical":
+        return _of_categories(columns, compiled)
+    return _of_values(columns, axes, compiled)
 
 
-def _of_values(columns: Columns, axes: Axes) -> ShapeColumns:
+def _of_values(columns: Columns, axes: Axes, compiled: Kernel | None) -> ShapeColumns:
     axes.fit(columns)
-    current = axes.heights(columns.below, columns.rows)
-    drawn = axes.drawing(current)
-    heights = tuple(current.take(drawn.places).tolist())
-    now = [heights[start:end] for start, end in zip([0, *drawn.ends], drawn.ends, strict=False)]
-    return ShapeColumns(_names(columns), drawn.names, drawn.reference, now)
+    if compiled is None:
+        current = axes.heights(columns.below, columns.rows)
+        drawn = axes.drawing((axes.reference > 0) | (current > 0))
+        heights = _apart_at(current.take(drawn.places), drawn.ends)
+    else:
+        bars, heights = np.empty(axes.first.shape, dtype=np.bool_), []
+        first = axes.first.view(np.uint8)
+        compiled.draw_values(columns.below, axes.upper, axes.lower, first, axes.reference, bars.view(np.uint8), heights)
+        drawn = axes.drawing(bars)
+    return ShapeColumns(_names(columns), drawn.names, drawn.reference, heights)
 
 
-def _of_categories(columns: Columns) -> ShapeColumns:
+def _apart_at(heights: NDArray[np.float64], ends: list[int]) -> list[tuple[float, ...]]:
+    """Heights of bars one column's after the other's, taken apart where each column's end."""
+    listed = tuple(heights.tolist())
+    return [listed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _of_categories(columns: Columns, compiled: Kernel | None) -> ShapeColumns:
     before = columns.before
+    if compiled is not None:
+        drawn = ShapeColumns(_names(columns))
+        categories, unseen = [sample.categories for sample in before.samples], before.bins - CATEGORICAL_EXTRA
+        counts = before.counts, columns.current, before.rows, columns.rows, unseen
+        compiled.draw_categories(*counts, categories, drawn.bins, drawn.reference, drawn.current)
+        return drawn
     unseen = before.bins[:, None] - CATEGORICAL_EXTRA
-    weight = before.counts / before.rows[:, None] + columns.current / columns.rows[:, None]
+    weight = shares_before(before) + shares_now(columns)
     weight[np.arange(weight.shape[1]) >= unseen] = -1.0  # unseen and missing have bars of their own
     largest = np.argsort(-weight, axis=1, kind="stable")[:, :_PLAIN_BARS]
     bins = np.concatenate((largest, unseen, unseen + 1), axis=1)
@@ -160,17 +220,17 @@ def _of_categories(columns: Columns) -> ShapeColumns:
     bins += np.arange(len(bins))[:, None] * weight.shape[1]
     reference = _category_heights(before.counts.take(bins) * known, before.rows)
     current = _category_heights(columns.current.take(bins) * known, columns.rows)
-    kept = ((reference > 0) | (current > 0)).tolist()
+    is_drawn = (reference > 0) | (current > 0)
+    kept, drawn_places = is_drawn.tolist(), np.flatnonzero(is_drawn)
     names, plain = [], largest.shape[1]
     for sample, codes in zip(before.samples, largest.tolist(), strict=True):
         count = min(plain, len(sample.categories))
         known_names = map(sample.categories.__getitem__, codes[:count])
         names.append((*known_names, *[""] * (plain - count), "all others", "unseen", "missing"))
-    drawn = (
-        [tuple(compress(each, drawn)) for each, drawn in zip(listed, kept, strict=True)]
-        for listed in (names, reference.tolist(), current.tolist())
-    )
-    return ShapeColumns(_names(columns), *drawn)
+    bars = [tuple(compress(each, drawn)) for each, drawn in zip(names, kept, strict=True)]
+    ends = list(itertools.accumulate(map(len, bars)))
+    sides = (_apart_at(side.take(drawn_places), ends) for side in (reference, current))
+    return ShapeColumns(_names(columns), bars, *sides)
 
 
 def _category_heights(largest: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

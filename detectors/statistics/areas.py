@@ -37,7 +37,10 @@ class ColumnAreas:
         law = self._law(np.minimum(np.searchsorted(_TRIMS, beyond), len(_TRIMS) - 1))
         found = np.einsum("ij,ij->i", gaps, law.steps) * roots
         hits = law.ends - law.ordered.searchsorted(_ordered(found.astype(np.float32), law.columns))
-        chances = np.where(hits >= _TAIL_DRAWS, hits + 1, (_TAIL_DRAWS + 1) * law.tails(found))
+        chances = hits + 1.0
+        few = hits < _TAIL_DRAWS
+        if few.any():
+            chances[few] = (_TAIL_DRAWS + 1) * law.tails(found)[few]
         return np.where(law.draws > 0, chances / (law.draws + 1), np.nan)
 
     def _law(self, trims: NDArray[np.intp]) -> "_Law":

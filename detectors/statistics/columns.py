@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.layout import Kind
+from detectors.statistics.count_passes import cumulated
 from detectors.statistics.evidence import ColumnSample, Evidence, fewer
 from detectors.statistics.worked_out import worked_out
 from driftline.results import Direction
@@ -60,7 +61,7 @@ class References:
         object.__setattr__(self, "counts", counts)
         object.__setattr__(self, "below", below)
         object.__setattr__(self, "bins", np.array([len(sample.reference) for sample in self.samples]))
-        object.__setattr__(self, "rows", below[:, -1])
+        object.__setattr__(self, "rows", below[:, -1].copy())
 
     def together(self, rows: int) -> "References":
         """As :meth:`ColumnSample.together`."""
@@ -87,9 +88,9 @@ class Columns:
     known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        below = self.current.cumsum(axis=1)
+        below = cumulated(self.current)
         object.__setattr__(self, "below", below)
-        object.__setattr__(self, "rows", below[:, -1])
+        object.__setattr__(self, "rows", below[:, -1].copy())
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -106,6 +107,16 @@ class Columns:
         if rows <= 1:
             return self
         return Columns(self.before.together(rows), fewer(self.current, rows, self.before.bins - 1))
+
+
+def shares_before(before: References) -> NDArray[np.float64]:
+    """The reference's share of rows in each bin, shape (columns, bins)."""
+    return worked_out(before.known, "shares", lambda: before.counts / before.rows[:, None])
+
+
+def shares_now(columns: Columns) -> NDArray[np.float64]:
+    """The same of a window."""
+    return worked_out(columns.known, "shares", lambda: columns.current / columns.rows[:, None])
 
 
 def alongside(samples: Sequence[ColumnSample]) -> Columns:

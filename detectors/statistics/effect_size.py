@@ -16,7 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.columns import Columns, alone
+from detectors.statistics.columns import Columns, alone, shares_before, shares_now
+from detectors.statistics.count_passes import enclosed
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.largest_gaps import largest_gaps
 from detectors.statistics.wilson import Z_95
@@ -38,7 +39,7 @@ def effect_sizes(columns: Columns) -> list[Interval]:
     if columns.before.kind == "numeric":
         gaps = largest_gaps(columns)
         return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * scale)
-    before, now = columns.before.counts / n[:, None], columns.current / m[:, None]
+    before, now = shares_before(columns.before), shares_now(columns)
     grown = now > before
     together = (columns.before.counts + columns.current) / (n + m)[:, None]
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
@@ -49,9 +50,5 @@ def effect_sizes(columns: Columns) -> list[Interval]:
 def _intervals(
     before: NDArray[np.float64], now: NDArray[np.float64], columns: Columns, chance_squares: NDArray[np.float64]
 ) -> list[Interval]:
-    raw = now - before
-    values = np.sqrt(np.maximum(0.0, raw * raw - chance_squares))
-    spreads = np.maximum(0.0, before * (1.0 - before)) / columns.before.rows
-    halves = Z_95 * np.sqrt(spreads + np.maximum(0.0, now * (1.0 - now)) / columns.rows)
-    lower, upper = np.maximum(0.0, values - halves), np.minimum(1.0, values + halves)
-    return [Interval(*found) for found in zip(values.tolist(), lower.tolist(), upper.tolist(), strict=True)]
+    rows = columns.before.rows, columns.rows
+    return list(map(Interval, *enclosed((before, now), rows, chance_squares, Z_95).tolist()))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.statistics.columns import Columns
+from detectors.statistics.count_passes import compared
 from detectors.statistics.worked_out import worked_out
 
 
@@ -31,8 +32,4 @@ def largest_gaps(columns: Columns) -> LargestGaps:
 def _largest_gaps(columns: Columns) -> LargestGaps:
     reference = columns.before
     before = worked_out(reference.known, "shares below", lambda: reference.below / reference.rows[:, None])
-    now = columns.below / columns.rows[:, None]
-    gaps = before - now
-    np.abs(gaps, out=gaps)
-    places = np.arange(len(gaps)), gaps.argmax(axis=1)
-    return LargestGaps(gaps, before[places], now[places], gaps[places])
+    return LargestGaps(*compared(before, columns.below))

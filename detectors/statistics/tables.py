@@ -18,6 +18,7 @@ from scipy import special
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References
+from detectors.statistics.count_passes import smallest_of, tabulated, weighed
 from detectors.statistics.worked_out import worked_out
 
 MINIMUM_EXPECTED = 5.0
@@ -63,13 +64,13 @@ class Tables:
         It is given shares above zero that sum to one, half a row being added to each cell (Jeffreys' prior). Cells that
         are not used are one on both sides, which adds nothing to what shares differ by.
         """
-        of_dense = measure(*_shares(self.reference * self.dense, self.current * self.dense, self.dense))
+        of_dense = measure(weighed(self.reference, self.dense), weighed(self.current, self.dense))
         more = np.flatnonzero(self._rarest.cells)
         if not len(more):
             return of_dense, of_dense
         of_all = of_dense.copy()
         used = (self.dense | self.sparse)[more]
-        of_all[more] = measure(*_shares(self.reference[more], self.current[more], used))
+        of_all[more] = measure(weighed(self.reference[more], used), weighed(self.current[more], used))
         return of_all, of_dense
 
     def p_values(self, chi_squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,20 +78,6 @@ class Tables:
         tested = self.cells > 1
         law = special.chdtrc(np.maximum(self.cells - 1, 1), np.maximum(chi_squares, 0.0))
         return self._rarest.with_others(law, tested)
-
-
-def _shares(
-    reference: NDArray[np.int64], current: NDArray[np.int64], used: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of counts that are 0 in cells that are not used."""
-    halves, unused = used * 0.5, ~used
-    before, now = reference + halves, current + halves
-    # A column without any used cell divides nothing by one.
-    before /= np.maximum(before.sum(axis=1, keepdims=True), 0.5)
-    now /= np.maximum(now.sum(axis=1, keepdims=True), 0.5)
-    before += unused
-    now += unused
-    return before, now
 
 
 def tables(columns: Columns) -> Tables:
@@ -103,17 +90,9 @@ def _tables(columns: Columns) -> Tables:
     known = worked_out(before.known, "known cells", lambda: _known(before, before.counts, before.below))
     apart, apart_now = special_before(before), special_now(columns)
     known_now = _known(before, columns.current, columns.below)
-    share = (np.minimum(before.rows, columns.rows) / (before.rows + columns.rows))[:, None]
-    is_dense = (known + known_now) * share >= MINIMUM_EXPECTED
-    dense, dense_now = known * is_dense, known_now * is_dense
-    pooled, pooled_now = (
-        (counts - kept).sum(axis=1)[:, None] for counts, kept in ((known, dense), (known_now, dense_now))
-    )
-    reference = np.concatenate((dense, apart, pooled), axis=1)
-    current = np.concatenate((dense_now, apart_now, pooled_now), axis=1)
-    expected = (reference + current) * share
-    is_sparse = (expected > 0) & (expected < MINIMUM_EXPECTED)
-    return Tables(reference, current, expected >= MINIMUM_EXPECTED, is_sparse, before.rows, columns.rows)
+    share = np.minimum(before.rows, columns.rows) / (before.rows + columns.rows)
+    found = tabulated((known, known_now), (apart, apart_now), share, MINIMUM_EXPECTED)
+    return Tables(*found, before.rows, columns.rows)
 
 
 def _known(before: References, counts: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -200,9 +179,7 @@ class Rarest:
 
     def with_others(self, p_values: NDArray[np.float64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Together with one more test of each column, where ``tested``: the smallest counts, times their number."""
-        smallest = np.minimum(np.where(tested, p_values, 1.0), self.smallest)
-        found: NDArray[np.float64] = np.minimum(1.0, smallest * np.maximum(tested + self.cells, 1))
-        return found
+        return smallest_of(p_values, tested, self.smallest, self.cells)
 
 
 def rarest(

@@ -37,9 +37,9 @@ def ks_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     distances = largest_gaps(columns).distances
     p_values = special.kolmogorov(distances * np.sqrt(columns.size))
-    few = np.maximum(columns.before.rows, columns.rows) <= EXACT_ROWS
     # Where the limit law is as good as 1, so is the exact one.
-    for place in np.flatnonzero(few & (p_values < _CERTAIN)):
+    few = np.maximum(columns.before.rows, columns.rows) <= EXACT_ROWS
+    for place in np.flatnonzero(few & (p_values < _CERTAIN)) if few.any() else ():
         p_values[place] = _exact(columns.before.counts[place], columns.current[place], float(distances[place]))
     return ColumnsEvidence(distances, p_values)
 

@@ -1,0 +1,202 @@
+"""What tests ask of the counts of several columns, in one pass each: in C where the build has it, else in NumPy.
+
+Both give the same numbers to the last digit. NumPy needs up to a dozen passes for one of these, each of which costs
+more than the few hundred numbers that it reads.
+"""
+
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftline.native import native_module
+
+Counts = NDArray[np.int64]
+Shares = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Kernel(Protocol):
+    """What ``count_kernel.pyx`` gives: arrays in, the last ones filled."""
+
+    def cumulate(self, counts: Counts, below: Counts) -> None:
+        """As :func:`cumulated`."""
+        ...
+
+    def compare(
+        self,
+        before: Shares,
+        below: Counts,
+        gaps: Shares,
+        largest_before: Shares,
+        largest_now: Shares,
+        distances: Shares,
+    ) -> None:
+        """As :func:`compared`."""
+        ...
+
+    def tabulate(
+        self,
+        known: Counts,
+        known_now: Counts,
+        apart: Counts,
+        apart_now: Counts,
+        share: Shares,
+        minimum_expected: float,
+        reference: Counts,
+        current: Counts,
+        dense: NDArray[np.uint8],
+        sparse: NDArray[np.uint8],
+    ) -> None:
+        """As :func:`tabulated`."""
+        ...
+
+    def weigh(self, counts: Counts, used: NDArray[np.uint8], shares: Shares) -> None:
+        """As :func:`weighed`."""
+        ...
+
+    def smallest(
+        self, p_values: Shares, tested: NDArray[np.uint8], others: Shares, cells: Counts, found: Shares
+    ) -> None:
+        """As :func:`smallest_of`."""
+        ...
+
+    def enclose(
+        self,
+        before: Shares,
+        now: Shares,
+        rows_before: Counts,
+        rows: Counts,
+        chance_squares: Shares,
+        z: float,
+        found: Shares,
+    ) -> None:
+        """As :func:`enclosed`."""
+        ...
+
+
+def kernel() -> Kernel | None:
+    """The compiled module; None where this build has none."""
+    return cast("Kernel | None", native_module("detectors.statistics.count_kernel"))
+
+
+_KERNEL = kernel()
+
+
+def cumulated(counts: Counts, compiled: Kernel | None = _KERNEL) -> Counts:
+    """Rows up to and with each bin, shape (columns, bins).
+
+    >>> cumulated(np.array([[1, 0, 2]])).tolist()
+    [[1, 1, 3]]
+    """
+    if compiled is None:
+        return counts.cumsum(axis=1)
+    below = np.empty(counts.shape, dtype=np.int64)
+    compiled.cumulate(counts, below)
+    return below
+
+
+def compared(before: Shares, below: Counts, compiled: Kernel | None = _KERNEL) -> tuple[Shares, Shares, Shares, Shares]:
+    """By how much shares of rows up to and with each bin differ, at least 0, shape (columns, bins).
+
+    Beside them both shares, and the difference, at each column's first largest one, shape (columns,) each.
+    ``before``: those of the reference; ``below``: a window's rows, above zero in the last bin.
+    """
+    if compiled is not None:
+        gaps = np.empty(before.shape)
+        largest_before, largest_now, distances = np.empty((3, len(before)))
+        compiled.compare(before, below, gaps, largest_before, largest_now, distances)
+        return gaps, largest_before, largest_now, distances
+    now = below / below[:, -1:]
+    gaps = before - now
+    np.abs(gaps, out=gaps)
+    places = gaps.argmax(axis=1)
+    places += np.arange(0, gaps.size, gaps.shape[1])
+    return gaps, before.take(places), now.take(places), gaps.take(places)
+
+
+def tabulated(
+    known: tuple[Counts, Counts],
+    apart: tuple[Counts, Counts],
+    share: Shares,
+    minimum_expected: float,
+    compiled: Kernel | None = _KERNEL,
+) -> tuple[Counts, Counts, Flags, Flags]:
+    """The tables of the reference and of a window: known cells, those apart, and the sparse known ones pooled.
+
+    Beside them which cells are dense, and which are sparse. ``known``, ``apart``: of both sides, shape (columns, cells)
+    each. ``share``: the smaller side's share of all rows, shape (columns,). A cell is dense where that side expects
+    ``minimum_expected`` rows.
+    """
+    if compiled is not None:
+        shape = len(share), known[0].shape[1] + apart[0].shape[1] + 1
+        tables, flags = np.empty((2, *shape), dtype=np.int64), np.empty((2, *shape), dtype=np.bool_)
+        compiled.tabulate(*known, *apart, share, minimum_expected, *tables, *flags.view(np.uint8))
+        return tables[0], tables[1], flags[0], flags[1]
+    by_column = share[:, None]
+    is_dense = (known[0] + known[1]) * by_column >= minimum_expected
+    dense = [counts * is_dense for counts in known]
+    pooled = [(counts - kept).sum(axis=1)[:, None] for counts, kept in zip(known, dense, strict=True)]
+    reference, current = (np.concatenate(parts, axis=1) for parts in zip(dense, apart, pooled, strict=True))
+    expected = (reference + current) * by_column
+    is_dense = expected >= minimum_expected
+    return reference, current, is_dense, (expected > 0) & ~is_dense
+
+
+def weighed(counts: Counts, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:
+    """Shares of the ``used`` cells, above zero, half a row added to each; the others are one. Shape (columns, cells).
+
+    >>> weighed(np.array([[1, 2, 9]]), np.array([[True, True, False]])).tolist()
+    [[0.375, 0.625, 1.0]]
+    """
+    if compiled is not None:
+        shares = np.empty(counts.shape)
+        compiled.weigh(counts, used.view(np.uint8), shares)
+        return shares
+    shares = counts * used + used * 0.5
+    # A column without any used cell divides nothing by one.
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 0.5)
+    shares += ~used
+    return shares
+
+
+def smallest_of(
+    p_values: Shares, tested: Flags, others: Shares, cells: Counts, compiled: Kernel | None = _KERNEL
+) -> Shares:
+    """Each column's p-value, where ``tested``, together with the smallest of ``cells`` others: the smallest, at most 1.
+
+    It is taken times how many it is the smallest of. Shape (columns,) each.
+    """
+    if compiled is not None:
+        found = np.empty(len(p_values))
+        compiled.smallest(p_values, tested.view(np.uint8), others, cells, found)
+        return found
+    smallest = np.minimum(np.where(tested, p_values, 1.0), others)
+    together: Shares = np.minimum(1.0, smallest * np.maximum(tested + cells, 1))
+    return together
+
+
+def enclosed(
+    shares: tuple[Shares, Shares],
+    rows: tuple[Counts, Counts],
+    chance_squares: Shares,
+    z: float,
+    compiled: Kernel | None = _KERNEL,
+) -> Shares:
+    """How far two shares are apart, chance taken off, with both ends of its interval; in [0, 1], shape (3, columns).
+
+    ``shares``, ``rows``: of the reference and of a window, shape (columns,) each, as ``chance_squares``. ``z``: the
+    normal quantile of the interval.
+    """
+    found = np.empty((3, len(chance_squares)))
+    if compiled is not None:
+        compiled.enclose(*shares, *rows, chance_squares, z, found)
+        return found
+    before, now = shares
+    raw = now - before
+    values = np.sqrt(np.maximum(0.0, raw * raw - chance_squares))
+    halves = z * np.sqrt(
+        np.maximum(0.0, before * (1.0 - before)) / rows[0] + np.maximum(0.0, now * (1.0 - now)) / rows[1]
+    )
+    found[:] = values, np.maximum(0.0, values - halves), np.minimum(1.0, values + halves)
+    return found
