@@ -108,10 +108,9 @@ def compared(before: Shares, below: Counts, compiled: Kernel | None = _KERNEL) -
         compiled.compare(before, below, gaps, largest_before, largest_now, distances)
         return gaps, largest_before, largest_now, distances
     now = below / below[:, -1:]
-    gaps = before - now
-    np.abs(gaps, out=gaps)
-    places = gaps.argmax(axis=1)
-    places += np.arange(0, gaps.size, gaps.shape[1])
+    gaps = np.abs(before - now)
+    places: NDArray[np.intp] = gaps.argmax(axis=1)
+    places += np.arange(len(gaps)) * before.shape[1]
     return gaps, before.take(places), now.take(places), gaps.take(places)
 
 

@@ -56,7 +56,7 @@ def test_sparse_known_cells_are_pooled_and_others_stand_apart(
     compiled: count_passes.Kernel | None, seed: int, largest: int
 ) -> None:
     counts = counts_of(seed, largest)
-    share = np.random.default_rng(seed).uniform(0.01, 0.5, counts.shape[1])
+    share: NDArray[np.float64] = np.random.default_rng(seed).uniform(0.01, 0.5, size=(counts.shape[1],))
     known, apart = np.ascontiguousarray(counts[:, :, :7]), np.ascontiguousarray(counts[:, :, 7:])
     tables = count_passes.tabulated((known[0], known[1]), (apart[0], apart[1]), share, 5.0, compiled)
     for column, of_smaller in enumerate(share.tolist()):
