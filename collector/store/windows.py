@@ -201,17 +201,17 @@ def save_results(
     The first verdict on drift over all rows is counted, and never revised: it is what a person was told in time.
     Raises PermanentError when the window's stream is unknown.
     """
+    told = ResultColumns.of(due.key, results)
     with writing(engine) as connection:
         stream_id = find_stream(connection, due.key.stream)
         if stream_id is None:
             raise PermanentError(f"results for unknown stream {due.key.stream}")
-        evaluation_id, revision = _save_evaluation(connection, stream_id, due, results, evaluated_at_s)
-        told = ResultColumns.of(due.key, results)
+        evaluation_id, revision = _save_evaluation(connection, stream_id, due, told, evaluated_at_s)
         same = {"evaluation_id": [evaluation_id] * len(told), "revision": [revision] * len(told)}
         insert_columns(connection, schema.results, {**same, **_result_columns(told)})
         connection.execute(
             insert(schema.window_revisions).values(
-                **_revision_values(evaluation_id, revision, evaluated_at_s, results, labels)
+                **_revision_values(evaluation_id, revision, evaluated_at_s, told, labels)
             )
         )
         connection.execute(delete(schema.shapes).where(schema.shapes.c.evaluation_id == evaluation_id))
@@ -226,30 +226,30 @@ def save_results(
 
 
 def _revision_values(
-    evaluation_id: int, number: int, evaluated_at_s: float, results: Sequence[Result], labels: LabelState | None
+    evaluation_id: int, number: int, evaluated_at_s: float, results: ResultColumns, labels: LabelState | None
 ) -> dict[str, object]:
-    whole = (result.sample_size for result in results if result.kind == "drift" and result.column == WHOLE_WINDOW)
+    whole = (results.sample_size[place] for place in results.places("drift", WHOLE_WINDOW))
+    # What is estimated without labels has no coverage, and counts all rows.
+    labelled = (
+        size
+        for size, kind, coverage in zip(results.sample_size, results.kind, results.coverage, strict=True)
+        if kind == "performance" and coverage is not None
+    )
     return {
         "evaluation_id": evaluation_id,
         "revision": number,
         "evaluated_at_s": evaluated_at_s,
         "rows": max(whole, default=0),
-        "labelled": max((result.sample_size for result in results if _of_labels(result)), default=0),
+        "labelled": max(labelled, default=0),
         "maturity": None if labels is None else labels.maturity,
         "mature": None if labels is None else int(labels.mature),
     }
 
 
-def _of_labels(result: Result) -> bool:
-    # What is estimated without labels has no coverage, and counts all rows.
-    return result.kind == "performance" and result.coverage is not None
-
-
-def first_verdict(results: Sequence[Result]) -> Verdict:
+def first_verdict(results: ResultColumns) -> Verdict:
     """The verdict on the whole window's drift; without one, the most severe of its columns'."""
-    drift = [result for result in results if result.kind == "drift"]
-    whole = [result for result in drift if result.column == WHOLE_WINDOW]
-    verdicts = [result.verdict for result in whole or drift]
+    drift = [place for place, kind in enumerate(results.kind) if kind == "drift"]
+    verdicts = [results.verdict[place] for place in results.places("drift", WHOLE_WINDOW) or drift]
     return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_ENOUGH_EVIDENCE)
 
 
@@ -266,7 +266,7 @@ def find_stream(connection: Connection, stream: StreamKey) -> int | None:
 
 
 def _save_evaluation(
-    connection: Connection, stream_id: int, due: DueWindow, results: Sequence[Result], evaluated_at_s: float
+    connection: Connection, stream_id: int, due: DueWindow, results: ResultColumns, evaluated_at_s: float
 ) -> tuple[int, int]:
     table = schema.window_evaluations
     key = due.key

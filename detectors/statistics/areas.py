@@ -36,7 +36,7 @@ class ColumnAreas:
         """
         law = self._law(np.minimum(np.searchsorted(_TRIMS, beyond), len(_TRIMS) - 1))
         found = np.einsum("ij,ij->i", gaps, law.steps) * roots
-        hits = law.ends - law.ordered.searchsorted(_ordered(found.astype(np.float32), law.columns))
+        hits = law.ends - law.ordered.searchsorted(law.columns | found.astype(np.float32).view(np.uint32))
         chances = hits + 1.0
         few = hits < _TAIL_DRAWS
         if few.any():
@@ -58,9 +58,9 @@ class _Law:
     """The areas of columns, each at one trim.
 
     ``steps``: at each bin's upper end, 0 outside the bulk, shape (columns, bins). ``ordered``: the simulated areas of
-    all columns, one column's after the other's, as ``_ordered`` numbers; ``ends``: where each column's end, and
-    ``draws``: how many it has, none without a bulk. ``knots``: where their tails begin; ``variances``: of the signed
-    areas.
+    all columns as whole numbers, one column's after the other's, each with its column's from ``columns`` before it;
+    ``ends``: where each column's end, and ``draws``: how many it has, none without a bulk. ``knots``: where their tails
+    begin; ``variances``: of the signed areas.
     """
 
     steps: NDArray[np.float64]
@@ -88,13 +88,7 @@ def _law_of(nulls: Sequence[AreaNull | None], bins: int) -> _Law:
             knots[place], variances[place] = null.areas[-_TAIL_DRAWS], null.signed_variance
     areas = [_NO_AREAS if null is None else null.areas for null in nulls]
     draws = np.array([len(each) for each in areas], dtype=np.int64)
-    ordered = _ordered(np.concatenate(areas), np.repeat(columns, draws))
-    return _Law(steps, ordered, draws.cumsum(), draws, knots, variances, columns)
-
-
-def _ordered(areas: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Whole numbers in the order of the columns and, within one, of its areas: floats above zero order as their bits.
-
-    So one search serves all columns.
-    """
-    return (columns << 32) | areas.view(np.uint32)
+    # Whole numbers in the order of the columns and, within one, of its areas: floats above zero order as their bits.
+    # So one search serves all columns.
+    ordered = (np.repeat(columns, draws) << 32) | np.concatenate(areas).view(np.uint32)
+    return _Law(steps, ordered, draws.cumsum(), draws, knots, variances, columns << 32)
