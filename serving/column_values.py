@@ -76,8 +76,13 @@ def coded(values: Values) -> CodedTexts | None:
 
 def _python_values(values: Values) -> list[Any]:
     if isinstance(values, np.ndarray):
-        # A float32 is spelt as itself (0.1), not as the float64 nearest to it (0.10000000149011612).
-        return [float(str(value)) for value in values] if values.dtype.kind == "f" else values.tolist()
+        exact: list[Any] = values.tolist()
+        if values.dtype.kind != "f":
+            return exact
+        # A float32 is spelt as itself (0.1), not as the float64 nearest to it (0.10000000149011612); but a whole number
+        # is an identity and keeps all its digits, as integers do.
+        is_whole = [value.is_integer() and abs(value) < _LARGEST_WHOLE for value in exact]
+        return [one if whole else float(str(value)) for one, whole, value in zip(exact, is_whole, values, strict=True)]
     return list(values)
 
 

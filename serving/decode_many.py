@@ -23,6 +23,7 @@ from serving.extraction import SplitError
 from serving.groups import Group, Part, signature
 from serving.plan import Plan, plan_of
 from serving.tensors import Tensor
+from serving.v1_runs import V1Runs
 from serving.v2_runs import V2Runs
 
 _LONGEST_DETAIL = 1000
@@ -91,6 +92,7 @@ class _Batch:
     def _groups(self, places: Sequence[int]) -> Sequence[Group]:
         groups: dict[Any, Group] = {}
         runs = V2Runs(self._make_scanner)
+        tables = None if self._plan.targets else V1Runs()
         left: Sequence[int] = places
         at = 0
         while at < len(left):
@@ -98,15 +100,19 @@ class _Batch:
             at += 1
             event = self._events[place]
             try:
-                if not runs.take(place, self._events):
-                    self._read_event(place, event, groups, runs)
+                if not (tables is not None and tables.take(place, event)) and not runs.take(place, self._events):
+                    self._read_event(place, event, groups, runs, tables)
             except (DecodeError, *_FAULTS) as error:
                 self._set_aside(place, error)
             if runs.may_learn:
                 left, at = runs.take_alike(event, left[at:], self._events), 0
+        if tables is not None:
+            tables.finish(self._events)
         return list(groups.values())
 
-    def _read_event(self, place: int, event: InferenceEvent, groups: dict[Any, Group], runs: V2Runs) -> None:
+    def _read_event(
+        self, place: int, event: InferenceEvent, groups: dict[Any, Group], runs: V2Runs, tables: V1Runs | None
+    ) -> None:
         halves = _read(event, self._plan)
         if halves is None:
             return
@@ -117,6 +123,8 @@ class _Batch:
             group = groups[look] = Group(request, response, self._plan)
         group.add(place, request, response)
         runs.remember(group, request, response)
+        if tables is not None:
+            tables.remember(group, request, response)
 
 
 def _read(event: InferenceEvent, plan: Plan) -> tuple[Reading, Reading] | None:

@@ -189,9 +189,9 @@ def test_every_datatype_is_read_from_its_little_endian_bytes(datatype: str, raw:
 
 
 def test_a_float32_category_is_spelt_as_itself() -> None:
-    body, length = binary_body([("city", "FP32", [2], struct.pack("<2f", 0.1, 3))])
+    body, length = binary_body([("city", "FP32", [3], struct.pack("<3f", 0.1, 3, 25769803776))])
     request = Payload(body=body, headers={"inference-header-content-length": length})
-    assert decode(event(request, NO_ANSWER), monitor()).text["city"].tolist() == ["0.1", "3"]
+    assert decode(event(request, NO_ANSWER), monitor()).text["city"].tolist() == ["0.1", "3", "25769803776"]
 
 
 @pytest.mark.parametrize("status", [0, 301, 400, 404, 500, 503])
