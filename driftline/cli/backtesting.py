@@ -2,28 +2,17 @@
 
 The same code as in production: counts on the reference's bins, evaluation against the baseline that each window would
 have had then, the counters that follow, and the embedded evaluation of the objectives on these, step by step.
-
-Of the objectives, drift is replayed, and correctness of classifications; the others (availability, latency, capture,
-data quality, the correctness of regressions and rankings) follow from single requests and rows, which window counts do
-not hold.
 """
 
-import itertools
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from alerts.evaluator import Sample
-from alerts.options import SCRAPES_PER_LOOK
-from alerts.replaying import Raised, raised
-from alerts.slo import READINGS_PER_DELAY, objectives
+from alerts.replaying import Raised
 from collector.store.store import Store
 from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.frames import load_frame, seconds_of
@@ -44,17 +33,14 @@ from detectors.offline.null_windows import drifted_by_chance
 from detectors.offline.replaying import Replayed, replay
 from detectors.statistics.wilson import wilson
 from driftline import names
+from driftline.cli.backtest_alerts import REPLAYED, replayed_alerts
+from driftline.cli.backtest_changes import variations
 from driftline.cli.payload_rows import TIME, as_monitored, payload_frames
 from driftline.errors import ReferenceDataError, SettingsError
-from driftline.monitors import Monitor, dump_monitor, parse_monitor
+from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, Interval, StreamKey, Verdict, WindowKey
 
 States = Mapping[WindowKey, Sequence[bytes]]
-#: Objectives that window counts can tell of.
-REPLAYED = ("drift", "correctness")
-STEPS_PER_WINDOW = 12
-#: A replay decides no oftener than counters are scraped, and in no more steps than these.
-_SHORTEST_STEP_S, _MOST_STEPS = 15.0, 50_000
 _SEED = 20130101
 
 
@@ -219,7 +205,7 @@ def backtest_payloads(
 def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, changes: Sequence[str]) -> Backtest:
     expected = load_frame(reference)
     outcomes = []
-    for title, each in _variations(monitor, changes):
+    for title, each in variations(monitor, changes):
         check_detectors(each)
         built = build_reference(expected, each)
         windows = counted(each, built, rows, plan)
@@ -240,7 +226,7 @@ def backtest_stored(
         raise SettingsError("backtest", [f"the store holds no windows of {monitor.name} in that time"])
     states = {key: _injected(reference, key, found, plan) for key, found in states.items()}
     outcomes = []
-    for title, each in _variations(monitor, changes):
+    for title, each in variations(monitor, changes):
         check_detectors(each)
         if _counted_by(each) != _counted_by(monitor):
             said = "--set changes windows.size, columns or detectors.kept_rows, which needs rows: give --files"
@@ -282,40 +268,6 @@ def _injected(reference: Reference, key: WindowKey, states: Sequence[bytes], pla
     return found
 
 
-def changed(monitor: Monitor, changes: Sequence[str]) -> Monitor:
-    """The monitor with values set by their paths, such as ``detectors.minimum_effect=0.2`` or
-    ``slos.objectives.drift.target=0.95``; raises MonitorError naming what is wrong, SettingsError for no assignment.
-    """
-    data: dict[str, Any] = yaml.safe_load(dump_monitor(monitor))
-    for change in changes:
-        path, equals, value = change.partition("=")
-        if not equals:
-            raise SettingsError("backtest", [f"--set '{change}' is not PATH=VALUE"])
-        _set(data, path, yaml.safe_load(value))
-    return parse_monitor(yaml.safe_dump(data), "--set")
-
-
-def _set(data: dict[str, Any], path: str, value: object) -> None:
-    *steps, last = path.split(".")
-    place: Any = data
-    for step in steps:
-        if isinstance(place, list):
-            named = [each for each in place if isinstance(each, dict) and step in (each.get("kind"), each.get("name"))]
-            if not named:
-                raise SettingsError("backtest", [f"--set {path}: there is no '{step}'"])
-            place = named[0]
-        else:
-            place = place.setdefault(step, {})
-    if not isinstance(place, dict):
-        raise SettingsError("backtest", [f"--set {path}: '{last}' cannot be set there"])
-    place[last] = value
-
-
-def _variations(monitor: Monitor, changes: Sequence[str]) -> list[tuple[str, Monitor]]:
-    stands = [("as it stands", monitor)]
-    return [*stands, (f"with {', '.join(changes)}", changed(monitor, changes))] if changes else stands
-
-
 def _outcome(
     title: str,
     monitor: Monitor,
@@ -337,7 +289,7 @@ def _outcome(
         title=title,
         monitor=monitor,
         windows=windows,
-        fired=tuple(_fired(each, windows, quiet_until_s, late_s) for each in _alerts(monitor, windows)),
+        fired=tuple(_fired(each, windows, quiet_until_s, late_s) for each in replayed_alerts(monitor, windows)),
         before=before,
         after=behind,
         by_chance=_by_chance(monitor, reference, judged, plan),
@@ -393,92 +345,6 @@ def _fired(found: Raised, windows: Sequence[Replayed], quiet_until_s: float, lat
     evidence = tuple(result.reason for window in known[-1:] for result in window.drifted[:3])
     delay_s = starts_at_s - quiet_until_s if starts_at_s >= quiet_until_s else None
     return Fired(found, delay_s, evidence if found.alert.labels[names.SLO] == "drift" else ())
-
-
-# --- counters through time -----------------------------------------------------------------------------------------
-def _alerts(monitor: Monitor, windows: Sequence[Replayed]) -> list[Raised]:
-    kept = tuple(slo for slo in monitor.slos.objectives if slo.kind in REPLAYED)
-    if not kept or not windows:
-        return []
-    delay_s = monitor.labels.expected_delay
-    begin_s = windows[0].key.start_s
-    end_s = windows[-1].key.end_s + monitor.windows.lateness + max(delay_s, monitor.windows.size)
-    step_s = _step_s(monitor, end_s - begin_s)
-    wanted = objectives(
-        monitor.model_copy(update={"slos": monitor.slos.model_copy(update={"objectives": kept})}), step_s
-    )
-    counters = Counters(tuple(windows), monitor.windows.lateness, delay_s)
-    return raised(wanted, counters.at, begin_s, end_s, step_s)
-
-
-def _step_s(monitor: Monitor, span_s: float) -> float:
-    """Small enough that no objective's windows grow by it, as far as the number of steps allows."""
-    labels_s = monitor.labels.expected_delay / (READINGS_PER_DELAY * SCRAPES_PER_LOOK)
-    wanted_s = min(monitor.windows.size / STEPS_PER_WINDOW, labels_s)
-    return max(wanted_s, _SHORTEST_STEP_S, span_s / _MOST_STEPS)
-
-
-class Counters:
-    """What the parts would have exported: windows by verdict once they are evaluated, labels as they come.
-
-    Labels are taken to come evenly, each ``delay_s`` after its prediction. ``windows`` are sorted by their starts.
-    """
-
-    def __init__(self, windows: Sequence[Replayed], lateness_s: float, delay_s: float) -> None:
-        self._delay_s = delay_s
-        self._streams = []
-        for stream in sorted({window.key.stream for window in windows}):
-            mine = [window for window in windows if window.key.stream == stream]
-            labels = dict(
-                zip(names.STREAM, (stream.namespace, stream.model, stream.version, stream.variant), strict=True)
-            )
-            evaluated = {
-                verdict: [window.key.end_s + lateness_s for window in mine if window.verdict is verdict]
-                for verdict in Verdict
-            }
-            self._streams.append((labels, evaluated, _Arriving.of(mine)))
-
-    def at(self, now_s: float) -> Iterable[Sample]:
-        """Every counter as it stood."""
-        for labels, evaluated, arriving in self._streams:
-            for verdict, times_s in evaluated.items():
-                told = {**labels, names.VERDICT: verdict.value}
-                yield Sample(names.WINDOWS_EVALUATED.name, told, float(bisect_right(times_s, now_s)))
-            judged, correct = arriving.by(now_s - self._delay_s)
-            for outcome, value in ((names.OUTCOME_CORRECT, correct), (names.OUTCOME_INCORRECT, judged - correct)):
-                yield Sample(names.JUDGED_PREDICTIONS.name, {**labels, names.OUTCOME: outcome}, math.floor(value))
-
-
-@dataclass(frozen=True, slots=True)
-class _Arriving:
-    """Predictions with a label, and how many of them were right, added up over windows in their order."""
-
-    starts_s: tuple[float, ...]
-    size_s: float
-    judged: tuple[int, ...]
-    correct: tuple[int, ...]
-
-    @classmethod
-    def of(cls, windows: Sequence[Replayed]) -> "_Arriving":
-        """The sums before each window, and after the last."""
-        first = windows[0].key
-        return cls(
-            tuple(window.key.start_s for window in windows),
-            first.end_s - first.start_s,
-            tuple(itertools.accumulate((window.judged for window in windows), initial=0)),
-            tuple(itertools.accumulate((window.correct for window in windows), initial=0)),
-        )
-
-    def by(self, time_s: float) -> tuple[float, float]:
-        """Both sums over predictions made until then."""
-        place = bisect_right(self.starts_s, time_s) - 1
-        if place < 0:
-            return 0.0, 0.0
-        share = min(1.0, (time_s - self.starts_s[place]) / self.size_s)
-        judged, correct = (
-            sums[place] + share * (sums[place + 1] - sums[place]) for sums in (self.judged, self.correct)
-        )
-        return judged, correct
 
 
 def _caveats(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from detectors.baselines.reference import build_reference
 from detectors.offline.files import pieces
 from detectors.offline.injection import parse_injection
 from driftline.cli.app import app
+from driftline.cli.backtest_changes import changed
 from driftline.cli.backtest_report import as_json, as_markdown, as_text
-from driftline.cli.backtesting import Plan, Rows, backtest_files, backtest_stored, changed, counted
+from driftline.cli.backtesting import Plan, Rows, backtest_files, backtest_stored, counted
 from driftline.errors import MonitorError, ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import StreamKey, Verdict
