@@ -41,6 +41,16 @@ def said(store: Windows) -> dict[float, list[tuple[str, str, float, str, str]]]:
     }
 
 
+def test_a_test_that_learns_decides_as_the_others_do() -> None:
+    store = drifting()
+    job(store, 17, monitor("{tests: [e_pooled]}")).run_once()
+    assert store.result(11, "x", "online:e_pooled").verdict is Verdict.OK
+    moved = store.result(17, "x", "online:e_pooled")
+    assert moved.verdict is Verdict.DRIFTED
+    assert "since 1970-01-13" in moved.reason
+    assert store.result(17, "town", "online:e_pooled").verdict is Verdict.OK
+
+
 def test_an_alarm_says_what_moved_since_when_and_the_whole_window_says_so_too() -> None:
     store = drifting()
     job(store, 17).run_once()
