@@ -104,7 +104,7 @@ def _as_texts(values: Values) -> CodedTexts | None:
 
 def check_count(name: str, shape: tuple[int, ...], found: int) -> None:
     """Raise DecodeError ``shape_mismatch`` unless ``found`` values fill ``shape``."""
-    if any(length < 0 for length in shape) or math.prod(shape) != found:
+    if math.prod(shape) != found or min(shape, default=0) < 0:
         raise DecodeError(
             reasons.SHAPE_MISMATCH, f"tensor '{name}' has shape {list(shape)} but {found} values in its data"
         )
@@ -168,6 +168,8 @@ def _check_multiple(name: str, datatype: str, raw: bytes, size: int) -> None:
 
 
 def _read_texts(name: str, raw: bytes) -> list[str | bytes]:
+    if int.from_bytes(raw[:4], "little") == len(raw) - 4:  # the only element, as most are
+        return [text_or_bytes(raw[4:])]
     texts: list[str | bytes] = []
     place = 0
     while place < len(raw):

@@ -130,7 +130,8 @@ def _strict(data: bytes) -> Any:
     if b"\\u" in data:
         raise UnknownError
     try:
-        return json.loads(data, parse_constant=unsure, parse_float=number)
+        # As text, in which a byte-order mark before the value is no JSON (RFC 8259, section 8.1).
+        return json.loads(data.decode(), parse_constant=unsure, parse_float=number)
     except (ValueError, RecursionError):
         return None
 
