@@ -132,12 +132,12 @@ test: setup setup-extras check examples  ## everything, with the real parts that
 real-whole-compiled:
 	@$(MAKE) --no-print-directory -j 1 -k real-whole compiled
 
-fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; half an hour
+fuzz: $(READY)  ## a million damaged payloads through the codecs, then Atheris; a quarter of an hour
 	$(BIN)/python -m tests.serving.fuzz --payloads 1000000 --seed 1 --processes 2
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.serving.fuzz_atheris 100000
 
-clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...) and loggers in Go; 1.4 GB, once
+clients: $(READY)  ## the environments of real clients and servers (MLServer, KServe, Triton, ...), loggers in Go, Azurite; 1.4 GB, once
 	$(BIN)/python -m tests.clients.environments
 
 proofs: $(READY)  ## exactly once in effect, the long way: 8,000 events, 20 kills, 400 erasures, 500 orders of labels
