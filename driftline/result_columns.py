@@ -93,9 +93,14 @@ def joined(window: WindowKey, parts: Iterable[Sequence[Result]]) -> ResultColumn
     """All results of several parts, which are all of one window, in their order."""
     whole = ResultColumns(window)
     columns = _fields_of(whole)
-    for part in filter(len, parts):
-        for values, more in zip(columns, _fields_of(ResultColumns.of(window, part)), strict=True):
-            values.extend(more)
+    for part in parts:
+        if isinstance(part, ResultColumns):
+            for values, more in zip(columns, _fields_of(part), strict=True):
+                values.extend(more)
+            continue
+        for result in part:
+            for values, value in zip(columns, _fields_of(result), strict=True):
+                values.append(value)
     return whole
 
 

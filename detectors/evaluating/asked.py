@@ -35,7 +35,7 @@ class Asked:
     #: By place in the lists of detectors and by column: which result that is; -1 where the list is shorter.
     ranked: list[list[int]] = field(init=False, repr=False)
     #: By column: its place in all blocks one after the other.
-    place: NDArray[np.intp] = field(init=False, repr=False)
+    place: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         starts = np.cumsum((0, *self.sizes)).tolist()
@@ -69,6 +69,6 @@ class Asked:
             "found": np.array(found, dtype=np.intp),
             "finder": finder,
             "ranked": ranked,
-            "place": np.array([starts[block] + place for block, place in self.places], dtype=np.intp),
+            "place": [starts[block] + place for block, place in self.places],
         }.items():
             object.__setattr__(self, name, value)

@@ -1,7 +1,9 @@
 """The columns of a segment in blocks that are looked at together: what follows from the reference, worked out once."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,13 +84,13 @@ class Watched:
             for columns, names in zip(seen, asked.names, strict=True)
             for name in names
         ]
-        effects = [effect for columns in seen for effect in effect_sizes(columns)]
+        effects = list(chain.from_iterable(map(effect_sizes, seen)))
         return Found(
             asked,
-            np.concatenate([_NONE, *(each.statistics for each in found)])[asked.found].tolist(),
-            _known(np.concatenate([_NONE, *(each.p_values for each in found)])[asked.found]),
-            [found[finder].direction for finder in asked.finder],
-            [effects[place] for place in asked.place.tolist()],
+            np.concatenate([_NONE, *(each.statistics for each in found)]).take(asked.found).tolist(),
+            _known(np.concatenate([_NONE, *(each.p_values for each in found)]).take(asked.found)),
+            list(map([each.direction for each in found].__getitem__, asked.finder)),
+            list(map(effects.__getitem__, asked.place)),
             tuple(seen),
         )
 
@@ -99,8 +101,7 @@ class Watched:
         for _, columns in self.blocks:
             before += columns.before.rows.tolist()
             now += columns.rows.tolist()
-        places = self.asked.place.tolist()
-        return [before[place] for place in places], [now[place] for place in places]
+        return list(map(before.__getitem__, self.asked.place)), list(map(now.__getitem__, self.asked.place))
 
     def shapes(self) -> ShapeColumns:
         """Every column to be drawn, in their order."""
@@ -211,6 +212,7 @@ def _sample(
 def _known(p_values: NDArray[np.float64]) -> list[float | None]:
     """None where there is none."""
     listed: list[float | None] = p_values.tolist()
-    for place in np.flatnonzero(np.isnan(p_values)).tolist():
-        listed[place] = None
+    if math.isnan(p_values.sum()):
+        for place in np.flatnonzero(np.isnan(p_values)).tolist():
+            listed[place] = None
     return listed

@@ -48,10 +48,10 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
         direction=found.directions,
         verdict=by_result,
         reason=_reasons(beside, found, by_result, sizes, rule),
-        sample_size=[sizes[owner] for owner in asked.owner],
-        reference_size=[sizes_before[owner] for owner in asked.owner],
+        sample_size=list(map(sizes.__getitem__, asked.owner)),
+        reference_size=list(map(sizes_before.__getitem__, asked.owner)),
         p_value=found.p_values,
-        effect=[found.effects[owner] for owner in asked.owner],
+        effect=list(map(found.effects.__getitem__, asked.owner)),
         coverage=[None] * count,
         reference_value=[None] * count,
     )
@@ -62,7 +62,7 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
     quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, _reaches(found, rule), strict=True)]
-    told = quiet_each(asked.quiet, found.statistics, found.p_values, [quiet[owner] for owner in asked.owner])
+    told = quiet_each(asked.quiet, found.statistics, found.p_values, list(map(quiet.__getitem__, asked.owner)))
     if verdicts.count(Verdict.OK) == len(verdicts):
         return told
     what: dict[int, str] = {}

@@ -36,15 +36,20 @@ def compare(
 ) -> None:
     """By how much shares up to and with each bin differ, and both shares at each column's first largest difference."""
     cdef Py_ssize_t column, bin, place, last = below.shape[1] - 1
-    cdef double rows, gap, largest
+    cdef int64_t known
+    cdef double rows, now, gap, largest
     with nogil:
         for column in range(below.shape[0]):
             rows = <double>below[column, last]
+            place, largest = 0, -1.0
+            known, now = 0, 0.0
             for bin in range(last + 1):
-                gaps[column, bin] = fabs(before[column, bin] - <double>below[column, bin] / rows)
-            place, largest = 0, gaps[column, 0]
-            for bin in range(1, last + 1):
-                gap = gaps[column, bin]
+                # Nothing is added by an empty bin, nor by those after a column's last.
+                if below[column, bin] != known:
+                    known = below[column, bin]
+                    now = <double>known / rows
+                gap = fabs(before[column, bin] - now)
+                gaps[column, bin] = gap
                 if gap > largest:
                     place, largest = bin, gap
             largest_before[column] = before[column, place]

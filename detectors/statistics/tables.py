@@ -163,10 +163,12 @@ def binomial_p_values(
     >>> binomial_p_values(np.array([5, 0]), np.array([5, 0]), np.array([0.5, 0.5])).round(4).tolist()
     [0.0625, 1.0]
     """
-    misses = trials - hits
+    hits, misses = hits.astype(np.float64), (trials - hits).astype(np.float64)
     # SciPy's binomial tails take at most 2**31 trials; the beta function that they are made of takes any.
-    above = np.where(hits > 0, special.betainc(np.maximum(hits, 1), misses + 1, share), 1.0)
-    below = np.where(misses > 0, special.betainc(np.maximum(misses, 1), hits + 1, 1.0 - share), 1.0)
+    above = special.betainc(np.maximum(hits, 1.0), misses + 1.0, share)
+    below = special.betainc(np.maximum(misses, 1.0), hits + 1.0, 1.0 - share)
+    above[hits == 0.0] = 1.0
+    below[misses == 0.0] = 1.0
     return np.minimum(1.0, 2.0 * np.minimum(above, below))
 
 
@@ -187,11 +189,12 @@ def rarest(
 ) -> Rarest:
     """The ``cells``, shape (columns, any), tested one by one; a row is of the window with probability ``share``."""
     smallest = np.ones(len(cells))
-    column, cell = np.nonzero(cells)
-    if not len(column):
+    places = np.flatnonzero(cells)
+    if not len(places):
         return Rarest(smallest, np.zeros(len(cells), dtype=np.intp))
-    now = hits[column, cell]
-    np.minimum.at(smallest, column, binomial_p_values(now, now + hits_before[column, cell], share[column]))
+    column, now = places // cells.shape[1], hits.take(places)
+    p_values = binomial_p_values(now, now + hits_before.take(places), share.take(column))
+    np.minimum.at(smallest, column, p_values)
     return Rarest(smallest, np.bincount(column, minlength=len(cells)))
 
 
