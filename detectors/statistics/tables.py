@@ -169,7 +169,8 @@ def binomial_p_values(
     below = special.betainc(np.maximum(misses, 1.0), hits + 1.0, 1.0 - share)
     above[hits == 0.0] = 1.0
     below[misses == 0.0] = 1.0
-    return np.minimum(1.0, 2.0 * np.minimum(above, below))
+    found: NDArray[np.float64] = np.minimum(1.0, 2.0 * np.minimum(above, below))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
