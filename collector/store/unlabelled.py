@@ -287,16 +287,15 @@ def _places_of(
     question: _Question, asked: _Asked, request_keys: NDArray[np.uint8], rows: NDArray[np.int32]
 ) -> NDArray[np.intp]:
     """Which of the asked rows each of these is; -1: none."""
-    order = np.argsort(np.ascontiguousarray(request_keys).view(">u8")[:, 0].astype(np.uint64))
     raw, wanted = asked.keys.raw[question.places], asked.rows[question.places]
-    found = np.empty(len(rows), dtype=np.intp)
-    if len(order) == len(wanted) and (request_keys[order] == raw).all() and (rows[order] == wanted).all():
-        found[order] = question.places  # nearly always: each row is there, and once
-        return found
+    halves = asked.keys.first_halves[question.places]
+    if (halves[1:] != halves[:-1]).all():  # nearly always
+        at = np.searchsorted(halves, np.ascontiguousarray(request_keys).view(">u8")[:, 0].astype(np.uint64))
+        at[at == len(halves)] = 0
+        return np.where((raw[at] == request_keys).all(axis=1) & (wanted[at] == rows), question.places[at], -1)
     known = dict(zip(zip(map(bytes, raw), wanted.tolist(), strict=True), question.places.tolist(), strict=True))
     pairs = zip(map(bytes, request_keys), rows.tolist(), strict=True)
-    found[:] = [known.get(pair, -1) for pair in pairs]
-    return found
+    return np.array([known.get(pair, -1) for pair in pairs], dtype=np.intp)
 
 
 def _day_statement(number: int, question: _Question, look: bool) -> str:
