@@ -74,7 +74,8 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *
 
 def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
     """Why a column cannot be a reference."""
-    if name in frame.columns and frame[name].isna().all():
+    # An empty text is a missing value, too. Most columns end the search with their first value.
+    if name in frame.columns and all(isinstance(value, str) and not value for value in frame[name].dropna()):
         return f"column '{name}' has no values, all {len(frame)} are missing"
     fault = _unreadable(frame, name, kind)
     if fault is None and kind == "numeric" and not np.isfinite(_numbers(frame[name])).any():

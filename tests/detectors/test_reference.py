@@ -162,6 +162,7 @@ def test_other_bins_have_another_fingerprint() -> None:
     [
         (lambda data: data.rename(columns={"x": "xx"}), "column 'x' is missing; did you mean 'xx'?"),
         (lambda data: data.assign(x=np.nan), "column 'x' has no values, all 300 are missing"),
+        (lambda data: data.assign(c=["", None] * 150), "column 'c' has no values, all 300 are missing"),
         (lambda data: data.assign(x="warm"), "column 'x' holds 'warm' in row 0, which is not a number"),
         (lambda data: data.assign(x=pd.Timestamp("2013-12-01")), "column 'x' holds times"),
         (lambda data: data.assign(x=np.inf), "column 'x' has no finite value"),
