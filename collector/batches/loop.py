@@ -11,14 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
-import numpy as np
-
 from collector.batches.commit import Batch, BatchWriter
 from collector.batches.contents import Intake
 from collector.batches.forgetting import Forgetting
 from collector.batches.intake import UNSTORABLE, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
-from collector.batches.positions import Positions
+from collector.batches.positions import Positions, ends_of, from_positions
 from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.labels.desk import DESK
@@ -150,15 +148,20 @@ class Collector:
         """A batch: full, or as much as came within the commit interval."""
         settings = self._settings
         until = time.monotonic() + settings.commit_interval_s
-        parts: list[Sequence[Record]] = []
+        parts: list[RecordBatch] = []
+        ends: dict[str, int] = {}
         count = size_bytes = 0
         while count < self._batch_records and size_bytes < settings.maximum_batch_bytes:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 break
-            found = self._source.poll(self._batch_records - count, left_s)
-            if not found:
+            polled = self._source.poll(self._batch_records - count, left_s)
+            if not polled:
                 break
+            found = RecordBatch.of([polled])
+            # A source whose partitions are dealt anew goes back to what is committed, and this batch is not yet.
+            found = from_positions(found, ends.get) if ends else found
+            ends |= ends_of(found)
             parts.append(found)
             count += len(found)
             size_bytes += _size_bytes(found)
@@ -192,8 +195,7 @@ class Collector:
 
     def _commit_batch(self, records: RecordBatch, refused: str | None = None) -> None:
         moves = self._moves(records)
-        fresh = self._fresh(records)
-        if fresh:
+        if fresh := from_positions(records, self._positions.of):
             started = time.monotonic()
             self._ready_reader()  # before halves are paired: it knows what was erased
             with self._tracing.span("decode"):
@@ -211,24 +213,9 @@ class Collector:
             self._source.acknowledge(move.partition, move.next_offset)
         self.activity.committed(_newest(records))
 
-    def _fresh(self, records: RecordBatch) -> RecordBatch:
-        """Those that were not committed before."""
-        fresh = np.ones(len(records), np.bool_)
-        for places, run in records.runs:
-            fresh[places] = run.offsets >= (self._positions.of(run.partition) or 0)
-        for place, record in records.others.items():
-            fresh[place] = record.offset >= (self._positions.of(record.partition) or 0)
-        return records.only(fresh)
-
     def _moves(self, records: RecordBatch) -> list[PositionMove]:
-        ends: dict[str, int] = {}
-        for _, run in records.runs:
-            ends[run.partition] = max(int(run.offsets.max()) + 1, ends.get(run.partition, -1))
-        for record in records.others.values():
-            if record.next_offset > ends.get(record.partition, -1):
-                ends[record.partition] = record.next_offset
         moves = []
-        for partition, end in ends.items():
+        for partition, end in ends_of(records).items():
             expected = self._positions.of(partition)
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
         return [*moves, *self._lane_moves(records)]
@@ -314,14 +301,13 @@ def _newest(records: RecordBatch) -> dict[str, float]:
     return {partition: time_s for partition, (_, time_s) in last.items() if time_s is not None}
 
 
-def _size_bytes(records: Sequence[Record]) -> int:
-    batch = RecordBatch.of([records])
-    contents = [record.content for record in batch.others.values()]
+def _size_bytes(records: RecordBatch) -> int:
+    contents = [record.content for record in records.others.values()]
     sizes = [
         sum(_content_bytes(part) for part in (content.contents if isinstance(content, Several) else (content,)))
         for content in contents
     ]
-    return sum(sizes) + sum(run.events.body_bytes for _, run in batch.runs)
+    return sum(sizes) + sum(run.events.body_bytes for _, run in records.runs)
 
 
 def _content_bytes(content: Content) -> int:

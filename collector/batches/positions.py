@@ -1,8 +1,11 @@
-"""Where this collector last saw each partition that it reads."""
+"""Where this collector last saw each partition that it reads, and which records lie behind that."""
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from collector.store.transaction import PositionMove
+from driftline.record_batches import RecordBatch
 
 
 class Positions:
@@ -41,3 +44,24 @@ class Positions:
     def forget(self) -> None:
         """Believe only the store from now on."""
         self._known.clear()
+
+
+def ends_of(records: RecordBatch) -> dict[str, int]:
+    """Where each partition goes on behind these records."""
+    ends: dict[str, int] = {}
+    for _, run in records.runs:
+        ends[run.partition] = max(int(run.offsets.max()) + 1, ends.get(run.partition, -1))
+    for record in records.others.values():
+        if record.next_offset > ends.get(record.partition, -1):
+            ends[record.partition] = record.next_offset
+    return ends
+
+
+def from_positions(records: RecordBatch, position: Callable[[str], int | None]) -> RecordBatch:
+    """Those records that lie at or behind their partition's position; None: all of a partition."""
+    chosen = np.ones(len(records), np.bool_)
+    for places, run in records.runs:
+        chosen[places] = run.offsets >= (position(run.partition) or 0)
+    for place, record in records.others.items():
+        chosen[place] = record.offset >= (position(record.partition) or 0)
+    return records.only(chosen)
