@@ -37,12 +37,12 @@ from logger_sidecar.finishing.redaction_columns import redact_columns
 from logger_sidecar.finishing.redaction_rules import RedactionRules, parse_rules
 from logger_sidecar.finishing.redaction_texts import TextScrubber
 from logger_sidecar.finishing.redaction_values import REDACTED, Replacement
-from logger_sidecar.finishing.stream_folding import NO_DONE, NO_RESPONSE_END, error_in
+from logger_sidecar.finishing.stream_folding import NO_DOCUMENT, NO_DONE, NO_RESPONSE_END, error_in
 
 __all__ = ["Redacted", "Redactor", "parse_rules"]
 #: Lists that spell a generated text again, token by token.
 _TOKENS = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "top_logprobs"})
-_OWN_ERRORS = frozenset({"", NO_DONE, NO_RESPONSE_END})
+_OWN_ERRORS = frozenset({"", NO_DOCUMENT, NO_DONE, NO_RESPONSE_END})
 
 
 class Redacted(NamedTuple):

@@ -38,6 +38,7 @@ from logger_sidecar.finishing.openai_folding import (
 CONTENT_TYPE = "application/json"
 NO_DONE = "the stream ended before [DONE]"
 NO_RESPONSE_END = "the stream ended before response.completed"
+NO_DOCUMENT = "an event of the stream is no JSON document, and is left out"
 _DONE = "[DONE]"
 _MAX_ERROR = 512
 Arrivals = Sequence[tuple[int, float]]
@@ -69,6 +70,8 @@ def fold_stream(body: bytes, arrivals: Arrivals, *, ends_early: bool) -> Folded:
     if error is not None and isinstance(document, dict) and document.get("error") is None:
         document["error"] = error
     text = error_line(error)
+    if not text and kind is not _OTHER and not all(isinstance(payload, dict) for payload in payloads):
+        text = NO_DOCUMENT
     if not text and not ends_early:
         text = kind.unfinished(is_done, said)
     return Folded(_encode(document), len(events), _ttft_ms(kind, events, payloads, arrivals), text)

@@ -15,7 +15,7 @@ from openai.types.responses import Response
 from driftline.events import Payload
 from logger_sidecar.finishing.captured import Captured
 from logger_sidecar.finishing.steps import finish
-from logger_sidecar.finishing.stream_folding import NO_DONE, NO_RESPONSE_END, error_in, fold_stream
+from logger_sidecar.finishing.stream_folding import NO_DOCUMENT, NO_DONE, NO_RESPONSE_END, error_in, fold_stream
 
 words = st.text(max_size=12)
 finishes = st.sampled_from(["stop", "length", "tool_calls"])
@@ -240,6 +240,17 @@ def test_a_chat_without_its_end_says_so_but_not_where_the_capture_was_cut() -> N
     assert fold(sse([chunk], done=False))[1] == NO_DONE
     assert fold(sse([chunk], done=False), cut=True)[1] == ""
     assert fold(sse([chunk])[:-1])[1] == ""  # [DONE] without its blank line is an end all the same
+
+
+def test_an_event_that_is_no_document_leaves_a_word_that_it_lacks() -> None:
+    chunks = [
+        {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]} for text in "ac"
+    ]
+    between = sse(chunks[:1], done=False) + b"data: {broken\n\n" + sse(chunks[1:])
+    document, error = fold(between)
+    assert document["choices"][0]["message"]["content"] == "ac"
+    assert error == NO_DOCUMENT
+    assert fold(b"data: plain words\n\ndata: more of them\n\n") == (["plain words", "more of them"], "")
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
