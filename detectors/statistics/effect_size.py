@@ -41,9 +41,10 @@ def effect_sizes(columns: Columns) -> list[Interval]:
         return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * scale)
     before, now = shares_before(columns.before), shares_now(columns)
     grown = now > before
-    together = (columns.before.counts + columns.current) / (n + m)[:, None]
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
-    chance = np.sqrt(together * (1.0 - together) * (2.0 / math.pi * scale)[:, None]).sum(axis=1) / 2.0
+    together = np.add(columns.before.counts, columns.current, dtype=np.float64)
+    spread = np.sqrt(together * ((n + m)[:, None] - together)).sum(axis=1) / (n + m)
+    chance = spread * np.sqrt(2.0 / math.pi * scale) / 2.0
     return _intervals((before * grown).sum(axis=1), (now * grown).sum(axis=1), columns, chance * chance)
 
 

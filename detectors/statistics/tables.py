@@ -163,13 +163,13 @@ def binomial_p_values(
     >>> binomial_p_values(np.array([5, 0]), np.array([5, 0]), np.array([0.5, 0.5])).round(4).tolist()
     [0.0625, 1.0]
     """
-    hits, misses = hits.astype(np.float64), (trials - hits).astype(np.float64)
+    # A binomial's median lies between the whole numbers next to its mean, so that the other tail is half or more.
+    is_above = hits >= trials * share
+    inside, outside = np.where(is_above, hits, trials - hits), np.where(is_above, trials - hits, hits)
     # SciPy's binomial tails take at most 2**31 trials; the beta function that they are made of takes any.
-    above = special.betainc(np.maximum(hits, 1.0), misses + 1.0, share)
-    below = special.betainc(np.maximum(misses, 1.0), hits + 1.0, 1.0 - share)
-    above[hits == 0.0] = 1.0
-    below[misses == 0.0] = 1.0
-    found: NDArray[np.float64] = np.minimum(1.0, 2.0 * np.minimum(above, below))
+    tails = special.betainc(np.maximum(inside, 1), outside + 1.0, np.where(is_above, share, 1.0 - share))
+    tails[inside == 0] = 1.0
+    found: NDArray[np.float64] = np.minimum(1.0, 2.0 * tails)
     return found
 
 
