@@ -38,6 +38,14 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
+def waits_for_events(sidecar: SidecarProcess, spool: Path) -> bool:
+    """Whether the recorder has read what was in the spool, which it does not sleep in, and asks for events now."""
+    if not (spool / "writer.lock").exists():
+        return False
+    [recorder] = sidecar.running("recording.recorder")
+    return Path(f"/proc/{recorder}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def logging_goes_on(sidecar: SidecarProcess, before: dict[str, int]) -> None:
     """Assert that from now on every event is written."""
     assert drive(sidecar.port, 200, tag="again").wrong == {}
@@ -54,7 +62,7 @@ def test_a_disk_without_room_costs_events_and_no_inference_until_there_is_room(
     spool.mkdir()
     segment.touch()
     with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
-        wait_until((spool / "writer.lock").exists, 20, "the recorder, which has then chosen its segment")
+        wait_until(lambda: waits_for_events(sidecar, spool), 60, "the recorder, which has then chosen its segment")
         segment.unlink()
         segment.symlink_to("/dev/full")
         without, with_fault = alternate(healthy, sidecar)
