@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.harness import INSTALLED
 from driftline import names
+from tests.parts.processes import free_ports
 
 _ANSWER = '{"model_name":"iris","outputs":[{"name":"y","shape":[1],"datatype":"FP32","data":[0.1]}],"pad":"%s"}'
 _DRIFTLINE = "from driftline.cli.app import main; main()"
@@ -66,8 +67,8 @@ class Bench:
         self.work = work
         self.cores = cores
         self.broker = broker
-        self.server_port = free_port()
-        self.sink_port = free_port()
+        self.server_port = free_ports(1)[0]
+        self.sink_port = free_ports(1)[0]
         self._number = 0
 
     def directory(self) -> Path:
@@ -81,7 +82,7 @@ class Bench:
     def model_server(self) -> Iterator[None]:
         """A model server that reads each request whole and answers 200 bytes, and a sink that takes every event."""
         directory = self.directory()
-        inner = f"127.0.0.1:{free_port()}"
+        inner = f"127.0.0.1:{free_ports(1)[0]}"
         answer = _ANSWER % ("a" * 100)
         # Long bodies are read whole before the answer is made: nginx answers a plain "return" while they still come.
         conf = f"""
@@ -104,7 +105,7 @@ class Bench:
     @contextlib.contextmanager
     def nginx(self) -> Iterator[Running]:
         """As a plain proxy: one worker, kept connections, bodies streamed, no log."""
-        port = free_port()
+        port = free_ports(1)[0]
         conf = f"""
             upstream model {{ server 127.0.0.1:{self.server_port}; keepalive 64; keepalive_requests 1000000000; }}
             server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://model; proxy_http_version 1.1;
@@ -116,7 +117,7 @@ class Bench:
     @contextlib.contextmanager
     def nginx_grpc(self) -> Iterator[Running]:
         """As ``nginx``, for gRPC."""
-        port = free_port()
+        port = free_ports(1)[0]
         conf = f"""
             upstream model {{ server 127.0.0.1:{self.server_port}; keepalive 64; keepalive_requests 1000000000; }}
             server {{ listen 127.0.0.1:{port} http2; http2_max_concurrent_streams 1024;
@@ -128,7 +129,7 @@ class Bench:
     @contextlib.contextmanager
     def go_agent(self, program: Path, sink: str) -> Iterator[Running]:
         """The Go proxy that logs as KServe's agent does, to ``sink``."""
-        port = free_port()
+        port = free_ports(1)[0]
         command = [str(program), "-listen", f"127.0.0.1:{port}", "-upstream", f"http://127.0.0.1:{self.server_port}"]
         with process(
             [*command, "-sink", sink], self.cores.proxy, {"GOMAXPROCS": "1"} if self.cores.proxy else {}
@@ -140,7 +141,7 @@ class Bench:
     def sidecar(self, python: Path, *, broker: str | None = None, spool_max_bytes: int = 4 << 30) -> Iterator[Running]:
         """Ours: every inference logged, the spool on this machine's disk, shipped to ``broker`` (None: the bench's)."""
         broker = self.broker if broker is None else broker
-        directory, port, admin_port, shipper_port = self.directory(), free_port(), free_port(), free_port()
+        directory, (port, admin_port, shipper_port) = self.directory(), free_ports(3)
         environ = {
             **({} if python == Path(sys.executable) else INSTALLED),
             # As the image sets it: without a bound, threads that free each other's bodies keep them.
@@ -225,12 +226,6 @@ def children(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(child) for child in (task / "children").read_text().split()]
     return found
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def wait_for_port(port: int) -> None:

@@ -1,7 +1,6 @@
 """Many small files become few large ones, in a directory and in an object store, and every row stays once."""
 
 import random
-import socket
 import uuid
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from collector.store.transaction import PayloadFile
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
 from tests.parts.azurite import azurite_server
+from tests.parts.processes import refusing_socket
 from tests.parts.stores import gcs_server
 
 
@@ -133,9 +133,7 @@ def test_a_place_that_is_none_is_refused_by_name() -> None:
 
 
 def test_a_store_that_is_away_is_said_to_be(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    with refusing_socket() as (_, port):
         (tmp_path / "file").write_text("no directory")
         with pytest.raises(UnavailableError, match="cannot read"):
             PayloadFiles(f"s3://k:s@b/f?scheme=http&endpoint_override=127.0.0.1%3A{port}&region=x").read("a.parquet")

@@ -21,6 +21,7 @@ from driftline.names import PAGE_DESK_PATH
 from driftline.testing import ManualClock
 from tests.dashboards.conftest import parse_plain
 from tests.dashboards.fakes import MONITOR, NOW_S, FakePages, flights_alert, flights_page
+from tests.parts.processes import free_ports
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 PATHS = ("/", "/models/default/flights", "/pages/made-elsewhere", "/report/default/flights")
@@ -151,14 +152,8 @@ def test_a_phone_needs_no_sideways_scrolling(browse, address, path):
     assert int(found.group(1)) <= 362, found.group(0)  # the frame's border is outside its width
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_the_server_stops_gracefully_when_told():
-    port = free_port()
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "tests.dashboards.serve_fake", str(port)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     try:

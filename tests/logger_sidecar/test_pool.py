@@ -22,6 +22,7 @@ from tests.logger_sidecar.wire import (
     read_message,
     sidecar,
 )
+from tests.parts.processes import refusing_socket
 
 
 # --- the pool ---------------------------------------------------------------------------------------------------------
@@ -152,28 +153,26 @@ def test_ready_is_only_who_answers_the_ready_path_and_everybody_asks_once_a_seco
 
 
 def test_before_its_model_server_the_sidecar_answers_clearly_and_is_not_ready(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as kept:
-        port = kept.getsockname()[1]
-    with sidecar(f"http://127.0.0.1:{port}", tmp_path) as running:
+    with refusing_socket() as (listener, port), sidecar(f"http://127.0.0.1:{port}", tmp_path) as running:
         status, why = ready(running)
         assert status == 503
         assert f"127.0.0.1:{port} does not accept connections" in why
         with running.connect() as client:
             client.sendall(post())
             assert read_message(client).startswith(b"HTTP/1.1 502 ")
-            with socket.create_server(("127.0.0.1", port)) as listener:
+            listener.listen()
 
-                def serve() -> None:
-                    with contextlib.suppress(OSError):
-                        while True:
-                            connection, _ = listener.accept()
-                            threading.Thread(target=answer_all, args=(connection,), daemon=True).start()
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listener.accept()
+                        threading.Thread(target=answer_all, args=(connection,), daemon=True).start()
 
-                threading.Thread(target=serve, daemon=True).start()
-                wait_for(lambda: ready(running)[0] == 200)
-                client.sendall(post())
-                assert read_message(client).startswith(b"HTTP/1.1 200 ")
-                listener.shutdown(socket.SHUT_RDWR)
+            threading.Thread(target=serve, daemon=True).start()
+            wait_for(lambda: ready(running)[0] == 200)
+            client.sendall(post())
+            assert read_message(client).startswith(b"HTTP/1.1 200 ")
+            listener.shutdown(socket.SHUT_RDWR)
 
 
 def answer_all(connection: socket.socket) -> None:

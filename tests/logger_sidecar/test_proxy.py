@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.logger_sidecar.wire import OK, PATH, Upstream, answering, post, read_all, read_message, sidecar
+from tests.parts.processes import refusing_socket
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -247,9 +248,10 @@ def test_an_answer_without_length_ends_with_the_connection(tmp_path: Path, serve
 
 
 def test_a_model_server_that_is_not_there_is_a_502_that_names_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    with sidecar(f"http://127.0.0.1:{port}", tmp_path, sample_rate=0.0) as running:
+    with (
+        refusing_socket() as (_, port),
+        sidecar(f"http://127.0.0.1:{port}", tmp_path, sample_rate=0.0) as running,
+    ):
         answer = running.ask(post(b"{}", "x-request-id: r"))
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert f"127.0.0.1:{port}".encode() in answer

@@ -13,9 +13,9 @@ import pytest
 from driftline.events import InferenceEvent
 from logger_sidecar.config_file import Sources
 from logger_sidecar.recording.sampling import is_sampled
-from tests.logger_sidecar.test_server import free_port
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar, spooled
+from tests.parts.processes import free_ports
 
 
 def config(file: Path, running: Running | None = None, **settings: object) -> None:
@@ -245,7 +245,7 @@ def test_the_command_refuses_to_start_with_every_fault_named_and_exit_code_2(tmp
 @pytest.mark.slow
 def test_sighup_is_followed_by_the_command_without_closing_a_connection(upstream: Upstream, tmp_path: Path) -> None:
     file, spool = tmp_path / "conf.yaml", tmp_path / "spool"
-    port = free_port()
+    [port] = free_ports(1)
     config(file, sinks="[]", listen_host="127.0.0.1", listen_port=port, admin_port=0, variant="before")
     command = [sys.executable, "-m", "driftline", "sidecar", "--config", str(file), "--upstream", upstream.url]
     started = subprocess.Popen([*command, "--spool-dir", str(spool)], stderr=subprocess.PIPE, text=True)

@@ -21,6 +21,7 @@ from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, spooled
+from tests.parts.processes import free_ports
 
 _MAIN = """
 import os, sys
@@ -35,11 +36,6 @@ sys.exit(run(settings, shipper, system_clock))
 """
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def ask(port: int, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request)
@@ -49,7 +45,7 @@ def ask(port: int, request: bytes) -> bytes:
 @contextlib.contextmanager
 def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A sidecar process that answers already; killed at the end."""
-    port = free_port()
+    port, shipper_port = free_ports(2)
     settings = {
         "upstream": upstream,
         "listen_host": "127.0.0.1",
@@ -62,9 +58,9 @@ def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[sub
         **changes,
     }
     shipper = ShipperSettings(
-        bootstrap_servers=(f"127.0.0.1:{free_port()}",),
+        bootstrap_servers=("127.0.0.1:1",),
         admin_host="127.0.0.1",
-        admin_port=free_port(),
+        admin_port=shipper_port,
         request_timeout_s=0.3,
         drain_timeout_s=0.3,
     )

@@ -30,6 +30,7 @@ from logger_sidecar.spool.segments import read_cursor
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.supervisor import Supervisor
 from tests.logger_sidecar.test_spool import event, fill, wait_for
+from tests.parts.processes import free_ports, refusing_socket
 
 
 class ListSink:
@@ -262,8 +263,7 @@ def test_what_ended_and_is_waited_for_by_nobody_is_buried_and_ones_own_is_left()
 def shipper_process(
     directory: Path, bootstrap: str, **changes: object
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     settings = ShipperSettings(
         spool_directory=directory,
         bootstrap_servers=(bootstrap,),
@@ -301,9 +301,10 @@ def answers(port: int, path: str, word: str) -> Callable[[], bool]:
 @pytest.mark.slow
 def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path) -> None:
     fill(tmp_path, range(3))
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        bootstrap = f"127.0.0.1:{gone.getsockname()[1]}"
-    with shipper_process(tmp_path, bootstrap, request_timeout_s=0.3, drain_timeout_s=0.5) as (process, port):
+    with (
+        refusing_socket() as (_, gone),
+        shipper_process(tmp_path, f"127.0.0.1:{gone}", request_timeout_s=0.3, drain_timeout_s=0.5) as (process, port),
+    ):
         wait_for(answers(port, "/healthz", "away: kafka"))
         lag = next(
             family

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +31,19 @@ def free_ports(count: int) -> list[int]:
                 one.bind(("127.0.0.1", _candidate()))
                 ports.append(int(one.getsockname()[1]))
     return ports
+
+
+@contextlib.contextmanager
+def refusing_socket() -> Iterator[tuple[socket.socket, int]]:
+    """A socket that is bound and does not listen, and its port on 127.0.0.1: whoever connects there is refused.
+
+    The port of a socket that is closed already may be given to the next who asks for any port, which is easily the
+    very process that the test has started; nobody is given this one as long as the socket is open.
+    """
+    with socket.socket() as bound:
+        [port] = free_ports(1)
+        bound.bind(("127.0.0.1", port))
+        yield bound, port
 
 
 def _candidate() -> int:

@@ -1,5 +1,4 @@
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.parts.processes import free_ports
 from tests.serving.model_examples import write_regressor
 
 PROGRAM = """
@@ -25,9 +25,7 @@ AS_JAVA_ASKS = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http
 @pytest.mark.slow
 def test_the_server_process_answers_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
     write_regressor(tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), str(port)])
     try:
         wait_ready(f"http://127.0.0.1:{port}", process)

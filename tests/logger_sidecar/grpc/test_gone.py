@@ -28,21 +28,14 @@ from tests.logger_sidecar.grpc.servers import (
     wait_until,
 )
 from tests.logger_sidecar.wire import Running, Upstream, read_all, sidecar
+from tests.parts.processes import refusing_socket
 
 
 @pytest.fixture
-def closed() -> Iterator[socket.socket]:
-    """Refuses connections: bound, and not listening. As long as it is open, nobody else is given its port.
-
-    Where it is not, the next who asks for any port may get it, and that is the sidecar: it would forward to itself.
-    """
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound
-
-
-def port_of(bound: socket.socket) -> int:
-    return int(bound.getsockname()[1])
+def closed() -> Iterator[tuple[socket.socket, int]]:
+    """Refuses connections."""
+    with refusing_socket() as refusing:
+        yield refusing
 
 
 def codes(running: Running) -> dict[tuple[str, int], int]:
@@ -59,8 +52,8 @@ def answers(made: grpc.Channel) -> bool:
     return future.code() == grpc.StatusCode.OK
 
 
-def test_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path, closed: socket.socket) -> None:
-    port = port_of(closed)
+def test_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path, closed: tuple[socket.socket, int]) -> None:
+    _, port = closed
     with sidecar(f"http://127.0.0.1:{port}", tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
             for method in (INFER, READY, INFER):
@@ -77,9 +70,11 @@ def test_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path, closed: 
     assert events[-1].request_id == told[0]
 
 
-def test_a_stream_to_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path, closed: socket.socket) -> None:
+def test_a_stream_to_a_server_that_cannot_be_reached_is_unavailable(
+    tmp_path: Path, closed: tuple[socket.socket, int]
+) -> None:
     with (
-        sidecar(f"http://127.0.0.1:{port_of(closed)}", tmp_path) as running,
+        sidecar(f"http://127.0.0.1:{closed[1]}", tmp_path) as running,
         channel(running.sidecar.listen_port) as made,
     ):
         with pytest.raises(grpc.RpcError) as caught:
@@ -87,12 +82,12 @@ def test_a_stream_to_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Pa
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_server_that_comes_back_is_found_again(tmp_path: Path, closed: socket.socket) -> None:
-    port = port_of(closed)
+def test_a_server_that_comes_back_is_found_again(tmp_path: Path, closed: tuple[socket.socket, int]) -> None:
+    bound, port = closed
     with sidecar(f"http://127.0.0.1:{port}", tmp_path) as running, channel(running.sidecar.listen_port) as made:
         with pytest.raises(grpc.RpcError):
             call(made, INFER, infer_request())
-        closed.close()
+        bound.close()
         with served(address=f"127.0.0.1:{port}"):
             wait_until(lambda: answers(made))
 

@@ -15,7 +15,7 @@ from kafka import KafkaConsumer
 from driftline.events import decode_inference
 from tests.logger_sidecar.harm.rig import Figures, SidecarProcess, alternate, settled, sidecar_process
 from tests.parts.kafka import KafkaBroker
-from tests.parts.processes import free_ports, wait_until
+from tests.parts.processes import free_ports, refusing_socket, wait_until
 
 MIB = 1024 * 1024
 #: Three rounds of requests of 1 KiB, echoed, overflow it.
@@ -30,7 +30,8 @@ SMALL_SPOOL = {
 def broken_broker(kind: str) -> Iterator[str]:
     """An address where no broker answers: nobody listens, connections are closed at once, or nothing is ever said."""
     if kind == "dead":
-        yield f"127.0.0.1:{free_ports(1)[0]}"
+        with refusing_socket() as (_, port):
+            yield f"127.0.0.1:{port}"
         return
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -19,6 +19,7 @@ from driftline.events import InferenceEvent
 from tests.logger_sidecar.grpc.servers import wait_until
 from tests.logger_sidecar.http2.plain_server import Answer, Asked, plain_server
 from tests.logger_sidecar.wire import PATH, Running, Upstream, answering, sidecar
+from tests.parts.processes import refusing_socket
 
 JSON = {"content-type": "application/json"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -280,9 +281,8 @@ def test_a_client_that_leaves_is_told_apart(tmp_path: Path) -> None:
 
 def test_without_a_server_it_is_refused_as_over_http_1_1(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
-        closed = stack.enter_context(socket.socket())
-        closed.bind(("127.0.0.1", 0))  # and does not listen: nobody else is given its port
-        running = stack.enter_context(sidecar(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path))
+        _, port = stack.enter_context(refusing_socket())
+        running = stack.enter_context(sidecar(f"http://127.0.0.1:{port}", tmp_path))
         answers = []
         for http2 in (False, True):
             with client(running, http2=http2) as made:
