@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from driftline.cli.app import app
+from driftline.names import HEADER_REQUEST_ID
 from tests.house import ROOT
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports, wait_until
@@ -31,6 +32,8 @@ MONITOR = {
     "prediction": {"column": "minutes"},
     "windows": {"size": "1h"},
 }
+#: More than all small events together, so that the recorder may be late; one large event is more than that.
+_BUFFER_BYTES = 1 << 19
 GOOD = {"inputs": [{"name": "distance", "shape": [1], "datatype": "FP64", "data": [7.0]}]}
 ANSWER = {
     "model_name": "balance",
@@ -65,7 +68,7 @@ def upstream() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(60)
 
 
 def start(
@@ -74,7 +77,7 @@ def start(
     whole = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
     process = PartProcess([sys.executable, "-m", "driftline", *command], directory / f"{name}.log", environ=whole)
     stack.enter_context(process)
-    process.wait_ready(lambda: answers(url), 60)
+    process.wait_ready(lambda: answers(url), 120)
 
 
 def balance(*arguments: str) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def test_the_balance_closes_with_sampling_drops_and_undecodables(tmp_path: Path,
     (tmp_path / "monitors" / "balance.yaml").write_text(json.dumps(MONITOR))
     sidecar = {
         "DRIFTLINE_SIDECAR_SAMPLE_RATE": "0.7",
-        "DRIFTLINE_SIDECAR_BUFFER_BYTES": "4096",  # a burst is more than that
+        "DRIFTLINE_SIDECAR_BUFFER_BYTES": str(_BUFFER_BYTES),
         "DRIFTLINE_SHIPPER_TOPIC": f"events-{mark}",
         "DRIFTLINE_SHIPPER_ADMIN_PORT": str(shipper),
     }
@@ -118,7 +121,7 @@ def test_the_balance_closes_with_sampling_drops_and_undecodables(tmp_path: Path,
         prometheus = stack.enter_context(Prometheus(tmp_path, config))
         send(f"http://127.0.0.1:{proxy}/v2/models/balance/infer", 400)
         scraped = [part for target in targets for part in ("--scrape", f"http://{target}/metrics")]
-        wait_until(lambda: balance(*scraped)["closes"], 90, "the balance closes", pause_s=0.5)
+        wait_until(lambda: balance(*scraped)["closes"], 120, "the balance closes", pause_s=0.5)
         found = balance(*scraped)
         model = found["models"]["default/balance"]
         assert model["requests"] == 400
@@ -132,17 +135,20 @@ def test_the_balance_closes_with_sampling_drops_and_undecodables(tmp_path: Path,
         assert found["explanation"] == ["everything that was logged has arrived"]
         # Prometheus has the same parts in view; how much its increases are, it estimates.
         wait_until(
-            lambda: "default/balance" in balance("--prometheus", prometheus.url, "--over", "5m")["models"], 30, "seen"
+            lambda: "default/balance" in balance("--prometheus", prometheus.url, "--over", "5m")["models"], 120, "seen"
         )
 
 
 def send(url: str, count: int) -> None:
-    """Bursts of good and broken requests, each answered with 200."""
+    """Good, broken and large requests at once, each answered with 200; their ids say which are sampled."""
 
     def one(number: int) -> None:
         body = b"{broken" if number % 5 == 0 else json.dumps(GOOD).encode()
-        request = urllib.request.Request(url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        body += b" " * (_BUFFER_BYTES if number % 20 == 1 else 0)
+        request = urllib.request.Request(
+            url, body, {"content-type": "application/json", HEADER_REQUEST_ID: f"request-{number}"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 200
 
     with ThreadPoolExecutor(16) as pool:
