@@ -77,7 +77,7 @@ def collecting(topics: Topics, url: str, group: str) -> Iterator[Callable[[], No
 
     def end() -> None:
         stop.set()
-        thread.join(60)
+        thread.join(120)
 
     try:
         yield end
