@@ -38,7 +38,7 @@ def echo_server(directory: Path, port: int | None = None) -> Iterator[int]:
     """A model server in a process of its own; yields its port."""
     port = port or free_ports(1)[0]
     with PartProcess([sys.executable, str(_ECHO), str(port)], directory / "echo.log") as process:
-        process.wait_ready(lambda: accepts(port), 20)
+        process.wait_ready(lambda: accepts(port), 120)
         yield port
 
 
@@ -56,7 +56,7 @@ class SidecarProcess:
         return self.process.pid
 
     def metrics(self) -> str:
-        with _opener.open(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as answer:
+        with _opener.open(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     def outcomes(self) -> dict[str, int]:
@@ -126,14 +126,14 @@ def sidecar_process(
     environ |= {f"{names.ENV_PREFIX}{key}": str(value) for key, value in given.items()}
     command = [*inside, sys.executable, "-c", _SIDECAR, "sidecar"]
     with PartProcess(command, directory / "sidecar.log", environ=environ) as process:
-        process.wait_ready(lambda: answers(f"http://127.0.0.1:{admin_port}/healthz"), 30)
+        process.wait_ready(lambda: answers(f"http://127.0.0.1:{admin_port}/healthz"), 120)
         yield SidecarProcess(process, port, admin_port, spool)
 
 
 def accepts(port: int) -> bool:
     """Whether something listens there."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
     except OSError:
         return False
     return True
@@ -185,7 +185,7 @@ def drive(
             try:
                 if streams is None:
                     streams = await asyncio.open_connection("127.0.0.1", port)
-                fault = await asyncio.wait_for(_ask(*streams, request_id, body), 60)
+                fault = await asyncio.wait_for(_ask(*streams, request_id, body), 120)
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 fault = type(error).__name__
             report.latencies_us.append((time.perf_counter() - began_s) * 1e6)
@@ -260,7 +260,7 @@ def alternate(
     return found
 
 
-def settled(read: Callable[[], Mapping[str, int]], total: int, timeout_s: float = 20.0) -> Mapping[str, int]:
+def settled(read: Callable[[], Mapping[str, int]], total: int, timeout_s: float = 120.0) -> Mapping[str, int]:
     """The outcomes once they add up to ``total``: what was taken in is then written, or lost and counted."""
     deadline = time.monotonic() + timeout_s
     while sum((found := read()).values()) < total and time.monotonic() < deadline:

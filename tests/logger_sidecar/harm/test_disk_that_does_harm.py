@@ -42,7 +42,10 @@ def waits_for_events(sidecar: SidecarProcess, spool: Path) -> bool:
     """Whether the recorder has read what was in the spool, which it does not sleep in, and asks for events now."""
     if not (spool / "writer.lock").exists():
         return False
-    [recorder] = sidecar.running("recording.recorder")
+    recorders = sidecar.running("recording.recorder")
+    if len(recorders) != 1:  # before it is started, and while it starts a process
+        return False
+    [recorder] = recorders
     return Path(f"/proc/{recorder}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
@@ -62,14 +65,14 @@ def test_a_disk_without_room_costs_events_and_no_inference_until_there_is_room(
     spool.mkdir()
     segment.touch()
     with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
-        wait_until(lambda: waits_for_events(sidecar, spool), 60, "the recorder, which has then chosen its segment")
+        wait_until(lambda: waits_for_events(sidecar, spool), 120, "the recorder, which has then chosen its segment")
         segment.unlink()
         segment.symlink_to("/dev/full")
         without, with_fault = alternate(healthy, sidecar)
         figures.compare("no space left on device", without, with_fault)
         outcomes = dict(settled(sidecar.outcomes, 3000))
         assert outcomes == {"disk_error": 3000}
-        wait_until(lambda: "No space left on device" in sidecar.process.output(), 60, "the true error in the log")
+        wait_until(lambda: "No space left on device" in sidecar.process.output(), 120, "the true error in the log")
         segment.unlink()
         logging_goes_on(sidecar, outcomes)
 
@@ -80,6 +83,7 @@ def test_writes_that_break_off_leave_whole_events_and_count_the_others(
 ) -> None:
     spool = tmp_path / "spool"
     with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
+        wait_until(lambda: waits_for_events(sidecar, spool), 120, "the recorder")
         [recorder] = sidecar.running("recording.recorder")
         _, hard = resource.prlimit(recorder, resource.RLIMIT_FSIZE)
         resource.prlimit(recorder, resource.RLIMIT_FSIZE, (MIB // 4 + 1, hard))
@@ -120,7 +124,7 @@ def test_a_spool_that_may_not_be_written_costs_events_and_no_inference_until_it_
         figures.compare("spool directory without permission", without, with_fault)
         outcomes = dict(settled(sidecar.outcomes, 3000))
         assert outcomes == {"disk_error": 3000}
-        wait_until(lambda: "Permission denied" in sidecar.process.output(), 60, "the true error in the log")
+        wait_until(lambda: "Permission denied" in sidecar.process.output(), 120, "the true error in the log")
         spool.chmod(0o755)
         logging_goes_on(sidecar, outcomes)
 
@@ -160,7 +164,7 @@ def test_a_full_disk_costs_events_and_no_inference_and_logging_goes_on_when_ther
         figures.compare("disk full", without, with_fault)
         figures.say(f"disk full: {outcomes}")
         assert set(outcomes) == {"logged", "disk_error"}
-        wait_until(lambda: "No space left on device" in sidecar.process.output(), 60, "the true error in the log")
+        wait_until(lambda: "No space left on device" in sidecar.process.output(), 120, "the true error in the log")
 
         filler.unlink()
         assert drive(sidecar.port, 200, tag="again").wrong == {}
@@ -179,4 +183,4 @@ def test_a_read_only_spool_costs_events_and_no_inference(
         without, with_fault = alternate(healthy, sidecar)
         figures.compare("spool directory read-only", without, with_fault)
         assert settled(sidecar.outcomes, 3000) == {"disk_error": 3000}
-        wait_until(lambda: "Read-only file system" in sidecar.process.output(), 60, "the true error in the log")
+        wait_until(lambda: "Read-only file system" in sidecar.process.output(), 120, "the true error in the log")
