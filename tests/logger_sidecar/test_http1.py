@@ -124,7 +124,7 @@ def test_an_early_answer_reaches_a_client_that_still_sends(tmp_path: Path) -> No
         assert answer.endswith(b"big")
         assert b"connection: close" in answer
         client.close()
-        talker.join(10)
+        talker.join(60)
 
 
 def talk(client: socket.socket) -> None:
@@ -213,7 +213,7 @@ def test_an_endless_answer_that_is_reset_is_reset_for_the_client_too(tmp_path: P
     def script(upstream: Upstream, connection: socket.socket) -> None:
         upstream.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-        go_on.wait(10)
+        go_on.wait(60)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
     go_on = threading.Event()
@@ -233,14 +233,14 @@ def test_a_long_silent_stream_is_cut_by_the_response_timeout_alone(tmp_path: Pat
     def script(upstream: Upstream, connection: socket.socket) -> None:
         upstream.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(3):
-            time.sleep(0.6)
+        for _ in range(2):
+            time.sleep(1.5)
             connection.sendall(b"6\r\ndata\n\n\r\n")
         connection.sendall(b"0\r\n\r\n")
 
-    with between(tmp_path, script, idle_timeout_s=0.2, response_timeout_s=30.0) as (running, _):
+    with between(tmp_path, script, idle_timeout_s=1.0, response_timeout_s=30.0) as (running, _):
         answer = running.ask(post(path="/v1/chat/completions"))
-        assert answer.count(b"data") == 3
+        assert answer.count(b"data") == 2
         assert answer.endswith(b"0\r\n\r\n")
         assert [event.status_code for event in running.events()] == [200]
 
@@ -249,10 +249,10 @@ def test_a_long_silent_stream_is_cut_by_the_response_timeout_alone(tmp_path: Pat
 def test_a_connection_is_not_idle_while_its_answer_is_awaited(tmp_path: Path) -> None:
     def script(upstream: Upstream, connection: socket.socket) -> None:
         while upstream.read(connection):
-            time.sleep(0.6)
+            time.sleep(1.5)
             connection.sendall(OK)
 
-    timeouts = {"idle_timeout_s": 0.3, "response_timeout_s": 30.0}
+    timeouts = {"idle_timeout_s": 1.0, "response_timeout_s": 30.0}
     with between(tmp_path, script, **timeouts) as (running, _), running.connect() as client:
         for _ in range(2):
             client.sendall(GET)
@@ -285,7 +285,7 @@ def test_a_slow_but_steady_reader_is_never_cut_off(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_head_that_drips_in_is_given_up_with_a_408(tmp_path: Path) -> None:
-    with between(tmp_path, answering(OK), idle_timeout_s=0.5) as (running, upstream), running.connect() as client:
+    with between(tmp_path, answering(OK), idle_timeout_s=2.0) as (running, upstream), running.connect() as client:
         with contextlib.suppress(OSError):
             for byte in GET[:-1] * 10:
                 client.sendall(bytes([byte]) if byte not in b"\r\n" else b"x")

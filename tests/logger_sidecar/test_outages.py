@@ -31,15 +31,18 @@ _QUICK = {"request_timeout_s": 1.0, "retry_backoff_s": 0.1, "max_backoff_s": 0.5
 
 def consumed(bootstrap: str, topic: str, wanted: int) -> Counter[str]:
     """How often each event stands in the topic."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=5000
-    )
+    consumer = KafkaConsumer(topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None)
     found: Counter[str] = Counter()
-    for record in consumer:
-        found[decode_inference(record.headers, record.value).id] += 1
-        if len(found) >= wanted and not consumer.poll(500):
-            break
-    consumer.close()
+
+    def is_all() -> bool:
+        polled = [record for records in consumer.poll(500).values() for record in records]
+        found.update(decode_inference(record.headers, record.value).id for record in polled)
+        return len(found) >= wanted and not polled
+
+    try:
+        wait_until(is_all, 120, f"{wanted} events in {topic}", pause_s=0.0)
+    finally:
+        consumer.close()
     return found
 
 
@@ -89,19 +92,19 @@ def test_a_broker_that_is_away_costs_nothing(
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, kafka_client=client, **_QUICK) as (process, port):
         wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
         load = Load(spool)
-        wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 60, "the first deliveries")
+        wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 120, "the first deliveries")
         away[0]()
-        wait_until(lambda: "away: kafka" in get(port, "/healthz"), 60, "noticing the outage")
+        wait_until(lambda: "away: kafka" in get(port, "/healthz"), 120, "noticing the outage")
         before = load.appended
-        wait_until(lambda: load.appended > before + 1000, 60, "load during the outage")
+        wait_until(lambda: load.appended > before + 1000, 120, "load during the outage")
         away[1]()
-        wait_until(lambda: get(port, "/healthz") == "ok\n", 60, "noticing the end of the outage")
+        wait_until(lambda: get(port, "/healthz") == "ok\n", 120, "noticing the end of the outage")
         load.stop()
         spool.close()
         assert load.tally.counts == {"written": load.appended}
-        wait_until(lambda: events_of(port) == {("delivered", ""): load.appended}, 60, "catching up")
+        wait_until(lambda: events_of(port) == {("delivered", ""): load.appended}, 120, "catching up")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     found = consumed(kafka_broker.bootstrap, names.TOPIC_INFERENCE, load.appended)
     assert set(found) == {str(number) for number in range(load.appended)}
 
@@ -121,7 +124,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, **settings) as (process, port):
         wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
         load = Load(spool)
-        wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 60, "the first deliveries")
+        wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 120, "the first deliveries")
         kafka_broker.kill()
         before = load.appended
         wait_until(lambda: load.appended > before + 3000, 120, "load during the outage")
@@ -132,11 +135,11 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
         counts = load.tally.counts
         assert counts["written"] + counts["refused"] == load.appended
         assert (counts["refused"] > 0) is (policy == "newest")
-        wait_until(lambda: sum(events_of(port).values()) == counts["written"], 60, "catching up")
+        wait_until(lambda: sum(events_of(port).values()) == counts["written"], 120, "catching up")
         seen = events_of(port)
         assert (("failed", "spool_overwritten") in seen) is (policy == "oldest")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     found = consumed(kafka_broker.bootstrap, names.TOPIC_INFERENCE, seen["delivered", ""])
     assert len(found) == seen["delivered", ""]
 
@@ -167,7 +170,7 @@ def test_a_shipper_that_is_killed_again_and_again_loses_nothing(tmp_path: Path, 
         assert set(found) == {str(number) for number in range(6000)}
         assert sum(found.values()) - 6000 <= 8 * 50  # a kill repeats one batch at most
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -45,7 +45,7 @@ def test_requests_beyond_the_bound_wait_in_order_and_all_are_served(tmp_path: Pa
         clients = [stack.enter_context(running.connect()) for _ in range(12)]
         for number, client in enumerate(clients):
             client.sendall(post(b"{}", f"x-request-id: {number}"))
-            wait_for(lambda number=number: running.sidecar._requests_inflight() + len(upstream.requests) > number)
+            wait_for(lambda number=number: running.sidecar.pool.waiting + len(upstream.requests) > number)
         for client in clients:
             assert read_message(client).startswith(b"HTTP/1.1 200")
         assert (most, upstream.connections) == (1, 1)
@@ -59,10 +59,10 @@ def test_who_waits_for_too_long_gets_a_503_that_is_counted_and_who_left_is_not_s
 
     def script(upstream: Upstream, connection: socket.socket) -> None:
         while upstream.read(connection):
-            go_on.wait(10)
+            go_on.wait(60)
             connection.sendall(OK)
 
-    with between(tmp_path, script, max_upstream_connections=1, queue_timeout_s=1.0) as (running, upstream):
+    with between(tmp_path, script, max_upstream_connections=1, queue_timeout_s=4.0) as (running, upstream):
         with running.connect() as first, running.connect() as second:
             first.sendall(GET)
             wait_for(lambda: len(upstream.requests) == 1)
@@ -108,7 +108,7 @@ def test_idle_connections_are_used_newest_first(tmp_path: Path) -> None:
     def script(upstream: Upstream, connection: socket.socket) -> None:
         own = upstream.connections
         while upstream.read(connection):
-            go_on.wait(10)
+            go_on.wait(60)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % own)
 
     go_on = threading.Event()
@@ -128,7 +128,7 @@ def test_idle_connections_are_used_newest_first(tmp_path: Path) -> None:
 
 # --- readiness --------------------------------------------------------------------------------------------------------
 def ready(running: Running) -> tuple[int, str]:
-    with socket.create_connection(("127.0.0.1", running.sidecar.admin_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", running.sidecar.admin_port), timeout=60) as client:
         client.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
         status, _, body = read_all(client).decode().partition("\r\n\r\n")
     return int(status.split()[1]), body
@@ -143,9 +143,10 @@ def test_ready_is_only_who_answers_the_ready_path_and_everybody_asks_once_a_seco
 
     with between(tmp_path, script, ready_path="/v2/health/ready") as (running, upstream):
         why = f"the model server at 127.0.0.1:{upstream.port} answers /v2/health/ready with 503\n"
+        began_s = time.monotonic()
         for _ in range(10):
             assert ready(running) == (503, why)
-        assert len(upstream.requests) <= 3
+        assert len(upstream.requests) <= 2 + int(time.monotonic() - began_s)
         assert b"GET /v2/health/ready HTTP/1.1\r\nhost: 127.0.0.1\r\n" in upstream.requests[0]
         answer = OK
         wait_for(lambda: ready(running) == (200, "ok\n"))

@@ -69,7 +69,7 @@ def with_recorder(
     *,
     setup: Setup | None = None,
     buffer_bytes: int = 1 << 22,
-    answer_timeout_s: float = 30.0,
+    answer_timeout_s: float = 120.0,
 ) -> None:
     async def run() -> None:
         client = RecorderClient(start, setup or Setup(), buffer_bytes=buffer_bytes, answer_timeout_s=answer_timeout_s)
@@ -77,13 +77,13 @@ def with_recorder(
         try:
             await scenario(client)
         finally:
-            await client.close(20.0)
+            await client.close(60.0)
 
     uvloop.run(run())
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(6000):
+    for _ in range(24_000):  # two minutes
         if condition():
             return
         await asyncio.sleep(0.005)
@@ -332,7 +332,7 @@ def test_a_proxy_killed_at_any_moment_leaves_what_reached_the_socket(tmp_path: P
             def lost(self, reason): raise AssertionError(reason)
         async def main():
             start = start_recorder_process(environment(Path(sys.argv[1])))
-            client = RecorderClient(start, Setup(), buffer_bytes=1 << 22, answer_timeout_s=30)
+            client = RecorderClient(start, Setup(), buffer_bytes=1 << 22, answer_timeout_s=120)
             await client.start()
             number = 0
             while True:
@@ -378,7 +378,7 @@ class Listener:
                 message = decode_message(stream.read(PREFIX.unpack(prefix)[0]))
                 self.heard.append(message)
                 if isinstance(message, ReceivedBatch):
-                    if not self.may_answer.acquire(timeout=20):
+                    if not self.may_answer.acquire(timeout=60):
                         return
                     self._connection.sendall(encode(Ack()))
 

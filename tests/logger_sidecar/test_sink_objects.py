@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 import urllib.request
 import zlib
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,8 @@ from logger_sidecar.spool.segments import read_cursor
 from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.test_shipper import always
 from tests.logger_sidecar.test_spool import fill
-from tests.parts.processes import free_ports
+from tests.parts.http import answers
+from tests.parts.processes import free_ports, wait_until
 
 HOUR_NS = 3600 * 10**9
 
@@ -204,15 +204,11 @@ def serving(command: list[str], url: str, **environ: str) -> Iterator[None]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environ}
     )
     try:
-        for _ in range(300):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(url, timeout=2).close()
-                break
-            time.sleep(0.05)
+        wait_until(lambda: answers(url), 120, url)
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.mark.real
@@ -226,7 +222,7 @@ def test_s3_takes_objects_and_a_repetition_overwrites_them(s3_program: Path, mon
         ("AWS_DEFAULT_REGION", "us-east-1"),
     ):
         monkeypatch.setenv(name, value)
-    options = f"endpoint={endpoint}&allow_http=true&region=us-east-1&timeout=5"
+    options = f"endpoint={endpoint}&allow_http=true&region=us-east-1&timeout=60"
     one = open_sink(parse(f"s3://bucket/some/prefix?{options}"), ShipperSettings())
     with pytest.raises(UnavailableError, match="bucket"):
         one.deliver([event(1)])  # there is no such server yet
@@ -298,7 +294,7 @@ def test_gcs_takes_objects(gcs_program: Path, tmp_path: Path, monkeypatch: pytes
     )
     command = [str(gcs_program), "start", "--host", "127.0.0.1", "--port", str(port), "--default-bucket", "bucket"]
     with serving([*command, "--in-memory"], f"{endpoint}/storage/v1/b/bucket"), with_etags(port) as front:
-        options = f"endpoint={front}&service_account_file={account}&timeout=5"
+        options = f"endpoint={front}&service_account_file={account}&timeout=60"
         one = open_sink(parse(f"gs://bucket/prefix?{options}&format=jsonl&compression=none"), ShipperSettings())
         for _ in range(2):
             assert one.deliver([event(1), event(2)]) == {}

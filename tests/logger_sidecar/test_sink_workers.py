@@ -35,7 +35,7 @@ class TestSink:
 
     def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
         if self.name.startswith("hanging"):
-            self.well.wait(30)
+            self.well.wait(60)
         elif not self.name.startswith("good") and not self.well.is_set():
             raise {"away": UnavailableError("sink", "not now"), "broken": ZeroDivisionError("oh")}[self.name]
         self.taken.extend(event.id for event in events)
@@ -94,6 +94,7 @@ def test_a_sink_that_is_away_broken_or_hanging_delays_no_other(tmp_path: Path, h
     wait_for(lambda: house.meters.away == ["away", "broken"])
     assert house.samples(names.SHIPPER_SINK_UP) == {"away": 0.0, "broken": 0.0, "hanging": 1.0, "good": 1.0}
     wait_for(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
+    wait_for(lambda: house.samples(names.SHIPPER_INFLIGHT_BYTES)["hanging"] > 0.0)
     lag, inflight = house.samples(names.SHIPPER_LAG_BYTES), house.samples(names.SHIPPER_INFLIGHT_BYTES)
     assert lag["away"] == lag["hanging"] > inflight["hanging"] > inflight["good"] == 0.0
     age = house.samples(names.SHIPPER_LAG_AGE)  # the first event's time is 0 s, now is 100 s
@@ -107,7 +108,8 @@ def test_a_sink_that_is_away_broken_or_hanging_delays_no_other(tmp_path: Path, h
 def test_the_end_waits_for_no_sink_longer_than_it_may(tmp_path: Path, house: House) -> None:
     fill(tmp_path, range(20))
     house.follow("away", "hanging", "good")
-    assert house.workers.drain(0.3) == {"away": False, "hanging": False, "good": True}
+    wait_for(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
+    assert house.workers.drain(2.0) == {"away": False, "hanging": False, "good": True}
 
 
 def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: House) -> None:

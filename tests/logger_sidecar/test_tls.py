@@ -136,7 +136,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_stay(
     tmp_path: Path, authority: trustme.CA, is_asked: bool
 ) -> None:
     certificate, key = written(tmp_path, "server", authority.issue_cert("localhost", common_name="old"))
-    files = {"tls_certificate": certificate, "tls_key": key, "idle_timeout_s": 2.0}
+    files = {"tls_certificate": certificate, "tls_key": key, "response_timeout_s": 3.0}  # looks every 0.6 s
 
     def shown() -> bytes:
         with secure_client(running, client_context(authority)) as client:
@@ -150,7 +150,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_stay(
             key.write_text("half a key")
             if is_asked:
                 running.loop.call_soon_threadsafe(running.sidecar._reload)
-            threading.Event().wait(0.5)
+            threading.Event().wait(1.0)
             assert shown() == before
             written(tmp_path, "server", authority.issue_cert("localhost", common_name="new"))
             wait_for(lambda: shown() != before)

@@ -143,7 +143,7 @@ def test_rules_can_be_changed_while_it_runs(tmp_path: Path) -> None:
         while running.outcomes()["logged"] < 1:
             time.sleep(0.01)
         changed = _with_rules(running, ("json:$.user",))
-        asyncio.run_coroutine_threadsafe(running.sidecar._follow(changed, None), running.loop).result(20)
+        asyncio.run_coroutine_threadsafe(running.sidecar._follow(changed, None), running.loop).result(60)
         running.ask(post(body))
         events = running.events()
     upstream.close()

@@ -106,7 +106,8 @@ def poisoned(directory: Path, deed: str, monkeypatch: pytest.MonkeyPatch, timeou
 def test_a_frame_that_ends_the_process_twice_is_lost_alone(
     tmp_path: Path, deed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = poisoned(tmp_path, deed, monkeypatch, 1.0)
+    # Only who sleeps is waited for in vain; twice, and an innocent frame on a busy machine must not take as long.
+    process = poisoned(tmp_path, deed, monkeypatch, 5.0 if "sleep" in deed else 60.0)
     finished = process.finish([frame(), frame(b'{"user":"POISON"}'), frame()])
     assert bodies(finished) == [b'{"user":"[redacted]"}', REASON_FINISHING_FAILED, b'{"user":"[redacted]"}']
     assert process.starts == 3
@@ -115,7 +116,7 @@ def test_a_frame_that_ends_the_process_twice_is_lost_alone(
 
 @pytest.mark.slow
 def test_many_bad_frames_do_not_hold_the_spool_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = poisoned(tmp_path, "os._exit(3)", monkeypatch, 5.0)
+    process = poisoned(tmp_path, "os._exit(3)", monkeypatch, 60.0)
     assert set(process.finish([frame(b"POISON")] * 100)) == {REASON_FINISHING_FAILED}
     assert process.starts < 12  # as many as there may be failures, and those around them
     assert bodies(process.finish([frame()])) == [b'{"user":"[redacted]"}']
@@ -161,7 +162,7 @@ def test_the_process_ends_with_its_parent_even_when_that_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while _is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _is_alive(pid)

@@ -117,7 +117,7 @@ def failing(request: bytes, context: grpc.ServicerContext) -> bytes:
 def slow(request: bytes, context: grpc.ServicerContext) -> bytes:
     ended = threading.Event()
     if context.add_callback(ended.set):
-        ended.wait(20)
+        ended.wait(60)
     return request
 
 
@@ -160,11 +160,11 @@ def channel(port: int, *options: tuple[str, object]) -> Iterator[grpc.Channel]:
 def call(channel: grpc.Channel, method: str, request: object, **more: object) -> Any:
     """One call of any kind, with bytes."""
     kind = _KINDS[HANDLERS[method][0]][1]
-    more.setdefault("timeout", 20)
+    more.setdefault("timeout", 60)
     return getattr(channel, kind)(method)(request, **more)
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for it; fails when it does not come."""
     deadline = time.monotonic() + seconds
     while not true():

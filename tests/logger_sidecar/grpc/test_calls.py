@@ -50,7 +50,7 @@ def outcome(port: int, method: str, request: object, **more: object) -> tuple:
 def details(port: int, method: str, request: bytes, **more: object) -> tuple:
     """Status, message and metadata of a unary call."""
     with channel(port) as made:
-        future = made.unary_unary(method).future(request, timeout=20, **more)
+        future = made.unary_unary(method).future(request, timeout=60, **more)
         answer = None if future.exception() else future.result()
         initial = [tuple(item) for item in future.initial_metadata() if item.key != "x-request-id"]
         trailing = [tuple(item) for item in future.trailing_metadata() if item.key != "x-request-id"]
@@ -138,7 +138,7 @@ def test_an_answer_is_there_before_the_next_question_is_asked(running: Running) 
     def ask() -> Iterator[bytes]:
         for _ in range(3):
             yield infer_request()
-            assert answered.wait(10)
+            assert answered.wait(60)
             answered.clear()
 
     with channel(running.sidecar.listen_port) as made:
@@ -183,7 +183,8 @@ def test_an_unknown_method_is_answered_by_the_server(tmp_path: Path) -> None:
 def test_a_call_that_is_given_up_ends_at_the_server_and_is_told_apart(tmp_path: Path, way: str) -> None:
     with served(infer=slow) as server, sidecar(server.url, tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
-            future = made.unary_unary(INFER).future(infer_request(), timeout=2 if way == "deadline" else 20)
+            grpc.channel_ready_future(made).result(60)  # the deadline is for the call alone
+            future = made.unary_unary(INFER).future(infer_request(), timeout=2 if way == "deadline" else 60)
             if way == "cancelled":
                 wait_until(lambda: bool(server.seen))
                 future.cancel()
@@ -227,7 +228,7 @@ def test_a_hundred_calls_at_once_on_one_connection_are_told_apart(running: Runni
     ]
     with channel(running.sidecar.listen_port) as made, ThreadPoolExecutor(100) as pool:
         ask = made.unary_unary(INFER)
-        assert list(pool.map(lambda request: ask(request, timeout=20), asked)) == asked
+        assert list(pool.map(lambda request: ask(request, timeout=60), asked)) == asked
     events = {event.request_id: event for event in running.events()}
     assert sorted(events) == sorted(f"r{number}" for number in range(100))
     for number, request in enumerate(asked):

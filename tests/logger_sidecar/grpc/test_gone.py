@@ -47,7 +47,7 @@ def codes(running: Running) -> dict[tuple[str, int], int]:
 
 
 def answers(made: grpc.Channel) -> bool:
-    future = made.unary_unary(INFER).future(infer_request(), timeout=20, wait_for_ready=True)
+    future = made.unary_unary(INFER).future(infer_request(), timeout=60, wait_for_ready=True)
     assert future.code() in {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     return future.code() == grpc.StatusCode.OK
 
@@ -96,7 +96,7 @@ def test_a_server_that_comes_back_is_found_again(tmp_path: Path, closed: tuple[s
 def test_a_server_that_goes_in_mid_call_is_unavailable(tmp_path: Path, goes: str) -> None:
     def vanish(upstream: Upstream, connection: socket.socket) -> None:
         connection.sendall(b"\0\0\0\4\0\0\0\0\0")  # its settings
-        begun.wait(10)
+        begun.wait(60)
         if goes == "is torn away":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:  # as one whose process ends; by what the client then does, the call must not be judged
@@ -107,10 +107,10 @@ def test_a_server_that_goes_in_mid_call_is_unavailable(tmp_path: Path, goes: str
     upstream = Upstream(vanish)
     try:
         with sidecar(upstream.url, tmp_path) as running, channel(running.sidecar.listen_port) as made:
-            future = made.unary_unary(INFER).future(infer_request(), timeout=10)
+            future = made.unary_unary(INFER).future(infer_request(), timeout=60)
             wait_until(lambda: running.sidecar._requests_inflight() == 1)
             begun.set()
-            assert future.exception(10).code() == grpc.StatusCode.UNAVAILABLE
+            assert future.exception(60).code() == grpc.StatusCode.UNAVAILABLE
             [event] = running.events()
             assert codes(running) == {("v2-grpc", 503): 1}
             assert running.sidecar.meters._upstream_errors == {"closed_mid_response": 1}
@@ -126,14 +126,14 @@ def test_a_client_that_goes_in_mid_call_is_counted_and_its_call_cancelled(tmp_pa
     def wait(request: bytes, context: grpc.ServicerContext) -> bytes:
         assert context.add_callback(cancelled.set)
         begun.set()
-        cancelled.wait(10)
+        cancelled.wait(60)
         return request
 
     with served(infer=wait) as server, sidecar(server.url, tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
-            future = made.unary_unary(INFER).future(infer_request(), timeout=20)
-            assert begun.wait(10)
-        assert cancelled.wait(10)
+            future = made.unary_unary(INFER).future(infer_request(), timeout=60)
+            assert begun.wait(60)
+        assert cancelled.wait(60)
         assert future.code() == grpc.StatusCode.CANCELLED
         wait_until(lambda: running.sidecar._open_connections() == 0)
         [event] = running.events()
@@ -156,18 +156,18 @@ def test_a_drain_answers_what_is_in_flight(tmp_path: Path) -> None:
     go_on = threading.Event()
 
     def wait(request: bytes, context: grpc.ServicerContext) -> bytes:
-        go_on.wait(10)
+        go_on.wait(60)
         return request
 
     with served(infer=wait) as server, sidecar(server.url, tmp_path) as running:
         with channel(running.sidecar.listen_port) as made:
-            future = made.unary_unary(INFER).future(infer_request(), timeout=20)
+            future = made.unary_unary(INFER).future(infer_request(), timeout=60)
             wait_until(lambda: bool(server.seen))
             running.loop.call_soon_threadsafe(running.sidecar.stop)
             wait_until(lambda: running.sidecar._parts.draining)
             go_on.set()
-            assert future.result(10) == infer_request()
-            running.thread.join(10)
+            assert future.result(60) == infer_request()
+            running.thread.join(60)
             assert not running.thread.is_alive()
         assert len(running.events()) == 1
 
@@ -189,7 +189,7 @@ def test_a_client_that_does_not_heed_a_goodbye_is_closed(tmp_path: Path) -> None
         running.connect() as connection,
     ):
         connection.sendall(PREFACE + b"\0\0\0\4\0\0\0\0\0")
-        connection.settimeout(10)
+        connection.settimeout(60)
         said = b""
         while piece := connection.recv(65536):  # idle for so long that it is told to go, and then closed
             said += piece
@@ -200,7 +200,7 @@ def test_a_server_that_reads_slowly_holds_the_client_back(tmp_path: Path) -> Non
     release = threading.Event()
 
     def read_late(upstream: Upstream, connection: socket.socket) -> None:
-        release.wait(20)
+        release.wait(60)
         while piece := connection.recv(1 << 20):
             got.append(len(piece))
 
@@ -217,7 +217,7 @@ def test_a_server_that_reads_slowly_holds_the_client_back(tmp_path: Path) -> Non
                     sent += connection.send(chunk[sent % len(chunk) :])
             assert sent < 100 << 20  # what the sockets hold, and no more
             release.set()
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection.shutdown(socket.SHUT_WR)
             wait_until(lambda: sum(got) == sent + len(PREFACE))
     finally:

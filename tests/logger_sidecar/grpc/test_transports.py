@@ -38,7 +38,7 @@ def test_both_sides_may_speak_tls(tmp_path: Path, files: tuple[Path, Path, Path]
         for port in (running.sidecar.listen_port, running.sidecar.grpc_port):
             with grpc.secure_channel(f"127.0.0.1:{port}", trusted) as made:
                 big = infer_request(rest=b"\x3a\x80\x80\x40" + b"x" * (1 << 20))
-                assert made.unary_unary(INFER)(big, timeout=20) == big
+                assert made.unary_unary(INFER)(big, timeout=60) == big
         events = running.events()
     assert [event.grpc_status for event in events] == [0, 0]
     assert events[0].truncated
@@ -68,6 +68,6 @@ def test_unix_sockets_carry_calls(tmp_path: Path) -> None:
         sidecar(f"unix:{path}", tmp_path / "spool", listen_socket=str(own)) as running,
     ):
         with grpc.insecure_channel(f"unix:{own}") as made:
-            assert made.unary_unary(INFER)(infer_request(), timeout=20) == infer_request()
+            assert made.unary_unary(INFER)(infer_request(), timeout=60) == infer_request()
         [event] = running.events()
     assert event.response.body == framed(infer_request())

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -25,13 +24,13 @@ class Asked:
 
 @dataclass
 class Answer:
-    """What it answers. ``pieces``: of the body; before each, the server waits ``pause_s``. ``reset``: ends it so."""
+    """What it answers. ``pieces``: of the body, sent once ``go_on`` is set. ``reset``: ends it so."""
 
     status: int = 200
     headers: Headers = field(default_factory=lambda: [("content-type", "application/json")])
     pieces: list[bytes] = field(default_factory=lambda: [b"{}"])
     trailers: Headers = field(default_factory=list)
-    pause_s: float = 0.0
+    go_on: threading.Event | None = None
     reset: int | None = None
 
 
@@ -103,9 +102,9 @@ class PlainServer:
         ends = not answer.pieces and not answer.trailers and answer.reset is None
         peer.send_headers(stream, [(":status", str(answer.status)), *answer.headers], end_stream=ends)
         for number, piece in enumerate(answer.pieces):
-            if answer.pause_s:
+            if answer.go_on is not None:
                 connection.sendall(peer.data_to_send())
-                time.sleep(answer.pause_s)
+                answer.go_on.wait(60)
             is_last = number == len(answer.pieces) - 1 and not answer.trailers and answer.reset is None
             for start in range(0, len(piece) or 1, 16384):
                 part = piece[start : start + 16384]

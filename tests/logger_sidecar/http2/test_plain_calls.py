@@ -5,6 +5,7 @@ import gzip
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @contextlib.contextmanager
 def client(running: Running, *, http2: bool = True) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running.url, http1=not http2, http2=http2, trust_env=False, timeout=20) as made:
+    with httpx.Client(base_url=running.url, http1=not http2, http2=http2, trust_env=False, timeout=60) as made:
         yield made
 
 
@@ -122,9 +123,11 @@ def test_a_stream_of_events_is_folded(tmp_path: Path, is_coded: bool) -> None:
     if is_coded:
         pieces = [gzip.compress(b"".join(pieces))]
         headers.append(("content-encoding", "gzip"))
-    answer = Answer(headers=headers, pieces=pieces, pause_s=0.05)
+    headed = threading.Event()  # the head is there before anything of the body is sent
+    answer = Answer(headers=headers, pieces=pieces, go_on=headed)
     with plain_server(lambda _: answer) as server, sidecar(server.url, tmp_path) as running, client(running) as made:
         with made.stream("POST", "/v1/completions", json={"stream": True}) as stream:
+            headed.set()
             assert [line for line in stream.iter_lines() if line] == [*words, "data: [DONE]"]
         made.close()
         [event] = running.events()
@@ -225,7 +228,7 @@ def request(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
 
 def ended(peer: h2.connection.H2Connection, connection: socket.socket, streams: set[int]) -> dict[int, str]:
     """Wait for all of these to end; returns the request id in each answer."""
-    connection.settimeout(20)
+    connection.settimeout(60)
     left, told = set(streams), {}
     while left:
         data = connection.recv(65536)
