@@ -146,7 +146,7 @@ def s3_server(s3_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     url = f"http://127.0.0.1:{port}"
     command = [str(s3_program), "-H", "127.0.0.1", "-p", str(port)]
     with PartProcess(command, tmp_path_factory.mktemp("s3") / "log") as process:
-        process.wait_ready(lambda: answers(f"{url}/moto-api/"), 60.0)
+        process.wait_ready(lambda: answers(f"{url}/moto-api/"), 120.0)
         yield url
 
 

@@ -44,10 +44,10 @@ def test_a_stopped_process_takes_its_children_along(tmp_path: Path) -> None:
     process = PartProcess(
         ["sh", "-c", "trap '' TERM; sleep 1000 & echo $! > child; wait"], tmp_path / "log", cwd=tmp_path
     )
-    wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", 30.0, "child")
+    wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", 120, "child")
     child = int((tmp_path / "child").read_text())
     process.stop(timeout_s=0.1)
-    wait_until(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), 30.0, "the child's end")
+    wait_until(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), 120, "the child's end")
 
 
 def _is_zombie(pid: int) -> bool:

@@ -22,7 +22,7 @@ def page() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}/metrics"
     server.shutdown()
     server.server_close()
-    thread.join(5.0)
+    thread.join(60)
 
 
 def _dead_address() -> str:

@@ -73,10 +73,10 @@ def test_a_failing_model_is_told_of_over_http(webhook_receiver: WebhookReceiver)
         return bool(webhook_receiver.bodies)
 
     try:
-        wait_until(told, 30.0, "a page")
+        wait_until(told, 120, "a page")
     finally:
         stop.set()
-        thread.join(10.0)
+        thread.join(60)
         server.shutdown()
         server.server_close()
     assert ended == [0]

@@ -32,7 +32,7 @@ def test_a_part_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> N
                 return True
             return False
 
-        wait_until(gives_up, 60, "the group to give up", pause_s=0.05)
+        wait_until(gives_up, 120, "the group to give up", pause_s=0.05)
     assert said[-1].startswith("short is unavailable: keeps dying; its log is")
     assert said[:-1] == ["short ended with code 0; starting it again"] * MAX_RESTARTS
 

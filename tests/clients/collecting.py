@@ -75,7 +75,7 @@ class Receiving:
         samples = [sample for family in found for sample in family.samples if sample.name == names.SOURCE_EVENTS.name]
         return round(sum(sample.value for sample in samples if sample.labels[names.OUTCOME] == outcome))
 
-    def wait_for(self, events: int, timeout_s: float = 60.0) -> None:
+    def wait_for(self, events: int, timeout_s: float = 120.0) -> None:
         """Return once that many were accepted, and none refused."""
         wait_until(lambda: self.counted(names.OUTCOME_ACCEPTED) >= events, timeout_s, f"{events} events")
         assert self.counted(names.OUTCOME_ACCEPTED) == events

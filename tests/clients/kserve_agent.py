@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.clients.go_programs import locked
 from tests.parts.processes import PartProcess, free_ports
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 
 
 @contextlib.contextmanager

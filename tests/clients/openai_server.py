@@ -30,7 +30,7 @@ class OpenAIServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_until(lambda: self._server.started, 60, "the OpenAI server")
+        wait_until(lambda: self._server.started, 120, "the OpenAI server")
         self.port = int(self._server.servers[0].sockets[0].getsockname()[1])
         return self
 
@@ -38,7 +38,7 @@ class OpenAIServer:
         self._server.should_exit = True
         for _number in range(100):
             self._gate.release()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def let_go(self) -> None:
         self._gate.release()

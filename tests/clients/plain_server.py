@@ -31,7 +31,7 @@ class PlainServer:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5.0)
+        self._thread.join(60)
 
 
 class _Handler(BaseHTTPRequestHandler):

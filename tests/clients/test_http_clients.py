@@ -60,11 +60,11 @@ def test_curl_sees_through_the_sidecar_what_it_sees_without(
         command = ["curl", "-sS", "--noproxy", "*", "--expect100-timeout", "5", "-H", "Content-Type: application/json"]
         whole = subprocess.run(
             [*command, "-H", "Expect: 100-continue", "--data-binary", f"@{body}", url + PATH],
-            capture_output=True, check=True, timeout=30,
+            capture_output=True, check=True, timeout=60,
         )  # fmt: skip
         chunked = subprocess.run(
             [*command, "-H", "Transfer-Encoding: chunked", "--data-binary", f"@{body}", url + PATH],
-            capture_output=True, check=True, timeout=30,
+            capture_output=True, check=True, timeout=60,
         )  # fmt: skip
         return [whole.stdout, chunked.stdout]
 

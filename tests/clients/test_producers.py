@@ -76,7 +76,7 @@ def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> int:
     for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
             return int(answer.status)
     except urllib.error.HTTPError as error:
@@ -253,7 +253,7 @@ def test_kserves_agent_logs_calls_of_grpc(agent: Path, receiving: Receiving, tmp
             grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
         ):
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            assert call(request.SerializeToString(), timeout=20, metadata=[("ce-id", "called")]) == answer
+            assert call(request.SerializeToString(), timeout=60, metadata=[("ce-id", "called")]) == answer
             receiving.wait_for(2)
     finally:
         behind.stop(None)
@@ -310,7 +310,7 @@ def keeps_batches(agent: Path, server: PlainServer, directory: Path, address: st
         for number in range(3):  # six records: a batch that is full, and one whose time is over
             assert ask(port, "/v1/models/line:predict", V1, ce_id=f"id-{number}", x_tenant="a") == 200
         place = open_place(address, 0.0)
-        wait_until(lambda: len(place.list()) >= 2, 30, "two objects")
+        wait_until(lambda: len(place.list()) >= 2, 120, "two objects")
     database = f"sqlite:///{directory}/store.db"
     migrate(database)
     store = Store(database, prepare=False)
@@ -324,4 +324,4 @@ def keeps_batches(agent: Path, server: PlainServer, directory: Path, address: st
 
 
 def put(url: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(url, b"", method="PUT"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(url, b"", method="PUT"), timeout=60).close()

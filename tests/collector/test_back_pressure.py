@@ -72,12 +72,12 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres_st
     tracemalloc.start()
     try:
         thread.start()
-        wait_until(lambda: source.acknowledged > 1000, 60.0, "a thousand committed records")
+        wait_until(lambda: source.acknowledged > 1000, 120, "a thousand committed records")
         with other.begin() as blocking:
             blocking.execute(text("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE"))
             committed = store.position("spool:0")
             # What was read and not yet acknowledged is one batch; that it stays so while time goes by is the proof.
-            wait_until(lambda: source.given > source.acknowledged, 30.0, "a batch in hand")
+            wait_until(lambda: source.given > source.acknowledged, 120, "a batch in hand")
             blocked_sessions = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             watching = connect(postgres_store)
             with watching.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -92,10 +92,10 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres_st
             assert given - source.acknowledged <= parts.settings.maximum_batch_records
             assert store.position("spool:0") == committed
             assert tracemalloc.get_traced_memory()[0] - held < 1_000_000
-        wait_until(lambda: source.acknowledged > given + 500, 60.0, "more records once the lock is gone")
+        wait_until(lambda: source.acknowledged > given + 500, 120, "more records once the lock is gone")
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
         tracemalloc.stop()
         other.dispose()
     stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
@@ -116,7 +116,7 @@ def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres
         thread.start()
         for _ in range(5):  # every session but ours is ended, again and again
             before = source.acknowledged
-            wait_until(lambda before=before: source.acknowledged > before + 50, 60.0, "records")  # type: ignore[misc]
+            wait_until(lambda before=before: source.acknowledged > before + 50, 120, "records")  # type: ignore[misc]
             with other.begin() as connection:
                 connection.execute(
                     text(
@@ -127,7 +127,7 @@ def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres
             assert source.given - source.acknowledged <= 2 * parts.settings.maximum_batch_records
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
         other.dispose()
     stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
     assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))

@@ -161,7 +161,7 @@ def test_a_real_consumer_whose_database_is_held_by_another_is_named(parts: Parts
         report = Health(collector.activity, thread, 0.01).report()
         assert (report.state, report.waiting_records) == ("stuck", 3)
         assert "the database holds it" in report.detail
-    wait_until(lambda: parts.store.position("spool:0") is not None, 30, "the batch is committed")
+    wait_until(lambda: parts.store.position("spool:0") is not None, 120, "the batch is committed")
     stop.set()
     thread.join(120)
 

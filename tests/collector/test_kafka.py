@@ -54,7 +54,7 @@ def send(producer: KafkaProducer, topic: str, messages: list[KafkaMessage]) -> N
 
 def read(source: KafkaSource, count: int) -> list[Record]:
     found: list[Record] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while len(found) < count and time.monotonic() < until:
         found.extend(source.poll(100, 0.5))
     return found
@@ -69,7 +69,7 @@ def test_events_and_labels_travel_from_the_broker_into_the_store(
     send(producer, topics.topic_labels, [encode_label(label(number, 1), str(number)) for number in range(30)])
     source = KafkaSource(topics, parts.store.position)
     collector = parts.collector_of(source)
-    handled, until = 0, time.monotonic() + 60
+    handled, until = 0, time.monotonic() + 120
     while handled < 61 and time.monotonic() < until:
         handled += collector.run_once()
     assert sum(source.lag().values()) == 0

@@ -149,7 +149,7 @@ def test_spans_arrive_at_an_endpoint_by_otlp() -> None:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
     (request,) = [ExportTraceServiceRequest.FromString(body) for body in bodies]
     (scope,) = request.resource_spans[0].scope_spans
     assert [span.name for span in scope.spans] == ["batch"]

@@ -146,7 +146,7 @@ def test_promtool_reads_every_query_of_every_board(promtool, tmp_path):
     file = tmp_path / "queries.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "boards", "rules": rules}]}))
     done = subprocess.run(
-        [str(promtool), "check", "rules", str(file)], capture_output=True, text=True, timeout=30, check=False
+        [str(promtool), "check", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(queries)} rules found" in done.stdout

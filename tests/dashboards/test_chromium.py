@@ -62,7 +62,7 @@ def address(reader):
         time.sleep(0.02)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     listener.close()
 
 
@@ -70,7 +70,7 @@ def address(reader):
 def browse(chromium, tmp_path):
     def browse(url: str, *options: str) -> tuple[str, str]:
         command = [str(chromium), *_QUIET, f"--user-data-dir={tmp_path / 'profile'}", *options, url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout, done.stderr
 

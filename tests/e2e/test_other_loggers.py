@@ -150,7 +150,7 @@ class Installation:
         command = [sys.executable, "-m", "driftline", "collector", *places, "--port", str(self.port), *self._settings]
         environ = {**os.environ, **self._environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         self._process = PartProcess(command, self.directory / "log", environ=environ)
-        self._process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/readyz"), 60)
+        self._process.wait_ready(lambda: answers(f"http://127.0.0.1:{self.port}/readyz"), 120)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -162,7 +162,7 @@ class Installation:
 
     def send(self, path: str, headers: dict[str, str], body: bytes) -> bool:
         """Whether the event was answered with 2xx."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("POST", path, body, headers)
             return connection.getresponse().status in {200, 202}
@@ -173,7 +173,7 @@ class Installation:
 
     def halves(self) -> dict[str, int]:
         """What the metrics say became of all halves, by outcome."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
@@ -216,7 +216,7 @@ def test_what_was_answered_survives_kills_and_becomes_one_row_each(installation:
             time.sleep(0.05)
         if number % 40 == 0 and event[0] == "/":  # and some send twice all the same; ModelMesh never does
             installation.send(*event)
-    wait_until(lambda: installation.halves().get("paired", 0) == 280, 60, "all halves paired")
+    wait_until(lambda: installation.halves().get("paired", 0) == 280, 120, "all halves paired")
     found = installation.halves()
     duplicates = found.pop("duplicate", 0)
     assert found == {"received": 280 + duplicates, "paired": 280}
@@ -253,7 +253,7 @@ def test_files_and_events_come_into_one_store(tmp_path: Path) -> None:
         for number in range(10, 15):
             for kind in ("request", "response"):
                 assert installation.send(*sent_by_kserve(number, kind=kind))
-        wait_until(lambda: installation.halves().get("paired", 0) == 30, 60, "all halves paired")
+        wait_until(lambda: installation.halves().get("paired", 0) == 30, 120, "all halves paired")
     finally:
         installation.stop()
     assert len(installation.rows()) == 15

@@ -47,7 +47,7 @@ def driftline(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def post(url: str, body: bytes) -> tuple[int, bytes, str | None]:
     request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read(), answer.headers[HEADER_REQUEST_ID]
     except urllib.error.HTTPError as error:
         return error.code, error.read(), error.headers[HEADER_REQUEST_ID]
@@ -87,7 +87,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield Installation(directory, json.loads(addresses.read_text()), process)
     finally:
         process.send_signal(signal.SIGINT)  # does nothing where the last test has killed it
-        process.wait(40)
+        process.wait(90)
 
 
 def test_answers_through_the_proxy_are_the_model_servers_and_carry_a_request_id(installation: Installation) -> None:
@@ -106,7 +106,7 @@ def test_answers_through_the_proxy_are_the_model_servers_and_carry_a_request_id(
     )
     file.to_csv(installation.directory / "labels.csv", index=False)
     stored = f"{installation.addresses['collector']}/healthz"
-    wait_until(lambda: bool(get_json(stored)), 30, "the collector's health")
+    wait_until(lambda: bool(get_json(stored)), 120, "the collector's health")
     sent = installation.run("labels", "send", "labels.csv", "--url", installation.addresses["collector"])
     assert sent.returncode == 0, sent.stdout + sent.stderr
     told = sent.stdout.rpartition("150 rows: ")[2]
@@ -119,7 +119,7 @@ def test_answers_through_the_proxy_are_the_model_servers_and_carry_a_request_id(
         streams = get_json(f"{installation.addresses['web']}/api/v1/streams")
         return [(each["rows"], each["labelled_rows"]) for each in streams] == [(150, 150)]
 
-    wait_until(all_labelled, 30, "150 rows with their labels")
+    wait_until(all_labelled, 120, "150 rows with their labels")
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_parts_end_with_their_supervisor(installation: Installation) -> None:
     assert len(running_for(installation.directory)) >= 5
     installation.process.kill()
     installation.process.wait()
-    wait_until(lambda: running_for(installation.directory) == [], 30, "the orphaned parts to end")
+    wait_until(lambda: running_for(installation.directory) == [], 120, "the orphaned parts to end")

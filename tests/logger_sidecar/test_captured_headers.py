@@ -51,7 +51,7 @@ def grpc(directory: Path, settings: dict[str, object]) -> Iterator[Spoken]:
     ):
 
         def ask(headers: Headers) -> None:
-            made.unary_unary(INFER)(infer_request(), timeout=20, metadata=tuple(headers))
+            made.unary_unary(INFER)(infer_request(), timeout=60, metadata=tuple(headers))
 
         yield Spoken(running, ask, lambda: [(name, str(value)) for name, value in server.seen[-1].items()])
 

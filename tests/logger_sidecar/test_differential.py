@@ -164,7 +164,7 @@ def send_cut(client: socket.socket, data: bytes, cuts: Sequence[int]) -> None:
 
 def spoken(port: int, data: bytes, cuts: Sequence[int]) -> bytes:
     """All that is answered to these bytes, sent in pieces."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         send_cut(client, data, cuts)
         return read_all(client)

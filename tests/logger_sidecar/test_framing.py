@@ -336,5 +336,5 @@ def test_a_refused_client_that_goes_on_talking_still_gets_its_answer(running: Ru
         talker.start()
         answer = read_message(client)
         stop.set()
-        talker.join(10)
+        talker.join(60)
     assert answer.startswith(b"HTTP/1.1 400 ")

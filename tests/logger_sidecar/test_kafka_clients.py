@@ -31,7 +31,7 @@ def topic_of(name: str) -> str:
 
 def records(bootstrap: str, topic: str, count: int) -> list[tuple[int, bytes, bytes, Sequence[tuple[str, bytes]]]]:
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=5000
+        topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=60_000
     )
     found: list[tuple[int, bytes, bytes, Sequence[tuple[str, bytes]]]] = []
     for record in consumer:
@@ -143,7 +143,7 @@ def test_certificates_of_both_sides_and_a_password_from_a_file(secured: tuple[Ka
     settings = ShipperSettings(
         bootstrap_servers=(broker.secure_bootstrap,),
         topic=topic,
-        request_timeout_s=10.0,
+        request_timeout_s=60.0,
         security_protocol="SASL_SSL",
         sasl_mechanism="PLAIN",
         sasl_username="sidecar",

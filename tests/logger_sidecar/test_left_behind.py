@@ -69,7 +69,7 @@ def stream(running: Running) -> None:
 def of_grpc(running: Running) -> None:
     with channel(running.sidecar.listen_port) as made:
         call(made, INFER, infer_request())
-        list(made.stream_stream(STREAM_INFER)(iter([infer_request()]), timeout=20))
+        list(made.stream_stream(STREAM_INFER)(iter([infer_request()]), timeout=60))
 
 
 def leak(running: Running, visit: Callable[[Running], None]) -> Counter[str]:
@@ -99,7 +99,7 @@ def leak(running: Running, visit: Callable[[Running], None]) -> Counter[str]:
         visited()
         # Of one look: a connection that is only now accepted would be in the next.
         with suppress(TimeoutError):
-            wait_until(lambda: not looked(), 20, "all is given back")
+            wait_until(lambda: not looked(), 120, "all is given back")
         return found[-1]
     finally:
         gc.enable()

@@ -87,5 +87,5 @@ def test_a_slow_model_server_that_is_sent_200_mb_costs_no_memory(tmp_path: Path,
         assert got == size
         assert resident_bytes(sidecar.pid, "VmHWM") - before < _BOUND_BYTES
         client.shutdown(socket.SHUT_RDWR)
-        sender.join(10)
+        sender.join(60)
     upstream.close()

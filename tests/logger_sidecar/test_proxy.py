@@ -190,7 +190,7 @@ def test_chunks_pass_at_once_and_are_captured_without_their_framing(tmp_path: Pa
         upstream.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         connection.sendall(b"b\r\ndata: one\n\n\r\n")
-        go_on.wait(10)
+        go_on.wait(60)
         connection.sendall(b"b\r\ndata: two\n\n\r\n0\r\n\r\n")
 
     served.append(Upstream(stream))
@@ -363,7 +363,7 @@ def test_a_slow_reader_holds_the_model_server_back_and_not_the_memory(tmp_path: 
     served.append(Upstream(flood))
     with sidecar(served[0].url, tmp_path) as running, running.connect() as client:
         client.sendall(post())
-        assert stuck.wait(20)
+        assert stuck.wait(60)
         assert sent < 100_000_000
         client.close()
 
@@ -402,7 +402,7 @@ def test_python_http_client_sees_the_same_as_without_the_sidecar(tmp_path: Path,
     with sidecar(served[0].url, tmp_path) as running:
         seen = []
         for port in (served[0].port, running.sidecar.listen_port):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("POST", PATH, b"{}", {"x-request-id": "r"})
             response = connection.getresponse()
             headers = sorted(pair for pair in response.getheaders() if pair[0] != "x-request-id")
@@ -418,7 +418,7 @@ def test_a_drain_answers_what_is_in_flight_and_closes_what_is_idle(tmp_path: Pat
     def script(upstream: Upstream, connection: socket.socket) -> None:
         upstream.read(connection)
         asked.set()
-        go_on.wait(10)
+        go_on.wait(60)
         connection.sendall(OK)
 
     served.append(Upstream(script))

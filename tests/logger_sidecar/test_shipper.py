@@ -255,7 +255,7 @@ assert own.wait() == 3
 
 def test_what_ended_and_is_waited_for_by_nobody_is_buried_and_ones_own_is_left() -> None:
     # A process that inherits orphans, as the first one of a container does.
-    subprocess.run([sys.executable, "-c", _FIRST_PROCESS], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", _FIRST_PROCESS], check=True, timeout=60)
 
 
 # --- processes ----------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def shipper_process(
 
 
 def get(port: int, path: str) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         data = b""
         while piece := connection.recv(65536):
@@ -313,7 +313,7 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
         )
         assert [sample.labels for sample in lag.samples] == [{"sink": "kafka"}]
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     source = SpoolSource(tmp_path, "kafka", lambda _partition: None)
     assert len(source.poll(10, 0.0)) == 3
 
@@ -352,7 +352,7 @@ def test_files_beside_a_sink_that_is_away_are_written_and_sighup_is_no_end(tmp_p
             answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="files"} 40.0')
         )
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     lines = [line for path in (tmp_path / "out").rglob("*.jsonl") for line in path.read_text().splitlines()]
     assert sorted(int(json.loads(line)["id"]) for line in lines) == list(range(40))
 
@@ -384,9 +384,9 @@ def test_events_reach_kafka_as_cloudevents_that_others_read(tmp_path: Path, kafk
         )
         fill(tmp_path, range(40, 60))
         process.terminate()  # the rest goes out in the last drain
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=[kafka], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=3000
+        topic, bootstrap_servers=[kafka], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=60_000
     )
     found = {}
     for record in consumer:

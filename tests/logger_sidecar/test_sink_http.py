@@ -258,7 +258,7 @@ def test_a_server_that_is_not_there_is_unavailable_and_one_that_is_silent_meets_
         release = threading.Event()
 
         def answer(_seen: Seen) -> int:
-            release.wait(20)
+            release.wait(60)
             return 200
 
         receiver.answer = answer

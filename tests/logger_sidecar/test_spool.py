@@ -392,7 +392,7 @@ def test_a_disk_that_is_full_keeps_whole_frames_and_counts_the_rest(tmp_path: Pa
         """
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     written, lost = map(int, done.stdout.split())
@@ -427,7 +427,7 @@ def test_a_disk_that_is_full_within_a_batch_of_pieces_keeps_its_first_frames_who
     for limit in (5000, 5001, 5177):
         place = tmp_path / str(limit)
         command = [sys.executable, "-c", script, str(place), str(limit)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert 0 < int(done.stdout) < 100
         assert read(place) == [event(number) for number in (*range(int(done.stdout)), 100)]
@@ -481,4 +481,4 @@ def test_a_segment_that_vanishes_is_stepped_over(tmp_path: Path) -> None:
 
 def wait_for(condition: object) -> None:
     assert callable(condition)
-    wait_until(lambda: bool(condition()), 60, "what is waited for", pause_s=0.005)
+    wait_until(lambda: bool(condition()), 120, "what is waited for", pause_s=0.005)

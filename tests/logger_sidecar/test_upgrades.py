@@ -77,7 +77,7 @@ def test_an_upgraded_connection_is_held_back_in_both_directions(tmp_path: Path) 
         upstream.read(connection)
         connection.sendall(SWITCHED)
         flood(connection, "down")
-        go_on.wait(10)
+        go_on.wait(60)
 
     with between(tmp_path, script) as (running, _), running.connect() as client:
         client.sendall(UPGRADE)

@@ -143,7 +143,7 @@ class Running:
         return f"http://127.0.0.1:{self.sidecar.listen_port}"
 
     def connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.sidecar.listen_port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", self.sidecar.listen_port), timeout=60)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
@@ -154,7 +154,7 @@ class Running:
             return read_message(connection)
 
     def admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.sidecar.admin_port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.sidecar.admin_port}{path}", timeout=60) as answer:
             return answer.read().decode()
 
     def stop(self) -> None:
@@ -235,6 +235,7 @@ def sidecar(
         "admin_port": 0,
         "spool_directory": directory,
         "sinks": (),
+        "connect_timeout_s": 30.0,
         "drain_timeout_s": 5.0,
         **changes,
     }
@@ -245,7 +246,7 @@ def sidecar(
     made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0), sources, starts)
     thread = threading.Thread(target=lambda: loop.run_until_complete(made.serve()), daemon=True)
     thread.start()
-    assert made.started.wait(10)
+    assert made.started.wait(60)
     running = Running(made, settings, loop, thread)
     try:
         yield running

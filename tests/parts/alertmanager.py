@@ -10,7 +10,7 @@ from tests.parts.http import answers, get_json
 from tests.parts.processes import PartProcess, free_ports
 from tests.parts.programs import find_alertmanager
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 
 
 class Alertmanager:

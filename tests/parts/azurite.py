@@ -27,7 +27,7 @@ from tests.parts.processes import PartProcess, free_ports
 _PACKAGE = "azurite@3.35.0"
 _PROGRAM = "node_modules/azurite/dist/src/blob/main.js"
 _INSTALL_TIMEOUT_S = 600
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 #: The account that every Azurite has, and its key, which Microsoft's documents tell everybody.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -115,7 +115,7 @@ class Azurite:
         request = urllib.request.Request(self.endpoint + path + asked, data or None, headers, method=method)
         handlers = [urllib.request.HTTPSHandler(context=self.trusted)] if self.trusted else []
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
-        return opener.open(request, timeout=10)
+        return opener.open(request, timeout=60)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tests.parts.processes import wait_until
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get_json(url: str, timeout_s: float = 10.0) -> Any:
+def get_json(url: str, timeout_s: float = 60.0) -> Any:
     """The JSON that a GET is answered with; raises RuntimeError with status and body when it is no success."""
     try:
         with _opener.open(url, timeout=timeout_s) as answer:
@@ -22,7 +22,7 @@ def get_json(url: str, timeout_s: float = 10.0) -> Any:
         raise RuntimeError(f"{url} answered {error.code}: {error.read().decode(errors='replace')}") from error
 
 
-def post_json(url: str, body: object, timeout_s: float = 10.0) -> bytes:
+def post_json(url: str, body: object, timeout_s: float = 60.0) -> bytes:
     """What a POST of ``body`` as JSON is answered with; raises HTTPError when it is no success."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with _opener.open(request, timeout=timeout_s) as answer:
@@ -32,7 +32,7 @@ def post_json(url: str, body: object, timeout_s: float = 10.0) -> bytes:
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200 now."""
     try:
-        with _opener.open(url, timeout=2.0) as answer:
+        with _opener.open(url, timeout=10.0) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -69,7 +69,7 @@ class WebhookReceiver:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait_for(self, count: int, timeout_s: float = 60.0) -> list[Any]:
+    def wait_for(self, count: int, timeout_s: float = 120.0) -> list[Any]:
         """The bodies once there are at least ``count``; raises TimeoutError."""
         wait_until(lambda: len(self.bodies) >= count, timeout_s, f"{count} webhook calls (came: {len(self.bodies)})")
         return list(self.bodies)
@@ -78,4 +78,4 @@ class WebhookReceiver:
         """Close the port."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5.0)
+        self._thread.join(60)

@@ -14,7 +14,7 @@ from tests.parts.processes import PartProcess, free_ports
 from tests.parts.programs import find_postgres_programs
 
 _USER = "postgres"
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 _QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB", "max_connections=100")
 
 

@@ -129,7 +129,7 @@ class PartProcess:
         """Send a signal to the process itself."""
         self._popen.send_signal(signum)
 
-    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         """Ask it to end, kill it when it does not; returns the exit status."""
         if self.running():
             self._popen.send_signal(signum)
@@ -143,7 +143,7 @@ class PartProcess:
         if self.running():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait(10.0)
+        self._popen.wait(60)
         atexit.unregister(self.kill)
 
 

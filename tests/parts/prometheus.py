@@ -12,7 +12,7 @@ from tests.parts.http import answers, get_json
 from tests.parts.processes import PartProcess, free_ports, wait_until
 from tests.parts.programs import find_prometheus
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 
 
 class Prometheus:
@@ -107,7 +107,7 @@ class Prometheus:
         active: list[dict[str, Any]] = self._get("targets", {"state": "active"})["activeTargets"]
         return active
 
-    def wait_for(self, expression: str, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+    def wait_for(self, expression: str, timeout_s: float = 120.0) -> list[dict[str, Any]]:
         """The answer of ``expression`` once it has one; raises TimeoutError."""
         wait_until(lambda: bool(self.query(expression)), timeout_s, f"an answer to '{expression}'", pause_s=0.2)
         return self.query(expression)

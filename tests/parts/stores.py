@@ -61,7 +61,7 @@ class GcsServer:
 
     def names(self) -> list[str]:
         """All objects, by Google's JSON API."""
-        with urllib.request.urlopen(f"{self.endpoint}/storage/v1/b/bucket/o", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.endpoint}/storage/v1/b/bucket/o", timeout=60) as answer:
             return [item["name"] for item in json.load(answer).get("items", [])]
 
     def make_bucket(self) -> None:
@@ -70,7 +70,7 @@ class GcsServer:
 
     def _post(self, path: str, data: bytes) -> None:
         request = urllib.request.Request(self.endpoint + path, data, {"content-type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
 
 @contextlib.contextmanager

@@ -319,4 +319,4 @@ def test_a_container_of_azure_is_read_below_its_folder(
 
 def put(url: str, data: bytes) -> None:
     headers = {"content-type": "application/octet-stream"}
-    urllib.request.urlopen(urllib.request.Request(url, data, headers, method="PUT"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(url, data, headers, method="PUT"), timeout=60).close()

@@ -132,7 +132,7 @@ def test_reading_goes_on_where_the_store_says(kafka: str, name: str, producer: K
     settings = TopicsSettings((kafka,), f"group-{name}", {f"events-{name}": "any"})
     source = TopicsSource(settings, lambda _: 7, INTERPRETER)
     found: list[Record] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while len(found) < 3 and time.monotonic() < until:
         found += source.poll(100, 0.5)
     assert [record.offset for record in found] == [7, 8, 9]
