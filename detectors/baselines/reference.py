@@ -5,7 +5,9 @@ own, so that constant and few-valued columns lose nothing; a column of at most 1
 Beyond the smallest and the largest reference value the bins go on, wider and wider, so that values never seen before
 still have a place and a size. All segments of a column share the bins.
 
-The reference is a window too: its counts per segment are vectors of the same layout as a window's.
+The reference is a window too: its counts per segment are vectors of the same layout as a window's. Of categories no row
+is counted on a bin that it chose itself (``reference_categories.py``), so that a column may have fewer rows than
+others.
 """
 
 import hashlib
@@ -32,7 +34,8 @@ from detectors.counts.performance_bins import fitted_layout
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.random_features import NAME as MMD_FEATURES
 from detectors.counts.random_features import FeatureColumn, FeatureMap
-from detectors.counts.reference_bins import exact_cuts, known_categories, most_frequent, numeric_cuts, representatives
+from detectors.counts.reference_bins import exact_cuts, most_frequent, numeric_cuts, representatives
+from detectors.counts.reference_categories import KnownCategories, known_categories
 from detectors.counts.row_samples import RowSamples
 from detectors.counts.summary import Section
 from detectors.counts.watched_vectors import FittedVector, WatchedVector, fit_vector, with_distances
@@ -52,6 +55,7 @@ FORMAT = "driftline reference 3"
 
 _OUTLIERS, _ROWS = "outliers/", "rows/"
 _OUTLIER_SEED = 20080
+_CHOOSING_SEED = 20081
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
     later = None if exact_with is None else _later(exact_with, monitor, vectors)
     watched = dict(monitor.watched())
     columns: list[ColumnLayout] = []
+    known: dict[int, KnownCategories] = {}
     middles: dict[str, NDArray[np.float64]] = {}
     for name, kind in column_kinds(monitor):
         if name not in watched:
@@ -191,12 +196,17 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
             columns.append(ColumnLayout(name, kind, cuts=cuts))
             middles[name] = representatives(together, columns[-1])
         else:
-            columns.append(ColumnLayout(name, kind, categories=known_categories(list(rows.text[name]))))
+            place = len(columns)
+            known[place] = known_categories(list(rows.text[name]), np.random.default_rng((_CHOOSING_SEED, place)))
+            columns.append(ColumnLayout(name, kind, categories=known[place].names))
     layout = Layout(tuple(columns))
     outliers = _fit_outliers(rows, monitor)
     judged = reference_labels(frame, rows, monitor)
     classes = fitted_layout(monitor, judged)
-    counts = {name: _segment_counts(layout, monitor, rows, outliers, chosen) for name, chosen in segments.items()}
+    counts = {
+        name: _without_choosers(_segment_counts(layout, monitor, rows, outliers, chosen), layout, known)
+        for name, chosen in segments.items()
+    }
     outcomes = None if judged is None else fit_outcomes(monitor, layout, counts[ALL_ROWS], classes, rows, judged)
     return Reference(
         monitor=monitor.name,
@@ -287,6 +297,20 @@ def _segment_counts(
         scores = outliers.scores[chosen]
         vector[SCORED] = np.count_nonzero(~np.isnan(scores))
         vector[OUTLIERS] = np.count_nonzero(scores > outliers.model.threshold)
+    return vector
+
+
+def _without_choosers(
+    vector: NDArray[np.int64], layout: Layout, known: Mapping[int, KnownCategories]
+) -> NDArray[np.int64]:
+    """A segment's counts without the rows that chose a column's categories, where some did."""
+    for place, categories in known.items():
+        rng = np.random.default_rng((_CHOOSING_SEED, place, 1))
+        counts = layout.counts(vector, place)
+        left = categories.left(counts, rng)
+        rows, invalid, taken = int(counts.sum()), layout.invalid(vector, place), int(counts.sum() - left.sum())
+        vector[layout.invalid_at][place] -= rng.hypergeometric(invalid, rows - invalid, taken)
+        counts[:] = left
     return vector
 
 

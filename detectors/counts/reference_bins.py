@@ -1,11 +1,10 @@
-"""The frozen bins of a reference's columns: where they are cut, what stands for each, which categories are known."""
+"""The frozen bins of a reference's columns: where they are cut, and what stands for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.counts.binning import tally
 from detectors.counts.layout import ColumnLayout
 
 QUANTILE_BINS = 256
@@ -70,11 +69,6 @@ def representatives(values: NDArray[np.float64], column: ColumnLayout) -> NDArra
     means = np.where(counts > 0, totals / np.maximum(counts, 1) * len(finite), middles)
     lower, upper = np.concatenate((cuts[:1], cuts)), np.concatenate((cuts, cuts[-1:]))
     return np.concatenate(([np.nan], np.clip(means, lower, upper), [np.nan, np.nan]))
-
-
-def known_categories(values: Sequence[object]) -> tuple[str, ...]:
-    """The most frequent categories, in alphabetical order."""
-    return tuple(sorted(most_frequent(tally(values), MAXIMUM_CATEGORIES)))
 
 
 def most_frequent(tallied: Mapping[str | None, int], limit: int) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
 from detectors.evaluating.classics import Classics, classics_of, level_of
-from detectors.online.column_shares import ColumnShares, column_shares
+from detectors.online.column_shares import ColumnShares, watched_shares
 from detectors.online.contract import Counted, Onset
 from detectors.online.entries import SHARE_TESTS
 from detectors.online.of_windows import ClassicState
@@ -35,6 +35,7 @@ from driftline.results import VERDICT_STATE, WHOLE_WINDOW, Interval, Result, Ver
 
 #: How results of sequential tests are called: this and the test's name.
 PREFIX = "online:"
+_CHOOSING_SEED = 20082
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ class SequentialTests:
             if layout.columns[index].blank:
                 continue
             counts = layout.counts(vector, index)
-            shares = column_shares(layout.columns[index], counts)
-            before = shares.of(counts)
+            rng = np.random.default_rng((_CHOOSING_SEED, index))
+            shares, before = watched_shares(layout.columns[index], counts, rng)
             limits = bounds(before.hits, before.rows, confidence=spec.confidence, margin=spec.margin, families=families)
             limits = limits.with_ladders(shares.ladders)
             makers = {entry.name: entry.make for entry in SHARE_TESTS}

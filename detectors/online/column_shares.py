@@ -1,9 +1,12 @@
 """The shares of a column that sequential tests watch: few, each with a name that a person reads.
 
 Numbers: the rows below each tenth of the reference and below cuts in its tails, minus infinity, infinity, missing.
-Categories: each of the fifteen
-that are most frequent in the reference, all others together, unseen, missing. A difference of the first kind is one of
-the distribution functions, one of the second a difference of shares: both on the scale of ``minimum_effect``.
+Categories: each of the fifteen that are most frequent in the reference, all others together, unseen, missing. A
+difference of the first kind is one of the distribution functions, one of the second a difference of shares: both on the
+scale of ``minimum_effect``.
+
+The most frequent of many that are about alike are so by chance, and are rarer in every stream. So where there are more
+than fifteen, a fifth of the reference's rows chooses them, and the others say how frequent they are.
 
 >>> column = ColumnLayout("town", "categorical", categories=("Bern", "Chur"))
 >>> watched = column_shares(column, np.array([60, 30, 0, 10]))
@@ -23,6 +26,8 @@ from detectors.statistics.tables import GROUPS, group_starts
 
 #: Categories that are watched one by one.
 NAMED = 15
+#: The part of the reference's rows, about, that chooses these.
+CHOOSING = 0.2
 #: Shares of the reference in each tail whose ends are cuts, too; 0 is the smallest, or the largest, value.
 TAILS = (0.0, 0.005, 0.02, 0.05)
 
@@ -43,8 +48,27 @@ class ColumnShares:
         return Counted(self.members @ counts, int(counts.sum()))
 
 
+def watched_shares(
+    column: ColumnLayout, reference: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[ColumnShares, Counted]:
+    """What is watched of a column, and what the reference shows of it: those of its rows that did not choose it.
+
+    >>> names = tuple(f"town {number:02d}" for number in range(20))
+    >>> column = ColumnLayout("town", "categorical", categories=names)
+    >>> shares, before = watched_shares(column, np.array([50] * 20 + [0, 0]), np.random.default_rng(1))
+    >>> len(shares.names), before.rows
+    (18, 805)
+    """
+    if column.kind == "numeric" or len(reference) - CATEGORICAL_EXTRA <= NAMED:
+        shares = column_shares(column, reference)
+        return shares, shares.of(reference)
+    chose = rng.binomial(reference, CHOOSING)
+    shares = column_shares(column, chose)
+    return shares, shares.of(reference - chose)
+
+
 def column_shares(column: ColumnLayout, reference: NDArray[np.int64]) -> ColumnShares:
-    """What is watched of a column, by the reference's counts on its bins."""
+    """What is watched of a column, by the counts of the rows that choose it on its bins."""
     if column.kind == "categorical":
         return _categories(column, reference)
     finite = reference[1:-2]
