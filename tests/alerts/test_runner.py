@@ -88,10 +88,18 @@ def test_a_failing_model_is_told_of_over_http(webhook_receiver: WebhookReceiver)
 def test_the_process_ends_on_sigterm(webhook_receiver: WebhookReceiver) -> None:
     settings = EvaluatorSettings(targets=("http://127.0.0.1:1/metrics",), page_desk_url=webhook_receiver.url)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+
+    def end() -> None:
+        # A signal that comes before it is heeded ends the tests.
+        wait_until(lambda: signal.getsignal(signal.SIGINT) != before[1], 120, "signals to be heeded", pause_s=0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ending = threading.Thread(target=end)
+    ending.start()
     try:
         assert run(settings, [MONITOR], time.time) == 0
     finally:
+        ending.join()
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
 
