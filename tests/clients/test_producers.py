@@ -21,7 +21,7 @@ import trustme
 from collector.sources.files import FilesSource, open_place
 from collector.store.migrate import migrate
 from collector.store.store import Store
-from tests.clients.collecting import INTERPRETER, Receiving, Row, stored
+from tests.clients.collecting import INTERPRETER, Receiving, Row, Stored, stored
 from tests.clients.go_programs import program_of
 from tests.clients.kserve_agent import kserve_agent, listens
 from tests.clients.plain_server import PlainServer, binary_request, line
@@ -117,7 +117,9 @@ def test_the_sdk_for_go_sends_every_mode(need: Need, receiving: Receiving) -> No
     modes = ("binary", "structured", "batch")
     told = [told_by_the_sdk(mode, *half) for mode in modes for half in HALVES]
     lines = "\n".join(map(json.dumps, told))
-    done = subprocess.run([program, receiving.url], input=lines, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [program, receiving.url], input=lines, capture_output=True, text=True, timeout=180, check=True
+    )
     assert [answer[:4] for answer in done.stdout.splitlines()] == ["202:"] * 5, done.stdout
     receiving.wait_for(6)
     found = receiving.store()
@@ -143,7 +145,7 @@ def test_the_sdk_that_seldons_executor_has_sends_what_it_sends(need: Need, recei
             }
         )
     lines = "\n".join(map(json.dumps, told))
-    subprocess.run([program, receiving.url], input=lines, text=True, timeout=60, check=True)
+    subprocess.run([program, receiving.url], input=lines, text=True, timeout=180, check=True)
     receiving.wait_for(2)
     found = receiving.store()
     assert (found.rows, found.letters) == (asked("puid-1"), [])
@@ -189,14 +191,14 @@ def test_knatives_broker_hands_on_what_kserves_agent_and_others_send(
     sdk = need("CloudEvents' SDK for Go", lambda: program_of("cloudevents"))
     [port] = free_ports(1)
     with PartProcess([str(program), str(port), receiving.url], tmp_path / "broker.log") as broker:
-        broker.wait_ready(lambda: listens(port), 60)
+        broker.wait_ready(lambda: listens(port), 120)
         address = f"http://127.0.0.1:{port}/shop/default"
         with kserve_agent(agent, tmp_path, server.port, ["--log-url", address, "--log-mode", "all"]) as agent_port:
             assert ask(agent_port, "/v2/models/line/infer", gzip.compress(V2), content_encoding="gzip") == 200
             assert ask(agent_port, "/v1/models/line:predict", V1, ce_id="chosen") == 200
             receiving.wait_for(4)
         lines = "\n".join(json.dumps(told_by_the_sdk("structured", *half)) for half in HALVES)
-        done = subprocess.run([sdk, address], input=lines, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([sdk, address], input=lines, capture_output=True, text=True, timeout=180, check=True)
         assert [answer[:4] for answer in done.stdout.splitlines()] == ["202:"] * 2, done.stdout
         receiving.wait_for(6)
     found = receiving.store()
@@ -272,7 +274,7 @@ def test_kserves_agent_keeps_batches_in_a_bucket(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     with PartProcess([str(s3_program), "-H", "127.0.0.1", "-p", str(port)], tmp_path / "s3.log") as store_process:
-        store_process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60)
+        store_process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 120)
         put(f"{endpoint}/logs")
         keeps_batches(agent, server, tmp_path, "s3://logs/prefix", form, S3_USER_VIRTUAL_BUCKET="false", **environ)
 
@@ -304,21 +306,30 @@ def certificates(directory: Path) -> tuple[Path, Path, Path]:
 
 def keeps_batches(agent: Path, server: PlainServer, directory: Path, address: str, form: str, **environ: str) -> None:
     """Three inferences through the agent into a store; all of them are read from there."""
-    arguments = ["--log-url", address, "--log-store-path", "here", "--log-store-format", form]
-    arguments += ["--log-batch-size", "4", "--log-batch-interval", "1s", "--metadata-headers", "X-Tenant"]
-    with kserve_agent(agent, directory, server.port, arguments, **environ) as port:
-        for number in range(3):  # six records: a batch that is full, and one whose time is over
-            assert ask(port, "/v1/models/line:predict", V1, ce_id=f"id-{number}", x_tenant="a") == 200
-        place = open_place(address, 0.0)
-        wait_until(lambda: len(place.list()) >= 2, 120, "two objects")
     database = f"sqlite:///{directory}/store.db"
     migrate(database)
     store = Store(database, prepare=False)
-    found = stored(store, database, FilesSource(place, store.position, INTERPRETER), directory)
+    found: list[Stored] = []
+    arguments = ["--log-url", address, "--log-store-path", "here", "--log-store-format", form]
+    arguments += ["--log-batch-size", "4", "--log-batch-interval", "1s", "--metadata-headers", "X-Tenant"]
+    with kserve_agent(agent, directory, server.port, arguments, **environ) as port:
+        for number in range(3):  # six records: a batch that is full, and one whose time is over, or more of these
+            assert ask(port, "/v1/models/line:predict", V1, ce_id=f"id-{number}", x_tenant="a") == 200
+        place = open_place(address, 0.0)
+
+        def all_is_there() -> bool:
+            found.append(stored(store, database, FilesSource(place, store.position, INTERPRETER), directory))
+            return found[-1].halves.get("paired") == 6
+
+        wait_until(all_is_there, 120, "six records")
     store.close()
+    assert len(place.list()) >= 2
     paths = sorted(file.path for file in place.list())
-    assert (found.rows, found.letters) == (sorted(row for number in range(3) for row in asked(f"id-{number}")), [])
-    assert found.halves == {"received": 6, "paired": 6}
+    assert (found[-1].rows, found[-1].letters) == (
+        sorted(row for number in range(3) for row in asked(f"id-{number}")),
+        [],
+    )
+    assert found[-1].halves == {"received": 6, "paired": 6}
     assert {path.rpartition("/")[0] for path in paths} == {"shop/line/predictor/here"}
     assert all(path.endswith(f".{form}") for path in paths)
 

@@ -27,9 +27,9 @@ def test_wrk_sees_no_error_and_every_request_is_logged(
 ) -> None:
     script = tmp_path / "load.lua"
     script.write_text(_SCRIPT % (PATH, json.dumps(v2_body("wrk"))))
-    with sidecar(f"http://127.0.0.1:{servers('driftline').port}", tmp_path / "spool") as running:
-        command = [str(wrk_binary), "-t1", "-c8", "-d2", "--timeout", "20s", "-s", str(script), running.url]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    with sidecar(f"http://127.0.0.1:{servers('driftline').port}", tmp_path / "spool", buffer_bytes=1 << 27) as running:
+        command = [str(wrk_binary), "-t1", "-c8", "-d2", "--timeout", "60s", "-s", str(script), running.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=180)
         events = running.events()
     assert "Non-2xx" not in done.stdout
     assert "Socket errors" not in done.stdout

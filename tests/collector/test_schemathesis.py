@@ -70,7 +70,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "DRIFTLINE_COLLECTOR_UPLOAD_DIR": str(directory / "uploads")}
     with PartProcess(command, directory / "log", cwd=directory, environ=environ) as process:
         url = f"http://127.0.0.1:{port}"
-        process.wait_ready(lambda: answers(f"{url}/healthz"), 60)
+        process.wait_ready(lambda: answers(f"{url}/healthz"), 120)
         yield url
         assert process.running(), process.output()[-3000:]
         assert "Traceback" not in process.output(), process.output()[-5000:]

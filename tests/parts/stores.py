@@ -82,7 +82,7 @@ def gcs_server(program: Path, directory: Path) -> Iterator[GcsServer]:
     account.write_text(json.dumps({"gcs_base_url": endpoint, **no_oauth}))
     command = [str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
     with PartProcess([*command, "-public-host", f"127.0.0.1:{port}"], directory / "gcs.log") as process:
-        process.wait_ready(lambda: answers(f"{endpoint}/storage/v1/b?project=driftline"), 60)
+        process.wait_ready(lambda: answers(f"{endpoint}/storage/v1/b?project=driftline"), 120)
         server = GcsServer(endpoint, account)
         server.make_bucket()
         yield server

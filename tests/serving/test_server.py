@@ -29,7 +29,7 @@ def test_the_server_process_answers_and_ends_in_order_on_sigterm(tmp_path: Path)
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), str(port)])
     try:
         wait_ready(f"http://127.0.0.1:{port}", process)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             answer = client.post("/v1/models/line:predict", json={"instances": [[1, 1]]})
             assert answer.json()["predictions"] == pytest.approx([6.0])
             asked = client.post("/v1/models/line:predict", json={"instances": [[1, 1]]}, headers=AS_JAVA_ASKS)

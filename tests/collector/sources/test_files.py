@@ -262,7 +262,7 @@ def test_a_bucket_is_read_below_its_prefix(s3_program: Path, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     command = [str(s3_program), "-H", "127.0.0.1", "-p", str(port)]
     with PartProcess(command, tmp_path / "log") as process:
-        process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 60)
+        process.wait_ready(lambda: answers(f"{endpoint}/moto-api/"), 120)
         put(f"{endpoint}/logs", b"")
         put(f"{endpoint}/logs/kserve/flights/id-1-request.json", as_json("request", "response"))
         put(f"{endpoint}/logs/other/id-2-request.json", as_json("request"))
