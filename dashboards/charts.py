@@ -16,6 +16,8 @@ from driftline.results import ColumnShape, Interval
 
 _WIDTH, _LEFT, _RIGHT = 960.0, 70.0, 12.0
 _MAXIMUM_BINS = 24
+#: Distances between lines of a metric's scale.
+_STEPS = 3
 #: Bins narrower than this are named at both ends only.
 _SMALLEST_LABELLED_SLOT = 12.0
 _LETTER_WIDTH = 5.6
@@ -54,6 +56,11 @@ class _Scale:
     high: float
     top: float
     height: float
+    step: float
+
+    def ticks(self) -> list[float]:
+        """Round values from ``low`` to ``high``."""
+        return [self.low + self.step * index for index in range(round((self.high - self.low) / self.step) + 1)]
 
     def y(self, value: float) -> float:
         share = (min(max(value, self.low), self.high) - self.low) / ((self.high - self.low) or 1.0)
@@ -155,8 +162,8 @@ def _metric(
 ) -> list[Shape]:
     scale = _metric_scale(measures, top, height)
     name = next(measure.name for measure in measures if measure is not None)
-    parts = [text("rowlabel", 0, top - 14, words.metric_name(name).lower())]
-    for value in (scale.low, (scale.low + scale.high) / 2, scale.high):
+    parts = [text("rowlabel", 0, top - 14, words.metric_label(name))]
+    for value in scale.ticks():
         y = scale.y(value)
         parts.append(line("grid", (_LEFT, y), (_WIDTH - _RIGHT, y)))
         parts.append(text("tick", _LEFT - 6, y + 4, words.metric_value(name, value)))
@@ -178,8 +185,15 @@ def _metric_scale(measures: Sequence[Measure | None], top: float, height: float)
             values += [measure.value, *((measure.interval.lower, measure.interval.upper) if measure.interval else ())]
             values += [measure.reference] if measure.reference is not None else []
     low, high = min(values), max(values)
-    pad = max((high - low) * 0.08, 0.01 * max(abs(high), 1e-6))
-    return _Scale(low - pad, high + pad, top, height)
+    step = _round_step(max(high - low, 0.01 * max(abs(high), 1e-6)) / _STEPS)
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    return _Scale(low, high if high > low else low + step, top, height, step)
+
+
+def _round_step(rough: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 times a power of ten that is no less."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return power * next(step for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= rough)
 
 
 def _runs(measures: Sequence[Measure | None]) -> list[list[int]]:

@@ -105,6 +105,13 @@ class History:
         return self.windows[-1] if self.windows else None
 
     @property
+    def newest_judged(self) -> WindowView | None:
+        """The newest window that had enough rows to be judged."""
+        return next(
+            (window for window in reversed(self.windows) if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE), None
+        )
+
+    @property
     def newest_labelled(self) -> WindowView | None:
         """The newest window with labels."""
         return next((window for window in reversed(self.windows) if window.headline is not None), None)

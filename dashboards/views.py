@@ -130,7 +130,7 @@ def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor]
                 history=history,
                 name=words.stream_name(stream),
                 href=model_href(stream),
-                sentence=words.window_sentence(history.newest) if history.newest else "No window has closed yet.",
+                sentence=words.newest_sentence(history),
                 age_s=max(0.0, now_s - summary.last_event_s),
                 open_pages=tuple(page for page in pages if is_open(page) and concerns(page, stream)),
             )
@@ -244,7 +244,7 @@ def _measured(measure: Measure | None) -> float:
 
 def _urgency(history: History) -> int:
     order = {Verdict.DRIFTED: 3, Verdict.WARNING: 2, Verdict.OK: 1}
-    return order.get(history.newest.verdict, 0) if history.newest else 0
+    return order.get(history.newest_judged.verdict, 0) if history.newest_judged else 0
 
 
 @dataclass(frozen=True, slots=True)

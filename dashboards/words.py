@@ -53,10 +53,24 @@ def metric_name(name: str) -> str:
     return name.upper() if name.partition("@")[0] in _CAPITALS else name.replace("_", " ").capitalize()
 
 
+def metric_label(name: str) -> str:
+    """The same as the heading of a figure: ``accuracy``, and ``AUC`` as it is.
+
+    >>> metric_label("accuracy_change_label"), metric_label("ndcg@10")
+    ('accuracy change label', 'NDCG@10')
+    """
+    told = metric_name(name)
+    return told if told.isupper() else told.lower()
+
+
 def metric_value(name: str, value: float | None) -> str:
     """A metric in its natural unit: shares as percentages."""
-    plain = name.removeprefix("estimated_").removeprefix("corrected_").partition("[")[0].partition("@")[0]
-    return share(value) if plain in _SHARES else number(value)
+    return share(value) if is_share(name) else number(value)
+
+
+def is_share(name: str) -> bool:
+    """Whether the metric lies between 0 and 1 and is told as a percentage."""
+    return name.removeprefix("estimated_").removeprefix("corrected_").partition("[")[0].partition("@")[0] in _SHARES
 
 
 def measure(found: Measure) -> str:
@@ -77,6 +91,12 @@ def date(seconds: float) -> str:
 def moment(seconds: float) -> str:
     """``5 Dec 2013, 14:03 UTC``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%-d %b %Y, %H:%M UTC")
+
+
+def days(start_s: float, end_s: float) -> str:
+    """What a row of windows spans; the day on which it ends is its last one: ``2013-11-23 to 2013-11-30``."""
+    at_midnight = end_s % 86400 == 0 and end_s - start_s > 86400
+    return f"{date(start_s)} to {date(end_s - 86400 if at_midnight else end_s)}"
 
 
 def span(start_s: float, end_s: float) -> str:
@@ -123,6 +143,16 @@ def window_sentence(window: WindowView) -> str:
     return f"Nothing that matters moved on {when}."
 
 
+def newest_sentence(history: History) -> str:
+    """What the newest window means; of one with too few rows, what the last one meant that had enough."""
+    newest, judged = history.newest, history.newest_judged
+    if newest is None:
+        return "No window has closed yet."
+    if judged is None or judged is newest:
+        return window_sentence(newest)
+    return f"{window_sentence(newest)} Before: {window_sentence(judged)}"
+
+
 def history_sentence(history: History) -> str:
     """What all windows together mean, in a sentence."""
     if not history.windows:
@@ -131,17 +161,22 @@ def history_sentence(history: History) -> str:
         return _one_window(history.windows[0])
     drifted = [window for window in history.windows if window.verdict is Verdict.DRIFTED]
     first, last = history.windows[0].key.start_s, history.windows[-1].key.end_s
-    period = f"between {date(first)} and {date(last)}"
+    period = f"from {days(first, last)}"
     judged = [window for window in history.windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
     if not judged:
         return f"Too few rows to judge any of {len(history.windows)} windows {period}."
     if not drifted:
         return f"None of {len(history.windows)} windows {period} drifted."
+    return f"{len(drifted)} of {len(history.windows)} windows {period} drifted; {_how_it_stands(history)}."
+
+
+def _how_it_stands(history: History) -> str:
     since = history.drifted_since_s()
-    tail = (
-        f"; the drift has lasted since {date(since)}" if since is not None else "; the newest window is not among them"
-    )
-    return f"{len(drifted)} of {len(history.windows)} windows {period} drifted{tail}."
+    if since is not None:
+        return f"the drift has lasted since {date(since)}"
+    if history.newest is not history.newest_judged:
+        return "the newest window has too few rows to say whether it goes on"
+    return "the newest window is not among them"
 
 
 def _one_window(window: WindowView) -> str:

@@ -1,6 +1,7 @@
 """Grouping results, and the charts and words made of them."""
 
 import random
+import re
 
 import pytest
 
@@ -138,3 +139,37 @@ def test_numbers_in_words():
     assert words.listed(["a"]) == "a"
     assert words.listed(["a", "b"]) == "a and b"
     assert words.listed(list("abcd")) == "a, b, c and 1 more"
+
+
+def test_a_newest_window_of_few_rows_does_not_hide_the_one_before():
+    drifted = result(column="temp", verdict=Verdict.DRIFTED)
+    few = result(window=WindowKey(STABLE, "", 60.0, 120.0), column="temp", verdict=Verdict.NOT_ENOUGH_EVIDENCE)
+    history = group([drifted, few])
+    assert history.newest.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert history.newest_judged.verdict is Verdict.DRIFTED
+    assert "Before: 1 column drifted" in words.newest_sentence(history)
+    assert "too few rows to say whether it goes on" in words.history_sentence(history)
+    assert group([few]).newest_judged is None
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((0.365, 1.0), ["25.0 %", "50.0 %", "75.0 %", "100.0 %"]),
+        ((0.81, 0.88), ["80.0 %", "82.5 %", "85.0 %", "87.5 %", "90.0 %"]),
+        ((0.85,), ["85.0 %", "85.5 %"]),
+    ],
+)
+def test_the_scale_of_a_metric_has_round_ends(values, ticks):
+    windows = [
+        result(
+            window=WindowKey(STABLE, "", day * 60.0, day * 60.0 + 60.0),
+            column="",
+            kind="performance",
+            detector="accuracy",
+            statistic=value,
+        )
+        for day, value in enumerate(values)
+    ]
+    drawn = str(charts.timeline(group(windows).windows)).replace("\u202f", " ")
+    assert re.findall(r'class="tick"[^>]*>([^<]* %)<', drawn) == ticks

@@ -44,7 +44,7 @@ def test_its_size_does_not_grow_with_rows(reader, data):
 
 def test_it_says_what_happened_in_sentences(data):
     assert data.verdict is Verdict.DRIFTED
-    assert data.sentence.startswith("12 of 30 windows between 2013-11-13 and 2013-12-13 drifted")
+    assert data.sentence.startswith("12 of 30 windows from 2013-11-13 to 2013-12-12 drifted")
     assert "since 2013-12-01" in data.sentence
     assert "temp" in data.sentence
     assert "46\u202f% of the window labelled" in data.accuracy_sentence

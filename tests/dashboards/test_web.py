@@ -110,7 +110,7 @@ def test_the_page_holds_what_on_call_needs(seen):
     for part in (
         "correctness",
         "for 1 hour",
-        "drifted since",
+        "bad since",
         "1 Dec 2013",
         "What moved",
         "Worst segments",
