@@ -194,8 +194,10 @@ def _gaps(alert: Alert, results: Sequence[Result], found: _Found) -> Iterable[st
 
 # --- saying -------------------------------------------------------------------------------------------------------
 def _summary(alert: Alert, found: _Found) -> str:
-    start_s = alert.starts_at_s if found.since_s is None else found.since_s
-    parts = [f"{_what(alert)} since {_moment(start_s)}"]
+    since = (
+        f"firing since {_moment(alert.starts_at_s)}" if found.since_s is None else f"bad since {_moment(found.since_s)}"
+    )
+    parts = [_what(alert), since]
     if found.drifted:
         parts.append(f"most moved: {', '.join(_named(found.drifted))}")
     if found.explained is not None:
@@ -217,7 +219,9 @@ def _what(alert: Alert) -> str:
     notes = alert.annotations
     if "bad_percent" in notes:
         model, bad, budget = alert.labels.get(names.MODEL, "?"), notes.get("bad_events", "bad"), notes["budget_percent"]
-        return f"{model}: {notes['bad_percent']} % of {bad} (objective: at most {budget} %)"
+        window = alert.labels.get(names.WINDOW)
+        over = f" over the last {window}" if window else ""
+        return f"{model}: {notes['bad_percent']} % of {bad}{over} (objective: at most {budget} %)"
     return notes.get("summary") or alert.labels.get("alertname", "an alert without a name")
 
 
@@ -234,7 +238,7 @@ def _moved(result: Result) -> str:
 
 def _moment(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%b} {moment.day} {moment:%H:%M} UTC"
+    return f"{moment.day} {moment:%b} {moment:%H:%M} UTC"
 
 
 def _runbook(alert: Alert) -> str:

@@ -34,12 +34,12 @@ def format_value(percent: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, to four digits.
+    """A share that somebody chose as a percentage, with all of its digits.
 
-    >>> percent(0.0005), percent(1 / 3)
-    ('0.05', '33.33')
+    >>> percent(0.0005), percent(0.99995)
+    ('0.05', '99.995')
     """
-    return f"{share * 100:.4g}"
+    return f"{share * 100:.6g}"
 
 
 def bad_events(objective: Objective) -> str:
@@ -64,6 +64,7 @@ def burn_annotations(objective: Objective, window: Window, options: RuleOptions,
     """The sentences and links of the alert; ``value`` is the percentage or its template."""
     long, short = format_duration(window.long_s), format_duration(window.short_s)
     period, bad = format_duration(objective.period_s), bad_events(objective)
+    threshold, spent = (format_value(share * 100) for share in (window.threshold, window.share))
     alertname = rule_names.ALERT_OF_KIND[objective.kind]
     return {
         "summary": (
@@ -71,9 +72,9 @@ def burn_annotations(objective: Objective, window: Window, options: RuleOptions,
             f"(objective: at most {percent(objective.budget)} %)"
         ),
         "description": (
-            f"More than {percent(window.threshold)} % over the last {long} and still over the last {short}: at least "
+            f"More than {threshold} % over the last {long} and still over the last {short}: at least "
             f"{window.factor:.3g} times what the objective of {percent(objective.target)} % over {period} allows. "
-            f"Every {long} like this spends {percent(window.share)} % of the error budget or more."
+            f"Every {long} like this spends {spent} % of the error budget or more."
         ),
         "bad_percent": value,
         "budget_percent": percent(objective.budget),

@@ -241,19 +241,19 @@ def alerts_check(
     """Check the monitors: detectors' names, and when each alert would fire with how much of the budget gone."""
     from alerts.burn import windows
     from alerts.slo import objectives
-    from alerts.texts import percent
+    from alerts.texts import format_value, percent
     from detectors.evaluating.catalogue import check_detectors
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
         check_detectors(monitor)
         for objective in objectives(monitor, scrape_interval_s):
             period = format_duration(objective.period_s)
-            typer.echo(f"{objective.id}: {objective.target * 100:.6g} % good over {period}")
+            typer.echo(f"{objective.id}: {percent(objective.target)} % good over {period}")
             for window in windows(objective):
                 told = f"{format_duration(window.long_s)} and {format_duration(window.short_s)}"
                 typer.echo(
-                    f"  {window.severity:<6} above {percent(window.threshold)} % in {told}: "
-                    f"burn rate {window.factor:g}, {percent(window.share)} % of the budget"
+                    f"  {window.severity:<6} above {format_value(window.threshold * 100)} % in {told}: "
+                    f"burn rate {window.factor:.3g}, {format_value(window.share * 100)} % of the budget"
                 )
 
 

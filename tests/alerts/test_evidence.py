@@ -129,7 +129,8 @@ def test_the_sentence_says_how_bad_since_when_and_what_moved() -> None:
     )
     page = _build(store)
     assert page.summary == (
-        "flight-delay: 54.2 % of labelled predictions were wrong (objective: at most 20 %) since Dec 5 00:00 UTC; "
+        "flight-delay: 54.2 % of labelled predictions were wrong over the last 1d (objective: at most 20 %); "
+        "bad since 5 Dec 00:00 UTC; "
         "most moved: visibility (effect 0.4), wind (effect 0.31)."
     )
     assert page.since_s == DECEMBER_S + 4 * DAY_S
@@ -220,7 +221,7 @@ def test_a_regression_goes_by_its_warnings() -> None:
 def test_without_evidence_the_page_says_what_is_missing() -> None:
     page = _build(Store())
     assert page.summary.endswith(
-        "since Dec 7 00:00 UTC. Missing evidence: no window has been evaluated in this time; "
+        "firing since 7 Dec 00:00 UTC. Missing evidence: no window has been evaluated in this time; "
         "no sample payload is stored for this time."
     )
     assert not page.drifted
@@ -269,7 +270,7 @@ def test_a_foreign_alert_still_becomes_a_page(labels: dict[str, str]) -> None:
     page = _build(Store(), replace(ALERT, labels=labels, annotations={}))
     assert page.stream is None
     assert "There is no runbook for" in page.runbook
-    assert "since Dec 7" in page.summary
+    assert "firing since 7 Dec" in page.summary
 
 
 def test_at_most_a_few_samples_are_shown() -> None:
