@@ -176,19 +176,21 @@ def _told(
     what = {"regression": "the mean size of errors", "ranking": main_metric(layout)}.get(layout.task, "accuracy")
     change = found.change.value
     told = (
-        f"{what} changed by {_signed(found.change)}: {_signed(found.mix)} because {column} is mixed otherwise, "
-        f"{_signed(found.inside)} inside its values, which {column} does not explain"
+        f"{what} changed by {_signed(found.change, change)}: {_signed(found.mix, change)} because {column} is mixed "
+        f"otherwise, {_signed(found.inside, change)} inside its values, which {column} does not explain"
     )
     results = [_result(key, layout, column, BY_COLUMN, found.mix, change, told, labels)]
-    order = sorted(range(len(names)), key=lambda place: -abs(found.parts[place].whole.value))
+    with_rows = [place for place in range(len(names)) if any(found.parts[place].shares)]
+    order = sorted(with_rows, key=lambda place: -abs(found.parts[place].whole.value))
     for place in order[: _TOLD if by == BY_SEGMENT else _TOLD_VALUES]:
         part = found.parts[place]
-        told = f"{names[place]} makes {_signed(part.whole)} of {what}'s change of {change:+.3g}: {_how(layout, part)}"
+        how = _how(layout, part, change)
+        told = f"{names[place]} makes {_signed(part.whole, change)} of {what}'s change of {change:+.3g}: {how}"
         results.append(_result(key, layout, names[place], by, part.whole, change, told, labels))
     return results
 
 
-def _how(layout: PerformanceLayout, part: Part) -> str:
+def _how(layout: PerformanceLayout, part: Part, change: float) -> str:
     if layout.task == "regression":
         inside = f"off by {part.means[1]:.3g}, {part.means[0]:.3g} before"
     elif layout.task == "ranking":
@@ -197,7 +199,7 @@ def _how(layout: PerformanceLayout, part: Part) -> str:
         inside = f"right in {percent(part.means[1])}, before in {percent(part.means[0])}"
     counted = "judged queries" if layout.task == "ranking" else "labelled rows"
     mix = f"{percent(part.shares[1])} of the {counted}, {percent(part.shares[0])} before"
-    return f"{part.inside.value:+.3g} as it is {inside}; {part.mix.value:+.3g} as it is {mix}"
+    return f"{_beside(part.inside.value, change)} as it is {inside}; {_beside(part.mix.value, change)} as it is {mix}"
 
 
 def _result(
@@ -228,5 +230,12 @@ def _result(
     )
 
 
-def _signed(interval: Interval) -> str:
-    return f"{interval.value:+.3g} ({interval.lower:+.3g} to {interval.upper:+.3g})"
+def _signed(interval: Interval, change: float) -> str:
+    value, lower, upper = (_beside(end, change) for end in (interval.value, interval.lower, interval.upper))
+    return f"{value} ({lower} to {upper})"
+
+
+def _beside(value: float, change: float) -> str:
+    """A part as exact as the whole change is told, to its third digit: six millionths of a third are nothing."""
+    places = 2 - math.floor(math.log10(abs(change))) if change else 3
+    return f"{round(value, places) + 0.0:+.3g}"

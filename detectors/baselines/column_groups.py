@@ -17,6 +17,8 @@ from driftline.monitors import Monitor
 
 #: Categories with a group of their own.
 NAMED = 15
+#: A cut is the next number above a value where that is spelt with so many digits less.
+_DIGITS_LESS = 3
 
 
 def outcome_layout(
@@ -64,11 +66,44 @@ def _grouped(column: ColumnLayout, counts: NDArray[np.int64]) -> GroupedColumn:
         return _categories(column, counts)
     starts = [int(start) for start in group_starts(counts[1:-2], GROUPS) if start > 0]
     cuts = tuple(float(column.cuts[start - 1]) for start in starts)
-    told = [f"{cut:.6g}" for cut in cuts]
-    names = [f"{column.name} below {told[0]}"] if told else [f"{column.name} present"]
-    names += [f"{column.name} from {low} to {high}" for low, high in pairwise(told)]
-    names += [f"{column.name} from {told[-1]}"] if told else []
+    names = [f"{column.name}{ending}" for ending in _endings(cuts)]
     return GroupedColumn(column.name, (*names, f"{column.name} missing"), cuts)
+
+
+def _endings(cuts: Sequence[float]) -> list[str]:
+    """What is said of the groups that the cuts make, behind the column's name.
+
+    A cut is often the next number above a value, so that the value has a group of its own: people are told the value.
+
+    >>> _endings([]), _endings([2.0])
+    ([' present'], [' below 2', ' from 2'])
+    >>> _endings([0.0, 5e-324, 0.25])
+    [' below 0', '=0', ' above 0, below 0.25', ' from 0.25']
+    """
+    if not cuts:
+        return [" present"]
+    told = [_bound(cut) for cut in cuts]
+    inner = [_between(low, high) for low, high in pairwise(told)]
+    return [f" {_until(told[0])}", *inner, f" {_from(told[-1])}"]
+
+
+def _bound(cut: float) -> tuple[str, bool]:
+    """The number that people are told of a cut, and whether it still lies below the cut."""
+    before = float(np.nextafter(cut, -np.inf))
+    just_above = len(repr(before)) + _DIGITS_LESS <= len(repr(cut))
+    return (f"{before:.6g}", True) if just_above else (f"{cut:.6g}", False)
+
+
+def _between(low: tuple[str, bool], high: tuple[str, bool]) -> str:
+    return f"={low[0]}" if low[0] == high[0] else f" {_from(low)}, {_until(high)}"
+
+
+def _from(low: tuple[str, bool]) -> str:
+    return f"above {low[0]}" if low[1] else f"from {low[0]}"
+
+
+def _until(high: tuple[str, bool]) -> str:
+    return f"up to {high[0]}" if high[1] else f"below {high[0]}"
 
 
 def _categories(column: ColumnLayout, counts: NDArray[np.int64]) -> GroupedColumn:
