@@ -6,6 +6,7 @@ Documented differences: the line ``x-request-id`` of inferences, and ``connectio
 import contextlib
 import re
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import Running, Upstream, read_all, sidecar
 
 _ID_LINE = re.compile(rb"x-request-id: [0-9a-f-]{36}\r\n")
@@ -28,12 +30,28 @@ class Oracle:
         self.received = b""
         self.requests: list[tuple[bytes, bytes, bytes]] = []
         self.faults: list[str] = []
+        self.open_connections = 0
+        self._lock = threading.Lock()
         self.upstream = Upstream(self._script)
 
-    def begin(self, answers: Sequence[bytes] = ()) -> None:
+    def begin(self, running: Running, answers: Sequence[bytes] = ()) -> None:
+        """Begin anew, once the conversation before is over on both sides of the sidecar."""
+        made = running.sidecar
+        wait_for(lambda: not made._open_connections() and made.pool.open_connections == self.open_connections)
         self.answers, self.received, self.requests, self.faults = list(answers), b"", [], []
 
     def _script(self, upstream: Upstream, connection: socket.socket) -> None:
+        self._count(1)
+        try:
+            self._talk(connection)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.open_connections += change
+
+    def _talk(self, connection: socket.socket) -> None:
         reader = h11.Connection(h11.SERVER)
         while True:
             try:
@@ -209,7 +227,7 @@ def test_any_pipeline_in_any_pieces_is_as_direct(
     asked, given_answers = conversation
     sent = b"".join(raw for raw, _ in asked)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)), max_size=6)))
-    oracle.begin(given_answers)
+    oracle.begin(running, given_answers)
     answer = spoken(running.sidecar.listen_port, sent, cuts)
     assert oracle.faults == []
     assert oracle.requests == [meaning for _, meaning in asked]
@@ -236,7 +254,7 @@ def test_whatever_is_sent_what_arrives_is_read_by_h11_as_the_sidecar_read_it(
         length = data.draw(st.integers(0, 2))
         sent = sent[:place] + data.draw(mischief) + sent[place + length :]
     cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)), max_size=3)))
-    oracle.begin()
+    oracle.begin(running)
     answer = spoken(running.sidecar.listen_port, sent, cuts)
     # h11 insists on a Host in HTTP/1.1; the sidecar leaves that to the model server.
     assert [fault for fault in oracle.faults if "Host" not in fault] == []
@@ -244,12 +262,12 @@ def test_whatever_is_sent_what_arrives_is_read_by_h11_as_the_sidecar_read_it(
         assert answer.count(b"HTTP/1.1 200") == len(oracle.requests)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda tail: b"HTTP/1.1 200 OK\r\n" + tail + b"\r\n\r\n"))
 def test_whatever_a_model_server_says_the_client_reads_one_answer_or_a_broken_one(
     running: Running, oracle: Oracle, said: bytes
 ) -> None:
-    oracle.begin([said])
+    oracle.begin(running, [said])
     answer = spoken(running.sidecar.listen_port, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", [])
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
