@@ -14,7 +14,7 @@ from pathlib import Path
 
 from driftline.errors import UnavailableError
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0  # six processes import at once; what ends is told at once
 STOP_TIMEOUT_S = 10.0
 MAX_RESTARTS = 5
 
