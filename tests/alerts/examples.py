@@ -44,6 +44,6 @@ def objective(
 
 def run(*command: str | Path) -> str:
     """Run a program; on failure the test shows what it said."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{command[0]} answered {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr

@@ -30,7 +30,7 @@ Need = Callable[[str, Callable[[], Any]], Any]
 def payloads(need: Need, environment: str, encoder: str) -> dict[str, list[Payload]]:
     """What the encoder wrote, by name."""
     python = need(f"the clients of {encoder}", lambda: python_of(environment))
-    done = subprocess.run([python, _PROGRAM, encoder], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([python, _PROGRAM, encoder], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, list[Payload]] = {}
     for line in done.stdout.splitlines():

@@ -168,7 +168,7 @@ def test_the_client_of_java_sends_payloads_as_modelmesh_does(need: Need, receivi
     program = Path(__file__).with_name("java") / "Post.java"
     url = f"{receiving.url}consumer/kserve/v2?namespace=shop"
     done = subprocess.run(
-        [java, program, url], input="\n".join(told), capture_output=True, text=True, timeout=120, check=True
+        [java, program, url], input="\n".join(told), capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout.split() == ["200", "200"]
     receiving.wait_for(2)

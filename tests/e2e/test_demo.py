@@ -63,7 +63,7 @@ def test_doctor_walks_the_chain_and_ctrl_c_leaves_nothing_running(
     doctor += ["--monitors", str(data_dir / "monitors")]
 
     def labels_joined() -> bool:
-        done = subprocess.run(doctor, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(doctor, capture_output=True, text=True, check=False, timeout=240)
         return done.returncode == 0 and bool(re.search(r"labels: \d+ joined", done.stdout))
 
     wait_until(labels_joined, 120, "a doctor who finds the whole chain in order", pause_s=1.0)
@@ -73,7 +73,7 @@ def test_doctor_walks_the_chain_and_ctrl_c_leaves_nothing_running(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 1
     assert "first broken link: collector" in done.stdout

@@ -41,7 +41,7 @@ class Installation:
 
 def driftline(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "driftline", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, cwd=cwd)
 
 
 def post(url: str, body: bytes) -> tuple[int, bytes, str | None]:

@@ -19,7 +19,7 @@ VERSION = "4.1.0"
 _POM = Path(__file__).with_name("kafka-pom.xml")
 # Any fixed identity will do, but one that begins with "-" would be taken for a flag.
 _CLUSTER_ID = "driftlineTestsCluster1"
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S = 240.0
 
 _PROPERTIES = """\
 process.roles=broker,controller

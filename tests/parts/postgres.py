@@ -36,7 +36,7 @@ class PostgresServer:
         self._databases = 0
         data = self._directory / "data"
         initialise = [str(programs / "initdb"), "-D", str(data), "-U", _USER, "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*self._as_user, *initialise], check=True, capture_output=True, timeout=120, cwd=self._directory)
+        subprocess.run([*self._as_user, *initialise], check=True, capture_output=True, timeout=300, cwd=self._directory)
         options = [option for each in (*_QUICK, *settings) for option in ("-c", each)]
         place = ["-D", str(data), "-h", "127.0.0.1", "-p", str(self._port), "-k", ""]
         command = [*self._as_user, str(programs / "postgres"), *place, *options]
