@@ -11,6 +11,8 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from logger_sidecar.bound_sockets import bound_sockets
+
 _MAX_REQUEST_BYTES = 16384
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -47,8 +49,8 @@ def metrics_answer(*collectors: Collector, accept: str = "") -> Answer:
     return Answer(200, encode(registry), content_type)
 
 
-async def serve_admin(host: str, port: int, routes: Routes) -> asyncio.Server:
-    """Listen on the admin port; raises OSError when it is taken."""
+async def serve_admin(host: str, port: int, routes: Routes) -> Sequence[asyncio.Server]:
+    """Listen on the admin port, at each of the host's addresses; raises OSError when it is taken."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -67,7 +69,7 @@ async def serve_admin(host: str, port: int, routes: Routes) -> asyncio.Server:
         finally:
             writer.close()
 
-    return await asyncio.start_server(handle, host, port, limit=_MAX_REQUEST_BYTES)
+    return [await asyncio.start_server(handle, sock=one, limit=_MAX_REQUEST_BYTES) for one in bound_sockets(host, port)]
 
 
 class AdminThread:
@@ -76,8 +78,8 @@ class AdminThread:
     def __init__(self, host: str, port: int, routes: Routes) -> None:
         self.port = 0
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(serve_admin(host, port, routes))
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._servers = self._loop.run_until_complete(serve_admin(host, port, routes))
+        self.port = self._servers[0].sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="admin", daemon=True)
         self._thread.start()
 
@@ -85,7 +87,8 @@ class AdminThread:
         """Stop listening."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
-        self._server.close()
+        for server in self._servers:
+            server.close()
         self._loop.close()
 
 

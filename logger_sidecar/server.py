@@ -187,11 +187,12 @@ class Sidecar:
         if not await self.recorder.close(self._left_s()):
             _log.error("the spool was not flushed within the %g s for the end", self.settings.grace_period_s)
         await loop.run_in_executor(None, self._finish)
-        admin.close()
+        for server in admin:
+            server.close()
         return 0
 
-    async def start(self) -> asyncio.Server:
-        """Open all ports and begin to spool; returns the admin port's server. Raises SettingsError, as ``run``."""
+    async def start(self) -> Sequence[asyncio.Server]:
+        """Open all ports and begin to spool; returns the admin port's servers. Raises SettingsError, as ``run``."""
         settings = self.settings
         if self._lane is not None:
             self._lane.open(asyncio.get_running_loop())
@@ -208,7 +209,7 @@ class Sidecar:
         routes: Routes = {"/metrics": MetricsPage(self._collectors), "/healthz": self._health, "/readyz": self._ready}
         with _naming("admin_port", settings.admin_port):
             admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
-        self.admin_port = admin.sockets[0].getsockname()[1]
+        self.admin_port = admin[0].sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
             forget_readers(settings.spool_directory, ())
         await self.recorder.start()

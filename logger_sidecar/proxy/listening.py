@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from logger_sidecar.bound_sockets import bound_sockets
 from logger_sidecar.proxy.tls import TlsError, TlsFiles, server_context
 
 _log = logging.getLogger("driftline.sidecar")
@@ -36,22 +37,9 @@ class Port:
 
     async def open(self, host: str, port: int) -> None:
         """Listen; an empty ``host`` is every interface. Raises OSError when the port is taken, TlsError."""
-        make = asyncio.get_running_loop().create_server
         context = self._context()
-        if context is None:
-            server = await make(self._factory, host, port, backlog=_BACKLOG)
-        else:
-            server = await make(
-                self._factory,
-                host,
-                port,
-                backlog=_BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
-                ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
-            )
-        self._servers = [server]
-        self.number = server.sockets[0].getsockname()[1]
+        self._servers = [await self._serve(one, context) for one in bound_sockets(host, port)]
+        self.number = self._servers[0].sockets[0].getsockname()[1]
 
     async def renew(self, *, asked: bool) -> None:
         """Take the certificate anew where its files have changed, or where somebody ``asked`` for it.
@@ -71,19 +59,22 @@ class Port:
     async def _replace(self, context: ssl.SSLContext | None) -> None:
         old = self._servers
         listening = [socket.socket(fileno=os.dup(one.fileno())) for server in old for one in server.sockets]
-        self._servers = [
-            await asyncio.get_running_loop().create_server(
-                self._factory,
-                sock=again,
-                backlog=_BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
-                ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
-            )
-            for again in listening
-        ]
+        self._servers = [await self._serve(again, context) for again in listening]
         for server in old:
             server.close()
+
+    async def _serve(self, listening: socket.socket, context: ssl.SSLContext | None) -> asyncio.Server:
+        make = asyncio.get_running_loop().create_server
+        if context is None:
+            return await make(self._factory, sock=listening, backlog=_BACKLOG)
+        return await make(
+            self._factory,
+            sock=listening,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+        )
 
     def close(self) -> None:
         """Listen no more; connections stay."""
