@@ -6,7 +6,7 @@ value and, where one is close, the valid name. ``monitor_schema()`` is the JSON 
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -381,7 +381,12 @@ def parse_monitor(text: str, file: str) -> Monitor:
     try:
         return Monitor.model_validate(data)
     except ValidationError as error:
-        raise MonitorError(file, _faults([dict(fault) for fault in error.errors()])) from error
+        raise monitor_error(file, data, error) from error
+
+
+def monitor_error(subject: str, data: object, error: ValidationError) -> MonitorError:
+    """Every fault of ``data``, which was to be a monitor, in the words of a person who writes one."""
+    return MonitorError(subject, _faults([dict(fault) for fault in error.errors()], data))
 
 
 def dump_monitor(monitor: Monitor) -> str:
@@ -401,11 +406,13 @@ def monitor_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "driftline monitor"}
 
 
-def _faults(errors: Sequence[dict[str, Any]]) -> list[str]:
+def _faults(errors: Sequence[dict[str, Any]], data: object) -> list[str]:
     # Items that are wrong themselves are missing from their list; that the list is then too short is no news.
     broken = {tuple(error["loc"][:-1]) for error in errors}
     above = {path[:depth] for path in broken for depth in range(1, len(path) + 1)}
-    return [_fault(error) for error in errors if not (error["type"] == "too_short" and tuple(error["loc"]) in above)]
+    return [
+        _fault(error, data) for error in errors if not (error["type"] == "too_short" and tuple(error["loc"]) in above)
+    ]
 
 
 #: Pydantic's messages in the words of a person who writes YAML.
@@ -417,11 +424,11 @@ _PLAIN = {
 }
 
 
-def _fault(error: dict[str, Any]) -> str:
+def _fault(error: dict[str, Any], data: object) -> str:
     location = list(error["loc"])
     if location[:2] == ["slos", "objectives"] and len(location) > 3:
         del location[3]  # pydantic tells the kind of the objective too; the file has no such level
-    path = ".".join(str(part) for part in location)
+    path = ".".join(_steps(location, data))
     kind = error["type"]
     if kind == "missing":
         return f"{path}: is required"
@@ -430,7 +437,8 @@ def _fault(error: dict[str, Any]) -> str:
     if kind == "union_tag_invalid":
         kinds = [str(tag).strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
         tag = str(error["ctx"]["tag"])
-        return f"{path}.kind: must be one of {', '.join(kinds)} (found '{tag}'){_did_you_mean(tag, kinds)}"
+        numbered = ".".join(str(step) for step in location)
+        return f"{numbered}.kind: must be one of {', '.join(kinds)} (found '{tag}'){_did_you_mean(tag, kinds)}"
     if kind == "literal_error" and isinstance(error["input"], str):
         valid = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
         found = error["input"][:_LONGEST_SHOWN]
@@ -440,6 +448,16 @@ def _fault(error: dict[str, Any]) -> str:
     value = repr(error.get("input"))
     shown = f" (found {value})" if len(value) <= _LONGEST_SHOWN and not isinstance(error["input"], dict) else ""
     return f"{path}: {message}{shown}" if path else f"{message}{shown}"
+
+
+def _steps(location: Sequence[str | int], data: object) -> Iterator[str]:
+    """The steps of a path, with a column's name and an objective's kind in place of their numbers."""
+    held: Any = data
+    for step in location:
+        is_there = step in held if isinstance(held, Mapping) else isinstance(held, list) and isinstance(step, int)
+        held = held[step] if is_there else None
+        called = held.get("name", held.get("kind")) if isinstance(step, int) and isinstance(held, Mapping) else None
+        yield called if isinstance(called, str) and called else str(step)
 
 
 _LONGEST_SHOWN = 60

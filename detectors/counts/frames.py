@@ -24,15 +24,15 @@ FaultOf = Callable[[pd.DataFrame, str, Kind], str | None]
 def load_frame(path: Path) -> pd.DataFrame:
     """Read a Parquet or CSV file; raises ReferenceDataError naming the file and the trouble."""
     if not path.is_file():
-        raise ReferenceDataError(f"reference file {path} does not exist")
+        raise ReferenceDataError(f"file {path} does not exist")
     try:
         if path.suffix in (".parquet", ".pq"):
             return pd.read_parquet(path)
         if path.suffix in (".csv", ".gz"):
             return pd.read_csv(path)
     except (ValueError, OSError, ImportError) as error:
-        raise ReferenceDataError(f"reference file {path} cannot be read: {error}") from error
-    raise ReferenceDataError(f"reference file {path} is neither .parquet nor .csv")
+        raise ReferenceDataError(f"file {path} cannot be read: {error}") from error
+    raise ReferenceDataError(f"file {path} is neither .parquet nor .csv")
 
 
 def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:

@@ -59,11 +59,11 @@ def _size(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
     if found <= matters:
         return
     enough = enough_rows(rows, rate, matters)
-    advice = "more reference rows" if enough is None else f"windows.minimum_rows of {enough}"
+    advice = "gather more reference rows" if enough is None else f"raise windows.minimum_rows to {enough:,}"
     yield Weakness(
         "",
-        f"a window of {fewest} rows against {rows} shows only effects from {found:.2g} on, and {matters:g} matters",
-        f"{advice} would show them; quieter windows are answered 'ok' though nobody could know",
+        f"a window of {fewest:,} rows against {rows:,} shows only effects from {found:.2g} on, and {matters:g} matters",
+        f"{advice}: a window of fewer rows is called 'ok' though such a change would go unseen",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
+from pydantic import ValidationError
 
 from detectors.counts.binning import category
 from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, natural_range
@@ -21,7 +22,7 @@ from driftline.durations import format_duration
 from driftline.errors import ReferenceDataError
 from driftline.monitor_detectors import ReferenceSpec, WindowSpec
 from driftline.monitor_ranking import RankingSpec
-from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, Task
+from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, Task, monitor_error
 from driftline.objectives import (
     AvailabilitySlo,
     CaptureSlo,
@@ -87,7 +88,7 @@ def draft(
     themselves; a file without them gives a monitor whose answers are not compared with it). ``query``: of a ranking,
     the column that tells queries apart. The task, where it is not said, is a ranking's where rows are candidates of
     queries, else it follows from the target, or from the prediction. Raises ReferenceDataError when a named column is
-    missing or nothing is left to watch.
+    missing or nothing is left to watch, MonitorError where ``model`` or another name is none that a monitor may have.
     """
     if not len(frame):
         raise ReferenceDataError(f"{reference_path} has no rows")
@@ -97,18 +98,23 @@ def draft(
     if not any(role.role in _TESTED for role in watched):
         raise ReferenceDataError(f"{reference_path}: no column is left to watch beside target and outputs")
     because = dict(outputs.because)
-    monitor = Monitor(
-        model=model,
-        namespace=namespace,
-        task=outputs.task,
-        columns=tuple(_column(role, frame[role.name]) for role in watched),
-        prediction=PredictionSpec(
-            column=outputs.prediction or _UNNAMED, score=outputs.score, positive=outputs.positive
-        ),
-        ranking=outputs.ranking or RankingSpec(),
-        reference=ReferenceSpec(path=reference_path, label=outputs.target, predictions=outputs.prediction is not None),
-        slos=SloSet(objectives=_objectives(frame, outputs, because)),
-    )
+    try:
+        monitor = Monitor(
+            model=model,
+            namespace=namespace,
+            task=outputs.task,
+            columns=tuple(_column(role, frame[role.name]) for role in watched),
+            prediction=PredictionSpec(
+                column=outputs.prediction or _UNNAMED, score=outputs.score, positive=outputs.positive
+            ),
+            ranking=outputs.ranking or RankingSpec(),
+            reference=ReferenceSpec(
+                path=reference_path, label=outputs.target, predictions=outputs.prediction is not None
+            ),
+            slos=SloSet(objectives=_objectives(frame, outputs, because)),
+        )
+    except ValidationError as error:
+        raise monitor_error(f"a monitor of {reference_path}", None, error) from error
     times = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
     windows = _windows(frame, monitor, times, because)
     truth = None if outputs.target is None else _truth(frame[outputs.target], outputs)

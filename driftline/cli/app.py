@@ -24,7 +24,7 @@ from driftline.cli import (
     tokens,
     up,
 )
-from driftline.errors import DriftlineError
+from driftline.errors import DriftlineError, FaultsError
 
 app = typer.Typer(
     name="driftline",
@@ -103,9 +103,16 @@ def main() -> NoReturn:
     try:
         app()
     except DriftlineError as error:
-        typer.secho(f"driftline: {error}", fg="red", err=True)
+        typer.secho(f"driftline: {_told(error)}", fg="red", err=True)
         sys.exit(2)
     sys.exit(0)
+
+
+def _told(error: DriftlineError) -> str:
+    """Several faults a line each, so that none is overlooked."""
+    if isinstance(error, FaultsError) and len(error.faults) > 1:
+        return "\n  ".join([f"{error.subject}:", *error.faults])
+    return str(error)
 
 
 def _end_with_parent(parent_pid: str | None) -> None:

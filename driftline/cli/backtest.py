@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from driftline.cli import wiring
+from driftline.cli.moments import FORMS, moment_s
 from driftline.errors import MonitorError, SettingsError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def backtest(
     monitor: Annotated[str, typer.Argument(help="NAMESPACE/MODEL of a monitor, or the path of its file.")],
-    since: Annotated[datetime | None, typer.Option(help="First moment, UTC; everything when left out.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Last moment, UTC.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"First moment, {FORMS}; everything when left out.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last moment, likewise.")] = None,
     files: Annotated[list[Path] | None, typer.Option(help="Parquet or CSV of rows, instead of the store.")] = None,
     time: Annotated[str, typer.Option(help="Column of times in the files.")] = "time",
     payloads: Annotated[
@@ -33,7 +33,7 @@ def backtest(
         list[str] | None,
         typer.Option(help="COLUMN=+5@TIME, =*1.2@TIME, =missing:0.3@TIME or =to:VALUE:0.3@TIME: would it be found?"),
     ] = None,
-    changed_at: Annotated[datetime | None, typer.Option(help="When something is known to have changed, UTC.")] = None,
+    changed_at: Annotated[str | None, typer.Option(help="When something is known to have changed.")] = None,
     null_windows: Annotated[
         int, typer.Option(help="Windows drawn from the reference to estimate false alarms.", min=0, max=100_000)
     ] = 200,
@@ -61,10 +61,12 @@ def backtest(
     file = _monitor_file(monitor, monitors)
     if file.reference_path is None:
         raise MonitorError(file.monitor.name, ["names no reference; nothing can be called drifted"])
+    clock = wiring.clock()
+    first_s, last_s = moment_s("since", since, clock), moment_s("until", until, clock)
     plan = Plan(
-        since_s=_seconds(since, -math.inf),
-        until_s=_seconds(until, math.inf),
-        changed_at_s=None if changed_at is None else _seconds(changed_at, 0.0),
+        since_s=-math.inf if first_s is None else first_s,
+        until_s=math.inf if last_s is None else last_s,
+        changed_at_s=moment_s("changed-at", changed_at, clock),
         injections=tuple(parse_injection(each) for each in inject or ()),
         null_windows=null_windows,
     )
@@ -100,10 +102,6 @@ def _tell(text: str, out: Path | None) -> None:
         return
     out.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {out}", err=True)
-
-
-def _seconds(moment: datetime | None, otherwise: float) -> float:
-    return otherwise if moment is None else moment.replace(tzinfo=UTC).timestamp()
 
 
 def _monitor_file(name: str, directory: Path) -> wiring.MonitorFile:

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ import typer
 
 from driftline import names
 from driftline.cli import wiring
+from driftline.cli.moments import FORMS, moment_s
 from driftline.cli.ports import HOST, Ports
 from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
@@ -87,7 +87,10 @@ def _beside(reference: Path, monitor_file: Path | None) -> str:
 
 
 def inject(
-    file: Annotated[Path | None, typer.Argument(help="Kubernetes manifests; standard input when left out.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Kubernetes manifests; standard input when left out.", exists=True, dir_okay=False),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also workloads without the annotation.")] = False,
     image: Annotated[str | None, typer.Option(help="Image of the sidecar.")] = None,
     kafka_bootstrap: Annotated[
@@ -165,8 +168,8 @@ def report(
     database_url: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
     ] = "sqlite:///.driftline/driftline.db",
-    since: Annotated[datetime | None, typer.Option(help="First day, UTC; everything when left out.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Last moment, UTC.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"First moment, {FORMS}; everything when left out.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last moment, likewise.")] = None,
     version: Annotated[str | None, typer.Option(help="Only this version; the busiest when left out.")] = None,
     form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
@@ -191,9 +194,11 @@ def report(
             "report", [f"the store holds no predictions of {model}" + (f" {version}" if version else "")]
         )
     summary = max(found, key=lambda each: each.rows)
-    since_s = since.replace(tzinfo=UTC).timestamp() if since else summary.first_event_s
-    until_s = until.replace(tzinfo=UTC).timestamp() if until else summary.last_event_s
-    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, wiring.clock()))
+    clock = wiring.clock()
+    first_s, last_s = moment_s("since", since, clock), moment_s("until", until, clock)
+    since_s = summary.first_event_s if first_s is None else first_s
+    until_s = summary.last_event_s if last_s is None else last_s
+    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, clock))
     if out is None:
         typer.echo(text)
         return

@@ -2,20 +2,20 @@
 
 import base64
 import json
-import re
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from driftline.cli import wiring
 from driftline.cli.api import COLLECTOR, Url, ask
-from driftline.durations import parse_duration
+from driftline.cli.moments import FORMS, moment_s
 from driftline.errors import SettingsError
 
 Model = Annotated[str | None, typer.Option(help="NAMESPACE/MODEL, or the model's name.")]
 Reason = Annotated[str | None, typer.Option(help="Why it became one, such as unknown_model.")]
-Since = Annotated[str | None, typer.Option(help="Since when: 2h, 3d, or a moment such as 2026-11-21T18:00.")]
+Since = Annotated[str | None, typer.Option(help=f"Since when, {FORMS}.")]
 Partition = Annotated[str | None, typer.Option(help="A partition of the source, or what it begins with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -33,7 +33,12 @@ def list_letters(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first, and say of each reason what it means and what to do."""
-    wanted = {"model": model, "reason": reason, "since_s": _moment(since), "partition": partition}
+    wanted = {
+        "model": model,
+        "reason": reason,
+        "since_s": moment_s("since", since, wiring.clock()),
+        "partition": partition,
+    }
     found = ask("GET", f"{url}/v1/deadletters", {**wanted, "state": state, "limit": limit})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -101,7 +106,13 @@ def replay(
         if not partition or not number.isdigit():
             raise SettingsError("deadletters replay", [f"'{place}' is not PARTITION/OFFSET"])
         offset = int(number)
-    wanted = {"model": model, "reason": reason, "since_s": _moment(since), "partition": partition, "offset": offset}
+    wanted = {
+        "model": model,
+        "reason": reason,
+        "since_s": moment_s("since", since, wiring.clock()),
+        "partition": partition,
+        "offset": offset,
+    }
     body = {**{name: value for name, value in wanted.items() if value is not None}, "limit": limit, "dry_run": not yes}
     report = ask("POST", f"{url}/v1/deadletters/replay", body=body, timeout_s=600.0)
     if as_json:
@@ -121,23 +132,6 @@ def replay(
 
 def _by_reason(found: list[dict[str, Any]]) -> list[tuple[tuple[str, str, str], int]]:
     return Counter((each["reason"], each["meaning"], each["advice"]) for each in found).most_common()
-
-
-def _moment(text: str | None) -> float | None:
-    """A duration before now, or a moment, in seconds since the epoch."""
-    if text is None:
-        return None
-    from driftline.cli import wiring
-
-    if re.fullmatch(r"\d+(\.\d+)?(ms|s|m|h|d|w)", text):
-        return wiring.clock()() - parse_duration(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(
-            "deadletters", [f"--since '{text}' is neither like 2h nor like 2026-11-21T18:00"]
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(body: bytes) -> str:

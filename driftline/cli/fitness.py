@@ -50,10 +50,10 @@ def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> L
 
 def _size(frame: pd.DataFrame, reference: Reference, times: Times | None) -> str:
     segments, kept = len(reference.counts) - 1, sum(len(rows) for rows in reference.rows.values())
-    parts = [f"{len(frame)} rows", f"{len(reference.layout.columns)} columns", f"{segments} segments"]
+    parts = [f"{len(frame):,} rows", f"{len(reference.layout.columns)} columns", f"{segments} segments"]
     if times is not None:
         unit_s = _DAY_S if times.span_s >= _DAY_S else 1.0
         parts.append(f"{format_duration(round(times.span_s / unit_s) * unit_s)} long")
     if kept:
-        parts.append(f"keeps {kept} rows (detectors.kept_rows)")
+        parts.append(f"keeps {kept:,} rows (detectors.kept_rows)")
     return ", ".join(parts)

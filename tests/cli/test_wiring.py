@@ -62,12 +62,12 @@ def test_references_are_built_and_checked_with_what_was_looked_at(tmp_path: Path
     built = CliRunner().invoke(app, ["reference", "build", *named, "--data-dir", str(tmp_path / "data")])
     assert built.exit_code == 0
     assert "default/m: reference " in built.output
-    assert "3000 rows, 2 columns, 0 segments, 21d long, keeps 300 rows (detectors.kept_rows)" in built.output
+    assert "3,000 rows, 2 columns, 0 segments, 21d long, keeps 300 rows (detectors.kept_rows)" in built.output
     assert "looked at size, columns, outlier scores, the second half by the first, the span by 'seen'" in built.output
     checked = CliRunner().invoke(app, ["reference", "check", *named])
     assert checked.exit_code == 1
     assert "1 weakness; looked at" in checked.output
-    assert "a window of 100 rows against 3000 shows only effects from" in checked.output
+    assert "a window of 100 rows against 3,000 shows only effects from" in checked.output
 
 
 def test_a_reference_without_times_says_that_its_span_was_not_looked_at(tmp_path: Path) -> None:

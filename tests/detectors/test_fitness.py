@@ -47,8 +47,8 @@ def test_windows_too_small_for_the_effect_that_matters_are_told_with_a_size_that
     small = monitor(minimum_rows=50, minimum_effect=0.1)
     data = frame()
     (each,) = weaknesses(data, small, build_reference(data, small))
-    assert "a window of 50 rows against 4000 shows only effects from" in each.what
-    enough = int(each.advice.split("minimum_rows of ")[1].split(" ")[0])
+    assert "a window of 50 rows against 4,000 shows only effects from" in each.what
+    enough = int(each.advice.split("minimum_rows to ")[1].split(":")[0].replace(",", ""))
     assert found(data, monitor(minimum_rows=enough, minimum_effect=0.1)) == []
     assert found(data, monitor(minimum_rows=enough // 2, minimum_effect=0.1)) != []
 

@@ -154,21 +154,21 @@ def test_unknown_fields_are_named_with_the_nearest_that_is_valid_there() -> None
     assert faults_of(SMALL + "windows: {sise: 1d}\n") == ["windows.sise: is not known here; did you mean 'size'?"]
     assert faults_of(SMALL + "windows: {target: 1}\n") == ["windows.target: is not known here"]
     assert faults_of("model: m\ntask: binary\ncolumns: [{name: a, type: numeric, drfit: false}]") == [
-        "columns.0.drfit: is not known here; did you mean 'drift'?"
+        "columns.a.drfit: is not known here; did you mean 'drift'?"
     ]
 
 
 def test_unknown_fields_of_an_objective_are_named_where_they_stand_in_the_file() -> None:
     text = SMALL + "slos: {objectives: [{kind: latency, target: 0.9, treshold: 5s}]}\n"
     assert faults_of(text) == [
-        "slos.objectives.0.threshold: is required",
-        "slos.objectives.0.treshold: is not known here; did you mean 'threshold'?",
+        "slos.objectives.latency.threshold: is required",
+        "slos.objectives.latency.treshold: is not known here; did you mean 'threshold'?",
     ]
 
 
 def test_a_field_called_like_a_kind_of_objective_keeps_its_place_in_the_path() -> None:
     text = "model: m\ntask: binary\ncolumns: [{name: a, type: numeric, drift: perhaps}]"
-    assert faults_of(text)[0].startswith("columns.0.drift: must be a valid boolean")
+    assert faults_of(text)[0].startswith("columns.a.drift: must be a valid boolean")
 
 
 def test_all_faults_of_a_file_come_together() -> None:
@@ -217,9 +217,9 @@ def test_a_wrong_value_is_named_with_its_path(more: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("column", "told"),
     [
-        ("{name: a, type: numeric, minimum: 5, maximum: 2}", "columns.0: minimum 5 is above maximum 2"),
-        ("{name: a, type: numeric, allowed: [x]}", "columns.0: allowed is for categorical columns"),
-        ("{name: a, type: categorical, minimum: 1}", "columns.0: minimum and maximum are for numeric columns"),
+        ("{name: a, type: numeric, minimum: 5, maximum: 2}", "columns.a: minimum 5 is above maximum 2"),
+        ("{name: a, type: numeric, allowed: [x]}", "columns.a: allowed is for categorical columns"),
+        ("{name: a, type: categorical, minimum: 1}", "columns.a: minimum and maximum are for numeric columns"),
         ("{name: '', type: numeric}", "columns.0.name: must have at least 1 character"),
         ("{name: a, type: numeric}, {name: a, type: numeric}", "columns names a more than once"),
     ],

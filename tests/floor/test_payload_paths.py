@@ -83,7 +83,7 @@ def test_any_text_is_a_path_or_refused(text: str) -> None:
     [
         (
             {"columns": [{"name": "a", "type": "numeric", "from": "x["}]},
-            "columns.0.from: a path is not understood from '['",
+            "columns.a.from: a path is not understood from '['",
         ),
         ({"columns": [{"name": "a", "type": "numeric", "as": "charcters"}]}, "did you mean 'characters'?"),
         ({"columns": [{"name": "a", "type": "numeric", "as": "language"}]}, "as: language makes a category of it"),
