@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from collector.store.counts import DELAY, LABELLED, WRONG_DELAY, WindowCounts, add_window_counts
 from collector.store.labels import LabelledRow
 from collector.store.transaction import Span, TotalKey, Transaction, total
@@ -38,7 +41,7 @@ class LabelEffects:
     spans: dict[int, Span] = field(default_factory=dict)
     windows: WindowCounts = field(default_factory=Counter)
     #: Namespace, model, and delays of their labels.
-    delays_s: list[tuple[str, str, Sequence[float]]] = field(default_factory=list)
+    delays_s: list[tuple[str, str, Sequence[float] | NDArray[np.float64]]] = field(default_factory=list)
 
     def count(self, namespace: str, model: str, outcome: str, labels: int = 1) -> None:
         """So many labels ended like this, of a monitored model or of one as ``UnmonitoredModels`` names it."""

@@ -115,14 +115,27 @@ class FirstLabels:
 
 
 def _windows(found: Unlabelled) -> tuple[NDArray[np.intp], list[WindowRef]]:
-    columns = np.stack([found.numbers[name] for name in ("stream_id", "window_start_s", "window_end_s")], axis=1)
-    order = np.lexsort(columns.T)
-    new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (columns[order[1:]] != columns[order[:-1]]).any(axis=1)
+    columns = [found.numbers[name] for name in ("stream_id", "window_start_s", "window_end_s")]
+    # Rows of a window mostly follow each other, so that only the first of each such run has to be sorted.
+    heads = np.flatnonzero(_differ(columns))
+    runs = [column[heads] for column in columns]
+    order = np.lexsort(runs)
+    runs = [run[order] for run in runs]
+    new = _differ(runs)
     windows = np.empty(len(order), dtype=np.intp)
     windows[order] = np.cumsum(new) - 1
-    refs = [WindowRef(int(stream), ALL_ROWS, start_s, end_s) for stream, start_s, end_s in columns[order[new]].tolist()]
-    return windows, refs
+    firsts = zip(*(run[new].tolist() for run in runs), strict=True)
+    refs = [WindowRef(int(stream), ALL_ROWS, start_s, end_s) for stream, start_s, end_s in firsts]
+    return np.repeat(windows, np.diff(heads, append=len(found))), refs
+
+
+def _differ(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """Which rows differ from the one before them, the first one among them."""
+    new = np.ones(len(columns[0]), dtype=np.bool_)
+    new[1:] = columns[0][1:] != columns[0][:-1]
+    for column in columns[1:]:
+        new[1:] |= column[1:] != column[:-1]
+    return new
 
 
 def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> NDArray[np.int64]:
@@ -202,7 +215,7 @@ def _count_delays(
 ) -> None:
     """How long labels took, for the histogram until they were known, by window until they came."""
     times_s = joined.found.numbers["time_s"]
-    effects.delays_s.append((monitor.namespace, monitor.model, np.maximum(0.0, observed_s - times_s).tolist()))
+    effects.delays_s.append((monitor.namespace, monitor.model, np.maximum(0.0, observed_s - times_s)))
     several = LAST_CLASS + 1
     coded = joined.windows * several + delay_classes(received_s - times_s)
     for segment, rows in joined.members.items():

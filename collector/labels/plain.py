@@ -113,10 +113,8 @@ def _by_model(labels: Sequence[Label]) -> Mapping[tuple[str, str], Sequence[int]
 
 
 def _plain_of(labels: Sequence[Label], places: NDArray[np.intp], monitor: Monitor, now_s: float) -> PlainLabels:
-    texts = np.empty(len(labels), dtype=np.object_)
-    texts[:] = _texts(monitor, list(map(_value, labels)))
+    texts, plain = _texts(monitor, list(map(_value, labels)))
     request_ids = list(map(_request_id, labels))
-    plain = np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
     if any(map(_key, labels)) or any(map(_reward, labels)):
         plain &= ~np.array([bool(label.key or label.reward) for label in labels], dtype=np.bool_)
     keys = keys_of(request_ids)
@@ -141,12 +139,19 @@ def _whole(rows: list[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return found, (found >= 0) & (found < _ROWS)
 
 
-def _texts(monitor: Monitor, values: Sequence[str | float | int | bool | None]) -> list[str | None]:
-    """Each value as ``readings.read_label`` spells it; None where it has to be looked at closely."""
+def _texts(
+    monitor: Monitor, values: Sequence[str | float | int | bool | None]
+) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Each value as ``readings.read_label`` spells it, and whether it need not be looked at closely; else None."""
+    texts = np.empty(len(values), dtype=np.object_)
     if float in set(map(type, values)):  # which may be as many as the labels, and 0.0 is -0.0 to a dictionary
-        return [_text(monitor, value) for value in values]
+        texts[:] = [_text(monitor, value) for value in values]
+        return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
     known = {value: _text(monitor, value) for value in set(values)}
-    return [known[value] for value in values]
+    texts[:] = [known[value] for value in values]
+    if None in known.values():
+        return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711
+    return texts, np.ones(len(values), dtype=np.bool_)
 
 
 def _text(monitor: Monitor, value: str | float | int | bool | None) -> str | None:

@@ -3,10 +3,10 @@
 Counters that must not fall at a restart are read from the store when they are scraped; the rest lives in the process.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
@@ -50,7 +50,7 @@ class CollectorMetrics:
         """One transaction took this long."""
         self._commit.observe(seconds)
 
-    def label_delays(self, delays_s: Iterable[tuple[str, str, Sequence[float]]]) -> None:
+    def label_delays(self, delays_s: Iterable[tuple[str, str, Sequence[float] | NDArray[np.float64]]]) -> None:
         """Labels (namespace, model, delays) were joined."""
         for namespace, model, delays in delays_s:
             _observe_all(self._delay.labels(namespace, model), delays)
@@ -159,7 +159,7 @@ def _histogram(metric: names.Metric, registry: CollectorRegistry) -> Histogram:
     return Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets_s, registry=registry)
 
 
-def _observe_all(histogram: Histogram, values: Sequence[float]) -> None:
+def _observe_all(histogram: Histogram, values: Sequence[float] | NDArray[np.float64]) -> None:
     """Observe thousands of values at once, for which the client has no public way."""
     if len(values) < len(histogram._upper_bounds):  # noqa: SLF001
         for value in values:
@@ -168,7 +168,7 @@ def _observe_all(histogram: Histogram, values: Sequence[float]) -> None:
     places = np.searchsorted(histogram._upper_bounds, values)  # noqa: SLF001
     for place, count in enumerate(np.bincount(places).tolist()):
         histogram._buckets[place].inc(count)  # noqa: SLF001
-    histogram._sum.inc(math.fsum(values))  # noqa: SLF001
+    histogram._sum.inc(float(np.sum(values)))  # noqa: SLF001
 
 
 def _gauge(metric: names.Metric, registry: CollectorRegistry) -> Gauge:

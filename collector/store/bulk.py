@@ -8,6 +8,7 @@ which are most of them, are encoded once.
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,24 @@ _ROWS_AT_ONCE = 20_000
 _Encode = Callable[[Any], bytes]
 #: A column: values, numbers as an array, or keys.
 Column = Sequence[Any] | NDArray[Any] | KeyColumn
-#: A column of a chunk as the protocol has it: values of any lengths, or of one, as many bytes each.
-_Encoded = list[bytes] | NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """A column of a chunk whose values take as many bytes each: what stands before each of them, and the values."""
+
+    head: bytes
+    values: NDArray[Any] | None = None
+    kind: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes a row."""
+        return len(self.head) + (np.dtype(self.kind).itemsize if self.values is not None else 0)
+
+
+#: A column of a chunk as the protocol has it: values of any lengths, or of one.
+_Encoded = list[bytes] | _Fixed
 
 
 def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
@@ -144,35 +161,47 @@ def _part(values: Column, start: int, end: int) -> Sequence[Any] | NDArray[Any]:
     return (values.raw if isinstance(values, KeyColumn) else values)[start:end]
 
 
-def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> bytes:
+def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> bytes | bytearray:
     """Rows in binary form: where every value of a column takes the same room, no row of it is looked at alone."""
     count = len(next(iter(columns.values())))
     pieces: list[list[bytes]] = []
-    fixed = [np.full(count, len(columns), dtype=">i2").view("V2")]
+    fixed = [_Fixed(struct.pack(">h", len(columns)))]
     for name, values in columns.items():
         for encoded in _encode_column(table.name, table.c[name], values):
-            if isinstance(encoded, np.ndarray):
+            if isinstance(encoded, _Fixed):
                 fixed.append(encoded)
                 continue
-            pieces += [_rows(_side_by_side(fixed)), encoded] if fixed else [encoded]
+            pieces += [_rows(_side_by_side(fixed, count), count), encoded] if fixed else [encoded]
             fixed = []
     if not pieces:
-        return _side_by_side(fixed).tobytes()
+        return _side_by_side(fixed, count)
     if fixed:
-        pieces.append(_rows(_side_by_side(fixed)))
+        pieces.append(_rows(_side_by_side(fixed, count), count))
     return b"".join([value for row in zip(*pieces, strict=True) for value in row])
 
 
-def _side_by_side(pieces: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
-    # As fields of one array, because bytes as a second axis would be copied one by one.
-    rows = np.empty(len(pieces[0]), dtype=[(f"f{number}", piece.dtype) for number, piece in enumerate(pieces)])
-    for number, piece in enumerate(pieces):
-        rows[f"f{number}"] = piece
-    return rows
+def _side_by_side(pieces: Sequence[_Fixed], count: int) -> bytearray:
+    """The columns of ``count`` rows, row by row."""
+    # What is the same in each row is laid out as bytes; the values are put between, each turned round on its way.
+    laid = bytearray(b"".join([piece.head.ljust(piece.size, b"\0") for piece in pieces]) * count)
+    fields: dict[str, NDArray[Any]] = {}
+    kinds, places, at = [], [], 0
+    for piece in pieces:
+        if piece.values is not None:
+            fields[f"f{at}"] = piece.values
+            kinds.append(piece.kind)
+            places.append(at + len(piece.head))
+        at += piece.size
+    if fields:
+        row = np.dtype({"names": list(fields), "formats": kinds, "offsets": places, "itemsize": at})
+        rows = np.frombuffer(laid, row)
+        for name, values in fields.items():
+            rows[name] = values
+    return laid
 
 
-def _rows(block: NDArray[np.void]) -> list[bytes]:
-    raw, size = block.tobytes(), block.itemsize
+def _rows(laid: bytearray, count: int) -> list[bytes]:
+    raw, size = bytes(laid), len(laid) // count
     return [raw[start : start + size] for start in range(0, len(raw), size)]
 
 
@@ -184,30 +213,31 @@ def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]
         if fixed is not None:
             return (fixed,)
         if kind is LargeBinary and None not in values:
-            sizes = np.array([len(value) for value in values], dtype=">i4")
-            return sizes.view("V4"), list(values)
+            return _Fixed(b"", np.array([len(value) for value in values]), ">i4"), list(values)
         return (_each(_ENCODERS.get(kind, _text), values),)
     except (struct.error, ValueError, OverflowError, TypeError) as error:  # UnicodeEncodeError is a ValueError
         raise PermanentError(f"column '{column.name}' of '{table}' cannot hold a value: {error}") from error
 
 
-def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.void] | None:
+def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> _Fixed | None:
     """The column as rows of equal length; None where its values differ in length, or some are missing."""
     count = len(values)
     if isinstance(values, np.ndarray):
-        return _sized(np.ascontiguousarray(values).view("V16").ravel() if kind is UUID else _numbers(kind, values))
+        if kind is UUID:
+            return _sized(np.ascontiguousarray(values).view("V16").ravel(), "V16")
+        return _numbers(kind, values)
     if values.count(None) == count:
-        return np.frombuffer(_NULL * count, dtype="V4")
+        return _Fixed(_NULL)
     if None in values:
         return None
     if kind in _NUMBERS:
-        return _sized(_numbers(kind, np.array(values, dtype=np.float64 if kind is Double else None)))
+        return _numbers(kind, np.array(values, dtype=np.float64 if kind is Double else None))
     if kind is Text:
         return _texts(values)
     return None
 
 
-def _numbers(kind: type, values: NDArray[Any]) -> NDArray[Any]:
+def _numbers(kind: type, values: NDArray[Any]) -> _Fixed:
     dtype = np.dtype(_NUMBERS[kind])
     if dtype.kind == "i" and len(values):
         if values.dtype.kind not in "iub":
@@ -215,10 +245,10 @@ def _numbers(kind: type, values: NDArray[Any]) -> NDArray[Any]:
         bounds = np.iinfo(dtype)
         if values.min() < bounds.min or values.max() > bounds.max:
             raise ValueError(f"{values.min()} to {values.max()} is beyond {8 * dtype.itemsize} bits")
-    return values.astype(dtype)
+    return _sized(values, _NUMBERS[kind])
 
 
-def _texts(values: Sequence[str]) -> NDArray[np.void] | None:
+def _texts(values: Sequence[str]) -> _Fixed | None:
     size = len(values[0])
     joined = "".join(values)
     if (
@@ -228,14 +258,12 @@ def _texts(values: Sequence[str]) -> NDArray[np.void] | None:
         or any(len(value) != size for value in set(values))
     ):
         return None
-    return _sized(np.frombuffer(joined.encode(), dtype=f"V{size}"))
+    return _sized(np.frombuffer(joined.encode(), dtype=f"V{size}"), f"V{size}")
 
 
-def _sized(values: NDArray[Any]) -> NDArray[np.void]:
+def _sized(values: NDArray[Any], kind: str) -> _Fixed:
     """Each value with its length before it."""
-    rows = np.empty(len(values), dtype=[("size", ">i4"), ("value", values.dtype)])
-    rows["size"], rows["value"] = values.itemsize, values
-    return rows.view(f"V{rows.itemsize}")
+    return _Fixed(np.dtype(kind).itemsize.to_bytes(4, "big"), values, kind)
 
 
 def _on_postgresql(kind: Any) -> Any:

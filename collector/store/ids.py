@@ -17,6 +17,11 @@ _DAY_MS = 86_400_000
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _DASHES = [8, 13, 18, 23]
 _DIGITS = [place for place in range(36) if place not in _DASHES]
+#: The groups of digits between the dashes, where they stand in an id, and one after the other.
+_PARTS = {"first": (0, "V8"), "second": (9, "V4"), "third": (14, "V4"), "fourth": (19, "V4"), "fifth": (24, "V12")}
+_STARTS, _KINDS = zip(*_PARTS.values(), strict=True)
+_SPELT = np.dtype({"names": list(_PARTS), "offsets": list(_STARTS), "formats": list(_KINDS), "itemsize": 36})
+_BARE = np.dtype({"names": list(_PARTS), "formats": list(_KINDS)})
 _NO_DIGIT = 255
 _VALUES = np.full(256, _NO_DIGIT, dtype=np.uint8)
 _VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
@@ -51,6 +56,11 @@ class KeyColumn:
     def first_halves(self) -> NDArray[np.uint64]:
         """The first 64 bits of each key as a number: sorted by these, keys are nearly always sorted."""
         return np.ascontiguousarray(self.raw).view(">u8")[:, 0].astype(np.uint64)
+
+    @cached_property
+    def second_halves(self) -> NDArray[np.uint64]:
+        """The other 64 bits of each key."""
+        return np.ascontiguousarray(self.raw).view(">u8")[:, 1].astype(np.uint64)
 
     @cached_property
     def texts(self) -> Sequence[str]:
@@ -125,17 +135,21 @@ def _all_uuids(ids: Sequence[str]) -> NDArray[np.uint8] | None:
     """The keys of ids that all are UUIDs, as nearly always; None where any is not."""
     together = "".join(ids)
     count = len(ids)
-    if len(together) != 36 * count or together.count("-") != 4 * count or not together.isascii():
+    if len(together) != 36 * count or not together.isascii():
         return None
-    characters = np.frombuffer(together.encode(), dtype=np.uint8).reshape(count, 36)
-    digits = together.replace("-", "")
+    encoded = together.encode()
+    characters = np.frombuffer(encoded, dtype=np.uint8).reshape(count, 36)
+    if not all((characters[:, dash] == ord("-")).all() for dash in _DASHES) or [*map(len, ids)].count(36) != count:
+        return None
+    spelt, bare = np.frombuffer(encoded, dtype=_SPELT), np.empty(count, dtype=_BARE)
+    for name in _PARTS:
+        bare[name] = spelt[name]
+    digits = bare.tobytes().decode()
     try:
         raw = bytes.fromhex(digits)
     except ValueError:
         return None
-    if raw.hex() != digits or not all((characters[:, dash] == ord("-")).all() for dash in _DASHES):
-        return None
-    if set(map(len, ids)) != {36}:
+    if raw.hex() != digits:  # capitals and spaces are read, too
         return None
     return np.frombuffer(raw, dtype=np.uint8).reshape(count, 16)
 

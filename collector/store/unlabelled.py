@@ -23,6 +23,11 @@ from driftline.results import StreamKey
 _NUMBERS = ("stream_id", "time_s", "window_start_s", "window_end_s", "score")
 _OTHERS = ("segments", "prediction")
 _FOUND_NUMBERS = (*_NUMBERS, "revision")
+#: What rows of one window have in common, and in which order PostgreSQL sends it and the other numbers.
+_OF_WINDOW = ("window_start_s", "window_end_s")
+_SENT_NUMBERS = (*_OF_WINDOW, "time_s", "score", "revision")
+#: What is read of a prediction.
+_READ = ("event_key", "request_key", "row", *_NUMBERS, *_OTHERS)
 #: So many rows that follow each other in the index are read in the time that one key takes to be looked up.
 _ROWS_FOR_A_LOOK_UP = 4
 
@@ -86,12 +91,14 @@ def unlabelled_rows(
     Unless ``look`` is true, PostgreSQL is not asked for labels, a third of the work: :func:`save_first_labels` meets
     them.
     """
+    if not stream_ids:
+        return _listed([])
     wanted = np.array(stream_ids, dtype=np.int64)
     if transaction.connection.dialect.name == "sqlite":
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
-    asked, numbers = _Asked(keys, rows, look), np.unique(rows)
+    asked, numbers = _Asked(keys, rows, stream_ids, look), np.unique(rows)
     told = [(day, np.flatnonzero(keys.days == day)) for day in days]
     questions = [
         _Question(day, places, numbers, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
@@ -198,10 +205,11 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The rows that are looked for, and whether their labels are as well."""
+    """The rows that are looked for, of which streams, and whether their labels are as well."""
 
     keys: KeyColumn
     rows: NDArray[np.int64]
+    stream_ids: Sequence[int]
     look: bool
 
 
@@ -239,98 +247,140 @@ def _lie_close(keys: KeyColumn, places: NDArray[np.intp], day_rows: float, day_a
 
 
 def _ask_days(connection: Connection, questions: Sequence[_Question], asked: _Asked) -> Unlabelled:
-    """One statement for all days, each of which answers with one row of arrays."""
+    """One statement for all days, each of which answers with rows of arrays: one, or where it is close one a window."""
     questions = [question.in_order(asked.keys) for question in questions]
     statement = " UNION ALL ".join(
-        [_day_statement(number, question, asked.look) for number, question in enumerate(questions)]
+        [_day_statement(number, question, asked) for number, question in enumerate(questions)]
     )
     values = list(chain.from_iterable(_parameters(question, asked) for question in questions))
+    answers: dict[int, list[Sequence[bytes]]] = {}
     with driver_cursor(connection, statement, binary=True) as cursor:
         # Planned for these values each time: only then is a list of keys hashed to compare rows with.
-        answers = cursor.execute(statement, values, prepare=False).fetchall()
-    return _stacked([_answer(questions[number], asked, *columns) for number, *columns in answers if columns[1]])
+        for number, *columns in cursor.execute(statement, values, prepare=False):
+            if columns[1]:
+                answers.setdefault(number, []).append(columns)
+    return _stacked([_answer(questions[number], asked, parts) for number, parts in answers.items()])
 
 
 def _parameters(question: _Question, asked: _Asked) -> list[Any]:
     keys = KeyArray.of(asked.keys, question.places)
     if question.in_pairs:
         return [keys, IntegerArray.of(asked.rows[question.places])]
-    ends = KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]]) if question.close else []
-    return [*ends, keys, IntegerArray.of(question.numbers)]
+    if not question.close:
+        return [keys]
+    return [keys, *KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]])]
 
 
-def _answer(
-    question: _Question,
-    asked: _Asked,
-    places: bytes | None,
-    keys: bytes,
-    request_keys: bytes,
-    rows: bytes,
-    segments: bytes,
-    predictions: bytes,
-    *numbers: bytes,
-) -> Unlabelled:
-    """What a day's row of arrays says; ``request_keys`` and ``rows`` where it has no ``places``."""
-    values = {
-        name: np.frombuffer(raw, ">f8").astype(np.float64) for name, raw in zip(_FOUND_NUMBERS, numbers, strict=False)
-    }
-    values.setdefault("revision", np.full(len(values["score"]), np.nan))  # not asked for
-    if places is not None:
-        found = question.places[np.frombuffer(places, ">i8") - 1]
+def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]) -> Unlabelled:
+    """What a day's rows of arrays say, in the order of :func:`_day_statement`."""
+    places, keys, request_keys, rows, segments, predictions, stream_ids, *numbers = zip(*parts, strict=True)
+    values = {name: _numbers(raws) for name, raws in zip(_SENT_NUMBERS, numbers, strict=False)}
+    counts = [len(raw) // 16 for raw in keys]
+    count = sum(counts)
+    if question.close:  # what is the same in a window is there once for each
+        values.update({name: np.repeat(values[name], counts) for name in _OF_WINDOW})
+        spread = np.repeat(np.concatenate([read_texts(raw) for raw in segments]), counts)
     else:
-        found = _places_of(question, asked, np.frombuffer(request_keys, "(16,)u1"), np.frombuffer(rows, ">i4"))
-    answer = Unlabelled(found, np.frombuffer(keys, "(16,)u1"), values, read_texts(segments), read_texts(predictions))
+        spread = read_texts(segments[0])
+    if stream_ids[0] is None:
+        values["stream_id"] = np.full(count, float(asked.stream_ids[0]))
+    else:
+        ids = _whole_numbers(stream_ids)
+        values["stream_id"] = np.repeat(ids, counts) if question.close else ids
+    values.setdefault("revision", np.full(count, np.nan))  # not asked for
+    if places[0] is not None:
+        found = question.places[np.frombuffer(places[0], ">i8") - 1]
+    else:
+        found = _places_of(question, asked, b"".join(request_keys), None if rows[0] is None else b"".join(rows))
+    event_keys = np.frombuffer(b"".join(keys), "(16,)u1")
+    said = np.concatenate([read_texts(raw) for raw in predictions])
+    answer = Unlabelled(found, event_keys, values, spread, said)
     return answer if (found >= 0).all() else answer.take(found >= 0)
 
 
-def _places_of(
-    question: _Question, asked: _Asked, request_keys: NDArray[np.uint8], rows: NDArray[np.int32]
-) -> NDArray[np.intp]:
-    """Which of the asked rows each of these is; -1: none."""
-    raw, wanted = asked.keys.raw[question.places], asked.rows[question.places]
-    halves = asked.keys.first_halves[question.places]
+def _numbers(raws: Sequence[bytes]) -> NDArray[np.float64]:
+    return np.frombuffer(b"".join(raws), ">f8").astype(np.float64)
+
+
+def _whole_numbers(raws: Sequence[bytes]) -> NDArray[np.float64]:
+    return np.frombuffer(b"".join(raws), ">i8").astype(np.float64)
+
+
+def _places_of(question: _Question, asked: _Asked, request_keys: bytes, rows: bytes | None) -> NDArray[np.intp]:
+    """Which of the asked rows each of these is; -1: none. ``rows`` None: all are of the question's only number."""
+    halves, seconds = asked.keys.first_halves[question.places], asked.keys.second_halves[question.places]
+    found = np.frombuffer(request_keys, ">u8").reshape(-1, 2).astype(np.uint64)
+    wanted = asked.rows[question.places]
+    numbers = np.full(len(found), question.numbers[0]) if rows is None else np.frombuffer(rows, ">i4")
     if (halves[1:] != halves[:-1]).all():  # nearly always
-        at = np.searchsorted(halves, np.ascontiguousarray(request_keys).view(">u8")[:, 0].astype(np.uint64))
+        at = np.searchsorted(halves, found[:, 0])
         at[at == len(halves)] = 0
-        return np.where((raw[at] == request_keys).all(axis=1) & (wanted[at] == rows), question.places[at], -1)
-    known = dict(zip(zip(map(bytes, raw), wanted.tolist(), strict=True), question.places.tolist(), strict=True))
-    pairs = zip(map(bytes, request_keys), rows.tolist(), strict=True)
-    return np.array([known.get(pair, -1) for pair in pairs], dtype=np.intp)
+        same = (halves[at] == found[:, 0]) & (seconds[at] == found[:, 1]) & (wanted[at] == numbers)
+        return np.where(same, question.places[at], -1)
+    known = dict(
+        zip(zip(halves.tolist(), seconds.tolist(), wanted.tolist(), strict=True), question.places.tolist(), strict=True)
+    )
+    each = zip(*found.T.tolist(), numbers.tolist(), strict=True)
+    return np.array([known.get(one, -1) for one in each], dtype=np.intp)
 
 
-def _day_statement(number: int, question: _Question, look: bool) -> str:
+def _day_statement(number: int, question: _Question, asked: _Asked) -> str:
     # Subqueries that stay some (OFFSET 0, LIMIT): whatever statistics say, each row is looked up by its index.
     predictions, labels = (partition_name(table, question.day) for table in ("predictions", "labels"))
-    numbers = [*(f"p.{name}::float8" for name in _NUMBERS[:-1]), "coalesce(p.score, 'NaN')"]  # all others are there
+    several = len(asked.stream_ids) > 1
+    of_window = [*(f"float8send(p.{name})" for name in _OF_WINDOW)]
+    stream = "int8send(p.stream_id)" if several else None
+    segments = "array_send(ARRAY[p.segments])"
+    if not question.close:
+        of_window, stream = [_joined(each) for each in of_window], stream and _joined(stream)
+        segments = "array_send(array_agg(p.segments))"
+    numbers = [*of_window, *map(_joined, ("float8send(p.time_s)", "float8send(coalesce(p.score, 'NaN'))"))]
     labelled = ""
-    if look:
-        numbers.append("coalesce(l.revision::float8, 'NaN')")
+    if asked.look:
+        numbers.append(_joined("float8send(coalesce(l.revision::float8, 'NaN'))"))
         labelled = (
             f"LEFT JOIN LATERAL (SELECT m.revision FROM {labels} m "  # noqa: S608 - our own tables
             "WHERE m.event_key = p.event_key AND m.row = p.row AND m.time_s = p.time_s LIMIT 1) l ON true"
         )
-    place = f"NULL::bytea, {_joined('uuid_send(p.event_key)', 'uuid_send(p.request_key)', 'int4send(p.row)')}"
-    source = f"{predictions} p"
-    if question.close:
-        source = f"(SELECT * FROM {predictions} WHERE request_key BETWEEN %s::uuid AND %s::uuid OFFSET 0) p"  # noqa: S608
-    if not question.in_pairs:
-        source += f" {labelled} WHERE p.request_key = ANY (%b) AND p.row = ANY (%b)"
+    place = f"NULL::bytea, {_joined('uuid_send(p.event_key)')}, "
+    if question.in_pairs:
+        place = f"{_joined('int8send(k.place)')}, {_joined('uuid_send(p.event_key)')}, NULL::bytea, NULL::bytea"
     else:
-        place = f"{_joined('int8send(k.place)', 'uuid_send(p.event_key)')}, NULL::bytea, NULL::bytea"
-        source = (
-            "unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "  # noqa: S608
-            f"(SELECT * FROM {predictions} q "
-            f"WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p {labelled}"
+        row = _joined("int4send(p.row)") if len(question.numbers) > 1 else "NULL::bytea"
+        place += f"{_joined('uuid_send(p.request_key)')}, {row}"
+    columns = [place, segments, "array_send(array_agg(p.prediction))", stream or "NULL::bytea", *numbers]
+    source = _source(question, predictions, labelled, asked.stream_ids)
+    return f"SELECT {number}::int4, {', '.join(columns)} FROM {source}"  # noqa: S608
+
+
+def _source(question: _Question, predictions: str, labelled: str, stream_ids: Sequence[int]) -> str:
+    """SQL: the question's rows as ``p``, of their streams, beside their labels."""
+    row = f"row = ANY ('{{{','.join(map(str, question.numbers.tolist()))}}}')"
+    if len(question.numbers) == 1:
+        row = f"row = {question.numbers[0]}"
+    stream = f"p.stream_id = ANY ('{{{','.join(map(str, stream_ids))}}}')"
+    if question.close:
+        # As a column of its own the list is compared by a hash, like any list of constants, and PostgreSQL does not
+        # guess for each of its keys how many rows have it, which costs more than to compare.
+        alike = (*_OF_WINDOW, "segments", *(["stream_id"] if len(stream_ids) > 1 else []))
+        return (
+            f"(SELECT {', '.join(_READ)}, request_key = ANY (%b) AS is_asked FROM {predictions} "  # noqa: S608
+            f"WHERE request_key BETWEEN %s::uuid AND %s::uuid AND {row} OFFSET 0) p {labelled} "
+            f"WHERE p.is_asked AND {stream} GROUP BY {', '.join(f'p.{name}' for name in alike)}"
         )
-    return (
-        f"SELECT {number}::int4, {place}, array_send(array_agg(p.segments)), "  # noqa: S608
-        f"array_send(array_agg(p.prediction)), {_joined(*(f'float8send({name})' for name in numbers))} FROM {source}"
-    )
+    if question.in_pairs:
+        return (
+            "unnest(%b, %b) WITH ORDINALITY AS k (request_key, row, place) CROSS JOIN LATERAL "  # noqa: S608
+            f"(SELECT {', '.join(_READ)} FROM {predictions} q "
+            f"WHERE q.request_key = k.request_key AND q.row = k.row OFFSET 0) p {labelled} WHERE {stream}"
+        )
+    # Asked for by a subquery the list is none that PostgreSQL looks at while it plans.
+    return f"{predictions} p {labelled} WHERE p.request_key = ANY ((SELECT %b)::uuid[]) AND p.{row} AND {stream}"
 
 
-def _joined(*values: str) -> str:
-    """SQL: each one's bytes of all rows, one after the other, which costs less than arrays."""
-    return ", ".join(f"string_agg({value}, ''::bytea)" for value in values)
+def _joined(value: str) -> str:
+    """SQL: its bytes of all rows, one after the other, which costs less than an array."""
+    return f"string_agg({value}, ''::bytea)"
 
 
 def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: NDArray[np.int64]) -> Unlabelled:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -169,38 +169,56 @@ def _empty(url: str) -> None:
 @pytest.mark.real
 def test_rows_are_the_same_looked_up_one_by_one_and_read_as_a_stretch(postgres: str) -> None:
     migrate(postgres)
-    asked = [(request_id, row) for request_id in [*REQUESTS, "request-99", _own_id(77)] for row in range(3)]
+    ids = [*REQUESTS, "request-99", _own_id(77)]
+    asked = [(request_id, row) for request_id in ids for row in range(3)]
     with _filled(postgres) as parts:
         _take(parts, [[Label(request_id=REQUESTS[1], value=1, observed_at_s=START_S, model="flights")]], at_once=True)
         one_by_one, unknown = _unlabelled(parts, asked)
         with parts.store.engine.begin() as connection:
             connection.execute(text("ANALYZE predictions"))
         stretches, known = _unlabelled(parts, asked)
+        first_rows, _ = _unlabelled(parts, asked[::3])
+        stream_id = one_by_one[0].stream_id
+        one_stream, _ = _unlabelled(parts, asked, [int(stream_id)])
     assert max(unknown) < 0 < min(known)  # only days that were counted are read as stretches
     assert stretches == one_by_one
     assert len(one_by_one) > len(REQUESTS)
+    assert first_rows == [found._replace(place=found.place // 3) for found in one_by_one if found.place % 3 == 0]
+    assert one_stream == [found for found in one_by_one if found.stream_id == stream_id] != one_by_one
 
 
-def _unlabelled(parts: Parts, asked: Sequence[tuple[str, int]]) -> tuple[list[Any], list[float]]:
-    """Place, event, window, prediction of each row found; and how many rows the days are thought to have."""
+class _Found(NamedTuple):
+    """A row that was found; ``place`` among those asked for."""
+
+    look: bool
+    place: int
+    key: bytes
+    stream_id: float
+    time_s: float
+    window_start_s: float
+    window_end_s: float
+    score: str
+    segments: str
+    prediction: str | None
+
+
+def _unlabelled(
+    parts: Parts, asked: Sequence[tuple[str, int]], stream_ids: Sequence[int] = ()
+) -> tuple[list[_Found], list[float]]:
+    """What is found, with a look for labels and without; and how many rows the days are thought to have."""
     keys, rows = keys_of([request_id for request_id, _ in asked]), np.array([row for _, row in asked])
+    values = []
     with parts.store.transaction() as transaction:
-        streams = list(streams_by_number(transaction, "default", "flights"))
-        found = [unlabelled_rows(transaction, keys, rows, streams, NOW_S, look=look) for look in (True, False)]
+        streams = list(stream_ids or streams_by_number(transaction, "default", "flights"))
+        for look in (True, False):
+            found = unlabelled_rows(transaction, keys, rows, streams, NOW_S, look=look)
+            names = ("stream_id", "time_s", "window_start_s", "window_end_s")
+            numbers = [*(found.numbers[name].tolist() for name in names), map(repr, found.numbers["score"].tolist())]
+            texts = (found.segments, found.predictions)
+            each = zip(found.places.tolist(), map(bytes, found.event_keys), *numbers, *texts, strict=True)
+            values += [_Found(look, *columns) for columns in each]
         days = [transaction.rows_about(day) for day in transaction.held_days()]
-    values = [
-        (look, place, bytes(key), *numbers, prediction)
-        for look, each in enumerate(found)
-        for place, key, prediction, *numbers in zip(
-            each.places.tolist(),
-            each.event_keys,
-            each.predictions,
-            each.numbers["time_s"].tolist(),
-            each.numbers["window_start_s"].tolist(),
-            strict=True,
-        )
-    ]
-    return sorted(values), days
+    return sorted(values, key=lambda value: value[:3]), days
 
 
 @given(st.lists(st.floats(-10.0, 1e10), min_size=1))
@@ -208,7 +226,13 @@ def test_classes_of_many_delays_are_those_of_each(delays: list[float]) -> None:
     assert delay_classes(np.array(delays)).tolist() == [class_of(delay_s) for delay_s in delays]
 
 
+_UUIDS = "01890a5d-ac96-774b-bcce-b302099a8057" + "01890a5d-ac96-774b-bcce-b302099a8058"
+
+
 @given(st.lists(st.one_of(st.uuids().map(str), st.text(max_size=40), st.sampled_from(REQUESTS))))
+@example([_UUIDS[:35], _UUIDS[35:]])  # which are UUIDs only one after the other
+@example([_UUIDS[:36].upper(), _UUIDS[36:]])
+@example([_UUIDS[:34] + "  ", _UUIDS[36:]])
 def test_keys_of_many_ids_are_those_of_each(ids: list[str]) -> None:
     keys = keys_of(ids)
     assert list(keys.texts) == [key_of(each) for each in ids]
