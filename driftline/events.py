@@ -20,13 +20,14 @@ import functools
 import operator
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
 from driftline import names
 from driftline.errors import EventError
+from driftline.header_texts import common_headers, written_time
 
 KafkaHeaders = Sequence[tuple[str, bytes]]
 
@@ -160,28 +161,34 @@ _CONTENT_TYPE = ("content-type", b"application/json")
 
 def encode_inference(event: InferenceEvent) -> KafkaMessage:
     """The event as a CloudEvent in Kafka binary mode."""
-    model = event.model if not event.model_version else f"{event.model}/{event.model_version}"
+    named, described, kept = common_headers(
+        event.source,
+        event.model,
+        event.model_version,
+        event.namespace,
+        event.variant,
+        event.protocol,
+        event.status_code,
+        event.sample_rate,
+        event.truncated,
+    )
+    key = event.request_id.encode()
     headers = [
         _SPEC_VERSION,
         _TYPE_INFERENCE,
         ("ce_id", event.id.encode()),
-        ("ce_source", event.source.encode()),
-        ("ce_subject", model.encode()),
-        ("ce_time", _format_time(event.time_ns)),
-        ("ce_requestid", event.request_id.encode()),
-        ("ce_namespace", event.namespace.encode()),
-        ("ce_variant", event.variant.encode()),
-        ("ce_protocol", event.protocol.encode()),
-        ("ce_statuscode", b"%d" % event.status_code),
+        *named,
+        ("ce_time", written_time(event.time_ns)),
+        ("ce_requestid", key),
+        *described,
         ("ce_durationms", repr(event.duration_ms).encode()),
         ("ce_ttfbms", repr(event.ttfb_ms).encode()),
-        ("ce_samplerate", repr(event.sample_rate).encode()),
-        ("ce_truncated", b"true" if event.truncated else b"false"),
+        *kept,
         *_rare_headers(event),
         _CONTENT_TYPE,
     ]
     value = b"".join((b'{"request":', *_half(event.request), b',"response":', *_half(event.response), b"}"))
-    return KafkaMessage(headers, event.request_id.encode(), value)
+    return KafkaMessage(headers, key, value)
 
 
 def _rare_headers(event: InferenceEvent) -> list[tuple[str, bytes]]:
@@ -334,9 +341,10 @@ class _Halves(msgspec.Struct):
 
 
 _halves_decoder = msgspec.json.Decoder(_Halves)
-_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _texts_decoder = msgspec.json.Decoder(dict[str, str])
+_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _json_encoder = msgspec.json.Encoder(order="sorted")
+_SPACES = b" \t\n\r\x0b\x0c"
 
 
 def _half(payload: Payload) -> tuple[bytes, ...]:
@@ -360,8 +368,9 @@ def _before_json_body(content_type: str | None) -> bytes:
 
 
 def _is_json(body: bytes) -> bool:
+    """Whether a body, which is not empty, is a document of JSON and nothing else."""
     # Surrounding space would be lost on reading; such bodies travel as base64, so that every byte comes back.
-    if body[:1].isspace() or body[-1:].isspace():
+    if body[0] in _SPACES or body[-1] in _SPACES:
         return False
     try:
         _raw_decoder.decode(body)  # the grammar alone, without making anything of it; texts may be no UTF-8 yet
@@ -391,16 +400,6 @@ def _decode_payload(name: str, half: _Half, faults: list[str]) -> Payload:
     return Payload(
         content_type=half.contenttype, content_encoding=half.contentencoding, headers=half.headers, body=body
     )
-
-
-def _format_time(time_ns: int) -> bytes:
-    seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    return b"%b.%09dZ" % (_format_seconds(seconds), fraction_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _format_seconds(seconds: int) -> bytes:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def parse_time_ns(text: str) -> int:

@@ -19,7 +19,8 @@ from logger_sidecar.shipping.sinks import Sink
 
 _log = logging.getLogger("driftline.shipper")
 _POLL_S = 0.25
-_GATHER_S = 0.05
+#: How often it is looked, while a batch is waited for, whether it is full or the end has begun.
+_GATHER_S = 0.1
 
 KeepOn = Callable[[], bool]
 
@@ -114,8 +115,9 @@ class Shipper:
         if events and not self._deliver(events, keep_on):
             self._ahead[:0] = batch
             return False
-        for record in batch:
-            self._count_unreadable(record)
+        if len(events) < len(batch):
+            for record in batch:
+                self._count_unreadable(record)
         self._source.acknowledge(self._source.partition, end)
         self._show(self._ahead)
         return True
@@ -130,15 +132,19 @@ class Shipper:
         end = self._plans.planned_end(batch[0].offset) if self._plans is not None else None
         while (count := _count_within(batch, bounds.max_events, bounds.max_bytes, end)) is None:
             self._show(batch)
-            more = self._source.poll(bounds.max_events, _GATHER_S if bounds.max_wait_s else 0.0)
-            while not more and end is None and time.monotonic() < until_s and gather_on():
-                more = self._source.poll(bounds.max_events, _GATHER_S)
-            if not more:
-                return batch
+            # What comes meanwhile is read now and then, all at once: each look costs more than a few events.
+            left_s = until_s - time.monotonic()
+            waits = left_s > 0 and end is None and gather_on()
+            if waits:
+                time.sleep(min(_GATHER_S, left_s))
+            more = self._source.poll(bounds.max_events, 0.0)
             batch.extend(more)
+            if not waits and (not more or (bounds.max_wait_s and end is None)):
+                count = _count_within(batch, bounds.max_events, bounds.max_bytes, end) or len(batch)
+                break
         self._show(batch)
         self._ahead = batch[count:]
-        return batch[:count]
+        return batch[:count] if self._ahead else batch
 
     def _show(self, batch: Sequence[Record]) -> None:
         meters = self._meters
@@ -188,6 +194,8 @@ def _count_within(batch: Sequence[Record], max_events: int, max_bytes: int, end:
     """How many records from the front make a full batch; None when they do not fill one."""
     if end is not None:
         return next((index + 1 for index, one in enumerate(batch) if one.next_offset >= end), None)
+    if len(batch) <= max_events and batch[-1].next_offset - batch[0].offset <= max_bytes:
+        return max_events if len(batch) == max_events else None
     size = 0
     for index, one in enumerate(batch):
         size += one.next_offset - one.offset

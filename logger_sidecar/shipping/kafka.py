@@ -10,7 +10,7 @@ from kafka import errors as kafka_errors
 
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, KafkaMessage, encode_inference
-from logger_sidecar.shipping.kafka_batches import TOO_LARGE_HERE, Numbered, deliver_numbered
+from logger_sidecar.shipping.kafka_batches import DELIVERY_BYTES, TOO_LARGE_HERE, Numbered, deliver_numbered
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sinks import REASON_REFUSED, REASON_TOO_LARGE, BatchBounds, password_of
@@ -31,7 +31,7 @@ class KafkaSink:
 
     def __init__(self, settings: ShipperSettings, name: str = "kafka") -> None:
         self.name = name
-        self.bounds = BatchBounds(max_events=settings.batch_records)
+        self.bounds = BatchBounds(settings.batch_records, DELIVERY_BYTES, settings.gather_ms / 1000)
         self._settings = settings
         self._producer: KafkaProducer | None = None
 

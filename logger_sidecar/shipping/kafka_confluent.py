@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, KafkaMessage, encode_inference
-from logger_sidecar.shipping.kafka_batches import TOO_LARGE_HERE, Numbered, deliver_numbered
+from logger_sidecar.shipping.kafka_batches import DELIVERY_BYTES, TOO_LARGE_HERE, Numbered, deliver_numbered
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sinks import REASON_REFUSED, REASON_TOO_LARGE, BatchBounds, password_of
@@ -24,13 +24,19 @@ def open_sink(url: SinkUrl, settings: ShipperSettings) -> "ConfluentSink":
 
 
 class ConfluentSink:
-    """A producer in order and without duplicates of its own; connects at the first delivery."""
+    """A producer in order; connects at the first delivery.
+
+    Not an idempotent one: while what it sent awaits an answer, librdkafka's idempotent producer looks at its queue
+    without a pause, which costs as much as sending. One request at a time keeps the order, and what is sent once more
+    after a lost answer is known by its id, as what is sent once more after a crash.
+    """
 
     def __init__(self, settings: ShipperSettings, name: str = "kafka") -> None:
         self.name = name
-        self.bounds = BatchBounds(max_events=settings.batch_records)
+        self.bounds = BatchBounds(settings.batch_records, DELIVERY_BYTES, settings.gather_ms / 1000)
         self._settings = settings
         self._producer: Producer | None = None
+        self._reports = _Reports()
 
     def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
         """Part of sinks.Sink: send all, and wait until each is acknowledged."""
@@ -56,19 +62,17 @@ class ConfluentSink:
             producer.flush(0.5)
 
     def _send(self, messages: Numbered) -> Mapping[int, str]:
-        producer, failed = self._connected(), dict[int, str]()
-        passing: list[KafkaError] = []
+        producer, reports, topic = self._connected(), self._reports, self._settings.topic
         deadline_s = time.monotonic() + self._settings.request_timeout_s * 2
-        unsettled = {index for index, _ in messages}
+        failed, passing = reports.begin()
         for index, message in messages:
             try:
-                _produce(producer, self._settings.topic, message, _noted(index, unsettled, failed, passing), deadline_s)
+                _produce(producer, topic, message, reports.of(index), deadline_s)
             except KafkaException as error:
                 if error.args[0].code() not in _TOO_LARGE:
                     raise
-                unsettled.discard(index)
                 failed[index] = TOO_LARGE_HERE
-        if producer.flush(max(0.01, deadline_s - time.monotonic())) or unsettled:
+        if producer.flush(max(0.01, deadline_s - time.monotonic())):
             raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001 - its public name
         if passing and all(reason in ("", TOO_LARGE_HERE) for reason in failed.values()):
             raise KafkaException(passing[0])
@@ -83,8 +87,33 @@ class ConfluentSink:
 Noted = Callable[[KafkaError | None, Message], None]
 
 
+class _Reports:
+    """What became of the messages of one batch that were not taken, by index; those that were are not reported."""
+
+    def __init__(self) -> None:
+        self._failed = dict[int, str]()
+        self._passing = list[KafkaError]()
+        # Made once for each index, not for each message.
+        self._noted: list[Noted] = []
+
+    def begin(self) -> tuple[dict[int, str], list[KafkaError]]:
+        """For a new batch: the reasons of what will fail, and the faults among them that may pass.
+
+        What is still reported of the batch before, which was given up, is not told of this one.
+        """
+        if self._failed:
+            self._failed, self._passing, self._noted = {}, [], []
+        return self._failed, self._passing
+
+    def of(self, index: int) -> Noted:
+        """Is called with the fault of the message of this index."""
+        while len(self._noted) <= index:
+            self._noted.append(_noted(len(self._noted), self._failed, self._passing))
+        return self._noted[index]
+
+
 def _produce(producer: Producer, topic: str, message: KafkaMessage, noted: Noted, deadline_s: float) -> None:
-    headers: list[tuple[str, str | bytes | None]] = [*message.headers]
+    headers: Any = message.headers  # pairs of text and bytes, where the library's list may hold more kinds
     while True:
         try:
             producer.produce(topic, message.value, message.key, headers=headers, on_delivery=noted)
@@ -96,9 +125,8 @@ def _produce(producer: Producer, topic: str, message: KafkaMessage, noted: Noted
             return
 
 
-def _noted(index: int, unsettled: set[int], failed: dict[int, str], passing: list[KafkaError]) -> Noted:
+def _noted(index: int, failed: dict[int, str], passing: list[KafkaError]) -> Noted:
     def noted(error: KafkaError | None, _message: Message) -> None:
-        unsettled.discard(index)
         if error is None:
             return
         code = error.code()
@@ -120,13 +148,14 @@ def _configuration(settings: ShipperSettings) -> dict[str, Any]:
         "bootstrap.servers": ",".join(settings.bootstrap_servers),
         "client.id": settings.client_id,
         "acks": settings.acks,
-        "enable.idempotence": settings.acks == "all",
-        "compression.type": "zstd" if settings.compression == "auto" else settings.compression,
+        "max.in.flight": 1,
+        **_compression(settings.compression),
         "linger.ms": settings.linger_ms,
         "batch.size": settings.batch_bytes,
         "message.max.bytes": settings.max_request_bytes,
         "request.timeout.ms": timeout_ms,
         "delivery.timeout.ms": timeout_ms * 2 + settings.linger_ms,
+        "delivery.report.only.error": True,
         "security.protocol": settings.security_protocol,
         # As every other client that is used here, so that a label meets its inference in one partition.
         "partitioner": "murmur2_random",
@@ -143,6 +172,15 @@ def _configuration(settings: ShipperSettings) -> dict[str, Any]:
         "ssl.key.password": settings.ssl_password,
     }
     return configuration | {key: value for key, value in optional.items() if value}
+
+
+def _compression(wanted: str) -> dict[str, Any]:
+    # By its figures (docs/decisions/0005): the fewest bytes, and at the first level for the least work, too.
+    return (
+        {"compression.type": "zstd", "compression.level": 1}
+        if wanted in ("auto", "zstd")
+        else {"compression.type": wanted}
+    )
 
 
 def _ignore(_error: KafkaError) -> None:

@@ -18,7 +18,8 @@ class ShipperSettings:
     ``kafka_client``: the library that carries events to Kafka; "auto" takes confluent-kafka where it is installed.
     ``bootstrap_servers``: Kafka brokers, ``HOST:PORT``. ``topic``: where inferences go. ``acks``: whose
     acknowledgement counts; "all" is every replica in sync. ``compression``: "auto" takes zstd where its library is
-    installed, else lz4, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``linger_ms``,
+    installed, else lz4, else gzip. ``batch_records``: events handed to Kafka at once, at most. ``gather_ms``: how long
+    an event waits in the spool for others before they are handed over; as many as that go at once. ``linger_ms``,
     ``batch_bytes``: how long and up to which size the producer gathers messages. ``max_request_bytes``: an event that
     is longer as a message is skipped and counted; the topic's max.message.bytes must allow it. ``request_timeout_s``:
     longest wait for an acknowledgement. ``retry_backoff_s``, ``max_backoff_s``: first and longest pause before a
@@ -40,8 +41,9 @@ class ShipperSettings:
     acks: Literal["all", "1"] = "all"
     compression: Literal["auto", "none", "gzip", "lz4", "zstd", "snappy"] = "auto"
     batch_records: int = 2000
+    gather_ms: int = 200
     linger_ms: int = 5
-    batch_bytes: int = 256 * 1024
+    batch_bytes: int = 512 * 1024
     max_request_bytes: int = 8 * 1024 * 1024
     request_timeout_s: float = 10.0
     retry_backoff_s: float = 0.5

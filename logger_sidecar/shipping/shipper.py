@@ -14,7 +14,7 @@ from collections.abc import Callable
 from driftline.errors import DriftlineError, SettingsError
 from driftline.settings import load
 from logger_sidecar.admin import AdminThread, Answer, MetricsPage, Routes
-from logger_sidecar.allocator import seek_cycles_seldom
+from logger_sidecar.allocator import keep_freed_memory, seek_cycles_seldom
 from logger_sidecar.priority import run_behind
 from logger_sidecar.self_metrics import SelfMetrics
 from logger_sidecar.shipping.meters import ShipperMeters
@@ -108,6 +108,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     run_behind(_NICE)
+    keep_freed_memory()
     seek_cycles_seldom()
     try:
         code = run(lambda: load(ShipperSettings, "SHIPPER", environ=os.environ))

@@ -20,10 +20,12 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl, parse
 from logger_sidecar.shipping.sinks import Sink, open_sink
 from logger_sidecar.spool.readers import PlanFile, forget_readers
-from logger_sidecar.spool.source import SpoolSource
+from logger_sidecar.spool.source import MAX_POLL_BYTES, SpoolSource
 
 _log = logging.getLogger("driftline.shipper")
 _END_PAUSE_S = 0.5
+#: How often an idle sink looks for something new; each look wakes the process.
+_LOOK_EVERY_S = 0.1
 
 OpenSink = Callable[[SinkUrl, ShipperSettings], Sink]
 
@@ -89,7 +91,13 @@ class SinkWorker:
 
     def _ship(self) -> None:
         settings, sink = self._settings, self.sink
-        source = SpoolSource(settings.spool_directory, sink.name, lambda _partition: None)
+        source = SpoolSource(
+            settings.spool_directory,
+            sink.name,
+            lambda _partition: None,
+            min(MAX_POLL_BYTES, sink.bounds.max_bytes),
+            look_every_s=_LOOK_EVERY_S,
+        )
         self._meters.unread_bytes = lambda: sum(source.lag().values())
         backoff = Backoff(settings.retry_backoff_s, settings.max_backoff_s, sleep=self._sleep)
         plans = PlanFile(settings.spool_directory, sink.name) if sink.bounds.repeats_exactly else None

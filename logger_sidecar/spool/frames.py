@@ -11,7 +11,8 @@ marker lets a reader find the next whole frame. So damage costs the frames that 
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 MARKER = 0xD520
 MARKER_BYTES = MARKER.to_bytes(2, "big")
@@ -20,6 +21,8 @@ HEADER = struct.Struct(">HIII")
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 _CHECKED = struct.Struct(">HII")
 _CHECK = struct.Struct(">I")
+_HEADER_BYTES, _CHECKED_BYTES = HEADER.size, _CHECKED.size
+_read_header, _crc32 = HEADER.unpack_from, zlib.crc32
 
 
 #: What becomes one frame: bytes, or the pieces of them in order, which are never joined.
@@ -28,7 +31,7 @@ Payload = bytes | tuple[bytes | memoryview, ...]
 Pieces = tuple[bytes | memoryview, ...]
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """One piece of a segment: a whole frame, or (payload None) damaged bytes.
 
     ``start`` and ``end`` are positions within the scanned bytes.
@@ -66,22 +69,33 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
     A tail that may still be being written is left alone unless ``sealed`` says that nothing will follow; then it is
     damage too.
     """
-    position = 0
-    while position < len(data):
-        length = frame_length_at(data, position)
-        if length is not None and position + length <= len(data):
-            end, payload = position + length, _payload_at(data, position, length)
-        else:
-            end, payload = _end_of_damage(data, position, length, sealed), None
+    position, size = 0, len(data)
+    while position < size:
+        payload, end = _whole_frame(data, position, size)
+        if payload is None:
+            end = _end_of_damage(data, position, sealed)
             if end < 0:
                 return
         yield Found(position, end, payload)
         position = end
 
 
-def _payload_at(data: bytes, position: int, length: int) -> bytes | None:
-    payload = data[position + HEADER.size : position + length]
-    return payload if zlib.crc32(payload) == HEADER.unpack_from(data, position)[2] else None
+def _whole_frame(data: bytes, position: int, size: int) -> tuple[bytes | None, int]:
+    """The payload of the frame at ``position``, and where it ends; None where no whole frame stands.
+
+    ``size``: of the data. Every frame is read by this, so what ``frame_length_at`` says is asked here once more, flat.
+    """
+    start = position + _HEADER_BYTES
+    if start > size:
+        return None, position
+    marker, length, checksum, check = _read_header(data, position)
+    end = start + length
+    if marker != MARKER or end > size or length > MAX_PAYLOAD_BYTES:
+        return None, position
+    payload = data[start:end]
+    if check != _crc32(data[position : position + _CHECKED_BYTES]) or checksum != _crc32(payload):
+        return None, position
+    return payload, end
 
 
 def frame_length_at(data: bytes, position: int) -> int | None:
@@ -94,12 +108,13 @@ def frame_length_at(data: bytes, position: int) -> int | None:
     return HEADER.size + int(length) if check == zlib.crc32(data[position : position + _CHECKED.size]) else None
 
 
-def _end_of_damage(data: bytes, position: int, length: int | None, sealed: bool) -> int:
-    """Where reading goes on behind what is not a frame; -1 when it may still become one."""
+def _end_of_damage(data: bytes, position: int, sealed: bool) -> int:
+    """Where reading goes on behind what is not a whole frame; -1 when it may still become one."""
+    length = frame_length_at(data, position)
+    if length is not None and position + length <= len(data):
+        return position + length
     # A frame that is longer than what there is: nothing behind its header can be a frame of its own.
-    if length is not None:
-        return len(data) if sealed else -1
-    if len(data) - position < HEADER.size:
+    if length is not None or len(data) - position < HEADER.size:
         return len(data) if sealed else -1
     following = _next_frame(data, position + 1)
     if following < 0:

@@ -5,6 +5,7 @@ has passed them. Segments that had to go before that, to make room, come back as
 that cost this reader.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from driftline.errors import EventError
 from driftline.events import decode_frame
 from driftline.records import Content, Malformed, Record
-from logger_sidecar.spool.frames import Found, frame_length_at, scan_frames
+from logger_sidecar.spool.frames import frame_length_at, scan_frames
 from logger_sidecar.spool.segments import (
     FileLock,
     Place,
@@ -29,7 +30,7 @@ REASON_CORRUPT = "corrupt_frame"
 #: How much one poll reads, besides its last record: bodies make records of any size.
 MAX_POLL_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 1 << 20
-_WAIT_S = 0.02
+LOOK_EVERY_S = 0.02
 _RAW_LIMIT_BYTES = 65536
 
 
@@ -38,8 +39,8 @@ class SpoolSource:
 
     ``start`` looks the committed position of ``spool:NAME`` up; None means: from the reader's own cursor, else from the
     oldest segment. A position outside the spool (it was emptied, or deleted) begins at the oldest segment. ``decode``
-    reads what a frame holds and raises EventError. Raises UnavailableError when another process reads under the same
-    name.
+    reads what a frame holds and raises EventError. ``look_every_s``: how often a poll that waits looks. Raises
+    UnavailableError when another process reads under the same name.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SpoolSource:
         start: Callable[[str], int | None],
         max_poll_bytes: int = MAX_POLL_BYTES,
         decode: Callable[[bytes], Content] = decode_frame,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         if not name or "/" in name:
             raise ValueError(f"'{name}' is not a reader's name; use letters, digits, '-' and '_'")
@@ -58,13 +60,14 @@ class SpoolSource:
         self._name = name
         self._max_poll_bytes = max_poll_bytes
         self._decode = decode
+        self._look_every_s = look_every_s
         self._lock = FileLock(directory / f"{name}.reader-lock")
         committed = start(self.partition)
         kept = read_place(directory, name)
         place = _begin(directory, committed, kept)
         self._position, self._number = place
-        # Positions behind the records that were read and not acknowledged, with their numbers.
-        self._read: deque[Place] = deque()
+        # Positions behind the records that were read and not acknowledged, with their numbers; as in ``Place``.
+        self._read: deque[tuple[int, int | None]] = deque()
         # A cursor from the start on: the writer must not delete what this reader has not seen.
         if kept is None or kept.offset > self._position:
             write_cursor(directory, name, place)
@@ -77,16 +80,16 @@ class SpoolSource:
             remaining_s = deadline - time.monotonic()
             if records or remaining_s <= 0:
                 return records
-            time.sleep(min(_WAIT_S, remaining_s))
+            time.sleep(min(self._look_every_s, remaining_s))
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Everything before ``next_offset`` is safe elsewhere; it need not be kept for this reader."""
         if partition != self.partition:
             raise ValueError(f"'{partition}' is not '{self.partition}'")
         number = None
-        while self._read and self._read[0].offset <= next_offset:
-            place = self._read.popleft()
-            number = place.number if place.offset == next_offset else None
+        while self._read and self._read[0][0] <= next_offset:
+            offset, number_there = self._read.popleft()
+            number = number_there if offset == next_offset else None
         write_cursor(self._directory, self._name, Place(next_offset, number))
 
     def lag(self) -> Mapping[str, int]:
@@ -126,7 +129,7 @@ class SpoolSource:
             detail = f"{lost} events were overwritten by newer ones before they were read"
             content = Malformed(REASON_OVERWRITTEN, detail, b"", lost)
             records.append(Record(self.partition, self._position, segment.base, content))
-            self._read.append(Place(segment.base, segment.first_number))
+            self._read.append((segment.base, segment.first_number))
         self._position, self._number = segment.base, segment.first_number
         return skipped
 
@@ -140,7 +143,7 @@ class SpoolSource:
             at_end = self._position + len(data) >= segment.end
             before = self._position
             for found in scan_frames(data, sealed=sealed and at_end):
-                self._take(before, found, records)
+                records.append(self._taken(before + found.start, before + found.end, found.payload))
                 if len(records) >= max_records or self._position >= bound:
                     return
             if self._position == before and not self._take_large(segment, data, sealed, records):
@@ -153,27 +156,25 @@ class SpoolSource:
             return False
         data = _read_at(segment, self._position, length or segment.end - self._position)
         for found in scan_frames(data, sealed=sealed):
-            self._take(self._position, found, records)
+            records.append(self._taken(self._position, self._position + found.end, found.payload))
             return True
         return False
 
-    def _take(self, origin: int, found: Found, records: list[Record]) -> None:
-        records.append(self._record(origin, found))
-        self._position = origin + found.end
+    def _taken(self, start: int, end: int, payload: bytes | None) -> Record:
+        """What lies between two offsets; reading goes on behind it. No payload: it is damaged."""
+        self._position = end
         if self._number is not None:
             self._number += 1
-        self._read.append(Place(self._position, self._number))
+        self._read.append((end, self._number))
+        return Record(self.partition, start, end, self._content(end - start, payload))
 
-    def _record(self, origin: int, found: Found) -> Record:
-        content: Content
-        if found.payload is None:
-            content = Malformed(REASON_CORRUPT, f"{found.end - found.start} damaged bytes in the spool", b"")
-        else:
-            try:
-                content = self._decode(found.payload)
-            except EventError as error:
-                content = Malformed("bad_event", str(error), found.payload[:_RAW_LIMIT_BYTES])
-        return Record(self.partition, origin + found.start, origin + found.end, content)
+    def _content(self, size_bytes: int, payload: bytes | None) -> Content:
+        if payload is None:
+            return Malformed(REASON_CORRUPT, f"{size_bytes} damaged bytes in the spool", b"")
+        try:
+            return self._decode(payload)
+        except EventError as error:
+            return Malformed("bad_event", str(error), payload[:_RAW_LIMIT_BYTES])
 
 
 def _begin(directory: Path, committed: int | None, kept: Place | None) -> Place:
@@ -193,8 +194,18 @@ def _begin(directory: Path, committed: int | None, kept: Place | None) -> Place:
 
 def _read_at(segment: Segment, position: int, size_bytes: int) -> bytes:
     try:
-        with segment.path.open("rb") as file:
-            file.seek(position - segment.base)
-            return file.read(size_bytes)
+        descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # deleted, or the spool was emptied, since the directory was listed
         return b""
+    try:
+        return _read_whole(descriptor, size_bytes, position - segment.base)
+    finally:
+        os.close(descriptor)
+
+
+def _read_whole(descriptor: int, size_bytes: int, at: int) -> bytes:
+    """As many bytes as the file has from there on; the system may give them in several pieces."""
+    data = os.pread(descriptor, size_bytes, at)
+    while data and len(data) < size_bytes and (more := os.pread(descriptor, size_bytes - len(data), at + len(data))):
+        data += more
+    return data

@@ -167,6 +167,24 @@ def test_a_batch_is_waited_for_only_while_there_is_time() -> None:
     assert (sink.batches[1:], source.acknowledged) == ([["4"]], 50)
 
 
+class Trickle(SlowSource):
+    """Has one more record whenever it is asked."""
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        number = self.polls
+        self.polls += 1
+        return [Record("spool:x", number, number + 1, event(number))]
+
+
+def test_a_batch_goes_when_its_time_is_over_however_much_still_trickles_in() -> None:
+    sink, source = ListSink(bounds=BatchBounds(max_events=1_000_000, max_wait_s=0.01)), Trickle([])
+    shipper = Shipper(source, sink, SinkMeters("list", lambda: 0), Backoff(0.0, 0.0))
+    assert shipper.ship_batch(0.0, always, always)
+    [batch] = sink.batches
+    assert batch == [str(number) for number in range(source.polls)]
+    assert source.acknowledged == source.polls > 1
+
+
 def test_a_planned_batch_is_repeated_as_it_was_planned() -> None:
     bounds = BatchBounds(max_events=4, repeats_exactly=True)
     assert shipped(SlowSource([range(9)]), bounds, MemoryPlans((0, 20))) == [list("01"), list("2345"), list("678")]
