@@ -100,7 +100,7 @@ class OnlineSpec(OverTimeSpec):
 class AccuracyTestSpec(OverTimeSpec):
     """A sequential test of accuracy over a stream's windows, each once its labels have come."""
 
-    test: Literal["e_cusum", "e_shiryaev_roberts", "betting"] | None = Field(
+    test: Literal["e_cusum", "e_shiryaev_roberts", "e_pooled", "betting"] | None = Field(
         None, description="Which test says that accuracy fell. None: no sequential test."
     )
     floor: Share | None = Field(

@@ -5,7 +5,8 @@ could make an alarm of any stream by waiting. Windows enter in order of time. On
 (``labels.maturity``) has come, with the labels that it then has; or earlier, when as many have come as ever do
 (``labels.mature_share`` of those expected). Then each that is missing counts as right, which no label that comes later
 can undo: the evidence is at most what the whole window would have given. A ranking waits for the time limit, because a
-query's gain is known only with all of its labels.
+query's gain is known only with all of its labels; and so does a test that learns, to which a row that only counts as
+right would teach that more are right.
 
 So the promise is that of :mod:`detectors.online.share_test`, whatever labels come, in whatever order, however often
 they are corrected: without a loss of accuracy at most ``detectors.accuracy.false_pages`` alarms are expected to begin,
@@ -127,7 +128,9 @@ class AccuracyTests:
         spec = self.monitor.labels
         if now_s - labels.window.end_s >= spec.maturity:
             return True
-        return self.monitor.task != "ranking" and labels.mature and labels.coverage >= spec.mature_share
+        watched = self.watched(labels.window.segment)
+        waits = self.monitor.task == "ranking" or (watched is not None and watched.test.learns)
+        return not waits and labels.mature and labels.coverage >= spec.mature_share
 
     def entry(self, segment: str, section: Section | None, labels: LabelState | None, now_s: float) -> Counted:
         """What a window enters with; ``labels`` None: all that there will ever be."""
@@ -212,7 +215,8 @@ class AccuracyTests:
         if self._floor is not None:
             return f"at most {most} allowed"
         before = float(watched.reference.hits[share]) / max(watched.reference.rows, 1)
-        return f"{percent(before)} in the reference, which allows {most}"
+        told = f"{percent(before)} in the reference"
+        return told if watched.test.learns else f"{told}, which allows {most}"
 
     def _budget(self, fold: LossFold, key: WindowKey) -> Result:
         spec, segments = self.monitor.detectors.accuracy, len(self.segments)

@@ -96,7 +96,11 @@ def loss_shares(layout: PerformanceLayout, reference: Section | None, tolerance:
 def loss_bounds(
     shares: LossShares, reference: Counted, *, floor: float | None, confidence: float, margin: float, families: int
 ) -> ShareBounds:
-    """The largest share of each that is no change; ``families``: how many segments have to be right at once."""
+    """The largest share of each that is no change; ``families``: how many segments have to be right at once.
+
+    Beside a reference, not a floor, a test that learns asks how likely the next row is lost after the reference's.
+    """
+    sampled = Counted(np.minimum(reference.hits, reference.rows), reference.rows) if floor is None else None
     if floor is not None:
         upper = np.full(len(shares.names), min(1.0, 1.0 - floor + margin))
     elif shares.layout.task == "ranking":
@@ -104,7 +108,7 @@ def loss_bounds(
         upper = np.array([min(1.0, most + margin)])
     else:
         upper = bounds(reference.hits, reference.rows, confidence=confidence, margin=margin, families=families).upper
-    return ShareBounds(np.zeros(len(upper)), upper, shares.ladder)
+    return ShareBounds(np.zeros(len(upper)), upper, shares.ladder, sampled, margin)
 
 
 def largest_mean(total: float, rows: int, tail: float) -> float:

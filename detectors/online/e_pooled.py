@@ -45,6 +45,11 @@ from detectors.online.share_test import ShareTest
 class EPooled(ShareTest):
     """Bets on rows, added up over all starts, against all rows so far; see the module's docstring."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether what it sees becomes part of what it expects: where the reference is a sample."""
+        return self.bounds.sampled is not None
+
     def _joined(self, logs: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.logaddexp(logs, self._weights)
 

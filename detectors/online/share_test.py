@@ -175,6 +175,11 @@ class ShareTest:
         standing = state.alarm
         return None if standing is None else standing.onset
 
+    @property
+    def learns(self) -> bool:
+        """Whether what it sees becomes part of what it expects."""
+        return False
+
     # --- what a bet is ----------------------------------------------------------------------------------------------
     def earned(self, hits: NDArray[np.float64], rows: int, learnt: tuple[float, ...] = ()) -> NDArray[np.float64]:
         """Per bet, the logarithm of what one observation multiplies its capital by, after what was ``learnt``."""
