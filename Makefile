@@ -29,7 +29,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others examples real real-whole real-parts real-whole-compiled compiled extras spark alibi test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others explore examples real real-whole real-parts real-whole-compiled compiled extras spark alibi test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ unit-sidecar: $(READY)
 
 unit-others: $(READY)
 	$(BIN)/pytest -q -m "$(FAST)" tests --ignore=tests/logger_sidecar
+
+explore: $(READY)  ## the unit tests with each property on 200 new examples, where the others try the same ones each time
+	DRIFTLINE_HYPOTHESIS=explore $(BIN)/pytest -q -n 2 --dist worksteal -m "$(FAST)" tests
 
 examples: $(READY)  ## the examples in docstrings
 	$(BIN)/pytest -q --doctest-modules --ignore-glob='*/migrations/*' $(PACKAGES)

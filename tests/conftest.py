@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.parts import programs
 from tests.parts.alertmanager import Alertmanager
@@ -32,8 +32,12 @@ _roll = pytest.StashKey[PartsRoll]()
 def pytest_configure(config: pytest.Config) -> None:
     """Open the roll of parts; say how many examples each property is tried on."""
     config.stash[_roll] = PartsRoll()
-    settings.register_profile("quick", max_examples=15, deadline=None)
-    settings.register_profile("thorough", max_examples=200, deadline=None)
+    # The same examples each time, however slow the machine is: whether CI passes is no matter of luck. "explore" draws
+    # new ones and remembers what failed.
+    alike = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("quick", max_examples=15, **alike)
+    settings.register_profile("thorough", max_examples=200, **alike)
+    settings.register_profile("explore", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile(os.environ.get("DRIFTLINE_HYPOTHESIS", "quick"))
 
 

@@ -230,7 +230,7 @@ def test_short_partitions_share_a_lane_for_their_states(parts: Parts, url: str) 
     assert len([row for row in found["positions"] if dict(row)["partition"].startswith("files:")]) == 21
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_however_batches_fall_and_copies_repeat_the_rows_are_the_same(
     migrated: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
