@@ -25,7 +25,9 @@ INSIDE: tuple[Inside, ...] = (
     Inside("e_bh", e_benjamini_hochberg.rejected_p, e_benjamini_hochberg.adjusted_p),
 )
 
+_BY_NAME = {each.name: each for each in INSIDE}
+
 
 def inside(name: str) -> Inside:
     """The procedure of that name; raises KeyError."""
-    return {each.name: each for each in INSIDE}[name]
+    return _BY_NAME[name]

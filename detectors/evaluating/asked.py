@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.evaluating.picking import Picker, picker
 from detectors.statistics.reasons import title
 
 
@@ -22,20 +23,24 @@ class Asked:
     names: tuple[tuple[str, ...], ...]
 
     #: By result: column, detector, what its statistic is called, how its sentence begins where the column is quiet; the
-    #: column's number, the detector's place in its list.
+    #: column's number.
     column: list[str] = field(init=False, repr=False)
     detector: list[str] = field(init=False, repr=False)
     title: list[str] = field(init=False, repr=False)
     quiet: list[str] = field(init=False, repr=False)
     owner: list[int] = field(init=False, repr=False)
-    rank: list[int] = field(init=False, repr=False)
-    #: By result: its place among what all detectors of all blocks found, one after the other, and which of them it was.
+    #: By result: its place among what all detectors of all blocks found, one after the other.
     found: NDArray[np.intp] = field(init=False, repr=False)
-    finder: list[int] = field(init=False, repr=False)
-    #: By place in the lists of detectors and by column: which result that is; -1 where the list is shorter.
-    ranked: list[list[int]] = field(init=False, repr=False)
-    #: By column: its place in all blocks one after the other.
-    place: list[int] = field(init=False, repr=False)
+    #: They take what is known by column, or by detector of all blocks, as it is by result; and what is known by column
+    #: of all blocks, one after the other, as it is by column.
+    of_owners: Picker = field(init=False, repr=False)
+    of_finders: Picker = field(init=False, repr=False)
+    of_places: Picker = field(init=False, repr=False)
+    #: By place in the lists of detectors: what takes its results, by column, out of all with None as the last one, for
+    #: columns whose list is shorter.
+    ranked: list[Picker] = field(init=False, repr=False)
+    #: What takes by result what is known by place in the lists of detectors and by column, one place's after the other.
+    of_ranked: Picker = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         starts = np.cumsum((0, *self.sizes)).tolist()
@@ -47,12 +52,12 @@ class Asked:
             for number, (block, place) in enumerate(self.places)
             for rank in range(len(self.names[block]))
         ]
-        owner, rank, finder, found = ([row[part] for row in rows] for part in range(4))
+        owner, finder, found = ([row[part] for row in rows] for part in (0, 2, 3))
         known = {(number, rank): result for result, (number, rank, *_) in enumerate(rows)}
         numbers = range(len(self.columns))
         detectors = [name for names in self.names for name in names]
         ranked = [
-            [known.get((number, rank), -1) for number in numbers]
+            picker([known.get((number, rank), -1) for number in numbers])
             for rank in range(max(map(len, self.names), default=0))
         ]
         titles = [title(detectors[number]) for number in finder]
@@ -65,10 +70,11 @@ class Asked:
                 for number, called in zip(owner, titles, strict=True)
             ],
             "owner": owner,
-            "rank": rank,
             "found": np.array(found, dtype=np.intp),
-            "finder": finder,
+            "of_owners": picker(owner),
+            "of_finders": picker(finder),
+            "of_places": picker([starts[block] + place for block, place in self.places]),
             "ranked": ranked,
-            "place": [starts[block] + place for block, place in self.places],
+            "of_ranked": picker([rank * len(self.columns) + number for number, rank, *_ in rows]),
         }.items():
             object.__setattr__(self, name, value)

@@ -89,8 +89,8 @@ class Watched:
             asked,
             np.concatenate([_NONE, *(each.statistics for each in found)]).take(asked.found).tolist(),
             _known(np.concatenate([_NONE, *(each.p_values for each in found)]).take(asked.found)),
-            list(map([each.direction for each in found].__getitem__, asked.finder)),
-            list(map(effects.__getitem__, asked.place)),
+            asked.of_finders([each.direction for each in found]),
+            asked.of_places(effects),
             tuple(seen),
         )
 
@@ -101,7 +101,7 @@ class Watched:
         for _, columns in self.blocks:
             before += columns.before.rows.tolist()
             now += columns.rows.tolist()
-        return list(map(before.__getitem__, self.asked.place)), list(map(now.__getitem__, self.asked.place))
+        return self.asked.of_places(before), self.asked.of_places(now)
 
     def shapes(self) -> ShapeColumns:
         """Every column to be drawn, in their order."""

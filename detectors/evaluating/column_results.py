@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from detectors.evaluating.blocks import Found, Watched
 from detectors.evaluating.decision import Rule, decide
@@ -29,14 +30,22 @@ class ColumnVerdicts:
     p_values: list[float | None]
     effects: list[Interval]
 
+    def drifted(self) -> list[int]:
+        """The places of the columns that drifted, the largest effect first."""
+        if Verdict.DRIFTED not in self.deciding:
+            return []
+        moved = [place for place, verdict in enumerate(self.deciding) if verdict is Verdict.DRIFTED]
+        return sorted(moved, key=lambda place: -self.effects[place].value)
+
 
 def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: Rule) -> ColumnVerdicts:
     """Evidence, decision and sentences for every watched column of a window."""
     found = beside.evidence(rows_together)
     asked = found.asked
-    p_values = [[None if place < 0 else found.p_values[place] for place in ranked] for ranked in asked.ranked]
+    known = [*found.p_values, None]
+    p_values = [of_rank(known) for of_rank in asked.ranked]
     verdicts = decide(p_values, [effect.value for effect in found.effects], rule)
-    by_result = [verdicts[rank][owner] for rank, owner in zip(asked.rank, asked.owner, strict=True)]
+    by_result = asked.of_ranked(list(chain.from_iterable(verdicts)))
     sizes_before, sizes = beside.sizes()
     count = len(by_result)
     results = ResultColumns(
@@ -48,10 +57,10 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
         direction=found.directions,
         verdict=by_result,
         reason=_reasons(beside, found, by_result, sizes, rule),
-        sample_size=list(map(sizes.__getitem__, asked.owner)),
-        reference_size=list(map(sizes_before.__getitem__, asked.owner)),
+        sample_size=asked.of_owners(sizes),
+        reference_size=asked.of_owners(sizes_before),
         p_value=found.p_values,
-        effect=list(map(found.effects.__getitem__, asked.owner)),
+        effect=asked.of_owners(found.effects),
         coverage=[None] * count,
         reference_value=[None] * count,
     )
@@ -62,7 +71,7 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
     quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, _reaches(found, rule), strict=True)]
-    told = quiet_each(asked.quiet, found.statistics, found.p_values, list(map(quiet.__getitem__, asked.owner)))
+    told = quiet_each(asked.quiet, found.statistics, found.p_values, asked.of_owners(quiet))
     if verdicts.count(Verdict.OK) == len(verdicts):
         return told
     what: dict[int, str] = {}

@@ -11,6 +11,7 @@ detectors raises no more alarms.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from detectors.error_control.inside import inside
 from driftline.results import Verdict
@@ -35,10 +36,11 @@ def decide(p_values: Sequence[Sequence[float | None]], effects: Sequence[float],
     ``p_values``: by place in the monitor's list of detectors, the first one deciding, then by column; None where there
     is none. ``effects``: of the columns.
     """
-    decided = _significant(p_values[0], rule) if p_values else []
-    drifted = [flag and effect >= rule.minimum_effect for flag, effect in zip(decided, effects, strict=True)]
-    flagged = [decided, *(_significant(each, rule) for each in p_values[1:])] if p_values else []
-    return [list(map(_verdict, flags, drifted)) if any(flags) else [Verdict.OK] * len(flags) for flags in flagged]
+    flagged = [_significant(each, rule) for each in p_values]
+    if not any(map(any, flagged)):
+        return [[Verdict.OK] * len(flags) for flags in flagged]
+    drifted = [flag and effect >= rule.minimum_effect for flag, effect in zip(flagged[0], effects, strict=True)]
+    return [list(map(_verdict, flags, drifted)) for flags in flagged]
 
 
 def decide_window(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
@@ -61,7 +63,9 @@ def _significant(p_values: Sequence[float | None], rule: Rule) -> list[bool]:
     return inside(rule.inside).rejected(_known(p_values), rule.false_alarm_rate)
 
 
-def _known(p_values: Sequence[float | None]) -> list[float]:
+def _known(p_values: Sequence[float | None]) -> Sequence[float]:
+    if None not in p_values:
+        return cast("Sequence[float]", p_values)
     return [1.0 if p_value is None else p_value for p_value in p_values]
 
 

@@ -25,7 +25,7 @@ from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
-from detectors.evaluating.quality import Counted, Share, Shares, SharesAsked, share_results, shares_asked
+from detectors.evaluating.quality import Share, Shares, SharesAsked, SharesBeside, share_results, shares_asked
 from detectors.evaluating.row_tables import LabelledRows, no_labelled_rows
 from detectors.evaluating.together import deciding, find, together_results
 from detectors.statistics.brownian_bridge import absolute_bridges
@@ -46,6 +46,7 @@ from driftline.results import (
 from driftline.shape_columns import ShapeColumns
 
 _BRIDGE_SEED = 20130101
+_VALUE = attrgetter("value")
 #: What was counted of one segment of a window.
 StateOfSegment = Callable[[str], WindowState]
 
@@ -81,7 +82,7 @@ class Evaluator:
     # Memos of what follows from the reference alone.
     _measures: dict[str, Expected | None] = field(default_factory=dict, init=False, repr=False)
     _blocks: dict[str, SegmentBlocks] = field(default_factory=dict, init=False, repr=False)
-    _shares_before: dict[str, Counted] = field(default_factory=dict, init=False, repr=False)
+    _shares_before: dict[str, SharesBeside] = field(default_factory=dict, init=False, repr=False)
     _points: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,8 +201,7 @@ class Evaluator:
         self, key: WindowKey, columns: ColumnVerdicts, rule: Rule, rows: int, together: Sequence[Result]
     ) -> Result:
         whole = [result.verdict for result in together if result.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
-        moved = [place for place, verdict in enumerate(columns.deciding) if verdict is Verdict.DRIFTED]
-        moved.sort(key=lambda place: -columns.effects[place].value)
+        moved = columns.drifted()
         named = ", ".join(columns.columns[place] for place in moved)
         all_columns = len(columns.columns)
         count = f"{len(moved)} of {all_columns} columns drifted" if moved else f"no column of {all_columns} drifted"
@@ -217,7 +217,7 @@ class Evaluator:
             reason=f"{count}{': ' if named else ''}{named}{_drifted_together(together)}; {rows} rows{against}",
             sample_size=rows,
             reference_size=0 if self.reference is None else int(self.reference.counts[key.segment][ROWS]),
-            effect=max(columns.effects, key=attrgetter("value"), default=None),
+            effect=max(columns.effects, key=_VALUE, default=None),
         )
 
     def _no_drift(self, key: WindowKey, rows: int, why: str) -> list[Result]:
@@ -244,8 +244,8 @@ class Evaluator:
         expected = self._expected(segment)
         before = np.zeros_like(vector) if expected is None else expected
         if segment not in self._shares_before:
-            self._shares_before[segment] = self._asked.counted(before)
-        shares = self._asked.shares(self._asked.counted(vector), self._shares_before[segment])
+            self._shares_before[segment] = self._asked.beside(before)
+        shares = self._shares_before[segment].shares(vector)
         if self.reference is not None and self.reference.outliers is not None:
             counts = [int(counted[place]) for counted in (vector, before) for place in (OUTLIERS, SCORED)]
             method, rate = self.reference.outliers.name, self.monitor.detectors.outlier_rate

@@ -5,7 +5,6 @@ missing and unseen values too, say so.
 """
 
 from dataclasses import dataclass
-from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 
 from detectors.counts.layout import Layout
 from detectors.error_control.benjamini_hochberg import rejected
+from detectors.evaluating.picking import picker
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.reasons import not_enough, p_text, percent
-from detectors.statistics.two_proportions import shares_compared
+from detectors.statistics.two_proportions import two_proportions
 from detectors.statistics.wilson import difference, wilson
 from driftline.monitors import ColumnSpec, Monitor
 from driftline.result_columns import ResultColumns
@@ -56,15 +56,6 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """By share, its hits and rows on one side, and whether they are to be told."""
-
-    hits: list[int]
-    rows: list[int]
-    told: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
 class SharesAsked:
     """What every column of a layout is asked for: values missing, unseen, against the monitor's rules.
 
@@ -79,20 +70,45 @@ class SharesAsked:
     always: NDArray[np.bool_]
     starts: NDArray[np.intp]
 
-    def counted(self, vector: NDArray[np.int64]) -> Counted:
-        """What a vector of the layout holds of each share."""
-        hits = vector.take(self.places)
-        rows = np.add.reduceat(vector, self.starts).take(self.owners)
-        return Counted(hits.tolist(), rows.tolist(), (hits > 0) | self.always)
+    def counted(self, vector: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Hits and rows of each share in a vector of the layout."""
+        return vector.take(self.places), np.add.reduceat(vector, self.starts).take(self.owners)
 
-    def shares(self, now: Counted, before: Counted) -> Shares:
+    def beside(self, before: NDArray[np.int64]) -> "SharesBeside":
+        """The same with what the reference's vector holds of each."""
+        hits, rows = self.counted(before)
+        kinds: dict[tuple[str, int, int], int] = {}
+        counts = zip(self.detectors, hits.tolist(), rows.tolist(), strict=True)
+        of_share = np.array([kinds.setdefault(each, len(kinds)) for each in counts], dtype=np.intp)
+        return SharesBeside(self, (hits > 0) | self.always, of_share, list(kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class SharesBeside:
+    """What is asked of every window beside one segment of the reference, which is worked out once.
+
+    By share: ``told``, whether it is told whatever the window holds; ``of_share``: which of ``kinds`` it is, that are a
+    detector with its hits and rows in the reference.
+    """
+
+    asked: SharesAsked
+    told: NDArray[np.bool_]
+    of_share: NDArray[np.intp]
+    kinds: list[tuple[str, int, int]]
+
+    def shares(self, vector: NDArray[np.int64]) -> Shares:
         """Those of a window that are to be told."""
-        told = (now.told | before.told).tolist()
-        counts = zip(self.detectors, now.hits, now.rows, before.hits, before.rows, strict=True)
-        known: dict[tuple[str, int, int, int, int], int] = {}
-        which = [known.setdefault(each, len(known)) for each in compress(counts, told)]
-        different = [Share(detector, "quality", SMALLEST_RISE, *counted) for detector, *counted in known]
-        return Shares(list(compress(self.columns, told)), which, different)
+        hits, rows = self.asked.counted(vector)
+        told = np.flatnonzero(self.told | (hits > 0))
+        known: dict[tuple[int, int, int], int] = {}
+        counts = zip(*(each.take(told).tolist() for each in (self.of_share, hits, rows)), strict=True)
+        which = [known.setdefault(each, len(known)) for each in counts]
+        different = [self._share(*each) for each in known]
+        return Shares(picker(told.tolist())(self.asked.columns), which, different)
+
+    def _share(self, kind: int, hits: int, rows: int) -> Share:
+        detector, *before = self.kinds[kind]
+        return Share(detector, "quality", SMALLEST_RISE, hits, rows, *before)
 
 
 def shares_asked(monitor: Monitor, layout: Layout) -> SharesAsked:
@@ -122,17 +138,22 @@ def _has_rules(rule: ColumnSpec) -> bool:
 def share_results(key: WindowKey, shares: Shares, rate: float, minimum_rows: int) -> ResultColumns:
     """One result per share; over all of them, false warnings stay within ``rate`` (Benjamini-Hochberg)."""
     different, which = shares.different, shares.which
-    counts = np.array([share[3:] for share in different], dtype=np.int64).reshape(-1, 4)
-    evidence = shares_compared(*counts.T)
-    known = [1.0 if found.p_value is None else found.p_value for found in evidence]
+    evidence = [two_proportions(*share[3:]) for share in different]
+    each = picker(which)
     # Equal shares have equal p-values, and are rejected together.
-    significant = dict(zip(which, rejected([known[place] for place in which], rate), strict=True))
+    significant = dict(
+        zip(
+            which,
+            rejected(each([1.0 if found.p_value is None else found.p_value for found in evidence]), rate),
+            strict=True,
+        )
+    )
     answers = [
         _answer(share, found, minimum_rows, significant=significant[place])
         for place, (share, found) in enumerate(zip(different, evidence, strict=True))
     ]
-    of_share = list(zip(*(answers[place] for place in which), strict=True)) or [()] * len(_Answer._fields)
-    detectors, kinds, statistics, verdicts, told, rows, rows_before, p_values, effects, before = map(list, of_share)
+    of_share = map(each, list(zip(*answers, strict=True)) or [()] * len(_Answer._fields))
+    detectors, kinds, statistics, verdicts, told, rows, rows_before, p_values, effects, before = of_share
     return ResultColumns(
         window=key,
         column=shares.columns,

@@ -4,14 +4,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from typing import Protocol, cast
+from itertools import chain, compress
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References, shares_before, shares_now
+from detectors.statistics.worked_out import worked_out
 from driftline.native import native_module
 from driftline.shape_columns import ShapeColumns
 
@@ -64,6 +65,7 @@ def kernel() -> Kernel | None:
 
 
 _KERNEL = kernel()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,9 @@ class Axes:
     By column. ``names``: of the bars; none yet: no axis yet. A bar is neighbouring bins, so that its rows are the
     difference of rows up to a bin: at ``upper`` and at ``lower`` in the matrix of these rows, which is not taken off
     where ``first``; shape (columns, bars). ``reference``: its heights. ``few``: the columns that had few values in the
-    reference; ``filled``: which of their bins had rows when their axes were made, shape (columns among the few, bins).
-    ``drawn``: what was drawn last, under its only key, None.
+    reference; ``filled``: which of their bins may have rows without another axis, shape (columns among the few, bins);
+    ``wide``: which of them have bars of equal widths, as a window had many values. ``drawn``: what was drawn last,
+    under its only key, None.
     """
 
     before: References
@@ -100,6 +103,7 @@ class Axes:
     reference: NDArray[np.float64] = field(init=False, repr=False)
     few: list[int] = field(init=False, repr=False)
     filled: NDArray[np.bool_] = field(init=False, repr=False)
+    wide: NDArray[np.bool_] = field(init=False, repr=False)
     _finite: NDArray[np.bool_] = field(init=False, repr=False)
     _had: NDArray[np.bool_] = field(init=False, repr=False)
     drawn: dict[None, Drawing] = field(default_factory=dict, init=False, repr=False)
@@ -118,7 +122,8 @@ class Axes:
         object.__setattr__(self, "few", few)
         object.__setattr__(self, "_finite", finite)
         object.__setattr__(self, "_had", (self.before.counts[few] > 0) & finite)
-        object.__setattr__(self, "filled", np.zeros((len(few), self.before.counts.shape[1]), dtype=bool))
+        object.__setattr__(self, "filled", np.zeros(finite.shape, dtype=bool))
+        object.__setattr__(self, "wide", np.zeros(len(few), dtype=bool))
 
     def heights(self, below: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Shares per bar, shape (columns, bars)."""
@@ -131,32 +136,44 @@ class Axes:
             sample = self.before.samples[place]
             self._put(place, _equal_widths(sample.values[1:-2], sample.reference[1:-2]))
         filled = self._had | ((columns.current[self.few] > 0) & self._finite)
-        for row in range(len(self.few)) if asked else np.flatnonzero((filled != self.filled).any(axis=1)).tolist():
-            place = self.few[row]
-            sample = self.before.samples[place]
-            finite = slice(1, len(sample.values) - _LAST_SPECIAL)
-            values, has = sample.values[finite], filled[row, finite]
-            is_few = _are_few(has)
-            self._put(place, _of_few(values, has) if is_few else _equal_widths(values, sample.reference[finite]))
-            asked.append(place)
+        unfit = (filled & ~self.filled).any(axis=1) | (self.wide & (filled.sum(axis=1) <= _PLAIN_BARS))
+        for row in range(len(self.few)) if asked else np.flatnonzero(unfit).tolist():
+            self._refit(row, filled[row])
+            asked.append(self.few[row])
         if asked:
-            self.filled[:] = filled
             self.reference[:] = self.heights(self.before.below, self.before.rows)
             self.drawn.clear()
+
+    def _refit(self, row: int, has: NDArray[np.bool_]) -> None:
+        """Another axis for one of the few, for a window that ``has`` rows in these bins."""
+        # Bars of bins that other windows had rows in are not drawn, and spare the next one another axis.
+        together = has if self.wide[row] else has | self.filled[row]
+        has = together if _are_few(together) else has
+        is_few = _are_few(has)
+        place = self.few[row]
+        sample = self.before.samples[place]
+        finite = slice(1, len(sample.values) - _LAST_SPECIAL)
+        values = sample.values[finite]
+        self._put(place, _of_few(values, has[finite]) if is_few else _equal_widths(values, sample.reference[finite]))
+        self.filled[row] = has if is_few else True
+        self.wide[row] = not is_few
 
     def drawing(self, bars: NDArray[np.bool_]) -> Drawing:
         """What these bars are, which are above zero in the reference or in a window."""
         last = self.drawn.get(None)
-        if last is None or not np.array_equal(last.bars, bars):
-            kept = bars.tolist()
-            last = self.drawn[None] = Drawing(
-                bars,
-                [tuple(compress(names, drawn)) for names, drawn in zip(self.names, kept, strict=True)],
-                [tuple(compress(row, drawn)) for row, drawn in zip(self.reference.tolist(), kept, strict=True)],
-                np.flatnonzero(bars),
-                bars.sum(axis=1).cumsum().tolist(),
-            )
-        return last
+        others = np.arange(len(bars)) if last is None else np.flatnonzero((last.bars != bars).any(axis=1))
+        if last is not None and not len(others):
+            return last
+        names = self.names.copy() if last is None else last.names.copy()
+        reference: list[tuple[float, ...]] = [()] * len(bars) if last is None else last.reference.copy()
+        for place, drawn, heights in zip(
+            others.tolist(), bars[others].tolist(), self.reference[others].tolist(), strict=True
+        ):
+            names[place] = tuple(compress(self.names[place], drawn))
+            reference[place] = tuple(compress(heights, drawn))
+        ends = bars.sum(axis=1).cumsum().tolist()
+        found = self.drawn[None] = Drawing(bars, names, reference, np.flatnonzero(bars), ends)
+        return found
 
     def _put(self, place: int, axis: Axis) -> None:
         plain, bars = axis
@@ -186,7 +203,7 @@ def _of_values(columns: Columns, axes: Axes, compiled: Kernel | None) -> ShapeCo
     if compiled is None:
         current = axes.heights(columns.below, columns.rows)
         drawn = axes.drawing((axes.reference > 0) | (current > 0))
-        heights = _apart_at(current.take(drawn.places), drawn.ends)
+        heights = _apart_at(current.take(drawn.places).tolist(), drawn.ends)
     else:
         bars, heights = np.empty(axes.first.shape, dtype=np.bool_), []
         first = axes.first.view(np.uint8)
@@ -195,10 +212,10 @@ def _of_values(columns: Columns, axes: Axes, compiled: Kernel | None) -> ShapeCo
     return ShapeColumns(_names(columns), drawn.names, drawn.reference, heights)
 
 
-def _apart_at(heights: NDArray[np.float64], ends: list[int]) -> list[tuple[float, ...]]:
-    """Heights of bars one column's after the other's, taken apart where each column's end."""
-    listed = tuple(heights.tolist())
-    return [listed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def _apart_at(listed: Sequence[T], ends: list[int]) -> list[tuple[T, ...]]:
+    """Names or heights of bars, one column's after the other's, taken apart where each column's end."""
+    together = tuple(listed)
+    return [together[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _of_categories(columns: Columns, compiled: Kernel | None) -> ShapeColumns:
@@ -211,7 +228,8 @@ def _of_categories(columns: Columns, compiled: Kernel | None) -> ShapeColumns:
         return drawn
     unseen = before.bins[:, None] - CATEGORICAL_EXTRA
     weight = shares_before(before) + shares_now(columns)
-    weight[np.arange(weight.shape[1]) >= unseen] = -1.0  # unseen and missing have bars of their own
+    places = np.arange(weight.shape[1])
+    weight[places >= unseen] = -1.0  # unseen and missing have bars of their own
     largest = np.argsort(-weight, axis=1, kind="stable")[:, :_PLAIN_BARS]
     bins = np.concatenate((largest, unseen, unseen + 1), axis=1)
     # Beside few categories, others are nothing but places.
@@ -221,16 +239,20 @@ def _of_categories(columns: Columns, compiled: Kernel | None) -> ShapeColumns:
     reference = _category_heights(before.counts.take(bins) * known, before.rows)
     current = _category_heights(columns.current.take(bins) * known, columns.rows)
     is_drawn = (reference > 0) | (current > 0)
-    kept, drawn_places = is_drawn.tolist(), np.flatnonzero(is_drawn)
-    names, plain = [], largest.shape[1]
-    for sample, codes in zip(before.samples, largest.tolist(), strict=True):
-        count = min(plain, len(sample.categories))
-        known_names = map(sample.categories.__getitem__, codes[:count])
-        names.append((*known_names, *[""] * (plain - count), "all others", "unseen", "missing"))
-    bars = [tuple(compress(each, drawn)) for each, drawn in zip(names, kept, strict=True)]
-    ends = list(itertools.accumulate(map(len, bars)))
-    sides = (_apart_at(side.take(drawn_places), ends) for side in (reference, current))
-    return ShapeColumns(_names(columns), bars, *sides)
+    drawn_places, ends = np.flatnonzero(is_drawn), is_drawn.sum(axis=1).cumsum().tolist()
+    names = worked_out(before.known, "names", lambda: _category_names(before))
+    named = np.concatenate((bins[:, :-2], np.full_like(unseen, len(names) - 1), bins[:, -2:]), axis=1)
+    bars = _apart_at(list(map(names.__getitem__, named.take(drawn_places).tolist())), ends)
+    return ShapeColumns(
+        _names(columns), bars, *(_apart_at(side.take(drawn_places).tolist(), ends) for side in (reference, current))
+    )
+
+
+def _category_names(before: References) -> list[str]:
+    """What each bin is called, one column's after the other's, and last all others."""
+    width = before.counts.shape[1]
+    names = [(*sample.categories, "unseen", "missing") for sample in before.samples]
+    return [*chain.from_iterable((*each, *[""] * (width - len(each))) for each in names), "all others"]
 
 
 def _category_heights(largest: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -139,14 +139,16 @@ def quiet_each(
     """
     if compiled is not None:
         return compiled.sentences(heads, statistics, p_values, tails)
+    known = [p_value or 0.0 for p_value in p_values] if None in p_values else cast("list[float]", p_values)
     numbers: list[float] = [0.0] * (2 * len(heads))
     numbers[::2] = statistics
-    numbers[1::2] = [p_value or 0.0 for p_value in p_values]
+    numbers[1::2] = known
     # One text is formatted for all, which takes a third of the time.
     figures = ("%.3g (p = %.2g)\n" * len(heads) % tuple(numbers)).split("\n")[:-1]
-    for place, p_value in enumerate(p_values):
-        if p_value is None or p_value < _SURELY:
-            figures[place] = f"{statistics[place]:.3g} ({p_text(p_value)})"
+    if min(known, default=1.0) < _SURELY:
+        for place, p_value in enumerate(p_values):
+            if p_value is None or p_value < _SURELY:
+                figures[place] = f"{statistics[place]:.3g} ({p_text(p_value)})"
     return [f"{head}{figure}{tail}" for head, figure, tail in zip(heads, figures, tails, strict=True)]
 
 

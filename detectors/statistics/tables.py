@@ -173,6 +173,20 @@ def binomial_p_values(
     return found
 
 
+def binomial_p_value(hits: int, trials: int, share: float) -> float:
+    """The same of one, without a dozen calls of NumPy.
+
+    >>> round(binomial_p_value(5, 5, 0.5), 4), binomial_p_value(0, 5, 0.01)
+    (0.0625, 1.0)
+    """
+    is_above = hits >= trials * share
+    inside, outside = (hits, trials - hits) if is_above else (trials - hits, hits)
+    if inside == 0:
+        return 1.0
+    tail = special.betainc(float(inside), outside + 1.0, share if is_above else 1.0 - share)
+    return min(1.0, 2.0 * float(tail))
+
+
 @dataclass(frozen=True, slots=True)
 class Rarest:
     """Exact tests of rare cells: each column's smallest p-value, 1 without any, and of how many; shape (columns,)."""

@@ -18,7 +18,7 @@ from detectors.statistics.columns import alone
 from detectors.statistics.effect_size import effect_size
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.quadratic_form import Steps, steps, tail
-from detectors.statistics.tables import binomial_p_values, tables
+from detectors.statistics.tables import binomial_p_value, binomial_p_values, tables
 from detectors.statistics.two_proportions import two_proportions
 from detectors.univariate.anderson_darling import anderson_darling
 from detectors.univariate.chi_square import chi_square, homogeneity
@@ -222,6 +222,7 @@ def test_the_exact_tail_agrees_with_scipys_binomial_test() -> None:
         oracle = min(stats.binomtest(hits, trials, share, side).pvalue for side in ("less", "greater"))
         (found,) = binomial_p_values(np.array([hits]), np.array([trials]), np.array([share]))
         assert found == pytest.approx(min(1.0, 2 * oracle))
+        assert found == binomial_p_value(hits, trials, share)
 
 
 def test_one_unseen_value_in_a_million_rows_proves_nothing_and_thirty_in_a_hundred_do() -> None:
