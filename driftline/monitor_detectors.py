@@ -22,8 +22,8 @@ class ReferenceSpec(Part):
     )
     baseline: Literal["fixed", "rolling", "seasonal", "variant"] = Field(
         "fixed",
-        description="What windows are compared with: 'fixed', the file; 'rolling', the windows before; 'seasonal', the "
-        "windows of the same hour and weekday in the weeks before; 'variant', another variant's same window. The file "
+        description="What windows are compared with: `fixed`, the file; `rolling`, the windows before; `seasonal`, the "
+        "windows of the same hour and weekday in the weeks before; `variant`, another variant's same window. The file "
         "always gives the bins, and is what remains while there are too few windows.",
     )
     windows: int = Field(14, ge=1, le=100, description="Windows (seasonal: weeks) that a baseline is made of at most.")

@@ -11,7 +11,7 @@ Severity = Literal["page", "ticket"]
 
 class _Objective(Part):
     target: Share = Field(description="Share of good events over the period.")
-    severity: Severity = Field("page", description="'ticket' keeps even fast burn from paging.")
+    severity: Severity = Field("page", description="`page` or `ticket`; `ticket` keeps even fast burn from paging.")
 
 
 class AvailabilitySlo(_Objective):

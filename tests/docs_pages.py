@@ -62,7 +62,10 @@ _SETTING_ANNOTATIONS = {
 }
 _ONLY_INJECTED = [name for name in ANNOTATIONS if name not in _SETTING_ANNOTATIONS]
 #: Fields that are durations, whose defaults people read as 1d and not as 86400.
-_DURATIONS = frozenset({"size", "lateness", "expected_delay", "maturity", "timeout", "period", "threshold", "restart"})
+_DURATIONS = frozenset(
+    {"size", "lateness", "expected_delay", "maturity", "timeout", "period", "threshold", "restart"}
+    | set(monitors.RetentionSpec.model_fields)
+)
 
 
 def metrics_page() -> str:
@@ -123,7 +126,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return "none"
     if isinstance(value, BaseModel):
         return "see below"
-    if name in _DURATIONS:
+    if name in _DURATIONS and isinstance(value, float):
         return f"`{format_duration(value)}`"
     if isinstance(value, tuple):
         return f"`[{', '.join(value)}]`"
