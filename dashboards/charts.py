@@ -138,13 +138,6 @@ def distribution(shape: ColumnShape, *, width: float = 340, height: float = 104)
     return svg(width, height, parts, "chart distribution", f"Distribution of {shape.column}, before and now")
 
 
-def share_bar(value: float | None) -> Markup:
-    """A share as a thin bar."""
-    filled = 0.0 if value is None else min(max(value, 0.0), 1.0) * 120
-    parts = [rect("track", 0, 3, 120, 6, rx=3), rect("bar accent", 0, 3, filled, 6, rx=3)]
-    return svg(120, 12, parts, "chart share", words.share(value))
-
-
 # --- parts of the timeline ----------------------------------------------------------------------------------------
 def _verdicts(windows: Sequence[WindowView], axis: _Axis, link: Link, top: float, height: float) -> list[Shape]:
     cells = [text("rowlabel", 0, top + height / 2 + 4, "verdict")]

@@ -14,7 +14,6 @@ ANNOTATION_PREFIX = "driftline.io/"
 TOPIC_INFERENCE = "driftline.inference"
 TOPIC_LABELS = "driftline.labels"
 TOPIC_INBOX = "driftline.inbox"
-TOPIC_DEAD_LETTERS = "driftline.deadletters"
 
 # --- CloudEvents --------------------------------------------------------------------------------------------------
 CE_TYPE_INFERENCE = "io.driftline.inference.v1"

@@ -1,6 +1,6 @@
 """Events that could be read, in the order of their records: as columns where they came in runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
@@ -142,8 +142,3 @@ class Arrivals(Mixed[ArrivedRun, Arrival], Sequence[Arrival]):
         for place, arrival in self.others.items():
             codes[place] = numbers.setdefault(of_one(arrival), len(numbers))
         return list(numbers), codes
-
-
-def arrivals_of(arrivals: Iterable[Arrival]) -> Arrivals:
-    """Arrivals that stand alone."""
-    return Arrivals((), dict(enumerate(arrivals)))

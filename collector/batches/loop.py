@@ -42,6 +42,8 @@ from driftline.records import Content, Malformed, Record, Several
 __all__ = ["BatchDecoder", "Collector", "RecordSource", "WindowStatistics"]
 
 
+#: No records, and no partition that goes on behind them.
+_NOTHING: tuple[RecordBatch, Mapping[str, int]] = (RecordBatch((), {}), {})
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 
@@ -90,7 +92,7 @@ class Collector:
         )
         self._reader: Reader | None = None
         self._positions = Positions(store.position)
-        self._waiting = RecordBatch((), {})
+        self._waiting, self._ends = _NOTHING
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
         self._next_lag = 0.0
@@ -119,13 +121,13 @@ class Collector:
         self._report_lag()
         started_ns = time.time_ns()
         if not self._waiting:
-            self._waiting = self._poll()
+            self._waiting, self._ends = self._poll()
         handled = len(self._waiting)
         if handled:
             self.activity.waiting = handled
             self.activity.begin("commit")
             self._commit_traced(started_ns)
-            self._waiting = RecordBatch((), {})
+            self._waiting, self._ends = _NOTHING
         self.activity.turned(handled)
         return handled
 
@@ -144,8 +146,8 @@ class Collector:
             self._payloads.sweep(self._store.payload_files())
 
     # --- reading ------------------------------------------------------------------------------------------------
-    def _poll(self) -> RecordBatch:
-        """A batch: full, or as much as came within the commit interval."""
+    def _poll(self) -> tuple[RecordBatch, Mapping[str, int]]:
+        """A batch, full or as much as came within the commit interval, and where each partition goes on behind it."""
         settings = self._settings
         until = time.monotonic() + settings.commit_interval_s
         parts: list[RecordBatch] = []
@@ -167,7 +169,7 @@ class Collector:
             size_bytes += _size_bytes(found)
         grown = self._batch_records * 2 if count >= self._batch_records else max(count, self._batch_records // 2)
         self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
-        return RecordBatch.of(parts)
+        return RecordBatch.of(parts), ends
 
     # --- committing ---------------------------------------------------------------------------------------------
     def _commit_traced(self, started_ns: int) -> None:
@@ -175,26 +177,26 @@ class Collector:
         links = _traceparents(self._waiting, self._tracing.maximum_links)
         with self._tracing.span("batch", {"records": len(self._waiting)}, links, start_ns=started_ns):
             self._tracing.past("read", started_ns, read_ns)
-            self._commit(self._waiting)
+            self._commit(self._waiting, self._ends)
 
-    def _commit(self, records: RecordBatch) -> None:
+    def _commit(self, records: RecordBatch, ends: Mapping[str, int]) -> None:
         """Commit records, halving a batch whose values the store refuses until the culprit is alone."""
         try:
-            self._commit_batch(records)
+            self._commit_batch(records, ends)
         except TransientError:
             self._forget()
             raise
         except PermanentError as error:
             self._forget()
             if len(records) == 1:
-                self._commit_batch(records, refused=str(error))
+                self._commit_batch(records, ends, refused=str(error))
                 return
             middle = len(records) // 2
-            self._commit(records[:middle])
-            self._commit(records[middle:])
+            for half in (records[:middle], records[middle:]):
+                self._commit(half, ends_of(half))
 
-    def _commit_batch(self, records: RecordBatch, refused: str | None = None) -> None:
-        moves = self._moves(records)
+    def _commit_batch(self, records: RecordBatch, ends: Mapping[str, int], refused: str | None = None) -> None:
+        moves = self._moves(records, ends)
         if fresh := from_positions(records, self._positions.of):
             started = time.monotonic()
             self._ready_reader()  # before halves are paired: it knows what was erased
@@ -213,9 +215,9 @@ class Collector:
             self._source.acknowledge(move.partition, move.next_offset)
         self.activity.committed(_newest(records))
 
-    def _moves(self, records: RecordBatch) -> list[PositionMove]:
+    def _moves(self, records: RecordBatch, ends: Mapping[str, int]) -> list[PositionMove]:
         moves = []
-        for partition, end in ends_of(records).items():
+        for partition, end in ends.items():
             expected = self._positions.of(partition)
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
         return [*moves, *self._lane_moves(records)]

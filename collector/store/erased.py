@@ -120,10 +120,3 @@ def wait_for_writers(transaction: Transaction) -> None:
 def erased_count(connection: Connection) -> int:
     """How many erasures are remembered."""
     return int(connection.execute(select(func.count()).select_from(schema.erased)).scalar_one())
-
-
-def all_erased(connection: Connection) -> Sequence[Erased]:
-    """Every one, the oldest first."""
-    table = schema.erased.c
-    statement = select(table.namespace, table.model, table.kind, table.digest).order_by(table.number)
-    return [Erased(*row) for row in connection.execute(statement)]

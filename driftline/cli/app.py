@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
@@ -97,11 +98,13 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def main() -> NoReturn:
-    """Run the command line; DriftlineErrors end as one message on stderr and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, of this process where none is given; DriftlineErrors end as one message on stderr and exit
+    code 2.
+    """
     _end_with_parent(os.environ.get("DRIFTLINE_PARENT_PID"))
     try:
-        app()
+        app(args=arguments)
     except DriftlineError as error:
         typer.secho(f"driftline: {_told(error)}", fg="red", err=True)
         sys.exit(2)

@@ -1,6 +1,7 @@
 """The commands that read files and write files: init, inject, schema, report, rules, boards, references."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -244,7 +245,7 @@ def alerts_check(
     scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
 ) -> None:
     """Check the monitors: detectors' names, and when each alert would fire with how much of the budget gone."""
-    from alerts.burn import windows
+    from alerts.burn import time_to_fire_s, windows
     from alerts.slo import objectives
     from alerts.texts import format_value, percent
     from detectors.evaluating.catalogue import check_detectors
@@ -255,10 +256,12 @@ def alerts_check(
             period = format_duration(objective.period_s)
             typer.echo(f"{objective.id}: {percent(objective.target)} % good over {period}")
             for window in windows(objective):
+                outage = format_duration(float(math.ceil(time_to_fire_s(window, 1.0))))
                 told = f"{format_duration(window.long_s)} and {format_duration(window.short_s)}"
                 typer.echo(
                     f"  {window.severity:<6} above {format_value(window.threshold * 100)} % in {told}: "
-                    f"burn rate {window.factor:.3g}, {format_value(window.share * 100)} % of the budget"
+                    f"burn rate {window.factor:.3g}, {format_value(window.share * 100)} % of the budget, "
+                    f"fires {outage} after everything fails"
                 )
 
 

@@ -120,11 +120,6 @@ class CallHead:
         self.list_bytes = 0
 
     @property
-    def is_informational(self) -> bool:
-        """Whether the answer itself is still to come."""
-        return 100 <= self.status < 200
-
-    @property
     def is_event_stream(self) -> bool:
         """Whether the body is server-sent events."""
         return self.content_type is not None and self.content_type[: len(_EVENT_STREAM)].lower() == _EVENT_STREAM

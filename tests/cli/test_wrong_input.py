@@ -10,22 +10,19 @@ from driftline.cli.moments import moment_s
 from driftline.errors import SettingsError
 
 
-def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What stands on stderr; anything but a message of ours is raised here."""
-    monkeypatch.setattr("sys.argv", ["driftline", *arguments])
     with pytest.raises(SystemExit) as ended:
-        main()
+        main(arguments)
     assert ended.value.code == 2
     return capsys.readouterr().err
 
 
-def test_names_that_no_monitor_may_have_are_all_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_that_no_monitor_may_have_are_all_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "train.csv"
     pd.DataFrame({"age": [row % 90 for row in range(300)], "late": [0, 1] * 150}).to_csv(file, index=False)
     wanted = ["--reference", str(file), "--target", "late", "--model", "Fraud X", "--namespace", "My Team"]
-    lines = told(["init", *wanted], monkeypatch, capsys).splitlines()
+    lines = told(["init", *wanted], capsys).splitlines()
     assert lines[0].startswith("driftline: a monitor of ")
     assert [line.partition(":")[0].strip() for line in lines[1:]] == ["model", "namespace"]
     assert "(found 'Fraud X')" in lines[1]
@@ -37,9 +34,7 @@ def test_a_file_that_is_not_there_is_named(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    assert f"{tmp_path}/none does not exist" in told([*arguments, f"{tmp_path}/none"], monkeypatch, capsys).replace(
-        "'", ""
-    )
+    assert f"{tmp_path}/none does not exist" in told([*arguments, f"{tmp_path}/none"], capsys).replace("'", "")
 
 
 def test_moments_keep_the_zone_that_they_name() -> None:
