@@ -2,8 +2,8 @@
 
 The sidecar's modules of ``COMPILED`` are the same Python files, compiled by Cython; nothing is written twice. What
 Cython is told beyond them follows from their own annotations: each class becomes an extension type whose attributes and
-methods have the types that the source states. The few modules of ``NATIVE`` are written for Cython (``.pyx``); each has
-a counterpart in Python that does the same, for the builds without it.
+methods have the types that the source states. The few modules of ``NATIVE`` are written for Cython (``.pyx``, with what
+they include, ``.pxi``); each has a counterpart in Python that does the same, for the builds without it.
 """
 
 import ast
@@ -81,6 +81,8 @@ def compile_modules(root: Path, work: Path) -> list[Path]:
             (work / package).mkdir(parents=True, exist_ok=True)
             (work / package / "__init__.py").touch()
         shutil.copyfile(root / source_path, work / source_path)
+        for included in (root / source_path).parent.glob(f"{source_path.stem}_*.pxi"):
+            shutil.copyfile(included, work / source_path.parent / included.name)
     subprocess.run([sys.executable, __file__], cwd=work, check=True)
     packages = {module.split(".")[0] for module in (*COMPILED, *NATIVE)}
     return sorted(built for package in packages for built in (work / package).rglob("*.so"))

@@ -68,13 +68,15 @@ class Exchange:
     ``route`` None: not an inference, passed through unseen. ``started_s``, ``first_byte_s``: monotonic seconds of the
     first request byte and the first answer byte. ``time_ns``: arrival on the deployment's clock.
     ``traceparent``: the caller's trace context; None: there is none.
-    ``held``: all bytes sent upstream so far while they are few enough to be sent again, else None.
+    ``held``: all bytes sent upstream so far while they are few enough to be sent again, else None; behind them
+    ``held_body``, where that is not among them.
     """
 
     __slots__ = (
         "event_id",
         "first_byte_s",
         "held",
+        "held_body",
         "id_line",
         "request",
         "request_id",
@@ -107,6 +109,7 @@ class Exchange:
         self.request_id = ""
         self.id_line = b""
         self.held: bytes | None = None
+        self.held_body = b""
         self.first_byte_s = 0.0
         self.time_ns = 0
         self.status = 0
@@ -132,5 +135,6 @@ class Exchange:
     def release_whole(self) -> None:
         """As ``release``, where the answer was never taken in: it came whole."""
         self.held = None
+        self.held_body = b""
         self.request.parts.clear()
         self.request.truncated = False

@@ -17,8 +17,7 @@ transport does leaves the lane, so that nothing overtakes them.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memmove
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from libc.string cimport memcpy, memmove, memset
 from posix.unistd cimport close
 
 from logger_sidecar.http1.exchange cimport Exchange
@@ -26,43 +25,26 @@ from logger_sidecar.http1.heads cimport Head
 from logger_sidecar.proxy.client cimport ClientConnection
 from logger_sidecar.proxy.parts cimport ProxyParts
 from logger_sidecar.proxy.upstream cimport UpstreamConnection
+from logger_sidecar.recording.event_ids cimport EventIds
 
 from driftline import names
-from logger_sidecar.http1.request_ids import LOOK_BYTES, body_id
-from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE
+from driftline.clock import system_clock
+from logger_sidecar.http1.request_ids import body_id
+
+include "lane_calls.pxi"
+include "lane_sameness.pxi"
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(str text)
     unsigned char *PyUnicode_1BYTE_DATA(str text)
 
-cdef extern from "<string.h>" nogil:
-    #: Searches all of ``data``; glibc and musl have it.
-    void *memmem(const void *data, size_t size, const void *sought, size_t sought_size)
-
-cdef extern from "<sys/epoll.h>" nogil:
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
-    unsigned int EPOLLIN, EPOLLRDHUP
-    ctypedef union epoll_data_t:
-        int fd
-    struct epoll_event:
-        unsigned int events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
-    int epoll_wait(int epoll, epoll_event *events, int room, int timeout)
-
-cdef extern from "<sys/socket.h>" nogil:
-    int MSG_DONTWAIT, MSG_NOSIGNAL
-    ssize_t recv(int fd, void *data, size_t room, int flags)
-    ssize_t send(int fd, const void *data, size_t size, int flags)
-
 cdef enum:
     _EVENTS = 64
     #: Longest message that is taken here; longer ones hardly ever come whole.
     _MESSAGE_BYTES = 73728
-    _LENGTH_DIGITS = 18
-    _DATE_BYTES = 29
-    _TRACE_BYTES = 55
+    #: A body of so many bytes is received where it is kept, and sent from there; a shorter one is sooner copied.
+    _LARGE_BODY_BYTES = 4096
+    _NS_PER_MS = 1000000
     #: Room behind a message for the line that names its id, which capture bounds by this many bytes.
     _LINE_BYTES = 1024
     #: After so many usual requests a client that could not be taken is tried again, and at most after so many one that
@@ -72,23 +54,19 @@ cdef enum:
     _WORTH_IT = 16
 
 cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
-cdef Py_ssize_t _LOOK_BYTES = LOOK_BYTES
-cdef Py_ssize_t _ID_LIMIT_BYTES = ID_LIMIT_BYTES
-cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH, _TRACE_PLACE = TRACE, _STATE_PLACE = STATE
-
-cdef struct Same:
-    #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place, and
-    #: the trace context at ``trace_start``, 0 where it is none.
-    ssize_t head_bytes, id_start, id_end, trace_start
 
 
 cdef class Lane:
     """Part of fast_lane.FastLane."""
 
     cdef ProxyParts _parts
+    #: Whether the deployment's clock is the system's, which is asked without an object.
+    cdef bint _is_system_clock
     cdef object _loop
     cdef int _epoll
     cdef char *_data
+    #: The body of the message in hand where it was received apart, and is not in the buffer; else None.
+    cdef bytes _apart
     #: By descriptor: the connections in the lane.
     cdef list _connections
     cdef dict _watches
@@ -106,6 +84,7 @@ cdef class Lane:
 
     def __init__(self, ProxyParts parts):
         self._parts = parts
+        self._is_system_clock = parts.clock is system_clock
         self._connections = []
         self._watches = {}
 
@@ -139,7 +118,7 @@ cdef class Lane:
         cdef bint is_usual = client._exchange is None and not client._pending and not client._stalls
         if self._epoll < 0 or not is_usual or client._has_ended or self._parts.draining or client.lane_fd >= 0:
             return
-        if not 0 < client._head.whole_bytes <= _MESSAGE_BYTES or not self._enter(client):
+        if not 0 < client._head.whole_bytes < _MESSAGE_BYTES or not self._enter(client):
             client.lane_wait = _NEXT_TRY
 
     cdef bint _enter(self, connection) except -1:
@@ -154,7 +133,9 @@ cdef class Lane:
         if opened is None:
             return False
         fd = opened.fileno()
-        event.events = EPOLLIN | EPOLLRDHUP
+        # Told of what is new only, so the kernel need not look again at what was read. Whatever is told of is either read
+        # to its end, which a buffer that is not full shows, or left to the transport, which looks for itself.
+        event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
         event.data.fd = fd
         if fd < 0 or epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) != 0:
             return False
@@ -231,17 +212,65 @@ cdef class Lane:
         if watch is not None:
             watch.end()
 
+    cdef ssize_t _receive(self, int fd, Head head) except? -2:
+        """As ``recv`` into the buffer. -1: an end or an error, 0: nothing is there yet.
+
+        A large body, of a message that may say what the last one said, is received where it is kept: ``_apart``.
+        """
+        cdef iovec pieces[3]
+        cdef msghdr message
+        cdef ssize_t size, large = head.whole_bytes - head.size
+        if not _LARGE_BODY_BYTES <= large < _MESSAGE_BYTES - head.size:
+            size = recv(fd, self._data, _MESSAGE_BYTES, MSG_DONTWAIT)
+        else:
+            self._apart = PyBytes_FromStringAndSize(NULL, large)
+            pieces[0].iov_base, pieces[0].iov_len = self._data, head.size
+            pieces[1].iov_base, pieces[1].iov_len = PyBytes_AS_STRING(self._apart), large
+            pieces[2].iov_base = self._data + head.whole_bytes
+            pieces[2].iov_len = _MESSAGE_BYTES - head.whole_bytes
+            memset(&message, 0, sizeof(message))
+            message.msg_iov, message.msg_iovlen = pieces, 3
+            size = recvmsg(fd, &message, MSG_DONTWAIT)
+        if size <= 0:
+            self._apart = None
+            return 0 if size < 0 and (errno == EAGAIN or errno == EINTR) else -1
+        if size != head.whole_bytes:
+            self._gather(head, size)
+        return size
+
+    cdef _gather(self, Head head, ssize_t size):
+        """What was received apart comes to where it would be without."""
+        cdef ssize_t apart = min(size, head.whole_bytes) - head.size
+        if self._apart is not None and apart > 0:
+            memcpy(self._data + head.size, PyBytes_AS_STRING(self._apart), apart)
+        self._apart = None
+
+    cdef bint _says_the_same(self, Head head, ssize_t size, Same *same) except -1:
+        """``_is_same`` of what was received, in whichever way."""
+        if self._apart is not None:
+            if _is_same(self._data, head, size, head.size, same) and same.head_bytes == head.size:
+                return True
+            self._gather(head, size)
+        return _is_same(self._data, head, size, size, same)
+
+    cdef bytes _body(self, ssize_t head_bytes, ssize_t size):
+        """Of a message that says the same."""
+        if self._apart is not None:
+            return self._apart
+        return PyBytes_FromStringAndSize(self._data + head_bytes, size - head_bytes)
+
     cdef _from_client(self, ClientConnection client, int fd, unsigned int events):
         cdef ssize_t size = -1
         if events == EPOLLIN and not client.transport.is_closing():
-            size = recv(fd, self._data, _MESSAGE_BYTES, MSG_DONTWAIT)
-            if size < 0 and (errno == EAGAIN or errno == EINTR):
+            size = self._receive(fd, client._head)
+            if size == 0:
                 return
-        if size <= 0:  # an end or an error: the transport finds it again
+        if size < 0:  # an end or an error: the transport finds it again
             self._part(client)
             return
-        if client._exchange is None and self._pass(client, size):
+        if client._exchange is None and size < _MESSAGE_BYTES and self._pass(client, size):
             return
+        self._gather(client._head, size)
         data = PyBytes_FromStringAndSize(self._data, size)
         self._part(client)
         client.data_received(data)
@@ -253,7 +282,7 @@ cdef class Lane:
         cdef Same same
         if parts.draining or client._pending or client._stalls or client._has_ended:
             return False
-        if not self._is_same(head, size, &same):
+        if not self._says_the_same(head, size, &same):
             self._find_unusual(client)
             return False
         cdef ssize_t head_bytes = same.head_bytes
@@ -268,7 +297,7 @@ cdef class Lane:
             self._find_unusual(client)  # a model server behind TLS will not be read here the next time either
             return False
         cdef Exchange exchange = client._own_exchange
-        cdef bytes body = PyBytes_FromStringAndSize(self._data + head_bytes, size - head_bytes)
+        cdef bytes body = self._body(head_bytes, size)
         exchange.begin_whole(head, client._route, client._room_bytes, _monotonic(), body)
         exchange.traceparent = head.traceparent
         if same.trace_start:
@@ -278,9 +307,11 @@ cdef class Lane:
         client._answer_begun = False
         client._close_after = False
         client._upstream = connection
-        exchange.held = self._named(client, exchange, body, request_id, size, head_bytes)
+        cdef bytes line = None
+        if client._route is not None:
+            line = self._named(client, exchange, body, request_id)
         connection.ask(client, exchange, head)
-        self._send_on(client, connection, exchange.held)
+        self._send_on(client, connection, exchange, line, head_bytes, body)
         return True
 
     cdef UpstreamConnection _idle_one(self):
@@ -293,86 +324,48 @@ cdef class Lane:
                 return connection
         return None
 
-    cdef bytes _named(
-        self, ClientConnection client, Exchange exchange, bytes body, str request_id, ssize_t size, ssize_t head_bytes
-    ):
-        """Name the exchange; returns what the model server shall see."""
+    cdef bytes _named(self, ClientConnection client, Exchange exchange, bytes body, str request_id):
+        """Name the exchange; returns the line that names it to the model server, None where that knows its name."""
         cdef ProxyParts parts = self._parts
-        if client._route is None:
-            return PyBytes_FromStringAndSize(self._data, size)
-        time_ns = int(parts.clock() * 1e9)
-        exchange.time_ns = time_ns
-        exchange.event_id = parts.event_ids.new(time_ns)
+        cdef EventIds ids = parts.event_ids
+        cdef long long now_ns
+        if self._is_system_clock:
+            now_ns = _since_1970_ns()
+            exchange.time_ns = now_ns
+            exchange.event_id = ids.new_in(now_ns // _NS_PER_MS)
+        else:
+            time_ns = int(parts.clock() * 1e9)
+            exchange.time_ns = time_ns
+            exchange.event_id = ids.new(time_ns)
         if client._looks_for_id and _has_id_key(body):
             request_id = body_id(body)
         exchange.request_id = request_id or exchange.event_id
         exchange.id_line = _id_line(exchange.request_id)
-        if request_id:
-            return PyBytes_FromStringAndSize(self._data, size)
-        cdef ssize_t added = PyBytes_GET_SIZE(exchange.id_line)
-        cdef bytes out = PyBytes_FromStringAndSize(NULL, size + added)
-        _insert(PyBytes_AS_STRING(out), self._data, size, head_bytes - 2, exchange.id_line)
-        return out
+        return None if request_id else exchange.id_line
 
-    cdef _send_on(self, ClientConnection client, UpstreamConnection connection, bytes out):
-        cdef ssize_t size = PyBytes_GET_SIZE(out)
-        cdef ssize_t sent = send(connection.lane_fd, PyBytes_AS_STRING(out), size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    cdef _send_on(
+        self,
+        ClientConnection client,
+        UpstreamConnection connection,
+        Exchange exchange,
+        bytes line,
+        ssize_t head_bytes,
+        bytes body,
+    ):
+        """Send the message in hand; ``line`` is added to its head."""
+        cdef ssize_t body_bytes = PyBytes_GET_SIZE(body), size, sent
+        cdef bint is_apart = self._apart is not None
+        self._apart = None
+        if line is not None:
+            _insert(self._data, self._data, head_bytes if is_apart else head_bytes + body_bytes, head_bytes - 2, line)
+            head_bytes += PyBytes_GET_SIZE(line)
+        exchange.held = PyBytes_FromStringAndSize(self._data, head_bytes)
+        exchange.held_body = body
+        size = head_bytes + body_bytes
+        sent = _sent(connection.lane_fd, self._data, head_bytes, body, is_apart)
         if sent < size:  # no room, or an error that the transport will find again
             self._part(client)
-            connection.transport.write(out[sent:] if sent > 0 else out)
-
-    cdef bint _is_same(self, Head head, ssize_t size, Same *same) noexcept:
-        """As ``sameness.same_but``, whatever the date, and whether it says exactly the same."""
-        same.head_bytes, same.id_start, same.id_end, same.trace_start = head.size, 0, 0, 0
-        if size == head.whole_bytes and memcmp(self._data, PyBytes_AS_STRING(head.raw), head.size) == 0:
-            return True
-        cdef tuple stretches = <tuple> head.stretches
-        cdef char *places = PyBytes_AS_STRING(head.places)
-        cdef ssize_t count = PyBytes_GET_SIZE(head.places)
-        cdef long long body_bytes = max(0, head.content_length)
-        cdef ssize_t start, end = 0, index
-        cdef bytes stretch
-        for index in range(count + 1 if count else 0):
-            stretch = <bytes> stretches[index]
-            start = end
-            if index:
-                end = self._end_of_value(places[index - 1], start, size)
-                if end < 0:
-                    return False
-                if places[index - 1] == _ID_PLACE:
-                    same.id_start, same.id_end = start, end
-                elif places[index - 1] == _TRACE_PLACE:
-                    same.trace_start = start
-                elif places[index - 1] == _LENGTH_PLACE:
-                    body_bytes = _number(self._data + start, end - start)
-            if size - end < PyBytes_GET_SIZE(stretch):
-                return False
-            if memcmp(self._data + end, PyBytes_AS_STRING(stretch), PyBytes_GET_SIZE(stretch)) != 0:
-                return False
-            end += PyBytes_GET_SIZE(stretch)
-        same.head_bytes = end
-        return count > 0 and size == end + body_bytes
-
-    cdef ssize_t _end_of_value(self, char kind, ssize_t start, ssize_t size) noexcept:
-        """Where the value that begins here ends, if one of this kind does; else -1."""
-        if kind == _TRACE_PLACE:
-            return start + _TRACE_BYTES if size - start >= _TRACE_BYTES and _is_trace(self._data + start) else -1
-        cdef ssize_t longest = _DATE_BYTES
-        cdef unsigned char lowest = 0x20, highest = 0x7E
-        if kind == _ID_PLACE:
-            longest, lowest = _ID_LIMIT_BYTES, 0x21
-        elif kind == _STATE_PLACE:
-            longest = _ID_LIMIT_BYTES
-        elif kind == _LENGTH_PLACE:
-            longest, lowest, highest = _LENGTH_DIGITS, 0x30, 0x39
-        cdef ssize_t end = start
-        while end < size and lowest <= <unsigned char> self._data[end] <= highest:
-            end += 1
-        if not start < end <= start + longest or (longest == _DATE_BYTES and end != start + longest):
-            return -1
-        if kind == _STATE_PLACE and (self._data[start] == c" " or self._data[end - 1] == c" "):
-            return -1
-        return end
+            connection.transport.write((exchange.held + body)[max(sent, 0) :])
 
     cdef _find_unusual(self, ClientConnection client):
         client.lane_penalty = 2 if client.lane_passed >= _WORTH_IT else min(2 * client.lane_penalty, _LONGEST_WAIT)
@@ -382,11 +375,12 @@ cdef class Lane:
     cdef _from_server(self, UpstreamConnection connection, int fd, unsigned int events):
         cdef ssize_t size = -1
         if events == EPOLLIN:
-            size = recv(fd, self._data, _MESSAGE_BYTES, MSG_DONTWAIT)
-            if size < 0 and (errno == EAGAIN or errno == EINTR):
+            size = self._receive(fd, connection._head)
+            if size == 0:
                 return
-            if size > 0 and self._answer(connection, size):
+            if 0 < size < _MESSAGE_BYTES and self._answer(connection, size):
                 return
+        self._gather(connection._head, size)
         data = PyBytes_FromStringAndSize(self._data, size) if size > 0 else None
         caller = connection._caller
         if type(caller) is ClientConnection:
@@ -403,7 +397,7 @@ cdef class Lane:
         cdef Same same
         if not connection._in_head or not connection._may_be_whole or connection._pending:
             return False
-        if connection._caller is None or not self._is_same(head, size, &same):
+        if connection._caller is None or not self._says_the_same(head, size, &same):
             return False
         cdef ClientConnection client = connection._caller
         cdef ProxyParts parts = self._parts
@@ -412,36 +406,39 @@ cdef class Lane:
         cdef Exchange exchange = client._exchange
         if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_line) > _LINE_BYTES:  # the buffer ends there
             return False
-        cdef bytes body = PyBytes_FromStringAndSize(self._data + same.head_bytes, size - same.head_bytes)
+        cdef bytes body = self._body(same.head_bytes, size)
         connection.silent_ticks = 0
         connection._caller = None
         connection.served += 1
         client._exchange = None
         client._upstream = None
         client.lane_passed += 1
-        if exchange.route is not None:
-            _insert(self._data, self._data, size, same.head_bytes - 2, exchange.id_line)
-            size += PyBytes_GET_SIZE(exchange.id_line)
-        self._send_back(client, size)
+        self._send_back(client, exchange, same.head_bytes, body)
         if exchange.route is not None:
             parts.capture.record_whole(exchange, head, body, _monotonic())
         exchange.release_whole()
         parts.pool.give_back(connection)
         return True
 
-    cdef _send_back(self, ClientConnection client, ssize_t size):
-        cdef ssize_t sent = 0
+    cdef _send_back(self, ClientConnection client, Exchange exchange, ssize_t head_bytes, bytes body):
+        """As ``_send_on``."""
+        cdef ssize_t body_bytes = PyBytes_GET_SIZE(body), sent = 0
+        cdef bint is_apart = self._apart is not None
+        self._apart = None
+        if exchange.route is not None:
+            _insert(
+                self._data,
+                self._data,
+                head_bytes if is_apart else head_bytes + body_bytes,
+                head_bytes - 2,
+                exchange.id_line,
+            )
+            head_bytes += PyBytes_GET_SIZE(exchange.id_line)
         if not client.transport.get_write_buffer_size():
-            sent = max(0, send(client.lane_fd, self._data, size, MSG_DONTWAIT | MSG_NOSIGNAL))
-        if sent < size:
+            sent = max(0, _sent(client.lane_fd, self._data, head_bytes, body, is_apart))
+        if sent < head_bytes + body_bytes:
             self.leave(client)
-            client.transport.write(PyBytes_FromStringAndSize(self._data + sent, size - sent))
-
-
-cdef bint _has_id_key(bytes body) noexcept:
-    """Whether the key stands where ``request_ids.body_id`` looks for it."""
-    cdef char *start = PyBytes_AS_STRING(body)
-    return memmem(start, min(PyBytes_GET_SIZE(body), _LOOK_BYTES), b'"id"', 4) != NULL
+            client.transport.write((PyBytes_FromStringAndSize(self._data, head_bytes) + body)[sent:])
 
 
 cdef bytes _id_line(str request_id):
@@ -462,36 +459,3 @@ cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line
     memcpy(out + place, PyBytes_AS_STRING(line), added)
     if out != data:
         memcpy(out, data, place)
-
-
-cdef bint _is_trace(char *text) noexcept:
-    """As ``sameness.PLAIN_TRACE``, whose length these are."""
-    cdef int index
-    cdef bint names_trace = False, names_span = False
-    for index in range(_TRACE_BYTES):
-        if index == 2 or index == 35 or index == 52:
-            if text[index] != c"-":
-                return False
-        elif not (c"0" <= text[index] <= c"9" or c"a" <= text[index] <= c"f"):
-            return False
-        elif text[index] != c"0":
-            if index < 2:
-                return False
-            names_trace = names_trace or index < 35
-            names_span = names_span or 35 < index < 52
-    return names_trace and names_span
-
-
-cdef long long _number(char *digits, ssize_t count) noexcept:
-    cdef long long found = 0
-    cdef ssize_t index
-    for index in range(count):
-        found = 10 * found + digits[index] - 48
-    return found
-
-
-cdef double _monotonic() noexcept:
-    """As ``time.monotonic``."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9

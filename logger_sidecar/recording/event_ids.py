@@ -9,13 +9,16 @@ from collections.abc import Callable
 
 from driftline.events import new_event_id
 
-_MILLISECOND_NS = 1_000_000
-#: How long a draw lasts: 1,024 milliseconds, in which the first eight digits of an id stay the same.
-_DRAW_NS = 1024 * _MILLISECOND_NS
+MILLISECOND_NS = 1_000_000
+#: How long a draw lasts, in milliseconds; in them the first eight digits of an id stay the same.
+_DRAW_MS = 1024
+#: Before any draw.
+_NEVER = -(1 << 62)
 #: An id is its first 33 digits and dashes, and the last three digits, which are looked up and not formatted.
 _STEM = 33
 _LAST_DIGITS = tuple(f"{number:03x}" for number in range(1 << 12))
 _ENDS = len(_LAST_DIGITS)
+_TWO_DIGITS = tuple(f"{number:02x}" for number in range(1 << 8))
 #: Of the 48 bits that count up, how far those before the last three digits go.
 _HIGH_LIMIT = 1 << 36
 
@@ -30,23 +33,20 @@ class EventIds:
     """
 
     __slots__ = (
-        "_drawn_since_ns",
-        "_drawn_until_ns",
+        "_drawn_since",
         "_first",
         "_getrandbits",
         "_high",
         "_low",
         "_middle",
-        "_since_ns",
+        "_millisecond",
         "_stem",
-        "_until_ns",
     )
 
     def __init__(self, getrandbits: Callable[[int], int]) -> None:
         self._getrandbits = getrandbits
-        # The draw, and the millisecond within it: when they began and when they end.
-        self._drawn_since_ns = self._drawn_until_ns = 0
-        self._since_ns = self._until_ns = 0
+        # The milliseconds since 1970 of the draw and of the newest id.
+        self._drawn_since = self._millisecond = _NEVER
         #: Of the stem: what stands before the last four digits of the time, and what stands behind them.
         self._first = self._middle = self._stem = ""
         self._high = 0
@@ -54,31 +54,32 @@ class EventIds:
 
     def new(self, time_ns: int) -> str:
         """The next id; ``time_ns`` since 1970."""
+        return self.new_in(time_ns // MILLISECOND_NS)
+
+    def new_in(self, millisecond: int) -> str:
+        """The next id, of this millisecond since 1970."""
         low: int
         low = self._low + 1
-        if self._since_ns <= time_ns < self._until_ns and low < _ENDS:
+        if millisecond == self._millisecond and low < _ENDS:
             self._low = low
             return self._stem + _LAST_DIGITS[low]
-        return self._anew(time_ns)
+        return self._anew(millisecond)
 
-    def _anew(self, time_ns: int) -> str:
-        millisecond = time_ns // _MILLISECOND_NS
-        self._since_ns = millisecond * _MILLISECOND_NS
-        self._until_ns = self._since_ns + _MILLISECOND_NS
+    def _anew(self, millisecond: int) -> str:
+        self._millisecond = millisecond
         self._low += 1
         if self._low == _ENDS:
             self._low = 0
             self._high += 1
             self._middle = f"{self._middle[:11]}{self._high:09x}"
-        if not self._drawn_since_ns <= time_ns < self._drawn_until_ns or self._high == _HIGH_LIMIT:
-            return self._draw(time_ns)
-        self._stem = f"{self._first}{millisecond & 0xFFFF:04x}{self._middle}"
+        if not 0 <= millisecond - self._drawn_since < _DRAW_MS or self._high == _HIGH_LIMIT:
+            return self._draw(millisecond)
+        self._stem = self._first + _TWO_DIGITS[millisecond >> 8 & 0xFF] + _TWO_DIGITS[millisecond & 0xFF] + self._middle
         return self._stem + _LAST_DIGITS[self._low]
 
-    def _draw(self, time_ns: int) -> str:
-        self._drawn_since_ns = time_ns - time_ns % _DRAW_NS
-        self._drawn_until_ns = self._drawn_since_ns + _DRAW_NS
-        drawn = new_event_id(time_ns, self._getrandbits)
+    def _draw(self, millisecond: int) -> str:
+        self._drawn_since = millisecond - millisecond % _DRAW_MS
+        drawn = new_event_id(millisecond * MILLISECOND_NS, self._getrandbits)
         self._first, self._middle, self._stem = drawn[:9], drawn[13:_STEM], drawn[:_STEM]
         self._high, self._low = int(drawn[24:_STEM], 16), int(drawn[_STEM:], 16)
         return drawn

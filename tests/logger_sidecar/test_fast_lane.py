@@ -89,6 +89,53 @@ def test_messages_that_differ_in_id_trace_length_and_date_stay_in_it(tmp_path: P
     assert [events[f"r{number}"] for number in range(20)] == said
 
 
+def test_large_bodies_stay_whole_however_their_heads_and_lengths_change(tmp_path: Path) -> None:
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        while request := upstream.read(connection):
+            body = request.partition(b"\r\n\r\n")[2][::-1]
+            connection.sendall(_HEAD % len(body) + body)
+
+    with between(tmp_path, script) as (running, _), running.connect() as client:
+        enter(running, client, b"a" * 8192, "x-request-id: r-00")
+        sent = []
+        for number in range(24):
+            # Every third is as long as the one before it, with more of it in the head, and every fourth is short.
+            name = f"r-{number:02}" + "x" * (number % 3)
+            size = 100 if number % 4 == 3 else 8192 + number // 3 - number % 3
+            body = bytes(97 + (number + place) % 26 for place in range(size))
+            answer = ask(client, body, f"x-request-id: {name}")
+            assert answer.endswith(b"\r\n\r\n" + body[::-1])
+            assert f"\r\nx-request-id: {name}\r\n" in answer.decode()
+            sent.append((name, body))
+        events = {event.request_id: event for event in running.events()}
+    assert [(name, events[name].request.body, events[name].response.body) for name, _ in sent] == [
+        (name, body, body[::-1]) for name, body in sent
+    ]
+
+
+def test_a_large_request_that_finds_its_connection_closed_is_sent_again_whole(tmp_path: Path) -> None:
+    closing = threading.Event()
+
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        while request := upstream.read(connection):
+            if b"unheard" in request and not closing.is_set():
+                closing.set()
+                return
+            body = request.partition(b"\r\n\r\n")[2]
+            connection.sendall(_HEAD % len(body) + body)
+
+    with between(tmp_path, script) as (running, upstream), running.connect() as client:
+        enter(running, client, b"a" * 9000)
+        body = b"unheard".ljust(9000, b".")
+        assert ask(client, body).endswith(b"\r\n\r\n" + body)
+        assert [request.endswith(b"\r\n\r\n" + body) for request in upstream.requests if b"unheard" in request] == [
+            True,
+            True,
+        ]
+        events = [event for event in running.events() if event.request.body == body]
+    assert [event.response.body for event in events] == [body]
+
+
 def test_a_model_server_that_does_not_answer_is_given_up_and_the_client_goes_on(tmp_path: Path) -> None:
     with between(tmp_path, silent_on(b"<>")) as (running, upstream), running.connect() as client:
         enter(running, client)

@@ -1,0 +1,123 @@
+# Part of lane.pyx: whether a message in its buffer says what another said (http1/sameness.py), and where its id may stand.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp
+
+from logger_sidecar.http1.heads cimport Head
+
+from logger_sidecar.http1.request_ids import LOOK_BYTES
+from logger_sidecar.http1.sameness import ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE
+
+cdef enum:
+    _LENGTH_DIGITS = 18
+    _DATE_BYTES = 29
+    _TRACE_BYTES = 55
+
+cdef Py_ssize_t _LOOK_BYTES = LOOK_BYTES
+cdef Py_ssize_t _ID_LIMIT_BYTES = ID_LIMIT_BYTES
+cdef int _ID_PLACE = ID, _LENGTH_PLACE = LENGTH, _TRACE_PLACE = TRACE, _STATE_PLACE = STATE
+
+cdef struct Same:
+    #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place, and
+    #: the trace context at ``trace_start``, 0 where it is none.
+    ssize_t head_bytes, id_start, id_end, trace_start
+
+
+cdef bint _is_same(char *data, Head head, ssize_t size, ssize_t seen, Same *same) noexcept:
+    """As ``sameness.same_but``, whatever the date, and whether it says exactly the same.
+
+    ``seen``: how much of the message's ``size`` is in the buffer.
+    """
+    same.head_bytes, same.id_start, same.id_end, same.trace_start = head.size, 0, 0, 0
+    if size == head.whole_bytes and memcmp(data, PyBytes_AS_STRING(head.raw), head.size) == 0:
+        return True
+    cdef tuple stretches = <tuple> head.stretches
+    cdef char *places = PyBytes_AS_STRING(head.places)
+    cdef ssize_t count = PyBytes_GET_SIZE(head.places)
+    cdef long long body_bytes = max(0, head.content_length)
+    cdef ssize_t start, end = 0, index
+    cdef bytes stretch
+    for index in range(count + 1 if count else 0):
+        stretch = <bytes> stretches[index]
+        start = end
+        if index:
+            end = _end_of_value(data, places[index - 1], start, seen)
+            if end < 0:
+                return False
+            if places[index - 1] == _ID_PLACE:
+                same.id_start, same.id_end = start, end
+            elif places[index - 1] == _TRACE_PLACE:
+                same.trace_start = start
+            elif places[index - 1] == _LENGTH_PLACE:
+                body_bytes = _number(data + start, end - start)
+        if seen - end < PyBytes_GET_SIZE(stretch):
+            return False
+        if memcmp(data + end, PyBytes_AS_STRING(stretch), PyBytes_GET_SIZE(stretch)) != 0:
+            return False
+        end += PyBytes_GET_SIZE(stretch)
+    same.head_bytes = end
+    return count > 0 and size == end + body_bytes
+
+
+cdef ssize_t _end_of_value(char *data, char kind, ssize_t start, ssize_t size) noexcept:
+    """Where the value that begins here ends, if one of this kind does; else -1."""
+    if kind == _TRACE_PLACE:
+        return start + _TRACE_BYTES if size - start >= _TRACE_BYTES and _is_trace(data + start) else -1
+    cdef ssize_t longest = _DATE_BYTES
+    cdef unsigned char lowest = 0x20, highest = 0x7E
+    if kind == _ID_PLACE:
+        longest, lowest = _ID_LIMIT_BYTES, 0x21
+    elif kind == _STATE_PLACE:
+        longest = _ID_LIMIT_BYTES
+    elif kind == _LENGTH_PLACE:
+        longest, lowest, highest = _LENGTH_DIGITS, 0x30, 0x39
+    cdef ssize_t end = start
+    while end < size and lowest <= <unsigned char> data[end] <= highest:
+        end += 1
+    if not start < end <= start + longest or (longest == _DATE_BYTES and end != start + longest):
+        return -1
+    if kind == _STATE_PLACE and (data[start] == c" " or data[end - 1] == c" "):
+        return -1
+    return end
+
+
+cdef bint _has_id_key(bytes body) noexcept:
+    """Whether the key stands where ``request_ids.body_id`` looks for it."""
+    cdef char *start = PyBytes_AS_STRING(body)
+    cdef char *end = start + min(PyBytes_GET_SIZE(body), _LOOK_BYTES)
+    cdef char *found = start + 2
+    while found < end - 1:
+        # Of the key's characters the rarest; a search of the C library for all four would first make a table.
+        found = <char *> memchr(found, c"d", end - 1 - found)
+        if found == NULL:
+            return False
+        if found[-1] == c"i" and found[-2] == c'"' and found[1] == c'"':
+            return True
+        found += 1
+    return False
+
+
+cdef bint _is_trace(char *text) noexcept:
+    """As ``sameness.PLAIN_TRACE``, whose length these are."""
+    cdef int index
+    cdef bint names_trace = False, names_span = False
+    for index in range(_TRACE_BYTES):
+        if index == 2 or index == 35 or index == 52:
+            if text[index] != c"-":
+                return False
+        elif not (c"0" <= text[index] <= c"9" or c"a" <= text[index] <= c"f"):
+            return False
+        elif text[index] != c"0":
+            if index < 2:
+                return False
+            names_trace = names_trace or index < 35
+            names_span = names_span or 35 < index < 52
+    return names_trace and names_span
+
+
+cdef long long _number(char *digits, ssize_t count) noexcept:
+    cdef long long found = 0
+    cdef ssize_t index
+    for index in range(count):
+        found = 10 * found + digits[index] - 48
+    return found
