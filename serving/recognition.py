@@ -67,7 +67,7 @@ def _read_several(body: bytes, half: Half, wanted: Wanted, fault: DecodeError) -
     values = json_lines.values(body)
     if values is not None:
         return Reading("json_lines", v1.rows_to_tensors("the lines", values, wanted.names), values)
-    if body[:1] == b"[" or v2_binary.json_length(body) == len(body.rstrip()):
+    if body[:1] == b"[" or v2_binary.length_of_json(body) == len(body.rstrip()):
         raise fault
     return _read_binary(body, None, half, wanted)
 

@@ -97,6 +97,8 @@ def test_every_make_target_named_is_there(page: Path) -> None:
 @pytest.mark.parametrize("name", [entry.name for entry in CATALOGUE])
 def test_every_detector_has_its_place_in_the_manual(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs" / "detectors.md").read_text()
+    page = ROOT / "docs" / "detectors" / f"{name.partition(':')[0]}.md"
+    assert f"`{name}`" in page.read_text()
 
 
 def test_every_reason_of_a_dead_letter_is_in_the_manual() -> None:

@@ -35,7 +35,8 @@ def analyze(
     out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
     multivariate: Annotated[str, typer.Option(help="Detectors of all columns together: 'domain_classifier,mmd'.")] = "",
     evidently_report: Annotated[
-        Path | None, typer.Option(help="Evidently's own report beside ours, an HTML file; needs driftline[evidently].")
+        Path | None,
+        typer.Option(help="Evidently's own report beside ours, an HTML file; needs driftline\\[evidently]."),
     ] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit 1 when it drifted.")] = False,
 ) -> None:

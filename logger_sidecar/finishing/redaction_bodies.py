@@ -5,7 +5,6 @@ refused with a reason, because nobody could say what a rule left in it.
 """
 
 import json
-import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import msgspec
 
 from driftline import names
 from driftline.content_coding import REASON_TRUNCATED, decode
+from driftline.json_ends import json_length
 from logger_sidecar.finishing.tensor_data import read_raw, write_raw
 from logger_sidecar.finishing.v2_documents import read_request, read_response, write_request, write_response
 
@@ -25,8 +25,6 @@ REASON_TOO_DEEP = "too_deep"
 PROTOCOL_V2_GRPC = "v2-grpc"
 _GRPC = "application/grpc"
 _PREFIX = struct.Struct(">BI")
-#: Texts (possessive, so that a missing quote costs one pass and no more) and brackets.
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 
 
 class Unreadable(Exception):  # noqa: N818 - an answer, turned into a count by who asked
@@ -68,7 +66,7 @@ def open_body(
     try:
         return _open_json(body)
     except Unreadable:
-        length = json_length(body)
+        length = json_length(body) if body[:1] == b"{" else 0
         if not 0 < length < len(body):
             raise
         return _open_binary(body, str(length), is_request)  # the header was lost
@@ -77,26 +75,6 @@ def open_body(
 def is_grpc(content_type: str | None, protocol: str) -> bool:
     """Whether a body is messages with a prefix of five bytes each."""
     return protocol == PROTOCOL_V2_GRPC or (content_type or "").lower().startswith(_GRPC)
-
-
-def json_length(body: bytes) -> int:
-    r"""Bytes of the JSON object that ``body`` starts with; 0 where there is none that ends.
-
-    >>> json_length(b'{"a": "}"}\x00\x01'), json_length(b"{")
-    (10, 0)
-    """
-    if body[:1] != b"{":
-        return 0
-    depth = 0
-    for token in _TOKENS.finditer(body):
-        first = body[token.start()]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-            if depth <= 0:
-                return token.end()
-    return 0
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------

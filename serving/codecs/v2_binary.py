@@ -4,17 +4,14 @@ The header ``Inference-Header-Content-Length`` says where the JSON ends. A logge
 JSON value is then where its first brace closes.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from driftline.errors import DecodeError
+from driftline.json_ends import json_length
 from serving import reasons
 from serving.codecs import v2_json
 from serving.tensors import Tensor, read_raw, write_raw
-
-#: Texts (possessive, so that a missing quote costs one pass and no more) and brackets.
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 
 
 def split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
@@ -22,7 +19,7 @@ def split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
 
     ``header``: value of Inference-Header-Content-Length, None when there is none or it was lost. Raises DecodeError.
     """
-    length = json_length(body) if header is None else _header_length(header, len(body))
+    length = length_of_json(body) if header is None else _header_length(header, len(body))
     if length == 0:
         raise DecodeError(
             reasons.UNSUPPORTED_FORMAT, "the body is one raw tensor without JSON, so its name and type are not known"
@@ -30,22 +27,16 @@ def split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
     return body[:length], memoryview(body)[length:]
 
 
-def json_length(body: bytes) -> int:
+def length_of_json(body: bytes) -> int:
     r"""Bytes of the JSON object that ``body`` starts with; raises DecodeError when its last brace is missing.
 
-    >>> json_length(b'{"a": "}"}\x00\x01')
+    >>> length_of_json(b'{"a": "}"}\x00\x01')
     10
     """
-    depth = 0
-    for token in _TOKENS.finditer(body):
-        first = body[token.start()]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-            if depth <= 0:
-                return token.end()
-    raise DecodeError(reasons.MALFORMED, "the body is not JSON: it ends before its first object does")
+    length = json_length(body)
+    if not length:
+        raise DecodeError(reasons.MALFORMED, "the body is not JSON: it ends before its first object does")
+    return length
 
 
 def tensors(parts: Sequence[v2_json.JsonTensor], tail: memoryview) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What people get wrong on the command line: one sentence each, with the field and the value, and no traceback."""
+"""What people get wrong on the command line: one sentence each, with field and value and no traceback; and its help."""
 
 from pathlib import Path
 
@@ -47,3 +47,10 @@ def test_moments_keep_the_zone_that_they_name() -> None:
     assert moment_s("since", None, now) is None
     with pytest.raises(SettingsError, match="--since: 'yesterday' is no moment"):
         moment_s("since", "yesterday", now)
+
+
+def test_brackets_in_help_texts_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["analyze", "--help"])
+    assert "needs driftline[evidently]." in capsys.readouterr().out
