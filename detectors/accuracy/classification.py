@@ -1,13 +1,16 @@
 """Metrics of classifications from their counts, each with a 95 % interval.
 
-Accuracy, precision and recall: Wilson. F1: Wilson of the share of which it is a function. Means over classes: bootstrap
-of the confusion table (multinomial, seeded). AUC: DeLong's variance, exact on the score bins with ties counted half.
-Brier score: normal, its variance from the score bins. Log loss: normal on the logarithmic scale. Calibration error:
-mean gap between score and share of positives over ten bins, bootstrap of the positives per bin.
+They hold what they say with ten labels as with many, as far as that goes (the docs have the table). Accuracy, precision
+and recall: Clopper and Pearson's. F1: that of the share of which it is a function. Means over classes: draws of the
+confusion table (Dirichlet, seeded). AUC: DeLong's variance, exact on the score bins with ties counted half, and
+Newcombe's interval. Brier score: a mean in [0, 1], its variance from the score bins. Log loss: Student's on the
+logarithmic scale. Calibration error: mean gap between score and share of positives over ten bins, draws of the
+positives per bin.
 
 Sources: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver
-operating characteristic curves, 1988; D. J. Hand, P. Christen, N. Kirielle, F*: an interpretable transformation of the
-F-measure, 2021; G. W. Brier, Verification of forecasts expressed in terms of probability, 1950.
+operating characteristic curves, 1988; R. G. Newcombe, Confidence intervals for an effect size measure based on the
+Mann-Whitney statistic (part 2), 2006; D. J. Hand, P. Christen, N. Kirielle, F*: an interpretable transformation of
+the F-measure, 2021; G. W. Brier, Verification of forecasts expressed in terms of probability, 1950.
 """
 
 import math
@@ -15,16 +18,26 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from detectors.accuracy.measure import Measure
 from detectors.counts import performance_counts as at
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section
-from detectors.statistics.wilson import Z_95, wilson
+from detectors.statistics.bounded_mean import bounded_mean, exact_share
+from detectors.statistics.student import t_95
 from driftline.results import Interval
 
 _DRAWS = 200
+_TAIL = 0.025
+# Powers of e are capped: a single monstrous loss widens the interval without overflowing it.
+_LARGEST = 50.0
+_MIDDLES = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
+# The variance of what happens, were the scores right.
+_TOSSED = _MIDDLES * (1.0 - _MIDDLES)
 _CALIBRATION_BINS = 10
+#: Rows that nobody saw, spread evenly over a confusion table.
+_UNSEEN = 3.0
 _MOST_CLASSES_ALONE = 10
 
 
@@ -36,7 +49,7 @@ def classification_measures(
     judged = int(values[at.JUDGED])
     if judged <= 0:
         return ()
-    accuracy = Measure("accuracy", wilson(int(values[at.CORRECT]), judged), "smaller_is_worse")
+    accuracy = Measure("accuracy", exact_share(int(values[at.CORRECT]), judged), "smaller_is_worse")
     if layout.task == "binary":
         return (accuracy, *_threshold_measures(values), *_score_measures(layout, values, rng))
     if layout.classes:
@@ -59,9 +72,9 @@ def _threshold_measures(values: NDArray[np.int64]) -> list[Measure]:
     tp, fp, fn = (max(0, int(values[place])) for place in (at.TRUE_POSITIVE, at.FALSE_POSITIVE, at.FALSE_NEGATIVE))
     measures = []
     if tp + fp:
-        measures.append(Measure("precision", wilson(tp, tp + fp), "smaller_is_worse"))
+        measures.append(Measure("precision", exact_share(tp, tp + fp), "smaller_is_worse"))
     if tp + fn:
-        measures.append(Measure("recall", wilson(tp, tp + fn), "smaller_is_worse"))
+        measures.append(Measure("recall", exact_share(tp, tp + fn), "smaller_is_worse"))
         measures.append(Measure("f1", f1(tp, fp, fn), "smaller_is_worse"))
     return measures
 
@@ -73,7 +86,9 @@ def _score_measures(layout: PerformanceLayout, values: NDArray[np.int64], rng: n
     negatives, positives = np.maximum(layout.histograms(values), 0)
     measures = [
         Measure(
-            "log_loss", log_loss(int(values[at.LOG_LOSS]), int(values[at.LOG_LOSS_SQUARES]), scored), "larger_is_worse"
+            "log_loss",
+            log_loss(int(values[at.LOG_LOSS]), int(values[at.LOG_LOSS_SQUARES]), scored, negatives, positives),
+            "larger_is_worse",
         ),
         Measure("brier", brier(int(values[at.BRIER]), scored, negatives, positives), "larger_is_worse"),
         Measure("calibration_error", calibration_error(negatives, positives, rng), "larger_is_worse"),
@@ -91,9 +106,9 @@ def f1(tp: int, fp: int, fn: int) -> Interval:
 
     >>> found = f1(0, 4, 8)
     >>> round(found.value, 2), round(found.lower, 2), round(found.upper, 2)
-    (0.0, 0.0, 0.39)
+    (0.0, 0.0, 0.42)
     """
-    share = wilson(tp, tp + fp + fn)
+    share = exact_share(tp, tp + fp + fn)
     value, lower, upper = (2.0 * j / (1.0 + j) for j in (share.value, share.lower, share.upper))
     return Interval(value, lower, upper)
 
@@ -102,27 +117,26 @@ def class_measures(classes: Sequence[str], confusion: NDArray[np.int64], rng: np
     """Means over the classes that occur, alike (macro) and by how often they do (weighted), and each class's own.
 
     ``confusion`` of shape (classes + 1, classes + 1), row = label, the last one all others. A class that was never said
-    has precision 0. The weighted recall is left out: it is the accuracy. Classes alone: precision and recall, Wilson,
+    has precision 0. The weighted recall is left out: it is the accuracy. Classes alone: precision and recall,
     where there are few enough of them to be read.
     """
     total = int(confusion.sum())
     if total == 0:
         return []
-    side = len(confusion)
-    filled = np.flatnonzero(confusion)
-    drawn = np.zeros((_DRAWS, side * side))
-    drawn[:, filled] = rng.multinomial(total, confusion.ravel()[filled] / total, size=_DRAWS)
-    scattered = _means(drawn.reshape(_DRAWS, side, side))
+    occurs = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+    seen = confusion[np.ix_(occurs, occurs)]
+    drawn = rng.standard_gamma(seen + _UNSEEN / len(occurs) ** 2, size=(_DRAWS, *seen.shape))
+    scattered = _means(drawn)
     measures = [
-        Measure(name, _percentiles(float(value[0]), scattered[name]), "smaller_is_worse")
+        Measure(name, tossed(float(value[0]), scattered[name]), "smaller_is_worse")
         for name, value in _means(confusion[None].astype(np.float64)).items()
     ]
     for place, name in enumerate(classes if len(classes) <= _MOST_CLASSES_ALONE else ()):
         hits, said, there = int(confusion[place, place]), int(confusion[:, place].sum()), int(confusion[place].sum())
         if said:
-            measures.append(Measure(f"precision[{name}]", wilson(hits, said), "smaller_is_worse"))
+            measures.append(Measure(f"precision[{name}]", exact_share(hits, said), "smaller_is_worse"))
         if there:
-            measures.append(Measure(f"recall[{name}]", wilson(hits, there), "smaller_is_worse"))
+            measures.append(Measure(f"recall[{name}]", exact_share(hits, there), "smaller_is_worse"))
     return measures
 
 
@@ -150,8 +164,12 @@ def _shares(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[n
 def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
     """Area under the ROC curve of scores counted in bins, in [0, 1]; both classes must occur.
 
-    >>> auc(np.array([10, 0]), np.array([0, 10])).value
-    1.0
+    The interval is the wider of two at each end: that of as many tosses as DeLong's variance makes of the area, and
+    Newcombe's, which knows from the area and the numbers of rows alone how much it may scatter.
+
+    >>> found = auc(np.array([10, 0]), np.array([0, 10]))
+    >>> found.value, round(found.lower, 2)
+    (1.0, 0.78)
     """
     n, m = int(negatives.sum()), int(positives.sum())
     # For each bin, the share of the other class that it beats, ties half.
@@ -160,30 +178,45 @@ def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
     value = float(beaten @ positives) / m
     spread = float(positives @ (beaten - value) ** 2) / max(m - 1, 1) / m
     spread += float(negatives @ (beating - value) ** 2) / max(n - 1, 1) / n
-    half = Z_95 * math.sqrt(spread)
-    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+    likely = _likely_areas(value, n, m)
+    if spread <= 0.0:
+        return Interval(value, *likely)
+    tosses = _tosses(value, value, spread)
+    return Interval(value, min(likely[0], tosses.lower), max(likely[1], tosses.upper))
+
+
+def _likely_areas(value: float, n: int, m: int) -> tuple[float, float]:
+    """The areas from which this one is no further than 1.96 of their deviations, by the law of Hanley and McNeil."""
+    areas = np.linspace(0.0, 1.0, 2001)
+    half = (n + m) / 2.0 - 1.0
+    clustered = 1.0 + half * (1.0 - areas) / (2.0 - areas) + half * areas / (1.0 + areas)
+    deviation = np.sqrt(areas * (1.0 - areas) * clustered / (n * m))
+    within = areas[np.abs(areas - value) <= t_95(n + m - 1) * deviation]
+    return (float(within.min(initial=value)), float(within.max(initial=value)))
 
 
 def brier(total: int, scored: int, negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
     """Mean squared gap between score and outcome, in [0, 1]; ``total`` as counted, in squared score steps."""
-    value = total / scored / at.SCORE_STEPS**2
-    middles = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
-    fourth = (float(negatives @ middles**4) + float(positives @ (1.0 - middles) ** 4)) / scored
-    half = Z_95 * math.sqrt(max(0.0, fourth - value * value) / scored)
-    return Interval(value, max(0.0, value - half), min(1.0, value + half))
+    fourth = float(negatives @ _MIDDLES**4) + float(positives @ (1.0 - _MIDDLES) ** 4)
+    expected = float((negatives + positives) @ (_TOSSED * (1.0 - 2.0 * _MIDDLES) ** 2)) / scored
+    return bounded_mean(scored, total / at.SCORE_STEPS**2, fourth, expected)
 
 
-def log_loss(total: int, squares: int, scored: int) -> Interval:
+def log_loss(
+    total: int, squares: int, scored: int, negatives: NDArray[np.int64], positives: NDArray[np.int64]
+) -> Interval:
     """Mean of minus the logarithm of the probability of what happened; ``total`` and ``squares`` as counted.
 
-    The interval is on the logarithmic scale: losses have a heavy tail upwards.
+    The interval is on the logarithmic scale: losses have a heavy tail upwards. They scatter as those seen do, and no
+    less than they would were the scores right: what is rare and dear may not have happened yet.
     """
     value = total / scored / at.LOSS_STEPS
-    if value <= 0.0:
-        return Interval(0.0, 0.0, 0.0)
-    variance = max(0.0, squares / scored / at.LOSS_SQUARE_STEPS**2 - value * value)
-    factor = math.exp(min(50.0, Z_95 * math.sqrt(variance / scored) / value))
-    return Interval(value, value / factor, value * factor)
+    together = negatives + positives
+    expected = float(together @ (special.entr(_MIDDLES) + special.entr(1.0 - _MIDDLES))) / scored
+    least = float(together @ (_TOSSED * special.logit(_MIDDLES) ** 2)) / scored
+    variance = max(least, squares / scored / at.LOSS_SQUARE_STEPS**2 - value * value)
+    half, size = t_95(scored - 1) * math.sqrt(variance / scored), max(value, expected)
+    return Interval(value, value * math.exp(-half / size), value + size * math.expm1(min(_LARGEST, half / size)))
 
 
 def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64], rng: np.random.Generator) -> Interval:
@@ -191,27 +224,39 @@ def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64]
 
     What chance adds to the gap of a bin is taken off, in squares: otherwise a small window would look worse calibrated
     than a large reference whatever the model does. Source of the idea: A. Kumar, P. Liang, T. Ma, Verified uncertainty
-    calibration, 2019.
+    calibration, 2019. At least: the part of it that all gaps together are sure of, 0 where chance alone makes as much
+    (noncentral chi-square). At most: what one in forty draws of the bins' shares exceeds, given what was seen.
     """
-    middles = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
     together = (negatives + positives).astype(np.float64)
     rows = together.reshape(_CALIBRATION_BINS, -1).sum(axis=1)
     used = rows > 0
-    score = (together * middles).reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used] / rows[used]
+    score = (together * _MIDDLES).reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used] / rows[used]
     hits = positives.reshape(_CALIBRATION_BINS, -1).sum(axis=1)[used]
     rows = rows[used]
-    drawn = rng.binomial(rows.astype(np.int64), hits / rows, size=(_DRAWS, len(rows))) / rows
+    gaps = hits / rows - score
     noise = hits / rows * (1.0 - hits / rows) / rows
-    value = float(_mean_gap(hits / rows - score, noise, rows))
-    # A drawn sample is twice as noisy as the sample it is drawn from.
-    return _percentiles(value, _mean_gap(drawn - score, 2.0 * noise, rows))
+    value = float(np.sqrt(np.maximum(gaps * gaps - noise, 0.0)) @ rows / rows.sum())
+    drawn = rng.beta(hits + 0.5, rows - hits + 0.5, size=(_DRAWS, len(rows)))
+    upper = float(np.quantile(np.abs(drawn - score) @ rows / rows.sum(), 1.0 - _TAIL))
+    # Were scores right, each gap would scatter so.
+    seen = float((gaps * gaps * rows / np.maximum(score * (1.0 - score), 1e-9)).sum())
+    return Interval(value, value * _sure_part(seen, len(rows)), max(value, upper))
 
 
-def _mean_gap(gaps: NDArray[np.float64], noise: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    weighted: NDArray[np.float64] = np.sqrt(np.maximum(gaps * gaps - noise, 0.0)) @ rows / rows.sum()
-    return weighted
+def _sure_part(seen: float, bins: int) -> float:
+    """Of gaps whose squares add up to ``seen``, in units of chance's, the part that is there whatever chance did."""
+    if seen <= special.chdtri(bins, _TAIL):
+        return 0.0
+    return math.sqrt(min(1.0, float(special.chndtrinc(seen, bins, 1.0 - _TAIL)) / seen))
 
 
-def _percentiles(value: float, drawn: NDArray[np.float64]) -> Interval:
-    lower, upper = np.quantile(drawn, [0.025, 0.975])
-    return Interval(value, min(value, float(lower)), max(value, float(upper)))
+def tossed(value: float, drawn: NDArray[np.float64]) -> Interval:
+    """A value in [0, 1] that scatters as those ``drawn`` do: what as many tosses say, and 95 % of the draws."""
+    tosses = _tosses(value, float(drawn.mean()), float(drawn.var()))
+    lower, upper = np.quantile(drawn, [_TAIL, 1.0 - _TAIL]).tolist()
+    return Interval(value, min(lower, tosses.lower), max(upper, tosses.upper))
+
+
+def _tosses(value: float, mean: float, variance: float) -> Interval:
+    count = mean * (1.0 - mean) / variance if variance > 0.0 else 1.0
+    return exact_share(value * count, count)

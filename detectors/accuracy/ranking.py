@@ -4,22 +4,18 @@ A query is the unit: its candidates are judged together, so they say as much as 
 counted. Each metric is a mean over the queries that have a relevant candidate; the share of those that have none is a
 metric of its own, because no order of candidates could have helped them.
 
-A metric in [0, 1] is lost (or, where it is small, won) in few queries. Wilson's interval is taken of how many losses of
-one size would add up to as much and scatter as much: the skew of rare losses is in it, and a hit rate has its usual
-interval. A tenth of a query that lost everything is added: thirty perfect answers do not make the next one certain.
+Each lies in [0, 1] and gets the interval of as many tosses as scatter as much (``bounded_mean.py``): the skew of rare
+losses is in it, a hit rate has its exact interval, and thirty perfect answers do not make the next one certain.
 """
 
 from detectors.accuracy.measure import Measure
 from detectors.counts import ranking_counts as at
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section
-from detectors.statistics.wilson import wilson
-from driftline.results import Interval
+from detectors.statistics.bounded_mean import bounded_mean, exact_share
 
 #: Fewer judged queries give no verdict, however many rows they have.
 FEWEST_QUERIES = 30
-# Of a query that lost everything, though nobody saw one.
-_UNSEEN = 0.1
 
 
 def main_metric(layout: PerformanceLayout) -> str:
@@ -36,32 +32,16 @@ def ranking_measures(layout: PerformanceLayout, section: Section) -> tuple[Measu
     cutoff = layout.ranking.cutoff
     names = {"ndcg": main_metric(layout), "precision": f"precision@{cutoff}", "hit_rate": f"hit_rate@{cutoff}"}
     measures = [
-        Measure(names.get(name, name), mean_of_queries(queries, *_sums(section, place)), "smaller_is_worse")
+        Measure(names.get(name, name), bounded_mean(queries, *_sums(section, place)), "smaller_is_worse")
         for place, name in enumerate(at.METRICS)
     ]
-    nothing = Measure("nothing_relevant_rate", wilson(barren, queries + barren), "larger_is_worse")
+    nothing = Measure("nothing_relevant_rate", exact_share(barren, queries + barren), "larger_is_worse")
     return (*measures, nothing)
 
 
 def _sums(section: Section, place: int) -> tuple[float, float]:
     total, squares = section.values[at.SUMS_AT + 2 * place : at.SUMS_AT + 2 * place + 2].tolist()
     return total / at.RANK_STEPS, squares / at.RANK_STEPS**2
-
-
-def mean_of_queries(queries: int, total: float, squares: float) -> Interval:
-    """The mean of a metric over queries, in [0, 1], from its sum and its sum of squares.
-
-    >>> mean_of_queries(100, 90.0, 90.0).value
-    0.9
-    """
-    flipped = total > queries / 2.0
-    lost, squared = (queries - total, queries - 2.0 * total + squares) if flipped else (total, squares)
-    lost = min(float(queries), max(0.0, lost))
-    squared = min(lost, max(0.0, squared))
-    size = (squared + _UNSEEN) / (lost + _UNSEEN)
-    tosses = wilson(lost / size, queries)
-    value, lower, upper = lost / queries, size * tosses.lower, min(1.0, size * tosses.upper)
-    return Interval(1.0 - value, 1.0 - upper, 1.0 - lower) if flipped else Interval(value, lower, upper)
 
 
 def told_labels(section: Section, rows: int) -> str:

@@ -1,16 +1,20 @@
 """Metrics of regressions from exact sums of errors, each with a 95 % interval.
 
 Error = prediction - label. The mean absolute error, the root mean squared error and the bias are means (or the root of
-one), so their sums of squares give their standard errors (central limit theorem, delta method). MAE and RMSE get their
-intervals on the logarithmic scale, which keeps them above zero and leaves room upwards where errors are heavy-tailed.
+one), so their sums of squares give their standard errors (Student's quantiles, delta method). MAE, RMSE and what R2
+leaves get their intervals on the logarithmic scale, which keeps them above zero and leaves room upwards where errors
+are heavy-tailed; of few rows the largest errors have not been seen, so their variances are taken as if some more had
+been.
 A bootstrap would need the rows again; these intervals need only sums, which merge and can be taken back exactly.
 
 Quantiles of the error's size come from a histogram of it (19 % wide bins, straight within), with the interval of order
-statistics: no law of errors is assumed. R2 is one less the squared error over the labels' variance; its interval is the
-delta method's, from sums of both together.
+statistics: no law of errors is assumed, but where so few rows cannot bound it, that they fall on
+exponentially. R2 is one less the squared error over the labels' variance; its interval is the delta method's, from sums
+of both together.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +23,16 @@ from detectors.accuracy.measure import Measure
 from detectors.counts import performance_counts as at
 from detectors.counts.performance_counts import JUDGED, PerformanceLayout
 from detectors.counts.summary import Section, to_float
-from detectors.statistics.wilson import Z_95, wilson
+from detectors.statistics.bounded_mean import exact_share
+from detectors.statistics.student import t_95
 from driftline.results import Interval
+
+# Rows more, with errors of exponential tails, that variances are taken of.
+_UNSEEN_ROWS = 3.0
+# Shares of rows that nothing is said beyond.
+_RAREST = 1e-6
+# The variance of their squares, in units of the squared mean square.
+_EXPONENTIAL = 5.0
 
 
 def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Measure, ...]:
@@ -29,17 +41,28 @@ def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Me
     if judged <= 0:
         return ()
     error, absolute, square, fourth = (to_float(total) / judged for total in section.sums[:4])
-    mse = _on_log_scale(square, fourth - square * square, judged)
+    mse = _on_log_scale(square, _square_variance(square, fourth, judged), judged)
     rmse = Interval(math.sqrt(mse.value), math.sqrt(mse.lower), math.sqrt(mse.upper))
-    half = Z_95 * math.sqrt(max(0.0, square - error * error) / judged)
+    half = t_95(judged - 1) * math.sqrt(max(0.0, square - error * error) / max(judged - 1, 1))
+    sizes = square - absolute * absolute
     return (
-        Measure("mae", _on_log_scale(absolute, square - absolute * absolute, judged), "larger_is_worse"),
+        Measure("mae", _on_log_scale(absolute, sizes + _UNSEEN_ROWS / judged * square, judged), "larger_is_worse"),
         Measure("rmse", rmse, "larger_is_worse"),
         Measure("bias", Interval(error, error - half, error + half), "larger_is_worse"),
         Measure("median_absolute_error", absolute_quantile(layout, section, 0.5), "larger_is_worse"),
         Measure("p90_absolute_error", absolute_quantile(layout, section, 0.9), "larger_is_worse"),
         *_explained(section, judged),
     )
+
+
+def _square_variance(square: float, fourth: float, rows: int) -> float:
+    """The variance of squared errors, of which few rows have not seen the largest.
+
+    As if some rows more had been seen, whose fourth power is that of errors with exponential tails (Laplace's), or that
+    seen where it is larger.
+    """
+    seen, least = max(0.0, fourth - square * square), _EXPONENTIAL * square * square
+    return seen + _UNSEEN_ROWS / rows * max(least, seen * fourth / max(square * square, 1e-300))
 
 
 def absolute_quantile(layout: PerformanceLayout, section: Section, share: float) -> Interval:
@@ -49,7 +72,7 @@ def absolute_quantile(layout: PerformanceLayout, section: Section, share: float)
     if total <= 0:
         return Interval(0.0, 0.0, 0.0)
     # Where the quantile's own share of rows may lie among so few.
-    where = wilson(share * total, total)
+    where = exact_share(share * total, total)
     ends = np.exp2(np.arange(at.ERROR_BINS + 1) / at.ERROR_STEPS - at.ERROR_OCTAVES) * layout.scale
     below = np.concatenate(([0], np.cumsum(counts)))
 
@@ -60,7 +83,19 @@ def absolute_quantile(layout: PerformanceLayout, section: Section, share: float)
         inside = (place * total - below[bin_]) / max(counts[bin_], 1)
         return float(ends[bin_ - 1] + (ends[bin_] - ends[bin_ - 1]) * min(max(inside, 0.0), 1.0))
 
-    return Interval(value(share), value(where.lower), value(where.upper))
+    return Interval(value(share), value(where.lower), max(value(share), _beyond(value, total, where.upper)))
+
+
+def _beyond(value: Callable[[float], float], rows: int, place: float) -> float:
+    """The size that a share ``place`` does not exceed, also where it lies beyond the largest of so few rows.
+
+    Tails fall on as they do from the middle to the largest, exponentially.
+    """
+    rarest = 1.0 / (rows + 1.0)
+    if 1.0 - place >= rarest:
+        return value(place)
+    octaves = math.log(rarest / max(1.0 - place, _RAREST)) / max(math.log(0.5 / rarest), math.log(2.0))
+    return value(1.0) + (value(1.0) - value(0.5)) * max(octaves, 0.0)
 
 
 def error_sizes(section: Section) -> NDArray[np.int64]:
@@ -85,16 +120,17 @@ def _explained(section: Section, judged: int) -> list[Measure]:
     deviation = power - 4.0 * first * third + 6.0 * first**2 * second - 3.0 * first**4 - variance**2
     together = mixed_square - 2.0 * first * mixed + first**2 * square - square * variance
     spread = (fourth - square**2 - 2.0 * ratio * together + ratio**2 * deviation) / variance**2
-    half = Z_95 * math.sqrt(max(spread, 0.0) / judged)
-    if not math.isfinite(half):
+    spread += _UNSEEN_ROWS / judged * ratio**2 * max(_EXPONENTIAL, (fourth / square**2) ** 2 if square > 0.0 else 0.0)
+    unexplained = _on_log_scale(ratio, spread, judged)
+    if not math.isfinite(spread):
         return []
-    value = 1.0 - ratio
-    return [Measure("r2", Interval(value, value - half, min(1.0, value + half)), "smaller_is_worse")]
+    ends = Interval(1.0 - ratio, 1.0 - unexplained.upper, 1.0 - unexplained.lower)
+    return [Measure("r2", ends, "smaller_is_worse")]
 
 
 def _on_log_scale(mean: float, variance: float, rows: int) -> Interval:
     if mean <= 0.0:
         return Interval(0.0, 0.0, 0.0)
     # Capped, so that a single monstrous error widens the interval without overflowing it.
-    factor = math.exp(min(50.0, Z_95 * math.sqrt(max(0.0, variance) / rows) / mean))
+    factor = math.exp(min(50.0, t_95(rows - 1) * math.sqrt(max(0.0, variance) / rows) / mean))
     return Interval(mean, mean / factor, mean * factor)

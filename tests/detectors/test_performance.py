@@ -9,7 +9,6 @@ from detectors.accuracy.classification import f1
 from detectors.accuracy.performance import expected_performance, measure, performance_results
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.summary import Section
-from detectors.statistics.wilson import Z_95
 from driftline.columns import JudgedBatch
 from driftline.results import Interval, StreamKey, Verdict, WindowKey
 
@@ -102,7 +101,7 @@ def test_intervals_hold_the_true_value_about_nineteen_times_in_twenty() -> None:
 
 def test_no_hit_among_few_does_not_say_that_there_are_none() -> None:
     found = f1(0, 3, 9)
-    share = Z_95**2 / (12 + Z_95**2)  # the end of Wilson's interval where nothing was hit
+    share = 1.0 - 0.025 ** (1 / 12)  # twelve misses in a row are as likely as that
     assert (found.value, found.lower, found.upper) == pytest.approx((0.0, 0.0, 2 * share / (1 + share)))
 
 
