@@ -14,7 +14,7 @@ from tests.collector.helpers import MONITORS, START_S, Parts, drain, event, reco
 
 
 @pytest.mark.real
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_label_that_a_batch_joins_meanwhile_is_not_counted_by_the_sweep(postgres_store: str) -> None:
     parts = Parts(Store(postgres_store, prepare=False))
     drain(parts.collector(records([event(1)])))

@@ -23,7 +23,7 @@ from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports, wait_until
 from tests.parts.prometheus import Prometheus
 
-pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(900)]
 
 MONITOR = {
     "model": "balance",

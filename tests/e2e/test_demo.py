@@ -14,7 +14,7 @@ from tests.parts.processes import running_for, wait_until
 
 pytestmark = pytest.mark.slow
 
-DEMO_TIMEOUT_S = 500
+DEMO_TIMEOUT_S = 900
 
 
 def _command(data_dir: Path, *arguments: str) -> list[str]:
@@ -54,7 +54,7 @@ def demo(tmp_path: Path) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
 
 
 # That its parts end with a killed supervisor is in test_up.
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_doctor_walks_the_chain_and_ctrl_c_leaves_nothing_running(
     demo: "tuple[subprocess.Popen[bytes], Path]",
 ) -> None:
@@ -83,7 +83,7 @@ def test_doctor_walks_the_chain_and_ctrl_c_leaves_nothing_running(
     wait_until(lambda: running_for(data_dir) == [], 120, "all processes of the demo to end")
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_sigterm_leaves_nothing_running_either(demo: "tuple[subprocess.Popen[bytes], Path]") -> None:
     process, data_dir = demo
     process.send_signal(signal.SIGTERM)

@@ -21,7 +21,7 @@ from serving.sklearn_model import save_sklearn_model
 from tests.parts.http import get_json
 from tests.parts.processes import running_for, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 INFER = "/v2/models/iris/infer"
