@@ -90,7 +90,7 @@ def test_a_broker_that_is_away_costs_nothing(
         away = (kafka_broker.kill, kafka_broker.start)
     spool = SpoolWriter(tmp_path / "spool", max_bytes=1 << 26, segment_bytes=1 << 18, first_offset=time.time_ns())
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, kafka_client=client, **_QUICK) as (process, port):
-        wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
+        wait_until(answers(port, "/healthz", "ok"), 120, "the shipper")
         load = Load(spool)
         wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 120, "the first deliveries")
         away[0]()
@@ -122,7 +122,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
     )
     settings = {**_QUICK, "batch_records": 100}
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, **settings) as (process, port):
-        wait_until(answers(port, "/healthz", "ok"), 60, "the shipper")
+        wait_until(answers(port, "/healthz", "ok"), 120, "the shipper")
         load = Load(spool)
         wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 120, "the first deliveries")
         kafka_broker.kill()
