@@ -24,6 +24,7 @@ COMPILED: dict[str, tuple[str, ...]] = {
     "logger_sidecar.http1.exchange": ("Half", "Exchange"),
     "logger_sidecar.recording.event_ids": ("EventIds",),
     "logger_sidecar.recording.meters": ("StreamMeters", "Meters"),
+    "logger_sidecar.recording.batch_region": ("BatchRegion",),
     "logger_sidecar.recording.recorder_client": ("RecorderClient",),
     "logger_sidecar.recording.capture": ("Kind", "Capture"),
     "logger_sidecar.proxy.upstream": ("UpstreamConnection",),

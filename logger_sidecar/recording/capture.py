@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from driftline.events import Payload
 from logger_sidecar.finishing.captured import Captured, encode_captured
-from logger_sidecar.http1.exchange import Exchange
+from logger_sidecar.http1.exchange import Exchange, Half
 from logger_sidecar.http1.heads import Head
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.recording.calls import Call, Described, EndedCall
@@ -18,7 +18,7 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part, traced
 from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
-from logger_sidecar.recording.recorder_wire import Record
+from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, body_bytes
 from logger_sidecar.recording.shared_memory import shares_memory
 
 #: The client left before its answer was complete; nginx's word for it.
@@ -28,7 +28,7 @@ _MAX_KINDS = 1024
 _Types = tuple[str | None, str | None]
 #: Route, head, trace context and body of the request, head and body of the answer, event id, request id, arrival on the
 #: deployment's clock, monotonic seconds of beginning and end, and what was reserved for it.
-_Noted = tuple[Route, Head, str | None, bytes, Head, bytes, str, str, int, float, float, int]
+_Noted = tuple[Route, Head, str | None, Body, Head, bytes, str, str, int, float, float, int]
 _Key = TypeVar("_Key")
 _NO_NOTES: Mapping[str, str] = {}
 #: The status code under which the metrics count inferences of which nobody can say how they ended.
@@ -99,13 +99,12 @@ class Capture:
         if request.truncated or len(body) > exchange.room_bytes or not self._spool.reserve(size_bytes):
             self._record_slowly(exchange, head, body, now_s)
             return
-        parts = request.parts
         self._noted.append(
             (
                 route,
                 request.head,
                 exchange.traceparent,
-                parts[0] if len(parts) == 1 else b"".join(parts),
+                _captured_body(request),
                 head,
                 body,
                 exchange.event_id,
@@ -151,7 +150,7 @@ class Capture:
             if not kind.waiting_s:
                 kinds.append(kind)
             kind.waiting_s.append(duration_s)
-            bytes_in += len(request_body)
+            bytes_in += size - len(body) - RECORD_BYTES
             bytes_out += len(body)
             duration_ms = duration_s * 1e3
             records.append(
@@ -180,7 +179,7 @@ class Capture:
 
     def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:
         """Decide whether it is kept, and at which rate; None: it is not, and is counted."""
-        route, request_head, _, request_body, head, body, _, request_id, _, _, _, size_bytes = one
+        route, request_head, _, _, head, body, _, request_id, _, _, _, size_bytes = one
         rate = self._rate(route, request_id, head.status >= 500, duration_s, request_head)
         key = (route, head.status, head.variant or self._policy.variant, rate)
         kind = self._kinds.get(key) or self._kind(*key)
@@ -188,7 +187,7 @@ class Capture:
             return kind
         kind.meters.answered(kind.counted, duration_s)
         kind.meters.sampled_out += 1
-        self._meters.bytes_in += len(request_body)
+        self._meters.bytes_in += size_bytes - len(body) - RECORD_BYTES
         self._meters.bytes_out += len(body)
         self._spool.release(size_bytes)
         return None
@@ -232,10 +231,9 @@ class Capture:
         if not rate:
             stream.sampled_out += 1
             return
-        request_body = request.body
         if response.arrivals is None:
-            response_body = response.body
-            size = len(request_body) + len(response_body) + RECORD_BYTES
+            request_body, response_body = _captured_body(request), _captured_body(response)
+            size = body_bytes(request_body) + body_bytes(response_body) + RECORD_BYTES
             record: Record = (
                 kind.part,
                 exchange.event_id,
@@ -456,6 +454,14 @@ class Capture:
             part = known[types] = make(_payload(head, b""))
         head.event_part = part
         return part
+
+
+def _captured_body(half: Half) -> Body:
+    """The captured part of a body; where it is large and came in pieces they are not joined."""
+    parts = half.parts
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(parts) if sum(map(len, parts)) >= LARGE_BODY_BYTES else b"".join(parts)
 
 
 def _remember(kinds: dict[_Key, Kind], key: _Key, kind: Kind, route: Route) -> None:

@@ -1,7 +1,7 @@
 """The recorder: a process of its own that makes events of the proxy's records and writes them to the spool.
 
 It lives as long as the other end of the socket on its standard input is open, writes what it was given, and ends. The
-proxy may be killed at any moment: what reached the socket is still written.
+proxy may be killed at any moment: what was announced on the socket is still written.
 """
 
 import logging
@@ -19,10 +19,11 @@ from logger_sidecar.allocator import seek_cycles_seldom
 from logger_sidecar.finishing.finisher import FinishingProcess
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.priority import run_behind
+from logger_sidecar.recording.batch_region import RegionReader
 from logger_sidecar.recording.event_frames import frame
 from logger_sidecar.recording.recorder_inbox import Inbox
 from logger_sidecar.recording.recorder_settings import RecorderSettings
-from logger_sidecar.recording.recorder_wire import Ack, ReceivedBatch, ReceivedRecord, decode_message, encode
+from logger_sidecar.recording.recorder_wire import Ack, Announced, ReceivedRecord, decode_message, encode
 from logger_sidecar.recording.shared_memory import SHARED_MEMORY_BODY_BYTES, marked
 from logger_sidecar.spool.frames import Payload
 from logger_sidecar.spool.writer import SpoolWriter
@@ -57,8 +58,9 @@ class Finisher(Protocol):
 class Recorder:
     """Answers batches until the proxy has gone."""
 
-    def __init__(self, connection: socket.socket, spool: SpoolWriter, finisher: Finisher) -> None:
+    def __init__(self, connection: socket.socket, region: RegionReader, spool: SpoolWriter, finisher: Finisher) -> None:
         self._connection = connection
+        self._region = region
         self._spool = spool
         self._finisher = finisher
         self._finishes_all = False
@@ -68,8 +70,8 @@ class Recorder:
         """Serve until the other end is closed."""
         while (body := self._inbox.next()) is not None:
             message = decode_message(body)
-            if isinstance(message, ReceivedBatch):
-                self._connection.sendall(encode(self._take(message.records)))
+            if isinstance(message, Announced):
+                self._connection.sendall(encode(self._take(self._region.read(message))))
             else:
                 self._finishes_all = bool(message.rules)
                 self._finisher.follow(message)
@@ -126,6 +128,12 @@ def _joined(payload: Payload) -> bytes:
     return payload if isinstance(payload, bytes) else b"".join(payload)
 
 
+def _region(connection: socket.socket) -> RegionReader | None:
+    """Where batches will lie, which is the first that the proxy says; None: it is gone."""
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+    return RegionReader(descriptors[0]) if descriptors else None
+
+
 def run(settings: RecorderSettings, connection: socket.socket, finisher: Finisher) -> None:
     """Record until the proxy has gone."""
     spool = SpoolWriter(
@@ -136,9 +144,11 @@ def run(settings: RecorderSettings, connection: socket.socket, finisher: Finishe
         drop_policy=settings.drop_policy,
         fsync=settings.fsync,
     )
-    connection.settimeout(_LOOK_EVERY_S)
     try:
-        Recorder(connection, spool, finisher).run()
+        region = _region(connection)
+        if region is not None:
+            connection.settimeout(_LOOK_EVERY_S)
+            Recorder(connection, region, spool, finisher).run()
     except ConnectionError:
         _log.info("the proxy is gone")
     finally:

@@ -1,4 +1,4 @@
-"""The proxy's end of the recorder: records are gathered for a few milliseconds and handed to a process of its own.
+"""The proxy's end of the recorder: records are gathered for a moment and handed to a process of its own.
 
 ``put`` never waits, and nothing here needs a thread: making events, redaction and the disk would take the interpreter
 from the proxy, and so they happen elsewhere. What was handed over and not answered is kept, and handed over again when
@@ -19,7 +19,8 @@ from typing import Protocol, cast
 import msgspec
 
 from logger_sidecar.finishing.wire import Setup
-from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Batch, Record, decode_ack, encode, encode_into
+from logger_sidecar.recording.batch_region import BatchRegion
+from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Announced, Record, decode_ack, encode
 
 _log = logging.getLogger("driftline.sidecar")
 #: There was no room for the record here: ``buffer_bytes`` wait already. A spool that is full says ``spool_full``.
@@ -29,9 +30,14 @@ REASON_RECORDER_FAILED = "recorder_failed"
 RECORD_BYTES = 512
 _BATCH_RECORDS = 4096
 _BATCH_BYTES = 8 * 1024 * 1024
-#: How large a buffer is kept while nothing waits; until then all of it is, for fresh pages cost a fault each.
-_KEPT_BYTES = 1024 * 1024
-_GATHER_S = 0.01
+#: A batch costs both processes a wake-up or two and what they find cold in the processor's caches, however small it is.
+_GATHER_S = 0.05
+#: When so much waits, a batch goes at once: a processor's own cache still holds it.
+_PROMPT_BYTES = 1024 * 1024
+#: The pause before memory for a batch is asked for again.
+_NO_MEMORY_WAIT_S = 1.0
+#: How often memory that was not needed is given back.
+_REST_EVERY_S = 5.0
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
 #: A recorder that lived this long was well, though it was never asked anything; the next wait is short again.
@@ -75,6 +81,7 @@ class RecorderClient(asyncio.Protocol):
     """Hands records to the recorder.
 
     ``buffer_bytes``: bound of what is held here. ``answer_timeout_s``: a recorder that is silent for longer is killed.
+    ``gather_s``: for so long records are gathered, unless much waits.
     """
 
     def __init__(
@@ -84,26 +91,32 @@ class RecorderClient(asyncio.Protocol):
         *,
         buffer_bytes: int,
         answer_timeout_s: float,
+        gather_s: float = _GATHER_S,
     ) -> None:
         self._start_recorder = start_recorder
         self._setup = setup
         self._buffer_bytes = buffer_bytes
         self._answer_timeout_s = answer_timeout_s
+        self._gather_s = gather_s
         self._records: list[Record] = []
         self._receipts: list[Receipt] = []
         self._sizes: list[int] = []
         self.buffered_bytes = 0
         #: Called before a batch is made: whoever has reserved room for records makes them now.
         self.before_batch: Callable[[], None] = _nothing
+        self._prompt_bytes = min(_PROMPT_BYTES, buffer_bytes // 4)
         self._flush_is_due = True  # until the recorder is there
+        #: Until a batch goes; None while one is on its way, or nothing waits.
+        self._gathering: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._transport: asyncio.Transport | None = None
         self._process: RecorderProcess | None = None
         self._sent: list[Receipt] = []
         self._sent_bytes = 0
-        #: The batch on its way, as it is sent; used again for each, for there is one at a time.
-        self._sent_data = bytearray(PREFIX.size)
-        self._sent_s = 0.0
+        #: Where the batch on its way lies, and what the recorder is told of it.
+        self._region: BatchRegion | None = None
+        self._announced: Announced | None = None
+        self._sent_s = self._rested_s = 0.0
         self._tries = 0
         self._received = b""
         #: The pause before the recorder that runs now was started; 0: none, or it has answered since.
@@ -136,7 +149,10 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes = held
         if not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_later(_GATHER_S, self._flush)
+            self._gather()
+        if held >= self._prompt_bytes and self._gathering is not None:
+            self._stop_gathering()
+            self._loop.call_soon(self._flush)
         return True
 
     def add(self, records: Sequence[Record], sizes_bytes: Sequence[int], receipts: Sequence[Receipt]) -> None:
@@ -175,8 +191,17 @@ class RecorderClient(asyncio.Protocol):
         self.before_batch()
         return len(self._records) + len(self._sent)
 
+    def _gather(self) -> None:
+        self._gathering = self._loop.call_later(self._gather_s, self._flush)
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+
     def _flush(self) -> None:
-        if self._transport is None or self._sent:
+        self._stop_gathering()
+        if self._transport is None or self._region is None or self._sent:
             return  # the recorder's return, or its answer, comes back here
         self.before_batch()
         if not self._records:
@@ -184,7 +209,12 @@ class RecorderClient(asyncio.Protocol):
             self._emptied.set()
             return
         count, size = _first(self._sizes)
-        encode_into(self._sent_data, Batch(self._records[:count]))
+        try:
+            self._announced = self._region.write(self._records[:count], self._sizes[:count])
+        except OSError as error:
+            _log.error("there is no memory for a batch: %s", error)
+            self._loop.call_later(_NO_MEMORY_WAIT_S, self._flush)
+            return
         self._sent, self._sent_bytes = self._receipts[:count], size
         del self._records[:count], self._receipts[:count], self._sizes[:count]
         self._tries = 0
@@ -192,9 +222,10 @@ class RecorderClient(asyncio.Protocol):
 
     def _send(self) -> None:
         assert self._transport is not None  # noqa: S101 - whoever calls looked
+        assert self._announced is not None  # noqa: S101 - it was written before
         self._tries += 1
         self._sent_s = time.monotonic()
-        self._transport.write(self._sent_data)
+        self._transport.write(encode(self._announced))
 
     def _answered(self, ack: Ack) -> None:
         self.state = ack
@@ -219,21 +250,13 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
         self._in_force.set()
-        if self._stopping or self._has_whole_batch():
+        if self.buffered_bytes >= self._prompt_bytes or self._stopping:
             self._flush()
         elif self.buffered_bytes:  # what waits is counted and made into records once, when it goes
-            self._loop.call_later(_GATHER_S, self._flush)
+            self._gather()
         else:
             self._flush_is_due = False
             self._emptied.set()
-            if len(self._sent_data) > _KEPT_BYTES:
-                self._sent_data = bytearray(PREFIX.size)
-
-    def _has_whole_batch(self) -> bool:
-        if self.buffered_bytes < _BATCH_RECORDS * RECORD_BYTES:
-            return False
-        self.before_batch()
-        return len(self._records) >= _BATCH_RECORDS
 
     # --- the recorder ---------------------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -256,9 +279,13 @@ class RecorderClient(asyncio.Protocol):
         await self._in_force.wait()
 
     def tick(self) -> None:
-        """Called regularly: ends a recorder that does not answer."""
+        """Called regularly: ends a recorder that does not answer, and gives memory back that is not needed."""
         self.before_batch()
-        if self._sent and self._transport is not None and time.monotonic() - self._sent_s > self._answer_timeout_s:
+        now_s = time.monotonic()
+        if self._region is not None and now_s - self._rested_s >= _REST_EVERY_S:
+            self._rested_s = now_s
+            self._region.rest(is_in_use=bool(self._sent))
+        if self._sent and self._transport is not None and now_s - self._sent_s > self._answer_timeout_s:
             _log.error("the recorder has not answered for %g s; it is started anew", self._answer_timeout_s)
             self._kill()
 
@@ -287,6 +314,9 @@ class RecorderClient(asyncio.Protocol):
                 process.kill()
                 process.wait()
                 whole = False
+        if self._region is not None:
+            self._region.close()
+            self._region = None
         return whole
 
     def _lose_rest(self) -> None:
@@ -299,6 +329,9 @@ class RecorderClient(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         try:
             with theirs:
+                if self._region is None:
+                    self._region = BatchRegion()
+                socket.send_fds(ours, [b"\0"], [self._region.descriptor])
                 self._process = self._start_recorder(theirs)
             self.restarts += 1
             await self._loop.create_connection(lambda: self, sock=ours)

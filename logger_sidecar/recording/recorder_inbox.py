@@ -1,16 +1,11 @@
-"""Messages from a socket, each read into the same memory as the one before: fresh memory for every batch costs more
-than all that is done with it.
-"""
+"""Messages from a socket. They are short: batches lie elsewhere (``batch_region``)."""
 
-import mmap
 import socket
 from collections.abc import Callable
 
 from logger_sidecar.recording.recorder_wire import PREFIX
 
-_FIRST_BYTES = 1 << 18
-#: Memory for a message that is longer than usual batches are is not kept.
-_KEPT_BYTES = 1 << 24
+_PIECE_BYTES = 1 << 16
 
 
 class Inbox:
@@ -19,54 +14,28 @@ class Inbox:
     def __init__(self, connection: socket.socket, idle: Callable[[], None]) -> None:
         self._connection = connection
         self._idle = idle
-        self._memory = _memory(_FIRST_BYTES)
         # What was read and not given yet.
-        self._start = self._end = 0
+        self._data = b""
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that is kept for messages."""
-        return len(self._memory)
-
-    def next(self) -> memoryview | None:
-        """The next message, which lasts until the one after it is asked for; None: there will be none."""
-        if self._start == self._end:
-            self._start = self._end = 0
-            if len(self._memory) > _KEPT_BYTES:
-                self._memory = _memory(_FIRST_BYTES)
+    def next(self) -> bytes | None:
+        """The next message; None: there will be none."""
         if not self._read(PREFIX.size):
             return None
-        size = PREFIX.size + int(PREFIX.unpack_from(self._memory, self._start)[0])
+        size = PREFIX.size + int(PREFIX.unpack_from(self._data)[0])
         if not self._read(size):
             return None
-        message = self._memory[self._start + PREFIX.size : self._start + size]
-        self._start += size
+        message, self._data = self._data[PREFIX.size : size], self._data[size:]
         return message
 
     def _read(self, size: int) -> bool:
         """Whether ``size`` bytes are there."""
-        if self._start + size > len(self._memory):
-            self._make_room(size)
-        while self._end - self._start < size:
+        while len(self._data) < size:
             try:
-                count = self._connection.recv_into(self._memory[self._end :])
+                more = self._connection.recv(_PIECE_BYTES)
             except TimeoutError:
                 self._idle()
                 continue
-            if not count:
+            if not more:
                 return False
-            self._end += count
+            self._data += more
         return True
-
-    def _make_room(self, size: int) -> None:
-        """Move what was read to the front of memory that is large enough."""
-        rest = bytes(self._memory[self._start : self._end])
-        if len(self._memory) < size:
-            self._memory = _memory(1 << (size - 1).bit_length())
-        self._memory[: len(rest)] = rest
-        self._start, self._end = 0, len(rest)
-
-
-def _memory(size: int) -> memoryview:
-    """Memory whose pages the kernel gives when they are first written to: what is never used is never there."""
-    return memoryview(mmap.mmap(-1, size))

@@ -1,37 +1,48 @@
 """What the proxy and the recorder say to each other over their socket: length-prefixed msgpack.
 
-The proxy sends how to finish events (``finishing_wire.Setup``), first and whenever that changes, and batches of
-records. The recorder answers each batch, in order, with an :class:`Ack`; a setup is not answered.
+The first byte brings the descriptor of the region where batches of records will lie (``batch_region``). Then the proxy
+sends how to finish events (``finishing_wire.Setup``), first and whenever that changes, and announces batches. The
+recorder answers each batch, in order, with an :class:`Ack`; a setup is not answered.
 """
 
 import struct
-from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import msgpack
 
 from logger_sidecar.finishing.wire import Setup
 
+#: A body that is shorter is written with the rest of its record.
+LARGE_BODY_BYTES = 4096
+#: A body of a record, whole or in pieces; pieces have ``LARGE_BODY_BYTES`` together or more.
+Body = bytes | tuple[bytes, ...]
 #: The arguments of ``event_frames.frame``, in their order: an event that takes the short way.
-ShortRecord = tuple[bytes, str, str, int, float, float, bool, bytes, bytes, bytes, bytes]
+ShortRecord = tuple[bytes, str, str, int, float, float, bool, bytes, Body, bytes, Body]
 #: A frame as ``captured.encode_captured`` made it; alone in a tuple it has work left before it may be written.
 Record = ShortRecord | bytes | tuple[bytes]
 
 _NO_BODY = memoryview(b"")
 PREFIX = struct.Struct(">I")
+#: Stands in a region before its batch, of which it is the number.
+GENERATION = struct.Struct(">Q")
 
 
-class Batch(msgspec.Struct, frozen=True, tag=True):
-    """Records, in order. They are told apart by their type; what stands in them was put there by this very package."""
+class Announced(msgspec.Struct, frozen=True, tag=True):
+    """A batch lies in the region: its number, then its records up to ``head_bytes``, then the large bodies.
 
-    records: Sequence[Any]
+    ``size_bytes``: of all of it.
+    """
+
+    generation: int
+    head_bytes: int
+    size_bytes: int
 
 
 class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
-    """A record that is a tuple, as it arrives: the bodies are where the message is, and last as long as it.
+    """A record that is a tuple, as it arrives: the bodies are where the batch is, and last as long as it.
 
     ``response`` is empty where ``stream`` is a frame that was alone in its tuple: it has work left on it.
+    ``request_bytes``, ``response_bytes``: of a body that does not stand here but behind all records; 0: it does.
     """
 
     stream: bytes
@@ -45,12 +56,8 @@ class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
     request_body: memoryview = _NO_BODY
     response: bytes = b""
     response_body: memoryview = _NO_BODY
-
-
-class ReceivedBatch(msgspec.Struct, tag="Batch"):
-    """As ``Batch``, at its other end; a record that is bytes is a finished frame."""
-
-    records: list[ReceivedRecord | bytes]
+    request_bytes: int = 0
+    response_bytes: int = 0
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):
@@ -72,27 +79,32 @@ class Ack(msgspec.Struct, frozen=True, array_like=True):
     finishing_starts: int = 0
 
 
-Received = ReceivedBatch | Setup
+Received = Announced | Setup
 _encoder = msgpack.Encoder()
 _messages: msgpack.Decoder[Received] = msgpack.Decoder(Received)
+_records: msgpack.Decoder[list[ReceivedRecord | bytes]] = msgpack.Decoder(list[ReceivedRecord | bytes])
 _acks = msgpack.Decoder(Ack)
 
 
-def encode(message: Batch | Setup | Ack) -> bytes:
+def body_bytes(body: Body) -> int:
+    """How long it is."""
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+
+
+def encode(message: Received | Ack) -> bytes:
     """A message as it goes over the socket."""
     body = _encoder.encode(message)
     return PREFIX.pack(len(body)) + body
 
 
-def encode_into(buffer: bytearray, message: Batch | Setup) -> None:
-    """As ``encode``, in place of what is in the buffer, whose memory is used again."""
-    _encoder.encode_into(message, buffer, PREFIX.size)
-    PREFIX.pack_into(buffer, 0, len(buffer) - PREFIX.size)
-
-
-def decode_message(body: bytes | memoryview) -> Received:
+def decode_message(body: bytes) -> Received:
     """What the proxy said, given without its length; raises msgspec.MsgspecError."""
     return _messages.decode(body)
+
+
+def decode_records(body: memoryview) -> list[ReceivedRecord | bytes]:
+    """The records of a batch, without their large bodies; raises msgspec.MsgspecError."""
+    return _records.decode(body)
 
 
 def decode_ack(body: bytes) -> Ack:

@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 
 from driftline.events import InferenceEvent, Payload, decode_frame, encode_frame
 from logger_sidecar.recording.event_frames import frame, request_part, response_part, stream_part, traced
-from logger_sidecar.recording.recorder_wire import (
-    PREFIX,
-    Batch,
-    ReceivedBatch,
-    ReceivedRecord,
-    decode_message,
-    encode,
-)
+from logger_sidecar.recording.recorder_wire import ReceivedRecord
+from tests.logger_sidecar.test_batch_region import handed_over
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
 maybe = st.none() | texts
@@ -73,10 +67,7 @@ def made_of_parts(event: InferenceEvent) -> bytes:
         response_part(without_body(event.response)),
         event.response.body,
     )
-    message = encode(Batch([record]))[PREFIX.size :]
-    received = decode_message(message)
-    assert isinstance(received, ReceivedBatch)
-    [arrived] = received.records
+    [arrived] = handed_over([record])
     assert isinstance(arrived, ReceivedRecord)
     made = frame(arrived)
     return made if isinstance(made, bytes) else b"".join(made)

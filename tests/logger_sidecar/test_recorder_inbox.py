@@ -1,4 +1,4 @@
-"""Messages come out of a socket as they went in, wherever the kernel cuts them, and leave no memory behind."""
+"""Messages come out of a socket as they went in, wherever the kernel cuts them."""
 
 import socket
 import threading
@@ -76,22 +76,3 @@ def test_while_nothing_comes_somebody_else_may_work() -> None:
         assert found is not None
         assert bytes(found) == b"here"
     assert len(calls) >= 3
-
-
-def test_the_memory_of_an_unusual_message_is_given_back_and_that_of_usual_ones_is_kept() -> None:
-    kept: list[int] = []
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        inbox = Inbox(ours, _nothing)
-        for size in (10, 9_000_000, 10, 40_000_000, 10):
-            sender = threading.Thread(target=theirs.sendall, args=(PREFIX.pack(size) + bytes(size),))
-            sender.start()
-            message = inbox.next()
-            sender.join()
-            assert message is not None
-            assert len(message) == size
-            kept.append(inbox.held_bytes)
-    small, usual, after_usual, unusual, after_unusual = kept
-    assert small == after_unusual
-    assert after_usual == usual >= 9_000_000
-    assert unusual >= 40_000_000

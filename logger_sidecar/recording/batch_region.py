@@ -1,0 +1,189 @@
+"""The batch that is on its way from the proxy to the recorder: it lies in a file of memory that both have open.
+
+The proxy writes it there once, a thousand bodies with one system call, and says over the socket only how long it is.
+The recorder reads it in place. It stays until it is answered: a recorder that is started meanwhile finds it there, and
+where the proxy is killed, the recorder still has it.
+
+The same memory is used for each batch, for there is one at a time; fresh pages would cost more than all that is written
+to them. What more than the usual was needed for is given back once nothing as large was written for a while.
+"""
+
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+
+from msgspec import msgpack
+
+from logger_sidecar.recording.recorder_wire import (
+    GENERATION,
+    LARGE_BODY_BYTES,
+    Announced,
+    Body,
+    ReceivedRecord,
+    Record,
+    body_bytes,
+    decode_records,
+)
+
+#: So much memory is kept while nothing waits.
+KEPT_BYTES = 1024 * 1024
+#: How many pieces the kernel takes at once (IOV_MAX).
+_MAX_PIECES = 1024
+_NAME = "driftline-batch"
+_encoder = msgpack.Encoder()
+
+
+class BatchRegion:
+    """The proxy's end; raises OSError where no such file is to be had.
+
+    ``in_memory``: else it is a file without a name in the directory for temporary ones.
+
+    >>> region, reader = BatchRegion(), None
+    >>> announced = region.write([b"a frame"], [519])
+    >>> reader = RegionReader(os.dup(region.descriptor))
+    >>> reader.read(announced)
+    [b'a frame']
+    >>> region.close(), reader.close()
+    (None, None)
+    """
+
+    def __init__(self, *, in_memory: bool = hasattr(os, "memfd_create")) -> None:
+        self.descriptor = os.memfd_create(_NAME) if in_memory else _unnamed_file()
+        self._generation = 0
+        self._head = bytearray(GENERATION.size)
+        #: Bytes of memory that it takes.
+        self.size_bytes = 0
+        self._batch_bytes = 0
+        self._most_bytes = 0
+
+    def write(self, records: Sequence[Record], sizes_bytes: Sequence[int]) -> Announced:
+        """Write a batch in place of the one before, which nobody needs any more; returns what the recorder is told.
+
+        ``sizes_bytes``: of each record, at least what its bodies have. Raises OSError where there is no room;
+        nothing may be announced then.
+        """
+        self._generation += 1
+        head = self._head
+        bodies: list[bytes | bytearray] = [head]
+        told = [
+            record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies)
+            for record, size in zip(records, sizes_bytes, strict=True)
+        ]
+        _encoder.encode_into(told, head, GENERATION.size)
+        GENERATION.pack_into(head, 0, self._generation)
+        written = _write_all(self.descriptor, bodies)
+        self._batch_bytes = written
+        self._most_bytes = max(self._most_bytes, written)
+        self.size_bytes = max(self.size_bytes, written)
+        return Announced(self._generation, len(head), written)
+
+    def rest(self, *, is_in_use: bool) -> None:
+        """Called now and then: give back what none of the batches since the last call needed.
+
+        ``is_in_use``: the last batch may still be read.
+        """
+        needed = max(self._most_bytes, KEPT_BYTES)
+        self._most_bytes = self._batch_bytes if is_in_use else 0
+        if self.size_bytes > needed:
+            os.ftruncate(self.descriptor, needed)
+            self.size_bytes = needed
+            self._head = bytearray(GENERATION.size)
+
+    def close(self) -> None:
+        """Let it go; a recorder may still read what was announced."""
+        os.close(self.descriptor)
+
+
+class RegionReader:
+    """The recorder's end. ``descriptor``: becomes its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._view = memoryview(b"")
+
+    @property
+    def viewed_bytes(self) -> int:
+        """Addresses that are kept for it; they take memory where something was written."""
+        return len(self._view)
+
+    def read(self, announced: Announced) -> list[ReceivedRecord | bytes]:
+        """The batch. Its bodies are views of the region, and last until the batch is answered.
+
+        Raises ValueError where another batch stands there, or a part of one.
+        """
+        size, there = announced.size_bytes, os.fstat(self._descriptor).st_size
+        if size > there:
+            raise ValueError(f"{size} bytes were announced, and {there} are there")
+        if size > len(self._view):
+            self._view = memoryview(mmap.mmap(self._descriptor, there, mmap.MAP_SHARED, mmap.PROT_READ))
+        view = self._view
+        found = GENERATION.unpack_from(view)[0]
+        if found != announced.generation:
+            raise ValueError(f"batch {announced.generation} was announced, and {found} is there")
+        records = decode_records(view[GENERATION.size : announced.head_bytes])
+        start = announced.head_bytes
+        for record in records:
+            if isinstance(record, ReceivedRecord):
+                start = _find_bodies(record, view, start)
+        if start != size:
+            raise ValueError(f"{size} bytes were announced, and the records have {start}")
+        return records
+
+    def close(self) -> None:
+        """Let it go."""
+        self._view = memoryview(b"")
+        os.close(self._descriptor)
+
+
+def _without_large_bodies(record: Record, bodies: list[bytes | bytearray]) -> object:
+    """The record with lengths in place of its large bodies, which are appended to ``bodies``."""
+    if isinstance(record, bytes) or len(record) == 1:
+        return record
+    request, request_bytes = _told(record[8], bodies)
+    response, response_bytes = _told(record[10], bodies)
+    return (*record[:8], request, record[9], response, request_bytes, response_bytes)
+
+
+def _told(body: Body, bodies: list[bytes | bytearray]) -> tuple[bytes, int]:
+    """What stands in the record itself, and how much stands behind all records."""
+    if isinstance(body, bytes):
+        if len(body) < LARGE_BODY_BYTES:
+            return body, 0
+        bodies.append(body)
+        return b"", len(body)
+    bodies += body
+    return b"", body_bytes(body)
+
+
+def _find_bodies(record: ReceivedRecord, view: memoryview, start: int) -> int:
+    """Put the bodies that stand from ``start`` on into the record; returns where the next ones stand."""
+    if record.request_bytes:
+        end = start + record.request_bytes
+        record.request_body = view[start:end]
+        start = end
+    if record.response_bytes:
+        end = start + record.response_bytes
+        record.response_body = view[start:end]
+        start = end
+    return start
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes | bytearray]) -> int:
+    """Write all pieces from the file's beginning on; returns how many bytes they have."""
+    written = 0
+    for start in range(0, len(pieces), _MAX_PIECES):
+        some = pieces[start : start + _MAX_PIECES]
+        count = os.pwritev(descriptor, some, written)
+        wanted = sum(map(len, some))
+        if count < wanted:  # a signal, or two gigabytes at once
+            rest = b"".join(some)
+            while count < wanted:
+                count += os.pwrite(descriptor, memoryview(rest)[count:], written + count)
+        written += wanted
+    return written
+
+
+def _unnamed_file() -> int:
+    with tempfile.TemporaryFile(prefix=_NAME) as file:
+        return os.dup(file.fileno())
