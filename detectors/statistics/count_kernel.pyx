@@ -67,8 +67,8 @@ def tabulate(
     const int64_t[:, ::1] apart_now,
     const double[::1] share,
     double minimum_expected,
-    int64_t[:, ::1] reference,
-    int64_t[:, ::1] current,
+    double[:, ::1] reference,
+    double[:, ::1] current,
     uint8_t[:, ::1] dense,
     uint8_t[:, ::1] sparse,
 ) -> None:
@@ -81,19 +81,19 @@ def tabulate(
             pooled = pooled_now = 0
             for cell in range(cells):
                 if <double>(known[column, cell] + known_now[column, cell]) * share[column] >= minimum_expected:
-                    reference[column, cell] = known[column, cell]
-                    current[column, cell] = known_now[column, cell]
+                    reference[column, cell] = <double>known[column, cell]
+                    current[column, cell] = <double>known_now[column, cell]
                 else:
-                    reference[column, cell] = current[column, cell] = 0
+                    reference[column, cell] = current[column, cell] = 0.0
                     pooled += known[column, cell]
                     pooled_now += known_now[column, cell]
             for cell in range(others):
-                reference[column, cells + cell] = apart[column, cell]
-                current[column, cells + cell] = apart_now[column, cell]
-            reference[column, cells + others] = pooled
-            current[column, cells + others] = pooled_now
+                reference[column, cells + cell] = <double>apart[column, cell]
+                current[column, cells + cell] = <double>apart_now[column, cell]
+            reference[column, cells + others] = <double>pooled
+            current[column, cells + others] = <double>pooled_now
             for cell in range(cells + others + 1):
-                expected = <double>(reference[column, cell] + current[column, cell]) * share[column]
+                expected = (reference[column, cell] + current[column, cell]) * share[column]
                 dense[column, cell] = expected >= minimum_expected
                 sparse[column, cell] = (expected > 0) & (expected < minimum_expected)
 
@@ -101,7 +101,7 @@ def tabulate(
 @cython.boundscheck(False)
 @cython.wraparound(False)
 @cython.cdivision(True)
-def weigh(const int64_t[:, ::1] counts, const uint8_t[:, ::1] used, double[:, ::1] shares) -> None:
+def weigh(const double[:, ::1] counts, const uint8_t[:, ::1] used, double[:, ::1] shares) -> None:
     """Shares of the used cells, half a row added to each; the others are one."""
     cdef Py_ssize_t column, cell
     cdef double rows
@@ -110,11 +110,11 @@ def weigh(const int64_t[:, ::1] counts, const uint8_t[:, ::1] used, double[:, ::
             rows = 0.0
             for cell in range(counts.shape[1]):
                 if used[column, cell]:
-                    rows += <double>counts[column, cell] + 0.5
+                    rows += counts[column, cell] + 0.5
             if rows < 0.5:
                 rows = 0.5
             for cell in range(counts.shape[1]):
-                shares[column, cell] = (<double>counts[column, cell] + 0.5) / rows if used[column, cell] else 1.0
+                shares[column, cell] = (counts[column, cell] + 0.5) / rows if used[column, cell] else 1.0
 
 
 @cython.boundscheck(False)

@@ -43,15 +43,15 @@ class Kernel(Protocol):
         apart_now: Counts,
         share: Shares,
         minimum_expected: float,
-        reference: Counts,
-        current: Counts,
+        reference: Shares,
+        current: Shares,
         dense: NDArray[np.uint8],
         sparse: NDArray[np.uint8],
     ) -> None:
         """As :func:`tabulated`."""
         ...
 
-    def weigh(self, counts: Counts, used: NDArray[np.uint8], shares: Shares) -> None:
+    def weigh(self, counts: Shares, used: NDArray[np.uint8], shares: Shares) -> None:
         """As :func:`weighed`."""
         ...
 
@@ -120,42 +120,50 @@ def tabulated(
     share: Shares,
     minimum_expected: float,
     compiled: Kernel | None = _KERNEL,
-) -> tuple[Counts, Counts, Flags, Flags]:
+) -> tuple[Shares, Flags, Flags]:
     """The tables of the reference and of a window: known cells, those apart, and the sparse known ones pooled.
 
-    Beside them which cells are dense, and which are sparse. ``known``, ``apart``: of both sides, shape (columns, cells)
-    each. ``share``: the smaller side's share of all rows, shape (columns,). A cell is dense where that side expects
-    ``minimum_expected`` rows.
+    Rows as floating numbers, which tests go on with, shape (2, columns, cells). Beside them which cells are dense, and
+    which are sparse. ``known``, ``apart``: of both sides, shape (columns, cells) each. ``share``: the smaller side's
+    share of all rows, shape (columns,). A cell is dense where that side expects ``minimum_expected`` rows.
     """
+    columns, cells = known[0].shape
+    shape = columns, cells + apart[0].shape[1] + 1
+    tables = np.empty((2, *shape))
     if compiled is not None:
-        shape = len(share), known[0].shape[1] + apart[0].shape[1] + 1
-        tables, flags = np.empty((2, *shape), dtype=np.int64), np.empty((2, *shape), dtype=np.bool_)
+        flags = np.empty((2, *shape), dtype=np.bool_)
         compiled.tabulate(*known, *apart, share, minimum_expected, *tables, *flags.view(np.uint8))
-        return tables[0], tables[1], flags[0], flags[1]
-    by_column = share[:, None]
-    is_dense = (known[0] + known[1]) * by_column >= minimum_expected
-    dense = [counts * is_dense for counts in known]
-    pooled = [(counts - kept).sum(axis=1)[:, None] for counts, kept in zip(known, dense, strict=True)]
-    reference, current = (np.concatenate(parts, axis=1) for parts in zip(dense, apart, pooled, strict=True))
-    expected = (reference + current) * by_column
+        return tables, flags[0], flags[1]
+    for side, counts, others in zip(tables, known, apart, strict=True):
+        side[:, :cells], side[:, cells:-1] = counts, others
+    by_column, together = share[:, None], tables[:, :, :cells]
+    pooled = np.where((together[0] + together[1]) * by_column < minimum_expected, together, 0.0)
+    tables[:, :, -1] = pooled.sum(axis=2)
+    together -= pooled
+    expected = (tables[0] + tables[1]) * by_column
     is_dense = expected >= minimum_expected
-    return reference, current, is_dense, (expected > 0) & ~is_dense
+    return tables, is_dense, (expected > 0.0) ^ is_dense
 
 
-def weighed(counts: Counts, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:
-    """Shares of the ``used`` cells, above zero, half a row added to each; the others are one. Shape (columns, cells).
+def weighed(tables: Shares, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:
+    """Shares of the ``used`` cells, above zero, half a row added to each; the others are one. Shape as ``tables``.
 
-    >>> weighed(np.array([[1, 2, 9]]), np.array([[True, True, False]])).tolist()
+    ``tables``: of both sides, shape (2, columns, cells); ``used``: of either, shape (columns, cells).
+
+    >>> weighed(np.array([[[1.0, 2.0, 9.0]]] * 2), np.array([[True, True, False]]))[0].tolist()
     [[0.375, 0.625, 1.0]]
     """
     if compiled is not None:
-        shares = np.empty(counts.shape)
-        compiled.weigh(counts, used.view(np.uint8), shares)
+        shares = np.empty(tables.shape)
+        for counts, found in zip(tables, shares, strict=True):
+            compiled.weigh(counts, used.view(np.uint8), found)
         return shares
-    shares = counts * used + used * 0.5
+    weights = used.astype(np.float64)  # NumPy multiplies numbers of one type three times as fast
+    shares = tables + 0.5
+    shares *= weights
     # A column without any used cell divides nothing by one.
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 0.5)
-    shares += ~used
+    shares /= np.maximum(shares.sum(axis=-1, keepdims=True), 0.5)
+    shares += 1.0 - weights
     return shares
 
 

@@ -45,7 +45,9 @@ def effect_sizes(columns: Columns) -> list[Interval]:
     together = np.add(columns.before.counts, columns.current, dtype=np.float64)
     spread = np.sqrt(together * ((n + m)[:, None] - together)).sum(axis=1) / (n + m)
     chance = spread * np.sqrt(2.0 / math.pi * scale) / 2.0
-    return _intervals((before * grown).sum(axis=1), (now * grown).sum(axis=1), columns, chance * chance)
+    return _intervals(
+        np.where(grown, before, 0.0).sum(axis=1), np.where(grown, now, 0.0).sum(axis=1), columns, chance * chance
+    )
 
 
 def _intervals(

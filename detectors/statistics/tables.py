@@ -34,12 +34,12 @@ Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float6
 class Tables:
     """A table per column; shape (columns, cells) unless said.
 
-    ``reference``, ``current``: rows per cell, 0 in cells that are not used. ``dense``, ``sparse``: which cells are.
-    ``reference_rows``, ``current_rows``: the sizes of the whole samples, shape (columns,).
+    ``rows``: rows per cell, 0 in cells that are not used, of the reference and of the window, shape (2, columns,
+    cells); whole numbers as floating ones. ``dense``, ``sparse``: which cells are. ``reference_rows``,
+    ``current_rows``: the sizes of the whole samples, shape (columns,).
     """
 
-    reference: NDArray[np.int64]
-    current: NDArray[np.int64]
+    rows: NDArray[np.float64]
     dense: NDArray[np.bool_]
     sparse: NDArray[np.bool_]
     reference_rows: NDArray[np.int64]
@@ -51,7 +51,12 @@ class Tables:
     def __post_init__(self) -> None:
         share = self.current_rows / (self.reference_rows + self.current_rows)
         object.__setattr__(self, "cells", self.dense.sum(axis=1))
-        object.__setattr__(self, "_rarest", rarest(self.current, self.reference, self.sparse, share))
+        object.__setattr__(self, "_rarest", rarest(self.rows[1], self.rows[0], self.sparse, share))
+
+    @property
+    def of_dense(self) -> NDArray[np.float64]:
+        """Rows of the dense cells alone, 0 in others; shape (2, columns, cells)."""
+        return np.where(self.dense, self.rows, 0.0)
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -64,13 +69,17 @@ class Tables:
         It is given shares above zero that sum to one, half a row being added to each cell (Jeffreys' prior). Cells that
         are not used are one on both sides, which adds nothing to what shares differ by.
         """
-        of_dense = measure(weighed(self.reference, self.dense), weighed(self.current, self.dense))
         more = np.flatnonzero(self._rarest.cells)
         if not len(more):
-            return of_dense, of_dense
+            found = measure(*weighed(self.rows, self.dense))
+            return found, found
+        # Columns with sparse cells stand once more at the end, with all of their used cells.
+        rows = np.concatenate((self.rows, self.rows.take(more, axis=1)), axis=1)
+        used = np.concatenate((self.dense, (self.dense | self.sparse).take(more, axis=0)))
+        found = measure(*weighed(rows, used))
+        of_dense = found[: len(self.cells)]
         of_all = of_dense.copy()
-        used = (self.dense | self.sparse)[more]
-        of_all[more] = measure(weighed(self.reference[more], used), weighed(self.current[more], used))
+        of_all[more] = found[len(self.cells) :]
         return of_all, of_dense
 
     def p_values(self, chi_squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,14 +100,14 @@ def _tables(columns: Columns) -> Tables:
     apart, apart_now = special_before(before), special_now(columns)
     known_now = _known(before, columns.current, columns.below)
     share = np.minimum(before.rows, columns.rows) / (before.rows + columns.rows)
-    found = tabulated((known, known_now), (apart, apart_now), share, MINIMUM_EXPECTED)
-    return Tables(*found, before.rows, columns.rows)
+    rows, dense, sparse = tabulated((known, known_now), (apart, apart_now), share, MINIMUM_EXPECTED)
+    return Tables(rows, dense, sparse, before.rows, columns.rows)
 
 
 def _known(before: References, counts: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of known categories, or of groups of finite values, shape (columns, cells)."""
     if before.kind == "categorical":
-        return counts * worked_out(before.known, "is known", lambda: _is_known(before))
+        return np.where(worked_out(before.known, "is known", lambda: _is_known(before)), counts, 0)
     ends = below.take(worked_out(before.known, "groups", lambda: _flat(before, _ends(before))))
     return ends[:, 1:] - ends[:, :-1]
 
@@ -156,19 +165,19 @@ def group_starts(reference: NDArray[np.int64], groups: int) -> NDArray[np.intp]:
 
 
 def binomial_p_values(
-    hits: NDArray[np.int64], trials: NDArray[np.int64], share: NDArray[np.float64]
+    hits: NDArray[np.float64], trials: NDArray[np.float64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Two-sided p-values of ``hits`` among ``trials`` where each hits with probability ``share``: twice the tail.
 
-    >>> binomial_p_values(np.array([5, 0]), np.array([5, 0]), np.array([0.5, 0.5])).round(4).tolist()
+    >>> binomial_p_values(np.array([5.0, 0.0]), np.array([5.0, 0.0]), np.array([0.5, 0.5])).round(4).tolist()
     [0.0625, 1.0]
     """
     # A binomial's median lies between the whole numbers next to its mean, so that the other tail is half or more.
-    is_above = hits >= trials * share
-    inside, outside = np.where(is_above, hits, trials - hits), np.where(is_above, trials - hits, hits)
+    is_above, missed = hits >= trials * share, trials - hits
+    inside, outside = np.where(is_above, hits, missed), np.where(is_above, missed, hits)
     # SciPy's binomial tails take at most 2**31 trials; the beta function that they are made of takes any.
-    tails = special.betainc(np.maximum(inside, 1), outside + 1.0, np.where(is_above, share, 1.0 - share))
-    tails[inside == 0] = 1.0
+    tails = special.betainc(np.maximum(inside, 1.0), outside + 1.0, np.where(is_above, share, 1.0 - share))
+    tails[inside == 0.0] = 1.0
     found: NDArray[np.float64] = np.minimum(1.0, 2.0 * tails)
     return found
 
@@ -200,7 +209,7 @@ class Rarest:
 
 
 def rarest(
-    hits: NDArray[np.int64], hits_before: NDArray[np.int64], cells: NDArray[np.bool_], share: NDArray[np.float64]
+    hits: NDArray[np.float64], hits_before: NDArray[np.float64], cells: NDArray[np.bool_], share: NDArray[np.float64]
 ) -> Rarest:
     """The ``cells``, shape (columns, any), tested one by one; a row is of the window with probability ``share``."""
     smallest = np.ones(len(cells))
@@ -220,5 +229,5 @@ def with_special(columns: Columns, p_values: NDArray[np.float64], tested: NDArra
     column counts, times their number; 1 where there are none. Shape (columns,) each.
     """
     before, share = columns.before, columns.rows / (columns.before.rows + columns.rows)
-    others, others_before = special_now(columns), special_before(before)
+    others, others_before = special_now(columns).astype(np.float64), special_before(before).astype(np.float64)
     return rarest(others, others_before, others + others_before > 0, share).with_others(p_values, tested)

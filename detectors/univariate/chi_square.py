@@ -28,16 +28,16 @@ def chi_square(sample: ColumnSample) -> Evidence:
 def chi_square_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    statistics = homogeneity(counts.reference * counts.dense, counts.current * counts.dense)
+    statistics = homogeneity(*counts.of_dense)
     return ColumnsEvidence(statistics, counts.p_values(statistics))
 
 
-def homogeneity(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+def homogeneity(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pearson's chi-square of tables of two rows, shape (..., cells) each; cells empty in both add nothing."""
     together = reference + current
     n, m = reference.sum(axis=-1), current.sum(axis=-1)
-    expected = together * (m / np.maximum(n + m, 1))[..., None]
+    expected = together * (m / np.maximum(n + m, 1.0))[..., None]
     # Both rows of the table miss their expectation by the same number of rows, so one difference serves both.
     misses = (current - expected) ** 2 / np.where(expected > 0, expected, 1.0)
-    statistic: NDArray[np.float64] = misses.sum(axis=-1) * (n + m) / np.maximum(n, 1)
+    statistic: NDArray[np.float64] = misses.sum(axis=-1) * (n + m) / np.maximum(n, 1.0)
     return statistic

@@ -29,12 +29,12 @@ def g_test(sample: ColumnSample) -> Evidence:
 def g_test_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    before, now = counts.reference * counts.dense, counts.current * counts.dense
+    before, now = counts.of_dense
     statistics = likelihood_ratio(before, now) / williams(before, now)
     return ColumnsEvidence(statistics, counts.p_values(statistics))
 
 
-def likelihood_ratio(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+def likelihood_ratio(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """G of tables of two rows, shape (..., cells) each; cells empty in both add nothing, and an empty row gives 0."""
     together = reference + current
     share = (current.sum(axis=-1) / np.maximum(together.sum(axis=-1), 1))[..., None]
@@ -43,9 +43,9 @@ def likelihood_ratio(reference: NDArray[np.int64], current: NDArray[np.int64]) -
     return statistic
 
 
-def williams(reference: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.float64]:
+def williams(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """What G is divided by, a little above 1; 1 where there are too few cells or rows for any G."""
-    together = (reference + current).astype(np.float64)
+    together = reference + current
     used = together > 0
     rows, cells = together.sum(axis=-1), used.sum(axis=-1)
     before, now = np.maximum(reference.sum(axis=-1), 1), np.maximum(current.sum(axis=-1), 1)

@@ -58,7 +58,7 @@ def test_sparse_known_cells_are_pooled_and_others_stand_apart(
     counts = counts_of(seed, largest)
     share: NDArray[np.float64] = np.random.default_rng(seed).uniform(0.01, 0.5, size=(counts.shape[1],))
     known, apart = np.ascontiguousarray(counts[:, :, :7]), np.ascontiguousarray(counts[:, :, 7:])
-    tables = count_passes.tabulated((known[0], known[1]), (apart[0], apart[1]), share, 5.0, compiled)
+    tables, dense, sparse = count_passes.tabulated((known[0], known[1]), (apart[0], apart[1]), share, 5.0, compiled)
     for column, of_smaller in enumerate(share.tolist()):
         sides = counts[:, column].tolist()
         is_kept = [(sides[0][cell] + sides[1][cell]) * of_smaller >= 5.0 for cell in range(7)]
@@ -67,24 +67,24 @@ def test_sparse_known_cells_are_pooled_and_others_stand_apart(
             + [*side[7:], sum(count for count, kept in zip(side[:7], is_kept, strict=True) if not kept)]
             for side in sides
         ]
-        assert [side[column].tolist() for side in tables[:2]] == expected
+        assert [side[column].tolist() for side in tables] == expected
         rows = [(before + now) * of_smaller for before, now in zip(*expected, strict=True)]
-        assert tables[2][column].tolist() == [count >= 5.0 for count in rows]
-        assert tables[3][column].tolist() == [0.0 < count < 5.0 for count in rows]
+        assert dense[column].tolist() == [count >= 5.0 for count in rows]
+        assert sparse[column].tolist() == [0.0 < count < 5.0 for count in rows]
 
 
 @pytest.mark.parametrize("compiled", PASSES)
 @settings(deadline=None)
 @given(SEEDS, LARGEST)
 def test_half_a_row_is_added_to_each_used_cell(compiled: count_passes.Kernel | None, seed: int, largest: int) -> None:
-    counts = counts_of(seed, largest)[0]
-    used = np.random.default_rng(seed).integers(0, 2, counts.shape).astype(bool)
-    for row, of_row, found in zip(
-        counts.tolist(), used.tolist(), count_passes.weighed(counts, used, compiled).tolist(), strict=True
-    ):
-        rows = max(0.5, sum(count + 0.5 for count, is_used in zip(row, of_row, strict=True) if is_used))
-        expected = [(count + 0.5) / rows if is_used else 1.0 for count, is_used in zip(row, of_row, strict=True)]
-        assert found == expected
+    tables = counts_of(seed, largest).astype(np.float64)
+    used = np.random.default_rng(seed).integers(0, 2, tables.shape[1:]).astype(bool)
+    for counts, shares in zip(tables, count_passes.weighed(tables, used, compiled), strict=True):
+        for row, of_row, found in zip(counts.tolist(), used.tolist(), shares.tolist(), strict=True):
+            rows = max(0.5, sum(count + 0.5 for count, is_used in zip(row, of_row, strict=True) if is_used))
+            assert found == [
+                (count + 0.5) / rows if is_used else 1.0 for count, is_used in zip(row, of_row, strict=True)
+            ]
 
 
 @pytest.mark.parametrize("compiled", PASSES)
