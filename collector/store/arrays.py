@@ -133,7 +133,7 @@ class _Dumper:
         return value.raw
 
 
-def register(cursor: Any) -> None:
-    """Let a cursor of the driver take these arrays as parameters."""
+def register(connection: Any) -> None:
+    """Let a connection of the driver take these arrays as parameters."""
     for cls in (KeyArray, IntegerArray, BytesArray):
-        cursor.adapters.register_dumper(cls, _Dumper)
+        connection.adapters.register_dumper(cls, _Dumper)

@@ -9,11 +9,12 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Connection, Double, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Connection, Dialect, Double, Integer, LargeBinary, SmallInteger, Table, Text
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +25,8 @@ from driftline.errors import PermanentError
 _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
+#: Marks a connection that knows how to send :mod:`collector.store.arrays`.
+_TAKES_ARRAYS = "driftline_takes_arrays"
 #: Rows that are handed to the driver at once.
 _ROWS_AT_ONCE = 20_000
 
@@ -82,22 +85,29 @@ def upsert_tuples(
     """
     if not rows:
         return
-    quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quote(name) for name in columns)
-    keys = ", ".join(quote(column.name) for column in table.primary_key.columns)
-    changed = ", ".join(f"{quote(name)} = {expression}" for name, expression in changes.items())
-    end = f"ON CONFLICT ({keys}) DO UPDATE SET {changed}"
-    into = f"INSERT INTO {quote(table.name)} ({names})"
+    statement = _upsert_statement(connection.dialect, table, tuple(columns), tuple(changes.items()))
     if connection.dialect.name == "sqlite":
-        markers = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"{into} VALUES ({markers}) {end}", list(rows))
+        connection.exec_driver_sql(statement, list(rows))
         return
-    kinds = [table.c[name].type.compile(connection.dialect) for name in columns]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
     values = [array_parameter(column) for column in zip(*rows, strict=True)]
-    statement = f"{into} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own tables
     with driver_cursor(connection, statement) as cursor:
         cursor.execute(statement, values)
+
+
+@lru_cache(maxsize=256)
+def _upsert_statement(
+    dialect: Dialect, table: Table, columns: tuple[str, ...], changes: tuple[tuple[str, str], ...]
+) -> str:
+    quote = dialect.identifier_preparer.quote
+    names = ", ".join(quote(name) for name in columns)
+    keys = ", ".join(quote(column.name) for column in table.primary_key.columns)
+    changed = ", ".join(f"{quote(name)} = {expression}" for name, expression in changes)
+    end = f"ON CONFLICT ({keys}) DO UPDATE SET {changed}"
+    into = f"INSERT INTO {quote(table.name)} ({names})"
+    if dialect.name == "sqlite":
+        return f"{into} VALUES ({', '.join('?' * len(columns))}) {end}"
+    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in columns)
+    return f"{into} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own tables
 
 
 def array_parameter(values: Sequence[str] | Sequence[float | None] | Sequence[bytes]) -> str | BytesArray:
@@ -135,10 +145,12 @@ def driver_cursor(connection: Connection, statement: str, *, binary: bool = Fals
     """A cursor of the driver's own, past SQLAlchemy; errors of ``statement`` look as if they had come through it."""
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - a connection in use has one
+    if _TAKES_ARRAYS not in connection.info:  # which stays with the driver's connection
+        register(driver)
+        connection.info[_TAKES_ARRAYS] = True
     error_class = connection.dialect.loaded_dbapi.Error
     try:
         with driver.cursor(binary=binary) as cursor:
-            register(cursor)
             yield cursor
     except error_class as error:
         raise DBAPIError.instance(statement, None, error, error_class) from error
