@@ -55,6 +55,7 @@ from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.spool.readers import forget_readers
 from logger_sidecar.supervisor import Supervisor, bury_strangers
+from logger_sidecar.time_slice import ask_for_short_slices
 
 _log = logging.getLogger("driftline.sidecar")
 _COLLECT_EVERY_S = 600.0
@@ -79,6 +80,7 @@ def run(
     Raises SettingsError when it cannot listen where the settings say.
     """
     keep_freed_memory()
+    ask_for_short_slices()
     seek_cycles_seldom()  # it is done when nothing is due, for what libraries leave
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("driftline").setLevel(settings.log_level.upper())
