@@ -26,7 +26,6 @@ from logger_sidecar.proxy.upstream import (
     UpstreamConnection,
 )
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
-from logger_sidecar.recording.event_ids import MILLISECOND_NS
 
 _ID_TEXT = names.HEADER_REQUEST_ID
 _ID_NAME = _ID_TEXT.encode()
@@ -160,7 +159,7 @@ class ClientConnection(ClientFlow):
         self._close_after = parts.draining
         if route is not None:
             exchange.time_ns = time_ns = int(parts.clock() * 1e9)
-            exchange.event_id = event_id = parts.event_ids.new_in(time_ns // MILLISECOND_NS)
+            exchange.event_id = event_id = parts.event_ids.new(time_ns)
             if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
                 request_id = body_id(body)
             exchange.request_id = request_id or event_id
@@ -291,9 +290,7 @@ class ClientConnection(ClientFlow):
         connection.begin(self, exchange, self._head)
         if self._stalls & CLIENT_FULL:
             connection.transport.pause_reading()
-        connection.transport.write(exchange.held)
-        if exchange.held_body:
-            connection.transport.write(exchange.held_body)
+        connection.transport.write(exchange.held + exchange.held_body)
         if self._outbox:
             exchange.held = None
             connection.transport.writelines(self._outbox)
