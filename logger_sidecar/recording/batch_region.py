@@ -49,7 +49,7 @@ class BatchRegion:
     """
 
     def __init__(self, *, in_memory: bool = hasattr(os, "memfd_create")) -> None:
-        self.descriptor = os.memfd_create(_NAME) if in_memory else _unnamed_file()
+        self.descriptor: int = os.memfd_create(_NAME) if in_memory else _unnamed_file()
         self._generation = 0
         self._head = bytearray(GENERATION.size)
         #: Bytes of memory that it takes.

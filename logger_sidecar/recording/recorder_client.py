@@ -104,7 +104,7 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes = 0
         #: Called before a batch is made: whoever has reserved room for records makes them now.
         self.before_batch: Callable[[], None] = _nothing
-        self._prompt_bytes = min(_PROMPT_BYTES, buffer_bytes // 4)
+        self._prompt_bytes: int = min(_PROMPT_BYTES, buffer_bytes // 4)
         self._flush_is_due = True  # until the recorder is there
         #: Until a batch goes; None while one is on its way, or nothing waits.
         self._gathering: asyncio.TimerHandle | None = None
