@@ -137,7 +137,7 @@ class CollectorSettings:
     def validate(self) -> list[str]:
         """Faults that a single field does not show."""
         faults = [
-            f"'{name}' is {getattr(self, name)}, which must be above 0"
+            f"{name} is {getattr(self, name)}, which must be above 0"
             for name in (
                 "minimum_batch_records",
                 "maximum_batch_records",
@@ -175,5 +175,5 @@ class CollectorSettings:
         if self.payload_dir is not None and self.payload_url:
             faults.append(f"'payload_dir' {self.payload_dir} and 'payload_url' {self.payload_url}: give one of them")
         if not 0 <= self.port < 65536:
-            faults.append(f"'port' is {self.port}, which is not a port")
+            faults.append(f"port is {self.port}, which is not a port")
         return faults

@@ -34,12 +34,12 @@ class WebSettings:
         """What is wrong with the values, as sentences."""
         faults = []
         if not 0 <= self.port <= 65535:
-            faults.append(f"'port' is {self.port}, which is not between 0 and 65535")
+            faults.append(f"port is {self.port}, which is not between 0 and 65535")
         if not 1 <= self.shown_windows <= 1000:
             faults.append(f"'shown_windows' is {self.shown_windows}, which is not between 1 and 1000")
         if self.refresh_s <= 0:
-            faults.append(f"'refresh_s' is {self.refresh_s}, which is not above 0")
+            faults.append(f"refresh_s is {self.refresh_s}, which is not above 0")
         for name, url in (("external_url", self.external_url), ("grafana_url", self.grafana_url)):
             if url and not url.startswith(("http://", "https://")):
-                faults.append(f"'{name}' is '{url}', which does not begin with http:// or https://")
+                faults.append(f"{name} is '{url}', which does not begin with http:// or https://")
         return faults

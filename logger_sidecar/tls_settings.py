@@ -47,8 +47,8 @@ def upstream_faults(name: str, text: str) -> list[str]:
     """What is wrong with an address of the model server."""
     try:
         parse_upstream(text)
-    except ValueError as error:
-        return [f"{name} is {error}"]
+    except ValueError:
+        return [f"{name} is '{text}', which is none of http://HOST:PORT, https://HOST:PORT and unix:/PATH"]
     return []
 
 

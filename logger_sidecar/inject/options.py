@@ -8,7 +8,7 @@ from typing import Any
 
 from driftline.errors import FaultsError
 from driftline.names import ANNOTATION_PREFIX
-from logger_sidecar.inject.bounds import Bound, Cluster
+from logger_sidecar.inject.bounds import Bound, Cluster, number
 from logger_sidecar.inject.settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS, setting_faults
 from logger_sidecar.pod_annotations import annotation_of
 
@@ -134,6 +134,12 @@ def _text(value: str) -> str:
     return value.strip()
 
 
+def _quantity(value: str) -> str:
+    if (number(value) or 0.0) <= 0.0:
+        raise ValueError("an amount as Kubernetes writes them, such as 250m or 256Mi")
+    return value.strip()
+
+
 def _port(value: str) -> int:
     if not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
         raise ValueError("a port between 1 and 65535")
@@ -176,10 +182,10 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "variant": _text,
     "model": _text,
     "model_version": _text,
-    "cpu": _text,
-    "cpu_limit": _text,
-    "memory": _text,
-    "memory_limit": _text,
+    "cpu": _quantity,
+    "cpu_limit": _quantity,
+    "memory": _quantity,
+    "memory_limit": _quantity,
     "run_as_user": _bytes,
     "grpc_port": _port,
     "grpc_listen_port": _port,

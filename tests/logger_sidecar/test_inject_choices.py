@@ -93,6 +93,13 @@ def test_what_the_injection_decides_is_no_annotation(name: str) -> None:
     assert "is not an annotation of driftline" in faults(InjectOptions(), **{name: "x"})
 
 
+@pytest.mark.parametrize("name", ["cpu", "cpu_limit", "memory", "memory_limit"])
+def test_an_amount_that_kubernetes_would_refuse_is_refused(name: str) -> None:
+    told = faults(InjectOptions(), **{name: "lots"})
+    assert f"driftline.io/{name.replace('_', '-')}'] is 'lots'" in told
+    assert "such as 250m or 256Mi" in told
+
+
 def test_a_cluster_gives_defaults_that_annotations_override_within_bounds(cluster: InjectOptions) -> None:
     document = asked(memory_limit="512Mi", sample_rate="0.5", capture_headers="x-own")
     found = sidecar(inject([document], cluster)[0])
