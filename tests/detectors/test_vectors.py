@@ -194,7 +194,7 @@ def test_files_hold_vectors_as_lists_or_texts(tmp_path: Path) -> None:
     [
         ("[{name: x, dimension: 3}]", "vectors needs the name 'x', which is there already"),
         ("[{name: e, dimension: 3}, {name: e, dimension: 3}]", "vectors needs the name 'e'"),
-        ("[{name: e}]", r"vectors\.0\.dimension: is required"),
+        ("[{name: e}]", r"vectors\.e\.dimension: is required"),
     ],
 )
 def test_wrong_vectors_are_refused(vectors: str, fault: str) -> None:
