@@ -13,6 +13,7 @@ import pandas as pd
 from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.layout import ROWS
 from detectors.offline.files import OfflineWindows, Span
+from detectors.offline.hanging_rows import most_together
 from detectors.offline.time_columns import Times
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.power import detectable_effect
@@ -39,15 +40,17 @@ class Weakness:
 def weaknesses(
     frame: pd.DataFrame, monitor: Monitor, reference: Reference, times: Times | None = None
 ) -> tuple[Weakness, ...]:
-    """All that is found; none is good. Halves are compared by ``times``, without them in the rows' own order."""
+    """All that is found; none is good. ``times`` order the rows; without them they are taken as they lie."""
     spans = () if times is None else tuple(_span(times))
+    in_order = frame if times is None else frame.iloc[np.argsort(times.seconds, kind="stable")]
     return (
         *_size(monitor, reference),
         *_columns(reference),
         *_segments(monitor, reference),
         *_scores(monitor, reference),
         *spans,
-        *_rest(frame if times is None else frame.iloc[np.argsort(times.seconds)], monitor),
+        *_together(in_order, monitor),
+        *_rest(in_order, monitor),
     )
 
 
@@ -124,6 +127,17 @@ def _span(times: Times) -> Iterator[Weakness]:
     if times.span_s < _WEEK_S:
         told = format_duration(max(1.0, round(times.span_s)))
         yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
+
+
+def _together(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:
+    """Whether neighbouring rows hang together more than the monitor says."""
+    column, rows = most_together(frame, monitor.watched())
+    if rows > monitor.detectors.rows_together:
+        yield Weakness(
+            column,
+            f"hangs together: {rows} rows in a row say as much as one that stands alone",
+            f"set detectors.rows_together to {rows}: windows are called drifted else that are not",
+        )
 
 
 def _rest(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:

@@ -40,7 +40,7 @@ def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> L
     frame = load_frame(file.reference_path)
     reference = built or build_reference(frame, file.monitor)
     times = time_column(frame, file.monitor) if time is None else named_times(frame, time)
-    parts = ["size", "columns", "outlier scores", "the second half by the first"]
+    parts = ["size", "columns", "outlier scores", "rows in a row", "the second half by the first"]
     if len(reference.counts) > 1:
         parts.insert(2, "segments")
     parts.append("no span of time (--time names the column)" if times is None else f"the span by '{times.column}'")

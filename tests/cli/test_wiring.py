@@ -63,7 +63,8 @@ def test_references_are_built_and_checked_with_what_was_looked_at(tmp_path: Path
     assert built.exit_code == 0
     assert "default/m: reference " in built.output
     assert "3,000 rows, 2 columns, 0 segments, 21d long, keeps 300 rows (detectors.kept_rows)" in built.output
-    assert "looked at size, columns, outlier scores, the second half by the first, the span by 'seen'" in built.output
+    looked_at = "size, columns, outlier scores, rows in a row, the second half by the first, the span by 'seen'"
+    assert f"looked at {looked_at}" in built.output
     checked = CliRunner().invoke(app, ["reference", "check", *named])
     assert checked.exit_code == 1
     assert "1 weakness; looked at" in checked.output

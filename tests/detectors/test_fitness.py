@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import signal
 
 from detectors.baselines.reference import build_reference
 from detectors.counts.frames import seconds_of
 from detectors.offline.fitness import weaknesses
+from detectors.offline.hanging_rows import most_together, rows_together
 from detectors.offline.time_columns import named_times, time_column
 from driftline.errors import ReferenceDataError
+from driftline.monitor_detectors import DetectorSpec
 from driftline.monitors import Monitor, parse_monitor
 
 
@@ -104,3 +107,43 @@ def test_the_column_of_times_is_found_where_the_monitor_does_not_watch_it() -> N
     assert (found.column, found.seconds.tolist()) == ("at", seconds_of(frame(), "at").tolist())
     assert time_column(frame().drop(columns="at"), monitor()) is None
     assert time_column(frame().assign(at=["10:30"] * 4000), monitor()) is None
+
+
+def test_rows_that_hang_together_are_told_with_how_many_unless_the_monitor_knows() -> None:
+    data = frame()
+    rng = np.random.default_rng(7)
+    data["x"] = np.repeat(rng.normal(size=len(data) // 8), 8)
+    ((column, what),) = found(data)
+    rows = int(what.removeprefix("hangs together: ").split(" rows in a row")[0])
+    assert column == "x"
+    assert 6 <= rows <= 12
+    knows = monitor().model_copy(update={"detectors": DetectorSpec(minimum_effect=0.2, rows_together=rows)})
+    assert "hangs together" not in str(found(data, knows))
+    assert found(data.sample(frac=1.0, random_state=5)) == []
+
+
+@pytest.mark.parametrize(("correlation", "together"), [(0.3, 1.86), (0.6, 4.0), (0.9, 19.0)])
+def test_of_a_signal_that_forgets_slowly_as_many_rows_are_one_as_its_closed_form_says(
+    correlation: float, together: float
+) -> None:
+    rng = np.random.default_rng(11)
+    signals = signal.lfilter([1.0], [1.0, -correlation], rng.normal(size=(20, 21_000)), axis=1)[:, 1000:]
+    said = np.array([rows_together(one[:, None]) for one in signals])
+    assert together == pytest.approx((1 + correlation) / (1 - correlation), rel=0.01)
+    assert np.median(said) == pytest.approx(together, abs=1.0 + 0.1 * together)
+
+
+def test_independent_rows_are_hardly_ever_said_to_hang_together() -> None:
+    rng = np.random.default_rng(13)
+    said = [rows_together(rng.normal(size=(rows, 1))) for rows in (300, 1000, 3000) for _ in range(700)]
+    assert np.count_nonzero(np.array(said) > 1) <= 9  # one in a thousand is promised; more has a chance of 0.0001
+
+
+def test_categories_hang_together_by_which_they_are_and_what_does_not_vary_does_not() -> None:
+    rng = np.random.default_rng(17)
+    groups = pd.DataFrame({"site": np.repeat(rng.choice(["a", "b", "c"], 1000), 6), "one": "1", "none": None})
+    columns = [(name, "categorical") for name in groups]
+    name, rows = most_together(groups, columns)
+    assert (name, 5 <= rows <= 8) == ("site", True)
+    assert most_together(groups[["one", "none"]], columns) == ("", 1)
+    assert most_together(groups.iloc[:0], [("site", "categorical"), ("absent", "numeric")]) == ("", 1)
