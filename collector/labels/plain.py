@@ -146,12 +146,14 @@ def _texts(
     texts = np.empty(len(values), dtype=np.object_)
     if float in set(map(type, values)):  # which may be as many as the labels, and 0.0 is -0.0 to a dictionary
         texts[:] = [_text(monitor, value) for value in values]
-        return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
-    known = {value: _text(monitor, value) for value in set(values)}
-    texts[:] = [known[value] for value in values]
-    if None in known.values():
-        return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711
-    return texts, np.ones(len(values), dtype=np.bool_)
+        all_are_plain = False  # as far as is known without a look at each
+    else:
+        known = {value: _text(monitor, value) for value in set(values)}
+        texts[:] = [known[value] for value in values]
+        all_are_plain = None not in known.values()
+    if all_are_plain:
+        return texts, np.ones(len(values), dtype=np.bool_)
+    return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
 
 
 def _text(monitor: Monitor, value: str | float | int | bool | None) -> str | None:

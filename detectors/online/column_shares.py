@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.counts.layout import ColumnLayout
+from detectors.counts.reference_categories import CHOOSING
 from detectors.online.contract import Counted
 from detectors.statistics.tables import GROUPS, group_starts
 
 #: Categories that are watched one by one.
 NAMED = 15
-#: The part of the reference's rows, about, that chooses these.
-CHOOSING = 0.2
 #: Shares of the reference in each tail whose ends are cuts, too; 0 is the smallest, or the largest, value.
 TAILS = (0.0, 0.005, 0.02, 0.05)
 

@@ -17,6 +17,7 @@ from logger_sidecar.recording.batch_region import RegionReader
 from logger_sidecar.recording.recorder_client import (
     RecorderClient,
     RecorderProcess,
+    StartRecorder,
     start_recorder_process,
 )
 from logger_sidecar.recording.recorder_wire import (
@@ -66,6 +67,17 @@ class Listener:
         self._connection.shutdown(socket.SHUT_RDWR)
 
 
+def listening() -> tuple[list[Listener], StartRecorder]:
+    """The recorders that were started, and what starts one more."""
+    made: list[Listener] = []
+
+    def start(theirs: socket.socket) -> RecorderProcess:
+        made.append(Listener(theirs))
+        return made[-1]
+
+    return made, start
+
+
 def in_words(heard: list[Setup | list[ReceivedRecord | bytes]]) -> list[object]:
     return [
         list(one.rules)
@@ -76,11 +88,7 @@ def in_words(heard: list[Setup | list[ReceivedRecord | bytes]]) -> list[object]:
 
 
 def test_rules_hold_for_all_that_is_not_on_its_way_and_are_in_force_when_that_has_arrived() -> None:
-    made: list[Listener] = []
-
-    def start(theirs: socket.socket) -> RecorderProcess:
-        made.append(Listener(theirs))
-        return made[-1]
+    made, start = listening()
 
     async def scenario(client: RecorderClient) -> None:
         await client.in_force()
@@ -106,11 +114,7 @@ def test_rules_hold_for_all_that_is_not_on_its_way_and_are_in_force_when_that_ha
 
 
 def test_what_a_dead_recorder_left_is_finished_by_the_newest_rules() -> None:
-    made: list[Listener] = []
-
-    def start(theirs: socket.socket) -> RecorderProcess:
-        made.append(Listener(theirs))
-        return made[-1]
+    made, start = listening()
 
     async def scenario(client: RecorderClient) -> None:
         client.put(short(1), 600, Tally())
@@ -127,11 +131,7 @@ def test_what_a_dead_recorder_left_is_finished_by_the_newest_rules() -> None:
 
 
 def test_little_is_gathered_and_much_goes_at_once() -> None:
-    made: list[Listener] = []
-
-    def start(theirs: socket.socket) -> RecorderProcess:
-        made.append(Listener(theirs))
-        return made[-1]
+    made, start = listening()
 
     async def scenario(client: RecorderClient) -> None:
         made[0].may_answer.release(3)
