@@ -11,8 +11,8 @@ A file of ``driftline inject --cluster``::
       image: {one_of: ["registry/driftline-*"]}
       redact: {locked: true}
 
->>> Bound(highest=number("1Gi")).fault("2Gi")
-'must not be above 1.07374e+09'
+>>> Bound(highest="1Gi").fault("2Gi")
+'must not be above 1Gi'
 """
 
 import difflib
@@ -44,10 +44,14 @@ class ClusterError(FaultsError):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What an annotation may say. ``one_of``: patterns with ``*`` and ``?``; ``locked``: nothing, the default holds."""
+    """What an annotation may say.
 
-    lowest: float = -math.inf
-    highest: float = math.inf
+    ``lowest``, ``highest``: amounts as the cluster's file writes them, which :func:`number` reads; None where there is
+    no such end. ``one_of``: patterns with ``*`` and ``?``; ``locked``: nothing, the default holds.
+    """
+
+    lowest: str | None = None
+    highest: str | None = None
     one_of: tuple[str, ...] = ()
     locked: bool = False
 
@@ -57,7 +61,7 @@ class Bound:
             return "cannot be chosen here: the cluster's default holds"
         if self.one_of and not any(fnmatchcase(text, pattern) for pattern in self.one_of):
             return f"must be one of {', '.join(self.one_of)}"
-        if not math.isinf(self.lowest) or not math.isinf(self.highest):
+        if self.lowest is not None or self.highest is not None:
             # "0.5", and "iris=0.5,wine=1" alike
             faults = (self._number_fault(number(each.rpartition("=")[2])) for each in text.split(","))
             return next(filter(None, faults), "")
@@ -66,9 +70,9 @@ class Bound:
     def _number_fault(self, value: float | None) -> str:
         if value is None:
             return "must be a number"
-        if value < self.lowest:
-            return f"must not be below {self.lowest:g}"
-        return f"must not be above {self.highest:g}" if value > self.highest else ""
+        if value < _end(self.lowest, -math.inf):
+            return f"must not be below {self.lowest}"
+        return f"must not be above {self.highest}" if value > _end(self.highest, math.inf) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +131,24 @@ def _bound(where: str, value: Any, faults: list[str]) -> Bound:
     if not isinstance(value, dict) or not set(value) <= set(_WORDS):
         faults.append(f"{where} is '{value}', which is not a mapping of {', '.join(_WORDS)}")
         return Bound()
-    ends = {}
-    for word, default in (("min", -math.inf), ("max", math.inf)):
-        found = number(str(value[word])) if word in value else default
-        if found is None:
-            faults.append(f"{where}.{word} is '{value[word]}', which is not a number")
-        ends[word] = default if found is None else found
-    return Bound(ends["min"], ends["max"], tuple(map(str, value.get("one_of", ()))), bool(value.get("locked", False)))
+    ends = {word: str(value[word]) for word in ("min", "max") if word in value}
+    wrong = [word for word, text in ends.items() if number(text) is None]
+    faults.extend(f"{where}.{word} is '{ends[word]}', which is not a number" for word in wrong)
+    lowest, highest = ends.get("min"), ends.get("max")
+    if not wrong and _end(lowest, -math.inf) > _end(highest, math.inf):
+        faults.append(f"{where}.min is '{lowest}', which is above max '{highest}'")
+    patterns, locked = value.get("one_of", []), value.get("locked", False)
+    if not isinstance(patterns, list):
+        # A text is a sequence too: its letters would be patterns, and a '*' among them would allow everything.
+        faults.append(f"{where}.one_of is '{patterns}', which is not a list")
+    if not isinstance(locked, bool):
+        faults.append(f"{where}.locked is '{locked}', which is neither true nor false")
+    return Bound(lowest, highest, tuple(map(str, patterns)) if isinstance(patterns, list) else (), locked is True)
+
+
+def _end(text: str | None, nowhere: float) -> float:
+    found = None if text is None else number(text)
+    return nowhere if found is None else found
 
 
 def _text(value: Any) -> str:

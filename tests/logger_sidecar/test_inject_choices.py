@@ -115,7 +115,7 @@ def test_a_cluster_gives_defaults_that_annotations_override_within_bounds(cluste
 @pytest.mark.parametrize(
     ("annotations", "told"),
     [
-        ({"memory_limit": "2Gi"}, "memory-limit'] is '2Gi', which must not be above 1.07374e+09"),
+        ({"memory_limit": "2Gi"}, "memory-limit'] is '2Gi', which must not be above 1Gi"),
         ({"cpu_limit": "2500m"}, "cpu-limit'] is '2500m', which must not be above 2"),
         ({"sample_rate": "0.001"}, "sample-rate'] is '0.001', which must not be below 0.01"),
         # What bounds the rate of all bounds that of one model.
@@ -169,6 +169,21 @@ def test_a_config_map_a_secret_and_the_pods_annotations_become_files_that_are_wa
     assert inject([{**injected, "metadata": without["metadata"]}], InjectOptions()) == inject(
         [without], InjectOptions()
     )
+
+
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [
+        ("{min: 2Gi, max: 1Gi}", "bounds.memory.min is '2Gi', which is above max '1Gi'"),
+        ('{one_of: "any*"}', r"bounds.memory.one_of is 'any\*', which is not a list"),
+        ('{locked: "false"}', "bounds.memory.locked is 'false', which is neither true nor false"),
+    ],
+)
+def test_a_bound_that_would_not_hold_what_it_says_is_refused(tmp_path: Path, bound: str, told: str) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"bounds: {{memory: {bound}}}\n")
+    with pytest.raises(ClusterError, match=told):
+        read_cluster(file, ANNOTATIONS)
 
 
 def test_what_the_cluster_bounds_is_not_followed_past_the_injection(cluster: InjectOptions) -> None:
