@@ -55,12 +55,16 @@ class KeyColumn:
     @cached_property
     def first_halves(self) -> NDArray[np.uint64]:
         """The first 64 bits of each key as a number: sorted by these, keys are nearly always sorted."""
-        return np.ascontiguousarray(self.raw).view(">u8")[:, 0].astype(np.uint64)
+        return self._numbers[:, 0].astype(np.uint64)
 
     @cached_property
     def second_halves(self) -> NDArray[np.uint64]:
         """The other 64 bits of each key."""
-        return np.ascontiguousarray(self.raw).view(">u8")[:, 1].astype(np.uint64)
+        return self._numbers[:, 1].astype(np.uint64)
+
+    @property
+    def _numbers(self) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(self.raw).view(">u8")
 
     @cached_property
     def texts(self) -> Sequence[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from collector.store import schema
 from collector.store.transaction import DeadLetter, Transaction
@@ -77,13 +77,6 @@ def attempts(connection: Connection, partition: str, offset: int) -> list[Attemp
     statement = select(table.attempt, table.at_s, table.outcome, table.reason, table.detail)
     statement = statement.where(table.partition == partition, table.offset == offset).order_by(table.attempt)
     return [Attempt(*row) for row in connection.execute(statement)]
-
-
-def count_letters(connection: Connection, wanted: LetterFilter) -> dict[tuple[str, str, str], int]:
-    """How many there are by namespace, model and reason."""
-    keys = (_LETTERS.namespace, _LETTERS.model, _LETTERS.reason)
-    statement = select(*keys, func.count()).where(*_conditions(wanted)).group_by(*keys)
-    return {(namespace, model, reason): number for namespace, model, reason, number in connection.execute(statement)}
 
 
 def still_open(connection: Connection, letters: Sequence[StoredLetter]) -> set[tuple[str, int]]:

@@ -50,12 +50,6 @@ def partition_name(table: str, day: int) -> str:
     return f"{table}_{_EPOCH + timedelta(days=day):%Y%m%d}"
 
 
-def is_partition(name: str) -> bool:
-    """Whether a table of this name is a day of another one."""
-    table, _, suffix = name.rpartition("_")
-    return table in schema.DAILY and (suffix == "before" or (len(suffix) == 8 and suffix.isdigit()))
-
-
 def create_days(connection: Connection, days: Iterable[int]) -> None:
     """Make the partitions of ``days`` that are not there; one collector at a time, until the transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -21,8 +21,6 @@ from detectors.counts.cells import Cells, count_in_cells, kernel
 
 #: What counts in C, where it was built.
 KERNEL = kernel()
-#: Numeric bins beside the finite ones: minus infinity, plus infinity, missing.
-NUMERIC_EXTRA = 3
 #: Categorical bins beside the known ones: unseen, missing.
 CATEGORICAL_EXTRA = 2
 

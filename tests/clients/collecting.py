@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from collector.batches.loop import Collector
-from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadWriter
 from collector.labels.from_seldon import read_feedback
 from collector.sources.inbox import LogInbox, Mailroom, inbox_reader
 from collector.sources.interpreting import Interpreter
@@ -24,6 +24,7 @@ from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import SpoolWriter
 from serving.decode_many import decode_many
 from tests.collector.helpers import Parts, drain, tables
+from tests.collector.payload_rows import read_payloads
 from tests.collector.running import RunningApi
 from tests.collector.sources.parts import outcomes
 from tests.parts.processes import wait_until

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
-from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.store.database import connect
 from driftline.monitors import ColumnSpec, KeySpec, Monitor, SubjectSpec
 from driftline.results import WindowKey
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, merged, records, tables
+from tests.collector.payload_rows import read_payloads
 
 CUSTOMER = MONITOR.model_copy(
     update={

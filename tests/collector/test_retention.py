@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadWriter
 from collector.keeping.retention import Retention
 from collector.store.database import connect, reading
 from collector.store.partitions import existing_days
 from driftline.monitors import Monitor, RetentionSpec
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, records, tables
+from tests.collector.payload_rows import read_payloads
 
 DAY_S = 86400.0
 NOON_S = START_S - START_S % DAY_S + DAY_S / 2

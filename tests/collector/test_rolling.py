@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from collector.batches.payloads import PayloadFiles, PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadFiles, PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.keeping.rolling import SMALL_FILES, Roller
 from collector.store.transaction import PayloadFile
 from driftline.errors import SettingsError, UnavailableError
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, records
+from tests.collector.payload_rows import read_payloads
 from tests.parts.azurite import azurite_server
 from tests.parts.processes import refusing_socket
 from tests.parts.stores import gcs_server

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection
 
-from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadWriter
 from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from detectors.baselines.history import KeptWindows, WindowHistory
@@ -26,6 +26,7 @@ from driftline.results import (
     WindowKey,
 )
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records, tables
+from tests.collector.payload_rows import read_payloads
 
 STREAM = StreamKey("default", "flights", "3", "stable")
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from collector.batches.loop import Collector
-from collector.batches.payloads import PayloadWriter, read_payloads
+from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.keeping.rolling import Roller
@@ -28,6 +28,7 @@ from driftline.results import Result, StreamKey, Verdict
 from driftline.testing import ListSource
 from serving.decode_many import decode_many
 from tests.collector.helpers import HOUR_S, START_S, Parts, drain, event, records
+from tests.collector.payload_rows import read_payloads
 
 DIMENSION, ROWS = 8, 20
 MONITOR = Monitor.model_validate(
