@@ -42,10 +42,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p-value, never as a bare zero: ``<0.0001``."""
+    """A p-value as the detectors' sentences spell it, never as a bare zero.
+
+    >>> p_value(0.0), p_value(0.0312), p_value(None)
+    ('< 1e-12', '= 0.031', '–')
+    """
     if value is None or not math.isfinite(value):
         return "–"
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+    return "< 1e-12" if value < 1e-12 else f"= {value:.2g}"
 
 
 def metric_name(name: str) -> str:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dashboards import words
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import (
     Alert,
@@ -290,11 +291,9 @@ def _drift(
             key, name, "ks", "drift", 0.0, Verdict.NOT_ENOUGH_EVIDENCE, f"{name}: {rows} rows; 100 are needed", rows
         )
     numeric = name in NUMERIC or name == "probability"
-    reason = (
-        f"{shown or name} moved by {effect:.2f}, margin 0.10"
-        if verdict is not Verdict.OK
-        else f"{shown or name} is as it was"
-    )
+    p_value = 10 ** (-effect * 90) if verdict is not Verdict.OK else rng.uniform(0.05, 0.95)
+    told = f"moved by {effect:.2f}, margin 0.10" if verdict is not Verdict.OK else "is as it was"
+    reason = f"{shown or name} {told} (p {words.p_value(p_value)})"
     return _result(
         key,
         shown or name,
@@ -304,7 +303,7 @@ def _drift(
         verdict,
         reason,
         rows,
-        p_value=10 ** (-effect * 90) if verdict is not Verdict.OK else rng.uniform(0.05, 0.95),
+        p_value=p_value,
         effect=Interval(effect, max(0.0, effect - 0.03), effect + 0.03),
         reference_size=60_000,
     )

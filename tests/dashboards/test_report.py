@@ -110,7 +110,7 @@ def test_json_and_markdown_tell_the_same_as_html(data):
     assert data.sentence in text
     rows = [line for line in text.splitlines() if line.startswith("| temp ")]
     assert len(rows) == 1
-    assert rows[0].count("|") == 7
+    assert rows[0].count("|") == 6
 
 
 def test_what_is_spent_of_budgets_for_false_alarms_is_told_of_the_newest_window(reader):

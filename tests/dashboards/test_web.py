@@ -126,6 +126,15 @@ def test_the_page_holds_what_on_call_needs(seen):
     assert order == sorted(order)
 
 
+@pytest.mark.parametrize("path", ["/pages/p1", f"{MODEL}/windows/{NEWEST}", "/report/default/flights"])
+def test_a_columns_p_value_is_told_once(seen, path):
+    told = [
+        len(re.findall(r"\bp(?:-value)? ?(?:&lt;|<|=)", card))
+        for card in re.split(r'<section class="card column|<tr>', seen(path)[0].text)[1:]
+    ]
+    assert max(told) == 1
+
+
 def test_a_runbook_cannot_carry_markup(seen):
     answer, found = seen("/pages/p1")
     assert "<script>alert" not in answer.text
