@@ -26,6 +26,7 @@ from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Sp
 from detectors.offline.outline import draft
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
+from driftline.cli.report_files import ENDINGS, form_of
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitor_detectors import WindowSpec
@@ -102,11 +103,13 @@ class Analysis:
 
     def save(self, path: Path | str) -> None:
         """Write the form that the file's name asks for: .html, .json or .md."""
-        forms = {".html": self.html, ".json": self.json, ".md": self.markdown}
+        forms = {"html": self.html, "json": self.json, "markdown": self.markdown}
         target = Path(path)
-        if target.suffix not in forms:
-            raise SettingsError("analyze", [f"'{path}' ends in none of {', '.join(forms)}"])
-        target.write_text(forms[target.suffix](), encoding="utf-8")
+        form = form_of(target, list(forms))
+        if form is None:
+            endings = ", ".join(ENDINGS[each][0] for each in forms)
+            raise SettingsError("analyze", [f"'{path}' ends in none of {endings}"])
+        target.write_text(forms[form](), encoding="utf-8")
 
     def _repr_html_(self) -> str:
         """How notebooks show it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftline.cli import wiring
+from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, ReportFile, report_file
 from driftline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def analyze(
     ] = False,
     engine: Annotated[str, typer.Option(help="Who counts: python, or spark (extra spark; of Parquet).")] = "python",
     spark_master: Annotated[str | None, typer.Option(help="As local[4]; the configured one when left out.")] = None,
-    form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
-    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="html, json or markdown" + FORMAT_HELP.format("html"))
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
     multivariate: Annotated[str, typer.Option(help="Detectors of all columns together: 'domain_classifier,mmd'.")] = "",
     evidently_report: Annotated[
         Path | None,
@@ -48,9 +51,9 @@ def analyze(
     from driftline.monitors import parse_monitor
     from driftline.results import Verdict
 
-    for name, given, known in (("engine", engine, _ENGINES), ("format", form, _FORMS)):
-        if given not in known:
-            raise SettingsError("analyze", [f"--{name} is '{given}', not one of {', '.join(known)}"])
+    if engine not in _ENGINES:
+        raise SettingsError("analyze", [f"--engine is '{engine}', not one of {', '.join(_ENGINES)}"])
+    file = report_file("analyze", _FORMS, form, out)
     if monitor is not None and not monitor.is_file():
         raise SettingsError("analyze", [f"--monitor {monitor} is not a file; 'driftline init' writes one"])
     found = run(
@@ -69,21 +72,21 @@ def analyze(
         multivariate=tuple(multivariate.replace(",", " ").split()),
         progress=_show,
     )
-    _tell(found, form, out)
+    _tell(found, file)
     if evidently_report is not None:
         save_evidently(reference, current, found.report.monitor, evidently_report)
     if fail_on_drift and found.verdict is Verdict.DRIFTED:
         raise typer.Exit(1)
 
 
-def _tell(found: "Analysis", form: str, out: Path | None) -> None:
+def _tell(found: "Analysis", file: ReportFile) -> None:
     typer.echo(err=True)
-    text = {"html": found.html, "json": found.json, "markdown": found.markdown}[form]()
-    if out is None:
+    text = {"html": found.html, "json": found.json, "markdown": found.markdown}[file.form]()
+    if file.path is None:
         typer.echo(text)
         return
-    out.write_text(text, encoding="utf-8")
-    typer.echo(f"{found.report.sentence}\nwrote {out}", err=True)
+    file.write(text)
+    typer.echo(f"{found.report.sentence}\nwrote {file.path}", err=True)
 
 
 def _show(done: int, total: int | None) -> None:

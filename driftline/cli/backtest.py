@@ -9,6 +9,7 @@ import typer
 
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
+from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, ReportFile, report_file
 from driftline.errors import MonitorError, SettingsError
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ def backtest(
     database_url: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
     ] = "sqlite:///.driftline/driftline.db",
-    form: Annotated[str, typer.Option("--format", help="text, markdown, html or json.")] = "text",
-    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="text, markdown, html or json" + FORMAT_HELP.format("text"))
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
 ) -> None:
     """Replay stored windows, or files, under a monitor: the pages that would have fired, their delay, false alarms."""
     from detectors.offline.injection import parse_injection
@@ -56,8 +59,7 @@ def backtest(
 
     if files and payloads:
         raise SettingsError("backtest", ["give --files or --payloads, not both"])
-    if form not in backtest_report.FORMS:
-        raise SettingsError("backtest", [f"--format is '{form}', not one of {', '.join(backtest_report.FORMS)}"])
+    report = report_file("backtest", list(backtest_report.FORMS), form, out)
     file = _monitor_file(monitor, monitors)
     if file.reference_path is None:
         raise MonitorError(file.monitor.name, ["names no reference; nothing can be called drifted"])
@@ -74,7 +76,7 @@ def backtest(
         found = backtest_files(file.monitor, file.reference_path, files, time, plan, set_ or ())
     else:
         found = _of_the_store(file, database_url, payloads, data_dir / "references", plan, set_ or ())
-    _tell(backtest_report.FORMS[form](found), out)
+    _tell(backtest_report.FORMS[report.form](found), report)
 
 
 def _of_the_store(
@@ -96,12 +98,12 @@ def _of_the_store(
     return backtest_payloads(file.monitor, source, store, root, plan, changes)
 
 
-def _tell(text: str, out: Path | None) -> None:
-    if out is None:
+def _tell(text: str, report: ReportFile) -> None:
+    if report.path is None:
         typer.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {out}", err=True)
+    report.write(text)
+    typer.echo(f"wrote {report.path}", err=True)
 
 
 def _monitor_file(name: str, directory: Path) -> wiring.MonitorFile:

@@ -16,6 +16,7 @@ from driftline import names
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
 from driftline.cli.ports import HOST, Ports
+from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, report_file
 from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
 
@@ -44,7 +45,7 @@ def init(
         Task | None, typer.Option(help="Found by itself; 'ranking', where rows are candidates of queries.")
     ] = None,
     namespace: Annotated[str, typer.Option(help="Namespace of the model.")] = "default",
-    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, of .yaml; standard output when left out.")] = None,
 ) -> None:
     """Write a monitor from the training data: columns, types, valid ranges, objectives, and why. Then make it yours."""
     wiring.one_thread_per_product()
@@ -53,12 +54,12 @@ def init(
     from detectors.offline.outline import draft
     from detectors.offline.outline_text import outline_text
 
-    if out is not None and out.exists():
-        raise SettingsError("init", [f"--out {out} exists already; remove it or choose another name"])
+    called = model or _model_name(reference)
+    out = _monitor_to_write(out, called)
     frame = load_frame(reference)
     drafted = draft(
         frame,
-        model=model or _model_name(reference),
+        model=called,
         reference_path=_beside(reference, out),
         target=target,
         prediction=prediction,
@@ -75,6 +76,21 @@ def init(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {out}; every choice in it says why: read it once, above all what was left out")
+
+
+def _monitor_to_write(out: Path | None, model: str) -> Path | None:
+    """Where the monitor goes; what reads monitors looks for this ending."""
+    if out is None:
+        return None
+    if out.is_dir():
+        raise SettingsError("init", [f"--out {out} is a directory; name a file in it, as {out / model}.yaml"])
+    if not out.suffix:
+        out = out.with_name(out.name + ".yaml")
+    if out.suffix not in wiring.MONITOR_ENDINGS:
+        raise SettingsError("init", [f"--out {out} ends in none of {', '.join(wiring.MONITOR_ENDINGS)}"])
+    if out.exists():
+        raise SettingsError("init", [f"--out {out} exists already; remove it or choose another name"])
+    return out
 
 
 def _model_name(file: Path) -> str:
@@ -172,15 +188,16 @@ def report(
     since: Annotated[str | None, typer.Option(help=f"First moment, {FORMS}; everything when left out.")] = None,
     until: Annotated[str | None, typer.Option(help="Last moment, likewise.")] = None,
     version: Annotated[str | None, typer.Option(help="Only this version; the busiest when left out.")] = None,
-    form: Annotated[str, typer.Option("--format", help="html, json or markdown.")] = "html",
-    out: Annotated[Path | None, typer.Option(help="File to write; standard output when left out.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="html, json or markdown" + FORMAT_HELP.format("html"))
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
 ) -> None:
     """Write the drift report of one model: one file, whatever the traffic."""
     from dashboards.report import build_report, render_html, render_json, render_markdown
 
     renderers = {"html": render_html, "json": render_json, "markdown": render_markdown}
-    if form not in renderers:
-        raise SettingsError("report", [f"--format is '{form}', not one of {', '.join(renderers)}"])
+    file = report_file("report", list(renderers), form, out)
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     if model not in by_name:
         raise MonitorError(str(monitors), [f"has no monitor '{model}'; there are {', '.join(by_name)}"])
@@ -199,12 +216,12 @@ def report(
     first_s, last_s = moment_s("since", since, clock), moment_s("until", until, clock)
     since_s = summary.first_event_s if first_s is None else first_s
     until_s = summary.last_event_s if last_s is None else last_s
-    text = renderers[form](build_report(store, by_name[model], summary.stream, since_s, until_s, clock))
-    if out is None:
+    text = renderers[file.form](build_report(store, by_name[model], summary.stream, since_s, until_s, clock))
+    if file.path is None:
         typer.echo(text)
         return
-    out.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {out}")
+    file.write(text)
+    typer.echo(f"wrote {file.path}", err=True)
 
 
 def alerts_build(

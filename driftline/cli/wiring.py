@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ENV_CLOCK = "DRIFTLINE_CLOCK"
 DEFAULT_DATA_DIR = Path(".driftline")
+#: Of the files of a directory, those that end so are monitors.
+MONITOR_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
         raise MonitorError(str(directory), ["is not a directory of monitor files"])
     found: dict[str, MonitorFile] = {}
     faults: list[str] = []
-    for path in sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")]):
+    for path in sorted(path for path in directory.iterdir() if path.suffix in MONITOR_ENDINGS):
         try:
             monitor = parse_monitor(path.read_text(encoding="utf-8"), str(path))
         except MonitorError as error:

@@ -160,13 +160,17 @@ def test_the_command_writes_each_form_and_fails_on_drift_where_asked(reference: 
     current = tmp_path / "current.parquet"
     flights(1000, 10, warmer=5.0).to_parquet(current)
     options = ["--target", "late", "--prediction", "said", "--score", "probability"]
-    for form, begin in (("html", "<!doctype html>"), ("markdown", "#"), ("json", "{")):
-        out = tmp_path / f"report.{form}"
+    for named, written, begin in (
+        ("report", "report.html", "<!doctype html>"),
+        ("deep/report.md", "deep/report.md", "#"),
+        ("report.json", "report.json", "{"),
+    ):
         done = CliRunner().invoke(
-            app, ["analyze", str(reference), str(current), *options, "--format", form, "--out", str(out)]
+            app, ["analyze", str(reference), str(current), *options, "--out", str(tmp_path / named)]
         )
         assert done.exit_code == 0, done.output
-        assert out.read_text().lstrip().startswith(begin)
+        assert (tmp_path / written).read_text().lstrip().startswith(begin)
+        assert f"wrote {tmp_path / written}" in done.output
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "drifted"
     done = CliRunner().invoke(app, ["analyze", str(reference), str(current), *options, "--fail-on-drift"])
     assert done.exit_code == 1

@@ -7,6 +7,7 @@ import pytest
 
 from driftline.cli.app import main
 from driftline.cli.moments import moment_s
+from driftline.cli.report_files import report_file
 from driftline.errors import SettingsError
 
 
@@ -54,3 +55,41 @@ def test_brackets_in_help_texts_are_shown(monkeypatch: pytest.MonkeyPatch, capsy
     with pytest.raises(SystemExit):
         main(["analyze", "--help"])
     assert "needs driftline[evidently]." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("form", "out", "fault"),
+    [
+        ("pdf", None, "--format is 'pdf', not one of html, json, markdown"),
+        (None, "week.pdf", r"week.pdf ends in none of .html, .json, .md; or say --format"),
+        ("json", "week.html", "week.html is called html, --format says json; change one of them"),
+        (None, "", "is a directory; name a file in it"),
+    ],
+)
+def test_a_report_that_would_not_be_what_its_name_says_is_refused(
+    form: str | None, out: str | None, fault: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        report_file("report", ["html", "json", "markdown"], form, None if out is None else tmp_path / out)
+
+
+def test_a_report_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(SettingsError, match=r"taken/week\.html cannot be written: "):
+        report_file("report", ["html"], None, tmp_path / "taken" / "week").write("x")
+
+
+def test_init_writes_what_is_found_as_a_monitor_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "train.csv"
+    pd.DataFrame({"age": [row % 90 for row in range(300)]}).to_csv(file, index=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["init", "--reference", str(file), "--out", str(tmp_path / "monitors" / "fraud")])
+    assert ended.value.code == 0
+    assert (tmp_path / "monitors" / "fraud.yaml").is_file()
+    capsys.readouterr()
+    refused = ["init", "--reference", str(file), "--out"]
+    assert "m.json ends in none of .yaml, .yml" in told([*refused, str(tmp_path / "m.json")], capsys)
+    assert f"is a directory; name a file in it, as {tmp_path}/train.yaml" in told([*refused, str(tmp_path)], capsys)
+    assert "exists already" in told([*refused, str(tmp_path / "monitors" / "fraud")], capsys)
