@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftline.cli import wiring
-from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, ReportFile, report_file
+from driftline.cli.report_files import Out, ReportFile, format_option, report_file
 from driftline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ def analyze(
     ] = False,
     engine: Annotated[str, typer.Option(help="Who counts: python, or spark (extra spark; of Parquet).")] = "python",
     spark_master: Annotated[str | None, typer.Option(help="As local[4]; the configured one when left out.")] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="html, json or markdown" + FORMAT_HELP.format("html"))
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
+    form: Annotated[str | None, format_option("html", "json", "markdown")] = None,
+    out: Out = None,
     multivariate: Annotated[str, typer.Option(help="Detectors of all columns together: 'domain_classifier,mmd'.")] = "",
     evidently_report: Annotated[
         Path | None,

@@ -9,7 +9,7 @@ import typer
 
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
-from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, ReportFile, report_file
+from driftline.cli.report_files import Out, ReportFile, format_option, report_file
 from driftline.errors import MonitorError, SettingsError
 
 if TYPE_CHECKING:
@@ -45,10 +45,8 @@ def backtest(
     database_url: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
     ] = "sqlite:///.driftline/driftline.db",
-    form: Annotated[
-        str | None, typer.Option("--format", help="text, markdown, html or json" + FORMAT_HELP.format("text"))
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
+    form: Annotated[str | None, format_option("text", "markdown", "html", "json")] = None,
+    out: Out = None,
 ) -> None:
     """Replay stored windows, or files, under a monitor: the pages that would have fired, their delay, false alarms."""
     from detectors.offline.injection import parse_injection

@@ -16,7 +16,7 @@ from driftline import names
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
 from driftline.cli.ports import HOST, Ports
-from driftline.cli.report_files import FORMAT_HELP, OUT_HELP, report_file
+from driftline.cli.report_files import Out, format_option, report_file
 from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
 
@@ -188,10 +188,8 @@ def report(
     since: Annotated[str | None, typer.Option(help=f"First moment, {FORMS}; everything when left out.")] = None,
     until: Annotated[str | None, typer.Option(help="Last moment, likewise.")] = None,
     version: Annotated[str | None, typer.Option(help="Only this version; the busiest when left out.")] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="html, json or markdown" + FORMAT_HELP.format("html"))
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
+    form: Annotated[str | None, format_option("html", "json", "markdown")] = None,
+    out: Out = None,
 ) -> None:
     """Write the drift report of one model: one file, whatever the traffic."""
     from dashboards.report import build_report, render_html, render_json, render_markdown

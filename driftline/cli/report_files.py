@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from driftline.errors import SettingsError
 
@@ -13,8 +16,17 @@ ENDINGS = {
     "markdown": (".md", ".markdown"),
     "text": (".txt",),
 }
-FORMAT_HELP = "; when left out, what the ending of --out says, or else {}."
-OUT_HELP = "File to write; standard output when left out. Without an ending it gets that of the form."
+#: The option ``--out`` of a command that writes a report.
+Out = Annotated[
+    Path | None,
+    typer.Option(help="File to write; standard output when left out. Without an ending it gets that of the form."),
+]
+
+
+def format_option(*forms: str) -> Any:  # of typer.Option, whose own type is that
+    """The option ``--format`` of a command that writes a report in these forms."""
+    listed = f"{', '.join(forms[:-1])} or {forms[-1]}"
+    return typer.Option("--format", help=f"{listed}; when left out, what the ending of --out says, or else {forms[0]}.")
 
 
 @dataclass(frozen=True, slots=True)
