@@ -1,7 +1,8 @@
 """Alertmanager's configuration: who hears of what, how often, and which cause silences which symptom.
 
-Routes follow the owner label; alerts are grouped by model and objective, never by feature, so that one incident is one
-notification. Every alert also goes to the page desk, which adds the evidence. Valid for Alertmanager 0.25 and later.
+Alerts are grouped by model and concern (``driftline.rule_names.INCIDENT``), never by column or objective, so that one
+incident is one notification, and what joins it later a follow-up. Every alert goes to the page desk, which adds the
+evidence; routes to people follow the owner label. Valid for Alertmanager 0.25 and later.
 """
 
 import re
@@ -20,8 +21,6 @@ PAGE_DESK = "page-desk"
 HEARTBEAT = "heartbeat"
 #: However fast the clock, notifications are not sent in shorter steps than this.
 SHORTEST_WAIT_S = 1.0
-#: The kinds of objective that read what the collector stored.
-_QUALITY = "correctness|data_quality|drift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,9 @@ class AlertmanagerOptions:
     ``page_desk_url``: the webhook of ``driftline dashboards serve``; ``page_desk_token_file``: where Alertmanager finds
     the token that it asks for, with the scope alerts:write, empty where it asks for none. ``heartbeat_url``: a service
     outside that raises the alarm when the deadman stops coming; without one the deadman is shown but sent nowhere.
-    ``owner_webhooks``: owner to a webhook of that team's own. Waits are real seconds at clock speed 1 and shrink with
-    ``clock_speed``, not below a second.
+    ``owner_webhooks``: owner to a webhook of that team's own; without one its people see alerts on the page desk only.
+    ``desk_interval_s``: how soon the page desk hears of what changes in an incident. Waits are real seconds at clock
+    speed 1 and shrink with ``clock_speed``, not below a second.
     """
 
     page_desk_url: str = f"http://127.0.0.1:9086{names.PAGE_DESK_PATH}"
@@ -42,6 +42,7 @@ class AlertmanagerOptions:
     platform_owner: str = "platform"
     group_wait_s: float = 30.0
     group_interval_s: float = 300.0
+    desk_interval_s: float = 30.0
     repeat_page_s: float = 4 * 3600.0
     repeat_ticket_s: float = 24 * 3600.0
     repeat_heartbeat_s: float = 300.0
@@ -81,41 +82,45 @@ def build_config(monitors: Sequence[Monitor], options: AlertmanagerOptions | Non
         "inhibit_rules": inhibitions(),
         "receivers": [
             {"name": PAGE_DESK, "webhook_configs": [_page_desk(options)]},
-            {"name": HEARTBEAT, **_optional_webhook(options.heartbeat_url)},
-            *(_owner_receiver(owner, name, options) for owner, name in receivers.items()),
+            {"name": HEARTBEAT, **_optional_webhook(options.heartbeat_url, resolved=False)},
+            *(
+                {"name": name, **_optional_webhook(options.owner_webhooks.get(owner), resolved=True)}
+                for owner, name in receivers.items()
+            ),
         ],
     }
 
 
 def inhibitions() -> list[Section]:
-    """Which alert silences which: the page its ticket, the broken pipeline the figures that come out of it.
+    """Which alert silences which: a page the tickets of its incident, the broken pipeline the figures that come of it.
 
     Every rule names ``namespace`` and ``model`` as equal: labels that both sides lack would count as equal, so each
     alert about a model carries both, and alerts about shared parts take part in none of these rules.
     """
-    model = [names.NAMESPACE, names.MODEL]
+    quality = f'{rule_names.CONCERN}="{rule_names.CONCERN_QUALITY}"'
     return [
-        _inhibit(f'{names.SEVERITY}="{names.SEVERITY_PAGE}"', f'{names.SEVERITY}="{names.SEVERITY_TICKET}"', names.SLO),
-        _inhibit_quality(rule_names.ALERT_COLLECTOR_STALLED, _QUALITY, model),
-        _inhibit_quality(rule_names.ALERT_CAPTURE_DROPPING, _QUALITY, model),
-        _inhibit_quality(rule_names.ALERT_DETECTORS_STALE, "drift", model),
+        _inhibit_tickets(),
+        _inhibit_blind(rule_names.ALERT_COLLECTOR_STALLED, quality),
+        _inhibit_blind(rule_names.ALERT_CAPTURE_DROPPING, quality),
+        _inhibit_blind(rule_names.ALERT_DETECTORS_STALE, f'{names.SLO}="drift"'),
     ]
 
 
-def _inhibit(source: str, target: str, *more_equal: str) -> Section:
+def _inhibit_tickets() -> Section:
+    # Only objectives: "monitoring" alerts of one model are different things under one slo label.
+    objective = f'{names.SLO}!="monitoring"'
     return {
-        # Only objectives: "monitoring" alerts of one model are different things under one slo label.
-        "source_matchers": [source, f'{names.SLO}!="monitoring"'],
-        "target_matchers": [target, f'{names.MODEL}!=""'],
-        "equal": [names.NAMESPACE, names.MODEL, *more_equal],
+        "source_matchers": [f'{names.SEVERITY}="{names.SEVERITY_PAGE}"', objective],
+        "target_matchers": [f'{names.SEVERITY}="{names.SEVERITY_TICKET}"', objective, f'{names.MODEL}!=""'],
+        "equal": list(rule_names.INCIDENT),
     }
 
 
-def _inhibit_quality(cause: str, kinds: str, equal: Sequence[str]) -> Section:
+def _inhibit_blind(cause: str, blind: str) -> Section:
     return {
         "source_matchers": [f'alertname="{cause}"'],
-        "target_matchers": [f'{names.SLO}=~"{kinds}"', f'{names.MODEL}!=""'],
-        "equal": list(equal),
+        "target_matchers": [blind, f'{names.MODEL}!=""'],
+        "equal": [names.NAMESPACE, names.MODEL],
     }
 
 
@@ -127,6 +132,8 @@ def _routes(receivers: Mapping[str, str], options: AlertmanagerOptions) -> Secti
         "group_interval": options.wait(options.repeat_heartbeat_s),
         "repeat_interval": options.wait(options.repeat_heartbeat_s),
     }
+    # The desk hears of an incident in one group whatever the severity, soon, and people by routes of their own.
+    desk = {"receiver": PAGE_DESK, "group_interval": options.wait(options.desk_interval_s), "continue": True}
     pages = {
         "matchers": [f'{names.SEVERITY}="{names.SEVERITY_PAGE}"'],
         "repeat_interval": options.wait(options.repeat_page_s),
@@ -142,19 +149,12 @@ def _routes(receivers: Mapping[str, str], options: AlertmanagerOptions) -> Secti
     ]
     return {
         "receiver": PAGE_DESK,
-        "group_by": [names.NAMESPACE, names.MODEL, names.SLO],
+        "group_by": list(rule_names.INCIDENT),
         "group_wait": options.wait(options.group_wait_s),
         "group_interval": options.wait(options.group_interval_s),
         "repeat_interval": options.wait(options.repeat_ticket_s),
-        "routes": [deadman, *owned],
+        "routes": [deadman, desk, *owned],
     }
-
-
-def _owner_receiver(owner: str, name: str, options: AlertmanagerOptions) -> Section:
-    webhooks = [_page_desk(options)]
-    if owner in options.owner_webhooks:
-        webhooks.append(_webhook(options.owner_webhooks[owner]))
-    return {"name": name, "webhook_configs": webhooks}
 
 
 def _page_desk(options: AlertmanagerOptions) -> Section:
@@ -162,15 +162,11 @@ def _page_desk(options: AlertmanagerOptions) -> Section:
     if options.page_desk_token_file:
         authorization = {"type": "Bearer", "credentials_file": options.page_desk_token_file}
         shown = {"http_config": {"authorization": authorization}}
-    return {**_webhook(options.page_desk_url), **shown}
+    return {"url": options.page_desk_url, "send_resolved": True, **shown}
 
 
-def _webhook(url: str) -> Section:
-    return {"url": url, "send_resolved": True}
-
-
-def _optional_webhook(url: str | None) -> Section:
-    return {"webhook_configs": [{"url": url, "send_resolved": False}]} if url else {}
+def _optional_webhook(url: str | None, *, resolved: bool) -> Section:
+    return {"webhook_configs": [{"url": url, "send_resolved": resolved}]} if url else {}
 
 
 def _slug(owner: str) -> str:

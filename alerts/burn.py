@@ -19,6 +19,9 @@ from driftline.objectives import Severity
 HOUR_S = 3600.0
 DAY_S = 86400.0
 SHORT_PER_LONG = 12
+#: An alert stands this many short windows after its condition held last, so that a quiet night in the middle of an
+#: incident does not end it and begin another: a quarter of the long window.
+KEPT_SHORTS = 3
 #: A row may ask for at most this share of the way from the budget to "everything is bad".
 HEADROOM = 0.25
 #: A row widened for a slow signal does not wait for more than this share of the budget.
@@ -60,6 +63,11 @@ class Window:
     share: float
     long_s: float
     short_s: float
+
+    @property
+    def kept_s(self) -> float:
+        """How long the alert goes on firing after its condition held last."""
+        return KEPT_SHORTS * self.short_s
 
 
 def windows(objective: Objective, table: Sequence[Row] = TABLE) -> tuple[Window, ...]:

@@ -118,6 +118,7 @@ def burn_alert(objective: Objective, window: Window, options: RuleOptions) -> Ru
     return {
         "alert": rule_names.ALERT_OF_KIND[objective.kind],
         "expr": expr,
+        "keep_firing_for": options.real(window.kept_s),
         "labels": labels,
         "annotations": annotations,
     }

@@ -59,6 +59,7 @@ class _State:
     """What was decided and told about one alert so far."""
 
     starts_at_s: float | None = None
+    quiet_since_s: float | None = None
     alert: Alert | None = None
     told_at_s: float | None = None
     resolution: Alert | None = None
@@ -171,11 +172,11 @@ class Evaluator:
             if state.starts_at_s is None:
                 state.starts_at_s, state.told_at_s = now_s, None
             state.alert = self._alert(decision, state.starts_at_s)
-            state.resolution = None
-        elif state.alert is not None:
+            state.resolution = state.quiet_since_s = None
+        elif state.alert is not None and not _is_kept(state, decision.window, now_s):
             told, last = state.told_at_s is not None, state.alert
             state.resolution = _resolved(last, now_s) if told else None
-            state.alert, state.starts_at_s = None, None
+            state.alert = state.starts_at_s = state.quiet_since_s = None
 
     def _is_due(self, state: _State, now_s: float) -> bool:
         if state.resolution is not None:
@@ -185,13 +186,12 @@ class Evaluator:
         return state.told_at_s is None or now_s - state.told_at_s >= self._repeat_s
 
     def _is_muted(self, alert: Alert) -> bool:
-        """Whether a page of the same objective speaks for this ticket, as Alertmanager's inhibition has it."""
+        """Whether a page of the same incident speaks for this ticket, as Alertmanager's inhibition has it."""
         if alert.labels[names.SEVERITY] != names.SEVERITY_TICKET:
             return False
-        same = (names.NAMESPACE, names.MODEL, names.SLO)
         return any(
             other.labels[names.SEVERITY] == names.SEVERITY_PAGE
-            and all(other.labels[label] == alert.labels[label] for label in same)
+            and all(other.labels[label] == alert.labels[label] for label in rule_names.INCIDENT)
             for other in self.firing()
         )
 
@@ -230,6 +230,13 @@ def _longest_windows(rows: Iterable[tuple[Objective, Window]]) -> dict[Selector,
         for selector in (objective.total, objective.counted):
             longest[selector] = max(window.long_s, longest.get(selector, 0.0))
     return longest
+
+
+def _is_kept(state: _State, window: Window, now_s: float) -> bool:
+    """Whether an alert whose condition does not hold still fires, as ``keep_firing_for`` has it."""
+    if state.quiet_since_s is None:
+        state.quiet_since_s = now_s
+    return now_s - state.quiet_since_s < window.kept_s
 
 
 def _ratio(bad: float, total: float) -> float:

@@ -327,7 +327,11 @@ def _selector(monitor: Monitor, metric: names.Metric, *more: Matcher) -> Selecto
 
 
 def _rule(health: Health, identity: dict[str, str], options: RuleOptions) -> Rule:
-    labels = {names.SEVERITY: health.severity, names.SLO: health.slo}
+    labels = {
+        names.SEVERITY: health.severity,
+        names.SLO: health.slo,
+        rule_names.CONCERN: rule_names.concern_of(health.slo),
+    }
     labels |= {label: template_safe(value) for label, value in identity.items() if value}
     rule: Rule = {"alert": health.alert, "expr": health.expr}
     if health.for_s > 0:

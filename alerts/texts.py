@@ -53,6 +53,7 @@ def burn_labels(objective: Objective, window: Window) -> dict[str, str]:
     return {
         names.SEVERITY: window.severity,
         names.SLO: objective.kind,
+        rule_names.CONCERN: rule_names.concern_of(objective.kind),
         names.NAMESPACE: objective.namespace,
         names.MODEL: objective.model,
         names.OWNER: objective.owner,

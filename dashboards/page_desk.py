@@ -1,11 +1,13 @@
-"""The page desk: Alertmanager's webhook becomes pages with evidence, once per alert however often it is sent."""
+"""The page desk: Alertmanager's webhook becomes pages with evidence, one per incident however often it is sent."""
 
 import dataclasses
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
+from dashboards import incidents
 from dashboards.ports import Evidence, PageStore, ParseWebhook
 from driftline import names, rule_names
 from driftline.clock import Clock
@@ -14,10 +16,12 @@ from driftline.monitors import Monitor
 from driftline.results import Alert, Page
 
 _UNKNOWN = "unknown"
+#: Among so many pages that had news last, the incident of an alert is looked for.
+_LOOKED_THROUGH = 200
 
 
 def page_id(alert: Alert) -> str:
-    """The same alert that began at the same moment is the same page.
+    """The page of an incident that this alert began: the same for every notice of it.
 
     >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
     'ab12-12'
@@ -43,6 +47,7 @@ class PageDesk:
     ) -> None:
         self._pages, self._evidence, self._parse = pages, evidence, parse_webhook
         self._monitors, self._clock = monitors, clock
+        self._one_at_a_time = threading.Lock()
         self.last_heartbeat_s: float | None = None
         metric = names.PAGES_RECEIVED
         self._received = Counter(metric.name, metric.help, metric.labels, registry=registry)
@@ -60,30 +65,49 @@ class PageDesk:
 
         A store that cannot be reached raises too, so that Alertmanager sends the message again.
         """
-        pages = []
-        for alert in self._parse(body):
-            if alert.labels.get(names.SEVERITY) == names.SEVERITY_HEARTBEAT:
-                self.last_heartbeat_s = self._clock()
-                continue
-            pages.append(self._receive_one(alert))
-        return pages
+        found: dict[str, Page] = {}
+        with self._one_at_a_time:
+            for alert in self._parse(body):
+                if alert.labels.get(names.SEVERITY) == names.SEVERITY_HEARTBEAT:
+                    self.last_heartbeat_s = self._clock()
+                    continue
+                page = self._receive_one(alert)
+                found[page.id] = page
+            if incidents.is_over(body):
+                found = {name: self._close(page) for name, page in found.items()}
+        return list(found.values())
 
     def _receive_one(self, alert: Alert) -> Page:
-        known = self._pages.page(page_id(alert))
-        if known is not None:
-            return self._follow(known, alert)
-        page = dataclasses.replace(self._build(alert), id=page_id(alert), alert=alert)
+        known = self._incident_of(alert)
+        if known is None:
+            page = dataclasses.replace(self._build(alert), id=page_id(alert), alert=alert)
+            self._pages.save_page(page)
+            self._count(alert)
+            return page
+        page = incidents.with_alert(known, alert)
+        if page == known:
+            return known
+        if len(page.alerts) > len(known.alerts):
+            page = incidents.with_evidence(page, self._build(alert))
+            page = dataclasses.replace(page, received_at_s=self._clock())
         self._pages.save_page(page)
-        self._count(alert)
+        if incidents.severity_of(page) != incidents.severity_of(known):
+            self._count(alert)
         return page
 
-    def _follow(self, known: Page, alert: Alert) -> Page:
-        # A late repeat of "firing" must not reopen what is resolved already.
-        if known.alert.status == "resolved" or known.alert == alert:
-            return known
-        page = dataclasses.replace(known, alert=alert)
-        self._pages.save_page(page)
-        return page
+    def _incident_of(self, alert: Alert) -> Page | None:
+        """The page that this alert began, or joins."""
+        page = self._pages.page(page_id(alert))
+        if page is not None or not incidents.key_of(alert):
+            return page
+        return next((page for page in self._pages.pages(_LOOKED_THROUGH) if incidents.belongs(alert, page)), None)
+
+    def _close(self, page: Page) -> Page:
+        """What a page silenced meanwhile was over without a word: nothing of the incident fires any more."""
+        closed = incidents.closed(page)
+        if closed != page:
+            self._pages.save_page(closed)
+        return closed
 
     def _build(self, alert: Alert) -> Page:
         try:

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from dashboards import charts, words
+from dashboards.incidents import severity_of
 from driftline.results import ALL_ROWS, Verdict
 
 _HERE = Path(__file__).parent
@@ -43,6 +44,7 @@ class Renderer:
         )
         self._templates.globals.update(
             words=words,
+            severity_of=severity_of,
             charts=charts,
             Verdict=Verdict,
             ALL_ROWS=ALL_ROWS,

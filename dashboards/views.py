@@ -15,6 +15,7 @@ from dashboards.history import (
     group,
     measure_of,
 )
+from dashboards.incidents import severity_of
 from dashboards.ports import Reader
 from driftline.access import Grant
 from driftline.maturity import history_s, label_states
@@ -139,8 +140,8 @@ def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor]
 
 
 def is_open(page: Page) -> bool:
-    """Whether the page's alert still fires."""
-    return page.alert.status == "firing"
+    """Whether an alert of the page still fires."""
+    return page.firing
 
 
 def concerns(page: Page, stream: StreamKey) -> bool:
@@ -193,16 +194,15 @@ def page_view(reader: Reader, page: Page, monitor: Monitor | None, now_s: float)
     """The page with distributions of its drifted columns and its worst segments; ``monitor``: of its stream."""
     findings = findings_of(result for result in page.drifted if result.window.segment == ALL_ROWS and result.column)
     window = max((finding.deciding.window for finding in findings), key=lambda key: key.start_s, default=None)
-    ended = page.alert.ends_at_s if page.alert.status == "resolved" else None
     return PageView(
         page=page,
         columns=tuple(_own_shapes(reader, findings)),
         segments=tuple(_page_segments(reader, page, monitor, window, now_s))[:6],
         measures=_headlines(page),
         samples=page.samples,
-        lasting_s=max(0.0, (ended if ended is not None else now_s) - page.alert.starts_at_s),
+        lasting_s=max(0.0, (now_s if page.ends_at_s is None else page.ends_at_s) - page.starts_at_s),
         objective=page.alert.labels.get("slo", ""),
-        severity=page.alert.labels.get("severity", "ticket"),
+        severity=severity_of(page) or "ticket",
     )
 
 

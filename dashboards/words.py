@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from dashboards.history import History, Measure, WindowView
 from driftline.maturity import quantile_s
-from driftline.results import Alert, LabelState, StreamKey, Verdict
+from driftline.results import Alert, LabelState, Page, StreamKey, Verdict
 
 VERDICT_WORDS = {
     Verdict.OK: "ok",
@@ -50,6 +50,12 @@ def p_value(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return "< 1e-12" if value < 1e-12 else f"= {value:.2g}"
+
+
+def follow_ups(page: Page) -> str:
+    """How many alerts joined a page's first: ``1 follow-up``."""
+    number = len(page.follow_ups)
+    return f"{number} follow-up{'' if number == 1 else 's'}"
 
 
 def metric_name(name: str) -> str:

@@ -485,7 +485,7 @@ PAGES_RECEIVED = Metric(
     "driftline_pages_received_total",
     "counter",
     (NAMESPACE, MODEL, SLO, SEVERITY),
-    "Alert notifications received by the page desk.",
+    "Incidents that the page desk was told of, by their first alert; once more where a ticket becomes a page.",
 )
 
 # --- addresses ----------------------------------------------------------------------------------------------------

@@ -122,7 +122,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A delivered alert with its evidence, as the on-call person opens it."""
+    """An incident with its evidence, as the on-call person opens it.
+
+    ``alert``: its gravest, the first of those; ``follow_ups``: the others of the incident in the order in which they
+    began. ``received_at_s``: when the newest of them came.
+    """
 
     id: str
     alert: Alert
@@ -134,6 +138,27 @@ class Page:
     since_s: float | None = None
     samples: tuple[SamplePayload, ...] = ()
     runbook: str = ""
+    follow_ups: tuple[Alert, ...] = ()
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """All alerts of the incident, in the order in which they began."""
+        return tuple(sorted((self.alert, *self.follow_ups), key=lambda alert: alert.starts_at_s))
+
+    @property
+    def firing(self) -> bool:
+        """Whether any of them still fires."""
+        return any(alert.status == "firing" for alert in self.alerts)
+
+    @property
+    def starts_at_s(self) -> float:
+        """When the first of them began."""
+        return self.alerts[0].starts_at_s
+
+    @property
+    def ends_at_s(self) -> float | None:
+        """When the last of them was over; None while one fires."""
+        return None if self.firing else max(alert.ends_at_s or alert.starts_at_s for alert in self.alerts)
 
 
 @dataclass(frozen=True, slots=True)

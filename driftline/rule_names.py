@@ -1,5 +1,7 @@
 """The names of what the generated rules record, and of the alerts that they fire; each is spelt here once."""
 
+from driftline import names
+
 # --- recorded by the generated rules ------------------------------------------------------------------------------
 #: Each carries ``namespace``, ``model`` and ``slo`` (the objective's kind). The names of windows end the names of the
 #: per-window series, as the monitor's clock counts them: ``driftline:slo_bad:increase1h``.
@@ -25,6 +27,20 @@ ALERT_OF_KIND = {
     "drift": "DriftlineDriftBurn",
     "correctness": "DriftlineCorrectnessBurn",
 }
+#: The label of what an alert is about. Alerts of one model and one concern mostly have one cause: they are an incident.
+CONCERN = "concern"
+CONCERN_SERVING = "serving"
+CONCERN_QUALITY = "quality"
+CONCERN_MONITORING = "monitoring"
+INCIDENT = (names.NAMESPACE, names.MODEL, CONCERN)  #: what tells one incident from another
+#: The concern of an alert by its objective; others are about the monitoring.
+CONCERN_OF_KIND = {
+    "availability": CONCERN_SERVING,
+    "latency": CONCERN_SERVING,
+    "data_quality": CONCERN_QUALITY,
+    "drift": CONCERN_QUALITY,
+    "correctness": CONCERN_QUALITY,
+}
 ALERT_METRICS_ABSENT = "DriftlineMetricsAbsent"
 ALERT_DETECTORS_STALE = "DriftlineDetectorsStale"
 ALERT_COLLECTOR_STALLED = "DriftlineCollectorStalled"
@@ -40,3 +56,12 @@ ALERT_CAPTURE_DROPPING = "DriftlineCaptureDropping"
 ALERT_LABELS_LATE = "DriftlineLabelsLate"
 ALERT_ACCURACY_FELL = "DriftlineAccuracyFell"
 ALERT_DEADMAN = "DriftlineDeadman"
+
+
+def concern_of(slo: str) -> str:
+    """The concern of an alert with this label ``slo``.
+
+    >>> concern_of("drift"), concern_of("capture"), concern_of("monitoring")
+    ('quality', 'monitoring', 'monitoring')
+    """
+    return CONCERN_OF_KIND.get(slo, CONCERN_MONITORING)

@@ -234,6 +234,12 @@ def alerts_build(
     external_url: Annotated[
         str, typer.Option(help="Where people open the web pages.")
     ] = f"http://{HOST}:{Ports().web}",
+    owner_webhook: Annotated[
+        list[str] | None, typer.Option(help="OWNER=URL: a team's own webhook (chat, pager); once for each team.")
+    ] = None,
+    heartbeat_url: Annotated[
+        str | None, typer.Option(help="Service outside that raises the alarm when the deadman stops coming.")
+    ] = None,
     scrape_interval_s: Annotated[float, typer.Option(help="Prometheus's scrape interval.")] = 15.0,
     clock_speed: Annotated[float, typer.Option(help="Divide all durations: rules for a sped-up clock.")] = 1.0,
 ) -> None:
@@ -249,10 +255,37 @@ def alerts_build(
         evaluation_interval_s=scrape_interval_s,
         clock_speed=clock_speed,
     )
-    routes = AlertmanagerOptions(page_desk_url=page_url, page_desk_token_file=page_token_file, clock_speed=clock_speed)
+    webhooks = _owner_webhooks(owner_webhook or [], {monitor.owner for monitor in found} | {options.platform_owner})
+    routes = AlertmanagerOptions(
+        page_desk_url=page_url,
+        page_desk_token_file=page_token_file,
+        heartbeat_url=heartbeat_url,
+        owner_webhooks=webhooks,
+        clock_speed=clock_speed,
+    )
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "driftline-rules.yaml", rules_yaml(found, options))
     _write(out / "alertmanager.yaml", to_yaml(build_config(found, routes)))
+    unheard = sorted({monitor.owner for monitor in found} - webhooks.keys())
+    if unheard:
+        typer.echo(f"on the page desk alone, for want of an --owner-webhook: alerts of {', '.join(unheard)}", err=True)
+
+
+def _owner_webhooks(texts: list[str], owners: set[str]) -> dict[str, str]:
+    webhooks = {}
+    faults = []
+    for text in texts:
+        owner, _, url = text.partition("=")
+        if not url:
+            faults.append(f"--owner-webhook is '{text}', not OWNER=URL")
+        elif owner not in owners:
+            faults.append(
+                f"--owner-webhook names '{owner}', who owns no monitor; there are {', '.join(sorted(owners))}"
+            )
+        webhooks[owner] = url
+    if faults:
+        raise SettingsError("alerts build", faults)
+    return webhooks
 
 
 def alerts_check(

@@ -97,9 +97,19 @@ def test_a_ticket_is_silent_while_a_page_of_its_objective_fires_and_speaks_when_
     story.minutes(60, 1.0)
     assert {alert.labels["severity"] for alert in story.evaluator.firing()} == {"page", "ticket"}
     assert {alert.labels["severity"] for alert in story.desk.told} == {"page"}
-    story.minutes(60, 0.0)
+    story.minutes(150, 0.0)
     assert {alert.labels["severity"] for alert in story.evaluator.firing()} == {"ticket"}
     assert "firing ticket 1d" in story.desk.stories()
+
+
+def test_an_alert_outlasts_a_quiet_spell_in_the_middle_of_an_incident() -> None:
+    story = Story()
+    story.minutes(120, 0.0)
+    story.minutes(20, 1.0)
+    story.minutes(18, 0.0)  # the short window of five minutes is clean for longer than it is long
+    story.minutes(20, 1.0)
+    assert story.desk.stories().count("firing page 1h") == 1
+    assert "resolved page 1h" not in story.desk.stories()
 
 
 def test_a_firing_alert_is_told_again_after_the_repeat_time() -> None:
@@ -142,7 +152,7 @@ def test_a_target_that_is_gone_resolves_its_alerts_as_its_samples_leave_the_wind
     story.minutes(30, 1.0)
     assert story.evaluator.firing()
     story.counters.gone = True
-    story.minutes(8 * 60, 1.0)
+    story.minutes(26 * 60, 1.0)  # six hours of the longest short window, and three times as long kept
     assert [alert.labels["window"] for alert in story.evaluator.firing()] == []
 
 

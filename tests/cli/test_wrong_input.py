@@ -93,3 +93,26 @@ def test_init_writes_what_is_found_as_a_monitor_and_no_other(
     assert "m.json ends in none of .yaml, .yml" in told([*refused, str(tmp_path / "m.json")], capsys)
     assert f"is a directory; name a file in it, as {tmp_path}/train.yaml" in told([*refused, str(tmp_path)], capsys)
     assert "exists already" in told([*refused, str(tmp_path / "monitors" / "fraud")], capsys)
+
+
+def test_alerts_build_says_who_hears_of_alerts_and_refuses_strangers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.yaml").write_text(
+        "{model: m, owner: team-a, task: binary, columns: [{name: a, type: numeric}],"
+        " slos: {objectives: [{kind: drift, target: 0.9}]}}"
+    )
+    build = ["alerts", "build", "--monitors", str(tmp_path), "--out", str(tmp_path / "generated")]
+    with pytest.raises(SystemExit) as ended:
+        main(build)
+    assert ended.value.code == 0
+    assert "alerts of team-a" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*build, "--owner-webhook", "team-a=http://chat/a", "--heartbeat-url", "http://beat"])
+    assert capsys.readouterr().err == ""
+    written = (tmp_path / "generated" / "alertmanager.yaml").read_text()
+    assert "url: http://chat/a" in written
+    assert "url: http://beat" in written
+    fault = told([*build, "--owner-webhook", "team-b=http://chat/b", "--owner-webhook", "x"], capsys)
+    assert "names 'team-b', who owns no monitor; there are platform, team-a" in fault
+    assert "--owner-webhook is 'x', not OWNER=URL" in fault

@@ -163,6 +163,7 @@ def flights_alert(status: str = "firing", model: str = "flights") -> Alert:
             "alertname": "DriftlineCorrectnessBurn",
             "severity": "page",
             "slo": "correctness",
+            "concern": "quality",
             "namespace": "default",
             "model": model,
             "owner": "airlines-ml",

@@ -1,4 +1,4 @@
-"""The webhook: each alert becomes one page, however often it is sent."""
+"""The webhook: each incident becomes one page, however many alerts it has and however often they are sent."""
 
 import dataclasses
 
@@ -56,10 +56,96 @@ def test_resolved_updates_the_page_and_keeps_its_evidence(client, pages):
     assert pages.page(page_id).alert.status == "resolved"
 
 
-def test_an_alert_that_begins_again_is_a_new_page(client, pages):
-    again = dataclasses.replace(flights_alert(), starts_at_s=flights_alert().starts_at_s + 7200)
-    client.post(PAGE_DESK_PATH, json=body(flights_alert(), again))
+def drift_ticket(status="firing", began_s=-7200.0):
+    """A ticket of the same trouble, which began earlier."""
+    alert = flights_alert(status)
+    labels = {**alert.labels, "alertname": "DriftlineDriftBurn", "severity": "ticket", "slo": "drift"}
+    starts_at_s = alert.starts_at_s + began_s
+    return dataclasses.replace(alert, labels=labels, starts_at_s=starts_at_s, fingerprint="d81f7", annotations={})
+
+
+def later(alert, seconds):
+    return dataclasses.replace(alert, starts_at_s=alert.starts_at_s + seconds, ends_at_s=None, status="firing")
+
+
+def group(status, *alerts):
+    """Alertmanager's message about a whole incident."""
+    labels = {"namespace": "default", "model": "flights", "concern": "quality"}
+    return {"status": status, "groupLabels": labels, "truncatedAlerts": 0, **body(*alerts)}
+
+
+def test_one_incident_is_one_page_which_rises_from_ticket_to_page_and_keeps_its_address(client, pages):
+    (first,) = client.post(PAGE_DESK_PATH, json=body(drift_ticket())).json()["pages"]
+    assert (pages.page(first).alert.labels["severity"], pages.page(first).follow_ups) == ("ticket", ())
+    assert client.post(PAGE_DESK_PATH, json=body(drift_ticket(), flights_alert())).json()["pages"] == [first]
+    (page,) = pages.kept.values()
+    assert page.alert == flights_alert()
+    assert page.alerts == (drift_ticket(), flights_alert())
+    assert page.starts_at_s == drift_ticket().starts_at_s
+    assert page.summary == flights_alert().annotations["summary"]
+    assert page.drifted
+    seen = client.get(f"/pages/{first}").text
+    assert "Alerts of this incident" in seen
+    assert seen.count("DriftlineDriftBurn") == 1
+    assert "1 follow-up" in client.get("/pages").text
+    assert sorted(name.partition("severity=")[2] for name in received(client)) == [
+        '"page",slo="correctness"}',
+        '"ticket",slo="drift"}',
+    ]
+
+
+def test_an_incident_is_open_while_one_of_its_alerts_fires(client, pages):
+    client.post(PAGE_DESK_PATH, json=body(drift_ticket(), flights_alert()))
+    client.post(PAGE_DESK_PATH, json=body(flights_alert("resolved")))
+    (page,) = pages.kept.values()
+    assert page.firing
+    assert page.ends_at_s is None
+    assert "open" in client.get("/pages").text
+    client.post(PAGE_DESK_PATH, json=body(drift_ticket("resolved")))
+    (page,) = pages.kept.values()
+    assert page.ends_at_s == flights_alert("resolved").ends_at_s
+
+
+def test_what_begins_again_within_a_day_is_the_same_incident_and_later_a_new_one(client, pages):
+    client.post(PAGE_DESK_PATH, json=body(flights_alert("resolved")))
+    client.post(PAGE_DESK_PATH, json=body(later(flights_alert(), 20 * 3600)))
+    (page,) = pages.kept.values()
+    assert [alert.status for alert in page.alerts] == ["resolved", "firing"]
+    ended = dataclasses.replace(page.alerts[1], status="resolved", ends_at_s=page.alerts[1].starts_at_s + 60)
+    client.post(PAGE_DESK_PATH, json=body(ended, later(flights_alert(), 50 * 3600)))
     assert len(pages.kept) == 2
+
+
+@pytest.mark.parametrize("other", [{"model": "trains"}, {"namespace": "shop"}, {"concern": "serving"}, {"concern": ""}])
+def test_another_model_or_concern_is_another_incident(client, pages, other):
+    alert = drift_ticket()
+    alert.labels.update(other)
+    client.post(PAGE_DESK_PATH, json=body(flights_alert(), alert))
+    assert len(pages.kept) == 2
+
+
+def test_a_ticket_that_a_page_silenced_is_over_with_the_incident_and_may_still_be_told_again(client, pages):
+    client.post(PAGE_DESK_PATH, json=group("firing", drift_ticket()))
+    client.post(PAGE_DESK_PATH, json=group("firing", flights_alert()))
+    client.post(PAGE_DESK_PATH, json=group("resolved", flights_alert("resolved")))
+    (page,) = pages.kept.values()
+    assert not page.firing
+    assert "with the incident" in client.get(f"/pages/{page.id}").text
+    client.post(PAGE_DESK_PATH, json=group("firing", drift_ticket()))
+    (page,) = pages.kept.values()
+    assert page.firing
+
+
+def test_a_page_stays_readable_however_often_its_alert_comes_and_goes(client, pages):
+    for hour in range(70):
+        alert = later(flights_alert(), 7200 * hour)
+        ended = dataclasses.replace(alert, status="resolved", ends_at_s=alert.starts_at_s + 60)
+        client.post(PAGE_DESK_PATH, json=body(ended))
+    (page,) = pages.kept.values()
+    assert len(page.follow_ups) == 50
+    assert page.starts_at_s == flights_alert().starts_at_s
+    assert page.alerts[-1].starts_at_s == flights_alert().starts_at_s + 69 * 7200
+    assert client.get(f"/pages/{page.id}").status_code == 200
 
 
 def test_a_page_comes_even_when_its_evidence_cannot_be_read(make_client, reader, pages):

@@ -11,7 +11,7 @@ from driftline.cli.story.flights import DECEMBER
 from driftline.cli.story.replay import Replay
 from driftline.clock import Clock
 from driftline.monitors import Monitor
-from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
+from driftline.names import SEVERITY, SEVERITY_PAGE
 from driftline.results import ALL_ROWS, WHOLE_WINDOW, Page, Result, StreamKey, Verdict
 
 SHOWN_COLUMNS = 4
@@ -19,7 +19,9 @@ SHOWN_COLUMNS = 4
 
 @dataclass
 class Narrator:
-    """Looks into the store now and then; ``look`` prints each closed window once, and each page once."""
+    """Looks into the store now and then; ``look`` prints each closed window once, and each page when it comes, and when
+    a ticket of it becomes a page.
+    """
 
     store: Store
     monitor: Monitor
@@ -29,7 +31,7 @@ class Narrator:
     drifted_in_autumn: int = 0
     _told: set[float] = field(default_factory=set)
     _pages: dict[str, Page] = field(default_factory=dict)
-    _told_alerts: set[tuple[str, str]] = field(default_factory=set)
+    _told_pages: set[tuple[str, str]] = field(default_factory=set)
     _in_december: bool = False
 
     def introduce(self) -> None:
@@ -42,9 +44,8 @@ class Narrator:
         for stream in self.store.streams():
             self._tell_windows(stream.stream)
         for page in self.store.pages(100):
-            if page.id not in self._pages and page.alert.status == "firing":
-                self._pages[page.id] = page
-                self._tell_page(page)
+            self._pages[page.id] = page
+            self._tell_page(page)
 
     def woken(self) -> bool:
         """Whether a page that wakes somebody was delivered."""
@@ -90,11 +91,11 @@ class Narrator:
         )
 
     def _tell_page(self, page: Page) -> None:
-        told = (page.alert.labels.get(SLO, ""), page.alert.labels.get(SEVERITY, ""))
-        if told in self._told_alerts:  # it ended and began again: the pages list every time, the terminal the first
+        severity = page.alert.labels.get(SEVERITY, "")
+        if (page.id, severity) in self._told_pages:
             return
-        self._told_alerts.add(told)
-        kind = "PAGE" if told[1] == SEVERITY_PAGE else "ticket"
+        self._told_pages.add((page.id, severity))
+        kind = "PAGE" if severity == SEVERITY_PAGE else "ticket"
         self.say(f"  >>  {kind} delivered: {page.summary}")
         self.say(f"      evidence and runbook: {self.web_url}/pages/{page.id}")
 

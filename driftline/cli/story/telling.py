@@ -45,7 +45,8 @@ class Outcome:
     @property
     def paged_only_in_december(self) -> bool:
         """Whether a page came, and none before December."""
-        starts = [page.alert.starts_at_s for page in self.pages if page.alert.labels.get(SEVERITY) == SEVERITY_PAGE]
+        alerts = [alert for page in self.pages for alert in page.alerts]
+        starts = [alert.starts_at_s for alert in alerts if alert.labels.get(SEVERITY) == SEVERITY_PAGE]
         return bool(starts) and min(starts) >= flights.DECEMBER.timestamp()
 
 
