@@ -1,8 +1,8 @@
 """Metrics of classifications from their counts, each with a 95 % interval.
 
 They hold what they say with ten labels as with many, as far as that goes (the docs have the table). Accuracy, precision
-and recall: Clopper and Pearson's. F1: that of the share of which it is a function. Means over classes: draws of the
-confusion table (Dirichlet, seeded). AUC: DeLong's variance, exact on the score bins with ties counted half, and
+and recall: Clopper and Pearson's. F1: that of the share of which it is a function. Means over classes: from those of
+each class (``class_means.py``). AUC: DeLong's variance, exact on the score bins with ties counted half, and
 Newcombe's interval. Brier score: a mean in [0, 1], its variance from the score bins. Log loss: Student's on the
 logarithmic scale. Calibration error: mean gap between score and share of positives over ten bins, draws of the
 positives per bin.
@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from detectors.accuracy.class_means import class_means
 from detectors.accuracy.measure import Measure
 from detectors.counts import performance_counts as at
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section
-from detectors.statistics.bounded_mean import bounded_mean, exact_share
+from detectors.statistics.bounded_mean import as_tosses, bounded_mean, exact_share
 from detectors.statistics.student import t_95
 from driftline.results import Interval
 
@@ -36,8 +37,6 @@ _MIDDLES = (np.arange(at.SCORE_BINS) + 0.5) / at.SCORE_BINS
 # The variance of what happens, were the scores right.
 _TOSSED = _MIDDLES * (1.0 - _MIDDLES)
 _CALIBRATION_BINS = 10
-#: Rows that nobody saw, spread evenly over a confusion table.
-_UNSEEN = 3.0
 _MOST_CLASSES_ALONE = 10
 
 
@@ -54,7 +53,7 @@ def classification_measures(
         return (accuracy, *_threshold_measures(values), *_score_measures(layout, values, rng))
     if layout.classes:
         confusion = np.maximum(layout.confusion(values), 0)
-        return (accuracy, *class_measures(layout.classes, confusion, rng), *_confidence_measures(layout, values, rng))
+        return (accuracy, *class_measures(layout.classes, confusion), *_confidence_measures(layout, values, rng))
     return (accuracy,)
 
 
@@ -113,24 +112,14 @@ def f1(tp: int, fp: int, fn: int) -> Interval:
     return Interval(value, lower, upper)
 
 
-def class_measures(classes: Sequence[str], confusion: NDArray[np.int64], rng: np.random.Generator) -> list[Measure]:
-    """Means over the classes that occur, alike (macro) and by how often they do (weighted), and each class's own.
+def class_measures(classes: Sequence[str], confusion: NDArray[np.int64]) -> list[Measure]:
+    """Means over classes, and each class's own precision and recall where there are few enough of them to be read.
 
-    ``confusion`` of shape (classes + 1, classes + 1), row = label, the last one all others. A class that was never said
-    has precision 0. The weighted recall is left out: it is the accuracy. Classes alone: precision and recall,
-    where there are few enough of them to be read.
+    ``confusion`` of shape (classes + 1, classes + 1), row = label, the last one all others.
     """
-    total = int(confusion.sum())
-    if total == 0:
+    if not confusion.any():
         return []
-    occurs = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
-    seen = confusion[np.ix_(occurs, occurs)]
-    drawn = rng.standard_gamma(seen + _UNSEEN / len(occurs) ** 2, size=(_DRAWS, *seen.shape))
-    scattered = _means(drawn)
-    measures = [
-        Measure(name, tossed(float(value[0]), scattered[name]), "smaller_is_worse")
-        for name, value in _means(confusion[None].astype(np.float64)).items()
-    ]
+    measures = [Measure(name, found, "smaller_is_worse") for name, found in class_means(confusion).items()]
     for place, name in enumerate(classes if len(classes) <= _MOST_CLASSES_ALONE else ()):
         hits, said, there = int(confusion[place, place]), int(confusion[:, place].sum()), int(confusion[place].sum())
         if said:
@@ -138,27 +127,6 @@ def class_measures(classes: Sequence[str], confusion: NDArray[np.int64], rng: np
         if there:
             measures.append(Measure(f"recall[{name}]", exact_share(hits, there), "smaller_is_worse"))
     return measures
-
-
-def _means(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Per table of shape (tables, classes, classes), the means over its classes by name, shape (tables,) each."""
-    hits = np.einsum("dii->di", tables)
-    said, there = tables.sum(axis=1), tables.sum(axis=2)
-    occurs = said + there > 0
-    count = np.maximum(occurs.sum(axis=1), 1)
-    weights = there / np.maximum(there.sum(axis=1, keepdims=True), 1.0)
-    f1_scores = _shares(2.0 * hits, said + there)
-    return {
-        "f1_macro": f1_scores.sum(axis=1) / count,
-        "precision_macro": _shares(hits, said).sum(axis=1) / count,
-        "recall_macro": _shares(hits, there).sum(axis=1) / count,
-        "f1_weighted": (f1_scores * weights).sum(axis=1),
-        "precision_weighted": (_shares(hits, said) * weights).sum(axis=1),
-    }
-
-
-def _shares(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
 def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
@@ -181,7 +149,7 @@ def auc(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> Interval:
     likely = _likely_areas(value, n, m)
     if spread <= 0.0:
         return Interval(value, *likely)
-    tosses = _tosses(value, value, spread)
+    tosses = as_tosses(value, value, spread)
     return Interval(value, min(likely[0], tosses.lower), max(likely[1], tosses.upper))
 
 
@@ -238,8 +206,10 @@ def calibration_error(negatives: NDArray[np.int64], positives: NDArray[np.int64]
     value = float(np.sqrt(np.maximum(gaps * gaps - noise, 0.0)) @ rows / rows.sum())
     drawn = rng.beta(hits + 0.5, rows - hits + 0.5, size=(_DRAWS, len(rows)))
     upper = float(np.quantile(np.abs(drawn - score) @ rows / rows.sum(), 1.0 - _TAIL))
-    # Were scores right, each gap would scatter so.
-    seen = float((gaps * gaps * rows / np.maximum(score * (1.0 - score), 1e-9)).sum())
+    # Each gap scatters as it would were scores right, or as what was seen does where that is more.
+    likely = (hits + 0.5) / (rows + 1.0)
+    variance = np.maximum(score * (1.0 - score), likely * (1.0 - likely))
+    seen = float((gaps * gaps * rows / variance).sum())
     return Interval(value, value * _sure_part(seen, len(rows)), max(value, upper))
 
 
@@ -248,15 +218,3 @@ def _sure_part(seen: float, bins: int) -> float:
     if seen <= special.chdtri(bins, _TAIL):
         return 0.0
     return math.sqrt(min(1.0, float(special.chndtrinc(seen, bins, 1.0 - _TAIL)) / seen))
-
-
-def tossed(value: float, drawn: NDArray[np.float64]) -> Interval:
-    """A value in [0, 1] that scatters as those ``drawn`` do: what as many tosses say, and 95 % of the draws."""
-    tosses = _tosses(value, float(drawn.mean()), float(drawn.var()))
-    lower, upper = np.quantile(drawn, [_TAIL, 1.0 - _TAIL]).tolist()
-    return Interval(value, min(lower, tosses.lower), max(upper, tosses.upper))
-
-
-def _tosses(value: float, mean: float, variance: float) -> Interval:
-    count = mean * (1.0 - mean) / variance if variance > 0.0 else 1.0
-    return exact_share(value * count, count)

@@ -1,16 +1,19 @@
 """Metrics of regressions from exact sums of errors, each with a 95 % interval.
 
 Error = prediction - label. The mean absolute error, the root mean squared error and the bias are means (or the root of
-one), so their sums of squares give their standard errors (Student's quantiles, delta method). MAE, RMSE and what R2
-leaves get their intervals on the logarithmic scale, which keeps them above zero and leaves room upwards where errors
-are heavy-tailed; of few rows the largest errors have not been seen, so their variances are taken as if some more had
-been.
+one), so their sums of squares give their standard errors (Student's quantiles, delta method); the bias of errors that
+lean to one side reaches further there (Hall's transformation, the skewness from the histogram of errors). MAE, RMSE and
+what R2 leaves get their intervals on the logarithmic scale, which keeps them above zero and leaves room upwards where
+errors are heavy-tailed; of few rows the largest errors have not been seen, so their variances are taken as if some more
+had been.
 A bootstrap would need the rows again; these intervals need only sums, which merge and can be taken back exactly.
 
 Quantiles of the error's size come from a histogram of it (19 % wide bins, straight within), with the interval of order
 statistics: no law of errors is assumed, but where so few rows cannot bound it, that they fall on
 exponentially. R2 is one less the squared error over the labels' variance; its interval is the delta method's, from sums
 of both together.
+
+Source: P. Hall, On the removal of skewness by transformation, 1992.
 """
 
 import math
@@ -27,8 +30,16 @@ from detectors.statistics.bounded_mean import exact_share
 from detectors.statistics.student import t_95
 from driftline.results import Interval
 
-# Rows more, with errors of exponential tails, that variances are taken of.
-_UNSEEN_ROWS = 3.0
+# Rows more, with errors of exponential tails, that variances are taken of; squares need more.
+_UNSEEN_ROWS, _UNSEEN_SQUARES = 3.0, 4.0
+# Bins of errors, from the most negative on, in units of the layout's scale: their middles, and variances inside them.
+_ENDS = np.exp2(np.arange(at.ERROR_BINS + 1) / at.ERROR_STEPS - at.ERROR_OCTAVES)
+_SIZES = (_ENDS[1:] + _ENDS[:-1]) / 2.0
+_MIDDLES = np.concatenate((-_SIZES[::-1], [0.0], _SIZES))
+_WITHIN = np.concatenate((np.diff(_ENDS)[::-1], [0.0], np.diff(_ENDS))) ** 2 / 12.0
+# More than this share of the variance inside bins, and they do not tell how errors lean.
+_COARSE = 0.1
+_SMALLEST_LEAN = 1e-6
 # Shares of rows that nothing is said beyond.
 _RAREST = 1e-6
 # The variance of their squares, in units of the squared mean square.
@@ -43,12 +54,12 @@ def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Me
     error, absolute, square, fourth = (to_float(total) / judged for total in section.sums[:4])
     mse = _on_log_scale(square, _square_variance(square, fourth, judged), judged)
     rmse = Interval(math.sqrt(mse.value), math.sqrt(mse.lower), math.sqrt(mse.upper))
-    half = t_95(judged - 1) * math.sqrt(max(0.0, square - error * error) / max(judged - 1, 1))
+    bias = _signed_mean(error, max(0.0, square - error * error), judged, _skewness(section))
     sizes = square - absolute * absolute
     return (
         Measure("mae", _on_log_scale(absolute, sizes + _UNSEEN_ROWS / judged * square, judged), "larger_is_worse"),
         Measure("rmse", rmse, "larger_is_worse"),
-        Measure("bias", Interval(error, error - half, error + half), "larger_is_worse"),
+        Measure("bias", bias, "larger_is_worse"),
         Measure("median_absolute_error", absolute_quantile(layout, section, 0.5), "larger_is_worse"),
         Measure("p90_absolute_error", absolute_quantile(layout, section, 0.9), "larger_is_worse"),
         *_explained(section, judged),
@@ -56,13 +67,51 @@ def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Me
 
 
 def _square_variance(square: float, fourth: float, rows: int) -> float:
-    """The variance of squared errors, of which few rows have not seen the largest.
+    """The variance of squared errors, of which few rows have not seen the largest."""
+    return max(0.0, fourth - square * square) + _UNSEEN_SQUARES / rows * _of_unseen(square, fourth) * square * square
 
-    As if some rows more had been seen, whose fourth power is that of errors with exponential tails (Laplace's), or that
-    seen where it is larger.
+
+def _of_unseen(square: float, fourth: float) -> float:
+    """The variance of squared errors of rows not seen, in units of their squared mean.
+
+    That of errors with exponential tails (Laplace's), or where the tails seen are heavier, some times theirs.
     """
-    seen, least = max(0.0, fourth - square * square), _EXPONENTIAL * square * square
-    return seen + _UNSEEN_ROWS / rows * max(least, seen * fourth / max(square * square, 1e-300))
+    tail = fourth / max(square * square, 1e-300)
+    return max(_EXPONENTIAL, 2.0 * (tail - 1.0) * tail)
+
+
+def _signed_mean(mean: float, variance: float, rows: int, skewness: float) -> Interval:
+    """The mean of errors that may lean to one side: Student's interval, and there Hall's.
+
+    Each end is the further of both: few rows do not tell well enough how errors lean to bring an end nearer.
+    """
+    quantile, lean = t_95(rows - 1), skewness / math.sqrt(rows)
+    deviation = math.sqrt(variance / max(rows - 1, 1))
+    down, up = (max(quantile, abs(_hall(end, lean))) * deviation for end in (quantile, -quantile))
+    return Interval(mean, mean - down, mean + up)
+
+
+def _hall(quantile: float, lean: float) -> float:
+    """The studentised mean at which Hall's transformed one has this quantile; ``lean``: skewness over root of rows."""
+    if abs(lean) < _SMALLEST_LEAN:
+        return quantile
+    return 3.0 / lean * (float(np.cbrt(1.0 + lean * (quantile - lean / 6.0))) - 1.0)
+
+
+def _skewness(section: Section) -> float:
+    """How errors lean to one side, from their bins; 0 where these are too wide to tell, or fewer than three rows."""
+    counts = np.maximum(section.values[at.ERRORS : at.ERRORS + 2 * at.ERROR_BINS + 1], 0)
+    rows = float(counts.sum())
+    if rows <= 2.0:
+        return 0.0
+    centred = _MIDDLES - float(counts @ _MIDDLES) / rows
+    squares = centred**2
+    variance = float(counts @ squares) / rows
+    if float(counts @ _WITHIN) / rows >= _COARSE * variance:
+        return 0.0
+    # Of the law that the rows were drawn from: few rows lean less than it does.
+    seen = float(counts @ (squares * centred)) / rows / math.sqrt(variance) ** 3
+    return seen * math.sqrt(rows * (rows - 1.0)) / (rows - 2.0)
 
 
 def absolute_quantile(layout: PerformanceLayout, section: Section, share: float) -> Interval:
@@ -73,7 +122,7 @@ def absolute_quantile(layout: PerformanceLayout, section: Section, share: float)
         return Interval(0.0, 0.0, 0.0)
     # Where the quantile's own share of rows may lie among so few.
     where = exact_share(share * total, total)
-    ends = np.exp2(np.arange(at.ERROR_BINS + 1) / at.ERROR_STEPS - at.ERROR_OCTAVES) * layout.scale
+    ends = _ENDS * layout.scale
     below = np.concatenate(([0], np.cumsum(counts)))
 
     def value(place: float) -> float:
@@ -120,7 +169,7 @@ def _explained(section: Section, judged: int) -> list[Measure]:
     deviation = power - 4.0 * first * third + 6.0 * first**2 * second - 3.0 * first**4 - variance**2
     together = mixed_square - 2.0 * first * mixed + first**2 * square - square * variance
     spread = (fourth - square**2 - 2.0 * ratio * together + ratio**2 * deviation) / variance**2
-    spread += _UNSEEN_ROWS / judged * ratio**2 * max(_EXPONENTIAL, (fourth / square**2) ** 2 if square > 0.0 else 0.0)
+    spread += _UNSEEN_ROWS / judged * ratio**2 * _of_unseen(square, fourth)
     unexplained = _on_log_scale(ratio, spread, judged)
     if not math.isfinite(spread):
         return []

@@ -16,6 +16,8 @@ Source: C. J. Clopper, E. S. Pearson, The use of confidence or fiducial limits i
 (0.38, 0.62)
 """
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from driftline.results import Interval
@@ -33,6 +35,27 @@ def exact_share(hits: float, trials: float) -> Interval:
     upper = float(special.betaincinv(inside + 1.0, outside, 1.0 - _TAIL)) if outside > 0.0 else 1.0
     share = inside / float(trials)
     return Interval(share, min(share, lower), max(share, upper))
+
+
+def exact_ends(
+    hits: NDArray[np.float64], trials: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the exact 95 % intervals of many shares; 0 and 1 without trials.
+
+    >>> lower, upper = exact_ends(np.array([8.0, 0.0]), np.array([10.0, 0.0]))
+    >>> lower.round(2).tolist(), upper.round(2).tolist()
+    ([0.44, 0.0], [0.97, 1.0])
+    """
+    outside = trials - hits
+    lower = np.where(hits > 0.0, special.betaincinv(hits, outside + 1.0, _TAIL), 0.0)
+    upper = np.where(outside > 0.0, special.betaincinv(hits + 1.0, outside, 1.0 - _TAIL), 1.0)
+    return lower, upper
+
+
+def as_tosses(value: float, mean: float, variance: float) -> Interval:
+    """``value``, in [0, 1], with the interval of as many tosses as have this variance, above 0, about this mean."""
+    count = mean * (1.0 - mean) / variance
+    return exact_share(value * count, count)
 
 
 def bounded_mean(rows: int, total: float, squares: float, least_variance: float = 0.0) -> Interval:
