@@ -66,7 +66,7 @@ $(ALIBI_READY): $(READY) constraints-alibi.txt scripts/alibi-overrides.txt
 	@touch $@
 
 # Not editable: what is compiled is in the wheel.
-$(COMPILED_READY): $(READY) scripts/compile_modules.py hatch_build.py $(shell find $(PACKAGES) -name '*.py' -o -name '*.pyx' -o -name '*.pxi')
+$(COMPILED_READY): $(READY) scripts/compile_modules.py hatch_build.py $(shell find $(PACKAGES) -name '*.py' -o -name '*.pyx' -o -name '*.px[di]')
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-compiled
 	DRIFTLINE_COMPILE=1 $(BIN)/uv pip install --quiet --python $(COMPILED_BIN)/python -c constraints.txt \
 	  --reinstall-package driftline '.[all,dev]'

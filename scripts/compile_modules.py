@@ -3,7 +3,7 @@
 The sidecar's modules of ``COMPILED`` are the same Python files, compiled by Cython; nothing is written twice. What
 Cython is told beyond them follows from their own annotations: each class becomes an extension type whose attributes and
 methods have the types that the source states. The few modules of ``NATIVE`` are written for Cython (``.pyx``, with what
-they include, ``.pxi``); each has a counterpart in Python that does the same, for the builds without it.
+they include, ``.pxi``, and what they declare for others, ``.pxd``); the builds without them do the same in Python.
 """
 
 import ast
@@ -53,6 +53,7 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "detectors.statistics.count_kernel": (),
     "detectors.statistics.sentence_kernel": (),
     "logger_sidecar.proxy.lane": ("linux",),
+    "logger_sidecar.recording.shared_bytes": ("linux",),
     "serving.body_scanner": (),
 }
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}
@@ -82,7 +83,8 @@ def compile_modules(root: Path, work: Path) -> list[Path]:
             (work / package).mkdir(parents=True, exist_ok=True)
             (work / package / "__init__.py").touch()
         shutil.copyfile(root / source_path, work / source_path)
-        for included in (root / source_path).parent.glob(f"{source_path.stem}_*.pxi"):
+        beside = (root / source_path).parent
+        for included in (*beside.glob(f"{source_path.stem}_*.pxi"), *beside.glob(f"{source_path.stem}.pxd")):
             shutil.copyfile(included, work / source_path.parent / included.name)
     subprocess.run([sys.executable, __file__], cwd=work, check=True)
     packages = {module.split(".")[0] for module in (*COMPILED, *NATIVE)}

@@ -35,7 +35,8 @@ class Half:
     def body(self) -> bytes:
         """The captured part of the body."""
         parts = self.parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        # As bytes: what was received into shared memory is of a type of its own, which not everything takes.
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def append(self, data: bytes, /) -> None:
         """Take one more piece of the body, as far as there is room."""

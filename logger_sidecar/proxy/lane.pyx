@@ -26,6 +26,7 @@ from logger_sidecar.proxy.client cimport ClientConnection
 from logger_sidecar.proxy.parts cimport ProxyParts
 from logger_sidecar.proxy.upstream cimport UpstreamConnection
 from logger_sidecar.recording.event_ids cimport EventIds
+from logger_sidecar.recording.shared_bytes cimport new_bytes
 
 from driftline import names
 from driftline.clock import system_clock
@@ -223,7 +224,7 @@ cdef class Lane:
         if not _LARGE_BODY_BYTES <= large < _MESSAGE_BYTES - head.size:
             size = recv(fd, self._data, _MESSAGE_BYTES, MSG_DONTWAIT)
         else:
-            self._apart = PyBytes_FromStringAndSize(NULL, large)
+            self._apart = new_bytes(large)
             pieces[0].iov_base, pieces[0].iov_len = self._data, head.size
             pieces[1].iov_base, pieces[1].iov_len = PyBytes_AS_STRING(self._apart), large
             pieces[2].iov_base = self._data + head.whole_bytes

@@ -2,7 +2,8 @@
 
 The proxy writes it there once, a thousand bodies with one system call, and says over the socket only how long it is.
 The recorder reads it in place. It stays until it is answered: a recorder that is started meanwhile finds it there, and
-where the proxy is killed, the recorder still has it.
+where the proxy is killed, the recorder still has it. A body that the compiled build received into memory that both have
+open (``shared_bytes``) is not written again: the batch says where it lies, and holds it until it is answered.
 
 The same memory is used for each batch, for there is one at a time; fresh pages would cost more than all that is written
 to them. What more than the usual was needed for is given back once nothing as large was written for a while.
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 
 from msgspec import msgpack
 
+from driftline.native import native_module
 from logger_sidecar.recording.recorder_wire import (
     GENERATION,
     LARGE_BODY_BYTES,
@@ -31,6 +33,7 @@ KEPT_BYTES = 1024 * 1024
 #: How many pieces the kernel takes at once (IOV_MAX).
 _MAX_PIECES = 1024
 _NAME = "driftline-batch"
+_SHARED = native_module("logger_sidecar.recording.shared_bytes")
 _encoder = msgpack.Encoder()
 
 
@@ -50,6 +53,8 @@ class BatchRegion:
 
     def __init__(self, *, in_memory: bool = hasattr(os, "memfd_create")) -> None:
         self.descriptor: int = os.memfd_create(_NAME) if in_memory else _unnamed_file()
+        #: Bodies of the batch that lie elsewhere.
+        self._elsewhere: list[bytes] = []
         self._generation = 0
         self._head = bytearray(GENERATION.size)
         #: Bytes of memory that it takes.
@@ -66,8 +71,9 @@ class BatchRegion:
         self._generation += 1
         head = self._head
         bodies: list[bytes | bytearray] = [head]
+        self._elsewhere = []
         told = [
-            record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies)
+            record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies, self._elsewhere)
             for record, size in zip(records, sizes_bytes, strict=True)
         ]
         _encoder.encode_into(told, head, GENERATION.size)
@@ -77,6 +83,16 @@ class BatchRegion:
         self._most_bytes = max(self._most_bytes, written)
         self.size_bytes = max(self.size_bytes, written)
         return Announced(self._generation, len(head), written)
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """What the recorder needs, in the order of ``RegionReader``'s arguments."""
+        shared = -1 if _SHARED is None else _SHARED.descriptor()
+        return (self.descriptor,) if shared < 0 else (self.descriptor, shared)
+
+    def answered(self) -> None:
+        """Nobody reads the batch any more."""
+        self._elsewhere = []
 
     def rest(self, *, is_in_use: bool) -> None:
         """Called now and then: give back what none of the batches since the last call needed.
@@ -89,6 +105,8 @@ class BatchRegion:
             os.ftruncate(self.descriptor, needed)
             self.size_bytes = needed
             self._head = bytearray(GENERATION.size)
+        if _SHARED is not None:
+            _SHARED.rest()
 
     def close(self) -> None:
         """Let it go; a recorder may still read what was announced."""
@@ -96,11 +114,15 @@ class BatchRegion:
 
 
 class RegionReader:
-    """The recorder's end. ``descriptor``: becomes its own."""
+    """The recorder's end. ``descriptor``, and ``shared``, of the memory for bodies: become its own."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, shared: int = -1) -> None:
         self._descriptor = descriptor
         self._view = memoryview(b"")
+        self._bodies = memoryview(b"")
+        if shared >= 0:
+            self._bodies = memoryview(mmap.mmap(shared, 0, mmap.MAP_SHARED, mmap.PROT_READ))
+            os.close(shared)
 
     @property
     def viewed_bytes(self) -> int:
@@ -125,48 +147,67 @@ class RegionReader:
         start = announced.head_bytes
         for record in records:
             if isinstance(record, ReceivedRecord):
-                start = _find_bodies(record, view, start)
+                start = _find_bodies(record, view, start, self._bodies)
         if start != size:
             raise ValueError(f"{size} bytes were announced, and the records have {start}")
         return records
 
     def close(self) -> None:
         """Let it go."""
-        self._view = memoryview(b"")
+        self._view = self._bodies = memoryview(b"")
         os.close(self._descriptor)
 
 
-def _without_large_bodies(record: Record, bodies: list[bytes | bytearray]) -> object:
-    """The record with lengths in place of its large bodies, which are appended to ``bodies``."""
+def _without_large_bodies(record: Record, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> object:
+    """The record with lengths in place of its large bodies, which are appended to ``bodies`` or to ``elsewhere``."""
     if isinstance(record, bytes) or len(record) == 1:
         return record
-    request, request_bytes = _told(record[8], bodies)
-    response, response_bytes = _told(record[10], bodies)
-    return (*record[:8], request, record[9], response, request_bytes, response_bytes)
+    request, request_bytes, request_place = _told(record[8], bodies, elsewhere)
+    response, response_bytes, response_place = _told(record[10], bodies, elsewhere)
+    places = () if request_place < 0 and response_place < 0 else (request_place, response_place)
+    return (*record[:8], request, record[9], response, request_bytes, response_bytes, *places)
 
 
-def _told(body: Body, bodies: list[bytes | bytearray]) -> tuple[bytes, int]:
-    """What stands in the record itself, and how much stands behind all records."""
+def _told(body: Body, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> tuple[bytes, int, int]:
+    """What stands in the record itself, how much stands behind all records or in shared memory, and where there."""
     if isinstance(body, bytes):
-        if len(body) < LARGE_BODY_BYTES:
-            return body, 0
+        size = len(body)
+        place = -1 if type(body) is bytes or _SHARED is None else _SHARED.place_of(body)
+        if place >= 0:
+            elsewhere.append(body)
+            return b"", size, place
+        if size < LARGE_BODY_BYTES:
+            return body, 0, -1
         bodies.append(body)
-        return b"", len(body)
+        return b"", size, -1
     bodies += body
-    return b"", body_bytes(body)
+    return b"", body_bytes(body), -1
 
 
-def _find_bodies(record: ReceivedRecord, view: memoryview, start: int) -> int:
-    """Put the bodies that stand from ``start`` on into the record; returns where the next ones stand."""
-    if record.request_bytes:
+def _find_bodies(record: ReceivedRecord, view: memoryview, start: int, shared: memoryview) -> int:
+    """Put the bodies into the record that stand from ``start`` on, or in shared memory; returns where the next ones do.
+
+    Raises ValueError where one would lie beyond that memory.
+    """
+    if record.request_place >= 0:
+        record.request_body = _part(shared, record.request_place, record.request_bytes)
+    elif record.request_bytes:
         end = start + record.request_bytes
         record.request_body = view[start:end]
         start = end
-    if record.response_bytes:
+    if record.response_place >= 0:
+        record.response_body = _part(shared, record.response_place, record.response_bytes)
+    elif record.response_bytes:
         end = start + record.response_bytes
         record.response_body = view[start:end]
         start = end
     return start
+
+
+def _part(shared: memoryview, place: int, size: int) -> memoryview:
+    if place + size > len(shared):
+        raise ValueError(f"{size} bytes were announced at {place} of shared memory, which has {len(shared)}")
+    return shared[place : place + size]
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes | bytearray]) -> int:

@@ -130,8 +130,8 @@ def _joined(payload: Payload) -> bytes:
 
 def _region(connection: socket.socket) -> RegionReader | None:
     """Where batches will lie, which is the first that the proxy says; None: it is gone."""
-    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-    return RegionReader(descriptors[0]) if descriptors else None
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
+    return RegionReader(*descriptors) if descriptors else None
 
 
 def run(settings: RecorderSettings, connection: socket.socket, finisher: Finisher) -> None:

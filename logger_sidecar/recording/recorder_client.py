@@ -247,8 +247,7 @@ class RecorderClient(asyncio.Protocol):
 
     def _settled(self) -> None:
         """The batch that was on the way needs no more thought."""
-        self.buffered_bytes -= self._sent_bytes
-        self._sent, self._sent_bytes = [], 0
+        self._let_go_sent()
         self._in_force.set()
         if self.buffered_bytes >= self._prompt_bytes or self._stopping:
             self._flush()
@@ -331,7 +330,7 @@ class RecorderClient(asyncio.Protocol):
             with theirs:
                 if self._region is None:
                     self._region = BatchRegion()
-                socket.send_fds(ours, [b"\0"], [self._region.descriptor])
+                socket.send_fds(ours, [b"\0"], self._region.descriptors)
                 self._process = self._start_recorder(theirs)
             self.restarts += 1
             await self._loop.create_connection(lambda: self, sock=ours)
@@ -399,7 +398,7 @@ class RecorderClient(asyncio.Protocol):
         if self._sent and self._tries >= _MAX_TRIES:
             for receipt in self._sent:
                 receipt.lost(REASON_RECORDER_FAILED)
-            self._settled_without_recorder()
+            self._let_go_sent()
         self._again_later(time.monotonic() - self._started_s)
 
     def _keep_counts(self) -> None:
@@ -408,9 +407,11 @@ class RecorderClient(asyncio.Protocol):
         self._left_out += Counter(state.left_out)
         self.state = msgspec.structs.replace(state, write_errors=0, left_out={}, finishing_starts=0)
 
-    def _settled_without_recorder(self) -> None:
+    def _let_go_sent(self) -> None:
         self.buffered_bytes -= self._sent_bytes
         self._sent, self._sent_bytes = [], 0
+        if self._region is not None:
+            self._region.answered()
 
 
 def next_wait_s(last_s: float, lived_s: float) -> float:

@@ -1,7 +1,8 @@
 """What the proxy and the recorder say to each other over their socket: length-prefixed msgpack.
 
-The first byte brings the descriptor of the region where batches of records will lie (``batch_region``). Then the proxy
-sends how to finish events (``finishing_wire.Setup``), first and whenever that changes, and announces batches. The
+The first byte brings the descriptors of the region where batches of records will lie (``batch_region``) and, in the
+compiled build, of the memory where bodies may lie already (``shared_bytes``). Then the proxy sends how to finish events
+(``finishing_wire.Setup``), first and whenever that changes, and announces batches. The
 recorder answers each batch, in order, with an :class:`Ack`; a setup is not answered.
 """
 
@@ -43,6 +44,7 @@ class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
 
     ``response`` is empty where ``stream`` is a frame that was alone in its tuple: it has work left on it.
     ``request_bytes``, ``response_bytes``: of a body that does not stand here but behind all records; 0: it does.
+    ``request_place``, ``response_place``: where in the shared memory such a body stands; -1: it does not.
     """
 
     stream: bytes
@@ -58,6 +60,8 @@ class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
     response_body: memoryview = _NO_BODY
     request_bytes: int = 0
     response_bytes: int = 0
+    request_place: int = -1
+    response_place: int = -1
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):

@@ -1,0 +1,1 @@
+cdef bytes new_bytes(Py_ssize_t size)
