@@ -192,7 +192,7 @@ def _count(monitor: Monitor, streams: Mapping[int, StreamKey], joined: _Joined, 
     """Outcomes, right and wrong by stream, labelled rows by stream and window."""
     effects.count(monitor.namespace, monitor.model, JOINED, len(joined.found))
     stream_ids = joined.found.numbers["stream_id"]
-    for number in np.unique(stream_ids).tolist():
+    for number in {ref.stream_id for ref in joined.refs}:
         here = joined.wrong[stream_ids == number]
         stream = streams[int(number)]
         effects.spans.setdefault(int(number), Span()).labelled_rows += len(here)
@@ -201,9 +201,15 @@ def _count(monitor: Monitor, streams: Mapping[int, StreamKey], joined: _Joined, 
             if found := int(np.count_nonzero(here == wrong)):
                 effects.totals[total(names.JUDGED_PREDICTIONS, *labels, outcome)] += found
     for segment, rows in joined.members.items():
-        places, counts = np.unique(joined.windows[rows], return_counts=True)
-        for place, labelled in zip(places.tolist(), counts.tolist(), strict=True):
+        for place, labelled in _counted(joined.windows[rows]):
             effects.windows[_within(joined.refs[place], segment), LABELLED] += labelled
+
+
+def _counted(codes: NDArray[np.intp] | NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Each of these small whole numbers with how often it is there, ascending."""
+    counts = np.bincount(codes)
+    found = np.flatnonzero(counts)
+    return zip(found.tolist(), counts[found].tolist(), strict=True)
 
 
 def _count_delays(
@@ -220,8 +226,7 @@ def _count_delays(
     coded = joined.windows * several + delay_classes(received_s - times_s)
     for segment, rows in joined.members.items():
         for kind, some in ((DELAY, rows), (WRONG_DELAY, rows[joined.wrong[rows] == 1])):
-            codes, counts = np.unique(coded[some], return_counts=True)
-            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            for code, count in _counted(coded[some]):
                 effects.windows[_within(joined.refs[code // several], segment), f"{kind}{code % several}"] += count
 
 

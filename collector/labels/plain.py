@@ -7,9 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
+from typing import Any
 
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from collector.labels.readings import END_OF_TIME_S, Usable, is_judgement
@@ -21,9 +22,6 @@ from driftline.events import Label
 from driftline.monitors import Monitor
 
 _ROWS = 2**31
-_request_id, _key, _row = attrgetter("request_id"), attrgetter("key"), attrgetter("row")
-_value, _reward, _observed_at_s = attrgetter("value"), attrgetter("reward"), attrgetter("observed_at_s")
-_model, _namespace = attrgetter("model"), attrgetter("namespace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,47 +89,70 @@ def plain_labels(
     labels: Sequence[Label], monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float
 ) -> list[PlainLabels]:
     """The plain ones among ``labels``, by model; of models that have a monitor and are ``allowed``."""
+    columns = _columns(labels)
     found = []
-    for (namespace, model), places in _by_model(labels).items():
+    for (namespace, model), places in _by_model(columns["namespace"], columns["model"]).items():
         name = f"{namespace}/{model}"
         monitor = monitors.get(name) if allowed(name) else None
         if monitor is not None and monitor.task != "ranking":  # there rows count together, not each by itself
-            chosen = labels if len(places) == len(labels) else [labels[place] for place in places]
+            chosen = columns if len(places) == len(labels) else _columns([labels[place] for place in places])
             found.append(_plain_of(chosen, np.asarray(places, dtype=np.intp), monitor, now_s))
     return [plain for plain in found if len(plain)]
 
 
-def _by_model(labels: Sequence[Label]) -> Mapping[tuple[str, str], Sequence[int]]:
+def _columns(labels: Sequence[Label]) -> Mapping[str, Sequence[Any]]:
+    """What labels say by field; read label by label, which costs a third of field by field."""
+    said: list[Any] = []
+    for label in labels:
+        said += astuple(label)
+    fields = Label.__struct_fields__
+    return {name: said[number :: len(fields)] for number, name in enumerate(fields)}
+
+
+def _by_model(namespaces: Sequence[str], models: Sequence[str]) -> Mapping[tuple[str, str], Sequence[int]]:
     """The places of each model's labels."""
-    models, namespaces = set(map(_model, labels)), set(map(_namespace, labels))
-    if len(models) == len(namespaces) == 1:  # nearly always
-        return {(namespaces.pop(), models.pop()): range(len(labels))}
+    if _are_one(namespaces) and _are_one(models):  # nearly always
+        return {(namespaces[0], models[0]): range(len(models))}
     by_model: dict[tuple[str, str], list[int]] = {}
-    for place, label in enumerate(labels):
-        by_model.setdefault((label.namespace, label.model), []).append(place)
+    for place, model in enumerate(zip(namespaces, models, strict=True)):
+        by_model.setdefault(model, []).append(place)
     return by_model
 
 
-def _plain_of(labels: Sequence[Label], places: NDArray[np.intp], monitor: Monitor, now_s: float) -> PlainLabels:
-    texts, plain = _texts(monitor, list(map(_value, labels)))
-    request_ids = list(map(_request_id, labels))
-    if any(map(_key, labels)) or any(map(_reward, labels)):
-        plain &= ~np.array([bool(label.key or label.reward) for label in labels], dtype=np.bool_)
+def _are_one(values: Sequence[object]) -> bool:
+    return len(values) > 0 and values.count(values[0]) == len(values)
+
+
+def _plain_of(
+    columns: Mapping[str, Sequence[Any]], places: NDArray[np.intp], monitor: Monitor, now_s: float
+) -> PlainLabels:
+    texts, plain = _texts(monitor, columns["value"])
+    if any(columns["key"]) or any(columns["reward"]):
+        pairs = zip(columns["key"], columns["reward"], strict=True)
+        plain &= ~np.array([bool(key or reward) for key, reward in pairs], dtype=np.bool_)
+    request_ids = columns["request_id"]
     keys = keys_of(request_ids)
     if not keys.own.all():
         plain &= np.array([bool(each) and "\0" not in each for each in request_ids], dtype=np.bool_)
         keys = keys_of(key_texts(request_ids))
-    rows, fit = _whole(list(map(_row, labels)))
-    observed = list(map(_observed_at_s, labels))
-    if None in observed:
-        observed = [now_s if each is None else each for each in observed]
-    observed_s = np.array(observed, dtype=np.float64)
+    rows, fit = _whole(columns["row"])
+    observed_s = _times(columns["observed_at_s"], now_s)
     plain &= fit & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
     return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 
 
-def _whole(rows: list[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _times(observed: Sequence[float | None], now_s: float) -> NDArray[np.float64]:
+    """When each was observed: ``now_s`` where that is not said."""
+    found = np.array(observed, dtype=np.float64)  # None is NaN here
+    if np.isnan(found).any():
+        found = np.array([now_s if each is None else each for each in observed], dtype=np.float64)
+    return found
+
+
+def _whole(rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Numbers of rows, and which can be one."""
+    if rows.count(0) == len(rows):  # mostly
+        return np.zeros(len(rows), dtype=np.int64), np.ones(len(rows), dtype=np.bool_)
     try:
         found = np.array(rows, dtype=np.int64)
     except OverflowError:
@@ -149,7 +170,7 @@ def _texts(
         all_are_plain = False  # as far as is known without a look at each
     else:
         known = {value: _text(monitor, value) for value in set(values)}
-        texts[:] = [known[value] for value in values]
+        texts[:] = list(map(known.__getitem__, values))
         all_are_plain = None not in known.values()
     if all_are_plain:
         return texts, np.ones(len(values), dtype=np.bool_)

@@ -195,7 +195,7 @@ def _encoded(table: Table, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) 
 def _side_by_side(pieces: Sequence[_Fixed], count: int) -> bytearray:
     """The columns of ``count`` rows, row by row."""
     # What is the same in each row is laid out as bytes; the values are put between, each turned round on its way.
-    laid = bytearray(b"".join([piece.head.ljust(piece.size, b"\0") for piece in pieces]) * count)
+    laid = bytearray(b"".join([piece.head.ljust(piece.size, b"\0") for piece in pieces])) * count
     fields: dict[str, NDArray[Any]] = {}
     kinds, places, at = [], [], 0
     for piece in pieces:
@@ -238,39 +238,47 @@ def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> _Fixed | None:
         if kind is UUID:
             return _sized(np.ascontiguousarray(values).view("V16").ravel(), "V16")
         return _numbers(kind, values)
-    if values.count(None) == count:
-        return _Fixed(_NULL)
-    if None in values:
-        return None
-    if kind in _NUMBERS:
-        return _numbers(kind, np.array(values, dtype=np.float64 if kind is Double else None))
     if kind is Text:
         return _texts(values)
+    missing = values.count(None)
+    if missing == count:
+        return _Fixed(_NULL)
+    if kind in _NUMBERS and not missing:
+        return _numbers(kind, np.array(values, dtype=np.float64 if kind is Double else None))
     return None
 
 
 def _numbers(kind: type, values: NDArray[Any]) -> _Fixed:
     dtype = np.dtype(_NUMBERS[kind])
+    same = _all_one(values)
+    if same:
+        values = values[:1]
     if dtype.kind == "i" and len(values):
         if values.dtype.kind not in "iub":
             raise ValueError(f"{values[0]!r} is not a whole number of 64 bits")
         bounds = np.iinfo(dtype)
         if values.min() < bounds.min or values.max() > bounds.max:
             raise ValueError(f"{values.min()} to {values.max()} is beyond {8 * dtype.itemsize} bits")
+    if same:
+        return _Fixed(dtype.itemsize.to_bytes(4, "big") + values.astype(dtype).tobytes())
     return _sized(values, _NUMBERS[kind])
 
 
-def _texts(values: Sequence[str]) -> _Fixed | None:
-    size = len(values[0])
-    joined = "".join(values)
-    if (
-        not size
-        or len(joined) != size * len(values)
-        or not joined.isascii()
-        or any(len(value) != size for value in set(values))
-    ):
+def _all_one(values: NDArray[Any]) -> bool:
+    """Whether all are the same to the last bit, as columns that speak of the batch are: then no row is looked at."""
+    bits = values.view(f"i{values.dtype.itemsize}") if values.dtype.kind == "f" else values  # -0.0 is 0.0
+    return len(values) > 0 and bool((bits == bits[0]).all())
+
+
+def _texts(values: Sequence[str | None]) -> _Fixed | None:
+    different = set(values)
+    if different == {None}:
+        return _Fixed(_NULL)
+    if None in different or len({*map(len, different)}) > 1 or not all(map(str.isascii, different)):  # type: ignore[arg-type]
         return None
-    return _sized(np.frombuffer(joined.encode(), dtype=f"V{size}"), f"V{size}")
+    joined = "".join(values).encode()  # type: ignore[arg-type]
+    kind = f"V{len(joined) // len(values)}"
+    return _sized(np.frombuffer(joined, dtype=kind), kind) if joined else _Fixed(bytes(4))
 
 
 def _sized(values: NDArray[Any], kind: str) -> _Fixed:

@@ -112,12 +112,14 @@ def translated_errors() -> Iterator[None]:
 def prefer_indexes(connection: Connection) -> None:
     """Until the transaction ends, look rows up one by one: what the collector writes are few rows among many.
 
-    PostgreSQL knows nothing about lists that are parameters, and reads whole tables when it guesses them to be long.
+    PostgreSQL knows nothing about lists that are parameters, and reads whole tables when it guesses them to be long. It
+    reckons with 8 KiB for each part of each group that it guesses at, and sorts where hashing them has not the room.
     """
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql(
             "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
-            "SET LOCAL enable_memoize = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+            "SET LOCAL enable_memoize = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; "
+            "SET LOCAL work_mem = '64MB'"
         )
 
 

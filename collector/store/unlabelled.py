@@ -98,8 +98,8 @@ def unlabelled_rows(
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
-    asked, numbers = _Asked(keys, rows, stream_ids, look), np.unique(rows)
-    told = [(day, np.flatnonzero(keys.days == day)) for day in days]
+    asked, numbers = _Asked(keys, rows, stream_ids, look), np.unique(rows) if rows.any() else rows[:1]
+    told = [(day, np.flatnonzero(keys.days == day)) for day in np.intersect1d(days, keys.days).tolist()]
     questions = [
         _Question(day, places, numbers, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
         for day, places in told
