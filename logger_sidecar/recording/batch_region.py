@@ -22,6 +22,7 @@ from logger_sidecar.recording.recorder_wire import (
     LARGE_BODY_BYTES,
     Announced,
     Body,
+    ReceivedBody,
     ReceivedRecord,
     Record,
     body_bytes,
@@ -162,26 +163,36 @@ def _without_large_bodies(record: Record, bodies: list[bytes | bytearray], elsew
     """The record with lengths in place of its large bodies, which are appended to ``bodies`` or to ``elsewhere``."""
     if isinstance(record, bytes) or len(record) == 1:
         return record
-    request, request_bytes, request_place = _told(record[8], bodies, elsewhere)
-    response, response_bytes, response_place = _told(record[10], bodies, elsewhere)
-    places = () if request_place < 0 and response_place < 0 else (request_place, response_place)
+    request, request_bytes, request_places = _told(record[8], bodies, elsewhere)
+    response, response_bytes, response_places = _told(record[10], bodies, elsewhere)
+    places = (request_places, response_places) if request_places or response_places else ()
     return (*record[:8], request, record[9], response, request_bytes, response_bytes, *places)
 
 
-def _told(body: Body, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> tuple[bytes, int, int]:
+def _told(body: Body, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> tuple[bytes, int, Sequence[int]]:
     """What stands in the record itself, how much stands behind all records or in shared memory, and where there."""
+    places = _places(body)
     if isinstance(body, bytes):
         size = len(body)
-        place = -1 if type(body) is bytes or _SHARED is None else _SHARED.place_of(body)
-        if place >= 0:
-            elsewhere.append(body)
-            return b"", size, place
-        if size < LARGE_BODY_BYTES:
-            return body, 0, -1
-        bodies.append(body)
-        return b"", size, -1
-    bodies += body
-    return b"", body_bytes(body), -1
+        if not places and size < LARGE_BODY_BYTES:
+            return body, 0, ()
+        (elsewhere if places else bodies).append(body)
+        return b"", size, places
+    (elsewhere if places else bodies).extend(body)
+    return b"", body_bytes(body), places
+
+
+def _places(body: Body) -> Sequence[int]:
+    """Where in shared memory its pieces stand, each with its length; none where one of them does not stand there."""
+    if _SHARED is None or type(body) is bytes:
+        return ()
+    places: list[int] = []
+    for piece in (body,) if isinstance(body, bytes) else body:
+        place = _SHARED.place_of(piece)
+        if place < 0:
+            return ()
+        places += (place, len(piece))
+    return places
 
 
 def _find_bodies(record: ReceivedRecord, view: memoryview, start: int, shared: memoryview) -> int:
@@ -189,14 +200,14 @@ def _find_bodies(record: ReceivedRecord, view: memoryview, start: int, shared: m
 
     Raises ValueError where one would lie beyond that memory.
     """
-    if record.request_place >= 0:
-        record.request_body = _part(shared, record.request_place, record.request_bytes)
+    if record.request_places:
+        record.request_body = _pieces(shared, record.request_places)
     elif record.request_bytes:
         end = start + record.request_bytes
         record.request_body = view[start:end]
         start = end
-    if record.response_place >= 0:
-        record.response_body = _part(shared, record.response_place, record.response_bytes)
+    if record.response_places:
+        record.response_body = _pieces(shared, record.response_places)
     elif record.response_bytes:
         end = start + record.response_bytes
         record.response_body = view[start:end]
@@ -204,10 +215,13 @@ def _find_bodies(record: ReceivedRecord, view: memoryview, start: int, shared: m
     return start
 
 
-def _part(shared: memoryview, place: int, size: int) -> memoryview:
-    if place + size > len(shared):
-        raise ValueError(f"{size} bytes were announced at {place} of shared memory, which has {len(shared)}")
-    return shared[place : place + size]
+def _pieces(shared: memoryview, places: Sequence[int]) -> ReceivedBody:
+    pairs = list(zip(places[::2], places[1::2], strict=True))
+    for place, size in pairs:
+        if place + size > len(shared):
+            raise ValueError(f"{size} bytes were announced at {place} of shared memory, which has {len(shared)}")
+    pieces = tuple(shared[place : place + size] for place, size in pairs)
+    return pieces[0] if len(pieces) == 1 else pieces
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes | bytearray]) -> int:

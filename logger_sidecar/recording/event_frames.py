@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import msgpack
 
 from driftline.events import Payload as Body
-from logger_sidecar.recording.recorder_wire import ReceivedRecord
+from logger_sidecar.recording.recorder_wire import ReceivedRecord, body_bytes
 from logger_sidecar.spool.frames import Payload
 
 _encode = msgpack.Encoder().encode
@@ -68,7 +68,7 @@ def response_part(described: Body) -> bytes:
 def frame(record: ReceivedRecord) -> Payload:
     """The frame of one event, of its parts; bodies are shorter than 4 GiB. Large ones stay where they are."""
     request_body, response_body = record.request_body, record.response_body
-    request_bytes, response_bytes = len(request_body), len(response_body)
+    request_bytes, response_bytes = body_bytes(request_body), body_bytes(response_body)
     before = (
         record.stream,
         _encode(record.event_id),
@@ -78,9 +78,11 @@ def frame(record: ReceivedRecord) -> Payload:
         record.request,
         _LENGTH.pack(request_bytes),
     )
+    request = request_body if isinstance(request_body, tuple) else (request_body,)
+    response = response_body if isinstance(response_body, tuple) else (response_body,)
     if request_bytes + response_bytes < _LARGE_BYTES:
-        return b"".join((*before, request_body, record.response, _LENGTH.pack(response_bytes), response_body))
-    return b"".join(before), request_body, record.response + _LENGTH.pack(response_bytes), response_body
+        return b"".join((*before, *request, record.response, _LENGTH.pack(response_bytes), *response))
+    return b"".join(before), *request, record.response + _LENGTH.pack(response_bytes), *response
 
 
 def _half(name: str, described: Body) -> bytes:

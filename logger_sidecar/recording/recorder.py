@@ -23,7 +23,14 @@ from logger_sidecar.recording.batch_region import RegionReader
 from logger_sidecar.recording.event_frames import frame
 from logger_sidecar.recording.recorder_inbox import Inbox
 from logger_sidecar.recording.recorder_settings import RecorderSettings
-from logger_sidecar.recording.recorder_wire import Ack, Announced, ReceivedRecord, decode_message, encode
+from logger_sidecar.recording.recorder_wire import (
+    Ack,
+    Announced,
+    ReceivedRecord,
+    body_bytes,
+    decode_message,
+    encode,
+)
 from logger_sidecar.recording.shared_memory import SHARED_MEMORY_BODY_BYTES, marked
 from logger_sidecar.spool.frames import Payload
 from logger_sidecar.spool.writer import SpoolWriter
@@ -119,8 +126,8 @@ class Recorder:
 
 def _frame_of(record: ReceivedRecord) -> Payload:
     body = record.request_body
-    if len(body) < SHARED_MEMORY_BODY_BYTES:
-        record.stream = marked(record.stream, bytes(body))
+    if body_bytes(body) < SHARED_MEMORY_BODY_BYTES:
+        record.stream = marked(record.stream, b"".join(body) if isinstance(body, tuple) else bytes(body))
     return frame(record)
 
 

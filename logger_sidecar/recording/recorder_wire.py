@@ -17,6 +17,8 @@ from logger_sidecar.finishing.wire import Setup
 LARGE_BODY_BYTES = 4096
 #: A body of a record, whole or in pieces; pieces have ``LARGE_BODY_BYTES`` together or more.
 Body = bytes | tuple[bytes, ...]
+#: The same as it arrives.
+ReceivedBody = memoryview | tuple[memoryview, ...]
 #: The arguments of ``event_frames.frame``, in their order: an event that takes the short way.
 ShortRecord = tuple[bytes, str, str, int, float, float, bool, bytes, Body, bytes, Body]
 #: A frame as ``captured.encode_captured`` made it; alone in a tuple it has work left before it may be written.
@@ -44,7 +46,8 @@ class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
 
     ``response`` is empty where ``stream`` is a frame that was alone in its tuple: it has work left on it.
     ``request_bytes``, ``response_bytes``: of a body that does not stand here but behind all records; 0: it does.
-    ``request_place``, ``response_place``: where in the shared memory such a body stands; -1: it does not.
+    ``request_places``, ``response_places``: where in the shared memory the pieces of such a body stand, each with its
+    length behind it; none: it does not stand there. Of several pieces the body is a tuple.
     """
 
     stream: bytes
@@ -55,13 +58,13 @@ class ReceivedRecord(msgspec.Struct, array_like=True, gc=False):
     ttfb_ms: float = 0.0
     truncated: bool = False
     request: bytes = b""
-    request_body: memoryview = _NO_BODY
+    request_body: ReceivedBody = _NO_BODY
     response: bytes = b""
-    response_body: memoryview = _NO_BODY
+    response_body: ReceivedBody = _NO_BODY
     request_bytes: int = 0
     response_bytes: int = 0
-    request_place: int = -1
-    response_place: int = -1
+    request_places: tuple[int, ...] = ()
+    response_places: tuple[int, ...] = ()
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True):
@@ -90,9 +93,9 @@ _records: msgpack.Decoder[list[ReceivedRecord | bytes]] = msgpack.Decoder(list[R
 _acks = msgpack.Decoder(Ack)
 
 
-def body_bytes(body: Body) -> int:
+def body_bytes(body: Body | ReceivedBody) -> int:
     """How long it is."""
-    return len(body) if isinstance(body, bytes) else sum(map(len, body))
+    return sum(map(len, body)) if isinstance(body, tuple) else len(body)
 
 
 def encode(message: Received | Ack) -> bytes:

@@ -4,8 +4,8 @@ They are ``bytes`` in all that is asked of them, but of a type of their own, who
 shared: head and characters, as Python lays them out. One of them that is freed leaves its place to the next.
 
 The memory is one per process, and stays as long as it: objects may live to the end. Its places have a power of two of
-pages, for only pages that are written to take memory; of each size the newest free place is given first, for it may
-still be in the processor's caches. Where no place is left, ``new_bytes`` gives usual bytes.
+pages, and one for the head: only pages that are written to take memory. Of each size the newest free place is given
+first, for it may still be in the processor's caches. Where no place is left, ``new_bytes`` gives usual bytes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -47,11 +47,17 @@ cdef extern from *:
         made->ob_sval[size] = 0;
         return (PyObject *) made;
     }
+
+    static void driftline_cut(PyObject *made, Py_ssize_t size) {
+        Py_SET_SIZE((PyVarObject *) made, size);
+        ((PyBytesObject *) made)->ob_sval[size] = 0;
+    }
     """
     enum: _HEAD_BYTES "((Py_ssize_t) offsetof(PyBytesObject, ob_sval) + 1)"
     int driftline_ready_shared_type(void (*let_go)(PyObject *) noexcept) except -1
     bint driftline_is_shared(object one)
     object driftline_bytes_at(char *there, Py_ssize_t size)
+    void driftline_cut(object made, Py_ssize_t size)
 
 cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE, MAP_SHARED
@@ -65,7 +71,7 @@ cdef extern from "<fcntl.h>" nogil:
 cdef enum:
     _PAGE_BYTES = 4096
     _PAGES = 16384
-    #: Places have 2 to the power of at most so many pages.
+    #: Places have 2 to the power of at most so many pages, and one more.
     _LARGEST = 7
     #: So much free memory is kept.
     _KEPT_PAGES = 256
@@ -101,7 +107,7 @@ cdef int _open() except -2:
         return -1
     cdef int size
     for size in range(_LARGEST + 1):
-        _free[size] = <uint32_t *> calloc(_PAGES >> size, sizeof(uint32_t))
+        _free[size] = <uint32_t *> calloc(_PAGES // _pages_of(size), sizeof(uint32_t))
         if _free[size] == NULL:
             raise MemoryError()
     _size_of = <unsigned char *> calloc(_PAGES, 1)
@@ -112,12 +118,16 @@ cdef int _open() except -2:
     return descriptor
 
 
+cdef inline Py_ssize_t _pages_of(int power) noexcept:
+    return (<Py_ssize_t> 1 << power) + 1
+
+
 cdef bytes new_bytes(Py_ssize_t size):
     """As ``PyBytes_FromStringAndSize(NULL, size)``: for whoever makes them to fill."""
     global _given
     cdef Py_ssize_t pages = (size + _HEAD_BYTES + _PAGE_BYTES - 1) // _PAGE_BYTES, page
     cdef int power = 0
-    while power <= _LARGEST and (1 << power) < pages:
+    while power <= _LARGEST and _pages_of(power) < pages:
         power += 1
     if _start == NULL or power > _LARGEST:
         return PyBytes_FromStringAndSize(NULL, size)
@@ -125,14 +135,22 @@ cdef bytes new_bytes(Py_ssize_t size):
         _count[power] -= 1
         _unused[power] = min(_unused[power], _count[power])
         page = _free[power][_count[power]]
-    elif _given + (1 << power) <= _PAGES:
+    elif _given + _pages_of(power) <= _PAGES:
         page = _given
-        _given += 1 << power
+        _given += _pages_of(power)
         _size_of[page] = power
     else:
         return PyBytes_FromStringAndSize(NULL, size)
     _is_there[page] = True
     return <bytes> driftline_bytes_at(_start + page * _PAGE_BYTES, size)
+
+
+cdef bytes first_of(bytes made, Py_ssize_t size):
+    """So much of what ``new_bytes`` gave, which nobody else has yet."""
+    if not driftline_is_shared(made):
+        return made[:size]
+    driftline_cut(made, size)
+    return made
 
 
 cdef void _let_go(PyObject *one) noexcept:
@@ -155,11 +173,11 @@ def place_of(one) -> int:
     return PyBytes_AS_STRING(one) - _start
 
 
-def made(data) -> bytes:
-    """The same bytes, there."""
-    cdef bytes given = bytes(data), copied = new_bytes(PyBytes_GET_SIZE(given))
+def made(data, Py_ssize_t room=0) -> bytes:
+    """The same bytes, there; made with room for so many, of which the rest was given back."""
+    cdef bytes given = bytes(data), copied = new_bytes(max(room, PyBytes_GET_SIZE(given)))
     memcpy(PyBytes_AS_STRING(copied), PyBytes_AS_STRING(given), PyBytes_GET_SIZE(given))
-    return copied
+    return first_of(copied, PyBytes_GET_SIZE(given)) if room else copied
 
 
 def held_bytes() -> int:
@@ -167,8 +185,8 @@ def held_bytes() -> int:
     cdef Py_ssize_t page = 0, pages = 0
     while page < _given:
         if _is_there[page]:
-            pages += 1 << _size_of[page]
-        page += 1 << _size_of[page]
+            pages += _pages_of(_size_of[page])
+        page += _pages_of(_size_of[page])
     return pages * _PAGE_BYTES
 
 
@@ -181,12 +199,12 @@ def rest() -> None:
             page = _free[power][index]
             if not _is_there[page]:
                 continue
-            kept += 1 << power
+            kept += _pages_of(power)
             if kept > _KEPT_PAGES and not fallocate(
                 _descriptor,
                 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                 <long long> page * _PAGE_BYTES,
-                <long long> _PAGE_BYTES << power,
+                <long long> _PAGE_BYTES * _pages_of(power),
             ):
                 _is_there[page] = False
         _unused[power] = _count[power]

@@ -17,6 +17,7 @@ from logger_sidecar.recording.recorder_wire import (
     LARGE_BODY_BYTES,
     Announced,
     Body,
+    ReceivedBody,
     ReceivedRecord,
     Record,
     ShortRecord,
@@ -70,14 +71,14 @@ def whole(record: Record | ReceivedRecord) -> object:
         return record
     if isinstance(record, ReceivedRecord):
         said = msgspec.structs.astuple(record)[:11]
-        return said[:1] if not record.response else (*said[:8], bytes(said[8]), said[9], bytes(said[10]))
+        return said[:1] if not record.response else (*said[:8], _joined(said[8]), said[9], _joined(said[10]))
     if len(record) == 1:
         return record
     return (*record[:8], _joined(record[8]), record[9], _joined(record[10]))
 
 
-def _joined(body: Body) -> bytes:
-    return body if isinstance(body, bytes) else b"".join(body)
+def _joined(body: Body | ReceivedBody) -> bytes:
+    return b"".join(body) if isinstance(body, tuple) else bytes(body)
 
 
 _sizes = st.integers(0, 40) | st.integers(LARGE_BODY_BYTES - 2, LARGE_BODY_BYTES + 2) | st.integers(0, 300_000)

@@ -45,6 +45,13 @@ def test_they_are_bytes_in_all_that_is_asked_of_them() -> None:
         type(there)(b"x")
 
 
+def test_of_what_was_made_too_long_the_rest_is_given_back() -> None:
+    there = shared.made(b"abc" * 3000, room=100_000)
+    assert shared.place_of(there) >= 0
+    assert (there, len(there), there + b"x") == (b"abc" * 3000, 9000, b"abc" * 3000 + b"x")
+    assert shared.made(b"abc" * 3000, room=900_000) == there  # there is no place so long
+
+
 def test_what_leaves_an_exchange_is_of_the_usual_type() -> None:
     half = Half()
     half.begin(100_000)
@@ -106,6 +113,8 @@ def test_a_batch_says_where_they_lie_and_writes_only_the_others() -> None:
         short(b"b" * 20_000, shared.made(b"c" * 9000)),
         short(shared.made(b"d" * 5000), shared.made(b"e" * 5000)),
         short((shared.made(b"f" * 5000), b"g" * 5000), b""),
+        short((shared.made(b"h" * 5000), shared.made(b"i" * 9000, room=20_000)), b"answer"),
+        short((shared.made(b"j" * 15000), shared.made(b"k" * 9000, room=20_000)), b"answer"),
     ]
     with region_and_reader() as (region, reader):
         told = region.write(records, list(map(size_of, records)))
