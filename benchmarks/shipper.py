@@ -1,6 +1,6 @@
 """What carrying events to Kafka costs: events per CPU second and bytes on the broker, per client and compression.
 
-Each contender is a process of its own that gives the sink's ``deliver`` the same events as the shipper does, encoding
+Each contender is a process of its own that gives the sink the same frames as the shipper does, reading and encoding
 included, against a real broker on this machine. CPU is the process's user and system time, all threads; bytes are what
 the broker keeps, which is what went over the wire. Bodies are V2 JSON of random numbers, as models see them.
 """
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import alternate, close, medians, options
-from driftline.events import InferenceEvent, Payload
+from driftline.events import InferenceEvent, Payload, encode_frame
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_kafka import open_sink
 from logger_sidecar.shipping.sink_urls import parse
@@ -61,11 +61,11 @@ def _event(number: int, values: list[float]) -> InferenceEvent:
 def deliver(settings: ShipperSettings, count: int) -> Mapping[str, float]:
     """Deliver so many events in this process; returns what it took."""
     sink = open_sink(parse("kafka"), settings)
-    given = events(count + _WARM_UP)
-    assert not sink.deliver(given[:_WARM_UP])
+    given = list(map(encode_frame, events(count + _WARM_UP)))
+    assert not sink.deliver([sink.read(frame) for frame in given[:_WARM_UP]])
     began_cpu_s, began_s = time.process_time(), time.monotonic()
     for start in range(_WARM_UP, len(given), settings.batch_records):
-        assert not sink.deliver(given[start : start + settings.batch_records])
+        assert not sink.deliver([sink.read(frame) for frame in given[start : start + settings.batch_records]])
     spent = {"cpu_s": time.process_time() - began_cpu_s, "wall_s": time.monotonic() - began_s}
     sink.close()
     return spent

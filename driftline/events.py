@@ -19,8 +19,7 @@ import binascii
 import functools
 import operator
 import random
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -28,8 +27,8 @@ import msgspec
 from driftline import names
 from driftline.errors import EventError
 from driftline.header_texts import common_headers, written_time
-
-KafkaHeaders = Sequence[tuple[str, bytes]]
+from driftline.message_fields import Fields, KafkaHeaders
+from driftline.native import native_module
 
 
 class KafkaMessage(NamedTuple):
@@ -38,6 +37,20 @@ class KafkaMessage(NamedTuple):
     headers: list[tuple[str, bytes]]
     key: bytes
     value: bytes
+
+
+class InferenceMessage(NamedTuple):
+    """A ``KafkaMessage`` of an inference, with when that arrived: ``time_ns``, nanoseconds since the epoch."""
+
+    headers: list[tuple[str, bytes]]
+    key: bytes
+    value: bytes
+    time_ns: int
+
+    @property
+    def time_s(self) -> float:
+        """Arrival in seconds since the epoch."""
+        return self.time_ns / 1e9
 
 
 # A msgspec Struct, not a dataclass: one is made for every request, and it is five times cheaper to make and to write.
@@ -145,7 +158,7 @@ def decode_frame(data: bytes) -> InferenceEvent:
     """Read what :func:`encode_frame` wrote; raises EventError."""
     try:
         event = _frame_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EventError("spool frame", [str(error)]) from error
     if faults := _nul_faults(event):
         raise EventError("spool frame", faults)
@@ -217,7 +230,7 @@ def _rare_headers(event: InferenceEvent) -> list[tuple[str, bytes]]:
 
 def decode_inference(headers: KafkaHeaders, value: bytes) -> InferenceEvent:
     """Read a CloudEvent in Kafka binary mode; raises EventError with every fault found."""
-    fields = _Fields(headers, names.CE_TYPE_INFERENCE)
+    fields = Fields(headers, names.CE_TYPE_INFERENCE)
     model, _, version = fields.text("subject").partition("/")
     request, response = _decode_halves(value, fields.faults)
     event = InferenceEvent(
@@ -265,7 +278,7 @@ def encode_label(label: Label, event_id: str) -> KafkaMessage:
 
 def decode_label(headers: KafkaHeaders, value: bytes) -> Label:
     """Read a label message; raises EventError. A label that says no time of its own was observed at its ``ce_time``."""
-    fields = _Fields(headers, names.CE_TYPE_LABEL)
+    fields = Fields(headers, names.CE_TYPE_LABEL)
     fields.raise_if_faulty("label")
     label = label_from_json(value)
     if label.observed_at_s is None and fields.has("time"):
@@ -335,16 +348,27 @@ class _Half(msgspec.Struct, omit_defaults=True):
     bodybase64: str | None = None
 
 
+class HalfBeginnings(NamedTuple):
+    """How a half of the value is written up to its body: as JSON, as base64; all of it where there is no body.
+
+    ``json``: None where a body is under a coding, and so is never JSON.
+    """
+
+    json: bytes | None
+    base64: bytes
+    empty: bytes
+
+
 class _Halves(msgspec.Struct):
     request: _Half
     response: _Half
 
 
 _halves_decoder = msgspec.json.Decoder(_Halves)
-_texts_decoder = msgspec.json.Decoder(dict[str, str])
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 _json_encoder = msgspec.json.Encoder(order="sorted")
 _SPACES = b" \t\n\r\x0b\x0c"
+_kernel = native_module("driftline.message_kernel")
 
 
 def _half(payload: Payload) -> tuple[bytes, ...]:
@@ -363,12 +387,24 @@ def _half(payload: Payload) -> tuple[bytes, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _before_json_body(content_type: str | None) -> bytes:
-    whole = msgspec.json.encode(_Half(contenttype=content_type, body=msgspec.Raw(b"0")))
-    return whole.removesuffix(b"0}")
+    return half_beginnings(Payload(content_type=content_type)).json or b""
+
+
+def half_beginnings(payload: Payload) -> HalfBeginnings:
+    """How halves of the value begin that are described as this one is, whatever their bodies are."""
+    half = _Half(contenttype=payload.content_type, contentencoding=payload.content_encoding, headers=payload.headers)
+    empty = msgspec.json.encode(half)
+    half.body = msgspec.Raw(b"0")
+    before_json = msgspec.json.encode(half).removesuffix(b"0}")
+    half.body, half.bodybase64 = _NO_BODY, ""
+    before_base64 = msgspec.json.encode(half).removesuffix(b'"}')
+    return HalfBeginnings(before_json if payload.content_encoding is None else None, before_base64, empty)
 
 
 def _is_json(body: bytes) -> bool:
     """Whether a body, which is not empty, is a document of JSON and nothing else."""
+    if _kernel is not None:
+        return bool(_kernel.is_json(body))
     # Surrounding space would be lost on reading; such bodies travel as base64, so that every byte comes back.
     if body[0] in _SPACES or body[-1] in _SPACES:
         return False
@@ -400,84 +436,3 @@ def _decode_payload(name: str, half: _Half, faults: list[str]) -> Payload:
     return Payload(
         content_type=half.contenttype, content_encoding=half.contentencoding, headers=half.headers, body=body
     )
-
-
-def parse_time_ns(text: str) -> int:
-    """Nanoseconds since the epoch of a time as RFC 3339 writes it; raises ValueError."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("no time zone")
-    fraction = ""
-    if "." in text:
-        tail = text.split(".", 1)[1]
-        digits = len(tail) - len(tail.lstrip("0123456789"))
-        fraction = tail[:digits]
-    seconds = int(moment.replace(microsecond=0).timestamp())
-    time_ns = seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or "0")
-    if abs(time_ns) >= 2**63:
-        raise ValueError("beyond 64 bits of nanoseconds")
-    return time_ns
-
-
-class _Fields:
-    """The ``ce_`` headers of one message, with the faults found while reading them."""
-
-    def __init__(self, headers: KafkaHeaders, expected_type: str) -> None:
-        self.faults: list[str] = []
-        self._values: dict[str, str] = {}
-        for name, value in headers:
-            if name.startswith("ce_"):
-                self._values[name[3:]] = value.decode("utf-8", "replace")
-        found = self._values.get("type")
-        if found != expected_type:
-            self.faults.append(f"ce_type is {found!r}, not '{expected_type}'")
-
-    def has(self, name: str) -> bool:
-        return name in self._values
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._values.get(name, default)
-        if value is None or (value == "" and default is None):
-            self.faults.append(f"ce_{name} is missing")
-            return ""
-        return value
-
-    def texts(self, name: str) -> dict[str, str]:
-        """A JSON object of texts; empty where there is none."""
-        try:
-            return _texts_decoder.decode(self._values.get(name, "{}"))
-        except msgspec.MsgspecError as error:
-            self.faults.append(f"ce_{name} is not a JSON object of texts: {error}")
-            return {}
-
-    def number(self, name: str, default: float | None = None) -> float:
-        text = self._values.get(name)
-        if text is None and default is not None:
-            return default
-        try:
-            number = float(text or "")
-        except ValueError:
-            number = float("nan")
-        if not abs(number) < float("inf"):
-            self.faults.append(f"ce_{name} {text!r} is not a finite number")
-            return 1.0
-        return number
-
-    def whole(self, name: str, lowest: int, highest: int) -> int:
-        text = self._values.get(name, "")
-        if not (text.isascii() and text.isdigit() and lowest <= int(text[:20]) <= highest):
-            self.faults.append(f"ce_{name} {text!r} is not a whole number from {lowest} to {highest}")
-            return lowest
-        return int(text)
-
-    def time_ns(self, name: str) -> int:
-        text = self._values.get(name, "")
-        try:
-            return parse_time_ns(text)
-        except ValueError:
-            self.faults.append(f"ce_{name} {text!r} is not an RFC 3339 time")
-            return 0
-
-    def raise_if_faulty(self, subject: str) -> None:
-        if self.faults:
-            raise EventError(subject, self.faults)

@@ -50,9 +50,10 @@ def common_headers(
 def written_time(time_ns: int) -> bytes:
     """A time, in nanoseconds since the epoch, as RFC 3339 writes it."""
     seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    return b"%b.%09dZ" % (_format_seconds(seconds), fraction_ns)
+    return b"%b.%09dZ" % (format_seconds(seconds), fraction_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _format_seconds(seconds: int) -> bytes:
+def format_seconds(seconds: int) -> bytes:
+    """Whole seconds since the epoch, without a zone."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events import InferenceEvent, Label
+from driftline.events import InferenceEvent, InferenceMessage, Label
 from driftline.halves import Half
 
 #: Why a half that waited is looked at: nobody answered in time, too much waits, or its other half waits as well.
@@ -53,7 +53,8 @@ class Several:
 
 #: One thing that a record may hold.
 One = InferenceEvent | Label | Half | Malformed | Ignored
-Content = One | Due | Several
+#: A message is an inference as it will be sent on, by who asked to have it so.
+Content = One | Due | Several | InferenceMessage
 
 
 # A msgspec Struct, not a dataclass: one is made for every event, at a fifth of the cost.

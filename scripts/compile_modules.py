@@ -52,8 +52,10 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "detectors.evaluating.drawing_kernel": (),
     "detectors.statistics.count_kernel": (),
     "detectors.statistics.sentence_kernel": (),
+    "driftline.message_kernel": (),
     "logger_sidecar.proxy.lane": ("linux",),
     "logger_sidecar.recording.shared_bytes": ("linux",),
+    "logger_sidecar.spool.frame_kernel": (),
     "serving.body_scanner": (),
 }
 _C_TYPES = {"int": "long long", "float": "double", "bool": "bint"}

@@ -16,8 +16,9 @@ import msgspec
 from collector.sources.cloud_event import CloudEvent
 from driftline import names
 from driftline.errors import EventError
-from driftline.events import KafkaHeaders, Label, Payload, decode_inference, decode_label, parse_time_ns
+from driftline.events import Label, Payload, decode_inference, decode_label
 from driftline.halves import Half, Kind
+from driftline.message_fields import KafkaHeaders, parse_time_ns
 from driftline.records import Ignored, One, Several
 
 #: Labels out of the body of a feedback event: body, namespace, model, request id, time in seconds.

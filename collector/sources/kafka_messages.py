@@ -14,8 +14,9 @@ from collector.sources.http_modes import BATCH_TYPE, EVENT_TYPE
 from collector.sources.interpreting import Interpreter
 from driftline import names
 from driftline.errors import EventError
-from driftline.events import KafkaHeaders, Payload
+from driftline.events import Payload
 from driftline.halves import Half
+from driftline.message_fields import KafkaHeaders
 from driftline.records import Content, Ignored, Malformed, One, Several
 
 TopicKind = Literal["any", "cloudevents", "seldon-v1", "seldon-v2"]

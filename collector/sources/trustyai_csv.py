@@ -25,7 +25,8 @@ from collector.sources.trustyai_rows import (
     name_of_one,
 )
 from driftline.errors import EventError
-from driftline.events import InferenceEvent, parse_time_ns
+from driftline.events import InferenceEvent
+from driftline.message_fields import parse_time_ns
 
 _MINUTES = len("2024-03-13T10:56")
 

@@ -28,7 +28,8 @@ from collector.sources.trustyai_rows import (
     name_of_one,
 )
 from driftline.errors import EventError
-from driftline.events import InferenceEvent, parse_time_ns
+from driftline.events import InferenceEvent
+from driftline.message_fields import parse_time_ns
 
 _READER = "collector.sources.hdf5_tables"
 _READER_TIMEOUT_S = 120.0

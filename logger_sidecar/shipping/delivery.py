@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from driftline.errors import TransientError
-from driftline.events import InferenceEvent
 from driftline.records import Malformed, Record
 from logger_sidecar.shipping.meters import SinkMeters
-from logger_sidecar.shipping.sinks import Sink
+from logger_sidecar.shipping.sinks import Sink, Taken
 
 _log = logging.getLogger("driftline.shipper")
 _POLL_S = 0.25
@@ -111,7 +110,7 @@ class Shipper:
         first, end = batch[0].offset, batch[-1].next_offset
         if self._plans is not None:
             self._plans.plan(first, end)
-        events = [record.content for record in batch if isinstance(record.content, InferenceEvent)]
+        events = [record.content for record in batch if isinstance(record.content, Taken)]
         if events and not self._deliver(events, keep_on):
             self._ahead[:0] = batch
             return False
@@ -149,16 +148,16 @@ class Shipper:
     def _show(self, batch: Sequence[Record]) -> None:
         meters = self._meters
         meters.inflight_bytes = batch[-1].next_offset - batch[0].offset if batch else 0
-        meters.oldest_s = next((one.content.time_s for one in batch if isinstance(one.content, InferenceEvent)), None)
+        meters.oldest_s = next((one.content.time_s for one in batch if isinstance(one.content, Taken)), None)
 
     def _count_unreadable(self, record: Record) -> None:
         content = record.content
         if isinstance(content, Malformed):
             self._meters.fail(content.reason, content.events)
-        elif not isinstance(content, InferenceEvent):
+        elif not isinstance(content, Taken):
             self._meters.fail("not_an_inference")
 
-    def _deliver(self, events: Sequence[InferenceEvent], keep_on: KeepOn) -> bool:
+    def _deliver(self, events: Sequence[Taken], keep_on: KeepOn) -> bool:
         pause_s, meters = self._backoff.first_s, self._meters
         while keep_on():
             began_s = time.monotonic()

@@ -9,7 +9,8 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent, KafkaMessage, encode_inference
+from driftline.events import InferenceMessage, KafkaMessage
+from driftline.frame_messages import FrameMessages
 from logger_sidecar.shipping.kafka_batches import DELIVERY_BYTES, TOO_LARGE_HERE, Numbered, deliver_numbered
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
@@ -33,14 +34,15 @@ class KafkaSink:
         self.name = name
         self.bounds = BatchBounds(settings.batch_records, DELIVERY_BYTES, settings.gather_ms / 1000)
         self._settings = settings
+        self._messages = FrameMessages()
         self._producer: KafkaProducer | None = None
 
-    def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
-        """Part of sinks.Sink: send all, and wait until each is acknowledged."""
-        return self.send([encode_inference(event) for event in events])
+    def read(self, frame: bytes) -> InferenceMessage:
+        """Part of sinks.Sink."""
+        return self._messages.message(frame)
 
-    def send(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
-        """Send all, wait until each is acknowledged; returns, by index, the reason for each that never can be.
+    def deliver(self, messages: Sequence[InferenceMessage | KafkaMessage]) -> dict[int, str]:
+        """Part of sinks.Sink: send all, wait until each is acknowledged.
 
         Raises UnavailableError when the broker did not take them all; then all must be sent again.
         """

@@ -6,7 +6,7 @@ what failed is sent again in halves, each with a new producer, until a refused o
 
 from collections.abc import Callable, Mapping, Sequence
 
-from driftline.events import KafkaMessage
+from driftline.events import InferenceMessage, KafkaMessage
 from logger_sidecar.shipping.sinks import REASON_REFUSED, REASON_TOO_LARGE
 
 #: Handed to a producer at once, besides the last event: it is held three times over, and fresh pages cost a fault each.
@@ -14,7 +14,7 @@ DELIVERY_BYTES = 4 * 1024 * 1024
 #: Refused by the producer itself, before it was sent: nothing else is touched by it.
 TOO_LARGE_HERE = "too_large_here"
 
-Numbered = Sequence[tuple[int, KafkaMessage]]
+Numbered = Sequence[tuple[int, InferenceMessage | KafkaMessage]]
 #: Sends all and waits: a reason for each message that was refused, an empty text for each that failed with another.
 #: Raises when one failed for a reason that may pass, and none for one that will not.
 Send = Callable[[Numbered], Mapping[int, str]]

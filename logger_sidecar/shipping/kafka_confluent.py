@@ -7,7 +7,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent, KafkaMessage, encode_inference
+from driftline.events import InferenceMessage, KafkaMessage
+from driftline.frame_messages import FrameMessages
 from logger_sidecar.shipping.kafka_batches import DELIVERY_BYTES, TOO_LARGE_HERE, Numbered, deliver_numbered
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
@@ -35,15 +36,16 @@ class ConfluentSink:
         self.name = name
         self.bounds = BatchBounds(settings.batch_records, DELIVERY_BYTES, settings.gather_ms / 1000)
         self._settings = settings
+        self._messages = FrameMessages()
         self._producer: Producer | None = None
         self._reports = _Reports()
 
-    def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
-        """Part of sinks.Sink: send all, and wait until each is acknowledged."""
-        return self.send([encode_inference(event) for event in events])
+    def read(self, frame: bytes) -> InferenceMessage:
+        """Part of sinks.Sink."""
+        return self._messages.message(frame)
 
-    def send(self, messages: Sequence[KafkaMessage]) -> dict[int, str]:
-        """Send all, wait until each is acknowledged; returns, by index, the reason for each that never can be.
+    def deliver(self, messages: Sequence[InferenceMessage | KafkaMessage]) -> dict[int, str]:
+        """Part of sinks.Sink: send all, wait until each is acknowledged.
 
         Raises UnavailableError when the broker did not take them all; then all must be sent again.
         """
@@ -112,7 +114,9 @@ class _Reports:
         return self._noted[index]
 
 
-def _produce(producer: Producer, topic: str, message: KafkaMessage, noted: Noted, deadline_s: float) -> None:
+def _produce(
+    producer: Producer, topic: str, message: InferenceMessage | KafkaMessage, noted: Noted, deadline_s: float
+) -> None:
     headers: Any = message.headers  # pairs of text and bytes, where the library's list may hold more kinds
     while True:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from driftline.errors import TransientError, UnavailableError
-from driftline.events import InferenceEvent
+from driftline.events import InferenceEvent, decode_frame
 from logger_sidecar.shipping.cloud_events import HttpEvent, binary_event, kserve_events, structured_event
 from logger_sidecar.shipping.http_post import Poster
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -45,6 +45,10 @@ class HttpSink:
         #: Of the batch that is being tried again: how many parts of an event arrived, and what was refused.
         self._arrived: dict[str, int] = {}
         self._refused: dict[str, str] = {}
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        """Part of sinks.Sink."""
+        return decode_frame(frame)
 
     def deliver(self, events: Sequence[InferenceEvent]) -> Mapping[int, str]:
         """Part of sinks.Sink."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from driftline.errors import SettingsError
-from driftline.events import InferenceEvent
+from driftline.events import InferenceEvent, decode_frame
 from logger_sidecar.shipping import object_json
 from logger_sidecar.shipping.cloud_events import workload_of
 from logger_sidecar.shipping.object_directory import Directory
@@ -50,6 +50,10 @@ class ObjectSink:
         self._folder = _kserve_folder(options["component"]) if options["format"] == "kserve-json" else _folder
         self._store = store
         self._encode = encode
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        """Part of sinks.Sink."""
+        return decode_frame(frame)
 
     def deliver(self, events: Sequence[InferenceEvent]) -> Mapping[int, str]:
         """Part of sinks.Sink."""

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent
+from driftline.events import InferenceEvent, decode_frame
 from logger_sidecar.shipping.cloud_events import HttpEvent
 from logger_sidecar.shipping.http_post import Poster
 from logger_sidecar.shipping.otlp_spans import Which, export_request, is_wanted
@@ -45,6 +45,10 @@ class OtlpSink:
         self._which: Which = url.options["spans"]
         self._environ = environ
         self._poster = Poster(plain)
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        """Part of sinks.Sink."""
+        return decode_frame(frame)
 
     def deliver(self, events: Sequence[InferenceEvent]) -> Mapping[int, str]:
         """Part of sinks.Sink."""

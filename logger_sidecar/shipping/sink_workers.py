@@ -96,6 +96,7 @@ class SinkWorker:
             sink.name,
             lambda _partition: None,
             min(MAX_POLL_BYTES, sink.bounds.max_bytes),
+            decode=sink.read,
             look_every_s=_LOOK_EVERY_S,
         )
         self._meters.unread_bytes = lambda: sum(source.lag().values())

@@ -9,10 +9,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from driftline.errors import SettingsError, UnavailableError
-from driftline.events import InferenceEvent
+from driftline.events import InferenceEvent, InferenceMessage
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SCHEMES, SinkUrl
 
@@ -35,6 +35,10 @@ class BatchBounds:
     repeats_exactly: bool = False
 
 
+#: What a sink makes of a frame of the spool, to deliver it.
+Taken = InferenceEvent | InferenceMessage
+
+
 class Sink(Protocol):
     """Where events go."""
 
@@ -46,8 +50,16 @@ class Sink(Protocol):
     def bounds(self) -> BatchBounds:
         """How much it wants at once."""
 
-    def deliver(self, events: Sequence[InferenceEvent]) -> Mapping[int, str]:
-        """Deliver all of ``events``; returns, by index, a reason (a bounded word) for each that never can be.
+    def read(self, frame: bytes) -> Taken:
+        """The event of a frame of the spool as this sink delivers it, made as soon as it is read; raises EventError.
+
+        All that each event costs by itself is best done here, while its bytes are at hand for the processor.
+        """
+
+    def deliver(self, events: Sequence[Any]) -> Mapping[int, str]:
+        """Deliver all of ``events``, each as ``read`` gave it.
+
+        Returns, by index, a reason (a bounded word) for each that never can be delivered.
 
         Raises TransientError to be given the same events again after a pause. An event may come again after it was
         delivered: its id tells.

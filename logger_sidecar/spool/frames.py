@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from driftline.native import native_module
+
 MARKER = 0xD520
 MARKER_BYTES = MARKER.to_bytes(2, "big")
 HEADER = struct.Struct(">HIII")
@@ -23,7 +25,7 @@ _CHECKED = struct.Struct(">HII")
 _CHECK = struct.Struct(">I")
 _HEADER_BYTES, _CHECKED_BYTES = HEADER.size, _CHECKED.size
 _read_header, _crc32 = HEADER.unpack_from, zlib.crc32
-
+_kernel = native_module("logger_sidecar.spool.frame_kernel")
 
 #: What becomes one frame: bytes, or the pieces of them in order, which are never joined.
 Payload = bytes | tuple[bytes | memoryview, ...]
@@ -49,13 +51,19 @@ def pack_frame(payload: bytes) -> bytes:
 
 def pack_pieces(payload: Payload) -> Pieces:
     """As ``pack_frame``, without copying the payload."""
+    header = _header_of(payload)
+    return (header, payload) if isinstance(payload, bytes) else (header, *payload)
+
+
+def header_of(payload: Payload) -> bytes:
+    """The header of a frame; the compiled build has the same in C."""
     if isinstance(payload, bytes):
-        return _header(len(payload), zlib.crc32(payload)), payload
+        return _header(len(payload), zlib.crc32(payload))
     size = checksum = 0
     for piece in payload:
         size += len(piece)
         checksum = zlib.crc32(piece, checksum)
-    return _header(size, checksum), *payload
+    return _header(size, checksum)
 
 
 def _header(size: int, checksum: int) -> bytes:
@@ -71,8 +79,10 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
     """
     position, size = 0, len(data)
     while position < size:
-        payload, end = _whole_frame(data, position, size)
-        if payload is None:
+        payload = _payload_at(data, position, MAX_PAYLOAD_BYTES)
+        if payload is not None:
+            end = position + _HEADER_BYTES + len(payload)
+        else:
             end = _end_of_damage(data, position, sealed)
             if end < 0:
                 return
@@ -80,22 +90,26 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
         position = end
 
 
-def _whole_frame(data: bytes, position: int, size: int) -> tuple[bytes | None, int]:
-    """The payload of the frame at ``position``, and where it ends; None where no whole frame stands.
+def whole_payload(data: bytes, position: int, most_bytes: int) -> bytes | None:
+    """The payload of the frame at ``position``; None where no whole frame stands, or one of more than ``most_bytes``.
 
-    ``size``: of the data. Every frame is read by this, so what ``frame_length_at`` says is asked here once more, flat.
+    Every frame is read by this, so what ``frame_length_at`` says is asked here once more, flat; the compiled build has
+    the same in C.
     """
     start = position + _HEADER_BYTES
-    if start > size:
-        return None, position
+    if start > len(data):
+        return None
     marker, length, checksum, check = _read_header(data, position)
     end = start + length
-    if marker != MARKER or end > size or length > MAX_PAYLOAD_BYTES:
-        return None, position
+    if marker != MARKER or end > len(data) or length > most_bytes:
+        return None
     payload = data[start:end]
     if check != _crc32(data[position : position + _CHECKED_BYTES]) or checksum != _crc32(payload):
-        return None, position
-    return payload, end
+        return None
+    return payload
+
+
+_header_of, _payload_at = (header_of, whole_payload) if _kernel is None else (_kernel.header, _kernel.whole_payload)
 
 
 def frame_length_at(data: bytes, position: int) -> int | None:

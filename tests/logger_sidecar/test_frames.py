@@ -5,7 +5,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logger_sidecar.spool.frames import HEADER, pack_frame, scan_frames
+from logger_sidecar.spool.frames import HEADER, MARKER, pack_frame, pack_pieces, scan_frames, whole_payload
 
 
 def payloads(data: bytes, *, sealed: bool = False) -> list[bytes | None]:
@@ -48,3 +48,17 @@ def test_a_body_that_looks_like_a_frame_is_never_read_as_one() -> None:
     assert payloads(bytes(outer) + pack_frame(b"next")) == [None, b"next"]
     torn = pack_frame(b"x" * 50 + inner + b"y" * 50)[:-10]
     assert payloads(torn) == []
+
+
+@given(st.lists(st.binary(max_size=40) | st.integers(0, 3000).map(lambda size: bytes(range(256)) * (size // 100))))
+def test_a_header_says_length_and_checksum_of_all_pieces(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    header, *rest = pack_pieces((*pieces[:1], *map(memoryview, pieces[1:])))
+    checked = HEADER.pack(MARKER, len(whole), zlib.crc32(whole), 0)[:-4]
+    assert header == checked + zlib.crc32(checked).to_bytes(4, "big") == pack_frame(whole)[: HEADER.size]
+    assert b"".join(rest) == whole
+
+
+def test_a_payload_that_is_longer_than_asked_for_is_none() -> None:
+    packed = pack_frame(b"12345")
+    assert (whole_payload(packed, 0, 5), whole_payload(packed, 0, 4)) == (b"12345", None)

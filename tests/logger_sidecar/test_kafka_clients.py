@@ -63,7 +63,7 @@ def test_a_password_file_that_is_not_there_is_named_and_waited_for(client: type,
         sasl_password_file=str(tmp_path / "none"),
     )
     with pytest.raises(UnavailableError, match="none"):
-        client(settings).deliver([event(1)])
+        client(settings).deliver([encode_inference(event(1))])
 
 
 @pytest.mark.real
@@ -77,7 +77,7 @@ def test_both_clients_make_the_same_messages_in_the_same_partitions(kafka: str, 
     events = [event(number, b'{"a": [%d]}' % number) for number in range(40)]
     for client in CLIENTS:
         sink = client(ShipperSettings(bootstrap_servers=(kafka,), topic=topic, compression=compression))
-        assert sink.deliver(events) == {}
+        assert sink.deliver(list(map(encode_inference, events))) == {}
         sink.close()
     found = sorted(records(kafka, topic, 80), key=lambda one: (one[1], one[0]))
     assert found[::2] == found[1::2]
@@ -94,13 +94,13 @@ def test_a_message_too_large_is_counted_and_its_neighbours_arrive(kafka: str, cl
     settings = ShipperSettings(bootstrap_servers=(kafka,), topic=topic, compression="none", max_request_bytes=5000)
     messages = [KafkaMessage([], b"%d" % size, b"x" * size) for size in (10, 6000, 11)]
     sink = client(settings)
-    assert sink.send(messages) == {1: "too_large"}
+    assert sink.deliver(messages) == {1: "too_large"}
     sink.close()
     # The broker's own bound, 1 MiB a batch: the producer would send it.
     generous = client(dataclasses.replace(settings, max_request_bytes=8_000_000))
     messages = [KafkaMessage([], b"%d" % size, b"x" * size) for size in (12, 3_000_000, 13, 14)]
-    assert generous.send(messages) == {1: "too_large"}
-    assert generous.send([KafkaMessage([], b"15", b"x"), KafkaMessage([], b"16", b"x")]) == {}
+    assert generous.deliver(messages) == {1: "too_large"}
+    assert generous.deliver([KafkaMessage([], b"15", b"x"), KafkaMessage([], b"16", b"x")]) == {}
     generous.close()
     assert {key for _, key, _, _ in records(kafka, topic, 7)} == {b"%d" % size for size in range(10, 17)}
 
@@ -110,7 +110,7 @@ def test_a_broker_that_is_not_there_is_unavailable(client: type) -> None:
     settings = ShipperSettings(bootstrap_servers=("127.0.0.1:1",), request_timeout_s=0.2)
     sink = client(settings)
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
-        sink.deliver([event(1)])
+        sink.deliver([encode_inference(event(1))])
     sink.close()
 
 
@@ -154,7 +154,7 @@ def test_certificates_of_both_sides_and_a_password_from_a_file(secured: tuple[Ka
         ssl_keyfile=str(directory / "client-key.pem"),
     )
     sink = client(settings)
-    assert sink.deliver([event(1)]) == {}
+    assert sink.deliver([encode_inference(event(1))]) == {}
     sink.close()
     assert [key for _, key, _, _ in records(broker.bootstrap, topic, 1)] == [b"r1"]
     wrong = [
@@ -164,6 +164,6 @@ def test_certificates_of_both_sides_and_a_password_from_a_file(secured: tuple[Ka
     for change in wrong:
         sink = client(dataclasses.replace(settings, request_timeout_s=1.0, **change))
         with pytest.raises(UnavailableError) as caught:
-            sink.deliver([event(2)])
+            sink.deliver([encode_inference(event(2))])
         assert "wr0ng-word" not in str(caught.value)
         sink.close()

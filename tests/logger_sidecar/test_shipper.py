@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
 from driftline.errors import UnavailableError
-from driftline.events import InferenceEvent, KafkaMessage, decode_inference
+from driftline.events import InferenceEvent, KafkaMessage, decode_frame, decode_inference
 from driftline.records import Malformed, Record
 from logger_sidecar.server import environment_of
 from logger_sidecar.shipping.delivery import Backoff, Shipper
@@ -44,6 +44,9 @@ class ListSink:
         self.bounds = bounds or BatchBounds(max_events=10)
         self.failures = failures
         self._refuses = refuses
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        return decode_frame(frame)
 
     def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
         if self.failures:
@@ -434,8 +437,8 @@ def test_an_event_too_large_for_kafka_is_counted_and_the_next_one_arrives(tmp_pa
     )
     sink = KafkaSink(settings)
     messages = [KafkaMessage([], b"k", b"x" * size) for size in (10, 6000, 10)]
-    assert sink.send(messages) == {1: "too_large"}
+    assert sink.deliver(messages) == {1: "too_large"}
     sink.close()
     generous = KafkaSink(ShipperSettings(bootstrap_servers=(kafka,), topic=settings.topic, compression="none"))
-    assert generous.send([KafkaMessage([], b"k", b"x" * 3_000_000), messages[0]]) == {0: "too_large"}
+    assert generous.deliver([KafkaMessage([], b"k", b"x" * 3_000_000), messages[0]]) == {0: "too_large"}
     generous.close()

@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from driftline.errors import SettingsError, UnavailableError
-from driftline.events import InferenceEvent, Payload
+from driftline.events import InferenceEvent, Payload, decode_frame
 from logger_sidecar.shipping.delivery import Backoff, Shipper
 from logger_sidecar.shipping.meters import SinkMeters
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -151,6 +151,9 @@ class DyingSink:
         self.name, self.bounds = inner.name, inner.bounds
         self._inner = inner
         self._lives = lives
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        return decode_frame(frame)
 
     def deliver(self, events: list[InferenceEvent]) -> Mapping[int, str]:
         refused = self._inner.deliver(events)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
 from driftline.errors import SettingsError, UnavailableError
-from driftline.events import InferenceEvent
+from driftline.events import InferenceEvent, decode_frame
 from logger_sidecar.admin import metrics_answer
 from logger_sidecar.shipping.meters import ShipperMeters
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -32,6 +32,9 @@ class TestSink:
         self.taken: list[str] = []
         self.closed = 0
         self.well = threading.Event()
+
+    def read(self, frame: bytes) -> InferenceEvent:
+        return decode_frame(frame)
 
     def deliver(self, events: Sequence[InferenceEvent]) -> dict[int, str]:
         if self.name.startswith("hanging"):
