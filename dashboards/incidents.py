@@ -54,7 +54,6 @@ def with_evidence(page: Page, built: Page) -> Page:
     """
     if built.stream is None:
         return page
-    since = [since_s for since_s in (page.since_s, built.since_s) if since_s is not None]
     speaks = built.alert.labels.get(names.SEVERITY) == page.alert.labels.get(names.SEVERITY)
     return dataclasses.replace(
         page,
@@ -63,7 +62,7 @@ def with_evidence(page: Page, built: Page) -> Page:
         stream=built.stream,
         drifted=built.drifted or page.drifted,
         performance=built.performance or page.performance,
-        since_s=min(since, default=None),
+        since_s=built.since_s if speaks and built.since_s is not None else page.since_s,
         samples=built.samples or page.samples,
     )
 

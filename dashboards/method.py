@@ -26,7 +26,7 @@ def method(monitor: Monitor) -> tuple[str, ...]:
         *_budgets(monitor),
         (
             f"Effect margin: a change counts as drift from {detectors.minimum_effect:g} on (0 none, 1 total), however "
-            f"significant; a window is drifted from {detectors.drifted_columns} drifted column(s) on."
+            f"significant; a window is drifted {_from_columns(detectors.drifted_columns)}."
         ),
         f"Outliers: rows beyond the distance that {words.share(detectors.outlier_rate)} of reference rows exceed.",
         (
@@ -69,3 +69,7 @@ def _budgets(monitor: Monitor) -> tuple[str, ...]:
 
 def _listed(detectors: Sequence[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in detectors)
+
+
+def _from_columns(number: int) -> str:
+    return "as soon as one column is" if number == 1 else f"from {number} drifted columns on"

@@ -294,7 +294,9 @@ class _Site:
     ) -> str:
         if siblings:
             known = ", ".join(f"version '{s.stream.version}' variant '{s.stream.variant}'" for s in siblings)
-            return f"{namespace}/{model} has no version '{version}' variant '{variant}'. It has {known}."
+            named = (("version", version), ("variant", variant))
+            asked = " ".join(f"{what} '{name}'" for what, name in named if name is not None)
+            return f"{namespace}/{model} has no {asked}. It has {known}."
         if f"{namespace}/{model}" in self.monitors:
             return f"{namespace}/{model} has a monitor, but no prediction of it is stored yet. Send traffic first."
         known = ", ".join(sorted(self.monitors)) or "none"

@@ -190,12 +190,14 @@ def _how_it_stands(history: History) -> str:
 
 
 def _one_window(window: WindowView) -> str:
-    when = f"The {count(window.rows)} rows of {span(window.key.start_s, window.key.end_s)}"
+    one = window.rows == 1
+    rows = "one row" if one else f"{count(window.rows)} rows"
+    when = f"The {rows} of {span(window.key.start_s, window.key.end_s)}"
     if window.verdict is Verdict.DRIFTED:
         return f"{when} drifted in {len(window.drifted)} of {len(window.columns)} columns."
     if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-        return f"{when} are too few to be judged."
-    return f"{when} have not drifted."
+        return f"{when} {'is' if one else 'are'} too few to be judged."
+    return f"{when} {'has' if one else 'have'} not drifted."
 
 
 def alert_name(alert: Alert) -> str:

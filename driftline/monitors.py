@@ -377,7 +377,8 @@ def parse_monitor(text: str, file: str) -> Monitor:
     except yaml.YAMLError as error:
         raise MonitorError(file, [f"is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(data, dict):
-        raise MonitorError(file, [f"holds {type(data).__name__}, not a mapping of fields"])
+        held = {type(None): "nothing", str: "a text", list: "a list"}.get(type(data), type(data).__name__)
+        raise MonitorError(file, [f"holds {held}, not a mapping of fields"])
     try:
         return Monitor.model_validate(data)
     except ValidationError as error:

@@ -1,13 +1,15 @@
 """Reference data from files and frames to columns, with every fault named by its column."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
+from pandas.errors import EmptyDataError
 
 from detectors.counts.binning import category
 from detectors.counts.counting import numbers
@@ -17,6 +19,13 @@ from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor
 
+PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".gz")
+_OTHER_MARKS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+#: Columns of a file that a message lists.
+_LISTED = 12
+#: Names less alike than this are no slip of the pen.
+_ALIKE = 0.65
 #: Why a column of a frame cannot be used, or None.
 FaultOf = Callable[[pd.DataFrame, str, Kind], str | None]
 
@@ -24,15 +33,33 @@ FaultOf = Callable[[pd.DataFrame, str, Kind], str | None]
 def load_frame(path: Path) -> pd.DataFrame:
     """Read a Parquet or CSV file; raises ReferenceDataError naming the file and the trouble."""
     if not path.is_file():
-        raise ReferenceDataError(f"file {path} does not exist")
-    try:
-        if path.suffix in (".parquet", ".pq"):
+        raise ReferenceDataError(f"file {path} {'is a directory' if path.is_dir() else 'does not exist'}")
+    with reading(path):
+        if path.suffix in PARQUET:
             return pd.read_parquet(path)
-        if path.suffix in (".csv", ".gz"):
-            return pd.read_csv(path)
+        if path.suffix in CSV:
+            return separated(pd.read_csv(path))
+    raise ReferenceDataError(f"file {path} is neither .parquet nor .csv")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong inside is a ReferenceDataError that names the file."""
+    try:
+        yield
+    except EmptyDataError as error:
+        raise ReferenceDataError(f"file {path} is empty") from error
     except (ValueError, OSError, ImportError) as error:
         raise ReferenceDataError(f"file {path} cannot be read: {error}") from error
-    raise ReferenceDataError(f"file {path} is neither .parquet nor .csv")
+
+
+def separated(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a CSV file as they are; raises ValueError where something else than a comma separates its columns."""
+    only = str(frame.columns[0]) if len(frame.columns) == 1 else ""
+    mark = next((mark for mark in _OTHER_MARKS if mark in only), None)
+    if mark is not None:
+        raise ValueError(f"its first line is '{only}', separated by {_OTHER_MARKS[mark]}; commas are expected")
+    return frame
 
 
 def reference_rows(frame: pd.DataFrame, monitor: Monitor) -> ColumnBatch:
@@ -66,7 +93,8 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *
     vector_faults = (vector_fault(frame, spec, needed=needed) for spec in monitor.vectors)
     faults += [fault for fault in vector_faults if fault is not None]
     if faults:
-        raise ReferenceDataError(f"{what}: {'; '.join(faults)}")
+        lacks = any(fault.endswith("is missing") for fault in faults)
+        raise ReferenceDataError(f"{what}: {'; '.join([*faults, *([_there_are(frame)] if lacks else [])])}")
     vectors = {spec.name: vector_column(frame, spec) for spec in monitor.vectors}
     text = {name: values.objects() for name, values in coded.items()}
     return ColumnBatch(len(frame), numeric, text, coded, vectors)
@@ -86,7 +114,7 @@ def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
 def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
     """Why a column is not one of its kind."""
     if name not in frame.columns:
-        near = difflib.get_close_matches(name, [str(column) for column in frame.columns], n=1)
+        near = difflib.get_close_matches(name, [str(column) for column in frame.columns], n=1, cutoff=_ALIKE)
         return f"column '{name}' is missing" + (f"; did you mean '{near[0]}'?" if near else "")
     series = frame[name]
     if kind == "categorical":
@@ -100,6 +128,12 @@ def _unreadable(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
     if len(wrong):
         return f"column '{name}' holds {wrong.iloc[0]!r} in row {wrong.index[0]}, which is not a number"
     return None
+
+
+def _there_are(frame: pd.DataFrame) -> str:
+    listed = [str(column) for column in frame.columns[:_LISTED]]
+    more = len(frame.columns) - len(listed)
+    return f"there are {', '.join(listed)}{f' and {more} more' if more else ''}"
 
 
 def _numbers(series: pd.Series) -> NDArray[np.float64]:

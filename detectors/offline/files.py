@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
-from detectors.counts.frames import judged_rows, load_frame, query_column, seconds_of, window_rows
+from detectors.counts.frames import (
+    CSV,
+    PARQUET,
+    judged_rows,
+    load_frame,
+    query_column,
+    reading,
+    seconds_of,
+    separated,
+    window_rows,
+)
 from detectors.counts.row_samples import RowSamples
 from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.accuracy_streams import OrderedAccuracy
@@ -32,7 +42,6 @@ from detectors.evaluating.streams import OrderedFolds
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.statistics.table_sample import TableSample
 from driftline.columns import ColumnBatch, JudgedBatch
-from driftline.errors import ReferenceDataError
 from driftline.event_windows import windows_of
 from driftline.monitors import Monitor
 from driftline.result_columns import joined
@@ -254,18 +263,22 @@ def pieces(source: Path | pd.DataFrame, rows: int = PIECE_ROWS) -> Iterator[pd.D
         for start in range(0, len(source), rows):
             yield source.iloc[start : start + rows]
         return
-    if not source.is_file() or source.suffix not in (".parquet", ".pq", ".csv", ".gz"):
+    if not source.is_file() or source.suffix not in (*PARQUET, *CSV):
         load_frame(source)  # says what is wrong with it
-    try:
-        if source.suffix in (".parquet", ".pq"):
-            # Unless told so, Arrow reads a row group as a whole, and often a file is one.
-            file = pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-            for batch in file.iter_batches(rows, use_threads=False):
-                yield batch.to_pandas()
-        else:
-            yield from pd.read_csv(source, chunksize=rows)
-    except (ValueError, OSError) as error:
-        raise ReferenceDataError(f"file {source} cannot be read: {error}") from error
+    read = _parquet_pieces(source, rows) if source.suffix in PARQUET else map(separated, _csv_pieces(source, rows))
+    with reading(source):
+        yield from read
+
+
+def _parquet_pieces(source: Path, rows: int) -> Iterator[pd.DataFrame]:
+    # Unless told so, Arrow reads a row group as a whole, and often a file is one.
+    file = pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+    for batch in file.iter_batches(rows, use_threads=False):
+        yield batch.to_pandas()
+
+
+def _csv_pieces(source: Path, rows: int) -> Iterator[pd.DataFrame]:
+    yield from pd.read_csv(source, chunksize=rows)
 
 
 def whole_queries(found: Iterable[pd.DataFrame], monitor: Monitor) -> Iterator[pd.DataFrame]:
@@ -290,11 +303,12 @@ def whole_queries(found: Iterable[pd.DataFrame], monitor: Monitor) -> Iterator[p
 
 
 def row_count(source: Path | pd.DataFrame) -> int | None:
-    """How many rows there are; None where only reading would tell."""
+    """How many rows there are; None where only reading would tell. Raises ReferenceDataError for a damaged file."""
     if isinstance(source, pd.DataFrame):
         return len(source)
-    if source.is_file() and source.suffix in (".parquet", ".pq"):
-        return int(pq.read_metadata(source).num_rows)
+    if source.is_file() and source.suffix in PARQUET:
+        with reading(source):
+            return int(pq.read_metadata(source).num_rows)
     return None
 
 

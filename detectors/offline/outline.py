@@ -38,6 +38,8 @@ from driftline.objectives import (
 _UNNAMED = "predicted"
 #: Categories are listed as the only allowed ones when there are at most this many.
 _LISTED_CATEGORIES = 10
+#: Columns that were left out, as a message lists them.
+_LISTED_COLUMNS = 12
 #: Columns are proposed as segments with at most this many values, of which each has this share of the rows.
 _SEGMENT_VALUES, _SEGMENT_SHARE = 10, 0.02
 _SHARE = re.compile(r"(^|_)(prob|proba|probability|share|ratio|rate|fraction)($|_)")
@@ -96,7 +98,7 @@ def draft(
     inputs = tuple(column_role(str(name), frame[name]) for name in frame.columns if name not in outputs.names)
     watched = [role for role in inputs if role.role in (*_TESTED, *_CHECKED)]
     if not any(role.role in _TESTED for role in watched):
-        raise ReferenceDataError(f"{reference_path}: no column is left to watch beside target and outputs")
+        raise _nothing_left(reference_path, inputs)
     because = dict(outputs.because)
     try:
         monitor = Monitor(
@@ -130,6 +132,12 @@ def draft(
         key=next((role.name for role in inputs if role.role == "identifier"), None),
         subject=next((role.name for role in inputs if role.role == "entity" and role.subject), None),
     )
+
+
+def _nothing_left(path: str, inputs: Sequence[ColumnRole]) -> ReferenceDataError:
+    why = "; ".join(f"{role.name}: {role.why}" for role in inputs[:_LISTED_COLUMNS])
+    told = f" ({why})" if why else ""
+    return ReferenceDataError(f"{path}: no column is left to watch beside target and outputs{told}")
 
 
 # --- columns --------------------------------------------------------------------------------------------------------

@@ -179,5 +179,5 @@ def _numeric_movement(sample: ColumnSample) -> str:
 
 def _category_movement(sample: ColumnSample, before: list[float], now: list[float]) -> str:
     place = max(range(len(now)), key=lambda cell: abs(now[cell] - before[cell]))
-    name = [*sample.categories, "unseen values", "missing"][place]
+    name = [*(f"'{each}'" for each in sample.categories), "unseen values", "missing"][place]
     return f"changed: {name} {percent(before[place])} -> {percent(now[place])}"

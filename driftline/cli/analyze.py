@@ -46,14 +46,11 @@ def analyze(
     from driftline.cli.analysis import LabelFile
     from driftline.cli.analysis import analyze as run
     from driftline.cli.analysis import evidently_report as save_evidently
-    from driftline.monitors import parse_monitor
     from driftline.results import Verdict
 
     if engine not in _ENGINES:
         raise SettingsError("analyze", [f"--engine is '{engine}', not one of {', '.join(_ENGINES)}"])
     file = report_file("analyze", _FORMS, form, out)
-    if monitor is not None and not monitor.is_file():
-        raise SettingsError("analyze", [f"--monitor {monitor} is not a file; 'driftline init' writes one"])
     found = run(
         reference,
         current,
@@ -62,7 +59,7 @@ def analyze(
         score=score,
         time=time,
         labels=None if labels is None else LabelFile(labels, key),
-        monitor=None if monitor is None else parse_monitor(monitor.read_text(encoding="utf-8"), str(monitor)),
+        monitor=None if monitor is None else wiring.read_monitor(monitor),
         model=model,
         engine="spark" if engine == "spark" else "python",
         spark_master=spark_master,

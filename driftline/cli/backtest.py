@@ -105,13 +105,9 @@ def _tell(text: str, report: ReportFile) -> None:
 
 
 def _monitor_file(name: str, directory: Path) -> wiring.MonitorFile:
-    from driftline.monitors import parse_monitor
-
     path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise MonitorError(name, ["is no file"])
-        return wiring.MonitorFile(parse_monitor(path.read_text(encoding="utf-8"), name), path)
+    if path.suffix in wiring.MONITOR_ENDINGS:
+        return wiring.MonitorFile(wiring.read_monitor(path), path)
     found = wiring.load_monitor_files(directory)
     if name not in found:
         raise MonitorError(str(directory), [f"has no monitor '{name}'; there are {', '.join(found)}"])

@@ -96,8 +96,12 @@ def _alert_count(outcome: Outcome) -> str:
     if not outcome.fired:
         return "Nobody would have been told anything."
     severities = [fired.raised.alert.labels[names.SEVERITY] for fired in outcome.fired]
-    told = " and ".join(f"{severities.count(each)} {each}s" for each in ("page", "ticket") if each in severities)
+    told = " and ".join(_counted(severities.count(each), each) for each in ("page", "ticket") if each in severities)
     return f"{told} would have been sent."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _alert(fired: Fired) -> str:
@@ -115,7 +119,7 @@ def _accuracy(outcome: Outcome) -> Iterator[str]:
     if spec.test is None:
         return
     fell = [window for window in outcome.windows if window.accuracy_fell is not None]
-    told = f"the sequential test of accuracy would have alarmed {len(fell)} times"
+    told = f"the sequential test of accuracy would have alarmed {_counted(len(fell), 'time')}"
     yield f"- Accuracy: {told}; without a loss at most {spec.false_pages} is expected."
     for window in fell[:_LISTED]:
         known = moment(window.key.end_s + labels.maturity)
@@ -126,7 +130,8 @@ def _accuracy(outcome: Outcome) -> Iterator[str]:
 def _estimates(outcome: Outcome) -> Iterator[str]:
     budget = outcome.monitor.detectors.false_alarm_rate
     if outcome.quiet.windows:
-        alerts = f"{outcome.quiet_alerts} alerts were sent in that time"
+        sent = "was" if outcome.quiet_alerts == 1 else "were"
+        alerts = f"{_counted(outcome.quiet_alerts, 'alert')} {sent} sent in that time"
         told = f"{_share(outcome.quiet)} of the quiet windows drifted"
         yield f"- False alarms: {told}; {_beside(outcome.quiet, budget)}; {alerts}."
     if outcome.by_chance.windows:

@@ -50,18 +50,29 @@ def one_thread_per_product() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
-    """All ``*.yaml`` and ``*.yml`` monitors of a directory by name; raises MonitorError with the faults of all."""
+def read_monitor(path: Path) -> "Monitor":
+    """The monitor of one file; raises MonitorError with every fault of it."""
     # Not above: the sidecar needs no monitors, and pydantic behind them is 6 MB of every sidecar.
     from driftline.monitors import parse_monitor
 
+    if not path.is_file():
+        raise MonitorError(str(path), ["is not a file; 'driftline init' writes one"])
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MonitorError(str(path), [f"cannot be read: {error}"]) from error
+    return parse_monitor(text, str(path))
+
+
+def load_monitor_files(directory: Path) -> dict[str, MonitorFile]:
+    """All ``*.yaml`` and ``*.yml`` monitors of a directory by name; raises MonitorError with the faults of all."""
     if not directory.is_dir():
         raise MonitorError(str(directory), ["is not a directory of monitor files"])
     found: dict[str, MonitorFile] = {}
     faults: list[str] = []
     for path in sorted(path for path in directory.iterdir() if path.suffix in MONITOR_ENDINGS):
         try:
-            monitor = parse_monitor(path.read_text(encoding="utf-8"), str(path))
+            monitor = read_monitor(path)
         except MonitorError as error:
             faults.append(str(error))
             continue

@@ -175,4 +175,4 @@ def test_the_command_writes_each_form_and_fails_on_drift_where_asked(reference: 
     done = CliRunner().invoke(app, ["analyze", str(reference), str(current), *options, "--fail-on-drift"])
     assert done.exit_code == 1
     done = CliRunner().invoke(app, ["analyze", str(reference), str(current), "--monitor", str(tmp_path / "gone.yaml")])
-    assert "gone.yaml is not a file" in str(done.exception)
+    assert "gone.yaml: is not a file" in str(done.exception)

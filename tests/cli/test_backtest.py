@@ -129,7 +129,7 @@ def test_alarms_of_the_test_of_accuracy_are_listed_with_the_time_by_which_they_a
     assert began[0].key.start_s >= wrong.from_s
     assert "since 2026-03-11" in began[0].accuracy_fell.reason
     text = as_text(found)
-    assert "the sequential test of accuracy would have alarmed 1 times; without a loss at most 1 per 90d" in text
+    assert "the sequential test of accuracy would have alarmed 1 time; without a loss at most 1 per 90d" in text
     known = pd.Timestamp(began[0].key.end_s + tested.monitor.labels.maturity, unit="s").strftime("%Y-%m-%d %H:%M")
     assert f"known by {known}: accuracy fell" in text
     assert [each["accuracy_fell"] for each in json.loads(as_json(found))["outcomes"][0]["windows"]] == [None] * DAYS

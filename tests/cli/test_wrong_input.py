@@ -116,3 +116,68 @@ def test_alerts_build_says_who_hears_of_alerts_and_refuses_strangers(
     fault = told([*build, "--owner-webhook", "team-b=http://chat/b", "--owner-webhook", "x"], capsys)
     assert "names 'team-b', who owns no monitor; there are platform, team-a" in fault
     assert "--owner-webhook is 'x', not OWNER=URL" in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("damaged.parquet", b"hello", "damaged.parquet cannot be read: "),
+        ("empty.csv", b"", "empty.csv is empty"),
+        ("semicolons.csv", b"age;late\n1;0\n", "its first line is 'age;late', separated by semicolons; commas are"),
+        ("tabs.csv", b"age\tlate\n1\t0\n", "separated by tabs"),
+        ("lacking.csv", b"late,colour\n0,red\n", "column 'age' is missing; there are late, colour"),
+        ("folder.csv", None, "folder.csv is a directory"),
+        ("train.txt", b"age,late\n1,0\n", "train.txt is neither .parquet nor .csv"),
+    ],
+)
+def test_a_file_that_is_not_as_expected_says_how(
+    name: str, content: bytes | None, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = tmp_path / "train.csv"
+    pd.DataFrame({"age": [row % 90 for row in range(300)], "late": [0, 1] * 150}).to_csv(train, index=False)
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+    assert fault in told(["analyze", str(train), str(tmp_path / name), "--target", "late"], capsys)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(tmp_path: Path) -> None:
+    train = tmp_path / "train.csv"
+    pd.DataFrame({"age": [row % 90 for row in range(300)]}).to_csv(train, index=False, encoding="utf-8-sig")
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(train), str(train), "--out", str(tmp_path / "report.md")])
+    assert ended.value.code == 0
+    assert "have not drifted" in (tmp_path / "report.md").read_text()
+
+
+def test_init_says_of_each_column_why_none_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame({"age": [1], "name": ["x"]}).to_csv(tmp_path / "one.csv", index=False)
+    assert "target and outputs (age: 1 in every row; drift: true tells of any other; name: 'x' in every row" in told(
+        ["init", "--reference", str(tmp_path / "one.csv")], capsys
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"\xff\xfe", "cannot be read: 'utf-8'"),
+        (b"", "holds nothing"),
+        (b"hello", "holds a text"),
+        (None, "is not a file"),
+    ],
+)
+def test_a_monitor_that_cannot_be_read_is_named_by_each_command(
+    content: bytes | None, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, monitor = tmp_path / "train.csv", tmp_path / "m.yaml"
+    train.write_text("age\n1\n")
+    if content is not None:
+        monitor.write_bytes(content)
+    commands = [["analyze", str(train), str(train), "--monitor", str(monitor)], ["backtest", str(monitor)]]
+    if content is not None:
+        commands.append(["alerts", "check", "--monitors", str(tmp_path)])
+    for command in commands:
+        message = told(command, capsys)
+        assert "m.yaml" in message
+        assert fault in message

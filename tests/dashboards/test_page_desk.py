@@ -130,7 +130,7 @@ def test_a_ticket_that_a_page_silenced_is_over_with_the_incident_and_may_still_b
     client.post(PAGE_DESK_PATH, json=group("resolved", flights_alert("resolved")))
     (page,) = pages.kept.values()
     assert not page.firing
-    assert "with the incident" in client.get(f"/pages/{page.id}").text
+    assert "over with the incident" in client.get(f"/pages/{page.id}").text
     client.post(PAGE_DESK_PATH, json=group("firing", drift_ticket()))
     (page,) = pages.kept.values()
     assert page.firing

@@ -176,7 +176,7 @@ def test_a_stream_without_closed_windows_says_why(make_client, reader):
     ("path", "told"),
     [
         ("/models/default/unheard", "There is no model default/unheard. Monitored models: default/flights."),
-        (f"{MODEL}?version=9", "has no version"),
+        (f"{MODEL}?version=9", "has no version '9'. It has version '1'"),
         (f"{MODEL}/windows/soon", "is not the start of a window"),
         (f"{MODEL}/windows/12", "No window that starts at 12 has been evaluated"),
         (f"{MODEL}/windows/{NEWEST}?segment=origin%3DXXX", "for segment"),
