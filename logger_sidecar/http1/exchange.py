@@ -137,5 +137,5 @@ class Exchange:
         """As ``release``, where the answer was never taken in: it came whole."""
         self.held = None
         self.held_body = b""
-        self.request.parts.clear()
+        self.request.parts = []
         self.request.truncated = False

@@ -95,7 +95,10 @@ class Capture:
         request, route = exchange.request, exchange.route
         if route is None:
             return
-        size_bytes = request.seen_bytes + len(body) + RECORD_BYTES
+        parts = request.parts
+        size_bytes: int
+        size_bytes = RECORD_BYTES
+        size_bytes += request.seen_bytes + len(body)
         if request.truncated or len(body) > exchange.room_bytes or not self._spool.reserve(size_bytes):
             self._record_slowly(exchange, head, body, now_s)
             return
@@ -104,7 +107,7 @@ class Capture:
                 route,
                 request.head,
                 exchange.traceparent,
-                _captured_body(request),
+                parts[0] if len(parts) == 1 else _captured_body(request),
                 head,
                 body,
                 exchange.event_id,
@@ -132,7 +135,13 @@ class Capture:
         kinds: list[Kind] = []
         bytes_in: int
         bytes_out: int
+        record_bytes: int
+        held: int
+        started_s: float
+        now_s: float
+        duration_s: float
         bytes_in = bytes_out = 0
+        record_bytes = RECORD_BYTES
         head: Head
         asked: Head
         kind: Kind
@@ -150,7 +159,8 @@ class Capture:
             if not kind.waiting_s:
                 kinds.append(kind)
             kind.waiting_s.append(duration_s)
-            bytes_in += size - len(body) - RECORD_BYTES
+            held = size
+            bytes_in += held - len(body) - record_bytes
             bytes_out += len(body)
             duration_ms = duration_s * 1e3
             records.append(
@@ -162,7 +172,7 @@ class Capture:
                     duration_ms,
                     duration_ms,
                     False,
-                    self._request_part(asked, trace),
+                    (trace is None and asked.event_part) or self._request_part(asked, trace),
                     request_body,
                     head.event_part or self._response_part(head),
                     body,

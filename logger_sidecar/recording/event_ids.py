@@ -34,6 +34,7 @@ class EventIds:
 
     __slots__ = (
         "_drawn_since",
+        "_ends",
         "_first",
         "_getrandbits",
         "_high",
@@ -46,7 +47,10 @@ class EventIds:
     def __init__(self, getrandbits: Callable[[int], int]) -> None:
         self._getrandbits = getrandbits
         # The milliseconds since 1970 of the draw and of the newest id.
-        self._drawn_since = self._millisecond = _NEVER
+        self._drawn_since: int = _NEVER
+        self._millisecond: int = _NEVER
+        # As numbers of C in the compiled build, to be compared with each other.
+        self._ends: int = _ENDS
         #: Of the stem: what stands before the last four digits of the time, and what stands behind them.
         self._first = self._middle = self._stem = ""
         self._high = 0
@@ -60,7 +64,7 @@ class EventIds:
         """The next id, of this millisecond since 1970."""
         low: int
         low = self._low + 1
-        if millisecond == self._millisecond and low < _ENDS:
+        if millisecond == self._millisecond and low < self._ends:
             self._low = low
             return self._stem + _LAST_DIGITS[low]
         return self._anew(millisecond)
@@ -68,7 +72,7 @@ class EventIds:
     def _anew(self, millisecond: int) -> str:
         self._millisecond = millisecond
         self._low += 1
-        if self._low == _ENDS:
+        if self._low == self._ends:
             self._low = 0
             self._high += 1
             self._middle = f"{self._middle[:11]}{self._high:09x}"
