@@ -11,8 +11,8 @@ ARITHMETIC := tests/cli tests/collector tests/contracts tests/detectors tests/fl
   tests/logger_sidecar/test_sink_objects.py
 # What runs other code in the compiled build.
 NATIVE := tests/logger_sidecar tests/test_compiled.py tests/floor/test_events.py tests/serving/test_body_scanners.py \
-  tests/serving/test_body_templates.py tests/collector/test_event_templates.py tests/detectors/test_cells.py \
-  tests/detectors/test_count_passes.py
+  tests/serving/test_body_templates.py tests/collector/test_event_templates.py tests/collector/test_label_scanner.py \
+  tests/detectors/test_cells.py tests/detectors/test_count_passes.py
 
 BIN := .venv/bin
 READY := .venv/.ready

@@ -47,6 +47,7 @@ COMPILED: dict[str, tuple[str, ...]] = {
 }
 #: What only the compiled build has, by module, and the systems (``sys.platform``) it is for; none named: all.
 NATIVE: dict[str, tuple[str, ...]] = {
+    "collector.labels.label_scanner": (),
     "collector.sources.record_scanner": (),
     "detectors.counts.cell_kernel": (),
     "detectors.evaluating.drawing_kernel": (),

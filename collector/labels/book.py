@@ -33,6 +33,7 @@ from collector.labels.keys import key_is_subject
 from collector.labels.plain import PlainLabels, UsableLabels, plain_labels
 from collector.labels.queries import changes_by_query, queries_of
 from collector.labels.readings import Reading, Usable, beside, read_label
+from collector.labels.scanning import label_scanner
 from collector.ports import WindowStatistics
 from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.keys import (
@@ -91,6 +92,7 @@ class LabelBook:
         self._first = FirstLabels(statistics, monitors) if at_once else None
         self._statistics = statistics
         self._monitors = monitors
+        self._scanner = label_scanner()
 
     def refuse(
         self,
@@ -100,7 +102,7 @@ class LabelBook:
         allowed: Callable[[str], bool] = lambda _name: True,
     ) -> tuple[UsableLabels, dict[int, list[str]]]:
         """The usable labels, normalised, and the faults of the others by their places in ``labels``; counts those."""
-        plain = [] if self._first is None else plain_labels(labels, self._monitors, allowed, now_s)
+        plain = [] if self._first is None else plain_labels(labels, self._monitors, allowed, now_s, self._scanner)
         left = np.ones(len(labels), dtype=np.bool_)
         for group in plain:
             left[group.places] = False

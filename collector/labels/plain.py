@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from collector.labels.readings import END_OF_TIME_S, Usable, is_judgement
+from collector.labels.scanning import LabelScanner
 from collector.store.database import clean, key_texts
 from collector.store.ids import KeyColumn, keys_of
 from collector.store.spelling import class_name, number_text
@@ -86,18 +88,47 @@ class UsableLabels:
 
 
 def plain_labels(
-    labels: Sequence[Label], monitors: Mapping[str, Monitor], allowed: Callable[[str], bool], now_s: float
+    labels: Sequence[Label],
+    monitors: Mapping[str, Monitor],
+    allowed: Callable[[str], bool],
+    now_s: float,
+    scanner: LabelScanner | None = None,
 ) -> list[PlainLabels]:
     """The plain ones among ``labels``, by model; of models that have a monitor and are ``allowed``."""
-    columns = _columns(labels)
-    found = []
-    for (namespace, model), places in _by_model(columns["namespace"], columns["model"]).items():
+
+    def judged_alone(namespace: str, model: str) -> Monitor | None:
         name = f"{namespace}/{model}"
         monitor = monitors.get(name) if allowed(name) else None
-        if monitor is not None and monitor.task != "ranking":  # there rows count together, not each by itself
+        return None if monitor is None or monitor.task == "ranking" else monitor  # there rows count together
+
+    if scanner is not None and labels:
+        first = judged_alone(labels[0].namespace, labels[0].model)
+        scanned = None if first is None else _scanned(list(labels), first, now_s, scanner)
+        if scanned is not None:
+            return [scanned] if len(scanned) else []
+    columns = _columns(labels)
+    found = []
+    for each, places in _by_model(columns["namespace"], columns["model"]).items():
+        if monitor := judged_alone(*each):
             chosen = columns if len(places) == len(labels) else _columns([labels[place] for place in places])
             found.append(_plain_of(chosen, np.asarray(places, dtype=np.intp), monitor, now_s))
     return [plain for plain in found if len(plain)]
+
+
+def _scanned(labels: list[Label], monitor: Monitor, now_s: float, scanner: LabelScanner) -> PlainLabels | None:
+    """As :func:`_plain_of`, where all labels are of the monitor and nothing about them is rare; else None."""
+    count = len(labels)
+    raw, rows = np.empty((count, 16), dtype=np.uint8), np.empty(count, dtype=np.int64)
+    observed_s, texts = np.empty(count), np.empty(count, dtype=np.object_)
+    read = scanner.scan(labels, partial(_text, monitor), now_s, raw, rows, observed_s, texts)
+    if read is None:
+        return None
+    request_ids, all_spelt = read
+    plain = (rows >= 0) & (rows < _ROWS) & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
+    if not all_spelt:
+        plain &= np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
+    keys, places = KeyColumn(request_ids, raw, np.ones(count, dtype=np.bool_)), np.arange(count, dtype=np.intp)
+    return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 
 
 def _columns(labels: Sequence[Label]) -> Mapping[str, Sequence[Any]]:
