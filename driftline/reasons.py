@@ -107,6 +107,12 @@ _ALL = (
         replay_helps=False,
     ),
     Reason(
+        "newer_frame",
+        "A frame of the spool is of a later format than this version reads.",
+        "Run the version that wrote it, or a later one, until the spool is empty; what was stepped over is gone.",
+        replay_helps=False,
+    ),
+    Reason(
         "bad_event",
         "A frame of the spool is whole, and is no event of this version.",
         "Run sidecar and collector of the same version, then replay.",

@@ -3,6 +3,9 @@
 A header that is whole says where the next frame begins, whatever became of the payload; behind a damaged header the
 marker lets a reader find the next whole frame. So damage costs the frames that it touches and no other.
 
+A later format has a later marker, up to 0xD52F, and the same header. A reader that does not know it steps over its
+frames and says so.
+
 >>> data = pack_frame(b"first") + pack_frame(b"second")
 >>> [found.payload for found in scan_frames(data)]
 [b'first', b'second']
@@ -17,7 +20,8 @@ import msgspec
 from driftline.native import native_module
 
 MARKER = 0xD520
-MARKER_BYTES = MARKER.to_bytes(2, "big")
+_LAST_MARKER = MARKER | 0xF
+_FIRST_BYTE = MARKER.to_bytes(2, "big")[:1]
 HEADER = struct.Struct(">HIII")
 #: Far above what a capture limit allows; a longer length can only be damage.
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
@@ -34,14 +38,15 @@ Pieces = tuple[bytes | memoryview, ...]
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
-    """One piece of a segment: a whole frame, or (payload None) damaged bytes.
+    """One piece of a segment: a whole frame, or (payload None) damaged bytes or a frame of a later format.
 
-    ``start`` and ``end`` are positions within the scanned bytes.
+    ``start`` and ``end`` are positions within the scanned bytes. ``format``: 0 is the one that is known.
     """
 
     start: int
     end: int
     payload: bytes | None
+    format: int = 0
 
 
 def pack_frame(payload: bytes) -> bytes:
@@ -86,7 +91,7 @@ def scan_frames(data: bytes, *, sealed: bool = False) -> Iterator[Found]:
             end = _end_of_damage(data, position, sealed)
             if end < 0:
                 return
-        yield Found(position, end, payload)
+        yield Found(position, end, payload, 0 if payload is not None else _format_at(data, position))
         position = end
 
 
@@ -113,13 +118,18 @@ _header_of, _payload_at = (header_of, whole_payload) if _kernel is None else (_k
 
 
 def frame_length_at(data: bytes, position: int) -> int | None:
-    """How long the frame at ``position`` is, header included; None where no whole header stands."""
+    """How long the frame at ``position`` is, header included, of whatever format; None: no whole header stands."""
     if len(data) - position < HEADER.size:
         return None
     marker, length, _, check = HEADER.unpack_from(data, position)
-    if marker != MARKER or length > MAX_PAYLOAD_BYTES:
+    if not MARKER <= marker <= _LAST_MARKER or length > MAX_PAYLOAD_BYTES:
         return None
     return HEADER.size + int(length) if check == zlib.crc32(data[position : position + _CHECKED.size]) else None
+
+
+def _format_at(data: bytes, position: int) -> int:
+    """Which format the frame is of whose header stands at ``position``; 0 where there is none, too."""
+    return 0 if frame_length_at(data, position) is None else int(HEADER.unpack_from(data, position)[0]) - MARKER
 
 
 def _end_of_damage(data: bytes, position: int, sealed: bool) -> int:
@@ -137,7 +147,7 @@ def _end_of_damage(data: bytes, position: int, sealed: bool) -> int:
 
 
 def _next_frame(data: bytes, position: int) -> int:
-    while (position := data.find(MARKER_BYTES, position)) >= 0:
+    while (position := data.find(_FIRST_BYTE, position)) >= 0:
         if frame_length_at(data, position) is not None:
             return position
         position += 1

@@ -205,11 +205,14 @@ def skip(pieces: list[bytes | memoryview], start: int, count: int) -> int:
 
 
 def _cut_torn_tail(path: Path) -> int:
-    """Cut what stands behind the last whole frame; returns how many pieces, whole or damaged, stand before it."""
+    """Cut what stands behind the last whole frame, of whatever format.
+
+    Returns how many pieces, whole or damaged, stand before it.
+    """
     data = path.read_bytes()
     good = count = 0
     for number, found in enumerate(scan_frames(data, sealed=True), 1):
-        if found.payload is not None:
+        if found.payload is not None or found.format:
             good, count = found.end, number
     if good < len(data):
         os.truncate(path, good)

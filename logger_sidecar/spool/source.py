@@ -14,7 +14,7 @@ from pathlib import Path
 from driftline.errors import EventError
 from driftline.events import decode_frame
 from driftline.records import Content, Malformed, Record
-from logger_sidecar.spool.frames import frame_length_at, scan_frames
+from logger_sidecar.spool.frames import Found, frame_length_at, scan_frames
 from logger_sidecar.spool.segments import (
     FileLock,
     Place,
@@ -27,6 +27,7 @@ from logger_sidecar.spool.segments import (
 
 REASON_OVERWRITTEN = "spool_overwritten"
 REASON_CORRUPT = "corrupt_frame"
+REASON_NEWER = "newer_frame"
 #: How much one poll reads, besides its last record: bodies make records of any size.
 MAX_POLL_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 1 << 20
@@ -143,7 +144,7 @@ class SpoolSource:
             at_end = self._position + len(data) >= segment.end
             before = self._position
             for found in scan_frames(data, sealed=sealed and at_end):
-                records.append(self._taken(before + found.start, before + found.end, found.payload))
+                records.append(self._taken(before + found.start, before + found.end, found))
                 if len(records) >= max_records or self._position >= bound:
                     return
             if self._position == before and not self._take_large(segment, data, sealed, records):
@@ -156,19 +157,22 @@ class SpoolSource:
             return False
         data = _read_at(segment, self._position, length or segment.end - self._position)
         for found in scan_frames(data, sealed=sealed):
-            records.append(self._taken(self._position, self._position + found.end, found.payload))
+            records.append(self._taken(self._position, self._position + found.end, found))
             return True
         return False
 
-    def _taken(self, start: int, end: int, payload: bytes | None) -> Record:
-        """What lies between two offsets; reading goes on behind it. No payload: it is damaged."""
+    def _taken(self, start: int, end: int, found: Found) -> Record:
+        """What lies between two offsets; reading goes on behind it."""
         self._position = end
         if self._number is not None:
             self._number += 1
         self._read.append((end, self._number))
-        return Record(self.partition, start, end, self._content(end - start, payload))
+        return Record(self.partition, start, end, self._content(end - start, found))
 
-    def _content(self, size_bytes: int, payload: bytes | None) -> Content:
+    def _content(self, size_bytes: int, found: Found) -> Content:
+        payload = found.payload
+        if payload is None and found.format:
+            return Malformed(REASON_NEWER, f"a frame of format {found.format}; this version reads format 0", b"")
         if payload is None:
             return Malformed(REASON_CORRUPT, f"{size_bytes} damaged bytes in the spool", b"")
         try:
