@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.monitor_detectors import AUTO, RowsTogether
+
 Draw = Callable[[np.random.Generator, int], NDArray[Any]]
 
 
@@ -19,8 +21,9 @@ class Stream:
     columns: Mapping[str, Draw]
     #: Windows at most: some kinds are large.
     windows: int = 1000
-    #: What its monitor says of rows that hang together.
-    rows_together: int = 1
+    #: What its monitor says of rows that hang together; and whether it is known that they lie in order of time.
+    rows_together: RowsTogether = AUTO
+    in_time: bool = False
     #: A control: windows are moved by this much, and everybody should say so.
     moved: float = 0.0
 
@@ -70,6 +73,21 @@ def _autocorrelated(rng: np.random.Generator, rows: int) -> NDArray[Any]:
     return values
 
 
+def _alike(rows: int) -> Draw:
+    """Clients that send so many rows alike, one after the other."""
+    return lambda rng, count: np.repeat(rng.normal(size=-(-count // rows)), rows)[:count]
+
+
+def _levels_of_days(rows_a_day: int, share: float) -> Draw:
+    """``share`` of the variance is between days."""
+
+    def drawn(rng: np.random.Generator, rows: int) -> NDArray[Any]:
+        level = np.repeat(rng.normal(size=-(-rows // rows_a_day)), rows_a_day)[:rows]
+        return np.sqrt(share) * level + np.sqrt(1.0 - share) * rng.normal(size=rows)
+
+    return drawn
+
+
 def _seasonal(rows_a_day: int) -> Draw:
     """A daily wave as large as twice the noise; a window is a day, so that its baseline matches."""
 
@@ -111,6 +129,8 @@ STREAMS: Mapping[str, Stream] = {
     "many categories": Stream(1000, {"fifty": levels(50), "thousand": levels(1000)}),
     "autocorrelated": Stream(1000, {"ar": _autocorrelated}),
     "autocorrelated, rows_together 20": Stream(1000, {"ar": _autocorrelated}, rows_together=20),
+    "clients of twenty alike": Stream(1000, {"client": _alike(20)}),
+    "days of some level": Stream(1000, {"level": _levels_of_days(1000, 0.1)}, in_time=True),
     "seasonal, matched": Stream(1000, {"wave": _seasonal(1000)}),
     "missing": Stream(1000, {"number": _missing(0.2, _normal), "text": _missing(0.1, levels(10))}),
     "small windows": Stream(100, {"number": _normal, "text": levels(5), "tail": lambda rng, n: rng.lognormal(size=n)}),

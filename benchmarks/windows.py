@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from detectors.counts.summary import WindowState
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from driftline.columns import ColumnBatch
-from driftline.monitor_detectors import DetectorSpec, ReferenceSpec
+from driftline.monitor_detectors import AUTO, DetectorSpec, ReferenceSpec, RowsTogether
 from driftline.monitors import ColumnSpec, Monitor
 from driftline.results import StreamKey, WindowKey
 
@@ -42,7 +43,7 @@ class Prepared:
 def monitor_of(
     reference: Mapping[str, NDArray[Any]],
     detectors: Mapping[str, Sequence[str]] | None = None,
-    rows_together: int = 1,
+    rows_together: RowsTogether = AUTO,
 ) -> Monitor:
     """One that watches every column; detectors are the defaults where none are named."""
     columns = tuple(
@@ -68,14 +69,16 @@ _FOR_TEXT = {"psi", "chi_square", "jensen_shannon", "g_test", "hellinger"}
 def prepared(
     reference: Mapping[str, NDArray[Any]],
     detectors: Mapping[str, Sequence[str]] | None = None,
-    rows_together: int = 1,
+    rows_together: RowsTogether = AUTO,
+    *,
+    in_time: bool = False,
 ) -> Prepared:
-    """The reference built and all that follows from it."""
+    """The reference built and all that follows from it. ``in_time``: its rows are known to lie in order of time."""
     monitor = monitor_of(reference, detectors, rows_together)
     frame = pd.DataFrame(
         {name: values if values.dtype.kind == "f" else values.astype(object) for name, values in reference.items()}
     )
-    built = build_reference(frame, monitor)
+    built = build_reference(frame, monitor, seconds=np.arange(len(frame), dtype=np.float64) if in_time else None)
     engine = StatisticsEngine({monitor.name: built})
     return Prepared(monitor, built, engine, Evaluator(monitor, built, default_bridge()))
 

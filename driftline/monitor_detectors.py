@@ -1,6 +1,6 @@
 """The parts of a monitor that say what windows are compared with, how, and how sure the answer must be."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,10 @@ from driftline.monitor_parts import AlarmRate, Duration, Part, Share, parse_alar
 from driftline.objectives import Severity
 
 WEEK_S = 7 * 86400.0
+#: Where a number is left to what the reference shows.
+AUTO: Final = "auto"
+#: How many neighbouring rows count as one.
+RowsTogether = Annotated[int, Field(ge=1)] | Literal["auto"]
 
 
 class ReferenceSpec(Part):
@@ -63,8 +67,10 @@ class OverTimeSpec(Part):
         0.99, description="How sure the ranges of shares are that the reference, a sample, leaves open."
     )
     margin: float = Field(0.0, ge=0, lt=1, description="Differences of shares up to here are no change to the tests.")
-    rows_together: int = Field(
-        1, ge=1, description="Rows that may hang together, such as those of one client or batch; 1: none do."
+    rows_together: RowsTogether = Field(
+        AUTO,
+        description="Rows that may hang together, such as those of one client or batch; 1: none do; `auto`: as many as "
+        "in the reference.",
     )
     restart: Duration = Field(
         365 * 86400.0, description="The tests begin anew at multiples of this, counted from 1970: nothing older counts."
@@ -208,9 +214,9 @@ class DetectorSpec(Part):
         "mahalanobis", description="How rows are scored by how unlike the reference's they are."
     )
     outlier_rate: Share = Field(0.01, description="Share of reference rows beyond the outlier threshold.")
-    rows_together: int = Field(
-        1,
-        ge=1,
+    rows_together: RowsTogether = Field(
+        AUTO,
         description="Neighbouring rows that hang together, as those of a slow signal or of one client do: drift "
-        "detectors count so many as one. With 1 they take rows as independent.",
+        "detectors count so many as one. With 1 they take rows as independent; `auto`: as many of each column as the "
+        "reference shows, in windows of the same size.",
     )

@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.baselines.column_groups import fit_outcomes
+from detectors.baselines.rows_in_order import InOrder, TogetherRows, arrays_of, read_together
 from detectors.counts.binning import tally
 from detectors.counts.column_outcomes import ReferenceOutcomes, read_outcomes
 from detectors.counts.counting import coordinates, count_rows, matrix, numbers
@@ -42,7 +43,7 @@ from detectors.counts.watched_vectors import FittedVector, WatchedVector, fit_ve
 from detectors.outliers import model as outlier_model
 from detectors.outliers.catalogue import method
 from detectors.outliers.model import OutlierModel
-from driftline.columns import ColumnBatch
+from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import ReferenceDataError
 from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import Monitor
@@ -69,6 +70,7 @@ class Reference:
     monitor asks for a test that needs them. ``vectors``: what is expected of those that are watched as wholes.
     ``outcomes``: how right the model was by groups of each column's values, where there are labels.
     ``rows``: per segment some rows themselves, shape (rows, places of ``row_columns``), where the monitor keeps any.
+    ``together``: per segment how many rows hang together; empty where it was built before that was asked.
     """
 
     monitor: str
@@ -84,6 +86,7 @@ class Reference:
     vectors: Mapping[str, WatchedVector] = field(default_factory=dict)
     outcomes: ReferenceOutcomes | None = None
     rows: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    together: Mapping[str, TogetherRows] = field(default_factory=dict)
 
     def row_columns(self, monitor: Monitor) -> list[ColumnLayout]:
         """The columns that tests of several columns see: inputs with drift tests."""
@@ -126,7 +129,7 @@ class Reference:
             arrays["outcomes"] = self.outcomes.expected.values
         for place, vector in enumerate(self.vectors.values()):
             arrays |= {f"centres/{place}": vector.centres, **_feature_arrays(vector.features, f"vector {place} ")}
-        arrays |= {f"{_ROWS}{name}": rows for name, rows in self.rows.items()}
+        arrays |= {f"{_ROWS}{name}": rows for name, rows in self.rows.items()} | arrays_of(self.together)
         header = np.frombuffer(json.dumps(self._header()).encode(), dtype=np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, header=header, **arrays)
@@ -170,10 +173,17 @@ class Reference:
             raise ReferenceDataError(f"the reference of {self.monitor} does not fit its monitor: {'; '.join(faults)}")
 
 
-def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFrame | None = None) -> Reference:
+def build_reference(
+    frame: pd.DataFrame,
+    monitor: Monitor,
+    exact_with: pd.DataFrame | None = None,
+    *,
+    seconds: NDArray[np.float64] | None = None,
+) -> Reference:
     """The reference of a monitor from rows with its columns, prediction and, where named, label.
 
     ``exact_with``: the rows it is to be compared with; every value of either side then has a bin of its own.
+    ``seconds``: when each row was, shape (rows,); without it rows are taken as they lie, to say how many hang together.
 
     Raises ReferenceDataError that names every column with its problem.
     """
@@ -214,15 +224,22 @@ def build_reference(frame: pd.DataFrame, monitor: Monitor, exact_with: pd.DataFr
         representatives=middles,
         counts=counts,
         performance_layout=classes,
-        performance={}
-        if judged is None
-        else {name: count_judged(classes, judged.labelled(chosen)) for name, chosen in segments.items()},
+        performance=_performance(classes, judged, segments),
         outliers=None if outliers is None else outliers.model,
         features=_features(monitor, layout, rows, segments),
         outcomes=outcomes,
         vectors={name: fitted.vector for name, fitted in vectors.items()},
         rows=_kept_rows(monitor, layout, rows, segments),
+        together=InOrder.of(rows, judged, seconds).together(layout, monitor, segments),
     )
+
+
+def _performance(
+    layout: PerformanceLayout, judged: JudgedBatch | None, segments: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, Section]:
+    if judged is None:
+        return {}
+    return {name: count_judged(layout, judged.labelled(chosen)) for name, chosen in segments.items()}
 
 
 def _with_distances(monitor: Monitor, fitted: Mapping[str, FittedVector], rows: ColumnBatch) -> ColumnBatch:
@@ -286,6 +303,7 @@ def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         outcomes=read_outcomes(header.get("outcomes"), performance, arrays),
         vectors=_read_vectors(header.get("vectors", {}), header["segments"], arrays),
         rows={key.removeprefix(_ROWS): values for key, values in arrays.items() if key.startswith(_ROWS)},
+        together=read_together(arrays, header["segments"]),
     )
 
 

@@ -26,12 +26,13 @@ from detectors.baselines.reference import Reference
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.summary import Section
 from detectors.evaluating.engine import window_layouts
+from detectors.evaluating.hanging import of_losses
 from detectors.evaluating.loss_shares import LossShares, loss_bounds, loss_shares
 from detectors.evaluating.sequential import moment, since, spelt, way
 from detectors.online.contract import Counted
 from detectors.online.entries import SHARE_TESTS
 from detectors.online.share_test import ShareState, ShareTest, Standing
-from detectors.statistics.reasons import percent
+from detectors.statistics.reasons import counted_as_one, percent
 from detectors.statistics.wilson import difference, wilson
 from driftline.durations import format_duration
 from driftline.monitors import Monitor
@@ -119,7 +120,8 @@ class AccuracyTests:
             families=len(self.segments),
         )
         makers = {entry.name: entry.make for entry in SHARE_TESTS}
-        test = makers[str(spec.test)](limits, max(1.0, self.threshold), spec.rows_together)
+        as_one = of_losses(spec.rows_together, self.reference, segment)
+        test = makers[str(spec.test)](limits, max(1.0, self.threshold), as_one)
         return WatchedLosses(shares, expected, test)
 
     # --- what enters ----------------------------------------------------------------------------------------------
@@ -195,14 +197,15 @@ class AccuracyTests:
         test, state = watched.test, fold.state
         newest = f"the newest window whose labels are complete is that of {moment(fold.spans[-1][0])} UTC"
         evidence = f"evidence {spelt(test.evidence(state))} of {test.threshold:,.0f} needed"
+        as_one = counted_as_one(test.together)
         standing = state.alarm
         if standing is None:
-            return Verdict.OK, f"accuracy is as expected: {evidence} for an alarm; {newest}", None
+            return Verdict.OK, f"accuracy is as expected: {evidence} for an alarm{as_one}; {newest}", None
         share = _most_lost(watched, standing)
         now = standing.hits[share] / max(standing.rows, 1)
         told = (
             f"accuracy fell: {watched.shares.names[share]} are {percent(now)} since "
-            f"{since(standing.onset, fold.spans)}, {self._expected(watched, share)}; {evidence}; {newest}"
+            f"{since(standing.onset, fold.spans)}, {self._expected(watched, share)}; {evidence}{as_one}; {newest}"
         )
         return Verdict.WARNING, told, _excess(watched, standing, share, floor=self._floor)
 

@@ -24,6 +24,7 @@ from driftline.shape_columns import ShapeColumns
 # A matrix has as many places for each column as the one with the most bins: columns with very many are looked at apart.
 _MOST_PLACES = 100_000
 _NONE: NDArray[np.float64] = np.empty(0)
+_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,12 @@ class Block:
     """Columns of one kind.
 
     ``at``: where each bin stands in a window's vector, shape (columns, bins); after a column's last bin, one past the
-    vector's end.
+    vector's end. ``indexes``: the columns' places in the layout.
     """
 
     at: NDArray[np.intp]
     before: References
+    indexes: NDArray[np.intp]
     axes: Axes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,7 @@ class Block:
 class Found:
     """What was found of a window's watched columns: by result, and ``effects`` by column, as ``asked`` has them.
 
-    ``seen``: the columns of each block as the detectors saw them.
+    ``seen``: the columns of each block as the detectors saw them. ``as_one``: by column, how many rows were one.
     """
 
     asked: Asked
@@ -59,6 +61,7 @@ class Found:
     directions: list[Direction]
     effects: list[Interval]
     seen: tuple[Columns, ...]
+    as_one: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,13 @@ class Watched:
         block, place = self.places[name]
         return self.blocks[block][1].sample(place)
 
-    def evidence(self, rows_together: int) -> Found:
-        """What the monitor's detectors find of the watched columns, each ``rows_together`` rows taken as one."""
+    def evidence(self, as_one: NDArray[np.int64]) -> Found:
+        """What the monitor's detectors find of the watched columns, so many rows of each taken as one; ``as_one``: by
+        place in the layout.
+        """
         asked = self.asked
-        seen = [columns.together(rows_together) for _, columns in self.blocks]
+        each = [as_one[block.indexes] for block, _ in self.blocks]
+        seen = [columns.together(rows) for (_, columns), rows in zip(self.blocks, each, strict=True)]
         found = [
             detector_of_columns(name)(columns)
             for columns, names in zip(seen, asked.names, strict=True)
@@ -92,6 +98,7 @@ class Watched:
             asked.of_finders([each.direction for each in found]),
             asked.of_places(effects),
             tuple(seen),
+            asked.of_places(np.concatenate([_NO_ROWS, *each]).tolist()),
         )
 
     def sizes(self) -> tuple[list[int], list[int]]:
@@ -149,7 +156,7 @@ def segment_blocks(
         samples = tuple(_sample(layout, index, expected, representatives, bridge) for index in indexes)
         for place, index in enumerate(indexes):
             places[layout.columns[index].name] = len(blocks), place
-        blocks.append(Block(_at(layout, indexes), References(samples)))
+        blocks.append(Block(_at(layout, indexes), References(samples), np.array(indexes)))
     in_blocks = {name: number for number, name in enumerate(places)}
     drawn = [in_blocks[column.name] for column in layout.columns if column.name in places]
     return SegmentBlocks(tuple(blocks), places, drawn, _asked(monitor, blocks, places))

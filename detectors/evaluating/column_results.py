@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detectors.evaluating.blocks import Found, Watched
 from detectors.evaluating.decision import Rule, decide
 from detectors.statistics.power import detectable_effects
 from detectors.statistics.reasons import (
     Margin,
     below_what_matters,
+    counted_as_one,
     measured,
     moved_reason,
     movement,
@@ -29,6 +33,9 @@ class ColumnVerdicts:
     deciding: list[Verdict]
     p_values: list[float | None]
     effects: list[Interval]
+    #: The column of which most rows hang together (empty: of none), how many count as one, and the smallest effect on
+    #: it that is found all the same.
+    hanging: tuple[str, int, float] = ("", 1, 0.0)
 
     def drifted(self) -> list[int]:
         """The places of the columns that drifted, the largest effect first."""
@@ -38,9 +45,12 @@ class ColumnVerdicts:
         return sorted(moved, key=lambda place: -self.effects[place].value)
 
 
-def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: Rule) -> ColumnVerdicts:
-    """Evidence, decision and sentences for every watched column of a window."""
-    found = beside.evidence(rows_together)
+def column_verdicts(key: WindowKey, beside: Watched, as_one: NDArray[np.int64], rule: Rule) -> ColumnVerdicts:
+    """Evidence, decision and sentences for every watched column of a window.
+
+    ``as_one``: how many rows count as one, by the column's place in the layout.
+    """
+    found = beside.evidence(as_one)
     asked = found.asked
     known = [*found.p_values, None]
     p_values = [of_rank(known) for of_rank in asked.ranked]
@@ -65,12 +75,23 @@ def column_verdicts(key: WindowKey, beside: Watched, rows_together: int, rule: R
         reference_value=[None] * count,
     )
     deciding, first = (verdicts[0], p_values[0]) if p_values else ([], [])
-    return ColumnVerdicts(results, asked.columns, deciding, first, found.effects)
+    return ColumnVerdicts(results, asked.columns, deciding, first, found.effects, _hanging(found, rule))
+
+
+def _hanging(found: Found, rule: Rule) -> tuple[str, int, float]:
+    most = max(found.as_one, default=1)
+    if most <= 1:
+        return "", 1, 0.0
+    number, columns = found.as_one.index(most), found.asked.columns
+    block, place = found.asked.places[number]
+    smallest = detectable_effects(found.seen[block], rule.false_alarm_rate / len(columns))
+    return columns[number], most, float(smallest[place])
 
 
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
-    quiet = [f", {rows} rows{told}" for rows, told in zip(sizes, _reaches(found, rule), strict=True)]
+    counted = [f", {rows} rows{counted_as_one(one)}" for rows, one in zip(sizes, found.as_one, strict=True)]
+    quiet = [f"{rows}{told}" for rows, told in zip(counted, _reaches(found, rule), strict=True)]
     told = quiet_each(asked.quiet, found.statistics, found.p_values, asked.of_owners(quiet))
     if verdicts.count(Verdict.OK) == len(verdicts):
         return told
@@ -81,7 +102,7 @@ def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: 
             if owner not in what:
                 what[owner] = movement(beside.sample(column))
             fact = measured(asked.title[place], found.statistics[place], found.p_values[place])
-            fact = f"{fact}, {sizes[owner]} rows"
+            fact = f"{fact}{counted[owner]}"
             told[place] = moved_reason(column, what[owner], fact, found.effects[owner], verdict, rule.minimum_effect)
     return told
 

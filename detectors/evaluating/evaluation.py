@@ -25,6 +25,7 @@ from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
 from detectors.evaluating.decision import Rule, decide_window, window_p_value
 from detectors.evaluating.engine import window_layouts
+from detectors.evaluating.hanging import of_columns, told_of_window
 from detectors.evaluating.quality import Share, Shares, SharesAsked, SharesBeside, share_results, shares_asked
 from detectors.evaluating.row_tables import LabelledRows, no_labelled_rows
 from detectors.evaluating.together import deciding, find, together_results
@@ -192,7 +193,8 @@ class Evaluator:
         spec = self.monitor.detectors
         rate = columns_rate(self.monitor) if level is None else level.rate
         rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)
-        columns = column_verdicts(key, beside, spec.rows_together, rule)
+        as_one = of_columns(spec.rows_together, self.reference, key.segment, rows)
+        columns = column_verdicts(key, beside, as_one, rule)
         window = self._window_result(key, columns, rule, rows, deciding(together))
         whole = [window] if level is None else controlled(window, level, window_p_value(columns.p_values, rule))
         return [columns.results, together, whole]
@@ -205,7 +207,8 @@ class Evaluator:
         named = ", ".join(columns.columns[place] for place in moved)
         all_columns = len(columns.columns)
         count = f"{len(moved)} of {all_columns} columns drifted" if moved else f"no column of {all_columns} drifted"
-        against = f"; against {self.told}" if self.told else ""
+        hanging = told_of_window(self.monitor.detectors.rows_together, *columns.hanging)
+        against = f"{hanging}; against {self.told}" if self.told else hanging
         return Result(
             window=key,
             column=WHOLE_WINDOW,

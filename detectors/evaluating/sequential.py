@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
 from detectors.evaluating.classics import Classics, classics_of, level_of
+from detectors.evaluating.hanging import over_time
 from detectors.online.column_shares import ColumnShares, watched_shares
 from detectors.online.contract import Counted, Onset
 from detectors.online.entries import SHARE_TESTS
 from detectors.online.of_windows import ClassicState
 from detectors.online.share_bounds import bounds
 from detectors.online.share_test import ShareState, ShareTest, Standing
-from detectors.statistics.reasons import percent
+from detectors.statistics.reasons import counted_as_one, percent
 from detectors.statistics.wilson import difference
 from driftline.durations import format_duration
 from driftline.monitors import Monitor
@@ -118,7 +119,8 @@ class SequentialTests:
             limits = limits.with_ladders(shares.ladders)
             makers = {entry.name: entry.make for entry in SHARE_TESTS}
             promising = [test for test in spec.tests if test in makers]
-            tests = tuple((test, makers[test](limits, self.threshold, spec.rows_together)) for test in promising)
+            as_one = over_time(spec.rows_together, self.reference, segment, index)
+            tests = tuple((test, makers[test](limits, self.threshold, as_one)) for test in promising)
             level = level_of(self.reference.representatives.get(name), counts)
             classics = classics_of(name, shares, level, spec.tests)
             made.append(Watched(name, index, shares, before, tests, classics))
@@ -187,13 +189,16 @@ class SequentialTests:
     def _judge(
         self, fold: Fold, each: Watched, test: ShareTest, state: ShareState, effect: Interval | None
     ) -> tuple[Verdict, str]:
-        needed = f"{test.threshold:,.0f} needed"
+        needed, as_one = f"{test.threshold:,.0f} needed", counted_as_one(test.together)
         if fold.rows == 0:
             return Verdict.NOT_ENOUGH_EVIDENCE, f"{each.column}: not enough evidence, no window has rows"
         standing = state.alarm
         if standing is None or effect is None:
             evidence = test.evidence(state)
-            return Verdict.OK, f"{each.column} is as expected: evidence {spelt(evidence)} of {needed} for an alarm"
+            return (
+                Verdict.OK,
+                f"{each.column} is as expected: evidence {spelt(evidence)} of {needed} for an alarm{as_one}",
+            )
         share = _most_moved(each, standing)
         now = standing.hits[share] / max(standing.rows, 1)
         before = float(each.reference.hits[share]) / max(each.reference.rows, 1)
@@ -201,7 +206,7 @@ class SequentialTests:
             f"{each.shares.names[share]} {'rose' if now > before else 'fell'} from {percent(before)} to {percent(now)}"
         )
         told = f"{each.column}: {moved} since {since(standing.onset, fold.spans)}"
-        facts = f"evidence {spelt(test.evidence(state))} of {needed}"
+        facts = f"evidence {spelt(test.evidence(state))} of {needed}{as_one}"
         smallest = self.monitor.detectors.minimum_effect
         if effect.value >= smallest:
             return Verdict.DRIFTED, f"{told}; {facts}"

@@ -6,8 +6,9 @@ column shows alone may be drift.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from detectors.baselines.reference import Reference
 from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
+from detectors.evaluating.hanging import of_columns
 from detectors.evaluating.table_catalogue import table_detector
 from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.mmd_features import chance_square, compare
-from detectors.statistics.reasons import not_enough, p_text, percent
+from detectors.statistics.reasons import counted_as_one, not_enough, p_text, percent
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
 from driftline.alarm_budget import together_rate
 from driftline.monitors import Monitor
@@ -38,7 +40,7 @@ class Together:
     """What one detector found, on how many rows of window and reference; ``why``: why it found nothing.
 
     ``column``: the vector that it looked at, or all columns. ``against``: whose the reference's rows are, where they
-    are not the file's as asked for.
+    are not the file's as asked for. ``as_one``: so many rows in a row count as one.
     """
 
     detector: str
@@ -48,6 +50,7 @@ class Together:
     why: str = ""
     column: str = ALL_COLUMNS
     against: str = ""
+    as_one: int = 1
 
 
 def find(
@@ -65,10 +68,12 @@ def find(
     what a device can; None: where the monitor's ``detectors.device`` says.
     """
     found = []
+    inputs = [] if reference is None else [column.name for column in reference.row_columns(monitor)]
     for name in monitor.detectors.multivariate:
         if table_detector(name).counted:
             features = None if reference is None else reference.features
-            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state))
+            as_one = partial(_as_one, monitor, reference, segment, inputs)
+            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, as_one))
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
@@ -76,7 +81,8 @@ def find(
     for vector in monitor.vectors:
         known = None if reference is None else reference.vectors.get(vector.name)
         features = None if known is None else known.features
-        found.append(_from_features(NAME, vector.name, features, points, segment, state))
+        as_one = partial(_as_one, monitor, reference, segment, [vector.distance])
+        found.append(_from_features(NAME, vector.name, features, points, segment, state, as_one))
     return found
 
 
@@ -118,6 +124,7 @@ def _from_features(
     points: dict[tuple[str, str], float],
     segment: str,
     state: WindowState,
+    as_one: Callable[[int], int],
 ) -> Together:
     if features is None or segment not in features.expected:
         return Together(name, NOTHING, 0, 0, "the reference has no rows of it", column)
@@ -128,8 +135,18 @@ def _from_features(
         return Together(name, NOTHING, 0, reference_rows, why, column)
     if (column, segment) not in points:
         points[column, segment] = chance_square(expected.spread)
-    found = compare(expected, section.values, points[column, segment])
-    return Together(name, found, int(section.values[ROWS]), reference_rows, "", column)
+    rows = int(section.values[ROWS])
+    together = as_one(rows)
+    found = compare(expected, section.values, points[column, segment], together)
+    return Together(name, found, rows, reference_rows, "", column, as_one=together)
+
+
+def _as_one(monitor: Monitor, reference: Reference | None, segment: str, names: Sequence[str], rows: int) -> int:
+    """How many rows of these columns, of the one of which it is most, count as one in a window."""
+    if reference is None:
+        return 1
+    known = of_columns(monitor.detectors.rows_together, reference, segment, rows)
+    return max((int(known[reference.layout.index(name)]) for name in names), default=1)
 
 
 def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -> str:
@@ -171,6 +188,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
+    facts += counted_as_one(one.as_one)
     facts += f", worked out on {one.found.device}" if one.found.device else ""
     facts += f"; against {one.against}" if one.against else ""
     if evidence.p_value is None or evidence.p_value > together_rate(monitor):

@@ -42,12 +42,15 @@ _SURE, _HALVINGS = 0.05, 40
 _WHOLE = "rows"
 
 
-def compare(expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float) -> TableEvidence:
-    """A window's ``sums`` beside the expected ones; ``furthest`` from :func:`chance_square` of the expected spread."""
+def compare(expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float, as_one: int = 1) -> TableEvidence:
+    """A window's ``sums`` beside the expected ones; ``furthest`` from :func:`chance_square` of the expected spread.
+
+    ``as_one``: so many neighbouring rows say as much as one, on both sides.
+    """
     n, m = int(expected.sums[ROWS]), int(sums[ROWS])
     if min(n, m) < _SMALLEST or not expected.spread.any():
         return NOTHING
-    size = 1.0 / n + 1.0 / m
+    size = as_one * (1.0 / n + 1.0 / m)
     gap = feature_means(sums) - feature_means(expected.sums)
     square = float(gap @ gap)
     chance = float(expected.spread.sum()) * size

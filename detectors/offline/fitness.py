@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from detectors.baselines.reference import Reference, build_reference
+from detectors.baselines.rows_in_order import TogetherRows
 from detectors.counts.layout import ROWS
 from detectors.offline.files import OfflineWindows, Span
-from detectors.offline.hanging_rows import most_together
 from detectors.offline.time_columns import Times
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import percent
 from driftline.durations import format_duration
+from driftline.monitor_detectors import AUTO
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey, Verdict
 
@@ -49,8 +50,8 @@ def weaknesses(
         *_segments(monitor, reference),
         *_scores(monitor, reference),
         *spans,
-        *_together(in_order, monitor),
-        *_rest(in_order, monitor),
+        *_together(monitor, reference),
+        *_rest(in_order, monitor, times),
     )
 
 
@@ -129,24 +130,54 @@ def _span(times: Times) -> Iterator[Weakness]:
         yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
 
 
-def _together(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:
-    """Whether neighbouring rows hang together more than the monitor says."""
-    column, rows = most_together(frame, monitor.watched())
-    if rows > monitor.detectors.rows_together:
+def _together(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
+    """Whether neighbouring rows hang together more than the monitor says, or so that few windows can show anything."""
+    known, said = reference.together.get(ALL_ROWS), monitor.detectors.rows_together
+    if known is None:
+        if said == AUTO:
+            advice = "build it again: detectors.rows_together: auto takes rows as independent until then"
+            yield Weakness("", "does not know how many of its rows hang together", advice)
+        return
+    names = [column.name for column in reference.layout.columns]
+    for name in (name for name, untold in zip(names, known.untold, strict=True) if untold and said == AUTO):
         yield Weakness(
-            column,
+            name,
+            "changes more and more from row to row to the end, as sorted rows do, and no column says their times",
+            "shuffle the rows, or keep a column of times: rows are taken as independent, as far as is known",
+        )
+    place = int(np.argmax(known.most))
+    rows = int(known.most[place])
+    if rows > (1 if said == AUTO else said):
+        advice = f"set detectors.rows_together to {rows}, or to auto: windows are called drifted else that are not"
+        yield Weakness(
+            names[place],
             f"hangs together: {rows} rows in a row say as much as one that stands alone",
-            f"set detectors.rows_together to {rows}: windows are called drifted else that are not",
+            _seen(monitor, reference, known, place) if said == AUTO else advice,
         )
 
 
-def _rest(frame: pd.DataFrame, monitor: Monitor) -> Iterator[Weakness]:
+def _seen(monitor: Monitor, reference: Reference, known: TogetherRows, place: int) -> str:
+    """What the smallest window shows where rows are counted as fewer."""
+    fewest = monitor.windows.minimum_rows
+    as_one = int(known.of_columns(fewest)[place])
+    rate = monitor.detectors.false_alarm_rate / len(monitor.watched())
+    found = detectable(max(1, int(reference.counts[ALL_ROWS][ROWS]) // as_one), max(1, fewest // as_one), rate)
+    told = f"only effects from {found:.2g} on" if found < 1.0 else "no effect for sure"
+    return (
+        f"so they are counted (detectors.rows_together: auto): a window of {fewest:,} rows shows {told}; if clients or "
+        "sorting, not time, put them side by side, shuffle the file"
+    )
+
+
+def _rest(frame: pd.DataFrame, monitor: Monitor, times: Times | None) -> Iterator[Weakness]:
     """The second half of the rows judged by the first."""
     half = len(frame) // 2
     if half < monitor.windows.minimum_rows:
         return
     stream = StreamKey(monitor.namespace, monitor.model, "", "")
-    windows = OfflineWindows(monitor, build_reference(frame.iloc[:half], monitor), stream, Span(0.0, 1.0))
+    seconds = None if times is None else np.sort(times.seconds)[:half]
+    built = build_reference(frame.iloc[:half], monitor, seconds=seconds)
+    windows = OfflineWindows(monitor, built, stream, Span(0.0, 1.0))
     windows.add(frame.iloc[half:])
     drifted = {
         result.column: result

@@ -63,12 +63,14 @@ class References:
         object.__setattr__(self, "bins", np.array([len(sample.reference) for sample in self.samples]))
         object.__setattr__(self, "rows", below[:, -1].copy())
 
-    def together(self, rows: int) -> "References":
-        """As :meth:`ColumnSample.together`."""
+    def together(self, rows: NDArray[np.int64]) -> "References":
+        """As :meth:`ColumnSample.together`, each column by its own; shape (columns,)."""
         return worked_out(
             self.known,
-            ("together", rows),
-            lambda: References(tuple(sample.together(rows) for sample in self.samples)),
+            ("together", rows.tobytes()),
+            lambda: References(
+                tuple(sample.together(each) for sample, each in zip(self.samples, rows.tolist(), strict=True))
+            ),
         )
 
 
@@ -102,9 +104,9 @@ class Columns:
         known = self.before.samples[place]
         return replace(known, current=self.current[place, : self.before.bins[place]])
 
-    def together(self, rows: int) -> "Columns":
-        """As :meth:`ColumnSample.together`."""
-        if rows <= 1:
+    def together(self, rows: NDArray[np.int64]) -> "Columns":
+        """As :meth:`ColumnSample.together`, each column by its own; shape (columns,)."""
+        if (rows <= 1).all():
             return self
         return Columns(self.before.together(rows), fewer(self.current, rows, self.before.bins - 1))
 

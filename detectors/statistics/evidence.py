@@ -62,11 +62,14 @@ class ColumnSample:
         """
         if rows <= 1:
             return self
-        last = np.array(len(self.current) - 1)
-        return replace(self, reference=fewer(self.reference, rows, last), current=fewer(self.current, rows, last))
+        last, each = np.array(len(self.current) - 1), np.array(rows)
+        return replace(self, reference=fewer(self.reference, each, last), current=fewer(self.current, each, last))
 
 
-def fewer(counts: NDArray[np.int64], rows: int, last: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Counts of shape (..., bins) as if every ``rows`` rows were one; where none is left, the ``last`` bin has one."""
-    below = np.rint(np.cumsum(counts, axis=-1) / rows).astype(np.int64)
+def fewer(counts: NDArray[np.int64], rows: NDArray[np.int64], last: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Counts of shape (..., bins) as if every ``rows`` rows were one; where none is left, the ``last`` bin has one.
+
+    ``rows`` and ``last`` have the shape (...).
+    """
+    below = np.rint(np.cumsum(counts, axis=-1) / rows[..., None]).astype(np.int64)
     return np.diff(np.maximum(below, np.arange(counts.shape[-1]) >= last[..., None]), prepend=0)

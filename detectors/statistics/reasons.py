@@ -76,6 +76,15 @@ def p_text(p_value: float | None) -> str:
     return "p < 1e-12" if p_value < _SURELY else f"p = {p_value:.2g}"
 
 
+def counted_as_one(rows: int) -> str:
+    """What is said behind a number of rows, of which so many neighbours say as much as one.
+
+    >>> counted_as_one(19), counted_as_one(1)
+    (', 19 in a row count as one', '')
+    """
+    return f", {rows} in a row count as one" if rows > 1 else ""
+
+
 def percent(share: float) -> str:
     """A share as a percentage.
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
-from detectors.baselines.reference import build_reference
 from detectors.counts.frames import load_frame
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
+from detectors.offline.in_time import reference_in_time
 from detectors.offline.outline import draft
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
@@ -161,7 +161,7 @@ def analyze(
     source = Path(current) if isinstance(current, str) else current
     if exact:
         source = _frame(source)
-    built = build_reference(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
+    built = reference_in_time(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
     name = f"{len(frame)} rows" if isinstance(reference, pd.DataFrame) else Path(reference).name
     built = replace(built, source=name, built_at_s=clock())
     windows = OfflineWindows(monitor, built, stream, span)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from alerts.replaying import Raised
 from collector.store.store import Store
-from detectors.baselines.reference import Reference, build_reference
+from detectors.baselines.reference import Reference
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
@@ -28,6 +28,7 @@ from detectors.evaluating.row_tables import (
 )
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineWindows, Span, pieces, whole_queries
+from detectors.offline.in_time import reference_in_time
 from detectors.offline.injection import Injection, into_counts, into_rows
 from detectors.offline.null_windows import drifted_by_chance
 from detectors.offline.replaying import Replayed, replay
@@ -207,7 +208,7 @@ def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, ch
     outcomes = []
     for title, each in variations(monitor, changes):
         check_detectors(each)
-        built = build_reference(expected, each)
+        built = reference_in_time(expected, each)
         windows = counted(each, built, rows, plan)
         outcomes.append(_outcome(title, each, built, windows.states(), plan, windows.table))
     return Backtest(monitor.name, rows.source, plan, tuple(outcomes), _caveats(monitor, outcomes))

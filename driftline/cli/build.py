@@ -49,8 +49,9 @@ def init(
 ) -> None:
     """Write a monitor from the training data: columns, types, valid ranges, objectives, and why. Then make it yours."""
     wiring.one_thread_per_product()
-    from detectors.baselines.reference import build_reference, load_frame
+    from detectors.baselines.reference import load_frame
     from detectors.offline.fitness import weaknesses
+    from detectors.offline.in_time import reference_in_time
     from detectors.offline.outline import draft
     from detectors.offline.outline_text import outline_text
 
@@ -68,7 +69,8 @@ def init(
         task=None if task is None else task.value,
         namespace=namespace,
     )
-    weak = weaknesses(frame, drafted.monitor, build_reference(frame, drafted.monitor), drafted.times)
+    built = reference_in_time(frame, drafted.monitor, times=drafted.times)
+    weak = weaknesses(frame, drafted.monitor, built, drafted.times)
     text = outline_text(drafted, weak)
     if out is None:
         typer.echo(text, nl=False)

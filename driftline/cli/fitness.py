@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from detectors.baselines.reference import Reference, build_reference, load_frame
+from detectors.baselines.reference import Reference, load_frame
 from detectors.offline.fitness import Weakness, weaknesses
+from detectors.offline.in_time import reference_in_time
 from detectors.offline.time_columns import Times, named_times, time_column
 from driftline.cli.wiring import MonitorFile
 from driftline.durations import format_duration
@@ -38,8 +39,8 @@ def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> L
     if file.reference_path is None:
         raise MonitorError(file.monitor.name, ["names no reference"])
     frame = load_frame(file.reference_path)
-    reference = built or build_reference(frame, file.monitor)
     times = time_column(frame, file.monitor) if time is None else named_times(frame, time)
+    reference = built or reference_in_time(frame, file.monitor, times=times)
     parts = ["size", "columns", "outlier scores", "rows in a row", "the second half by the first"]
     if len(reference.counts) > 1:
         parts.insert(2, "segments")

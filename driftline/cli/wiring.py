@@ -108,7 +108,8 @@ def open_store(database_url: str) -> "Store":
 
 
 def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference":
-    from detectors.baselines.reference import FORMAT, build_reference, load_frame, load_reference
+    from detectors.baselines.reference import FORMAT, load_frame, load_reference
+    from detectors.offline.in_time import reference_in_time
 
     if not source.is_file():
         raise MonitorError(monitor.name, [f"reference.path: {source} is not a file"])
@@ -117,7 +118,7 @@ def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference"
     artefact = cache_dir / f"{monitor.namespace}-{monitor.model}-{digest}.reference"
     if not artefact.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        built = replace(build_reference(load_frame(source), monitor), source=source.name, built_at_s=system_clock())
+        built = replace(reference_in_time(load_frame(source), monitor), source=source.name, built_at_s=system_clock())
         # Several processes may build at once: each writes its own file and moves it into place whole.
         unfinished = artefact.with_suffix(f".{os.getpid()}")
         built.save(unfinished)

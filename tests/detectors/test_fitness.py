@@ -1,14 +1,15 @@
 """What makes a reference unfit is found, and a fit one is left in peace."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import signal
 
 from detectors.baselines.reference import build_reference
 from detectors.counts.frames import seconds_of
 from detectors.offline.fitness import weaknesses
-from detectors.offline.hanging_rows import most_together, rows_together
 from detectors.offline.time_columns import named_times, time_column
 from driftline.errors import ReferenceDataError
 from driftline.monitor_detectors import DetectorSpec
@@ -73,7 +74,7 @@ def test_a_rare_segment_is_told() -> None:
 def test_a_reference_that_moves_within_itself_is_told_by_column() -> None:
     data = frame()
     data["x"] += np.where(np.arange(len(data)) < 2000, 0.0, 1.5)
-    ((column, what),) = found(data)
+    (*_, (column, what)) = found(data)
     assert column == "x"
     assert what.startswith("moved within the reference: x moved up")
 
@@ -117,33 +118,39 @@ def test_rows_that_hang_together_are_told_with_how_many_unless_the_monitor_knows
     rows = int(what.removeprefix("hangs together: ").split(" rows in a row")[0])
     assert column == "x"
     assert 6 <= rows <= 12
-    knows = monitor().model_copy(update={"detectors": DetectorSpec(minimum_effect=0.2, rows_together=rows)})
-    assert "hangs together" not in str(found(data, knows))
+    assert "hangs together" in str(found(data, told(rows - 1)))
+    assert "hangs together" not in str(found(data, told(rows)))
     assert found(data.sample(frac=1.0, random_state=5)) == []
 
 
-@pytest.mark.parametrize(("correlation", "together"), [(0.3, 1.86), (0.6, 4.0), (0.9, 19.0)])
-def test_of_a_signal_that_forgets_slowly_as_many_rows_are_one_as_its_closed_form_says(
-    correlation: float, together: float
-) -> None:
-    rng = np.random.default_rng(11)
-    signals = signal.lfilter([1.0], [1.0, -correlation], rng.normal(size=(20, 21_000)), axis=1)[:, 1000:]
-    said = np.array([rows_together(one[:, None]) for one in signals])
-    assert together == pytest.approx((1 + correlation) / (1 - correlation), rel=0.01)
-    assert np.median(said) == pytest.approx(together, abs=1.0 + 0.1 * together)
+def told(rows: int | Literal["auto"]) -> Monitor:
+    return monitor().model_copy(update={"detectors": DetectorSpec(minimum_effect=0.2, rows_together=rows)})
 
 
-def test_independent_rows_are_hardly_ever_said_to_hang_together() -> None:
-    rng = np.random.default_rng(13)
-    said = [rows_together(rng.normal(size=(rows, 1))) for rows in (300, 1000, 3000) for _ in range(700)]
-    assert np.count_nonzero(np.array(said) > 1) <= 9  # one in a thousand is promised; more has a chance of 0.0001
+def test_what_the_smallest_window_shows_of_rows_that_hang_together_is_told() -> None:
+    data = frame()
+    data["x"] = np.repeat(np.random.default_rng(7).normal(size=len(data) // 8), 8)
+    ((_, advice),) = [
+        (each.column, each.advice) for each in weaknesses(data, told("auto"), build_reference(data, told("auto")))
+    ]
+    assert advice.startswith("so they are counted (detectors.rows_together: auto): a window of 300 rows shows only")
+    data["x"] = np.repeat(np.random.default_rng(7).normal(size=len(data) // 250), 250)
+    seconds = seconds_of(data, "at")
+    (weak, *_) = weaknesses(data, told("auto"), build_reference(data, told("auto"), seconds=seconds))
+    assert "no effect for sure" in weak.advice
 
 
-def test_categories_hang_together_by_which_they_are_and_what_does_not_vary_does_not() -> None:
-    rng = np.random.default_rng(17)
-    groups = pd.DataFrame({"site": np.repeat(rng.choice(["a", "b", "c"], 1000), 6), "one": "1", "none": None})
-    columns = [(name, "categorical") for name in groups]
-    name, rows = most_together(groups, columns)
-    assert (name, 5 <= rows <= 8) == ("site", True)
-    assert most_together(groups[["one", "none"]], columns) == ("", 1)
-    assert most_together(groups.iloc[:0], [("site", "categorical"), ("absent", "numeric")]) == ("", 1)
+def test_sorted_rows_say_nothing_of_each_other_and_that_is_told_unless_their_times_are_known() -> None:
+    data = frame()
+    data["x"] = np.sort(data["x"])
+    assert [what for column, what in found(data) if column == "x" and "as sorted rows do" in what]
+    assert "as sorted rows do" not in str(found(data, told(1)))
+    in_time = build_reference(data, monitor(), seconds=seconds_of(data, "at"))
+    assert "as sorted rows do" not in str(weaknesses(data, monitor(), in_time))
+
+
+def test_a_reference_that_was_built_before_it_was_asked_is_to_be_built_again() -> None:
+    built = replace(build_reference(frame(), monitor()), together={})
+    ((column, what),) = [(each.column, each.what) for each in weaknesses(frame(), told("auto"), built)]
+    assert (column, what) == ("", "does not know how many of its rows hang together")
+    assert weaknesses(frame(), told(1), built) == ()

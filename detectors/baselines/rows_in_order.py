@@ -1,0 +1,145 @@
+"""What reference rows say of each other: how many of a column hang together, from the order that they come in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from detectors.counts.layout import ColumnLayout, Layout
+from detectors.statistics.hanging_rows import for_windows, rows_together, sizes
+from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
+from driftline.monitors import Monitor
+
+#: Rows that are looked at, from the first on.
+_MOST_ROWS = 100_000
+#: Categories whose coming and going is followed, the most frequent ones.
+_CATEGORIES = 16
+#: Directions that a vector is followed along, at random.
+_DIRECTIONS, _DIRECTIONS_SEED = 8, 20083
+_MIDDLE = 0.5
+_NAMED = "together/"
+
+
+@dataclass(frozen=True, slots=True)
+class TogetherRows:
+    """Rows of a segment that say as much as one, by the rows of a window; see ``statistics/hanging_rows.py``.
+
+    ``by_size``: of every column of the layout, shape (columns + 1, sizes); the last one is of the model's losses. 0:
+    the rows' order says nothing.
+    """
+
+    by_size: NDArray[np.int64]
+
+    def of_columns(self, rows: int) -> NDArray[np.int64]:
+        """Of every column in a window of so many rows, shape (columns,); 1: independent, or not known."""
+        return for_windows(self.by_size[:-1], rows)
+
+    def of_losses(self) -> int:
+        """Of right and wrong predictions, of windows as large as can be known."""
+        return int(for_windows(self.by_size[-1], 1 << self.by_size.shape[1]))
+
+    @property
+    def most(self) -> NDArray[np.int64]:
+        """Of every column, of windows as large as can be known, shape (columns,)."""
+        return for_windows(self.by_size[:-1], 1 << self.by_size.shape[1])
+
+    @property
+    def untold(self) -> NDArray[np.bool_]:
+        """Of which columns the order says nothing: they are sorted, or change more slowly than the file is long."""
+        return np.asarray(self.by_size[:-1, 0] == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """Rows of a reference in an order: ``places``, that of their times (``in_time``), or as they lie."""
+
+    rows: ColumnBatch
+    judged: JudgedBatch | None
+    places: NDArray[np.intp]
+    in_time: bool
+
+    @classmethod
+    def of(cls, rows: ColumnBatch, judged: JudgedBatch | None, seconds: NDArray[np.float64] | None) -> "InOrder":
+        """``seconds``: when each row was, where that is known."""
+        places = np.arange(rows.rows) if seconds is None else np.argsort(seconds, kind="stable")
+        return cls(rows, judged, places, seconds is not None)
+
+    def together(
+        self, layout: Layout, monitor: Monitor, segments: Mapping[str, NDArray[np.bool_]]
+    ) -> dict[str, TogetherRows]:
+        """Of every segment."""
+        asked = (len(monitor.watched()) + 1) * len(segments)
+        return {name: self._of(layout, monitor, chosen, asked) for name, chosen in segments.items()}
+
+    def _of(self, layout: Layout, monitor: Monitor, chosen: NDArray[np.bool_], asked: int) -> TogetherRows:
+        places = self.places[chosen[self.places]][:_MOST_ROWS]
+        count = len(sizes(len(places)))
+        by_size = np.ones((len(layout.columns) + 1, count), dtype=np.int64)
+        of_vectors = {vector.distance: vector.name for vector in monitor.vectors}
+        for index, column in enumerate(layout.columns):
+            if not column.blank:
+                followed = [
+                    *_followed(self.rows, column, places),
+                    *_directions(self.rows, of_vectors.get(column.name), places),
+                ]
+                by_size[index] = rows_together(followed, asked, in_time=self.in_time)
+        losses = None if self.judged is None else _losses(self.judged.take(places))
+        if losses is not None:
+            found = rows_together([losses], asked, in_time=self.in_time)
+            by_size[-1] = found[np.minimum(np.arange(count), len(found) - 1)]
+        return TogetherRows(by_size)
+
+
+def _followed(rows: ColumnBatch, column: ColumnLayout, places: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
+    """What is followed of a column: where numbers stand, how far out they are, and what is missing; categories."""
+    if column.kind == "numeric":
+        values = np.asarray(rows.numeric[column.name], dtype=np.float64)[places]
+        missing = np.isnan(values)
+        ranks = np.full(len(values), _MIDDLE)
+        ranks[~missing] = (stats.rankdata(values[~missing]) - _MIDDLE) / max(np.count_nonzero(~missing), 1)
+        yield ranks[:, None]
+        yield np.abs(ranks - _MIDDLE)[:, None]
+        if missing.any():
+            yield missing[:, None].astype(np.float64)
+        return
+    known = rows.coded.get(column.name)
+    codes = (CodedTexts.of(rows.text[column.name].tolist()) if known is None else known).codes[places]
+    frequent = np.argsort(-np.bincount(codes + 1, minlength=1), kind="stable")[:_CATEGORIES] - 1
+    yield (codes[:, None] == frequent[None, :]).astype(np.float64)
+
+
+def _directions(rows: ColumnBatch, vector: str | None, places: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
+    """Where vectors stand along some directions; what is missing stands in the middle."""
+    if vector is None:
+        return
+    values = rows.vectors[vector][places]
+    weights = np.random.default_rng(_DIRECTIONS_SEED).normal(size=(values.shape[1], _DIRECTIONS))
+    with np.errstate(invalid="ignore"):
+        along: NDArray[np.float64] = values @ weights
+        known = np.isfinite(along.sum(axis=1))
+    middle = along[known].mean(axis=0) if known.any() else np.zeros(_DIRECTIONS)
+    yield np.where(known[:, None], along, middle)
+
+
+def _losses(judged: JudgedBatch) -> NDArray[np.float64] | None:
+    """How wrong each labelled prediction was, shape (rows, 1): 0 or 1, or its error's rank; None of rankings."""
+    if judged.query is not None:
+        return None
+    known = judged.weight > 0
+    prediction, label = judged.prediction[known], judged.label[known]
+    if prediction.dtype.kind == "f":
+        errors = np.nan_to_num(np.abs(np.asarray(prediction - label, dtype=np.float64)))
+        return np.asarray(stats.rankdata(errors) / max(len(errors), 1))[:, None]
+    return np.asarray(prediction != label, dtype=np.float64)[:, None]
+
+
+def arrays_of(known: Mapping[str, TogetherRows]) -> dict[str, NDArray[np.int64]]:
+    """As arrays of a file, by name."""
+    return {f"{_NAMED}{name}": each.by_size for name, each in known.items()}
+
+
+def read_together(arrays: Mapping[str, NDArray[np.int64]], segments: Sequence[str]) -> dict[str, TogetherRows]:
+    """What :func:`arrays_of` wrote; nothing of a file that was built before it was known."""
+    return {name: TogetherRows(arrays[f"{_NAMED}{name}"]) for name in segments if f"{_NAMED}{name}" in arrays}
