@@ -118,9 +118,11 @@ def _comparison(draft: Draft) -> Iterator[str]:
     yield from _said(
         f"Of windows without drift {percent(spec.false_alarm_rate)} may be called drifted. Smaller changes than "
         f"minimum_effect are warnings, however sure they are: the largest difference of the distribution functions, or "
-        f"of all shares together."
+        f"of all shares together. Neighbouring rows that hang together count as one, as many as the reference shows "
+        f"('auto'); of one that was shuffled nobody can tell: then write the number."
     )
-    yield _field("detectors", {"false_alarm_rate": spec.false_alarm_rate, "minimum_effect": spec.minimum_effect})
+    named = ("false_alarm_rate", "minimum_effect", "rows_together")
+    yield _field("detectors", {name: getattr(spec, name) for name in named})
     if draft.times is not None:
         yield from _said(
             f"Try it on what has been: driftline backtest THIS_FILE --files ROWS --time {_flow(draft.times.column)}"
