@@ -34,7 +34,9 @@ class EvaluatorSettings:
             if not 0 < value < float("inf")
         ]
         if not self.targets:
-            faults.append("targets is empty; name at least one metrics page, such as http://127.0.0.1:9101/metrics")
+            faults.append(
+                "targets is empty; name at least one metrics page (--scrape), such as http://127.0.0.1:9084/metrics"
+            )
         urls = (*self.targets, self.page_desk_url)
         faults += [f"'{url}' is not an http:// or https:// address" for url in urls if not _is_url(url)]
         return faults

@@ -16,7 +16,7 @@ class WebSettings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = 9086
     database_url: str = "sqlite:///driftline.db"
     monitors: str = "monitors"
     external_url: str = ""

@@ -14,9 +14,10 @@ VERDICT_WORDS = {
     Verdict.NOT_ENOUGH_EVIDENCE: "not enough evidence",
 }
 _SHARES = frozenset(
-    {"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "brier", "label_shift", "hit_rate"}
+    {"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "label_shift", "hit_rate"}
     | {"nothing_relevant_rate"}
 )
+_NAMES_OF_PEOPLE = frozenset({"brier"})
 _CAPITALS = frozenset({"auc", "mae", "rmse", "mape", "f1", "r2", "ndcg", "mrr", "map"})
 
 
@@ -66,11 +67,11 @@ def metric_name(name: str) -> str:
 def metric_label(name: str) -> str:
     """The same as the heading of a figure: ``accuracy``, and ``AUC`` as it is.
 
-    >>> metric_label("accuracy_change_label"), metric_label("ndcg@10")
-    ('accuracy change label', 'NDCG@10')
+    >>> metric_label("accuracy_change_label"), metric_label("ndcg@10"), metric_label("brier")
+    ('accuracy change label', 'NDCG@10', 'Brier')
     """
     told = metric_name(name)
-    return told if told.isupper() else told.lower()
+    return told if told.isupper() or name in _NAMES_OF_PEOPLE else told.lower()
 
 
 def metric_value(name: str, value: float | None) -> str:

@@ -25,7 +25,9 @@ from driftline.results import ALL_ROWS, StreamKey, Verdict
 
 #: A column of which so much is missing is compared by the little that is there.
 MOSTLY_MISSING = 0.5
-_WEEK_S = 7 * 86_400.0
+_HOUR_S, _DAY_S = 3600.0, 86_400.0
+#: The first and the last of a week's rows are seldom a whole week apart.
+_NEARLY_A_WEEK_S = 0.99 * 7 * _DAY_S
 _FEWEST_ROWS, _DOUBLINGS = 100, 30
 
 
@@ -125,8 +127,9 @@ def _scores(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
 
 
 def _span(times: Times) -> Iterator[Weakness]:
-    if times.span_s < _WEEK_S:
-        told = format_duration(max(1.0, round(times.span_s)))
+    if times.span_s < _NEARLY_A_WEEK_S:
+        unit_s = _HOUR_S if times.span_s > _DAY_S else 1.0
+        told = format_duration(max(1.0, round(times.span_s / unit_s) * unit_s))
         yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
 
 

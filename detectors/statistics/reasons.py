@@ -62,7 +62,7 @@ def below_what_matters(matters: float) -> str:
 
 def not_enough(column: str, why: str) -> str:
     """Why nothing can be said."""
-    return f"{column or 'the window'}: not enough evidence, {why}"
+    return f"{column}: not enough evidence, {why}" if column else f"not enough evidence: {why}"
 
 
 def p_text(p_value: float | None) -> str:

@@ -47,6 +47,7 @@ class Group:
     log_dir: Path
     say: Callable[[str], None]
     _running: list[_Running] = field(default_factory=list)
+    _log_begins: dict[str, int] = field(default_factory=dict)
     _handlers: "dict[signal.Signals, signal._HANDLER]" = field(default_factory=dict)
 
     def __enter__(self) -> "Group":
@@ -94,9 +95,10 @@ class Group:
         self._running.clear()
 
     def log_end(self, part: Part, lines: int = 15) -> str:
-        """Where the part's log is, and its last lines."""
+        """Where the part's log is, and the last lines of this start; those of earlier ones would mislead."""
         path = self._log_path(part)
-        tail = path.read_text(errors="replace").splitlines()[-lines:] if path.exists() else []
+        begins = self._log_begins.get(part.name, 0)
+        tail = path.read_bytes()[begins:].decode(errors="replace").splitlines()[-lines:] if path.exists() else []
         return f"its log is {path}" + ("; it ends:\n  " + "\n  ".join(tail) if tail else "")
 
     def _log_path(self, part: Part) -> Path:
@@ -106,6 +108,7 @@ class Group:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         environ = {**os.environ, **part.environ, "DRIFTLINE_PARENT_PID": str(os.getpid()), "PYTHONUNBUFFERED": "1"}
         with self._log_path(part).open("ab") as log:
+            self._log_begins[part.name] = log.tell()
             # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the parts in order.
             return subprocess.Popen(
                 [sys.executable, "-m", "driftline", *part.arguments],

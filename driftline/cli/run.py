@@ -227,6 +227,7 @@ def dashboards_serve(
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     now = wiring.clock()
     store = wiring.open_store(chosen.database_url)
+    typer.echo(f"pages on http://{chosen.host}:{chosen.port}", err=True)
     evidence = partial(build, reader=store, clock=now)
     parse = partial(parse_webhook, to_time=to_deployment_time(now))
     sys.exit(run(chosen, create_app(store, store, evidence, parse, by_name, now, chosen, asked)))

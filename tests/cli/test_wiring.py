@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 from typer.testing import CliRunner
 
+from alerts.alertmanager import AlertmanagerOptions
+from alerts.settings import EvaluatorSettings
+from collector.settings import CollectorSettings
+from dashboards.settings import WebSettings
+from detectors.settings import DetectorsSettings
+from driftline import names
 from driftline.cli import wiring
 from driftline.cli.app import app
+from driftline.cli.ports import HOST, Ports
 
 PROGRAM = """
 import os
@@ -26,6 +33,14 @@ def test_products_of_matrices_take_one_thread_where_it_is_said_before_numpy_is_t
     command = [sys.executable, "-c", PROGRAM]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environ)
     assert found.stdout.strip() == "1"
+
+
+def test_parts_listen_by_default_where_the_commands_look_for_them() -> None:
+    ports = Ports()
+    assert (CollectorSettings().port, DetectorsSettings().port) == (ports.collector, ports.detectors)
+    assert WebSettings().port == ports.web
+    desk = f"http://{HOST}:{ports.web}{names.PAGE_DESK_PATH}"
+    assert EvaluatorSettings().page_desk_url == AlertmanagerOptions().page_desk_url == desk
 
 
 def monitor_with(directory: Path, rows: pd.DataFrame, kept_rows: int) -> wiring.MonitorFile:

@@ -9,7 +9,7 @@ from driftline.testing import ManualClock
 from tests.dashboards.fakes import MONITOR, NOW_S, FakePages, FakeReader, flights_alert, flights_page, flights_reader
 
 if __name__ == "__main__":
-    port = next((int(word) for word in sys.argv[1:] if word.isdigit()), 8080)
+    port = next((int(word) for word in sys.argv[1:] if word.isdigit()), 9086)
     empty = "--empty" in sys.argv
     reader = FakeReader() if empty else flights_reader()
     pages = FakePages()

@@ -138,7 +138,7 @@ def test_prometheus_scrapes_ports_that_the_parts_listen_on() -> None:
 
 def test_alertmanager_posts_to_the_page_desk() -> None:
     command = own_services()["build-rules"]["command"]
-    assert f"--page-url=http://web:8080{names.PAGE_DESK_PATH}" in command
+    assert f"--page-url=http://web:9086{names.PAGE_DESK_PATH}" in command
 
 
 def test_the_image_holds_every_package_of_the_wheel() -> None:

@@ -83,6 +83,10 @@ def test_a_span_shorter_than_a_week_is_told_and_a_wrong_time_column_is_an_error(
     data = frame()
     data["at"] = data["at"].iloc[0] + pd.to_timedelta(np.arange(len(data)), unit="s")
     assert found(data, time="at") == [("", "spans 1h6m39s")]
+    data["at"] = data["at"].iloc[0] + pd.to_timedelta(np.linspace(0, 3 * 86_400 + 432, len(data)), unit="s")
+    assert found(data, time="at") == [("", "spans 3d")]
+    data["at"] = data["at"].iloc[0] + pd.to_timedelta(np.linspace(0, 7 * 86_400 - 432, len(data)), unit="s")
+    assert found(data, time="at") == []
     with pytest.raises(ReferenceDataError, match="the time column 'when' is missing"):
         found(data, time="when")
 
