@@ -7,7 +7,7 @@ column shows alone may be drift.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -40,7 +40,8 @@ class Together:
     """What one detector found, on how many rows of window and reference; ``why``: why it found nothing.
 
     ``column``: the vector that it looked at, or all columns. ``against``: whose the reference's rows are, where they
-    are not the file's as asked for. ``as_one``: so many rows in a row count as one.
+    are not the file's as asked for. ``as_one``: so many rows in a row say as much as
+    one, and count so where ``detector`` needs counts only.
     """
 
     detector: str
@@ -77,7 +78,8 @@ def find(
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
-            found.append(_from_rows(name, monitor, table, arrays))
+            as_one = partial(_as_one, monitor, reference, segment, inputs)
+            found.append(replace(_from_rows(name, monitor, table, arrays), as_one=as_one(table.current_rows)))
     for vector in monitor.vectors:
         known = None if reference is None else reference.vectors.get(vector.name)
         features = None if known is None else known.features
@@ -188,7 +190,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"
-    facts += counted_as_one(one.as_one)
+    facts += _hanging(one)
     facts += f", worked out on {one.found.device}" if one.found.device else ""
     facts += f"; against {one.against}" if one.against else ""
     if evidence.p_value is None or evidence.p_value > together_rate(monitor):
@@ -201,6 +203,12 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     if not may_drift:
         return Verdict.WARNING, f"{told} by this detector, not by the one that decides: {share}; {facts}"
     return Verdict.DRIFTED, f"{told}: {share}; {facts}"
+
+
+def _hanging(one: Together) -> str:
+    if table_detector(one.detector).counted or one.as_one <= 1:
+        return counted_as_one(one.as_one)
+    return f" taken as independent, though up to {one.as_one} in a row hang together"
 
 
 def _telling(found: TableEvidence) -> str:
