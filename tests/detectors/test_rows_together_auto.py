@@ -215,3 +215,27 @@ def test_tests_that_look_at_rows_say_that_they_take_them_as_independent() -> Non
     (told,) = [each.reason for each in results if each.detector == "energy"]
     most = built.together[ALL_ROWS].of_columns(ROWS // 4).max()
     assert f"250 rows taken as independent, though up to {most} in a row hang together" in told
+
+
+def alarms_begun(said: object, seed: int, windows: int) -> int:
+    """Of the sequential test, over daily windows without a change."""
+    rng = np.random.default_rng(seed)
+    rows = frame(rng, (10 + windows) * ROWS)
+    of = monitor(online={"tests": ["e_cusum"], "rows_together": said, "false_pages": "1 per 90d"})
+    built = build_reference(rows.iloc[: 10 * ROWS], of)
+    tests, engine = SequentialTests(of, built), StatisticsEngine({of.name: built})
+    fold = tests.start(ALL_ROWS)
+    for day in range(windows):
+        part = rows.iloc[(10 + day) * ROWS : (11 + day) * ROWS]
+        counted = WindowState.from_bytes(engine.observe(of, None, batch(part))).section(built.fingerprint)
+        assert counted is not None
+        fold = tests.step(fold, replace(KEY, start_s=86400.0 * day, end_s=86400.0 * (day + 1)), counted.values)
+    return len(fold.began_s)
+
+
+def test_the_sequential_tests_keep_their_promise_on_a_slow_column_that_nobody_told_of() -> None:
+    windows, seeds = 60, range(3)
+    begun = {said: sum(alarms_begun(said, seed, windows) for seed in seeds) for said in ("auto", 1)}
+    promised = windows * len(seeds) / 90
+    assert begun["auto"] <= promised + 4 * np.sqrt(promised)
+    assert begun[1] > 2 * (promised + 4 * np.sqrt(promised))
