@@ -4,15 +4,20 @@ import contextlib
 import itertools
 import os
 import random
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from driftline.native import native_module
 from logger_sidecar.http1.exchange import Half
 from logger_sidecar.recording.batch_region import BatchRegion, RegionReader
-from logger_sidecar.recording.recorder_wire import ReceivedRecord
+from logger_sidecar.recording.recorder_wire import PREFIX, Announced, ReceivedRecord, decode_message
 from tests.logger_sidecar.test_batch_region import short, size_of, whole
 
 shared: Any = native_module("logger_sidecar.recording.shared_bytes")
@@ -135,6 +140,36 @@ def test_their_places_are_kept_until_the_batch_is_answered() -> None:
         assert bytes(record.request_body) == b"a" * 16384
         region.answered()
         assert shared.place_of(shared.made(b"c" * 16384)) == place
+
+
+def test_what_was_announced_can_be_read_when_the_proxy_was_killed() -> None:
+    announces_and_dies = textwrap.dedent(
+        """
+        import os, signal, socket
+        from logger_sidecar.recording import shared_bytes
+        from logger_sidecar.recording.batch_region import BatchRegion
+        from logger_sidecar.recording.recorder_wire import encode
+        region = BatchRegion()
+        record = (b"s", "id", "request", 7, 1.5, 0.5, False, b"r", shared_bytes.made(b"a" * 16384), b"a", b"answer")
+        told = encode(region.write([record], [16390]))
+        socket.send_fds(socket.socket(fileno=0), [told], region.descriptors)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ended = subprocess.run(
+            [sys.executable, "-c", announces_and_dies], stdin=theirs.fileno(), timeout=120, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL
+        data, descriptors, _, _ = socket.recv_fds(ours, 4096, 2)
+    told = decode_message(data[PREFIX.size :])
+    assert isinstance(told, Announced)
+    assert told.size_bytes < 16384
+    with contextlib.closing(RegionReader(*descriptors)) as reader:
+        [record] = reader.read(told)
+        assert isinstance(record, ReceivedRecord)
+        assert bytes(cast("memoryview", record.request_body)) == b"a" * 16384
 
 
 def test_a_batch_whose_bodies_lie_beyond_the_memory_is_refused() -> None:
