@@ -16,7 +16,7 @@ from driftline import names
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
 from driftline.cli.ports import HOST, Ports
-from driftline.cli.report_files import Out, format_option, report_file
+from driftline.cli.report_files import Out, format_option, report_file, write_file
 from driftline.durations import format_duration
 from driftline.errors import MonitorError, SettingsError
 
@@ -75,8 +75,7 @@ def init(
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_file("init", out, text)
     typer.echo(f"wrote {out}; every choice in it says why: read it once, above all what was left out")
 
 
@@ -265,7 +264,6 @@ def alerts_build(
         owner_webhooks=webhooks,
         clock_speed=clock_speed,
     )
-    out.mkdir(parents=True, exist_ok=True)
     _write(out / "driftline-rules.yaml", rules_yaml(found, options))
     _write(out / "alertmanager.yaml", to_yaml(build_config(found, routes)))
     unheard = sorted({monitor.owner for monitor in found} - webhooks.keys())
@@ -302,6 +300,8 @@ def alerts_check(
 
     for monitor in wiring.monitors_of(wiring.load_monitor_files(monitors)).values():
         check_detectors(monitor)
+        if not monitor.slos.objectives:
+            typer.echo(f"{monitor.name}: has no objectives (slos.objectives): nobody hears when it goes wrong")
         for objective in objectives(monitor, scrape_interval_s):
             period = format_duration(objective.period_s)
             typer.echo(f"{objective.id}: {percent(objective.target)} % good over {period}")
@@ -324,5 +324,5 @@ def dashboards_build(out: Output = Path("generated")) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_file("alerts build", path, text)
     typer.echo(f"wrote {path}")

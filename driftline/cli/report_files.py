@@ -40,11 +40,16 @@ class ReportFile:
     def write(self, text: str) -> None:
         """Write the file with its directories; raises SettingsError where that cannot be."""
         if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise SettingsError(self.subject, [f"--out {self.path} cannot be written: {error.strerror}"]) from error
+            write_file(self.subject, self.path, text)
+
+
+def write_file(subject: str, path: Path, text: str) -> None:
+    """Write a file with its directories; raises SettingsError of the command where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(subject, [f"{path} cannot be written: {error.strerror}"]) from error
 
 
 def form_of(path: Path, forms: Sequence[str]) -> str | None:

@@ -181,3 +181,26 @@ def test_a_monitor_that_cannot_be_read_is_named_by_each_command(
         message = told(command, capsys)
         assert "m.yaml" in message
         assert fault in message
+
+
+def test_what_cannot_be_written_is_named_by_each_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, taken = tmp_path / "train.csv", tmp_path / "taken"
+    pd.DataFrame({"age": [row % 90 for row in range(300)]}).to_csv(train, index=False)
+    taken.write_text("a file")
+    monitors = tmp_path / "monitors"
+    assert f"{taken}/m.yaml cannot be written" in told(
+        ["init", "--reference", str(train), "--out", f"{taken}/m.yaml"], capsys
+    )
+    monitors.mkdir()
+    (monitors / "m.yaml").write_text("{model: m, task: binary, columns: [{name: age, type: numeric}]}")
+    assert "driftline-rules.yaml cannot be written" in told(
+        ["alerts", "build", "--monitors", str(monitors), "--out", str(taken)], capsys
+    )
+
+
+def test_a_monitor_without_objectives_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.yaml").write_text("{model: m, task: binary, columns: [{name: age, type: numeric}]}")
+    with pytest.raises(SystemExit) as ended:
+        main(["alerts", "check", "--monitors", str(tmp_path)])
+    assert ended.value.code == 0
+    assert "default/m: has no objectives (slos.objectives)" in capsys.readouterr().out
