@@ -99,7 +99,7 @@ def unlabelled_rows(
     transaction.prefer_indexes()
     days = transaction.held_days()
     asked, numbers = _Asked(keys, rows, stream_ids, look), np.unique(rows) if rows.any() else rows[:1]
-    told = [(day, np.flatnonzero(keys.days == day)) for day in np.intersect1d(days, keys.days).tolist()]
+    told = [(day, np.flatnonzero(keys.days == day)) for day in sorted(_different(keys.days).intersection(days))]
     questions = [
         _Question(day, places, numbers, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
         for day, places in told
@@ -128,7 +128,7 @@ def save_first_labels(
     Raises LabelledError, and keeps none, when a row has, or had, a label.
     """
     times_s = found.numbers["time_s"]
-    transaction.prepare_days((np.unique(times_s // DAY_S) * DAY_S).tolist())
+    transaction.prepare_days(_one_of_each_day(times_s))
     order = _order(found.event_keys, rows)
     columns: dict[str, Column] = {
         "event_key": found.event_keys[order],
@@ -144,6 +144,21 @@ def save_first_labels(
             insert_columns(transaction.connection, schema.labels, columns)
     except IntegrityError as error:
         raise LabelledError("a row has a label already") from error
+
+
+def _one_of_each_day(times_s: NDArray[np.float64]) -> list[float]:
+    """Times of all the days that there are times of."""
+    ends = [float(times_s.min()), float(times_s.max())]
+    if ends[0] // DAY_S == ends[1] // DAY_S:  # of labels as they arrive
+        return ends
+    return [day * DAY_S for day in set((times_s // DAY_S).tolist())]
+
+
+def _different(days: NDArray[np.int64]) -> set[int]:
+    """Each of them once; mostly there is one."""
+    if len(days) and (days == days[0]).all():
+        return {int(days[0])}
+    return set(days.tolist())
 
 
 def _order(keys: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.intp]:
