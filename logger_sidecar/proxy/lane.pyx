@@ -2,13 +2,14 @@
 
 Only the compiled build has it. It owns an epoll descriptor that the loop watches. A connection is *in the lane* while
 its transport does not read and its socket is registered there. What comes on it is received into a buffer. A request
-that says what the last one on its connection said, but in a few places (``http1.sameness``), and came whole, goes with
-one ``send`` to a connection of the pool; its answer, where the same is true of it, goes with one ``send`` back.
+that says what the last one on its connection said, but in a few places (``http1.sameness``), goes with one ``send`` to
+a connection of the pool; its answer, where the same is true of it and it came whole, goes with one ``send`` back. Of a
+request whose body comes in pieces each is received where it is kept, and goes on at once (``lane_pieces.pxi``).
 
 Every step leaves the two protocols in the state that ``ClientConnection._pass_whole`` and ``answer_whole`` would have
-left them in. So whatever is different (a piece, an end, an error, another head, bytes ahead of their turn, a full
-socket, the end of the sidecar) is no case of its own here: both connections leave the lane, the bytes in hand are given
-to ``data_received`` or to ``transport.write``, and their transports read on from there.
+left them in, or for pieces ``_begin`` and ``_more_body``. So whatever is different (an end, an error, another head,
+bytes ahead of their turn, a full socket, the end of the sidecar) is no case of its own here: both connections leave the
+lane, the bytes in hand are given to ``data_received`` or to ``transport.write``, and their transports read on from there.
 
 In the lane a transport may hold bytes to be written, an error that a timeout wrote for example; a client whose
 transport does leaves the lane, so that nothing overtakes them.
@@ -26,7 +27,7 @@ from logger_sidecar.proxy.client cimport ClientConnection
 from logger_sidecar.proxy.parts cimport ProxyParts
 from logger_sidecar.proxy.upstream cimport UpstreamConnection
 from logger_sidecar.recording.event_ids cimport EventIds
-from logger_sidecar.recording.shared_bytes cimport new_bytes
+from logger_sidecar.recording.shared_bytes cimport first_of, new_bytes
 
 from driftline import names
 from driftline.clock import system_clock
@@ -41,10 +42,12 @@ cdef extern from "Python.h":
 
 cdef enum:
     _EVENTS = 64
-    #: Longest message that is taken here; longer ones hardly ever come whole.
+    #: Longest answer that is taken here, and what is received of a message into the buffer.
     _MESSAGE_BYTES = 73728
     #: A body of so many bytes is received where it is kept, and sent from there; a shorter one is sooner copied.
     _LARGE_BODY_BYTES = 4096
+    #: Longest piece of a body that is received at once, and lies in one place.
+    _PIECE_BYTES = 524288
     _NS_PER_MS = 1000000
     #: Room behind a message for the line that names its id, which capture bounds by this many bytes.
     _LINE_BYTES = 1024
@@ -68,6 +71,8 @@ cdef class Lane:
     cdef char *_data
     #: The body of the message in hand where it was received apart, and is not in the buffer; else None.
     cdef bytes _apart
+    #: Whether what was received last left no room, so there may be more.
+    cdef bint _is_full
     #: By descriptor: the connections in the lane.
     cdef list _connections
     cdef dict _watches
@@ -119,7 +124,7 @@ cdef class Lane:
         cdef bint is_usual = client._exchange is None and not client._pending and not client._stalls
         if self._epoll < 0 or not is_usual or client._has_ended or self._parts.draining or client.lane_fd >= 0:
             return
-        if not 0 < client._head.whole_bytes < _MESSAGE_BYTES or not self._enter(client):
+        if not client._head.whole_bytes or not self._enter(client):
             client.lane_wait = _NEXT_TRY
 
     cdef bint _enter(self, connection) except -1:
@@ -213,34 +218,40 @@ cdef class Lane:
         if watch is not None:
             watch.end()
 
-    cdef ssize_t _receive(self, int fd, Head head) except? -2:
+    cdef ssize_t _receive(self, int fd, Head head, ssize_t most) except? -2:
         """As ``recv`` into the buffer. -1: an end or an error, 0: nothing is there yet.
 
-        A large body, of a message that may say what the last one said, is received where it is kept: ``_apart``.
+        A large body, of a message that may say what the last one said, is received where it is kept: ``_apart``. At
+        ``most`` so much of it, for what is longer than the buffer.
         """
         cdef iovec pieces[3]
-        cdef msghdr message
-        cdef ssize_t size, large = head.whole_bytes - head.size
-        if not _LARGE_BODY_BYTES <= large < _MESSAGE_BYTES - head.size:
-            size = recv(fd, self._data, _MESSAGE_BYTES, MSG_DONTWAIT)
+        cdef ssize_t size, large = head.whole_bytes - head.size, room = _MESSAGE_BYTES, apart = min(large, most)
+        cdef bint is_long = head.whole_bytes >= _MESSAGE_BYTES
+        if large < _LARGE_BODY_BYTES or (is_long and not most):
+            size = recv(fd, self._data, room, MSG_DONTWAIT)
         else:
-            self._apart = new_bytes(large)
+            if not is_long:
+                apart = large
+            self._apart = new_bytes(apart)
             pieces[0].iov_base, pieces[0].iov_len = self._data, head.size
-            pieces[1].iov_base, pieces[1].iov_len = PyBytes_AS_STRING(self._apart), large
-            pieces[2].iov_base = self._data + head.whole_bytes
-            pieces[2].iov_len = _MESSAGE_BYTES - head.whole_bytes
-            memset(&message, 0, sizeof(message))
-            message.msg_iov, message.msg_iovlen = pieces, 3
-            size = recvmsg(fd, &message, MSG_DONTWAIT)
+            pieces[1].iov_base, pieces[1].iov_len = PyBytes_AS_STRING(self._apart), apart
+            # What comes behind it: of a long one at most what is not its own, for its next piece is received apart too.
+            pieces[2].iov_base = self._data + (head.size if is_long else head.whole_bytes)
+            pieces[2].iov_len = _MESSAGE_BYTES - (head.size if is_long else head.whole_bytes) if large == apart else 0
+            room = head.size + apart + <ssize_t> pieces[2].iov_len
+            size = _received(fd, pieces, 3)
+        self._is_full = size == room
         if size <= 0:
+            size = 0 if size < 0 and (errno == EAGAIN or errno == EINTR) else -1
             self._apart = None
-            return 0 if size < 0 and (errno == EAGAIN or errno == EINTR) else -1
-        if size != head.whole_bytes:
+        elif size != head.whole_bytes and size < _MESSAGE_BYTES:
             self._gather(head, size)
+        elif self._apart is not None and size - head.size < apart:
+            self._apart = first_of(self._apart, size - head.size)
         return size
 
     cdef _gather(self, Head head, ssize_t size):
-        """What was received apart comes to where it would be without."""
+        """What was received apart comes to where it would be without; it has room there."""
         cdef ssize_t apart = min(size, head.whole_bytes) - head.size
         if self._apart is not None and apart > 0:
             memcpy(self._data + head.size, PyBytes_AS_STRING(self._apart), apart)
@@ -250,7 +261,10 @@ cdef class Lane:
         """``_is_same`` of what was received, in whichever way."""
         if self._apart is not None:
             if _is_same(self._data, head, size, head.size, same) and same.head_bytes == head.size:
-                return True
+                if size <= head.size + PyBytes_GET_SIZE(self._apart):
+                    return True
+            if head.whole_bytes >= _MESSAGE_BYTES:
+                return False
             self._gather(head, size)
         return _is_same(self._data, head, size, size, same)
 
@@ -263,21 +277,28 @@ cdef class Lane:
     cdef _from_client(self, ClientConnection client, int fd, unsigned int events):
         cdef ssize_t size = -1
         if events == EPOLLIN and not client.transport.is_closing():
-            size = self._receive(fd, client._head)
+            if client._request_open:
+                _pass_pieces(self, client, fd)
+                return
+            size = self._receive(fd, client._head, min(_PIECE_BYTES, max(client._room_bytes, _MESSAGE_BYTES)))
             if size == 0:
                 return
         if size < 0:  # an end or an error: the transport finds it again
             self._part(client)
             return
-        if client._exchange is None and size < _MESSAGE_BYTES and self._pass(client, size):
+        if client._exchange is None and self._pass(client, size):
+            if self._is_full and client.lane_fd >= 0:
+                _pass_pieces(self, client, fd)
             return
-        self._gather(client._head, size)
-        data = PyBytes_FromStringAndSize(self._data, size)
+        data = _all_of_it(self, client._head, size)
         self._part(client)
         client.data_received(data)
 
     cdef bint _pass(self, ClientConnection client, ssize_t size) except -1:
-        """As ``ClientConnection._pass_whole``, where this is a request for it; False: nothing was done."""
+        """As ``ClientConnection._pass_whole``, where this is a request for it; False: nothing was done.
+
+        As ``_begin`` where it is a request that has not come whole.
+        """
         cdef ProxyParts parts = self._parts
         cdef Head head = client._head
         cdef Same same
@@ -285,6 +306,8 @@ cdef class Lane:
             return False
         if not self._says_the_same(head, size, &same):
             self._find_unusual(client)
+            return False
+        if same.left < 0 or (same.left and size == same.head_bytes):  # the id may stand in the body that is on its way
             return False
         cdef ssize_t head_bytes = same.head_bytes
         cdef str request_id = head.request_id
@@ -299,7 +322,13 @@ cdef class Lane:
             return False
         cdef Exchange exchange = client._own_exchange
         cdef bytes body = self._body(head_bytes, size)
-        exchange.begin_whole(head, client._route, client._room_bytes, _monotonic(), body)
+        if same.left:
+            exchange.begin(head, client._route, client._room_bytes, _monotonic())
+            exchange.request.append(body)
+        else:
+            exchange.begin_whole(head, client._route, client._room_bytes, _monotonic(), body)
+        client._left = same.left
+        client._request_open = same.left > 0
         exchange.traceparent = head.traceparent
         if same.trace_start:
             exchange.traceparent = self._data[same.trace_start : same.trace_start + _TRACE_BYTES].decode("ascii")
@@ -376,13 +405,12 @@ cdef class Lane:
     cdef _from_server(self, UpstreamConnection connection, int fd, unsigned int events):
         cdef ssize_t size = -1
         if events == EPOLLIN:
-            size = self._receive(fd, connection._head)
+            size = self._receive(fd, connection._head, 0)
             if size == 0:
                 return
             if 0 < size < _MESSAGE_BYTES and self._answer(connection, size):
                 return
-        self._gather(connection._head, size)
-        data = PyBytes_FromStringAndSize(self._data, size) if size > 0 else None
+        data = _all_of_it(self, connection._head, size) if size > 0 else None
         caller = connection._caller
         if type(caller) is ClientConnection:
             if data is not None:
@@ -400,9 +428,13 @@ cdef class Lane:
             return False
         if connection._caller is None or not self._says_the_same(head, size, &same):
             return False
+        if same.left:
+            return False
         cdef ClientConnection client = connection._caller
         cdef ProxyParts parts = self._parts
-        if client.lane_fd < 0 or client._close_after or client._stalls or client._pending or parts.draining:
+        if client.lane_fd < 0 or client._close_after or client._request_open or parts.draining:
+            return False
+        if client._stalls or client._pending:
             return False
         cdef Exchange exchange = client._exchange
         if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_line) > _LINE_BYTES:  # the buffer ends there
@@ -451,6 +483,9 @@ cdef bytes _id_line(str request_id):
     memcpy(out + start, PyUnicode_1BYTE_DATA(request_id), size)
     memcpy(out + start + size, b"\r\n", 2)
     return line
+
+
+include "lane_pieces.pxi"
 
 
 cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line) noexcept:

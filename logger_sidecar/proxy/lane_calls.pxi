@@ -51,6 +51,14 @@ cdef ssize_t _sent(int fd, char *data, ssize_t head_bytes, bytes body, bint is_a
     return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
+cdef ssize_t _received(int fd, iovec *pieces, size_t count) noexcept:
+    """As ``recv`` into several places."""
+    cdef msghdr message
+    memset(&message, 0, sizeof(message))
+    message.msg_iov, message.msg_iovlen = pieces, count
+    return recvmsg(fd, &message, MSG_DONTWAIT)
+
+
 cdef long long _since_1970_ns() noexcept:
     """As ``time.time_ns``."""
     cdef timespec now

@@ -23,15 +23,18 @@ cdef struct Same:
     #: What ``sameness.same_but`` finds; the id stands from ``id_start`` to ``id_end``, both 0 where it is no place, and
     #: the trace context at ``trace_start``, 0 where it is none.
     ssize_t head_bytes, id_start, id_end, trace_start
+    #: How much of its body has not come; below 0: that has come which is not its own.
+    long long left
 
 
 cdef bint _is_same(char *data, Head head, ssize_t size, ssize_t seen, Same *same) noexcept:
-    """As ``sameness.same_but``, whatever the date, and whether it says exactly the same.
+    """As ``sameness.same_but``, whatever the date and however much came, and whether it says exactly the same.
 
-    ``seen``: how much of the message's ``size`` is in the buffer.
+    ``seen``: how much of the ``size`` bytes that came is in the buffer.
     """
     same.head_bytes, same.id_start, same.id_end, same.trace_start = head.size, 0, 0, 0
-    if size == head.whole_bytes and memcmp(data, PyBytes_AS_STRING(head.raw), head.size) == 0:
+    same.left = head.whole_bytes - size
+    if seen >= head.size and memcmp(data, PyBytes_AS_STRING(head.raw), head.size) == 0:
         return True
     cdef tuple stretches = <tuple> head.stretches
     cdef char *places = PyBytes_AS_STRING(head.places)
@@ -58,7 +61,8 @@ cdef bint _is_same(char *data, Head head, ssize_t size, ssize_t seen, Same *same
             return False
         end += PyBytes_GET_SIZE(stretch)
     same.head_bytes = end
-    return count > 0 and size == end + body_bytes
+    same.left = end + body_bytes - size
+    return count > 0
 
 
 cdef ssize_t _end_of_value(char *data, char kind, ssize_t start, ssize_t size) noexcept:

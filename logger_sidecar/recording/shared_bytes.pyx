@@ -48,7 +48,7 @@ cdef extern from *:
         return (PyObject *) made;
     }
 
-    static void driftline_cut(PyObject *made, Py_ssize_t size) {
+    static void driftline_set_size(PyObject *made, Py_ssize_t size) {
         Py_SET_SIZE((PyVarObject *) made, size);
         ((PyBytesObject *) made)->ob_sval[size] = 0;
     }
@@ -57,7 +57,7 @@ cdef extern from *:
     int driftline_ready_shared_type(void (*let_go)(PyObject *) noexcept) except -1
     bint driftline_is_shared(object one)
     object driftline_bytes_at(char *there, Py_ssize_t size)
-    void driftline_cut(object made, Py_ssize_t size)
+    void driftline_set_size(object made, Py_ssize_t size)
 
 cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE, MAP_SHARED
@@ -149,8 +149,21 @@ cdef bytes first_of(bytes made, Py_ssize_t size):
     """So much of what ``new_bytes`` gave, which nobody else has yet."""
     if not driftline_is_shared(made):
         return made[:size]
-    driftline_cut(made, size)
+    driftline_set_size(made, size)
     return made
+
+
+cdef Py_ssize_t room_behind(bytes made) noexcept:
+    """How many bytes more there is room for in the place of these; 0: they are usual bytes."""
+    if not driftline_is_shared(made):
+        return 0
+    cdef Py_ssize_t page = (<char *> <PyObject *> made - _start) // _PAGE_BYTES
+    return _pages_of(_size_of[page]) * _PAGE_BYTES - _HEAD_BYTES - PyBytes_GET_SIZE(made)
+
+
+cdef void grow(bytes made, Py_ssize_t size) noexcept:
+    """So much, which was written there, belongs to them from now on; nobody else has them yet, and there is room."""
+    driftline_set_size(made, PyBytes_GET_SIZE(made) + size)
 
 
 cdef void _let_go(PyObject *one) noexcept:

@@ -177,6 +177,14 @@ named = st.builds(
     paddings,
     st.booleans(),
 )
+#: In pieces, wherever they are cut; together longer than what is received at once.
+long = st.builds(
+    lambda index, padding, cuts, read: Step(index, 1, "header", "same", padding, cuts, read),
+    connections,
+    st.sampled_from([70_000, 270_000, 600_000]),
+    st.lists(st.integers(1, 600_000), max_size=4),
+    st.booleans(),
+)
 last = st.builds(lambda index, end: Step(index, 1, "", end, 0, (), read=True), connections, st.sampled_from(_ENDS))
 unusual = st.builds(
     Step,
@@ -194,10 +202,10 @@ unusual = st.builds(
 #: Three of the same, but for their length, bring a connection into the lane, where all that is unusual must find it.
 run = st.builds(
     lambda step, more: [step._replace(padding=step.padding + each, read=True) for each in more],
-    st.one_of(usual, named),
+    st.one_of(usual, named, long),
     st.lists(st.sampled_from([0, 0, 1, 900]), min_size=3, max_size=5),
 )
-single = st.one_of(usual, usual, named, unusual, last).map(lambda step: [step])
+single = st.one_of(usual, usual, named, long, unusual, last).map(lambda step: [step])
 talks = st.lists(st.one_of(run, single, single), min_size=3, max_size=12).map(lambda parts: [*itertools.chain(*parts)])
 
 
