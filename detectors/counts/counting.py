@@ -29,16 +29,16 @@ def count_rows(
     rules = {spec.name: spec for spec in monitor.columns}
     invalid = vector[layout.invalid_at]
     for index, column in enumerate(layout.columns):
-        counts = layout.counts(vector, index)
+        counts, rule = layout.counts(vector, index), rules.get(column.name)
         if column.kind == "numeric":
             values = numbers(rows, column.name)
             counts[:] = count_numbers(values, column.edges, column.cells)
-            invalid[index] = _invalid_numbers(values, rules.get(column.name), counts)
+            invalid[index] = _invalid_numbers(values, rule, counts)
         else:
             coded = rows.coded.get(column.name)
             tallied = tally(texts(rows, column.name)) if coded is None else merged(coded.counts())
             counts[:] = place(tallied, column.codes)
-            invalid[index] = _invalid_texts(tallied, rules.get(column.name))
+            invalid[index] = _invalid_texts(tallied, rule)
     if outliers is not None and rows.rows:
         scores = outliers.scores(matrix(rows, outliers.columns)) if outlier_scores is None else outlier_scores
         vector[SCORED] = np.count_nonzero(~np.isnan(scores))
@@ -70,7 +70,10 @@ def matrix(rows: ColumnBatch, names: Sequence[str]) -> NDArray[np.float64]:
         for vector, values in rows.vectors.items()
         for place, name in enumerate(coordinates(vector, values.shape[1]))
     }
-    return np.column_stack([places[name] if name in places else numbers(rows, name) for name in names])
+    found = np.empty((rows.rows, len(names)))
+    for column, name in enumerate(names):
+        found[:, column] = places[name] if name in places else numbers(rows, name)
+    return found
 
 
 def coordinates(vector: str, dimension: int) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ def write_rows(values: NDArray[np.int64]) -> list[bytes]:
     flat = values.ravel()
     cells = np.flatnonzero(flat != 0)
     starts = np.arange(len(values) + 1) * values.shape[1]
-    places = cells - np.repeat(starts[:-1], np.diff(np.searchsorted(cells, starts)))
+    ends = cells.searchsorted(starts)
+    places = cells - starts[:-1].repeat(ends[1:] - ends[:-1])
     counts = flat[cells]
     fits = counts.astype(np.int8) == counts
     parts, edges = [], []
@@ -33,7 +34,7 @@ def write_rows(values: NDArray[np.int64]) -> list[bytes]:
         written = np.empty(np.count_nonzero(chosen), dtype=kind)
         written["place"], written["count"] = places[chosen], counts[chosen]
         parts.append(written.tobytes())
-        edges.append((np.searchsorted(cells[chosen], starts) * kind.itemsize).tolist())
+        edges.append((cells[chosen].searchsorted(starts) * kind.itemsize).tolist())
     heads = (np.diff(edges[0]) // _SMALL.itemsize).astype(_HEAD).tobytes()
     spans = zip(range(0, len(heads), 2), edges[0], edges[0][1:], edges[1], edges[1][1:], strict=False)
     return [heads[at : at + 2] + parts[0][start:end] + parts[1][begin:stop] for at, start, end, begin, stop in spans]
