@@ -15,12 +15,17 @@ from collections.abc import Sequence
 def rejected(p_values: Sequence[float], rate: float) -> list[bool]:
     """For each p-value, in order, whether it is rejected at false discovery rate ``rate`` in (0, 1)."""
     count = len(p_values)
-    if not count or min(p_values) > rate * count / count:  # above the highest limit, as in most windows
-        return [False] * count
+    if not count:
+        return []
+    # Above the highest limit none is rejected: few are left, and have the ranks that they have among all.
+    highest = rate * count / count
+    low = sorted([p_value for p_value in p_values if p_value <= highest], reverse=True)
     # Equal p-values are rejected together: the last of them has the highest limit.
-    ranked = zip(range(count, 0, -1), sorted(p_values, reverse=True), strict=True)
+    ranked = zip(range(len(low), 0, -1), low, strict=True)
     largest = next((p_value for rank, p_value in ranked if p_value <= rate * rank / count), None)
-    return [largest is not None and p_value <= largest for p_value in p_values]
+    if largest is None:
+        return [False] * count
+    return [p_value <= largest for p_value in p_values]
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:

@@ -25,6 +25,7 @@ from driftline.shape_columns import ShapeColumns
 _MOST_PLACES = 100_000
 _NONE: NDArray[np.float64] = np.empty(0)
 _NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+_ZERO = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class SegmentBlocks:
 
     def beside(self, vector: NDArray[np.int64]) -> Watched:
         """A window's counts beside the reference's."""
-        ended = np.append(vector, 0)
+        ended = np.concatenate((vector, _ZERO))
         return Watched(
             tuple((block, block.beside(ended)) for block in self.blocks), self.places, self.drawn, self.asked
         )

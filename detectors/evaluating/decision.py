@@ -45,6 +45,8 @@ def decide(p_values: Sequence[Sequence[float | None]], effects: Sequence[float],
 
 def decide_window(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
     """The whole window's verdict from its columns' deciding verdicts."""
+    if verdicts and verdicts.count(Verdict.OK) == len(verdicts):  # as in most windows
+        return Verdict.OK
     if verdicts.count(Verdict.NOT_ENOUGH_EVIDENCE) == len(verdicts):
         return Verdict.NOT_ENOUGH_EVIDENCE
     drifted = verdicts.count(Verdict.DRIFTED)

@@ -104,8 +104,10 @@ class Axes:
     few: list[int] = field(init=False, repr=False)
     filled: NDArray[np.bool_] = field(init=False, repr=False)
     wide: NDArray[np.bool_] = field(init=False, repr=False)
+    _few_bins: NDArray[np.intp] = field(init=False, repr=False)
     _finite: NDArray[np.bool_] = field(init=False, repr=False)
     _had: NDArray[np.bool_] = field(init=False, repr=False)
+    _inner: NDArray[np.int64] = field(init=False, repr=False)
     drawn: dict[None, Drawing] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,17 +119,20 @@ class Axes:
         object.__setattr__(self, "lower", np.zeros(shape, dtype=np.intp))
         object.__setattr__(self, "first", np.zeros(shape, dtype=bool))
         object.__setattr__(self, "reference", np.zeros(shape))
-        bins = np.arange(self.before.counts.shape[1])
+        bins = np.arange(self.before.bins[few].max(initial=0))
         finite = (bins >= 1) & (bins < self.before.bins[few, None] - _LAST_SPECIAL)
+        few_bins = np.array(few, dtype=np.intp)[:, None] * self.before.counts.shape[1] + bins
         object.__setattr__(self, "few", few)
+        object.__setattr__(self, "_few_bins", few_bins)
         object.__setattr__(self, "_finite", finite)
-        object.__setattr__(self, "_had", (self.before.counts[few] > 0) & finite)
+        object.__setattr__(self, "_had", (self.before.counts.take(few_bins) > 0) & finite)
+        object.__setattr__(self, "_inner", np.ones(shape, dtype=np.int64))
         object.__setattr__(self, "filled", np.zeros(finite.shape, dtype=bool))
         object.__setattr__(self, "wide", np.zeros(len(few), dtype=bool))
 
     def heights(self, below: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Shares per bar, shape (columns, bars)."""
-        return (below.take(self.upper) - below.take(self.lower) * ~self.first) / rows[:, None]
+        return (below.take(self.upper) - below.take(self.lower) * self._inner) / rows[:, None]
 
     def fit(self, columns: Columns) -> None:
         """Make the axes that a window needs and that are not there."""
@@ -135,8 +140,10 @@ class Axes:
         for place in asked:
             sample = self.before.samples[place]
             self._put(place, _equal_widths(sample.values[1:-2], sample.reference[1:-2]))
-        filled = self._had | ((columns.current[self.few] > 0) & self._finite)
-        unfit = (filled & ~self.filled).any(axis=1) | (self.wide & (filled.sum(axis=1) <= _PLAIN_BARS))
+        filled = self._had | ((columns.current.take(self._few_bins) > 0) & self._finite)
+        unfit = (filled > self.filled).any(axis=1)
+        if self.wide.any():
+            unfit |= self.wide & (filled.sum(axis=1) <= _PLAIN_BARS)
         for row in range(len(self.few)) if asked else np.flatnonzero(unfit).tolist():
             self._refit(row, filled[row])
             asked.append(self.few[row])
@@ -186,6 +193,7 @@ class Axes:
         self.lower[place, last + 1 : last + 3] = end - 1, end
         self.upper[place, last + 1 : last + 3] = end, end + 1
         self.first[place] = np.arange(MAXIMUM_BARS) == last
+        self._inner[place] = ~self.first[place]
 
 
 def column_shapes(columns: Columns, axes: Axes, compiled: Kernel | None = _KERNEL) -> ShapeColumns:
@@ -226,26 +234,46 @@ def _of_categories(columns: Columns, compiled: Kernel | None) -> ShapeColumns:
         counts = before.counts, columns.current, before.rows, columns.rows, unseen
         compiled.draw_categories(*counts, categories, drawn.bins, drawn.reference, drawn.current)
         return drawn
-    unseen = before.bins[:, None] - CATEGORICAL_EXTRA
-    weight = shares_before(before) + shares_now(columns)
-    places = np.arange(weight.shape[1])
-    weight[places >= unseen] = -1.0  # unseen and missing have bars of their own
-    largest = np.argsort(-weight, axis=1, kind="stable")[:, :_PLAIN_BARS]
-    bins = np.concatenate((largest, unseen, unseen + 1), axis=1)
+    drawing = worked_out(before.known, "drawing", lambda: _CategoryBars.of(before))
+    largest = np.argsort(drawing.order - shares_now(columns), axis=1, kind="stable")[:, :_PLAIN_BARS]
     # Beside few categories, others are nothing but places.
-    known = bins < unseen
-    known[:, -2:] = True
-    bins += np.arange(len(bins))[:, None] * weight.shape[1]
+    known = np.concatenate((largest < drawing.known, np.ones_like(drawing.special, dtype=bool)), axis=1)
+    bins = np.concatenate((largest + drawing.starts, drawing.special), axis=1)
     reference = _category_heights(before.counts.take(bins) * known, before.rows)
     current = _category_heights(columns.current.take(bins) * known, columns.rows)
     is_drawn = (reference > 0) | (current > 0)
     drawn_places, ends = np.flatnonzero(is_drawn), is_drawn.sum(axis=1).cumsum().tolist()
-    names = worked_out(before.known, "names", lambda: _category_names(before))
-    named = np.concatenate((bins[:, :-2], np.full_like(unseen, len(names) - 1), bins[:, -2:]), axis=1)
-    bars = _apart_at(list(map(names.__getitem__, named.take(drawn_places).tolist())), ends)
+    named = np.concatenate((bins[:, :-2], drawing.others, bins[:, -2:]), axis=1).take(drawn_places).tolist()
+    bars = _apart_at(list(map(drawing.names.__getitem__, named)), ends)
     return ShapeColumns(
         _names(columns), bars, *(_apart_at(side.take(drawn_places).tolist(), ends) for side in (reference, current))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _CategoryBars:
+    """What drawing categories asks of the reference alone; by column, shape (columns, any).
+
+    ``order``: minus each bin's share, larger than any window's share where it is no known category. ``known``: how
+    many are. ``starts``: where the column's bins begin in the matrix of all; ``special``: where unseen and missing
+    stand there. ``names``: of each bin, one column's after the other's, and last of all ``others``, whose place is it.
+    """
+
+    order: NDArray[np.float64]
+    known: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    special: NDArray[np.intp]
+    others: NDArray[np.intp]
+    names: list[str]
+
+    @classmethod
+    def of(cls, before: References) -> "_CategoryBars":
+        columns, width = before.counts.shape
+        known = before.bins[:, None] - CATEGORICAL_EXTRA
+        starts = np.arange(columns)[:, None] * width
+        order = np.where(np.arange(width) < known, -shares_before(before), 2.0)
+        others = np.full_like(known, before.counts.size)
+        return cls(order, known, starts, known + starts + np.arange(CATEGORICAL_EXTRA), others, _category_names(before))
 
 
 def _category_names(before: References) -> list[str]:

@@ -34,7 +34,7 @@ class ColumnAreas:
         ``gaps``: at each bin's upper end, shape (columns, bins). ``beyond``: the share of rows that must lie beyond a
         threshold, shape (columns,) as ``roots``.
         """
-        law = self._law(np.minimum(np.searchsorted(_TRIMS, beyond), len(_TRIMS) - 1))
+        law = self._law(np.minimum(_TRIMS.searchsorted(beyond), len(_TRIMS) - 1))
         found = np.einsum("ij,ij->i", gaps, law.steps) * roots
         hits = law.ends - law.ordered.searchsorted(law.columns | found.astype(np.float32).view(np.uint32))
         chances = hits + 1.0

@@ -97,7 +97,12 @@ class Columns:
     @property
     def size(self) -> NDArray[np.float64]:
         """``nm / (n + m)`` of each column."""
-        return harmonic(self.before.rows, self.rows)
+        return worked_out(self.known, "size", lambda: harmonic(self.before.rows, self.rows))
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """``1 / n + 1 / m`` of each column: what chance gives shrinks with it."""
+        return worked_out(self.known, "scale", lambda: 1.0 / self.before.rows + 1.0 / self.rows)
 
     def sample(self, place: int) -> ColumnSample:
         """One of them alone."""

@@ -107,11 +107,13 @@ def compared(before: Shares, below: Counts, compiled: Kernel | None = _KERNEL) -
         largest_before, largest_now, distances = np.empty((3, len(before)))
         compiled.compare(before, below, gaps, largest_before, largest_now, distances)
         return gaps, largest_before, largest_now, distances
-    now = below / below[:, -1:]
-    gaps = np.abs(before - now)
+    rows = below[:, -1].astype(np.float64)
+    gaps = below / rows[:, None]
+    np.subtract(before, gaps, out=gaps)
+    np.abs(gaps, out=gaps)
     places: NDArray[np.intp] = gaps.argmax(axis=1)
     places += np.arange(len(gaps)) * before.shape[1]
-    return gaps, before.take(places), now.take(places), gaps.take(places)
+    return gaps, before.take(places), below.take(places) / rows, gaps.take(places)
 
 
 def tabulated(
@@ -136,13 +138,21 @@ def tabulated(
         return tables, flags[0], flags[1]
     for side, counts, others in zip(tables, known, apart, strict=True):
         side[:, :cells], side[:, cells:-1] = counts, others
-    by_column, together = share[:, None], tables[:, :, :cells]
-    pooled = np.where((together[0] + together[1]) * by_column < minimum_expected, together, 0.0)
-    tables[:, :, -1] = pooled.sum(axis=2)
-    together -= pooled
-    expected = (tables[0] + tables[1]) * by_column
+    tables[:, :, -1] = 0.0
+    expected = tables[0] + tables[1]
+    expected *= share[:, None]
     is_dense = expected >= minimum_expected
-    return tables, is_dense, (expected > 0.0) ^ is_dense
+    is_sparse = (expected > 0.0) ^ is_dense
+    of_known = is_sparse[:, :cells]
+    if of_known.any():
+        pooled = np.where(of_known, tables[:, :, :cells], 0.0)
+        tables[:, :, :cells] -= pooled
+        of_known[:] = False
+        tables[:, :, -1] = together = pooled.sum(axis=2)
+        expected_together = (together[0] + together[1]) * share
+        is_dense[:, -1] = expected_together >= minimum_expected
+        is_sparse[:, -1] = (expected_together > 0.0) ^ is_dense[:, -1]
+    return tables, is_dense, is_sparse
 
 
 def weighed(tables: Shares, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:

@@ -35,16 +35,15 @@ def effect_size(sample: ColumnSample) -> Interval:
 def effect_sizes(columns: Columns) -> list[Interval]:
     """The same of several columns."""
     n, m = columns.before.rows, columns.rows
-    scale = 1.0 / n + 1.0 / m
     if columns.before.kind == "numeric":
         gaps = largest_gaps(columns)
-        return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * scale)
+        return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * columns.scale)
     before, now = shares_before(columns.before), shares_now(columns)
     grown = now > before
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
     together = np.add(columns.before.counts, columns.current, dtype=np.float64)
     spread = np.sqrt(together * ((n + m)[:, None] - together)).sum(axis=1) / (n + m)
-    chance = spread * np.sqrt(2.0 / math.pi * scale) / 2.0
+    chance = spread * np.sqrt(2.0 / math.pi * columns.scale) / 2.0
     return _intervals(
         np.where(grown, before, 0.0).sum(axis=1), np.where(grown, now, 0.0).sum(axis=1), columns, chance * chance
     )

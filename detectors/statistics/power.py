@@ -36,7 +36,7 @@ def detectable_effects(columns: Columns, false_alarm_rate: float) -> NDArray[np.
     if columns.before.kind == "numeric":
         effects = (special.kolmogi(false_alarm_rate) + _HALF * special.ndtri(POWER)) / sizes
     else:
-        freedom = np.maximum(1, tables(columns).cells - 1)
+        freedom = tables(columns).freedom
         noncentrality = special.chndtrinc(special.chdtri(freedom, false_alarm_rate), freedom, 1.0 - POWER)
         effects = _HALF * np.sqrt(noncentrality) / sizes
     found: NDArray[np.float64] = np.minimum(1.0, effects)

@@ -11,6 +11,7 @@ The five rows: W. G. Cochran, Some methods for strengthening the common chi-squa
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from detectors.statistics.count_passes import smallest_of, tabulated, weighed
 from detectors.statistics.worked_out import worked_out
 
 MINIMUM_EXPECTED = 5.0
+# So few tests take longer together than one by one.
+_FEW = 4
 #: Groups of finite values, of about equal reference mass, that the frequency statistics look at.
 GROUPS = 10
 # Bins of a numeric column beside the finite ones, before its end: infinity, missing. Minus infinity is the first.
@@ -35,23 +38,23 @@ class Tables:
     """A table per column; shape (columns, cells) unless said.
 
     ``rows``: rows per cell, 0 in cells that are not used, of the reference and of the window, shape (2, columns,
-    cells); whole numbers as floating ones. ``dense``, ``sparse``: which cells are. ``reference_rows``,
-    ``current_rows``: the sizes of the whole samples, shape (columns,).
+    cells); whole numbers as floating ones. ``dense``, ``sparse``: which cells are. ``columns``: what is in them.
     """
 
     rows: NDArray[np.float64]
     dense: NDArray[np.bool_]
     sparse: NDArray[np.bool_]
-    reference_rows: NDArray[np.int64]
-    current_rows: NDArray[np.int64]
-    #: Dense cells of each column, shape (columns,).
+    columns: Columns
+    #: Dense cells of each column, shape (columns,), and the degrees of freedom that they leave, at least 1.
     cells: NDArray[np.intp] = field(init=False)
-    _rarest: "Rarest" = field(init=False, repr=False)
+    freedom: NDArray[np.intp] = field(init=False)
+    _rarest: "Rarest | None" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        share = self.current_rows / (self.reference_rows + self.current_rows)
-        object.__setattr__(self, "cells", self.dense.sum(axis=1))
-        object.__setattr__(self, "_rarest", rarest(self.rows[1], self.rows[0], self.sparse, share))
+        cells = self.dense.sum(axis=1)
+        object.__setattr__(self, "cells", cells)
+        object.__setattr__(self, "freedom", np.maximum(cells - 1, 1))
+        object.__setattr__(self, "_rarest", rarest(self.columns, (self.rows[0], self.rows[1]), self.sparse))
 
     @property
     def of_dense(self) -> NDArray[np.float64]:
@@ -60,8 +63,8 @@ class Tables:
 
     @property
     def scale(self) -> NDArray[np.float64]:
-        """``1 / n + 1 / m``: what divergences of two samples of one distribution shrink with, shape (columns,)."""
-        return 1.0 / self.reference_rows + 1.0 / self.current_rows
+        """What divergences of two samples of one distribution shrink with, shape (columns,)."""
+        return self.columns.scale
 
     def compared(self, measure: Measure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What ``measure`` makes of all used cells, and of the dense ones alone, which a chi-square law holds for.
@@ -69,10 +72,10 @@ class Tables:
         It is given shares above zero that sum to one, half a row being added to each cell (Jeffreys' prior). Cells that
         are not used are one on both sides, which adds nothing to what shares differ by.
         """
-        more = np.flatnonzero(self._rarest.cells)
-        if not len(more):
+        if self._rarest is None:
             found = measure(*weighed(self.rows, self.dense))
             return found, found
+        more = np.flatnonzero(self._rarest.cells)
         # Columns with sparse cells stand once more at the end, with all of their used cells.
         rows = np.concatenate((self.rows, self.rows.take(more, axis=1)), axis=1)
         used = np.concatenate((self.dense, (self.dense | self.sparse).take(more, axis=0)))
@@ -84,9 +87,8 @@ class Tables:
 
     def p_values(self, chi_squares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of ``chi_squares``, statistics of the dense cells, together with the sparse cells' exact tests."""
-        tested = self.cells > 1
-        law = special.chdtrc(np.maximum(self.cells - 1, 1), np.maximum(chi_squares, 0.0))
-        return self._rarest.with_others(law, tested)
+        law = special.chdtrc(self.freedom, np.maximum(chi_squares, 0.0))
+        return with_rarest(law, self.cells > 1, self._rarest)
 
 
 def tables(columns: Columns) -> Tables:
@@ -101,7 +103,7 @@ def _tables(columns: Columns) -> Tables:
     known_now = _known(before, columns.current, columns.below)
     share = np.minimum(before.rows, columns.rows) / (before.rows + columns.rows)
     rows, dense, sparse = tabulated((known, known_now), (apart, apart_now), share, MINIMUM_EXPECTED)
-    return Tables(rows, dense, sparse, before.rows, columns.rows)
+    return Tables(rows, dense, sparse, columns)
 
 
 def _known(before: References, counts: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -172,6 +174,9 @@ def binomial_p_values(
     >>> binomial_p_values(np.array([5.0, 0.0]), np.array([5.0, 0.0]), np.array([0.5, 0.5])).round(4).tolist()
     [0.0625, 1.0]
     """
+    if len(hits) <= _FEW:
+        each = zip(hits.tolist(), trials.tolist(), share.tolist(), strict=True)
+        return np.array([binomial_p_value(*one) for one in each])
     # A binomial's median lies between the whole numbers next to its mean, so that the other tail is half or more.
     is_above, missed = hits >= trials * share, trials - hits
     inside, outside = np.where(is_above, hits, missed), np.where(is_above, missed, hits)
@@ -182,7 +187,7 @@ def binomial_p_values(
     return found
 
 
-def binomial_p_value(hits: int, trials: int, share: float) -> float:
+def binomial_p_value(hits: float, trials: float, share: float) -> float:
     """The same of one, without a dozen calls of NumPy.
 
     >>> round(binomial_p_value(5, 5, 0.5), 4), binomial_p_value(0, 5, 0.01)
@@ -203,31 +208,37 @@ class Rarest:
     smallest: NDArray[np.float64]
     cells: NDArray[np.intp]
 
-    def with_others(self, p_values: NDArray[np.float64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Together with one more test of each column, where ``tested``: the smallest counts, times their number."""
-        return smallest_of(p_values, tested, self.smallest, self.cells)
 
+def rarest(columns: Columns, rows: tuple[NDArray[Any], NDArray[Any]], cells: NDArray[np.bool_]) -> Rarest | None:
+    """The ``cells`` tested one by one; None where there are none, as in most windows.
 
-def rarest(
-    hits: NDArray[np.float64], hits_before: NDArray[np.float64], cells: NDArray[np.bool_], share: NDArray[np.float64]
-) -> Rarest:
-    """The ``cells``, shape (columns, any), tested one by one; a row is of the window with probability ``share``."""
-    smallest = np.ones(len(cells))
+    ``rows``: of the reference and of the window in each cell, shape (columns, any), as ``cells``.
+    """
     places = np.flatnonzero(cells)
     if not len(places):
-        return Rarest(smallest, np.zeros(len(cells), dtype=np.intp))
-    column, now = places // cells.shape[1], hits.take(places)
-    p_values = binomial_p_values(now, now + hits_before.take(places), share.take(column))
-    np.minimum.at(smallest, column, p_values)
+        return None
+    column, (before, now) = places // cells.shape[1], (side.take(places).astype(np.float64) for side in rows)
+    size_before, size = columns.before.rows.take(column), columns.rows.take(column)
+    smallest = np.ones(len(cells))
+    np.minimum.at(smallest, column, binomial_p_values(now, now + before, size / (size_before + size)))
     return Rarest(smallest, np.bincount(column, minlength=len(cells)))
+
+
+def with_rarest(p_values: NDArray[np.float64], tested: NDArray[np.bool_], rare: Rarest | None) -> NDArray[np.float64]:
+    """Exact tests together with one more test of each column, where ``tested``.
+
+    The smallest p-value of a column counts, times their number; 1 where there are none.
+    """
+    if rare is None:
+        return np.where(tested, p_values, 1.0)
+    return smallest_of(p_values, tested, rare.smallest, rare.cells)
 
 
 def with_special(columns: Columns, p_values: NDArray[np.float64], tested: NDArray[np.bool_]) -> NDArray[np.float64]:
     """P-values of the finite values of numeric columns, where ``tested``, together with exact tests of the others.
 
-    Those are the shares at minus infinity, at infinity and missing, where rows have them. The smallest p-value of a
-    column counts, times their number; 1 where there are none. Shape (columns,) each.
+    Those are the shares at minus infinity, at infinity and missing, where rows have them; as :func:`with_rarest`.
+    Shape (columns,) each.
     """
-    before, share = columns.before, columns.rows / (columns.before.rows + columns.rows)
-    others, others_before = special_now(columns).astype(np.float64), special_before(before).astype(np.float64)
-    return rarest(others, others_before, others + others_before > 0, share).with_others(p_values, tested)
+    rows = special_before(columns.before), special_now(columns)
+    return with_rarest(p_values, tested, rarest(columns, rows, rows[0] + rows[1] > 0))

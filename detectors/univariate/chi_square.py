@@ -19,6 +19,9 @@ from detectors.statistics.columns import Columns, ColumnsEvidence, alone
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
 
+#: Below any number of rows that is expected where there are rows at all.
+_ALMOST_NONE = 1e-300
+
 
 def chi_square(sample: ColumnSample) -> Evidence:
     """Pearson's statistic over the dense cells, at least 0, with the p-value over all cells; larger is worse."""
@@ -34,10 +37,12 @@ def chi_square_of_columns(columns: Columns) -> ColumnsEvidence:
 
 def homogeneity(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pearson's chi-square of tables of two rows, shape (..., cells) each; cells empty in both add nothing."""
-    together = reference + current
     n, m = reference.sum(axis=-1), current.sum(axis=-1)
-    expected = together * (m / np.maximum(n + m, 1.0))[..., None]
+    rows = n + m
+    expected = (reference + current) * (m / np.maximum(rows, 1.0))[..., None]
     # Both rows of the table miss their expectation by the same number of rows, so one difference serves both.
-    misses = (current - expected) ** 2 / np.where(expected > 0, expected, 1.0)
-    statistic: NDArray[np.float64] = misses.sum(axis=-1) * (n + m) / np.maximum(n, 1.0)
+    misses = current - expected
+    misses *= misses
+    misses /= np.maximum(expected, _ALMOST_NONE)
+    statistic: NDArray[np.float64] = misses.sum(axis=-1) * rows / np.maximum(n, 1.0)
     return statistic

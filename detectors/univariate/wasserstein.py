@@ -41,11 +41,11 @@ def wasserstein_of_columns(columns: Columns) -> ColumnsEvidence:
     axis = _axis(columns.before)
     rows = columns.rows - special_now(columns).sum(axis=1)
     known = (axis.rows > 0) & (rows > 0)
-    gaps = _finite_gaps(columns, axis, rows)
+    gaps, size = _finite_gaps(columns, axis, rows)
     statistics = np.einsum("ij,ij->i", gaps, axis.steps) * known / axis.spreads
     if axis.areas is None:
         return ColumnsEvidence(statistics, np.where(known, np.nan, with_special(columns, np.ones(len(rows)), known)))
-    roots = np.sqrt(harmonic(axis.rows, rows)) * known
+    roots = np.sqrt(size) * known
     p_values = axis.areas.p_values(gaps, roots, _TAIL_ROWS / np.maximum(np.minimum(axis.rows, rows), 1))
     lost = np.isnan(p_values)
     if lost.any():
@@ -53,12 +53,14 @@ def wasserstein_of_columns(columns: Columns) -> ColumnsEvidence:
     return ColumnsEvidence(statistics, with_special(columns, p_values, known))
 
 
-def _finite_gaps(columns: Columns, axis: "_Axis", rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """By how much the shares of finite rows up to and with each bin differ."""
-    if axis.all_finite and (rows == columns.rows).all():
-        return largest_gaps(columns).gaps
+def _finite_gaps(
+    columns: Columns, axis: "_Axis", rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By how much the shares of finite rows up to and with each bin differ, and ``nm / (n + m)`` of these rows."""
+    if axis.all_finite and not special_now(columns).any():
+        return largest_gaps(columns).gaps, columns.size
     below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
-    return np.abs(axis.below - below)
+    return np.abs(axis.below - below), harmonic(axis.rows, rows)
 
 
 @dataclass(frozen=True, slots=True)
