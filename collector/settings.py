@@ -68,7 +68,7 @@ class CollectorSettings:
     ``sweep_interval_s``: how often waiting labels are looked through for expired ones.
     """
 
-    database_url: str = "sqlite:///driftline.db"
+    database_url: str = names.DATABASE_URL
     payload_dir: Path | None = None
     payload_url: str = ""
     subject_secret: str = ""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from driftline import names
+
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
@@ -17,7 +19,7 @@ class WebSettings:
 
     host: str = "127.0.0.1"
     port: int = 9086
-    database_url: str = "sqlite:///driftline.db"
+    database_url: str = names.DATABASE_URL
     monitors: str = "monitors"
     external_url: str = ""
     grafana_url: str = ""

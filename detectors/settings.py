@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from driftline import names
+
 
 @dataclass(frozen=True)
 class DetectorsSettings:
@@ -16,7 +18,7 @@ class DetectorsSettings:
     token.
     """
 
-    database_url: str = "sqlite:///driftline.db"
+    database_url: str = names.DATABASE_URL
     host: str = "127.0.0.1"
     port: int = 9085
     interval_s: float = 10.0

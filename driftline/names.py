@@ -491,6 +491,8 @@ PAGES_RECEIVED = Metric(
 # --- addresses ----------------------------------------------------------------------------------------------------
 #: Where the page desk takes Alertmanager's webhook.
 PAGE_DESK_PATH = "/api/v1/alerts/webhook"
+#: The store where none is named: what every part writes and reads on one machine.
+DATABASE_URL = "sqlite:///.driftline/driftline.db"
 
 #: Every metric above, for the manual and for the tests that hold manual, rules and boards to it.
 ALL_METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline import names
 from driftline.cli import wiring
 from driftline.cli.moments import FORMS, moment_s
 from driftline.cli.report_files import Out, ReportFile, format_option, report_file
@@ -44,7 +45,7 @@ def backtest(
     data_dir: Annotated[Path, typer.Option(help="Where references are kept.")] = wiring.DEFAULT_DATA_DIR,
     database_url: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
-    ] = "sqlite:///.driftline/driftline.db",
+    ] = names.DATABASE_URL,
     form: Annotated[str | None, format_option("text", "markdown", "html", "json")] = None,
     out: Out = None,
 ) -> None:

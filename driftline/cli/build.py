@@ -185,7 +185,7 @@ def report(
     monitors: Monitors = Path("monitors"),
     database_url: Annotated[
         str, typer.Option(help="SQLAlchemy URL of the store.", envvar="DRIFTLINE_DATABASE_URL")
-    ] = "sqlite:///.driftline/driftline.db",
+    ] = names.DATABASE_URL,
     since: Annotated[str | None, typer.Option(help=f"First moment, {FORMS}; everything when left out.")] = None,
     until: Annotated[str | None, typer.Option(help="Last moment, likewise.")] = None,
     version: Annotated[str | None, typer.Option(help="Only this version; the busiest when left out.")] = None,

@@ -68,7 +68,7 @@ def inject_yaml(text: str, options: InjectOptions) -> str:
         raise InjectError("manifests", [f"are not YAML: {' '.join(str(error).split())}"]) from error
     for index, document in enumerate(documents):
         if not isinstance(document, dict):
-            raise InjectError(f"document {index + 1}", [f"holds {type(document).__name__}, not a Kubernetes object"])
+            raise InjectError(f"document {index + 1}", [f"is {str(document)[:40]!r}, not a Kubernetes object"])
     dumped = yaml.dump_all(inject(documents, options), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return str(dumped)
 
