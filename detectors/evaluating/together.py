@@ -69,22 +69,20 @@ def find(
     what a device can; None: where the monitor's ``detectors.device`` says.
     """
     found = []
-    inputs = [] if reference is None else [column.name for column in reference.row_columns(monitor)]
+    as_one = partial(_as_one, monitor, reference, segment)
     for name in monitor.detectors.multivariate:
         if table_detector(name).counted:
             features = None if reference is None else reference.features
-            as_one = partial(_as_one, monitor, reference, segment, inputs)
             found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, as_one))
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
-            as_one = partial(_as_one, monitor, reference, segment, inputs)
             found.append(replace(_from_rows(name, monitor, table, arrays), as_one=as_one(table.current_rows)))
     for vector in monitor.vectors:
         known = None if reference is None else reference.vectors.get(vector.name)
         features = None if known is None else known.features
-        as_one = partial(_as_one, monitor, reference, segment, [vector.distance])
-        found.append(_from_features(NAME, vector.name, features, points, segment, state, as_one))
+        of_vector = partial(as_one, distance=vector.distance)
+        found.append(_from_features(NAME, vector.name, features, points, segment, state, of_vector))
     return found
 
 
@@ -143,10 +141,11 @@ def _from_features(
     return Together(name, found, rows, reference_rows, "", column, as_one=together)
 
 
-def _as_one(monitor: Monitor, reference: Reference | None, segment: str, names: Sequence[str], rows: int) -> int:
-    """How many rows of these columns, of the one of which it is most, count as one in a window."""
+def _as_one(monitor: Monitor, reference: Reference | None, segment: str, rows: int, distance: str | None = None) -> int:
+    """How many rows count as one in a window: of a vector, by its column ``distance``, or of the input with most."""
     if reference is None:
         return 1
+    names = [column.name for column in reference.row_columns(monitor)] if distance is None else [distance]
     known = of_columns(monitor.detectors.rows_together, reference, segment, rows)
     return max((int(known[reference.layout.index(name)]) for name in names), default=1)
 
