@@ -55,8 +55,16 @@ def p_value(value: float | None) -> str:
 
 def follow_ups(page: Page) -> str:
     """How many alerts joined a page's first: ``1 follow-up``."""
-    number = len(page.follow_ups)
-    return f"{number} follow-up{'' if number == 1 else 's'}"
+    return several(len(page.follow_ups), "follow-up")
+
+
+def several(number: int, what: str) -> str:
+    """So many of something, in the number that it takes.
+
+    >>> several(1, "page"), several(2, "page")
+    ('1 page', '2 pages')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def metric_name(name: str) -> str:

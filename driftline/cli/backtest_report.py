@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from dashboards.words import several
 from detectors.statistics.reasons import percent
 from driftline import names
 from driftline.cli.backtesting import Backtest, Fired, Outcome, Part, Share
@@ -96,12 +97,8 @@ def _alert_count(outcome: Outcome) -> str:
     if not outcome.fired:
         return "Nobody would have been told anything."
     severities = [fired.raised.alert.labels[names.SEVERITY] for fired in outcome.fired]
-    told = " and ".join(_counted(severities.count(each), each) for each in ("page", "ticket") if each in severities)
+    told = " and ".join(several(severities.count(each), each) for each in ("page", "ticket") if each in severities)
     return f"{told} would have been sent."
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _alert(fired: Fired) -> str:
@@ -119,7 +116,7 @@ def _accuracy(outcome: Outcome) -> Iterator[str]:
     if spec.test is None:
         return
     fell = [window for window in outcome.windows if window.accuracy_fell is not None]
-    told = f"the sequential test of accuracy would have alarmed {_counted(len(fell), 'time')}"
+    told = f"the sequential test of accuracy would have alarmed {several(len(fell), 'time')}"
     yield f"- Accuracy: {told}; without a loss at most {spec.false_pages} is expected."
     for window in fell[:_LISTED]:
         known = moment(window.key.end_s + labels.maturity)
@@ -131,7 +128,7 @@ def _estimates(outcome: Outcome) -> Iterator[str]:
     budget = outcome.monitor.detectors.false_alarm_rate
     if outcome.quiet.windows:
         sent = "was" if outcome.quiet_alerts == 1 else "were"
-        alerts = f"{_counted(outcome.quiet_alerts, 'alert')} {sent} sent in that time"
+        alerts = f"{several(outcome.quiet_alerts, 'alert')} {sent} sent in that time"
         told = f"{_share(outcome.quiet)} of the quiet windows drifted"
         yield f"- False alarms: {told}; {_beside(outcome.quiet, budget)}; {alerts}."
     if outcome.by_chance.windows:
