@@ -74,11 +74,12 @@ class _Found:
     missing: tuple[str, ...] = ()
 
 
-def build(alert: Alert, reader: EvidenceReader, clock: Clock) -> Page:
+def build(alert: Alert, since_s: float | None, reader: EvidenceReader, clock: Clock) -> Page:
     """The page of an alert; never raises for want of evidence.
 
     The id is the same for every notice of one incident (its fingerprint and start), so that repeats and the
-    resolution replace the page instead of adding one.
+    resolution replace the page instead of adding one. ``since_s``: since when the incident that it joins is known to be
+    bad, so that its sentence tells the incident's beginning; the page's own ``since_s`` is of this alert.
     """
     now_s = clock()
     found = _gather(alert, reader, now_s) if alert.labels.get(names.MODEL) else _Found()
@@ -86,7 +87,7 @@ def build(alert: Alert, reader: EvidenceReader, clock: Clock) -> Page:
         id=f"{alert.fingerprint}-{int(alert.starts_at_s)}",
         alert=alert,
         received_at_s=now_s,
-        summary=_summary(alert, found),
+        summary=_summary(alert, found, since_s),
         stream=found.stream,
         drifted=found.drifted,
         performance=found.performance,
@@ -193,11 +194,8 @@ def _gaps(alert: Alert, results: Sequence[Result], found: _Found) -> Iterable[st
 
 
 # --- saying -------------------------------------------------------------------------------------------------------
-def _summary(alert: Alert, found: _Found) -> str:
-    since = (
-        f"firing since {_moment(alert.starts_at_s)}" if found.since_s is None else f"bad since {_moment(found.since_s)}"
-    )
-    parts = [_what(alert), since]
+def _summary(alert: Alert, found: _Found, since_s: float | None) -> str:
+    parts = [_what(alert), _since(alert, found, since_s)]
     if found.drifted:
         parts.append(f"most moved: {', '.join(_named(found.drifted))}")
     if found.explained is not None:
@@ -206,6 +204,13 @@ def _summary(alert: Alert, found: _Found) -> str:
     if found.missing:
         text += f" Missing evidence: {'; '.join(found.missing)}."
     return text if alert.status == "firing" else f"Over: {text}"
+
+
+def _since(alert: Alert, found: _Found, since_s: float | None) -> str:
+    """The incident's beginning, and this alert's where that is later."""
+    own_s = alert.starts_at_s if found.since_s is None else found.since_s
+    own = f"{'firing' if found.since_s is None else 'bad'} since {_moment(own_s)}"
+    return own if since_s is None or since_s >= own_s else f"bad since {_moment(since_s)} (this alert: {own})"
 
 
 def _where(explained: Result) -> str:

@@ -62,9 +62,15 @@ def with_evidence(page: Page, built: Page) -> Page:
         stream=built.stream,
         drifted=built.drifted or page.drifted,
         performance=built.performance or page.performance,
-        since_s=built.since_s if speaks and built.since_s is not None else page.since_s,
+        since_s=page.since_s if built.since_s is None else min(built.since_s, bad_since(page)),
+        newest_since_s=built.since_s,
         samples=built.samples or page.samples,
     )
+
+
+def bad_since(page: Page) -> float:
+    """Since when an incident is known to be bad: by its evidence, and no later than its first alert began."""
+    return page.starts_at_s if page.since_s is None else min(page.since_s, page.starts_at_s)
 
 
 def closed(page: Page) -> Page:

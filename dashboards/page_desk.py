@@ -80,7 +80,7 @@ class PageDesk:
     def _receive_one(self, alert: Alert) -> Page:
         known = self._incident_of(alert)
         if known is None:
-            page = dataclasses.replace(self._build(alert), id=page_id(alert), alert=alert)
+            page = dataclasses.replace(self._build(alert, None), id=page_id(alert), alert=alert)
             self._pages.save_page(page)
             self._count(alert)
             return page
@@ -88,7 +88,7 @@ class PageDesk:
         if page == known:
             return known
         if len(page.alerts) > len(known.alerts):
-            page = incidents.with_evidence(page, self._build(alert))
+            page = incidents.with_evidence(page, self._build(alert, incidents.bad_since(known)))
             page = dataclasses.replace(page, received_at_s=self._clock())
         self._pages.save_page(page)
         if incidents.severity_of(page) != incidents.severity_of(known):
@@ -109,9 +109,9 @@ class PageDesk:
             self._pages.save_page(closed)
         return closed
 
-    def _build(self, alert: Alert) -> Page:
+    def _build(self, alert: Alert, since_s: float | None) -> Page:
         try:
-            return self._evidence(alert)
+            return self._evidence(alert, since_s)
         except (DriftlineError, LookupError, ValueError, ArithmeticError) as error:
             # A page without evidence is better than no page.
             told = alert.annotations.get("summary", "An alert fires")

@@ -66,8 +66,11 @@ class PageStore(Protocol):
 class Evidence(Protocol):
     """Builds the page behind an alert."""
 
-    def __call__(self, alert: Alert) -> Page:
-        """The page with everything known about the alert's stream."""
+    def __call__(self, alert: Alert, since_s: float | None) -> Page:
+        """The page with everything known about the alert's stream.
+
+        ``since_s``: since when its incident is known to be bad; None where the alert begins one.
+        """
         ...
 
 

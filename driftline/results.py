@@ -125,7 +125,8 @@ class Page:
     """An incident with its evidence, as the on-call person opens it.
 
     ``alert``: its gravest, the first of those; ``follow_ups``: the others of the incident in the order in which they
-    began. ``received_at_s``: when the newest of them came.
+    began. ``received_at_s``: when the newest of them came. ``since_s``: since when it is bad, the earliest that the
+    evidence of any told; ``newest_since_s``: what that of the newest that joined told. None where that is not known.
     """
 
     id: str
@@ -139,6 +140,7 @@ class Page:
     samples: tuple[SamplePayload, ...] = ()
     runbook: str = ""
     follow_ups: tuple[Alert, ...] = ()
+    newest_since_s: float | None = None
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

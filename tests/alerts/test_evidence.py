@@ -112,8 +112,8 @@ def _accuracy(day: float, value: float, segment: str = "") -> Result:
     )
 
 
-def _build(store: Store, alert: Alert = ALERT) -> Page:
-    return build(alert, store, ManualClock(STARTED_S + HOUR_S))
+def _build(store: Store, alert: Alert = ALERT, since_s: float | None = None) -> Page:
+    return build(alert, since_s, store, ManualClock(STARTED_S + HOUR_S))
 
 
 def test_the_sentence_says_how_bad_since_when_and_what_moved() -> None:
@@ -137,6 +137,15 @@ def test_the_sentence_says_how_bad_since_when_and_what_moved() -> None:
     assert page.stream == STREAM
     assert [result.column for result in page.drifted] == ["visibility", "wind"]
     assert page.samples == tuple(store.payloads)
+
+
+def test_an_alert_that_joins_an_incident_tells_the_incidents_beginning_and_its_own_where_that_is_later() -> None:
+    store = Store(held=[*(_accuracy(day, 0.85) for day in range(-3, 4)), *(_accuracy(day, 0.46) for day in (4, 5))])
+    later = "bad since 1 Dec 06:00 UTC (this alert: bad since 5 Dec 00:00 UTC)"
+    assert f"; {later}." in _build(store, since_s=DECEMBER_S + DAY_S / 4).summary
+    assert "; bad since 5 Dec 00:00 UTC." in _build(store, since_s=DECEMBER_S + 4 * DAY_S).summary
+    unknown = _build(Store(held=[_accuracy(3, 0.85)]), since_s=DECEMBER_S).summary
+    assert "; bad since 1 Dec 00:00 UTC (this alert: firing since " in unknown
 
 
 @pytest.mark.parametrize(

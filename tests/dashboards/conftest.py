@@ -35,7 +35,7 @@ def client_over():
     """Makes the pages over a reader and kept pages of one's own."""
 
     def make(found, pages, evidence=None, settings=PLAIN, clock=None, monitors=None):
-        build = evidence or (lambda alert: flights_page(found, alert))
+        build = evidence or (lambda alert, since_s: flights_page(found, alert))
         chosen = {MONITOR.name: MONITOR} if monitors is None else monitors
         app = create_app(found, pages, build, parse_plain, chosen, clock or ManualClock(NOW_S), settings)
         return TestClient(app, raise_server_exceptions=False)

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     app = create_app(
         reader,
         pages,
-        lambda alert: flights_page(reader, alert),
+        lambda alert, since_s: flights_page(reader, alert),
         lambda _body: [flights_alert()],
         monitors,
         ManualClock(NOW_S),

@@ -47,7 +47,7 @@ def address(reader):
     app = create_app(
         reader,
         pages,
-        lambda alert: flights_page(reader, alert),
+        lambda alert, since_s: flights_page(reader, alert),
         parse_plain,
         {MONITOR.name: MONITOR},
         ManualClock(NOW_S),

@@ -94,6 +94,39 @@ def test_one_incident_is_one_page_which_rises_from_ticket_to_page_and_keeps_its_
     ]
 
 
+def test_a_long_incident_tells_its_own_beginning_beside_the_newest_alerts(make_client, reader, pages):
+    asked = []
+
+    def evidence(alert, since_s):
+        asked.append(since_s)
+        return dataclasses.replace(flights_page(reader, alert), since_s=alert.starts_at_s - 3600)
+
+    client = make_client(reader, evidence=evidence)
+    client.post(PAGE_DESK_PATH, json=body(flights_alert()))
+    (page_id,) = pages.kept
+    assert "newest alert: since" not in client.get(f"/pages/{page_id}").text
+    first_s = flights_alert().starts_at_s
+    client.post(PAGE_DESK_PATH, json=body(dataclasses.replace(later(flights_alert(), 7200), fingerprint="other")))
+    (page,) = pages.kept.values()
+    assert len(page.follow_ups) == 1
+    assert (page.since_s, page.newest_since_s) == (first_s - 3600, first_s + 3600)
+    assert asked == [None, first_s - 3600]
+    assert "newest alert: since" in client.get(f"/pages/{page_id}").text
+
+
+def test_an_incident_without_such_evidence_is_bad_since_its_first_alert_at_the_latest(make_client, reader, pages):
+    known = iter([None, flights_alert().starts_at_s + 3600])
+
+    def evidence(alert, _since_s):
+        return dataclasses.replace(flights_page(reader, alert), since_s=next(known))
+
+    client = make_client(reader, evidence=evidence)
+    client.post(PAGE_DESK_PATH, json=body(flights_alert()))
+    client.post(PAGE_DESK_PATH, json=body(dataclasses.replace(later(flights_alert(), 7200), fingerprint="other")))
+    (page,) = pages.kept.values()
+    assert page.since_s == flights_alert().starts_at_s
+
+
 def test_an_incident_is_open_while_one_of_its_alerts_fires(client, pages):
     client.post(PAGE_DESK_PATH, json=body(drift_ticket(), flights_alert()))
     client.post(PAGE_DESK_PATH, json=body(flights_alert("resolved")))
@@ -149,7 +182,7 @@ def test_a_page_stays_readable_however_often_its_alert_comes_and_goes(client, pa
 
 
 def test_a_page_comes_even_when_its_evidence_cannot_be_read(make_client, reader, pages):
-    def broken(_alert):
+    def broken(_alert, _since_s):
         raise ReferenceDataError("the reference is gone")
 
     client = make_client(reader, evidence=broken)
@@ -175,7 +208,10 @@ def test_a_store_that_is_away_makes_alertmanager_send_again(make_client, reader,
     from driftline.testing import ManualClock
     from tests.dashboards.conftest import parse_plain
 
-    app = create_app(reader, Away(), lambda alert: flights_page(reader, alert), parse_plain, {}, ManualClock(0.0))
+    def build(alert, _since_s):
+        return flights_page(reader, alert)
+
+    app = create_app(reader, Away(), build, parse_plain, {}, ManualClock(0.0))
     answer = TestClient(app).post(PAGE_DESK_PATH, json=body(flights_alert()))
     assert answer.status_code == 503
     assert "database" in answer.json()["error"]

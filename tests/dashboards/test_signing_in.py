@@ -45,7 +45,7 @@ def make(reader: FakeReader, settings: WebSettings = PLAIN, asked: Access | None
     app = create_app(
         reader,
         FakePages({"p1": kept}),
-        lambda alert: flights_page(reader, alert),
+        lambda alert, since_s: flights_page(reader, alert),
         parse_plain,
         {MONITOR.name: MONITOR},
         ManualClock(NOW_S),
