@@ -51,8 +51,11 @@ def _moments(values: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[fl
     rows = int(kept.sum())
     if rows == 0:
         return float("nan"), float("nan")
-    mean = float(known @ kept) / rows
-    return mean, float(np.sqrt((known - mean) ** 2 @ kept / rows))
+    # Scaled down, so that neither a sum nor a square is beyond floats.
+    unit = float(np.abs(known).max()) or 1.0
+    scaled = known / unit
+    mean = float(scaled @ kept) / rows
+    return mean * unit, float(np.sqrt((scaled - mean) ** 2 @ kept / rows)) * unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,7 +317,7 @@ def _equal_widths(values: NDArray[np.float64], reference: NDArray[np.int64]) -> 
 
 
 def _round_ticks(low: float, high: float, bars: int) -> Sequence[float]:
-    rough = max((high - low) / bars, abs(high) * 1e-12, 1e-300)
+    rough = max(high / bars - low / bars, abs(high) * 1e-12, 1e-300)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -47,6 +47,8 @@ _EPOCH = (631_152_000.0, 4_102_444_800.0)
 _EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 #: Whole numbers that are all different and lie further apart than this were drawn to be so.
 _NO_COUNT = 2.0**31
+#: Beyond integers of 64 bits every float is a whole number, and counts or names nothing.
+_LARGEST_WHOLE = 2.0**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _role(name: str, known: pd.Series, distinct: int) -> tuple[Role, str]:
 
 
 def _of_numbers(name: str, values: NDArray[np.float64], distinct: int) -> tuple[Role, str]:
-    whole = bool(np.isfinite(values).all() and (values == np.floor(values)).all())
+    whole = bool((np.abs(values) <= _LARGEST_WHOLE).all() and (values == np.floor(values)).all())
     if _TIME.search(name) and _is_epoch(values):
         return "time", "seconds, or parts of them, since 1970"
     low, high = float(values.min()), float(values.max())

@@ -46,6 +46,8 @@ _SHARE = re.compile(r"(^|_)(prob|proba|probability|share|ratio|rate|fraction)($|
 _PER_CENT = re.compile(r"(^|_)(percent|percentage|pct|humidity|humid)($|_)")
 #: Whole numbers within a range of this size get whole ends, larger ones are rounded.
 _SMALL_COUNT = 100
+#: What lies beyond larger numbers is no number any more.
+_LARGEST_RANGE = 1e307
 _TESTED, _CHECKED = ("numeric", "boolean", "category"), ("constant", "calendar")
 _DAY_S, _WEEK_S = 86_400.0, 604_800.0
 
@@ -180,7 +182,7 @@ def _range(role: ColumnRole, values: NDArray[np.float64]) -> tuple[float | None,
     for name, end in ((_SHARE, 1.0), (_PER_CENT, 100.0)):
         if name.search(role.name.lower()) and low >= 0 and high <= end:
             return 0.0, end
-    if not math.isfinite(high - low):
+    if max(abs(low), abs(high)) > _LARGEST_RANGE:
         return None, None
     margin = (high - low) * 0.1
     if bool((finite == np.floor(finite)).all()) and high - low <= _SMALL_COUNT:
@@ -195,6 +197,8 @@ def _rounded(value: float, *, down: bool) -> float:
     if value == 0.0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    if step == 0.0:
+        return value  # so small that floats have no second digit of it
     whole = math.floor(value / step) if down else math.ceil(value / step)
     return float(f"{whole * step:.12g}")
 

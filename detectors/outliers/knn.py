@@ -24,6 +24,8 @@ NEIGHBOURS = 5
 KEPT_ROWS = 1000
 # Distances to so many rows at once stay in the second-level cache.
 _PIECE = 128
+# Squared distances below this share of a row's squared length are none.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,10 @@ class Neighbours:
         for start in range(0, len(rows), _PIECE):
             piece = standard[start : start + _PIECE]
             squares = self._lengths - 2.0 * (piece @ self.kept.T)
-            nearest = np.partition(squares, place, axis=1)[:, place] + np.einsum("ij,ij->i", piece, piece)
-            found[start : start + _PIECE] = np.sqrt(np.maximum(nearest, 0.0))
+            lengths = np.einsum("ij,ij->i", piece, piece)
+            nearest = np.partition(squares, place, axis=1)[:, place] + lengths
+            # What rounding leaves of no distance would be its root, and one row's another than the next one's.
+            found[start : start + _PIECE] = np.sqrt(np.where(nearest > _ROUNDING * lengths, nearest, 0.0))
         return found
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:

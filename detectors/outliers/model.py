@@ -5,7 +5,7 @@ a model that has seen them, and the share of outliers would come out too high la
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,9 +98,16 @@ def fit(
     for fold in (0, 1):
         half = OutlierModel(entry.name, names, np.inf, entry.fit(finite[1 - fold :: 2], rng))
         scores[fold::2] = half.scores(rows[fold::2])
+    model = OutlierModel(entry.name, names, np.inf, entry.fit(finite, rng))
+    # Where many rows are alike (columns of few values), a value has one score in the model and another in either half:
+    # above all of theirs, and a fifth of the rows would be outliers in windows and none in the reference.
+    threshold = max(_quantile(scores, 1.0 - outlier_rate), _quantile(model.scores(rows), 1.0 - outlier_rate))
+    return Fit(replace(model, threshold=threshold), scores)
+
+
+def _quantile(scores: NDArray[np.float64], share: float) -> float:
     known = scores[~np.isnan(scores)]
-    threshold = float(np.quantile(known, 1.0 - outlier_rate)) if len(known) else np.inf
-    return Fit(OutlierModel(entry.name, names, threshold, entry.fit(finite, rng)), scores)
+    return float(np.quantile(known, share)) if len(known) else np.inf
 
 
 def _has_scale(column: NDArray[np.float64]) -> bool:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 #: Steps of time; times are multiples of 1 / STEPS.
 STEPS = 128
 DRAWS = 4000
+# Powers of two from here on have an inverse.
+_SMALLEST_EXPONENT = -1020
 
 
 def absolute_bridges(rng: np.random.Generator, draws: int = DRAWS) -> NDArray[np.float32]:
@@ -91,6 +93,9 @@ def area_nulls(counts: NDArray[np.int64], values: NDArray[np.float64], bridges: 
 def spread(counts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
     """Standard deviation of binned values; their absolute value, or 1, where there is no deviation."""
     total = counts.sum()
-    mean = float(counts @ values) / total
-    deviation = math.sqrt(max(0.0, float(counts @ (values - mean) ** 2) / total))
-    return deviation if deviation > 1e-12 * abs(mean) else abs(mean) or 1.0
+    # In units of two to a power near the largest, so that no square is beyond floats, or below them, and none rounded.
+    unit = 2.0 ** max(math.frexp(float(np.abs(values).max()))[1] - 1, _SMALLEST_EXPONENT)
+    scaled = values / unit
+    mean = float(counts @ scaled) / total
+    deviation = math.sqrt(max(0.0, float(counts @ (scaled - mean) ** 2) / total))
+    return (deviation if deviation > 1e-12 * abs(mean) else abs(mean)) * unit or 1.0

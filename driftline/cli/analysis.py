@@ -23,7 +23,7 @@ from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.in_time import reference_in_time
-from detectors.offline.outline import draft
+from detectors.offline.outline import Draft, draft
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
 from driftline.cli.report_files import ENDINGS, form_of
@@ -52,6 +52,9 @@ DAY_S = 86_400.0
 _KEPT_ROWS = 5000
 # Rows of a file have no version; this variant is the one that nobody mentions.
 _VERSION, _VARIANT = "", "stable"
+# Columns that a remark lists; the others are counted.
+_LISTED_COLUMNS = 12
+_UNDATED = "No column of times was named: all rows are one window, dated today."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,8 @@ def analyze(
 ) -> Analysis:
     """Compare ``current`` rows with ``reference`` rows, each a frame or a Parquet or CSV file.
 
-    Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does. With a column of times the rows
+    Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does; columns with one value are
+    compared, too, and the report names those that are not. With a column of times the rows
     are cut into the monitor's windows; else they are one. Raises ReferenceDataError naming every column at fault.
 
     ``multivariate``: detectors of all input columns together, instead of the monitor's.
@@ -146,13 +150,11 @@ def analyze(
     """
     roles = Roles(target, prediction, score, time)
     frame = _frame(reference)
+    drafted = None
     if monitor is None:
-        monitor = _drafted(frame, roles, model, str(reference) if isinstance(reference, Path | str) else "reference")
-    if multivariate:
-        detectors = monitor.detectors.model_copy(update={"multivariate": tuple(multivariate)})
-        monitor = monitor.model_copy(update={"detectors": detectors})
-    check_detectors(monitor)
-    monitor = _looking_at_rows(monitor)
+        drafted = _drafted(frame, roles, model, reference)
+        monitor = _of_two_files(drafted)
+    monitor = _looking_at_rows(monitor, multivariate)
     if engine == "spark" and (exact or needs_rows(monitor.detectors.multivariate)):
         raise SettingsError("analyze", ["'exact' and detectors of rows hold rows in memory, which 'spark' is to avoid"])
     today_s = clock() // DAY_S * DAY_S
@@ -167,30 +169,37 @@ def analyze(
     windows = OfflineWindows(monitor, built, stream, span)
     known = None if labels is None else _known_labels(labels, monitor)
     prepare = partial(_prepared, monitor=monitor, known=known, key="" if labels is None else labels.key)
-    if engine == "spark":
+    seen = (
         _count_with_spark(current, windows, prepare, spark_master)
-    else:
-        _count(source, windows, prepare, progress)
+        if engine == "spark"
+        else _count(source, windows, prepare, progress)
+    )
     if not windows.rows:
         raise ReferenceDataError(f"{_named(current)} has no rows")
-    return _reported(windows.evaluate(), monitor, stream, clock, dated=time is not None)
+    told = [] if time is not None else [_UNDATED]
+    told += [] if drafted is None else _not_compared(drafted, [name for name in seen if name not in frame.columns])
+    return _reported(windows.evaluate(), monitor, stream, clock, told)
 
 
-def _looking_at_rows(monitor: Monitor) -> Monitor:
-    """The monitor with rows for detectors that need some, whatever it keeps of traffic: these stay in memory."""
-    most = max(_KEPT_ROWS, monitor.detectors.compared_rows)
-    rows = most if needs_rows(monitor.detectors.multivariate) else 0
-    return monitor.model_copy(update={"detectors": monitor.detectors.model_copy(update={"kept_rows": rows})})
+def _looking_at_rows(monitor: Monitor, multivariate: Sequence[str]) -> Monitor:
+    """The monitor with these detectors, or its own, and with rows for those that need some, whatever it keeps of
+    traffic: these stay in memory.
+    """
+    detectors = monitor.detectors
+    if multivariate:
+        detectors = detectors.model_copy(update={"multivariate": tuple(multivariate)})
+    check_detectors(monitor.model_copy(update={"detectors": detectors}))
+    rows = max(_KEPT_ROWS, detectors.compared_rows) if needs_rows(detectors.multivariate) else 0
+    return monitor.model_copy(update={"detectors": detectors.model_copy(update={"kept_rows": rows})})
 
 
-def _reported(found: OfflineResults, monitor: Monitor, stream: StreamKey, clock: Clock, *, dated: bool) -> Analysis:
+def _reported(
+    found: OfflineResults, monitor: Monitor, stream: StreamKey, clock: Clock, told: Sequence[str]
+) -> Analysis:
     since_s = min(result.window.start_s for result in found.results)
     until_s = max(result.window.end_s for result in found.results)
     data = build_report(_Reader(found), monitor, stream, since_s, until_s, clock)
-    if not dated:
-        told = "No column of times was named: all rows are one window, dated today."
-        data = replace(data, caveats=(told, *data.caveats))
-    return Analysis(data, found.results)
+    return Analysis(replace(data, caveats=(*told, *data.caveats)), found.results)
 
 
 def evidently_report(reference: Source, current: Source, monitor: Monitor, path: Path) -> None:
@@ -211,13 +220,40 @@ def _named(source: Source) -> str:
     return "the frame of current rows" if isinstance(source, pd.DataFrame) else str(source)
 
 
-def _drafted(frame: pd.DataFrame, roles: Roles, model: str, name: str) -> Monitor:
+def _drafted(frame: pd.DataFrame, roles: Roles, model: str, source: Source) -> Draft:
+    name = str(source) if isinstance(source, Path | str) else "reference"
     inputs = frame.drop(columns=[roles.time]) if roles.time in frame.columns else frame
-    drafted = draft(
+    return draft(
         inputs, model=model, reference_path=name, target=roles.target, prediction=roles.prediction, score=roles.score
     )
-    # Whatever the rows of a file show is told, few as they are; how many a window needs is for traffic.
-    return drafted.monitor.model_copy(update={"windows": WindowSpec()})
+
+
+def _of_two_files(drafted: Draft) -> Monitor:
+    """The drafted monitor for files: whatever their rows show is told, however few they are.
+
+    How many rows a window needs is for traffic; so is that a constant may change, as a version does.
+    """
+    constant = {role.name for role in drafted.inputs if role.role == "constant"}
+    columns = tuple(
+        column.model_copy(update={"drift": True}) if column.name in constant else column
+        for column in drafted.monitor.columns
+    )
+    return drafted.monitor.model_copy(update={"windows": WindowSpec(), "columns": columns})
+
+
+def _not_compared(drafted: Draft, unexpected: Sequence[str]) -> list[str]:
+    """What nobody may take for unchanged: columns of the reference that are not compared, and others' than its."""
+    compared = {column.name for column in drafted.monitor.columns if column.drift}
+    left_out = [
+        f"{role.name} ({role.why})" for role in drafted.inputs if role.name not in compared and role.role != "constant"
+    ]
+    told = {"Not compared": left_out, "Only the current rows have": unexpected}
+    return [f"{what}: {_listed(names)}." for what, names in told.items() if names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED_COLUMNS
+    return ", ".join(names[:_LISTED_COLUMNS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
@@ -243,14 +279,23 @@ def _prepared(piece: pd.DataFrame, monitor: Monitor, known: pd.Series | None, ke
     return piece.assign(**{str(known.name): piece[key].map(known)})
 
 
-def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress) -> None:
+def _count(
+    source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress
+) -> tuple[str, ...]:
+    """Count the rows; gives the names of their columns."""
     total = row_count(source)
+    names: tuple[str, ...] = ()
     for piece in whole_queries(map(prepare, pieces(source)), windows.monitor):
         windows.add(piece)
+        names = tuple(str(name) for name in piece.columns)
         progress(windows.rows, total)
+    return names
 
 
-def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None) -> None:
+def _count_with_spark(
+    current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None
+) -> tuple[str, ...]:
+    """The same by Spark, which tells no names."""
     if isinstance(current, pd.DataFrame):
         raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
     from detectors.offline import spark
@@ -260,6 +305,7 @@ def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepar
     monitor = windows.monitor
     queries = (monitor.ranking.query, PAYLOAD_QUERY) if monitor.task == "ranking" else ()
     spark.count_with_spark(spark.open_session(master), str(current), windows, prepare, queries)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

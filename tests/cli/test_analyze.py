@@ -145,6 +145,25 @@ def test_what_cannot_be_read_is_named_with_its_value(reference: Path, change, na
         analyze(reference, flights(50, 9).assign(**change), **ROLES, **named)
 
 
+def test_what_was_not_compared_is_said_and_what_was_constant_is_compared() -> None:
+    rows = 400
+    before = pd.DataFrame({"x": np.arange(rows) % 7 + 0.5, "rate": 3.0, "site": "A", "note": None})
+    before["day"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows), unit="D")
+    before["parts"] = [[1, 2]] * rows
+    now = before.assign(rate=4.0, site="B", note=1.0, fresh=2.0)
+    found = analyze(before, now)
+    assert sorted(found.drifted) == ["rate", "site"]
+    named, new = found.report.caveats[1:3]
+    assert named.startswith("Not compared: note (no value in any row), day (values are times")
+    assert named.endswith("parts (each value is a list).")
+    assert new == "Only the current rows have: fresh."
+    same = analyze(before[["x", "rate", "site"]], before[["x", "rate", "site"]])
+    assert same.drifted == ()
+    assert not any("ompared:" in caveat or "Only the current" in caveat for caveat in same.report.caveats)
+    wide = before[["x"]].assign(**{f"empty{place:02}": None for place in range(20)})
+    assert "empty11 (no value in any row) and 8 more." in analyze(wide, wide).report.caveats[1]
+
+
 def test_a_missing_column_and_an_empty_file_are_said(reference: Path) -> None:
     with pytest.raises(ReferenceDataError, match=r"column 'temp' is missing"):
         analyze(reference, flights(50, 9).drop(columns="temp"), **ROLES)

@@ -190,6 +190,16 @@ def test_a_column_that_gives_the_target_away_is_told() -> None:
     assert text.count("GIVES THE TARGET AWAY") == 1
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 1e300, 1e306, 1.7e307])
+def test_numbers_at_either_end_of_what_floats_hold_are_numbers_with_a_range_that_holds_them(unit: float) -> None:
+    data = pd.DataFrame({"x": np.random.default_rng(0).integers(-10, 11, 300) * unit, "kind": ["a", "b", "c"] * 100})
+    found = drafted(data, None)
+    assert [role.role for role in found.inputs] == ["numeric", "category"]
+    low, high = found.monitor.columns[0].minimum, found.monitor.columns[0].maximum
+    assert (low is None and unit > 1e305) or low <= data["x"].min() <= data["x"].max() <= high
+    assert parse_monitor(text_of(data, found), "m.yaml") == found.monitor
+
+
 def test_windows_follow_from_rows_and_times() -> None:
     a_week = drafted(orders(), "returned").monitor.windows  # a hundred orders a day
     assert (a_week.size, a_week.minimum_rows) == (7 * 86400.0, 300)

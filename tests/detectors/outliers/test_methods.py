@@ -8,10 +8,12 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+from detectors.outliers.catalogue import CATALOGUE
 from detectors.outliers.hbos import fit_hbos
 from detectors.outliers.isolation_forest import DEPTH, IsolationForest, fit_isolation_forest
 from detectors.outliers.knn import KEPT_ROWS, NEIGHBOURS, fit_knn
 from detectors.outliers.mahalanobis import fit_mahalanobis
+from detectors.outliers.model import fit
 
 
 def test_mahalanobis_is_scipys() -> None:
@@ -109,3 +111,16 @@ def test_each_finds_what_its_page_says_it_finds(case, good, blind) -> None:
 
     assert all(found_by(fitter) > 0.9 for fitter in good)
     assert all(found_by(fitter) < 0.8 for fitter in blind)
+
+
+@pytest.mark.parametrize("method", CATALOGUE, ids=lambda method: method.name)
+@pytest.mark.parametrize("values", [(5, 1), (3, 2)])
+def test_where_many_rows_are_alike_none_is_an_outlier_only_because_it_came_later(method, values) -> None:
+    different, columns = values
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows, later = (rng.integers(0, different, (1000, columns)).astype(float) for _ in range(2))
+        fitted = fit(method, ("a", "b")[:columns], rows, 0.01, rng)
+        assert fitted is not None
+        # Each of these values is one of five or nine: no hundredth of the rows is further out than others.
+        assert not (fitted.model.scores(later) > fitted.model.threshold).any()
