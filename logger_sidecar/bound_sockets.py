@@ -17,7 +17,10 @@ def bound_sockets(host: str, port: int) -> Sequence[socket.socket]:
     '127.0.0.1'
     >>> one.close()
     """
-    infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from error
     with contextlib.ExitStack() as failed:
         bound = []
         for family, kind, protocol, _, address in dict.fromkeys(infos):

@@ -8,6 +8,7 @@ Files are read again whenever somebody asks, so that a running sidecar can follo
 (0.5, True)
 """
 
+import contextlib
 import difflib
 import hashlib
 from collections.abc import Mapping
@@ -74,15 +75,18 @@ class Sources:
             raise SettingsError("settings of the sidecar", faults)
         if not sidecar.sinks:
             return Chosen(sidecar, None)
+        if clash := _taken_port(sidecar, shipper):
+            raise SettingsError("settings of the sidecar", [clash])
         return Chosen(sidecar, replace(shipper, spool_directory=sidecar.spool_directory, sinks=sidecar.sinks))
 
     def fingerprint(self) -> str:
-        """Changes whenever the content of a file does; a file that is not there counts as empty."""
+        """Changes whenever the content of a file does; one that cannot be read counts as empty."""
         digest = hashlib.blake2b(digest_size=16)
         for path in (self.file, self.annotations):
             content = b""
-            if path is not None and path.is_file():
-                content = path.read_bytes()
+            if path is not None:
+                with contextlib.suppress(OSError):  # whoever reads it will say so
+                    content = path.read_bytes()
             digest.update(len(content).to_bytes(8, "big") + content)
         return digest.hexdigest()
 
@@ -106,6 +110,19 @@ class Sources:
         except SettingsError as error:
             faults.extend(error.faults)
             return None
+
+
+def _taken_port(sidecar: SidecarSettings, shipper: ShipperSettings) -> str:
+    """Of a port of the shipper's that the sidecar listens on itself; the two would find out only in the log."""
+    own = {
+        "listen_port": (sidecar.listen_host, sidecar.listen_port),
+        "grpc_listen_port": (sidecar.listen_host, sidecar.grpc_listen_port),
+        "admin_port": (sidecar.admin_host, sidecar.admin_port),
+    }
+    for name, (host, port) in own.items():
+        if shipper.admin_port and port == shipper.admin_port and (host == shipper.admin_host or not host):
+            return f"admin_port of the shipper is {port}, which is {name} of the sidecar"
+    return ""
 
 
 def _annotated(path: Path, followed: tuple[str, ...], faults: list[str]) -> dict[str, tuple[str, str]]:

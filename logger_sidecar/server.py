@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import gc
 import inspect
+import json
 import logging
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -59,6 +62,8 @@ from logger_sidecar.time_slice import ask_for_short_slices
 
 _log = logging.getLogger("driftline.sidecar")
 _COLLECT_EVERY_S = 600.0
+#: What a time limit of "inf" counts as.
+_NEVER_S = 1e9
 #: A batch is written in milliseconds; redaction of the largest ones, or a disk that hangs, may take a while.
 _RECORDER_TIMEOUT_S = 120.0
 #: What is left for the spool and its shipper at the end, even where requests took all the time.
@@ -141,6 +146,9 @@ class Sidecar:
         self._socket = UnixSocket(self._client, settings.listen_socket)
         self._renewal_asked = False
         self._end_by_s = 0.0
+        self._collected_s = time.monotonic()
+        # The last fault of the spool that was logged.
+        self._reported = ""
         self._supervisor = _supervisor(settings, shipper)
         overhead = OverheadMeters()
         rng = random.Random()  # noqa: S311 - chooses whom to measure
@@ -198,18 +206,18 @@ class Sidecar:
         settings = self.settings
         if self._lane is not None:
             self._lane.open(asyncio.get_running_loop())
-        with _naming("listen_port", settings.listen_port):
+        with _naming(settings, "listen_port", "listen_host"):
             await self._port.open(settings.listen_host, settings.listen_port)
         self.listen_port = self._port.number
         if settings.grpc_listen_port is not None:
-            with _naming("grpc_listen_port", settings.grpc_listen_port):
+            with _naming(settings, "grpc_listen_port", "listen_host"):
                 await self._grpc.open(settings.listen_host, settings.grpc_listen_port)
             self.grpc_port = self._grpc.number
         if settings.listen_socket:
-            with _naming("listen_socket", settings.listen_socket):
+            with _naming(settings, "listen_socket"):
                 await self._socket.open()
         routes: Routes = {"/metrics": MetricsPage(self._collectors), "/healthz": self._health, "/readyz": self._ready}
-        with _naming("admin_port", settings.admin_port):
+        with _naming(settings, "admin_port", "admin_host"):
             admin = await serve_admin(settings.admin_host, settings.admin_port, routes)
         self.admin_port = admin[0].sockets[0].getsockname()[1]
         if not settings.sinks:  # else the shipper does it, which knows its sinks
@@ -219,29 +227,34 @@ class Sidecar:
         return admin
 
     async def _tick(self) -> None:
-        reported, collected_s = "", time.monotonic()
         while True:
-            settings = self.settings
-            if time.monotonic() - collected_s >= _COLLECT_EVERY_S:
-                gc.collect()
-                collected_s = time.monotonic()
-            tick_s = min(1.0, settings.response_timeout_s / 5, settings.idle_timeout_s / 5)
-            response_ticks = round(settings.response_timeout_s / tick_s)
-            idle_ticks = round(settings.idle_timeout_s / tick_s)
-            if self._supervisor is not None:
-                self._supervisor.tick()
-            if os.getpid() == 1:  # else somebody else is there for it
-                bury_strangers((self.recorder.pid, None if self._supervisor is None else self._supervisor.pid))
-            self.pool.tick(response_ticks, idle_ticks)
-            for connection in list(self._parts.connections):
-                connection.tick(idle_ticks)
-            self._stopwatches.tick(list(self._parts.connections), self.pool.connections)
-            await self._renew_certificates()
-            self.recorder.tick()
-            if self.recorder.state.last_error != reported:
-                reported = self.recorder.state.last_error
-                _log.warning("spool: %s", reported or "writing again")
+            tick_s = min(1.0, self.settings.response_timeout_s / 5, self.settings.idle_timeout_s / 5)
+            try:
+                await self._look_after_all(tick_s)
+            except Exception:  # noqa: BLE001 - time limits, helpers and certificates, as long as requests are served
+                _log.exception("looking after connections and helpers failed; it is tried again")
             await asyncio.sleep(tick_s)
+
+    async def _look_after_all(self, tick_s: float) -> None:
+        settings = self.settings
+        if time.monotonic() - self._collected_s >= _COLLECT_EVERY_S:
+            gc.collect()
+            self._collected_s = time.monotonic()
+        response_ticks = round(min(settings.response_timeout_s, _NEVER_S) / tick_s)
+        idle_ticks = round(min(settings.idle_timeout_s, _NEVER_S) / tick_s)
+        if self._supervisor is not None:
+            self._supervisor.tick()
+        if os.getpid() == 1:  # else somebody else is there for it
+            bury_strangers((self.recorder.pid, None if self._supervisor is None else self._supervisor.pid))
+        self.pool.tick(response_ticks, idle_ticks)
+        for connection in list(self._parts.connections):
+            connection.tick(idle_ticks)
+        self._stopwatches.tick(list(self._parts.connections), self.pool.connections)
+        await self._renew_certificates()
+        self.recorder.tick()
+        if self.recorder.state.last_error != self._reported:
+            self._reported = self.recorder.state.last_error
+            _log.warning("spool: %s", self._reported or "writing again")
 
     async def _renew_certificates(self) -> None:
         asked, self._renewal_asked = self._renewal_asked, False
@@ -324,13 +337,15 @@ class Sidecar:
 
 
 @contextlib.contextmanager
-def _naming(setting: str, place: object) -> Iterator[None]:
-    """Where it is not possible to listen, say which setting asked for it."""
+def _naming(settings: SidecarSettings, place: str, host: str = "") -> Iterator[None]:
+    """Where it is not possible to listen, say which setting asked for that: ``place``, or ``host`` if that is wrong."""
     try:
         yield
     except OSError as error:
-        detail = os.strerror(error.errno) if error.errno else str(error)
-        fault = f"{setting} is {place}, where it is not possible to listen: {detail}"
+        is_named = isinstance(error, socket.gaierror)
+        wrong = host if is_named or error.errno == errno.EADDRNOTAVAIL else place
+        detail = error.strerror if is_named else os.strerror(error.errno) if error.errno else str(error)
+        fault = f"{wrong} is {getattr(settings, wrong)}, where it is not possible to listen: {detail}"
         raise SettingsError("settings of the sidecar", [fault]) from error
 
 
@@ -414,6 +429,7 @@ def environment_of(settings: Any, prefix: str) -> Mapping[str, str]:
     environ = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+        # As JSON, for parts may hold commas themselves.
+        text = json.dumps(value) if isinstance(value, tuple) else "" if value is None else str(value)
         environ[f"{ENV_PREFIX}{prefix}_{field.name.upper()}"] = text
     return environ

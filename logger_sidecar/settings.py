@@ -12,7 +12,7 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
-from logger_sidecar.setting_faults import above_zero, below_zero, port_faults
+from logger_sidecar.setting_faults import above_zero, below_zero, endless, port_faults
 from logger_sidecar.shipping import sink_urls
 from logger_sidecar.tls_settings import Listening, loop_faults, socket_faults, tls_faults, upstream_faults
 
@@ -65,8 +65,9 @@ class SidecarSettings:
     a connection to it is enough. ``upstream_ca``: who signed the certificate of an https upstream; empty: one of those
     that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to it. ``upstream_server_name``:
     the name its certificate must have; empty: the host. ``connect_timeout_s``: longest wait for a connection to the
-    model server. ``response_timeout_s``: longest silence of the model server. ``idle_timeout_s``: how long a silent
-    client connection is kept. ``drain_timeout_s``: longest wait for requests in flight at the end. ``grace_period_s``:
+    model server. ``response_timeout_s``: longest silence of the model server; inf is without end.
+    ``idle_timeout_s``: how long a silent client connection is kept; inf is without end. ``drain_timeout_s``:
+    longest wait for requests in flight at the end. ``grace_period_s``:
     time for all of the end: the requests, then the spool and its shipper; no longer than the pod's
     terminationGracePeriodSeconds, which ``driftline inject`` raises to it. ``sinks``: where events go, each a URL or
     "kafka"; with none the spool is read by somebody else. ``drop_policy``: what goes when the spool is full: the
@@ -252,12 +253,13 @@ class SidecarSettings:
             ),
             *read_rates(self.model_sample_rates)[1],
             *read_metadata(self.metadata)[1],
-            *below_zero(self, ("max_upstream_connections",)),
+            *below_zero(self, ("max_upstream_connections", "max_idle_upstream", "grpc_capture_bytes")),
             *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),
             *_header_faults("capture_headers", self.capture_headers),
             *_header_faults("keep_headers", tuple(name for name, _ in self.kept_for)),
             *below_zero(self, ("keep_slower_than_s", "watch_config_s", "gpu_interval_s")),
+            *endless(self, ("drain_timeout_s", "grace_period_s", "gpu_interval_s")),
             *[f"{name} is empty" for name in ("namespace", "workload", "variant") if not getattr(self, name)],
         ]
 

@@ -1,12 +1,14 @@
 """Keeps the shipper running beside the proxy: starts it again when it dies, and lets it finish at the end."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 
+_log = logging.getLogger("driftline.sidecar")
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 #: A child that lived this long was well; the next wait is short again.
@@ -48,7 +50,12 @@ class Supervisor:
         if now_s >= self._due_s:
             self._started_s = now_s
             self.restarts += 1
-            self._child = subprocess.Popen(self._command, env=self._environ, stdin=subprocess.DEVNULL)
+            try:
+                self._child = subprocess.Popen(self._command, env=self._environ, stdin=subprocess.DEVNULL)
+            except OSError as error:  # no descriptor, no process or no memory left
+                _log.error("the shipper could not be started, it is tried again in %g s: %s", self._wait_s, error)
+                self._due_s = now_s + self._wait_s
+                self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
     def follow(self, environ: Mapping[str, str]) -> None:
         """Give the child this environment: it finishes and is started anew, unless the environment is the same.

@@ -50,6 +50,10 @@ def parse_upstream(text: str) -> UpstreamAddress:
         raise ValueError(fault)
     if parts.query or parts.fragment or parts.username or parts.password or parts.port == 0:
         raise ValueError(fault)
+    try:
+        parts.hostname.encode("idna")  # as it is when it is looked up
+    except UnicodeError as error:
+        raise ValueError(fault) from error
     return UpstreamAddress(parts.hostname, parts.port or _PORTS[parts.scheme], is_tls=parts.scheme == "https")
 
 

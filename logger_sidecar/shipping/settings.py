@@ -6,7 +6,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from driftline import names
-from logger_sidecar.setting_faults import above_zero, port_faults
+from logger_sidecar.setting_faults import above_zero, below_zero, endless, port_faults
 from logger_sidecar.shipping import sink_urls
 
 
@@ -94,6 +94,8 @@ class ShipperSettings:
         return [
             *faults,
             *port_faults("admin_port", self.admin_port),
+            *below_zero(self, ("gather_ms", "linger_ms")),
+            *endless(self, ("request_timeout_s", "retry_backoff_s", "max_backoff_s", "drain_timeout_s")),
             *above_zero(
                 self,
                 (

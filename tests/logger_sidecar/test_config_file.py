@@ -177,3 +177,37 @@ def test_a_fingerprint_changes_with_the_content_only(tmp_path: Path) -> None:
         seen.append(sources.fingerprint())
     assert len(set(seen)) == 4
     assert seen[4] == seen[2]
+
+
+def test_a_file_that_cannot_be_read_is_no_end_of_looking() -> None:
+    unreadable = Path("/proc/self/mem")  # there, a file, and refuses
+    assert Sources({}, unreadable).fingerprint() == Sources({}, None).fingerprint()
+
+
+@pytest.mark.parametrize("name", ["listen_port", "grpc_listen_port", "admin_port"])
+def test_a_port_that_sidecar_and_shipper_both_want_is_a_fault(tmp_path: Path, name: str) -> None:
+    text = f"sidecar: {{{name}: 9100, sinks: [kafka]}}\nshipper: {{admin_port: 9100}}\n"
+    assert faults(text, tmp_path) == [f"admin_port of the shipper is 9100, which is {name} of the sidecar"]
+    (tmp_path / "conf.yaml").write_text(text.replace("[kafka]", "[]"))
+    assert Sources({}, tmp_path / "conf.yaml").read().shipper is None
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("sidecar", "max_idle_upstream", -1),
+        ("sidecar", "grpc_capture_bytes", -1),
+        ("shipper", "gather_ms", -1),
+        ("shipper", "linger_ms", -1),
+        ("sidecar", "grace_period_s", ".inf"),
+        ("sidecar", "drain_timeout_s", ".inf"),
+        ("shipper", "request_timeout_s", ".inf"),
+        ("shipper", "max_backoff_s", 1e9),
+    ],
+)
+def test_a_number_that_nothing_can_be_done_with_is_a_fault(
+    tmp_path: Path, section: str, setting: str, value: object
+) -> None:
+    [fault] = faults(f"{section}: {{{setting}: {value}}}", tmp_path)
+    assert fault.startswith(f"{setting} is ")
+    assert "it must not be" in fault

@@ -1,6 +1,7 @@
 """The sidecar as a process: signals, a killed shipper, a killed sidecar, and settings that name their faults."""
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -19,8 +20,9 @@ from driftline.settings import load
 from logger_sidecar.server import Sidecar, environment_of
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
+from logger_sidecar.supervisor import Supervisor
 from tests.logger_sidecar.test_spool import wait_for
-from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, spooled
+from tests.logger_sidecar.wire import OK, Upstream, answering, between, post, read_message, spooled
 from tests.parts.processes import free_ports
 
 _MAIN = """
@@ -109,6 +111,42 @@ def test_a_port_that_is_taken_is_told_with_the_setting_that_asked_for_it(tmp_pat
         made = Sidecar(settings, None, system_clock)
         with pytest.raises(SettingsError, match=f"{setting} is {port}, .*: Address already in use"):
             uvloop.run(made.start())
+
+
+@pytest.mark.parametrize(
+    ("host", "words"), [("no..host", "no name of a host"), ("192.0.2.1", "Cannot assign requested address")]
+)
+@pytest.mark.parametrize("setting", ["listen_host", "admin_host"])
+def test_a_host_that_nobody_can_listen_on_is_told_with_its_setting(
+    tmp_path: Path, setting: str, host: str, words: str
+) -> None:
+    chosen = {"listen_host": "127.0.0.1", "admin_host": "127.0.0.1", setting: host}
+    settings = SidecarSettings(listen_port=0, admin_port=0, spool_directory=tmp_path, sinks=(), **chosen)
+    with pytest.raises(SettingsError, match=f"{setting} is {host}, .*: {words}"):
+        uvloop.run(Sidecar(settings, None, system_clock).start())
+
+
+def test_without_time_limits_everything_is_looked_after_all_the_same(tmp_path: Path) -> None:
+    without = {"response_timeout_s": math.inf, "idle_timeout_s": math.inf}
+    with between(tmp_path, answering(OK), **without) as (running, _), running.connect():
+        wait_for(lambda: any(each.silent_ticks > 1 for each in running.sidecar._parts.connections))
+
+
+def test_what_fails_while_all_is_looked_after_is_logged_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Supervisor):
+        ticks = 0
+
+        def tick(self) -> None:
+            self.ticks += 1
+            raise MemoryError("for a moment")
+
+    failing = Failing("timeit", {}, time.monotonic)
+    with between(tmp_path, answering(OK), idle_timeout_s=0.5) as (running, _):
+        running.sidecar._supervisor = failing
+        wait_for(lambda: failing.ticks > 1)
+    assert "looking after connections and helpers failed" in caplog.text
 
 
 def test_sigterm_flushes_the_spool_and_exits_0(tmp_path: Path) -> None:
@@ -251,7 +289,13 @@ def test_every_wrong_setting_is_named() -> None:
 
 
 def test_the_shippers_settings_survive_their_way_through_the_environment() -> None:
-    settings = ShipperSettings(bootstrap_servers=("a:1", "b:2"), parent_pid=7, sasl_username="u", linger_ms=3)
+    settings = ShipperSettings(
+        bootstrap_servers=("[::1]:1", "b:2"),
+        sinks=("file:///a,b?format=jsonl", "kafka"),
+        parent_pid=7,
+        sasl_username="u",
+        linger_ms=3,
+    )
     assert load(ShipperSettings, "SHIPPER", environ=environment_of(settings, "SHIPPER")) == settings
     with pytest.raises(SettingsError, match="sasl_mechanism"):
         load(ShipperSettings, "SHIPPER", environ={"DRIFTLINE_SHIPPER_SECURITY_PROTOCOL": "SASL_SSL"})

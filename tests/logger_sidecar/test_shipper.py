@@ -253,6 +253,22 @@ def test_a_child_that_dies_is_started_again_after_a_growing_pause() -> None:
     assert supervisor.pid is None
 
 
+def test_a_child_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    too_long = {"TOO_LONG": "x" * 300_000}  # for one variable of a process's environment
+    supervisor = Supervisor("timeit", too_long, lambda: now[0])
+    supervisor.tick()
+    assert supervisor.pid is None
+    assert "could not be started" in caplog.text
+    supervisor.follow({**os.environ, "PYTHONPATH": ""})
+    supervisor.tick()
+    assert supervisor.pid is None  # the pause is not over
+    now[0] += 0.5
+    supervisor.tick()
+    assert supervisor.pid is not None
+    supervisor.stop(5.0)
+
+
 _FIRST_PROCESS = """
 import ctypes, os, subprocess, sys, time
 from logger_sidecar.supervisor import bury_strangers

@@ -269,6 +269,8 @@ def test_every_fault_of_tls_is_named(tmp_path: Path, authority: trustme.CA) -> N
         ({"upstream": "https://a", "upstream_key": key}, "upstream_certificate is empty, and upstream_key"),
         ({"upstream": "unix:model.sock"}, "unix:/PATH"),
         ({"upstream": "https://a:0"}, "upstream is 'https://a:0'"),
+        ({"upstream": "http://a..b:80"}, "upstream is 'http://a..b:80'"),
+        ({"upstream": f"http://{'x' * 64}"}, "upstream is 'http://xxx"),
         ({"upstream": "http://localhost:9000"}, "upstream is the sidecar itself, at listen_port"),
         (
             {"grpc_upstream": "http://[::1]:7", "grpc_listen_port": 7},
