@@ -112,7 +112,7 @@ class ClientConnection(ClientFlow):
         if end < 4 or end > limit:
             self._pending = data
             if end > limit or len(data) > limit:
-                self._refuse(431, "the head of the request is too long")
+                self._refuse(431, f"the head of the request is longer than {limit} bytes")
             elif is_hopeless(data, seen):
                 self._refuse(400, "the head of the request has a CR, LF or control character by itself")
             return

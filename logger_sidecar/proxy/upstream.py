@@ -223,6 +223,9 @@ class UpstreamConnection(asyncio.Protocol):
                 self._wait_for_head(data)
                 return
             self._pending = b""
+            if end > self._pool.max_head_bytes:
+                self._refuse_length()
+                return
             raw = data[:end]
             try:
                 self._head = self._reader.read(raw, answers_head=self._asked.method == b"HEAD")
@@ -243,9 +246,13 @@ class UpstreamConnection(asyncio.Protocol):
         if is_hopeless(data, len(self._pending)):
             self.fail(REASON_BAD_RESPONSE, "the model server's answer is not HTTP: a CR, LF or control character")
         elif len(data) > self._pool.max_head_bytes:
-            self.fail(REASON_BAD_RESPONSE, "the head of the model server's answer is too long")
+            self._refuse_length()
         else:
             self._pending = data
+
+    def _refuse_length(self) -> None:
+        limit = self._pool.max_head_bytes
+        self.fail(REASON_BAD_RESPONSE, f"the head of the model server's answer is longer than {limit} bytes")
 
     def _switch(self, caller: Caller, raw: bytes, rest: bytes) -> None:
         if not self._asked.is_upgrade:

@@ -292,3 +292,45 @@ def test_a_head_that_drips_in_is_given_up_with_a_408(tmp_path: Path) -> None:
                 time.sleep(0.02)
         assert read_all(client).startswith(b"HTTP/1.1 408 ")
         assert upstream.requests == []
+
+
+# --- long heads -------------------------------------------------------------------------------------------------------
+LIMIT = 1000
+
+
+def long_head(first: bytes, size: int) -> bytes:
+    """A head of exactly so many bytes."""
+    return first + b"X: " + b"x" * (size - len(first) - len(b"X: \r\n\r\n")) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("piece_bytes", [1 << 20, 300], ids=["at once", "in pieces"])
+def test_the_head_of_a_request_is_taken_up_to_its_limit_and_no_byte_further(tmp_path: Path, piece_bytes: int) -> None:
+    with between(tmp_path, answering(OK), max_head_bytes=LIMIT) as (running, upstream):
+        for size, status in ((LIMIT, b"200"), (LIMIT + 1, b"431")):
+            with running.connect() as client:
+                send_in_pieces(client, long_head(b"GET /x HTTP/1.1\r\nHost: a\r\n", size), piece_bytes)
+                assert read_message(client).startswith(b"HTTP/1.1 " + status)
+        assert [len(request) for request in upstream.requests] == [LIMIT]
+
+
+@pytest.mark.parametrize("piece_bytes", [1 << 20, 300], ids=["at once", "in pieces"])
+def test_the_head_of_an_answer_is_taken_up_to_its_limit_and_no_byte_further(tmp_path: Path, piece_bytes: int) -> None:
+    sizes = iter((LIMIT, LIMIT + 1))
+
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        while upstream.read(connection):
+            head = long_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", next(sizes))
+            send_in_pieces(connection, head, piece_bytes)
+
+    with between(tmp_path, script, max_head_bytes=LIMIT) as (running, _):
+        assert len(running.ask(GET)) == LIMIT
+        answer = running.ask(GET)
+        assert answer.startswith(b"HTTP/1.1 502")
+        assert b"longer than 1000 bytes" in answer
+
+
+def send_in_pieces(connection: socket.socket, data: bytes, piece_bytes: int) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for begin in range(0, len(data), piece_bytes):
+        connection.sendall(data[begin : begin + piece_bytes])
+        time.sleep(0.01 if begin + piece_bytes < len(data) else 0)  # so that they arrive as pieces; nothing rests on it

@@ -128,8 +128,9 @@ def test_a_host_that_nobody_can_listen_on_is_told_with_its_setting(
 
 def test_without_time_limits_everything_is_looked_after_all_the_same(tmp_path: Path) -> None:
     without = {"response_timeout_s": math.inf, "idle_timeout_s": math.inf}
-    with between(tmp_path, answering(OK), **without) as (running, _), running.connect():
-        wait_for(lambda: any(each.silent_ticks > 1 for each in running.sidecar._parts.connections))
+    with between(tmp_path, answering(OK), **without) as (running, _):
+        running.ask(post())
+        wait_for(lambda: any(each.silent_ticks > 1 for each in running.sidecar.pool.connections))
 
 
 def test_what_fails_while_all_is_looked_after_is_logged_and_tried_again(
