@@ -2,9 +2,9 @@
 
 Both ends are ``grpc_peers``, which costs next to nothing: ModelInfer with 1 or 16 KiB of tensor, 200 bytes of answer,
 in a closed loop of 16 connections with one call each, one connection with 16 calls, and one with one. Ours writes its
-spool and ships it to a real Kafka broker; nginx logs nothing. The proxy has one core to itself where there are two. CPU
-is the proxy process's, user and system, until what it took in is logged. Every measurement starts its contender afresh.
-
+spool and ships it to a real Kafka broker; nginx logs nothing. The proxy has one core to itself where there are two, and
+its helpers run where everything else does (until 2026-11-22 they ran on the proxy's core). CPU is the proxy process's,
+user and system, until what it took in is logged. Every measurement starts its contender afresh.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         peers = build_go(work, "grpc_peers")
-        bench = Bench(work, Cores.of_this_machine(), stack.enter_context(broker(work)))
+        cores = Cores.of_this_machine()
+        cores.leave_the_proxys()
+        bench = Bench(work, cores, stack.enter_context(broker(work)))
         serve = [peers, "-serve", f"127.0.0.1:{bench.server_port}"]
         stack.enter_context(process(serve, bench.cores.others))
         wait_for_port(bench.server_port)
@@ -97,8 +99,10 @@ def _bound(
 
     def run() -> Mapping[str, float]:
         with contender() as running:
+            running.place()
             drive(running.port, WARM_UP_S)
             Watch(running).settle(SETTLE_S)
+            running.place()
             watch = Watch(running)
             found = drive(running.port, seconds)
             watch.settle(SETTLE_S)

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,19 +27,20 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def alternate(
-    contenders: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int
+    contenders: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int, first: int = 0
 ) -> dict[str, dict[str, list[float]]]:
     """Run every contender once per round, in turn, so that a change of the machine's mood meets them all.
 
-    Returns, per contender and figure, the values of all rounds.
+    Each round has an order of its own, the same in every run; ``first``: the number of the first one. Returns, per
+    contender and figure, the values of all rounds.
     """
     values: dict[str, dict[str, list[float]]] = {name: {} for name in contenders}
-    for number in range(rounds):
-        for name, run in contenders.items():
-            for figure, value in run().items():
+    for number in range(first, first + rounds):
+        for name in random.Random(number).sample(list(contenders), len(contenders)):
+            for figure, value in contenders[name]().items():
                 values[name].setdefault(figure, []).append(value)
             newest = "  ".join(f"{figure} {found[-1]:,.2f}" for figure, found in values[name].items())
-            print(f"round {number + 1}/{rounds}  {name:<28} {newest}", flush=True)
+            print(f"round {number - first + 1}/{rounds}  {name:<28} {newest}", flush=True)
     return values
 
 

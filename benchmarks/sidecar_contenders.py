@@ -1,7 +1,7 @@
 """Who takes part in the sidecar benchmark, each as processes of its own, started afresh for every measurement.
 
-The proxy, with whatever it starts, has one core to itself where there are two; the load, the model server, the broker
-and the sink share the others.
+The proxy has one core to itself where there are two; its helpers, the load, the model server, the broker, the sink and
+the benchmark share the others. Ours can also be had with its helpers on the proxy's core.
 """
 
 import contextlib
@@ -45,17 +45,35 @@ class Cores:
             return cls(None, None)
         return cls(str(usable[0]), ",".join(map(str, usable[1:])))
 
+    def leave_the_proxys(self) -> None:
+        """Have this process, and what it starts from now on, run on the others."""
+        if self.others is not None:
+            os.sched_setaffinity(0, _numbers(self.others))
+
+    def move_helpers(self, pid: int) -> None:
+        """Have all that this process has started so far run on the others.
+
+        A helper starts on its parent's core; one that was started anew is moved the next time.
+        """
+        if self.others is None:
+            return
+        for helper in descendants(pid):
+            for thread in _threads(helper):
+                with contextlib.suppress(OSError):  # it may have ended
+                    os.sched_setaffinity(thread, _numbers(self.others))
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """One contender that runs. ``pid``: the proxy's process; 0 where there is none (direct).
 
-    ``logged``, ``delivered``: how many events it says it has written down, and its sink has taken; None: it does not
-    say.
+    ``place``: to be called before each load; sees to it that its helpers run where they should. ``logged``,
+    ``delivered``: how many events it says it has written down, and its sink has taken; None: it does not say.
     """
 
     port: int
     pid: int
+    place: Callable[[], None] = lambda: None
     logged: Callable[[], int | None] = lambda: None
     delivered: Callable[[], int | None] = lambda: None
 
@@ -138,8 +156,13 @@ class Bench:
             yield Running(port, pid)
 
     @contextlib.contextmanager
-    def sidecar(self, python: Path, *, broker: str | None = None, spool_max_bytes: int = 4 << 30) -> Iterator[Running]:
-        """Ours: every inference logged, the spool on this machine's disk, shipped to ``broker`` (None: the bench's)."""
+    def sidecar(
+        self, python: Path, *, broker: str | None = None, spool_max_bytes: int = 4 << 30, one_core: bool = False
+    ) -> Iterator[Running]:
+        """Ours: every inference logged, the spool on this machine's disk, shipped to ``broker`` (None: the bench's).
+
+        ``one_core``: its helpers stay on the proxy's core, as in a container with one CPU.
+        """
         broker = self.broker if broker is None else broker
         directory, (port, admin_port, shipper_port) = self.directory(), free_ports(3)
         environ = {
@@ -165,6 +188,7 @@ class Bench:
                 yield Running(
                     port,
                     pid,
+                    place=lambda: None if one_core else self.cores.move_helpers(pid),
                     logged=lambda: _total(_CAPTURED, admin_port, names.OUTCOME_LOGGED),
                     delivered=lambda: _total(_DELIVERED, shipper_port),
                 )
@@ -222,10 +246,15 @@ def build_go(work: Path, name: str) -> Path:
 def children(pid: int) -> list[int]:
     """The processes that this one has started and that run."""
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    for thread in _threads(pid):
         with contextlib.suppress(OSError):
-            found += [int(child) for child in (task / "children").read_text().split()]
+            found += [int(child) for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
     return found
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below this one that run."""
+    return [below for child in children(pid) for below in (child, *descendants(child))]
 
 
 def wait_for_port(port: int) -> None:
@@ -236,6 +265,16 @@ def wait_for_port(port: int) -> None:
             return
         time.sleep(0.05)
     sys.exit(f"nothing listens on port {port}")
+
+
+def _threads(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return []
+
+
+def _numbers(cores: str) -> set[int]:
+    return {int(core) for core in cores.split(",")}
 
 
 def _total(pattern: re.Pattern[str], port: int, first: str | None = None) -> int | None:

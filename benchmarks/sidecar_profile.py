@@ -19,6 +19,7 @@ def profile(contender: Callable[[], AbstractContextManager[Running]], load: Load
     if perf is None:
         sys.exit("perf is not installed; on Debian: apt-get install linux-perf")
     with contender() as running:
+        running.place()
         load.closed(running.port, 16, 1)
         record = [perf, "record", "-q", "-F", "999", "-g", "-p", str(running.pid), "-o", str(file)]
         with subprocess.Popen([*record, "--", "sleep", str(_SECONDS)], stderr=subprocess.DEVNULL) as sampling:

@@ -27,6 +27,7 @@ def soak(
     began_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(contender())
+        running.place()
         enough = threading.Event()
         loader = threading.Thread(target=_keep_loading, args=(load, running.port, enough), daemon=True)
         loader.start()

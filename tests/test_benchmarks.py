@@ -1,5 +1,7 @@
 """The benchmarks' runner: reads closing lines, writes figures as measured, and says what failed."""
 
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,6 +12,8 @@ from benchmarks.detection_nab import Stream, best, score
 from benchmarks.detection_tcpd import cover, f1
 from benchmarks.false_alarms_streams import STREAMS
 from benchmarks.run_all import closing_line, kept, page
+from benchmarks.sidecar_contenders import Cores, descendants, process
+from benchmarks.sidecar_figures import cpu_ratios, middle, quartiles
 
 RESULT = (
     '{"benchmark": "path", "figures": {"a_s": 0.5, "n": {"x": 12345.6}}, '
@@ -81,3 +85,25 @@ def test_a_stream_of_anomalies_is_scored_by_when_something_is_said() -> None:
     assert worth[300] == worth[900] == pytest.approx(-5.5)
     assert worth[900] < worth[505] < 0.0
     assert best([stream], [np.where(np.arange(1000) == 400, 1.0, 0.1)]) == pytest.approx(100.0)
+
+
+def test_a_ratio_is_of_what_was_measured_in_the_same_round() -> None:
+    ours = {"cpu_us": [30.0, 10.0, 22.0], "p50_us": [9.0, 9.0, 9.0], "p99_us": [9.0, 9.0, 9.0]}
+    rounds = {
+        "1k": {"direct": {**ours, "cpu_us": []}, "nginx": {**ours, "cpu_us": [20.0, 10.0, 20.0]}, "sidecar": ours},
+    }
+    assert cpu_ratios(rounds, "1k", "sidecar") == [1.5, 1.0, 1.1]
+    assert middle(cpu_ratios(rounds, "1k", "sidecar")) == 1.1
+    assert middle(cpu_ratios(rounds, "1k", "sidecar_compiled")) is None
+    assert quartiles([1.5, 1.0, 1.1]) == {"lowest": 1.0, "lower": 1.05, "upper": 1.3, "highest": 1.5, "rounds": 3}
+
+
+def test_helpers_are_moved_and_the_proxy_stays() -> None:
+    usable = sorted(os.sched_getaffinity(0))
+    cores = Cores(str(usable[0]), str(usable[-1]))
+    with process(["sh", "-c", "sh -c 'sleep 60; :' & wait"], None) as pid:
+        while len(descendants(pid)) < 2:
+            time.sleep(0.01)
+        cores.move_helpers(pid)
+        assert [os.sched_getaffinity(helper) for helper in descendants(pid)] == [{usable[-1]}, {usable[-1]}]
+        assert os.sched_getaffinity(pid) == set(usable)
