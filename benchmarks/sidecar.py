@@ -16,7 +16,8 @@ A machine with neighbours gives no two seconds alike. So a ratio is the median o
 contender, in times of what it cost nginx in the same round. Every measurement starts its contender afresh, but for
 1 KiB in the closed loop: there all contenders are started together, and one after the other is loaded for a second
 while the rest idle, in a few rounds with an order of their own; then all are started afresh. How far the ratios are
-spread is in the closing line (``spread``). Points that tell less have one round: one connection, from 16 KiB on.
+spread is in the closing line (``spread``). Points that tell less have one round: one connection from 16 KiB on, fixed
+rates from 256 KiB on. A run without a soak takes a quarter of an hour.
 
 What a request costs with logging on is asked in two ways, and both are in the closing line. In the closed loop each
 contender is as busy as it can be: one that is done sooner is asked more, and one that logs drops what its helpers
@@ -237,7 +238,8 @@ def _points(load: Load, size: str, plan: Plan) -> dict[str, Point]:
         f"{size}_c1": Point(closed(1), plan.seconds, few),
     }
     if size in RATES:
-        points[_rate_point(size, RATES)] = Point(fixed(RATES[size]), plan.seconds, plan.rounds)
+        rounds = plan.rounds if size in ("1k", "16k") else 1
+        points[_rate_point(size, RATES)] = Point(fixed(RATES[size]), plan.seconds, rounds)
     if size in BUSY_RATES:
         points[_rate_point(size, BUSY_RATES)] = Point(
             fixed(BUSY_RATES[size]), plan.seconds, plan.rounds, without=("go_agent",)
