@@ -7,13 +7,14 @@ on where its own position stands.
 """
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from driftline.errors import DriftlineError
+from driftline.errors import DriftlineError, SettingsError
 from logger_sidecar.shipping.delivery import Backoff, Shipper
 from logger_sidecar.shipping.meters import ShipperMeters, SinkMeters
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -33,15 +34,17 @@ OpenSink = Callable[[SinkUrl, ShipperSettings], Sink]
 class SinkWorker:
     """Ships to one sink on a thread of its own, until it is told to end."""
 
-    def __init__(self, sink: Sink, settings: ShipperSettings, meters: SinkMeters) -> None:
-        self.sink = sink
+    def __init__(self, name: str, opener: Callable[[], Sink], settings: ShipperSettings, meters: SinkMeters) -> None:
+        self.name = name
+        self._opener = opener
+        self._sink: Sink | None = None
         self._settings = settings
         self._meters = meters
         self._ending = threading.Event()
         self._reopening = threading.Event()
         self._deadline_s = float("inf")
         self.is_empty = False
-        self._thread = threading.Thread(target=self._run, name=f"sink {sink.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"sink {name}", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -64,7 +67,8 @@ class SinkWorker:
     def _goes_on(self) -> bool:
         if self._reopening.is_set():
             self._reopening.clear()
-            self.sink.close()
+            if self._sink is not None:
+                self._sink.close()
         return not self._ending.is_set()
 
     def _may_drain(self) -> bool:
@@ -79,9 +83,9 @@ class SinkWorker:
         pause_s = self._settings.retry_backoff_s
         while True:
             try:
-                self._ship()
-            except (OSError, DriftlineError) as error:  # the disk, or another reader of this name
-                _log.error("sink %s: %s", self.sink.name, error)
+                self._ship(self._opened())
+            except Exception as error:  # noqa: BLE001 - the disk, another reader of this name, a sink not to be had
+                self._is_away(error)
                 if not self._may_drain():
                     return
                 self._sleep(pause_s)
@@ -89,8 +93,24 @@ class SinkWorker:
             else:
                 return
 
-    def _ship(self) -> None:
-        settings, sink = self._settings, self.sink
+    def _opened(self) -> Sink:
+        """The sink; where it cannot be had (a file or a library is not there) that is tried again, as for all else."""
+        if self._sink is None:
+            self._sink = self._opener()
+        return self._sink
+
+    def _is_away(self, error: Exception) -> None:
+        if isinstance(error, SettingsError):
+            fault = "; ".join(error.faults)
+        else:
+            fault = str(error) if isinstance(error, (OSError, DriftlineError)) else f"{type(error).__name__}: {error}"
+        if fault != self._meters.fault:
+            _log.error("sink %s: %s", self.name, fault)
+        self._meters.fault = fault
+        self._meters.is_reachable = False
+
+    def _ship(self, sink: Sink) -> None:
+        settings = self._settings
         source = SpoolSource(
             settings.spool_directory,
             sink.name,
@@ -100,6 +120,7 @@ class SinkWorker:
             look_every_s=_LOOK_EVERY_S,
         )
         self._meters.unread_bytes = lambda: sum(source.lag().values())
+        self._meters.is_reachable, self._meters.fault = True, ""
         backoff = Backoff(settings.retry_backoff_s, settings.max_backoff_s, sleep=self._sleep)
         plans = PlanFile(settings.spool_directory, sink.name) if sink.bounds.repeats_exactly else None
         try:
@@ -123,20 +144,17 @@ class SinkWorkers:
         return list(self._workers)
 
     def follow(self, settings: ShipperSettings) -> None:
-        """Serve the sinks of these settings: new ones begin, those that are gone or changed end, others go on.
-
-        Raises SettingsError, and changes nothing, when a sink cannot be had.
-        """
+        """Serve the sinks of these settings: new ones begin, those that are gone or changed end, others go on."""
         common = dataclasses.replace(settings, sinks=())
         wanted = {url.name: (url, common) for url in map(parse, settings.sinks)}
         changed = [name for name, key in wanted.items() if name not in self._workers or self._workers[name][0] != key]
-        opened = {name: self._opener(wanted[name][0], settings) for name in changed}
-        self._end([name for name in self._workers if name not in wanted or name in opened], settings)
+        self._end([name for name in self._workers if name not in wanted or name in changed], settings)
         for name in self._meters.configured - set(wanted):
             self._meters.retire(name)
         _forget(settings.spool_directory, list(wanted))
-        for name, sink in opened.items():
-            worker = SinkWorker(sink, settings, self._meters.of(name, lambda: 0))
+        for name in changed:
+            opener = functools.partial(self._opener, wanted[name][0], settings)
+            worker = SinkWorker(name, opener, settings, self._meters.of(name, lambda: 0))
             self._workers[name] = (wanted[name], worker)
             worker.start()
 

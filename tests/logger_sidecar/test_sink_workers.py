@@ -53,6 +53,8 @@ class House:
 
     def __init__(self, directory: Path) -> None:
         self.sinks: dict[str, list[TestSink]] = {}
+        #: Whether one of them cannot be had now, and how often that was tried.
+        self.impossible, self.tried = False, 0
         self.meters = ShipperMeters(lambda: 100.0)
         self.workers = SinkWorkers(self.meters, self._open)
         self.settings = ShipperSettings(
@@ -73,7 +75,8 @@ class House:
         return {one.labels["sink"]: one.value for one in family.samples}
 
     def _open(self, url: SinkUrl, _settings: ShipperSettings) -> Sink:
-        if url.name == "impossible":
+        if url.name == "good-a" and self.impossible:
+            self.tried += 1
             raise SettingsError("sink", ["its library is not installed"])
         self.sinks.setdefault(url.name, []).append(TestSink(url.name))
         return self.newest(url.name)
@@ -140,13 +143,19 @@ def test_new_settings_of_all_open_every_sink_anew_and_go_on_where_it_stood(tmp_p
     wait_for(lambda: house.newest("good").taken == [str(number) for number in range(10, 20)])
 
 
-def test_settings_that_cannot_be_followed_change_nothing(tmp_path: Path, house: House) -> None:
-    house.follow("good")
-    with pytest.raises(SettingsError, match="not installed"):
-        house.follow("impossible", "good")
-    assert house.workers.names == ["good"]
+def test_a_sink_that_cannot_be_had_is_away_until_it_can_be_and_stops_no_other(
+    tmp_path: Path, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     fill(tmp_path, range(10))
-    wait_for(lambda: len(house.newest("good").taken) == 10)
+    house.impossible = True
+    house.follow("good-a", "good-b")
+    wait_for(lambda: house.tried > 2)
+    assert house.meters.away == ["good-a"]
+    assert caplog.text.count("its library is not installed") == 1
+    wait_for(lambda: len(house.newest("good-b").taken) == 10)
+    house.impossible = False
+    wait_for(lambda: "good-a" in house.sinks and len(house.newest("good-a").taken) == 10)
+    wait_for(lambda: house.meters.away == [])
 
 
 def test_sighup_connects_anew_between_two_deliveries(tmp_path: Path, house: House) -> None:
