@@ -14,7 +14,7 @@ from driftline.results import Alert, Page
 DAY_S = 86400.0
 #: An alert that begins within this time after an incident is a part of it.
 SAME_INCIDENT_S = DAY_S
-#: Alerts beside the gravest that a page keeps, the newest: what comes and goes for weeks stays readable.
+#: Alerts beside the gravest that a page keeps, the first and the newest: what comes and goes for weeks stays readable.
 MAXIMUM_FOLLOW_UPS = 50
 
 
@@ -27,6 +27,41 @@ def key_of(alert: Alert) -> tuple[str, ...]:
     if not alert.labels.get(rule_names.CONCERN):
         return ()
     return tuple(alert.labels.get(label, "") for label in rule_names.INCIDENT)
+
+
+def page_id(alert: Alert) -> str:
+    """The page of an incident that this alert began: the same for every notice of it.
+
+    >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
+    'ab12-12'
+    """
+    return f"{alert.fingerprint}-{int(alert.starts_at_s)}"
+
+
+def told(notices: Iterable[Alert]) -> list[Page]:
+    """The pages that the page desk would have made of these notices, in the order in which the first of each came.
+
+    They hold no evidence; their words are those of the alert that began them.
+
+    >>> drift = Alert("firing", {"model": "m", "concern": "quality", "slo": "drift"}, {}, 0.0, None, "d")
+    >>> wrong = Alert("firing", {"model": "m", "concern": "quality", "slo": "correctness"}, {}, 60.0, None, "c")
+    >>> [[alert.labels["slo"] for alert in page.alerts] for page in told([drift, wrong])]
+    [['drift', 'correctness']]
+    """
+    pages: list[Page] = []
+    for alert in notices:
+        known = next((page for page in pages if page.id == page_id(alert)), None) or joined(alert, reversed(pages))
+        if known is None:
+            summary = alert.annotations.get("summary", "")
+            pages.append(Page(page_id(alert), alert, alert.starts_at_s, summary, None))
+        else:
+            pages[pages.index(known)] = with_alert(known, alert)
+    return pages
+
+
+def joined(alert: Alert, pages: Iterable[Page]) -> Page | None:
+    """The page that an alert joins, of these with the newest first; None where it begins an incident."""
+    return next((page for page in pages if belongs(alert, page)), None) if key_of(alert) else None
 
 
 def belongs(alert: Alert, page: Page) -> bool:
@@ -94,7 +129,13 @@ def _of(page: Page, alerts: list[Alert]) -> Page:
     ordered = sorted(alerts, key=lambda alert: alert.starts_at_s)
     lead = next(alert for alert in ordered if alert.labels.get(names.SEVERITY, "") == _gravest(ordered))
     others = tuple(alert for alert in ordered if alert != lead)
-    return dataclasses.replace(page, alert=lead, follow_ups=others[-MAXIMUM_FOLLOW_UPS:])
+    # The first is kept too: with it, since when there is trouble.
+    kept = (
+        others[-MAXIMUM_FOLLOW_UPS:]
+        if len(others) <= MAXIMUM_FOLLOW_UPS
+        else (others[0], *others[1 - MAXIMUM_FOLLOW_UPS :])
+    )
+    return dataclasses.replace(page, alert=lead, follow_ups=kept)
 
 
 def _gravest(alerts: Iterable[Alert]) -> str:

@@ -20,15 +20,6 @@ _UNKNOWN = "unknown"
 _LOOKED_THROUGH = 200
 
 
-def page_id(alert: Alert) -> str:
-    """The page of an incident that this alert began: the same for every notice of it.
-
-    >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
-    'ab12-12'
-    """
-    return f"{alert.fingerprint}-{int(alert.starts_at_s)}"
-
-
 class PageDesk:
     """Takes webhooks, keeps pages, counts them.
 
@@ -80,7 +71,7 @@ class PageDesk:
     def _receive_one(self, alert: Alert) -> Page:
         known = self._incident_of(alert)
         if known is None:
-            page = dataclasses.replace(self._build(alert, None), id=page_id(alert), alert=alert)
+            page = dataclasses.replace(self._build(alert, None), id=incidents.page_id(alert), alert=alert)
             self._pages.save_page(page)
             self._count(alert)
             return page
@@ -97,10 +88,8 @@ class PageDesk:
 
     def _incident_of(self, alert: Alert) -> Page | None:
         """The page that this alert began, or joins."""
-        page = self._pages.page(page_id(alert))
-        if page is not None or not incidents.key_of(alert):
-            return page
-        return next((page for page in self._pages.pages(_LOOKED_THROUGH) if incidents.belongs(alert, page)), None)
+        page = self._pages.page(incidents.page_id(alert))
+        return page or incidents.joined(alert, self._pages.pages(_LOOKED_THROUGH))
 
     def _close(self, page: Page) -> Page:
         """What a page silenced meanwhile was over without a word: nothing of the incident fires any more."""
@@ -116,7 +105,7 @@ class PageDesk:
             # A page without evidence is better than no page.
             told = alert.annotations.get("summary", "An alert fires")
             return Page(
-                id=page_id(alert),
+                id=incidents.page_id(alert),
                 alert=alert,
                 received_at_s=self._clock(),
                 summary=f"{told} (its evidence could not be read: {error})",

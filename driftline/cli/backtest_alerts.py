@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from alerts.evaluator import Sample
 from alerts.options import SCRAPES_PER_LOOK
-from alerts.replaying import Raised, raised
+from alerts.replaying import notices
 from alerts.slo import READINGS_PER_DELAY, objectives
 from detectors.offline.replaying import Replayed
 from driftline import names
 from driftline.monitors import Monitor
-from driftline.results import Verdict
+from driftline.results import Alert, Verdict
 
 #: Objectives that window counts can tell of.
 REPLAYED = ("drift", "correctness")
@@ -28,23 +28,23 @@ STEPS_PER_WINDOW = 12
 _SHORTEST_STEP_S, _MOST_STEPS = 15.0, 50_000
 
 
-def replayed_alerts(monitor: Monitor, windows: Sequence[Replayed]) -> list[Raised]:
-    """Every alert that the windows, sorted by their starts, would have raised."""
+def replayed_notices(monitor: Monitor, windows: Sequence[Replayed]) -> list[Alert]:
+    """What the windows, sorted by their starts, would have had somebody told: alerts as they fired and were over."""
     kept = tuple(slo for slo in monitor.slos.objectives if slo.kind in REPLAYED)
     if not kept or not windows:
         return []
     delay_s = monitor.labels.expected_delay
     begin_s = windows[0].key.start_s
     end_s = windows[-1].key.end_s + monitor.windows.lateness + max(delay_s, monitor.windows.size)
-    step_s = _step_s(monitor, end_s - begin_s)
+    every_s = decided_every_s(monitor, end_s - begin_s)
     wanted = objectives(
-        monitor.model_copy(update={"slos": monitor.slos.model_copy(update={"objectives": kept})}), step_s
+        monitor.model_copy(update={"slos": monitor.slos.model_copy(update={"objectives": kept})}), every_s
     )
     counters = Counters(tuple(windows), monitor.windows.lateness, delay_s)
-    return raised(wanted, counters.at, begin_s, end_s, step_s)
+    return notices(wanted, counters.at, begin_s, end_s, every_s)
 
 
-def _step_s(monitor: Monitor, span_s: float) -> float:
+def decided_every_s(monitor: Monitor, span_s: float) -> float:
     """Small enough that no objective's windows grow by it, as far as the number of steps allows."""
     labels_s = monitor.labels.expected_delay / (READINGS_PER_DELAY * SCRAPES_PER_LOOK)
     wanted_s = min(monitor.windows.size / STEPS_PER_WINDOW, labels_s)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 from dashboards.words import several
 from detectors.statistics.reasons import percent
 from driftline import names
-from driftline.cli.backtesting import Backtest, Fired, Outcome, Part, Share
+from driftline.cli.backtest_incidents import Fired, Incident
+from driftline.cli.backtesting import Backtest, Outcome, Part, Share
 from driftline.durations import format_duration
 from driftline.results import Verdict
 
-#: Alerts and windows that the readable forms list; JSON has all.
+#: Incidents, their alerts and windows that the readable forms list; JSON has all.
 _LISTED = 40
+_SEVERITIES = (names.SEVERITY_PAGE, names.SEVERITY_TICKET)
 
 
 def as_text(found: Backtest) -> str:
@@ -82,32 +84,54 @@ def _outcome(outcome: Outcome) -> Iterator[str]:
     span = f", {moment(windows[0].key.start_s)} to {moment(windows[-1].key.end_s)}" if windows else ""
     yield f"{len(windows)} windows of {format_duration(outcome.monitor.windows.size)}{span}: {counts}."
     yield ""
-    yield f"**{_alert_count(outcome)}**"
+    yield f"**{_sent(outcome.incidents) or 'Nobody would have been told anything.'}**"
     yield ""
-    for fired in outcome.fired[:_LISTED]:
-        yield _alert(fired)
-        yield from (f"  - {reason}" for reason in fired.evidence)
-    if len(outcome.fired) > _LISTED:
-        yield f"- and {len(outcome.fired) - _LISTED} more"
+    for incident in outcome.incidents[:_LISTED]:
+        yield from _incident(incident)
+    if len(outcome.incidents) > _LISTED:
+        yield f"- and {len(outcome.incidents) - _LISTED} more"
     yield from _accuracy(outcome)
     yield from _estimates(outcome)
 
 
-def _alert_count(outcome: Outcome) -> str:
-    if not outcome.fired:
-        return "Nobody would have been told anything."
-    severities = [fired.raised.alert.labels[names.SEVERITY] for fired in outcome.fired]
-    told = " and ".join(several(severities.count(each), each) for each in ("page", "ticket") if each in severities)
-    return f"{told} would have been sent."
+def _sent(incidents: Sequence[Incident]) -> str:
+    """How many pages and tickets, each of one incident; empty where there are none."""
+    if not incidents:
+        return ""
+    alerts = several(sum(len(incident.alerts) for incident in incidents), "alert")
+    each = ", one per incident" if len(incidents) > 1 else ""
+    return f"{_counted(incidents)} would have been sent{each}, of {alerts}."
+
+
+def _counted(incidents: Sequence[Incident]) -> str:
+    severities = [incident.severity for incident in incidents]
+    return " and ".join(several(severities.count(each), each) for each in _SEVERITIES if each in severities)
+
+
+def _incident(incident: Incident) -> Iterator[str]:
+    """A page with all of its alerts, and on what evidence."""
+    began = f"{moment(incident.starts_at_s)} {incident.alerts[0].severity}"
+    if incident.severity != incident.alerts[0].severity:
+        began += f", {incident.severity} from {moment(incident.lead.alert.starts_at_s)}"
+    delay = "" if incident.delay_s is None else f", {_long(incident.delay_s)} after the change"
+    again = f", fired {incident.times} times" if incident.times > 1 else ""
+    told = f"{began}{delay}, {_until(incident.ended_at_s)}{again}"
+    yield f"- {told}: {incident.lead.alert.annotations['summary']}"
+    if len(incident.alerts) > 1:
+        yield from (_alert(fired) for fired in incident.alerts[:_LISTED])
+    if len(incident.alerts) > _LISTED:
+        yield f"  - and {len(incident.alerts) - _LISTED} alerts more"
+    yield from (f"  - {reason}" for reason in incident.evidence)
 
 
 def _alert(fired: Fired) -> str:
-    alert = fired.raised.alert
-    again = f", {fired.raised.times} times in a row" if fired.raised.times > 1 else ""
-    ended = "still on at the end" if fired.raised.ended_at_s is None else f"until {moment(fired.raised.ended_at_s)}"
-    delay = "" if fired.delay_s is None else f", {_long(fired.delay_s)} after the change"
-    severity, slo = alert.labels[names.SEVERITY], alert.labels[names.SLO]
-    return f"- {moment(alert.starts_at_s)} {severity} ({slo}){delay}, {ended}{again}: {alert.annotations['summary']}"
+    labels = fired.alert.labels
+    name = f"{fired.severity} ({labels[names.SLO]} over {labels[names.WINDOW]})"
+    return f"  - {moment(fired.alert.starts_at_s)} {name}, {_until(fired.ended_at_s)}"
+
+
+def _until(ended_at_s: float | None) -> str:
+    return "still on at the end" if ended_at_s is None else f"until {moment(ended_at_s)}"
 
 
 def _accuracy(outcome: Outcome) -> Iterator[str]:
@@ -127,10 +151,10 @@ def _accuracy(outcome: Outcome) -> Iterator[str]:
 def _estimates(outcome: Outcome) -> Iterator[str]:
     budget = outcome.monitor.detectors.false_alarm_rate
     if outcome.quiet.windows:
-        sent = "was" if outcome.quiet_alerts == 1 else "were"
-        alerts = f"{several(outcome.quiet_alerts, 'alert')} {sent} sent in that time"
+        sent = _counted(outcome.quiet_incidents)
+        began = f"{sent} began in that time" if sent else "no page or ticket began in that time"
         told = f"{_share(outcome.quiet)} of the quiet windows drifted"
-        yield f"- False alarms: {told}; {_beside(outcome.quiet, budget)}; {alerts}."
+        yield f"- False alarms: {told}; {_beside(outcome.quiet, budget)}; {began}."
     if outcome.by_chance.windows:
         told = f"{_share(outcome.by_chance)} of windows drawn from the reference drifted"
         yield f"- By chance alone: {told}; {_beside(outcome.by_chance, budget)}."
@@ -178,11 +202,23 @@ def _segment(part: Part) -> str:
 
 
 def _delay(outcome: Outcome) -> str:
-    after = [(fired.delay_s, fired.raised.alert.labels) for fired in outcome.fired if fired.delay_s is not None]
+    """To the first alert after the change, and to the first that wakes somebody."""
+    after = [(incident, fired) for incident in outcome.incidents for fired in incident.alerts]
+    after = sorted((each for each in after if each[1].delay_s is not None), key=lambda each: each[1].alert.starts_at_s)
     if not after:
         return "nobody was told after the change"
-    delay_s, labels = after[0]
-    return f"somebody was told {_long(delay_s)} after the change ({labels[names.SEVERITY]}, {labels[names.SLO]})"
+    incident, first = after[0]
+    told = f"somebody was told {_after(first)}"
+    if incident.delay_s is None:
+        told += ", in an incident that was open before"
+    woken = next((fired for _, fired in after if fired.severity == names.SEVERITY_PAGE), None)
+    if woken is None:
+        return f"{told}; nobody was paged"
+    return told if woken == first else f"{told}, and paged {_after(woken)}"
+
+
+def _after(fired: Fired) -> str:
+    return f"{_long(fired.delay_s or 0.0)} after the change ({fired.severity}, {fired.alert.labels[names.SLO]})"
 
 
 def _beside(share: Share, budget: float) -> str:
@@ -239,24 +275,16 @@ def _data(outcome: Outcome) -> dict[str, Any]:
             for window in outcome.windows
             for key in (window.key,)
         ],
-        "alerts": [
-            {
-                "severity": fired.raised.alert.labels[names.SEVERITY],
-                "objective": fired.raised.alert.labels[names.SLO],
-                "starts_at_s": fired.raised.alert.starts_at_s,
-                "ended_at_s": fired.raised.ended_at_s,
-                "delay_s": fired.delay_s,
-                "summary": fired.raised.alert.annotations["summary"],
-                "evidence": list(fired.evidence),
-            }
-            for fired in outcome.fired
-        ],
+        "incidents": [_incident_data(incident) for incident in outcome.incidents],
         "false_alarm_budget": outcome.monitor.detectors.false_alarm_rate,
         "quiet": _share_data(outcome.quiet),
         "by_chance": _share_data(outcome.by_chance),
         "found": None if outcome.found is None else _share_data(outcome.found),
         "first_drifted_s": outcome.first_drifted_s,
-        "alerts_while_quiet": outcome.quiet_alerts,
+        "incidents_while_quiet": {
+            severity: sum(incident.severity == severity for incident in outcome.quiet_incidents)
+            for severity in _SEVERITIES
+        },
         "before": _part_data(outcome.before),
         "after": None if outcome.after is None else _part_data(outcome.after),
         "segments": {
@@ -266,6 +294,30 @@ def _data(outcome: Outcome) -> dict[str, Any]:
             }
             for each in outcome.segments
         },
+    }
+
+
+def _incident_data(incident: Incident) -> dict[str, Any]:
+    return {
+        "severity": incident.severity,
+        "starts_at_s": incident.starts_at_s,
+        "ended_at_s": incident.ended_at_s,
+        "delay_s": incident.delay_s,
+        "times": incident.times,
+        "summary": incident.lead.alert.annotations["summary"],
+        "alerts": [
+            {
+                "severity": fired.severity,
+                "objective": fired.alert.labels[names.SLO],
+                "window": fired.alert.labels[names.WINDOW],
+                "starts_at_s": fired.alert.starts_at_s,
+                "ended_at_s": fired.ended_at_s,
+                "delay_s": fired.delay_s,
+                "summary": fired.alert.annotations["summary"],
+                "evidence": list(fired.evidence),
+            }
+            for fired in incident.alerts
+        ],
     }
 
 

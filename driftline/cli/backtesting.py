@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alerts.replaying import Raised
 from collector.store.store import Store
 from detectors.baselines.reference import Reference
 from detectors.counts.frames import load_frame, seconds_of
@@ -33,9 +32,9 @@ from detectors.offline.injection import Injection, into_counts, into_rows
 from detectors.offline.null_windows import drifted_by_chance
 from detectors.offline.replaying import Replayed, replay
 from detectors.statistics.wilson import wilson
-from driftline import names
-from driftline.cli.backtest_alerts import REPLAYED, replayed_alerts
+from driftline.cli.backtest_alerts import REPLAYED
 from driftline.cli.backtest_changes import variations
+from driftline.cli.backtest_incidents import Incident, replayed_incidents
 from driftline.cli.payload_rows import TIME, as_monitored, payload_frames
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitors import Monitor
@@ -72,18 +71,6 @@ class Rows:
     source: str
     frames: Callable[[], Iterable[pd.DataFrame]]
     time_column: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """An alert that would have been told: as delivered, until when, how long after the change, and on what evidence.
-
-    ``delay_s`` is None where it was told before the change, or none is known.
-    """
-
-    raised: Raised
-    delay_s: float | None
-    evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +121,7 @@ class Outcome:
     title: str
     monitor: Monitor
     windows: tuple[Replayed, ...]
-    fired: tuple[Fired, ...]
+    incidents: tuple[Incident, ...]
     before: Part
     after: Part | None
     by_chance: Share
@@ -152,9 +139,9 @@ class Outcome:
         return None if self.after is None else self.after.drifted
 
     @property
-    def quiet_alerts(self) -> int:
-        """Alerts told before the change."""
-        return sum(fired.delay_s is None for fired in self.fired)
+    def quiet_incidents(self) -> tuple[Incident, ...]:
+        """Those that began before the change; all where none is known."""
+        return tuple(incident for incident in self.incidents if incident.delay_s is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +268,6 @@ def _outcome(
     replayed = replay(monitor, reference, states, table, labelled)
     windows = tuple(window for window in replayed if window.key.segment == ALL_ROWS)
     quiet_until_s = plan.quiet_until_s
-    late_s = monitor.windows.lateness
     judged = [window for window in windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
     after = (window for window in judged if window.key.start_s >= quiet_until_s)
     first = next((window for window in after if window.verdict is Verdict.DRIFTED), None)
@@ -290,11 +276,11 @@ def _outcome(
         title=title,
         monitor=monitor,
         windows=windows,
-        fired=tuple(_fired(each, windows, quiet_until_s, late_s) for each in replayed_alerts(monitor, windows)),
+        incidents=replayed_incidents(monitor, windows, quiet_until_s),
         before=before,
         after=behind,
         by_chance=_by_chance(monitor, reference, judged, plan),
-        first_drifted_s=None if first is None else first.key.end_s + late_s - quiet_until_s,
+        first_drifted_s=None if first is None else first.key.end_s + monitor.windows.lateness - quiet_until_s,
         segments=_segments(replayed, quiet_until_s),
     )
 
@@ -337,15 +323,6 @@ def _by_chance(monitor: Monitor, reference: Reference, judged: Sequence[Replayed
     rng = np.random.default_rng(_SEED)
     hits = drifted_by_chance(monitor, reference, default_bridge(), rows, plan.null_windows, rng)
     return Share(hits, plan.null_windows)
-
-
-def _fired(found: Raised, windows: Sequence[Replayed], quiet_until_s: float, late_s: float) -> Fired:
-    """The alert with what its drifted windows said, the newest before it first."""
-    starts_at_s = found.alert.starts_at_s
-    known = [window for window in windows if window.key.end_s + late_s <= starts_at_s and window.drifted]
-    evidence = tuple(result.reason for window in known[-1:] for result in window.drifted[:3])
-    delay_s = starts_at_s - quiet_until_s if starts_at_s >= quiet_until_s else None
-    return Fired(found, delay_s, evidence if found.alert.labels[names.SLO] == "drift" else ())
 
 
 def _caveats(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[str, ...]:

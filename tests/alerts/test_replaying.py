@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from alerts.evaluator import Evaluator, Sample
-from alerts.replaying import CountersAt, raised
+from alerts.replaying import CountersAt, notices
 from alerts.slo import objectives
 from driftline import names
 from driftline.monitors import parse_monitor
@@ -34,21 +34,23 @@ def counters(drifted: range) -> CountersAt:
 def test_what_is_told_begins_where_the_decision_first_falls(drifted: range) -> None:
     until_s = 100 * HOUR_S
     wanted = objectives(MONITOR, STEP_S)
-    found = raised(wanted, counters(drifted), 0.0, until_s, STEP_S)
+    found = notices(wanted, counters(drifted), 0.0, until_s, STEP_S)
     decided, now_s, first = Evaluator(wanted, tuple, lambda alerts: None, lambda: 0.0), 0.0, None
     while now_s <= until_s and first is None:
         decided.observe(counters(drifted)(now_s), now_s)
         if any(decision.firing for decision in decided.evaluate(now_s)):
             first = now_s
         now_s += STEP_S
-    assert (min(one.alert.starts_at_s for one in found) if found else None) == first
+    assert (found[0].starts_at_s if found else None) == first
     assert (first is None) == (len(drifted) == 0)
 
 
-def test_it_is_over_when_it_is_over_and_one_alert_however_often_it_fires() -> None:
-    found = raised(objectives(MONITOR, STEP_S), counters(range(30, 50)), 0.0, 180 * HOUR_S, STEP_S)
-    assert all(one.ended_at_s is not None for one in found)
-    fingerprints = [one.alert.fingerprint for one in found]
-    assert len(fingerprints) == len(set(fingerprints))
-    still = raised(objectives(MONITOR, STEP_S), counters(range(30, 400)), 0.0, 90 * HOUR_S, STEP_S)
-    assert {one.ended_at_s for one in still if one.alert.labels["severity"] == "page"} == {None}
+def test_each_alert_is_told_once_when_it_fires_and_once_when_it_is_over() -> None:
+    found = notices(objectives(MONITOR, STEP_S), counters(range(30, 50)), 0.0, 180 * HOUR_S, STEP_S)
+    told: dict[str, list[str]] = {}
+    for notice in found:
+        told.setdefault(notice.fingerprint, []).append(notice.status)
+    assert told
+    assert all(statuses == ["firing", "resolved"] for statuses in told.values())
+    still = notices(objectives(MONITOR, STEP_S), counters(range(30, 400)), 0.0, 90 * HOUR_S, STEP_S)
+    assert {one.status for one in still if one.labels["severity"] == "page"} == {"firing"}

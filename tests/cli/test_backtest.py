@@ -1,5 +1,6 @@
 """The past once more: the same answers from files and from the store, changes found, and every wrong word named."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from detectors.offline.files import pieces
 from detectors.offline.injection import parse_injection
 from driftline.cli.app import app
 from driftline.cli.backtest_changes import changed
-from driftline.cli.backtest_report import as_json, as_markdown, as_text
-from driftline.cli.backtesting import Plan, Rows, backtest_files, backtest_stored, counted
+from driftline.cli.backtest_incidents import Fired, replayed_incidents
+from driftline.cli.backtest_report import as_html, as_json, as_markdown, as_text, moment
+from driftline.cli.backtesting import Backtest, Outcome, Plan, Rows, backtest_files, backtest_stored, counted
+from driftline.durations import format_duration
 from driftline.errors import MonitorError, ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import StreamKey, Verdict
@@ -65,10 +68,15 @@ def of_files(place: Path, plan: Plan, *changes: str):
     return backtest_files(monitor(), place / "reference.parquet", files, "at", plan, changes)
 
 
+def of_objective(outcome: Outcome, slo: str) -> list[Fired]:
+    fired = [fired for incident in outcome.incidents for fired in incident.alerts]
+    return [each for each in fired if each.alert.labels["slo"] == slo]
+
+
 def test_a_quiet_past_tells_nobody_and_shows_what_chance_does(place: Path) -> None:
     (outcome,) = of_files(place, Plan(null_windows=40)).outcomes
     assert len(outcome.windows) == DAYS
-    assert outcome.fired == ()
+    assert outcome.incidents == ()
     assert (outcome.quiet.windows, outcome.found) == (DAYS, None)
     assert outcome.quiet.hits <= 3  # of 30 at a rate of at most 1 %: 4 would be one in 40,000
     assert outcome.by_chance.windows == 40
@@ -80,12 +88,14 @@ def test_what_was_put_in_is_found_told_and_not_before(place: Path) -> None:
     stands, deaf = found.outcomes
     assert (stands.found.hits, stands.found.windows) == (10, 10)
     assert stands.quiet.windows == 20
-    (told,) = [fired for fired in stands.fired if fired.raised.alert.labels["slo"] == "drift"]
+    (told,) = of_objective(stands, "drift")
+    assert told.delay_s is not None
     assert stands.first_drifted_s == DAY_S + 3600.0  # the first day, and an hour for those that are late
     assert told.delay_s >= stands.first_drifted_s
     assert told.evidence[0].startswith("temp moved up: median ")
     assert deaf.found.hits == 0
-    assert [fired for fired in deaf.fired if fired.raised.alert.labels["slo"] == "drift"] == []
+    assert of_objective(deaf, "drift") == []
+    assert stands.quiet_incidents == ()
 
 
 def test_segments_labels_and_sequential_tests_are_told_for_both_sides_of_the_change(place: Path) -> None:
@@ -115,8 +125,43 @@ def test_segments_labels_and_sequential_tests_are_told_for_both_sides_of_the_cha
 
 def test_answers_that_went_wrong_are_told_by_the_correctness_objective(place: Path) -> None:
     found = of_files(place, Plan(injections=(parse_injection("said=to:0:1.0@2026-03-11"),), null_windows=0))
-    kinds = {fired.raised.alert.labels["slo"]: fired for fired in found.outcomes[0].fired}
-    assert kinds["correctness"].delay_s >= DAY_S  # labels take a day
+    delays_s = [fired.delay_s or 0.0 for fired in of_objective(found.outcomes[0], "correctness")]
+    assert min(delays_s) >= DAY_S  # labels take a day
+
+
+def test_a_person_gets_one_ticket_of_an_incident_with_its_alerts_under_it_in_every_form(place: Path) -> None:
+    wrong = parse_injection("said=to:0:1.0@2026-03-23")
+    found = of_files(place, Plan(injections=(SHIFT, wrong), null_windows=0))
+    (ticket,) = found.outcomes[0].incidents
+    assert {fired.alert.labels["slo"] for fired in ticket.alerts} == {"drift", "correctness"}
+    assert (ticket.severity, ticket.times, ticket.ended_at_s) == ("ticket", 1, None)
+    assert ticket.starts_at_s == min(fired.alert.starts_at_s for fired in ticket.alerts)
+    text, markdown, html = as_text(found), as_markdown(found), as_html(found)
+    assert "1 ticket would have been sent, of 2 alerts." in text
+    for readable in (text, markdown):
+        assert f"- {moment(ticket.starts_at_s)} ticket, " in readable
+        for fired in ticket.alerts:
+            assert f"\n  - {moment(fired.alert.starts_at_s)} ticket ({fired.alert.labels['slo']} over " in readable
+    assert html.count('<p class="inner">') == markdown.count("\n  - ")
+    assert "no page or ticket began in that time" in text
+    assert (
+        f"- Delay: somebody was told {format_duration(ticket.delay_s or 0.0)} after the change (ticket, drift)" in text
+    )
+    (told,) = json.loads(as_json(found))["outcomes"]
+    assert [[alert["objective"] for alert in each["alerts"]] for each in told["incidents"]] == [
+        ["drift", "correctness"]
+    ]
+    assert told["incidents_while_quiet"] == {"page": 0, "ticket": 0}
+
+
+def test_an_incident_that_was_open_before_the_change_is_no_false_page_of_it_but_one_before(place: Path) -> None:
+    early = Plan(changed_at_s=FIRST_S + 23 * DAY_S, null_windows=0)
+    states = of_files(place, Plan(injections=(SHIFT,), null_windows=0)).outcomes[0]
+    incidents = replayed_incidents(monitor(), states.windows, FIRST_S + 28 * DAY_S)
+    assert [incident.delay_s for incident in incidents] == [None]
+    outcome = dataclasses.replace(states, incidents=incidents)
+    assert outcome.quiet_incidents == incidents
+    assert "1 ticket began in that time" in as_text(Backtest("m", "a test", early, (outcome,), ()))
 
 
 def test_alarms_of_the_test_of_accuracy_are_listed_with_the_time_by_which_they_are_known(place: Path) -> None:
@@ -154,7 +199,7 @@ def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
     stored = backtest_stored(monitor(), reference, store, plan).outcomes[0]
     from_files = of_files(place, shifted).outcomes[0]
     assert stored.windows == from_files.windows
-    assert stored.fired == from_files.fired
+    assert stored.incidents == from_files.incidents
     later = backtest_stored(monitor(), reference, store, Plan(since_s=FIRST_S + 5 * DAY_S, null_windows=0))
     assert len(later.outcomes[0].windows) == DAYS - 5
     with pytest.raises(SettingsError, match=r"needs rows: give --files"):

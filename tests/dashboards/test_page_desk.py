@@ -1,9 +1,11 @@
 """The webhook: each incident becomes one page, however many alerts it has and however often they are sent."""
 
 import dataclasses
+import random
 
 import pytest
 
+from dashboards import incidents
 from driftline.errors import ReferenceDataError, UnavailableError
 from driftline.names import PAGE_DESK_PATH, PAGES_RECEIVED
 from tests.dashboards.fakes import flights_alert, flights_page
@@ -179,6 +181,35 @@ def test_a_page_stays_readable_however_often_its_alert_comes_and_goes(client, pa
     assert page.starts_at_s == flights_alert().starts_at_s
     assert page.alerts[-1].starts_at_s == flights_alert().starts_at_s + 69 * 7200
     assert client.get(f"/pages/{page.id}").status_code == 200
+
+
+def test_a_page_keeps_its_first_alert_whichever_is_the_gravest(client, pages):
+    client.post(PAGE_DESK_PATH, json=body(drift_ticket(), flights_alert()))
+    for hour in range(1, 70):
+        client.post(PAGE_DESK_PATH, json=body(later(drift_ticket(), 7200 * hour)))
+    (page,) = pages.kept.values()
+    assert len(page.follow_ups) == 50
+    assert page.starts_at_s == drift_ticket().starts_at_s
+    assert page.alerts[-1].starts_at_s == drift_ticket().starts_at_s + 69 * 7200
+
+
+def test_the_pages_of_many_notices_are_told_without_a_desk_as_the_desk_makes_them(client, pages):
+    rng = random.Random(5)
+    begun = [later(rng.choice([flights_alert(), drift_ticket()]), 3600 * rng.randrange(500)) for _ in range(60)]
+    notices = [notice for alert in sorted(begun, key=lambda alert: alert.starts_at_s) for notice in told_twice(alert)]
+    for notice in notices:
+        client.post(PAGE_DESK_PATH, json=body(notice))
+    alone = incidents.told(notices)
+    assert 1 < len(alone) < len(begun)
+    assert [(page.id, page.alert, page.follow_ups) for page in alone] == [
+        (page.id, page.alert, page.follow_ups) for page in pages.kept.values()
+    ]
+
+
+def told_twice(alert):
+    """As it fires, and as it was over."""
+    yield alert
+    yield dataclasses.replace(alert, status="resolved", ends_at_s=alert.starts_at_s + 1800)
 
 
 def test_a_page_comes_even_when_its_evidence_cannot_be_read(make_client, reader, pages):
