@@ -18,6 +18,9 @@ from obstore.store import GCSStore, S3Store
 from driftline.errors import SettingsError, UnavailableError
 from logger_sidecar.shipping.sink_urls import SinkUrl
 
+#: The name of an object stands twice in what the library says, before the store's own answer, which tells why.
+_FAULT_LENGTH = 1000
+
 
 class Bucket:
     """A bucket, or a part of one under a prefix."""
@@ -72,4 +75,4 @@ def _gcs(url: SinkUrl) -> GCSStore:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[0][:_FAULT_LENGTH] if lines else type(error).__name__

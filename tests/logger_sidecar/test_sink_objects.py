@@ -310,3 +310,31 @@ def test_wrong_settings_of_a_store_are_told_at_the_start(tmp_path: Path) -> None
         open_sink(parse(f"gs://bucket?service_account_file={tmp_path}/none.json"), ShipperSettings())
     with pytest.raises(SettingsError, match=r"none\.pem"):
         open_sink(parse(f"s3://bucket?ca_file={tmp_path}/none.pem"), ShipperSettings())
+
+
+def test_a_store_that_refuses_says_why_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-that-is-wrong")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            data = b"<Error><Code>SignatureDoesNotMatch</Code></Error>"
+            self.send_response(403)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_request(self, *_args: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    url = f"s3://bucket/a/rather/long/prefix?endpoint={endpoint}&allow_http=true&format=jsonl&region=us-east-1"
+    try:
+        with pytest.raises(UnavailableError, match=r"403 Forbidden.*SignatureDoesNotMatch") as caught:
+            open_sink(parse(url), ShipperSettings()).deliver([event(1)])
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "secret-that-is-wrong" not in str(caught.value)
