@@ -22,6 +22,8 @@ from driftline.payload_paths import EVERY, parse_document_path, parse_path
 
 #: Numbers of a vector that is kept beside its row.
 LONGEST_KEPT = 4096
+#: Numbers of a vector that can be watched.
+LONGEST_VECTOR = 16_384
 
 Task = Literal["binary", "multiclass", "regression", "ranking"]
 
@@ -81,7 +83,9 @@ class VectorSpec(Part):
     """A vector for each row, such as an embedding, watched as a whole: what moves, along whichever directions."""
 
     name: str = Field(min_length=1, description="Name of its field or tensor, and in results.")
-    dimension: int = Field(ge=1, le=16_384, description="Its numbers. A vector of another length counts as missing.")
+    dimension: int = Field(
+        ge=1, le=LONGEST_VECTOR, description="Its numbers. A vector of another length counts as missing."
+    )
     source: Path | None = Field(
         None, alias="from", description="Where it is, as for a column: `response.embedding`, `data[*].vector`."
     )
@@ -219,7 +223,9 @@ class Monitor(Part):
     model: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$", description="Name as in the request path.")
     namespace: str = Field("default", pattern=r"^[a-z0-9-]+$")
     task: Task
-    columns: tuple[ColumnSpec, ...] = Field(min_length=1)
+    columns: tuple[ColumnSpec, ...] = Field(
+        (), description="Input columns. None is needed where `vectors` name what is watched."
+    )
     prediction: PredictionSpec = PredictionSpec()
     ranking: RankingSpec = RankingSpec()
     tensors: dict[str, tuple[str, ...]] = Field(
@@ -275,6 +281,8 @@ class Monitor(Part):
         return self
 
     def _vector_names(self, taken: Sequence[str]) -> list[str]:
+        if not self.columns and not self.vectors:
+            raise ValueError("columns or vectors must name an input")
         names = [name for vector in self.vectors for name in (vector.name, vector.distance)]
         for place, name in enumerate(names):
             if name in taken or name in names[:place]:
@@ -404,6 +412,7 @@ def dump_monitor(monitor: Monitor) -> str:
 def monitor_schema() -> dict[str, Any]:
     """The JSON Schema of a monitor file."""
     schema = Monitor.model_json_schema(mode="validation")
+    schema["anyOf"] = [{"required": [name], "properties": {name: {"minItems": 1}}} for name in ("columns", "vectors")]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "driftline monitor"}
 
 

@@ -18,7 +18,7 @@ def vector_column(frame: pd.DataFrame, spec: VectorSpec) -> VectorColumn:
     """
     found = np.full((len(frame), spec.dimension), np.nan)
     for row, value in enumerate(frame[spec.name]):
-        numbers = _numbers(value)
+        numbers = numbers_of(value)
         if numbers is not None and numbers.shape == (spec.dimension,):
             found[row] = numbers
     return found
@@ -30,7 +30,7 @@ def vector_fault(frame: pd.DataFrame, spec: VectorSpec, *, needed: bool) -> str 
         return f"column '{spec.name}' is missing"
     for row, value in enumerate(frame[spec.name]):
         try:
-            _numbers(value)
+            numbers_of(value)
         except (ValueError, TypeError):
             return f"column '{spec.name}' holds {str(value)[:40]!r} in row {frame.index[row]}, which is no vector"
     if needed and np.isnan(vector_column(frame, spec)).any(axis=1).all():
@@ -38,7 +38,7 @@ def vector_fault(frame: pd.DataFrame, spec: VectorSpec, *, needed: bool) -> str 
     return None
 
 
-def _numbers(value: object) -> VectorColumn | None:
+def numbers_of(value: object) -> VectorColumn | None:
     """The numbers of one value; None where it is missing. Raises ValueError or TypeError where it is neither."""
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
         return None

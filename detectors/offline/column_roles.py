@@ -18,19 +18,26 @@ from numpy.typing import NDArray
 from pandas.api import types
 
 from detectors.counts.reference_bins import MAXIMUM_CATEGORIES
+from detectors.counts.vector_frames import numbers_of
 from detectors.statistics.reasons import percent
+from driftline.monitors import LONGEST_VECTOR
 
 #: ``numeric``, ``boolean``, ``category``, ``constant`` (one value): can be watched. ``calendar``: a part of a date, in
 #: every window another. ``entity``: whom or what a row is about. ``identifier``: the row itself. ``text``: words. The
-#: others have nothing that could be compared: ``time``, ``empty``, and ``nested`` (lists, vectors, mappings).
+#: ``vector``: as many numbers in each row, watched as a whole. The others have nothing that could be compared:
+#: ``time``, ``empty``, and ``nested`` (other lists, mappings).
 Role = Literal[
-    "numeric", "boolean", "category", "constant", "calendar", "entity", "identifier", "time", "text", "empty", "nested"
-]
+    "numeric", "boolean", "category", "constant", "calendar", "entity", "identifier", "time", "text", "empty", "nested",
+    "vector",
+]  # fmt: skip
 
 #: Whole numbers or texts that differ this often are not categories by their name alone.
 _FEW = 50
 #: Values looked at where looking at all of them says no more.
 _SAMPLE = 2000
+_VECTORS = 200
+#: Vectors of which fewer have the same length are lists.
+_ALIKE = 0.9
 _FEWEST_WORDS = 3.0
 _MOST = 0.5
 _IDENTITY = re.compile(r"(^|_)(id|ids|key|uuid|guid|code|zip|postcode|plz|iban|email|phone|ssn)$")
@@ -56,7 +63,7 @@ class ColumnRole:
     """What a column seems to be, why, and what was counted to say so.
 
     ``distinct``: different values, missing ones apart; ``missing``: their share of the rows. ``subject``: the name
-    speaks of a person.
+    speaks of a person. ``dimension``: a vector's numbers, else 0.
     """
 
     name: str
@@ -65,6 +72,7 @@ class ColumnRole:
     distinct: int
     missing: float
     subject: bool = False
+    dimension: int = 0
 
 
 def column_role(name: str, series: pd.Series) -> ColumnRole:
@@ -74,6 +82,9 @@ def column_role(name: str, series: pd.Series) -> ColumnRole:
     subject = bool(_SUBJECT.search(_plain(name)))
     if known.empty:
         return ColumnRole(name, "empty", "no value in any row", 0, missing)
+    dimension = _dimension(known)
+    if dimension:
+        return ColumnRole(name, "vector", f"vectors of {dimension:,} numbers", 0, missing, dimension=dimension)
     if not _hashable(known):
         kind = type(known.iloc[0]).__name__
         return ColumnRole(name, "nested", f"each value is a {kind}", 0, missing)
@@ -107,6 +118,23 @@ def _hashable(known: pd.Series) -> bool:
     if known.dtype != object:
         return True
     return all(getattr(value, "__hash__", None) is not None for value in known.iloc[:_SAMPLE])
+
+
+def _dimension(known: pd.Series) -> int:
+    """How many numbers each value is, lists and arrays of them or their spelling as JSON; 0 where they are not."""
+    if known.dtype != object and not types.is_string_dtype(known):
+        return 0
+    sample = known.iloc[:: max(1, len(known) // _VECTORS)]
+    first = sample.iloc[0]
+    if not isinstance(first, list | np.ndarray) and not (isinstance(first, str) and first.lstrip().startswith("[")):
+        return 0
+    try:
+        lengths = [len(found) for found in map(numbers_of, sample) if found is not None]
+    except (ValueError, TypeError):
+        return 0
+    length = max(set(lengths), key=lengths.count, default=0)
+    # One number is a column, and other lengths count as missing: of lists that differ in length most would.
+    return length if 2 <= length <= LONGEST_VECTOR and lengths.count(length) >= _ALIKE * len(lengths) else 0
 
 
 def _role(name: str, known: pd.Series, distinct: int) -> tuple[Role, str]:

@@ -22,7 +22,7 @@ from driftline.durations import format_duration
 from driftline.errors import ReferenceDataError
 from driftline.monitor_detectors import ReferenceSpec, WindowSpec
 from driftline.monitor_ranking import RankingSpec
-from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, Task, monitor_error
+from driftline.monitors import ColumnSpec, Monitor, PredictionSpec, Task, VectorSpec, monitor_error
 from driftline.objectives import (
     AvailabilitySlo,
     CaptureSlo,
@@ -99,7 +99,7 @@ def draft(
     outputs = output_roles(frame, reference_path, Named(target, prediction, score, query, task))
     inputs = tuple(column_role(str(name), frame[name]) for name in frame.columns if name not in outputs.names)
     watched = [role for role in inputs if role.role in (*_TESTED, *_CHECKED)]
-    if not any(role.role in _TESTED for role in watched):
+    if not any(role.role in (*_TESTED, "vector") for role in inputs):
         raise _nothing_left(reference_path, inputs)
     because = dict(outputs.because)
     try:
@@ -108,6 +108,7 @@ def draft(
             namespace=namespace,
             task=outputs.task,
             columns=tuple(_column(role, frame[role.name]) for role in watched),
+            vectors=tuple(VectorSpec(name=role.name, dimension=role.dimension) for role in inputs if role.dimension),
             prediction=PredictionSpec(
                 column=outputs.prediction or _UNNAMED, score=outputs.score, positive=outputs.positive
             ),
@@ -139,6 +140,8 @@ def draft(
 def _nothing_left(path: str, inputs: Sequence[ColumnRole]) -> ReferenceDataError:
     why = "; ".join(f"{role.name}: {role.why}" for role in inputs[:_LISTED_COLUMNS])
     told = f" ({why})" if why else ""
+    if any(role.role == "text" for role in inputs):
+        told += "; texts are watched by what is made of them: add a column of their lengths, or of their vectors"
     return ReferenceDataError(f"{path}: no column is left to watch beside target and outputs{told}")
 
 

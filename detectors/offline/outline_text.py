@@ -29,8 +29,9 @@ _PERSON = "  # driftline erase finds a person's rows by it"
 
 def outline_text(draft: Draft, weaknesses: Sequence[Weakness] = ()) -> str:
     """The monitor as YAML that reads back to ``draft.monitor``, with comments; ``weaknesses`` of its reference, too."""
-    parts = (_head(draft), _columns(draft), _left_out(draft), _segments(draft), _comparison(draft), _people(draft))
-    return "\n".join(line for part in (*parts, _weak(weaknesses)) for line in part) + "\n"
+    inputs = (_columns(draft), _vectors(draft), _left_out(draft), _segments(draft))
+    parts = (_head(draft), *inputs, _comparison(draft), _people(draft), _weak(weaknesses))
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
 def _head(draft: Draft) -> Iterator[str]:
@@ -62,7 +63,7 @@ def _head(draft: Draft) -> Iterator[str]:
 def _columns(draft: Draft) -> Iterator[str]:
     yield ""
     yield from _said("Inputs. Ranges go a tenth beyond what was seen; values outside count as bad data, not as drift.")
-    yield "columns:"
+    yield "columns:" if draft.monitor.columns else "columns: []"
     for column in draft.monitor.columns:
         seen = draft.ranges[column.name]
         yield f"  - {_flow(_written(column))}" + (f"  # {seen}" if seen else "")
@@ -72,6 +73,16 @@ def _columns(draft: Draft) -> Iterator[str]:
             yield f"  # - {_flow(identity)}  # for {use} below, if requests carry it"
 
 
+def _vectors(draft: Draft) -> Iterator[str]:
+    if not draft.monitor.vectors:
+        return
+    yield ""
+    yield from _said("Vectors, each watched as a whole; 'from' says where one is, if it is no input of that name.")
+    yield "vectors:"
+    for vector in draft.monitor.vectors:
+        yield f"  - {_flow({'name': vector.name, 'dimension': vector.dimension})}"
+
+
 def _written(column: ColumnSpec) -> dict[str, Any]:
     fields = column.model_dump(mode="json", exclude_defaults=True)
     ends = {name: int(fields[name]) for name in ("minimum", "maximum") if float(fields.get(name, 0.5)).is_integer()}
@@ -79,7 +90,7 @@ def _written(column: ColumnSpec) -> dict[str, Any]:
 
 
 def _left_out(draft: Draft) -> Iterator[str]:
-    watched = {column.name for column in draft.monitor.columns}
+    watched = {column.name for column in draft.monitor.columns} | {vector.name for vector in draft.monitor.vectors}
     left = {role.name: role.why for role in draft.inputs if role.name not in watched}
     left |= dict.fromkeys(draft.outputs, "a probability of one class, which is an output")
     texts = {role.name for role in draft.inputs if role.role == "text"}

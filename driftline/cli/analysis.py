@@ -244,6 +244,7 @@ def _of_two_files(drafted: Draft) -> Monitor:
 def _not_compared(drafted: Draft, unexpected: Sequence[str]) -> list[str]:
     """What nobody may take for unchanged: columns of the reference that are not compared, and others' than its."""
     compared = {column.name for column in drafted.monitor.columns if column.drift}
+    compared |= {vector.name for vector in drafted.monitor.vectors}
     left_out = [
         f"{role.name} ({role.why})" for role in drafted.inputs if role.name not in compared and role.role != "constant"
     ]

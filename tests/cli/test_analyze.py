@@ -149,13 +149,13 @@ def test_what_was_not_compared_is_said_and_what_was_constant_is_compared() -> No
     rows = 400
     before = pd.DataFrame({"x": np.arange(rows) % 7 + 0.5, "rate": 3.0, "site": "A", "note": None})
     before["day"] = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows), unit="D")
-    before["parts"] = [[1, 2]] * rows
+    before["parts"] = pd.Series([{"a": 1}] * rows)
     now = before.assign(rate=4.0, site="B", note=1.0, fresh=2.0)
     found = analyze(before, now)
     assert sorted(found.drifted) == ["rate", "site"]
     named, new = found.report.caveats[1:3]
     assert named.startswith("Not compared: note (no value in any row), day (values are times")
-    assert named.endswith("parts (each value is a list).")
+    assert named.endswith("parts (each value is a dict).")
     assert new == "Only the current rows have: fresh."
     same = analyze(before[["x", "rate", "site"]], before[["x", "rate", "site"]])
     assert same.drifted == ()

@@ -110,6 +110,20 @@ def test_embeddings_of_payloads_become_results_and_scores_and_are_not_in_the_sto
     assert np.median(scores[later]) > np.median(scores[~later])
 
 
+def test_a_model_without_columns_is_watched_by_its_vectors(parts: Parts) -> None:
+    monitor = MONITOR.model_copy(update={"columns": ()})
+    reference = build_reference(reference_rows(), monitor)
+    parts.monitors, parts.registry = {monitor.name: monitor}, CollectorRegistry()
+    statistics: Any = StatisticsEngine({monitor.name: reference})
+    parts.statistics = statistics
+    rng = np.random.default_rng(2)
+    drain(collector_of(parts, [inference(rng, number, moved=2.0 * (number >= 60)) for number in range(0, 120, 4)]))
+    EvaluationJob(parts.store, {monitor.name: reference}, [monitor], parts.clock).run_once()
+    quiet, changed = (results(parts, START_S + hour * HOUR_S) for hour in (0, 1))
+    assert set(changed) == {"", "embedding", "embedding.distance", "late"}
+    assert [each[""].verdict for each in (quiet, changed)] == [Verdict.OK, Verdict.DRIFTED]
+
+
 def test_a_replay_changes_nothing(embedded: tuple[Parts, Any]) -> None:
     parts, _ = embedded
     rng = np.random.default_rng(3)

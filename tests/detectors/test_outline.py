@@ -11,8 +11,10 @@ from detectors.offline.column_roles import column_role
 from detectors.offline.fitness import weaknesses
 from detectors.offline.outline import Draft, draft
 from detectors.offline.outline_text import outline_text
+from driftline.cli.analysis import analyze
 from driftline.errors import ReferenceDataError
-from driftline.monitors import dump_monitor, parse_monitor
+from driftline.monitors import VectorSpec, dump_monitor, parse_monitor
+from driftline.results import Verdict
 
 
 def frame() -> pd.DataFrame:
@@ -198,6 +200,34 @@ def test_numbers_at_either_end_of_what_floats_hold_are_numbers_with_a_range_that
     low, high = found.monitor.columns[0].minimum, found.monitor.columns[0].maximum
     assert (low is None and unit > 1e305) or low <= data["x"].min() <= data["x"].max() <= high
     assert parse_monitor(text_of(data, found), "m.yaml") == found.monitor
+
+
+@pytest.mark.parametrize("spelt", [list, np.array, lambda numbers: str(list(numbers))])
+def test_vectors_are_watched_as_wholes_alone_or_beside_columns(spelt) -> None:
+    rng = np.random.default_rng(3)
+
+    def rows(mean: float) -> pd.DataFrame:
+        vectors = [spelt(each) for each in rng.normal(mean, 1.0, (600, 6)).tolist()]
+        vectors[7] = None
+        return pd.DataFrame({"embedding": vectors, "ragged": [[1.0] * (place % 9) for place in range(600)]})
+
+    data = rows(0.0)
+    found = drafted(data, None)
+    assert [(role.role, role.dimension) for role in found.inputs] == [("vector", 6), ("nested", 0)]
+    assert found.monitor.vectors == (VectorSpec(name="embedding", dimension=6),)
+    assert parse_monitor(text_of(data, found), "m.yaml") == found.monitor
+    beside = drafted(data.assign(price=rng.normal(size=600)), None)
+    assert (len(beside.monitor.columns), len(beside.monitor.vectors)) == (1, 1)
+    assert analyze(data, rows(0.7)).verdict is Verdict.DRIFTED
+    assert analyze(data, rows(0.0)).verdict is Verdict.OK
+    same = pd.DataFrame({"embedding": [spelt([1.0, 2.0])] * 300})
+    assert analyze(same, same).verdict is Verdict.OK
+
+
+def test_texts_alone_are_told_what_to_do() -> None:
+    words = pd.DataFrame({"text": [f"three or four words {place}" for place in range(300)]})
+    with pytest.raises(ReferenceDataError, match="add a column of their lengths, or of their vectors"):
+        drafted(words, None)
 
 
 def test_windows_follow_from_rows_and_times() -> None:

@@ -269,6 +269,14 @@ def test_the_json_schema_accepts_any_written_monitor(monitor: Monitor) -> None:
     VALIDATOR.validate(yaml.safe_load(dump_monitor(monitor)))
 
 
+def test_a_model_may_have_vectors_for_its_only_input() -> None:
+    data = yaml.safe_load(SMALL) | {"columns": [], "vectors": [{"name": "e", "dimension": 3}]}
+    assert parse_monitor(yaml.safe_dump(data), "f").columns == ()
+    VALIDATOR.validate(data)
+    with pytest.raises(MonitorError, match="columns or vectors must name an input"):
+        parse_monitor(yaml.safe_dump(data | {"vectors": []}), "f")
+
+
 @pytest.mark.parametrize(
     "change",
     [
