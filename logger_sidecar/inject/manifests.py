@@ -88,7 +88,7 @@ def _inject_workload(
     metadata = template.setdefault("metadata", {}) or {}
     template["metadata"] = metadata
     annotations = _annotations(document) | _annotations(template)
-    if not wanted(annotations, options):
+    if not wanted(annotations, options, subject):
         _drop_empty(template)
         return
     chosen = annotated(annotations, options, subject)
@@ -101,7 +101,7 @@ def _inject_workload(
 
 def _inject_kserve(document: dict[str, Any], options: InjectOptions, subject: str) -> None:
     annotations = _annotations(document)
-    if not wanted(annotations, options):
+    if not wanted(annotations, options, subject):
         return
     chosen = annotated(annotations, options, subject)
     predictor = _mapping(_mapping(document, "spec", subject), "predictor", subject)
@@ -126,9 +126,9 @@ def _inject_kserve(document: dict[str, Any], options: InjectOptions, subject: st
 def _inject_seldon(document: dict[str, Any], options: InjectOptions, subject: str) -> None:
     for index, predictor in enumerate(_mapping(document, "spec", subject).get("predictors") or []):
         annotations = _annotations(document) | dict(predictor.get("annotations") or {})
-        if not wanted(annotations, options):
-            continue
         where = f"{subject} spec.predictors[{index}]"
+        if not wanted(annotations, options, where):
+            continue
         chosen = annotated(annotations, options, where)
         specs = predictor.get("componentSpecs") or []
         if not specs:

@@ -66,10 +66,20 @@ class InjectOptions:
     bounds: Mapping[str, Bound] = field(default_factory=dict)
 
 
-def wanted(annotations: Mapping[str, Any], options: InjectOptions) -> bool:
-    """Whether a workload with these annotations takes the sidecar."""
+def wanted(annotations: Mapping[str, Any], options: InjectOptions, subject: str) -> bool:
+    """Whether a workload with these annotations takes the sidecar.
+
+    Raises InjectError where that cannot be told: a misspelt wish must not leave a model unwatched without a word.
+    """
     word = str(annotations.get(INJECT, "")).lower()
-    return word == "true" or (options.everything and word != "false")
+    if word == "true" or (options.everything and word != "false"):
+        return True
+    faults = _unknown({key for key in annotations if key.startswith(ANNOTATION_PREFIX)})
+    if word not in ("", "false"):
+        faults.append(f"metadata.annotations['{INJECT}'] is '{annotations[INJECT]}', which is neither true nor false")
+    if faults:
+        raise InjectError(subject, faults)
+    return False
 
 
 def annotated(annotations: Mapping[str, Any], options: InjectOptions, subject: str) -> InjectOptions:

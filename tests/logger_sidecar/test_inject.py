@@ -198,6 +198,22 @@ def test_every_wrong_annotation_is_named() -> None:
     assert "driftline.io/sample-rate'] is '2'" in str(found.value)
 
 
+@pytest.mark.parametrize(
+    ("annotations", "fault"),
+    [
+        ({"driftline.io/inject": "yes"}, "driftline.io/inject'] is 'yes', which is neither true nor false"),
+        ({"driftline.io/injct": "true"}, "did you mean 'driftline.io/inject'?"),
+        ({"driftline.io/inject": "false", "driftline.io/sampel-rate": "1"}, "did you mean 'driftline.io/sample-rate'?"),
+    ],
+)
+def test_a_misspelt_wish_is_named_where_nothing_would_be_injected(annotations: dict[str, str], fault: str) -> None:
+    wrong = deployment()
+    wrong["metadata"]["annotations"] = annotations
+    with pytest.raises(InjectError) as found:
+        inject([wrong], OPTIONS)
+    assert fault in str(found.value)
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1"])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(InjectError):
