@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from dashboards import charts, words
 from dashboards.incidents import severity_of
+from driftline.p_values import p_text
 from driftline.results import ALL_ROWS, Verdict
 
 _HERE = Path(__file__).parent
@@ -36,7 +37,7 @@ class Renderer:
             count=words.count,
             share=words.share,
             number=words.number,
-            p_value=words.p_value,
+            p_text=p_text,
             age=words.age,
             moment=words.moment,
             date=words.date,

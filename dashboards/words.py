@@ -42,17 +42,6 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else count(value)
 
 
-def p_value(value: float | None) -> str:
-    """A p-value as the detectors' sentences spell it, never as a bare zero.
-
-    >>> p_value(0.0), p_value(0.0312), p_value(None)
-    ('< 1e-12', '= 0.031', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    return "< 1e-12" if value < 1e-12 else f"= {value:.2g}"
-
-
 def follow_ups(page: Page) -> str:
     """How many alerts joined a page's first: ``1 follow-up``."""
     return several(len(page.follow_ups), "follow-up")

@@ -24,7 +24,8 @@ from detectors.accuracy.prediction_powered import Labelled, corrected_share
 from detectors.accuracy.strata import Strata, label_shares, strata_of
 from detectors.counts.performance_counts import STRATUM_STEPS, PerformanceLayout
 from detectors.counts.summary import Section
-from detectors.statistics.reasons import p_text, percent
+from detectors.statistics.reasons import percent
+from driftline.p_values import p_text
 from driftline.results import Interval, Result, Verdict, WindowKey
 
 #: From this share of labels on, what they say needs no estimate.

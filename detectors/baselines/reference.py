@@ -179,13 +179,14 @@ def build_reference(
     exact_with: pd.DataFrame | None = None,
     *,
     seconds: NDArray[np.float64] | None = None,
+    together: Mapping[str, TogetherRows] | None = None,
 ) -> Reference:
     """The reference of a monitor from rows with its columns, prediction and, where named, label.
 
     ``exact_with``: the rows it is to be compared with; every value of either side then has a bin of its own.
     ``seconds``: when each row was, shape (rows,); without it rows are taken as they lie, to say how many hang together.
-
-    Raises ReferenceDataError that names every column with its problem.
+    ``together``: how many do, where another reference of the same rows, columns and segments knows it already. Raises
+    ReferenceDataError that names every column with its problem.
     """
     rows = reference_rows(frame, monitor)
     segments = _segments(rows, monitor)
@@ -201,10 +202,10 @@ def build_reference(
             columns.append(ColumnLayout(name, kind))
         elif kind == "numeric":
             values = numbers(rows, name)
-            together = values if later is None else np.concatenate((values, numbers(later, name)))
-            cuts = numeric_cuts(values) if later is None else exact_cuts(together)
+            compared = values if later is None else np.concatenate((values, numbers(later, name)))
+            cuts = numeric_cuts(values) if later is None else exact_cuts(compared)
             columns.append(ColumnLayout(name, kind, cuts=cuts))
-            middles[name] = representatives(together, columns[-1])
+            middles[name] = representatives(compared, columns[-1])
         else:
             place = len(columns)
             known[place] = known_categories(list(rows.text[name]), np.random.default_rng((_CHOOSING_SEED, place)))
@@ -230,7 +231,7 @@ def build_reference(
         outcomes=outcomes,
         vectors={name: fitted.vector for name, fitted in vectors.items()},
         rows=_kept_rows(monitor, layout, rows, segments),
-        together=InOrder.of(rows, judged, seconds).together(layout, monitor, segments),
+        together=together or InOrder.of(rows, judged, seconds).together(layout, monitor, segments),
     )
 
 

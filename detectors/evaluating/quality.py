@@ -14,10 +14,11 @@ from detectors.counts.layout import Layout
 from detectors.error_control.benjamini_hochberg import rejected
 from detectors.evaluating.picking import picker
 from detectors.statistics.evidence import Evidence
-from detectors.statistics.reasons import not_enough, p_text, percent
+from detectors.statistics.reasons import not_enough, percent
 from detectors.statistics.two_proportions import two_proportions
 from detectors.statistics.wilson import difference, wilson
 from driftline.monitors import ColumnSpec, Monitor
+from driftline.p_values import p_text
 from driftline.result_columns import ResultColumns
 from driftline.results import Interval, Kind, Verdict, WindowKey
 

@@ -21,10 +21,11 @@ from detectors.evaluating.hanging import of_columns
 from detectors.evaluating.table_catalogue import table_detector
 from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.mmd_features import chance_square, compare
-from detectors.statistics.reasons import counted_as_one, not_enough, p_text, percent
+from detectors.statistics.reasons import counted_as_one, not_enough, percent
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
 from driftline.alarm_budget import together_rate
 from driftline.monitors import Monitor
+from driftline.p_values import p_text
 from driftline.results import ALL_COLUMNS, Result, Verdict, WindowKey
 
 _SEED = 20120313

@@ -7,10 +7,9 @@ import numpy as np
 
 from detectors.statistics.evidence import ColumnSample
 from driftline.native import native_module
+from driftline.p_values import SURELY, p_text
 from driftline.results import Interval, Verdict
 
-# Smaller p-values are all the same to a reader.
-_SURELY = 1e-12
 _TITLES = {
     "ks": "KS distance",
     "psi": "PSI",
@@ -63,17 +62,6 @@ def below_what_matters(matters: float) -> str:
 def not_enough(column: str, why: str) -> str:
     """Why nothing can be said."""
     return f"{column}: not enough evidence, {why}" if column else f"not enough evidence: {why}"
-
-
-def p_text(p_value: float | None) -> str:
-    """A p-value as people read it.
-
-    >>> p_text(0.0314), p_text(1e-40), p_text(None)
-    ('p = 0.031', 'p < 1e-12', 'no p-value')
-    """
-    if p_value is None:
-        return "no p-value"
-    return "p < 1e-12" if p_value < _SURELY else f"p = {p_value:.2g}"
 
 
 def counted_as_one(rows: int) -> str:
@@ -154,9 +142,9 @@ def quiet_each(
     numbers[1::2] = known
     # One text is formatted for all, which takes a third of the time.
     figures = ("%.3g (p = %.2g)\n" * len(heads) % tuple(numbers)).split("\n")[:-1]
-    if min(known, default=1.0) < _SURELY:
+    if min(known, default=1.0) < SURELY:
         for place, p_value in enumerate(p_values):
-            if p_value is None or p_value < _SURELY:
+            if p_value is None or p_value < SURELY:
                 figures[place] = f"{statistics[place]:.3g} ({p_text(p_value)})"
     return [f"{head}{figure}{tail}" for head, figure, tail in zip(heads, figures, tails, strict=True)]
 

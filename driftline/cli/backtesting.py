@@ -14,6 +14,7 @@ import pandas as pd
 
 from collector.store.store import Store
 from detectors.baselines.reference import Reference
+from detectors.baselines.rows_in_order import TogetherRows
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
@@ -42,6 +43,8 @@ from driftline.results import ALL_ROWS, Interval, StreamKey, Verdict, WindowKey
 
 States = Mapping[WindowKey, Sequence[bytes]]
 _SEED = 20130101
+#: What a monitor says of other things than how rows are read: variations of it have the same rows.
+_NOT_READ_BY = {"slos", "windows", "detectors", "labels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +195,22 @@ def backtest_payloads(
 
 def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, changes: Sequence[str]) -> Backtest:
     expected = load_frame(reference)
-    outcomes = []
+    outcomes: list[Outcome] = []
+    known: dict[str, Mapping[str, TogetherRows]] = {}
     for title, each in variations(monitor, changes):
         check_detectors(each)
-        built = reference_in_time(expected, each)
+        built = reference_with(known, expected, each)
         windows = counted(each, built, rows, plan)
         outcomes.append(_outcome(title, each, built, windows.states(), plan, windows.table))
     return Backtest(monitor.name, rows.source, plan, tuple(outcomes), _caveats(monitor, outcomes))
+
+
+def reference_with(known: dict[str, Mapping[str, TogetherRows]], expected: pd.DataFrame, monitor: Monitor) -> Reference:
+    """The monitor's reference; how its rows hang together is asked once of all monitors that read them alike."""
+    read_by = monitor.model_dump_json(exclude=_NOT_READ_BY)
+    built = reference_in_time(expected, monitor, together=known.get(read_by))
+    known[read_by] = built.together
+    return built
 
 
 def backtest_stored(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,23 @@ from typer.testing import CliRunner
 from collector.store.store import Store
 from collector.store.transaction import StateKey, WindowRef, WindowState
 from detectors.baselines.reference import build_reference
+from detectors.baselines.rows_in_order import TogetherRows
 from detectors.offline.files import pieces
 from detectors.offline.injection import parse_injection
 from driftline.cli.app import app
 from driftline.cli.backtest_changes import changed
 from driftline.cli.backtest_incidents import Fired, replayed_incidents
 from driftline.cli.backtest_report import as_html, as_json, as_markdown, as_text, moment
-from driftline.cli.backtesting import Backtest, Outcome, Plan, Rows, backtest_files, backtest_stored, counted
+from driftline.cli.backtesting import (
+    Backtest,
+    Outcome,
+    Plan,
+    Rows,
+    backtest_files,
+    backtest_stored,
+    counted,
+    reference_with,
+)
 from driftline.durations import format_duration
 from driftline.errors import MonitorError, ReferenceDataError, SettingsError
 from driftline.monitors import Monitor, parse_monitor
@@ -207,6 +218,17 @@ def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"the store holds no windows of default/m in that time"):
         backtest_stored(monitor(), reference, store, Plan(since_s=1e12))
     store.close()
+
+
+def test_how_rows_hang_together_is_asked_once_of_monitors_that_read_them_alike(place: Path) -> None:
+    expected: pd.DataFrame = pd.read_parquet(place / "reference.parquet")
+    known: dict[str, Mapping[str, TogetherRows]] = {}
+    changes = ["detectors.minimum_effect=0.5", "windows.size=2d", "segments=[carrier]"]
+    stands, *others = (
+        reference_with(known, expected, each) for each in (monitor(), *(changed(monitor(), [one]) for one in changes))
+    )
+    assert [built.together is stands.together for built in others] == [True, True, False]
+    assert set(others[-1].together) == {"", "carrier=AA", "carrier=UA"}
 
 
 def test_windows_of_another_size_and_baseline_can_be_tried_on_files(place: Path) -> None:

@@ -5,8 +5,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dashboards import words
 from driftline.monitors import Monitor, parse_monitor
+from driftline.p_values import p_text
 from driftline.results import (
     Alert,
     ColumnShape,
@@ -294,7 +294,7 @@ def _drift(
     numeric = name in NUMERIC or name == "probability"
     p_value = 10 ** (-effect * 90) if verdict is not Verdict.OK else rng.uniform(0.05, 0.95)
     told = f"moved by {effect:.2f}, margin 0.10" if verdict is not Verdict.OK else "is as it was"
-    reason = f"{shown or name} {told} (p {words.p_value(p_value)})"
+    reason = f"{shown or name} {told} ({p_text(p_value)})"
     return _result(
         key,
         shown or name,
