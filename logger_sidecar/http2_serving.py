@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from driftline.clock import Clock
-from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2.capture_room import CaptureRoom
 from logger_sidecar.http2.followed_call import CallParts
 from logger_sidecar.http2.splice import Http2Connection, Registry, SpliceParts
@@ -75,5 +74,4 @@ class Http2Factory:
 
 
 def _meaning(settings: SidecarSettings) -> HeadMeaning:
-    routes = RouteTable(settings.default_model, settings.model_version)
-    return HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers, routes)
+    return HeadMeaning(Methods(settings.grpc_capture_methods), settings.read_headers, settings.routes)

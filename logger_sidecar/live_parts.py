@@ -7,7 +7,6 @@ path from request to request need not look whether anything changed.
 import logging
 from dataclasses import dataclass
 
-from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2_serving import Http2Factory
 from logger_sidecar.proxy.client import ClientConnection
 from logger_sidecar.proxy.parts import ProxyParts
@@ -26,7 +25,7 @@ class LiveParts:
         proxy = self.proxy
         logging.getLogger("driftline").setLevel(settings.log_level.upper())
         proxy.header_names.follow(settings.read_headers)
-        proxy.routes = RouteTable(settings.default_model, settings.model_version)
+        proxy.routes = settings.routes
         proxy.max_body_bytes = settings.max_body_bytes
         proxy.meters.follow(settings.max_models)
         proxy.meters.variant = settings.variant

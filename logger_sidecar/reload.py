@@ -23,6 +23,7 @@ _log = logging.getLogger("driftline.sidecar")
 LIVE = frozenset(
     {
         "capture_headers",
+        "capture_paths",
         "connect_timeout_s",
         "drain_timeout_s",
         "grace_period_s",

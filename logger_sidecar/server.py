@@ -33,7 +33,6 @@ from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.gpu import gpu_metrics, has_driver, load_nvml
 from logger_sidecar.http1.heads import HeaderNames
-from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.http2_serving import http2_factory
 from logger_sidecar.live_parts import LiveParts
 from logger_sidecar.proxy.client import ClientConnection
@@ -375,7 +374,7 @@ def _proxy_parts(
 ) -> ProxyParts:
     return ProxyParts(
         pool=pool,
-        routes=RouteTable(settings.default_model, settings.model_version),
+        routes=settings.routes,
         header_names=pool.header_names,
         capture=capture,
         meters=meters,

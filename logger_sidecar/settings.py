@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from logger_sidecar.finishing.redaction_settings import redaction_faults
+from logger_sidecar.http1.routes import RouteTable, read_paths
 from logger_sidecar.proxy.tls import TlsFiles
 from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
@@ -56,8 +57,10 @@ class SidecarSettings:
     over HTTP/1.1 and over HTTP/2 (gRPC's metadata and trailers too; ``host`` is what it calls ``:authority``); where
     one stands twice, its last value. ``metadata``: written on every event, as NAME=VALUE: team, region, node, image.
     ``namespace``, ``workload``, ``pod``: where the events say they come from. ``model``: the name used where the path
-    has none; an empty text is the workload. ``model_version``: the version used where the path has none. ``variant``:
-    the variant of answers without the header x-driftline-variant. ``max_models``: bound of the label values of metrics;
+    has none; an empty text is the workload. ``model_version``: the version used where the path has none.
+    ``capture_paths``: further paths whose POST requests are inferences, of a server with paths of its own: PATH,
+    PATH=MODEL, or a path with {model} in place of a segment. ``variant``: the variant of answers without the header
+    x-driftline-variant. ``max_models``: bound of the label values of metrics;
     streams beyond it count as "other". ``max_idle_upstream``: connections to the model server kept for the next
     request. ``max_upstream_connections``: connections to the model server that may be open; requests that find all of
     them busy wait their turn; 0 is as many as there are requests in flight. ``queue_timeout_s``: longest such wait,
@@ -112,6 +115,7 @@ class SidecarSettings:
     pod: str = ""
     model: str = ""
     model_version: str = ""
+    capture_paths: tuple[str, ...] = ()
     variant: str = "stable"
     capture_headers: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
@@ -202,6 +206,11 @@ class SidecarSettings:
         return tuple(dict.fromkeys(named))
 
     @property
+    def routes(self) -> RouteTable:
+        """Which paths are inferences."""
+        return RouteTable(self.default_model, self.model_version, read_paths(self.capture_paths)[0])
+
+    @property
     def default_model(self) -> str:
         """The model of a request whose path names none."""
         return self.model or self.workload
@@ -253,6 +262,7 @@ class SidecarSettings:
             ),
             *read_rates(self.model_sample_rates)[1],
             *read_metadata(self.metadata)[1],
+            *read_paths(self.capture_paths)[1],
             *below_zero(self, ("max_upstream_connections", "max_idle_upstream", "grpc_capture_bytes")),
             *redaction_faults(self.redact, self.redact_key_file),
             *([] if self.max_body_bytes >= 0 else [f"max_body_bytes is {self.max_body_bytes}; it must not be below 0"]),

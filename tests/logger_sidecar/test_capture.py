@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftline import names
 from logger_sidecar.http1.request_ids import body_id
-from logger_sidecar.http1.routes import RouteTable
+from logger_sidecar.http1.routes import RouteTable, read_paths
 from logger_sidecar.recording.sampling import is_sampled
 from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, sidecar
@@ -142,6 +142,11 @@ def test_metrics_have_the_names_and_labels_that_rules_and_boards_use(tmp_path: P
         (b"/v1/responses/r1", None),
         (b"/v2/models/llm/infer_stream", ("v2", "llm", "7")),
         (b"/invocations", ("invocations", "app", "7")),
+        (b"/v1/models/tf/labels/canary:classify", ("v1", "tf", "canary")),
+        (b"/v1/models/tf:regress", ("v1", "tf", "7")),
+        (b"/predictions/resnet", ("torchserve", "resnet", "7")),
+        (b"/predictions/resnet/2.0", ("torchserve", "resnet", "2.0")),
+        (b"/predict", None),
         (b"/v2/models/iris", None),
         (b"/v2/models/iris/ready", None),
         (b"/v1/models", None),
@@ -152,6 +157,21 @@ def test_the_path_says_protocol_model_and_version(target: bytes, expected: tuple
     routes = RouteTable("app", "7")
     assert routes.lookup(target) == expected
     assert routes.lookup(target) == expected
+
+
+def test_paths_of_a_server_of_ones_own_are_inferences_where_they_are_named() -> None:
+    rules, faults = read_paths(["/predict", "/a.b/score=fraud", "/serve/{model}/run", "/v2/models/iris/infer=other"])
+    assert faults == []
+    routes = RouteTable("app", "7", rules)
+    assert routes.lookup(b"/predict?verbose=1") == ("http", "app", "7")
+    assert routes.lookup(b"/a.b/score") == ("http", "fraud", "7")
+    assert routes.lookup(b"/serve/my%20model/run") == ("http", "my model", "7")
+    assert routes.lookup(b"/v2/models/iris/infer") == ("http", "other", "7")
+    for target in (b"/predict/", b"/x/predict", b"/aXb/score", b"/serve/a/b/run", b"/serve//run"):
+        assert routes.lookup(target) is None
+    for wrong in ("predict", "/a b", "/a?b", "/a=", "/{model}/{model}", "/{model}=x", "/x{model}", "/{other}", ""):
+        [fault] = read_paths([wrong])[1]
+        assert f"'{wrong}'" in fault
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,25 @@ def upstream():
     made.close()
 
 
+def test_paths_that_are_inferences_change_on_an_open_connection(upstream: Upstream, tmp_path: Path) -> None:
+    file = tmp_path / "conf.yaml"
+    config(file)
+    with sidecar(upstream.url, tmp_path / "spool", sources=Sources({}, file)) as running:
+        with running.connect() as connection:
+
+            def score(request_id: str) -> None:
+                connection.sendall(post(b"{}", f"x-request-id: {request_id}", path="/score"))
+                read_message(connection)
+
+            score("1")
+            config(file, running, capture_paths="[/score=fraud]")
+            score("2")
+            config(file, running)
+            score("3")
+        [event] = running.events()
+    assert (event.request_id, event.protocol, event.model) == ("2", "http", "fraud")
+
+
 def test_rate_variant_headers_and_limits_change_on_an_open_connection(upstream: Upstream, tmp_path: Path) -> None:
     file = tmp_path / "conf.yaml"
     config(file)

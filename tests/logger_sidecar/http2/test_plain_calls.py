@@ -52,12 +52,14 @@ def echo(asked: Asked) -> Answer:
         ("/v1/chat/completions?x=1", {**JSON, "user-agent": "robot/1"}, b'{"model": "m"}'),
         ("/v2/models/iris/infer", JSON, b'{"parameters": {"shared_memory_region": "r"}}'),
         ("/invocations", JSON, b"x" * 3_000),
+        ("/score/fraud", JSON, b'{"amount": 3}'),
     ],
 )
 def test_an_event_is_the_same_over_either_version(
     path: str, headers: dict[str, str], body: bytes, tmp_path: Path
 ) -> None:
     settings = {"capture_headers": ("x-team", "x-node", "content-type"), "max_body_bytes": 2000}
+    settings["capture_paths"] = ("/score/{model}",)
     found = []
     answer = f"HTTP/1.1 200 OK\r\ncontent-type: {headers.get('content-type', 'a/b')}\r\nx-node: n1\r\n"
     upstream = Upstream(answering(f"{answer}content-length: {len(body)}\r\n\r\n".encode() + body))
