@@ -29,7 +29,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others explore examples real real-whole real-parts real-whole-compiled compiled extras spark alibi test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others explore examples real real-whole real-parts real-whole-compiled compiled extras spark alibi loggers test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,13 @@ spark: $(SPARK_READY)  ## the adapter of Spark on executors of its own; needs Ja
 # Not part of `make test`: three gigabytes for four detectors, which take ten CPU-seconds to load.
 alibi: $(ALIBI_READY)  ## alibi-detect's detectors that need TensorFlow; 2.8 GB once
 	TF_CPP_MIN_LOG_LEVEL=3 $(ALIBI_BIN)/pytest -q -m extras tests/detectors/test_alibi.py
+
+# Not part of `make test`: neither is in a package registry. Maven 3.9.6 and a JDK of 21 or newer (JAVA_HOME).
+MVN := mvn -q -B -DskipTests
+loggers: $(READY)  ## Knative's Kafka broker and ModelMesh, built from checkouts: make loggers KNATIVE=DIR MODELMESH=DIR; 1 GB once
+	cd "$(KNATIVE)/data-plane" && $(MVN) -Drelease -pl receiver-loom,dispatcher-loom -am package
+	cd "$(MODELMESH)" && $(MVN) compile dependency:build-classpath -Dmdep.outputFile=target/classpath.txt
+	DRIFTLINE_KNATIVE_KAFKA="$(KNATIVE)" DRIFTLINE_MODELMESH="$(MODELMESH)" $(BIN)/pytest -q tests/clients/test_built_loggers.py
 
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	@$(MAKE) --no-print-directory -j 2 -k -O real-parts real-whole-compiled

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol, runtime_checkable
 
 from driftline.errors import SettingsError
@@ -16,6 +17,19 @@ from driftline.errors import SettingsError
 Clock = Callable[[], float]
 
 system_clock: Clock = time.time
+
+
+def moment(time_s: float) -> str:
+    """A time as people read it, in UTC; one beyond the calendar stays a number of seconds.
+
+    >>> moment(1387300000.5), moment(1e300)
+    ('2013-12-17T17:06:40.500Z', '1e+300')
+    """
+    try:
+        found = datetime.fromtimestamp(time_s, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_s:g}"
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

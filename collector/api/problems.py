@@ -9,12 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from driftline.access import AccessError
 from driftline.errors import TransientError
 from driftline.guard import PROBLEM_TYPE, problem_of
 
 RETRY_AFTER_S = "5"
+_CLIENT_GONE = 499  # no standard has one; nginx calls it so, and people look for it
 
 
 class Problem(BaseModel):
@@ -54,6 +56,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AccessError, _refused)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
 
 
@@ -73,6 +76,11 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     return refusal(error if isinstance(error, AccessError) else AccessError(403, "refused"))
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    # Nobody hears it; it is what the counts of answers and the spans say.
+    return problem(_CLIENT_GONE, "the sender closed the connection before its request ended")
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:

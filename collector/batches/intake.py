@@ -18,6 +18,7 @@ from collector.store.database import clean, key_text, key_texts
 from collector.store.transaction import DeadLetter
 from collector.store.unmonitored import UnmonitoredModels
 from driftline import names
+from driftline.clock import moment
 from driftline.columns import ColumnBatch
 from driftline.errors import PermanentError
 from driftline.event_runs import EventRun, in_order
@@ -286,8 +287,13 @@ class Reader:
         if (event.namespace, event.model) not in self._by_model:
             detail = f"no monitor for '{event.namespace}/{event.model}'; 'driftline init' writes one"
             return self.reject(record, UNKNOWN_MODEL, detail, now_s)
-        detail = f"event time {event.time_s} is not between 1970 and {self._maximum_future_s:g} s from now ({now_s})"
+        detail = f"event time {moment(event.time_s)} is {self._why_bad(event.time_s, now_s)}"
         return self.reject(record, BAD_TIME, detail, now_s)
+
+    def _why_bad(self, time_s: float, now_s: float) -> str:
+        if time_s > now_s:
+            return f"more than {self._maximum_future_s:g} s ahead of the collector's clock, {moment(now_s)}"
+        return "not after the beginning of 1970"
 
     def _decode(self, intake: Intake, monitor: Monitor, arrivals: Arrivals, now_s: float) -> MonitorEvents:
         """All rows of one monitor's events; those that cannot be read become dead letters."""

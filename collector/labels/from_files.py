@@ -1,6 +1,7 @@
 """Files of labels, CSV and Parquet, read in batches; every fault by line, column and value."""
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from driftline.events import Label
 LONGEST_LINE = 1024 * 1024
 _TRUTH = {"true": True, "false": False}
 _MAGIC = b"PAR1"
+_GZIP = b"\x1f\x8b"
+_OTHER_MARKS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 100
 
 
@@ -58,6 +61,8 @@ def read_batches(path: Path, columns: ColumnNames, now_s: float, skip: int, size
 # --- CSV ------------------------------------------------------------------------------------------------------------
 def _read_csv(path: Path, columns: ColumnNames, now_s: float, skip: int, size: int) -> Iterator[FileBatch]:
     rows: list[FileRow] = []
+    if _begins(path, _GZIP):
+        raise UploadError("the file is compressed by gzip; send what is in it")
     with path.open(encoding="utf-8-sig", newline="") as text:
         try:
             for row in _csv_rows(text, columns, now_s, skip):
@@ -114,8 +119,12 @@ def _csv_row(line: int, header: Sequence[str], values: Sequence[str], columns: C
 
 # --- Parquet --------------------------------------------------------------------------------------------------------
 def _is_parquet(path: Path) -> bool:
+    return _begins(path, _MAGIC)
+
+
+def _begins(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+        return file.read(len(mark)) == mark
 
 
 def _parquet(path: Path) -> Any:
@@ -128,9 +137,7 @@ def _parquet(path: Path) -> Any:
 def _read_parquet(path: Path, columns: ColumnNames, now_s: float, skip: int, size: int) -> Iterator[FileBatch]:
     with _parquet(path) as file:
         _require(columns, file.schema_arrow.names)
-        wanted = {columns.column_of(name) for name in ("request_id", "key", "value", "row", "observed_at_s")}
-        wanted |= {columns.model, columns.namespace}
-        names = [name for name in file.schema_arrow.names if name in wanted]
+        names = [name for name in file.schema_arrow.names if name in columns.used]
         total, size_bytes, seen = file.metadata.num_rows, path.stat().st_size, 0
         try:
             for batch in file.iter_batches(batch_size=size, columns=names):
@@ -201,4 +208,11 @@ def _refused(line: int, column: str, value: Any, fault: str) -> FileRow:
 
 def _require(columns: ColumnNames, given: Sequence[str]) -> None:
     if missing := columns.missing(given):
-        raise UploadError(f"the file lacks the columns {', '.join(missing)}; it has {', '.join(given)[:300]}")
+        has = f"it has {', '.join(given)[:300]}"
+        marks = [mark for mark in _OTHER_MARKS if len(given) == 1 and mark in given[0]]
+        if marks:
+            has = f"its first line is '{given[0][:300]}', separated by {_OTHER_MARKS[marks[0]]}; commas are expected"
+        raise UploadError(f"the file lacks the columns {', '.join(missing)}; {has}")
+    named = Counter(name for name in given if name in columns.used)
+    if twice := [name for name, times in named.items() if times > 1]:
+        raise UploadError(f"the column '{twice[0]}' stands {named[twice[0]]} times; which one is meant cannot be told")

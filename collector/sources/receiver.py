@@ -94,6 +94,10 @@ class Receiver:
             """What ModelMesh's remote payload processor posts."""
             return await self._take(request, MODELMESH, self._read_payload, 200)
 
+        async def post_payload_of(request: Request, namespace: str) -> Response:  # noqa: ARG001 - described, read below
+            """The namespace stands in the path because ModelMesh takes a query for the id of the one model to log."""
+            return await self._take(request, MODELMESH, self._read_payload, 200)
+
         shown: dict[str, Any] = {
             "methods": ["POST"],
             "tags": ["events"],
@@ -112,12 +116,10 @@ class Receiver:
             openapi_extra=needs(EVENTS_WRITE),
             **shown,
         )
+        payload: dict[str, Any] = {**shown, "status_code": 200, "openapi_extra": needs(EVENTS_WRITE, _MODELMESH_BODY)}
+        app.add_api_route("/consumer/kserve/v2", post_payload, summary="Send a payload, as ModelMesh does", **payload)
         app.add_api_route(
-            "/consumer/kserve/v2",
-            post_payload,
-            summary="Send a payload, as ModelMesh does",
-            openapi_extra=needs(EVENTS_WRITE, _MODELMESH_BODY),
-            **{**shown, "status_code": 200},
+            "/consumer/kserve/v2/{namespace}", post_payload_of, summary="The same, of one namespace", **payload
         )
 
     async def _take(
@@ -150,7 +152,8 @@ class Receiver:
     def _read_payload(self, request: Request, body: bytes) -> Sequence[CloudEvent]:
         now_ns = self._now_ns()
         sender = request.client.host if request.client is not None else ""
-        return [read_modelmesh(body, _query(request), now_ns, event_id=new_event_id(now_ns), sender=sender)]
+        told = {**_query(request), **request.path_params}
+        return [read_modelmesh(body, told, now_ns, event_id=new_event_id(now_ns), sender=sender)]
 
     def _now_ns(self) -> int:
         return round(self._clock() * 1e9)

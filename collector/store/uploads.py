@@ -37,6 +37,11 @@ class ColumnNames(msgspec.Struct, frozen=True, kw_only=True):
         """The column in which a field of a label was looked for."""
         return str(getattr(self, {"value": "label", "observed_at_s": "time"}.get(field, field), field))
 
+    @property
+    def used(self) -> frozenset[str]:
+        """Every column that is looked for."""
+        return frozenset((self.request_id, self.key, self.label, self.row, self.time, self.model, self.namespace))
+
     def missing(self, columns: Sequence[str]) -> list[str]:
         """What a label cannot be made without, of a file that has these columns."""
         missing = [] if self.label in columns else [self.label]

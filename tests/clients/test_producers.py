@@ -166,7 +166,7 @@ def test_the_client_of_java_sends_payloads_as_modelmesh_does(need: Need, receivi
         names = {"id": "17", "modelid": "line__isvc-3642375d03", "vModelId": "line", "kind": kind, "status": status}
         told.append(json.dumps({**names, "data": data, "metadata": {"x-tenant": "a"}}))
     program = Path(__file__).with_name("java") / "Post.java"
-    url = f"{receiving.url}consumer/kserve/v2?namespace=shop"
+    url = f"{receiving.url}consumer/kserve/v2/shop"
     done = subprocess.run(
         [java, program, url], input="\n".join(told), capture_output=True, text=True, timeout=300, check=True
     )

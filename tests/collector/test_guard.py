@@ -135,6 +135,27 @@ def test_every_answer_is_counted_by_endpoint_and_status(parts: Parts) -> None:
     assert counted == [("/v1/{name}", 401), ("/v1/{name}", 200), ("none", 404)]
 
 
+@pytest.mark.parametrize("path", ["/v1/labels", "/v1/labels/upload", "/api/v1.0/feedback"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson", "multipart/form-data; boundary=x"])
+def test_a_client_that_goes_away_is_no_fault_of_ours(parts: Parts, path: str, kind: str) -> None:
+    app = make_app(parts, parts.store, FixedHealth())
+    arriving: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return arriving.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1"}
+    asyncio.run(app({**scope, "headers": [(b"content-type", kind.encode())]}, receive, send))
+    assert sent[0]["status"] == 499
+
+
 def test_errors_have_one_form(client: TestClient) -> None:
     allowed = bearer(access.ADMIN)
     answers = [

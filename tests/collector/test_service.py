@@ -77,6 +77,8 @@ def test_what_cannot_be_used_becomes_a_dead_letter_with_its_reason(parts: Parts)
     assert letters.keys() == {"not_json", "unknown_model", "bad_header", "bad_time"}
     assert letters["bad_header"].raw == b"raw"
     assert "nobody" in letters["unknown_model"].detail
+    assert letters["bad_time"].detail.startswith("event time 20")  # as people read it
+    assert "ahead of the collector's clock, 20" in letters["bad_time"].detail
     counts = {
         key.labels: value for key, value in parts.store.totals().items() if key.metric == names.COLLECTOR_EVENTS.name
     }

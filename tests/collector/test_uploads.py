@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import io
 import threading
 from typing import Any
@@ -124,6 +125,30 @@ def test_a_file_that_holds_no_labels_is_answered_400_and_not_kept(
 ) -> None:
     assert client.post("/v1/labels/upload", files={"file": ("f", body)}).status_code == 400
     assert list((parts.directory / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            b"request_id;value;model\n",
+            "its first line is 'request_id;value;model', separated by semicolons; commas are",
+        ),
+        (b"\xef\xbb\xbfrequest_id\tvalue\n", "separated by tabs"),
+        (b"request_id,value,value,model\n", "the column 'value' stands 2 times"),
+        (gzip.compress(b"request_id,value,model\n"), "compressed by gzip"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_by_what_it_is(client: TestClient, body: bytes, told: str) -> None:
+    answer = client.post("/v1/labels/upload", content=body)
+    assert answer.status_code == 400
+    assert told in answer.json()["detail"]
+
+
+def test_a_column_that_is_not_asked_for_may_stand_twice(client: TestClient, parts: Parts) -> None:
+    place = client.post("/v1/labels/upload", content="request_id,x,value,model,x\nrequest-1,a,1,flights,b\n").headers
+    worker(parts).run_once(NEVER)
+    assert client.get(place["location"]).json()["joined"] == 1
 
 
 @pytest.mark.parametrize("form", [True, False])

@@ -279,6 +279,15 @@ def test_modelmesh_posts_to_its_own_path_and_hears_200(open_post: Callable[..., 
     assert post.counted() == {("modelmesh", "accepted", ""): 1, ("modelmesh", "refused", "invalid"): 1}
 
 
+def test_modelmesh_names_its_namespace_in_the_path_for_it_takes_a_query_for_a_filter(
+    open_post: Callable[..., Post],
+) -> None:
+    kept = Kept()
+    post = open_post(kept)
+    assert post([], MODELMESH_REQUEST, "/consumer/kserve/v2/my%20shop").status_code == 200
+    assert kept.events[0].text("namespace") == "my shop"
+
+
 def test_while_one_write_is_under_way_the_next_is_gathered_up_to_a_bound(open_post: Callable[..., Post]) -> None:
     kept = Kept()
     kept.gate.clear()
