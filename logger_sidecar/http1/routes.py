@@ -112,6 +112,7 @@ class RouteTable:
 
 
 def _name(text: str) -> str:
-    # A name with a slash inside would read as MODEL/VERSION in the event's subject; such a one stays quoted.
+    # A name with a slash inside would read as MODEL/VERSION in the event's subject, and no event may hold a NUL; such
+    # a one stays quoted.
     plain = unquote(text)
-    return text if "/" in plain else plain
+    return text if "/" in plain or "\0" in plain else plain

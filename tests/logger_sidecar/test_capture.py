@@ -147,6 +147,7 @@ def test_metrics_have_the_names_and_labels_that_rules_and_boards_use(tmp_path: P
         (b"/predictions/resnet", ("torchserve", "resnet", "7")),
         (b"/predictions/resnet/2.0", ("torchserve", "resnet", "2.0")),
         (b"/predict", None),
+        (b"/v2/models/a%00b/infer", ("v2", "a%00b", "7")),
         (b"/v2/models/iris", None),
         (b"/v2/models/iris/ready", None),
         (b"/v1/models", None),
