@@ -37,6 +37,7 @@ class Renderer:
             count=words.count,
             share=words.share,
             number=words.number,
+            effect=words.effect,
             p_text=p_text,
             age=words.age,
             moment=words.moment,

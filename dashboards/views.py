@@ -103,8 +103,13 @@ def report_href(stream: StreamKey, **more: str) -> str:
 
 def window_href(window: WindowView, segment: str = ALL_ROWS) -> str:
     """The address of one window's page."""
+    return key_href(window.key, segment)
+
+
+def key_href(key: WindowKey, segment: str = ALL_ROWS) -> str:
+    """The same of a window that is known by its key only."""
     more = {"segment": segment} if segment else {}
-    return model_href(window.key.stream, f"/windows/{int(window.key.start_s)}", **more)
+    return model_href(key.stream, f"/windows/{int(key.start_s)}", **more)
 
 
 def margin_of(monitor: Monitor | None) -> float:
@@ -178,9 +183,10 @@ def column_cards(findings: Sequence[ColumnFinding], shapes: Sequence[ColumnShape
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page as the on-call person reads it."""
+    """A page as the on-call person reads it; ``window``: the newest of those in which columns drifted."""
 
     page: Page
+    window: WindowKey | None
     columns: tuple[ColumnCard, ...]
     segments: tuple[SegmentRow, ...]
     measures: tuple[Measure, ...]
@@ -196,6 +202,7 @@ def page_view(reader: Reader, page: Page, monitor: Monitor | None, now_s: float)
     window = max((finding.deciding.window for finding in findings), key=lambda key: key.start_s, default=None)
     return PageView(
         page=page,
+        window=window,
         columns=tuple(_own_shapes(reader, findings)),
         segments=tuple(_page_segments(reader, page, monitor, window, now_s))[:6],
         measures=_headlines(page),

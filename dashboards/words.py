@@ -42,6 +42,25 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) < 1000 else count(value)
 
 
+def effect(value: float | None) -> str:
+    """An effect size, from 0 (nothing moved) to 1 (all did), to a hundredth.
+
+    >>> effect(0.876), effect(0.0068), effect(None)
+    ('0.88', '0.01', '–')
+    """
+    return "–" if value is None else f"{value:.2f}"
+
+
+def headline(summary: str) -> tuple[str, str]:
+    """A page's sentence as a heading, which says what is wrong, and the rest of it.
+
+    >>> headline("m: 9 % of answers were server errors; firing since 1 Dec 00:00 UTC.")
+    ('m: 9 % of answers were server errors', 'Firing since 1 Dec 00:00 UTC.')
+    """
+    what, _, rest = summary.partition("; ")
+    return what, rest[:1].upper() + rest[1:]
+
+
 def follow_ups(page: Page) -> str:
     """How many alerts joined a page's first: ``1 follow-up``."""
     return several(len(page.follow_ups), "follow-up")

@@ -1,5 +1,6 @@
 """Every page, with content and without, and with content that would break careless pages."""
 
+import dataclasses
 import re
 from functools import cache
 
@@ -124,6 +125,26 @@ def test_the_page_holds_what_on_call_needs(seen):
         assert part in text, part
     order = [text.index(f" {name} drifted") for name in ("temp", "dewp", "visib", "precip")]
     assert order == sorted(order)
+
+
+def test_from_the_page_one_click_leads_to_what_to_do_and_to_the_window(seen):
+    answer, found = seen("/pages/p1")
+    assert {"#runbook", f"{MODEL}/windows/{NEWEST}?version=1&variant=stable"} <= set(found.links)
+    assert 'id="runbook"' in answer.text
+    assert "from 0 (nothing) to 1 (all), with its 95 % interval; from 0.1" in " ".join(found.text.split())
+    assert "1 open page" in " ".join(seen(MODEL)[1].text.split())
+
+
+def test_an_alert_that_is_over_is_not_told_as_if_it_fired(client, pages, reader):
+    over = flights_alert("resolved")
+    pages.save_page(flights_page(reader, over))
+    (page,) = pages.kept
+    told = client.get(f"/pages/{page}").text
+    assert "It has been over since" in told
+    assert "What it said: " in told
+    ticket = dataclasses.replace(flights_alert(), labels={**over.labels, "severity": "ticket"}, fingerprint="t")
+    pages.save_page(dataclasses.replace(flights_page(reader, over), follow_ups=(ticket,)))
+    assert "another of this incident still fires" in client.get(f"/pages/{page}").text
 
 
 @pytest.mark.parametrize("path", ["/pages/p1", f"{MODEL}/windows/{NEWEST}", "/report/default/flights"])
