@@ -68,7 +68,8 @@ class SidecarSettings:
     a connection to it is enough. ``upstream_ca``: who signed the certificate of an https upstream; empty: one of those
     that the system trusts. ``upstream_certificate``, ``upstream_key``: what is shown to it. ``upstream_server_name``:
     the name its certificate must have; empty: the host. ``connect_timeout_s``: longest wait for a connection to the
-    model server. ``response_timeout_s``: longest silence of the model server; inf is without end.
+    model server. ``response_timeout_s``: longest silence of the model server in HTTP/1.1 (over HTTP/2 the
+    caller's deadline counts); inf is without end.
     ``idle_timeout_s``: how long a silent client connection is kept; inf is without end. ``drain_timeout_s``:
     longest wait for requests in flight at the end. ``grace_period_s``:
     time for all of the end: the requests, then the spool and its shipper; no longer than the pod's
