@@ -69,6 +69,8 @@ cdef class Lane:
     cdef object _loop
     cdef int _epoll
     cdef char *_data
+    #: A piece of a body that is not kept is received here; only pages that are written to take memory.
+    cdef char *_passing
     #: The body of the message in hand where it was received apart, and is not in the buffer; else None.
     cdef bytes _apart
     #: Whether what was received last left no room, so there may be more.
@@ -80,11 +82,13 @@ cdef class Lane:
     def __cinit__(self):
         self._epoll = -1
         self._data = <char *> malloc(_MESSAGE_BYTES + _LINE_BYTES)
-        if self._data == NULL:
+        self._passing = <char *> malloc(_PIECE_BYTES)
+        if self._data == NULL or self._passing == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         free(self._data)
+        free(self._passing)
         if self._epoll >= 0:
             close(self._epoll)
 

@@ -11,7 +11,7 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 from logger_sidecar.recording.shared_bytes cimport first_of, grow, new_bytes, room_behind
 
 cdef enum:
-    #: So many pieces of one body are passed in a turn; behind them the loop goes on with it, and others have theirs.
+    #: So many pieces of one body are passed in a turn; behind them others have theirs.
     _PIECES = 16
 
 
@@ -39,7 +39,16 @@ cdef _pass_pieces(Lane lane, ClientConnection client, int fd):
         goes_on = _pass_piece(lane, client, connection, fd)
         if goes_on and not lane._is_full:
             return
-    lane._part(client)
+    if goes_on:
+        lane._loop.call_soon(_go_on, lane, client)
+    else:
+        lane._part(client)
+
+
+def _go_on(Lane lane, ClientConnection client):
+    """There may be more of the body, of which the kernel does not tell again."""
+    if client.lane_fd >= 0:
+        lane._come(client.lane_fd, EPOLLIN)
 
 
 cdef bint _pass_piece(Lane lane, ClientConnection client, UpstreamConnection connection, int fd) except -1:
@@ -51,8 +60,8 @@ cdef bint _pass_piece(Lane lane, ClientConnection client, UpstreamConnection con
     cdef char *behind = lane._data
     cdef bytes growing = _last_with_room(request), piece = None, rest = None
     if request._room <= 0:  # what is not kept needs no memory of its own
-        room = min(room, _MESSAGE_BYTES - _LARGE_BODY_BYTES)
-        behind += room
+        room = min(room, _PIECE_BYTES)
+        start = lane._passing
     elif growing is not None:
         room = min(room, request._room, room_behind(growing))
         start = PyBytes_AS_STRING(growing) + PyBytes_GET_SIZE(growing)

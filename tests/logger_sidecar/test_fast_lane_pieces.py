@@ -77,6 +77,28 @@ def test_what_is_said_behind_a_long_body_is_answered_next(tmp_path: Path) -> Non
     assert [event.request.body for event in events][-3:] == [body_of(1), b"<>", body_of(2)]
 
 
+@pytest.mark.parametrize("kept_bytes", [4 * _SIZE, 300_000, 0])
+def test_a_body_of_which_much_waits_already_goes_on_whole(tmp_path: Path, kept_bytes: int) -> None:
+    go = threading.Event()
+    with (
+        between(tmp_path, answering(OK), max_body_bytes=kept_bytes) as (running, upstream),
+        running.connect() as client,
+    ):
+        enter(running, client, body_of(0), _ID)
+        long = body_of(8) * (_MANY // 10)
+        sender = threading.Thread(target=client.sendall, args=(post(long, _ID) + post(b"<>", _ID),))
+        running.loop.call_soon_threadsafe(go.wait, 60)
+        sender.start()
+        sender.join(0.2)  # what the kernel has room for waits by then
+        go.set()
+        sender.join(60)
+        assert receive(client, 2 * (len(OK) + len(f"{_ID}\r\n"))).count(b"HTTP/1.1 200") == 2
+        heard = [request.partition(b"\r\n\r\n")[2] for request in upstream.requests]
+        events = running.events()
+    assert heard[-2:] == [long, b"<>"]
+    assert [event.request.body for event in events][-2:] == [long[:kept_bytes], b"<>"[:kept_bytes]]
+
+
 def test_a_model_server_that_answers_within_a_long_body_is_heard(tmp_path: Path) -> None:
     refused = b"HTTP/1.1 413 Too Long\r\nContent-Length: 2\r\n\r\nno"
 
