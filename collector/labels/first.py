@@ -80,7 +80,9 @@ class FirstLabels:
         self, transaction: Transaction, monitor: Monitor, labels: PlainLabels, stream_ids: Sequence[int], *, look: bool
     ) -> _Joined | None:
         """Store the first labels among these; raises LabelledError where that shows only then, unless ``look``."""
-        found = unlabelled_rows(transaction, labels.keys, labels.rows, stream_ids, labels.received_s, look=look)
+        few = monitor.task == "binary"
+        asked = (labels.keys, labels.rows, stream_ids, labels.received_s)
+        found = unlabelled_rows(transaction, *asked, look=look, few=few)
         if look and not found.others_labelled:
             self._labelled_again.discard(monitor.name)
         if not len(found):

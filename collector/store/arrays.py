@@ -16,6 +16,7 @@ from collector.store.ids import KeyColumn
 _HEAD = np.dtype(">i4")
 _HEAD_BYTES = 5 * _HEAD.itemsize
 _SIZE = struct.Struct(">i")
+_KEY = np.dtype((np.uint8, 16))
 _BINARY = 1
 _FEW = 8
 
@@ -40,7 +41,7 @@ class KeyArray(BinaryArray):
     @classmethod
     def of(cls, keys: KeyColumn, places: NDArray[np.intp]) -> Self:
         """The keys at these places."""
-        return cls(len(places), _sized(keys.raw[places], "(16,)u1"), 2950)
+        return cls(len(places), _sized(keys.raw[places], _KEY), 2950)
 
 
 class IntegerArray(BinaryArray):
@@ -67,7 +68,7 @@ class BytesArray(BinaryArray):
         return cls(len(values), b"".join([part for each in values for part in (len(each).to_bytes(4), each)]), 17)
 
 
-def _sized(values: NDArray[Any], kind: str) -> bytes:
+def _sized(values: NDArray[Any], kind: str | np.dtype[Any]) -> bytes:
     rows = np.empty(len(values), dtype=[("size", ">i4"), ("value", kind)])
     rows["size"] = rows.dtype["value"].itemsize
     rows["value"] = values

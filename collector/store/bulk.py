@@ -53,15 +53,20 @@ class _Fixed:
 _Encoded = list[bytes] | _Fixed
 
 
-def insert_columns(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
-    """Insert rows given as columns of one length; raises PermanentError for values that the column's type lacks."""
+def insert_columns(
+    connection: Connection, table: Table, columns: Mapping[str, Column], part: str | None = None
+) -> None:
+    """Insert rows given as columns of one length; raises PermanentError for values that the column's type lacks.
+
+    ``part``: PostgreSQL's partition that all of them belong to, which it then does not look for row by row.
+    """
     if not columns or not len(next(iter(columns.values()))):
         return
     if connection.dialect.name == "sqlite":
         listed = [_listed(values) for values in columns.values()]
         _insert(connection, table, list(columns), list(zip(*listed, strict=True)))
     else:
-        _copy(connection, table, columns)
+        _copy(connection, table, columns, part or table.name)
 
 
 def insert_tuples(
@@ -156,10 +161,10 @@ def driver_cursor(connection: Connection, statement: str, *, binary: bool = Fals
         raise DBAPIError.instance(statement, None, error, error_class) from error
 
 
-def _copy(connection: Connection, table: Table, columns: Mapping[str, Column]) -> None:
+def _copy(connection: Connection, table: Table, columns: Mapping[str, Column], into: str) -> None:
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(quote(name) for name in columns)
-    statement = f"COPY {quote(table.name)} ({names}) FROM STDIN (FORMAT BINARY)"
+    statement = f"COPY {quote(into)} ({names}) FROM STDIN (FORMAT BINARY)"
     length = len(next(iter(columns.values())))
     with driver_cursor(connection, statement) as cursor, cursor.copy(statement) as copy:
         copy.write(_BEGIN)

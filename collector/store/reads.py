@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Text, cast, func, select, tuple_
 
 from collector.store import schema
 from collector.store.database import reading
@@ -239,7 +239,7 @@ def _samples_statement(
         rows.traceparent,
     ).where(rows.stream_id == stream_id, rows.time_s >= since_s, rows.time_s < until_s)
     if wrong:
-        # The label's own stream and time are said again: they lead to the index of wrong ones.
+        # The label's own stream and time are said again: its key begins with its time.
         statement = statement.join_from(schema.predictions, schema.labels, newest_label()).where(
             label.wrong == 1, label.stream_id == stream_id, label.time_s >= since_s, label.time_s < until_s
         )
@@ -278,7 +278,10 @@ def _beside(
     """What another table has on the rows ``found``; the last value of the statement, by their places."""
     for start in range(0, len(found), _PLACES_IN_QUERY):
         part = found[start : start + _PLACES_IN_QUERY]
-        here = table.event_key.in_([row[0] for row in part]) & table.time_s.in_([row[2] for row in part])
+        if connection.dialect.name == "sqlite":  # which would try every key with every time
+            here: ColumnElement[bool] = tuple_(table.time_s, table.event_key).in_([(row[2], row[0]) for row in part])
+        else:
+            here = table.event_key.in_([row[0] for row in part]) & table.time_s.in_([row[2] for row in part])
         for key, row, time_s, value in connection.execute(statement.where(here)):
             yield (key, row, time_s), value
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -102,20 +103,21 @@ prediction_columns = Table(
 )
 
 #: Every label that took effect, by the time of its prediction; of a row's revisions the last is in effect.
+#: One index does for the rows of an event and for the labels of a stretch of time: each more costs every label.
 labels = Table(
     "labels",
     metadata,
-    Column("event_key", _Key, primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("revision", Integer, primary_key=True),
-    Column("time_s", Double, primary_key=True),
+    Column("event_key", _Key, nullable=False),
+    Column("row", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("time_s", Double, nullable=False),
     Column("stream_id", BigInteger, nullable=False),
     Column("label", Text),  # NULL: withdrawn
     Column("observed_at_s", Double, nullable=False),  # when the truth was known
     Column("received_at_s", Double),
     Column("wrong", SmallInteger),  # 1 when the label contradicts the prediction
-    Column("judged", SmallInteger, nullable=False),  # 1 once the row was counted as correct or incorrect
-    Index("ix_labels_wrong", "stream_id", "time_s", postgresql_where=text("wrong = 1"), sqlite_where=text("wrong = 1")),
+    Column("judged", SmallInteger, nullable=False, server_default="1"),  # 1 once counted as correct or incorrect
+    PrimaryKeyConstraint("time_s", "event_key", "row", "revision"),
     postgresql_partition_by="RANGE (time_s)",
 )
 

@@ -15,7 +15,7 @@ from collector.store.arrays import IntegerArray, KeyArray, read_texts
 from collector.store.bulk import Column, driver_cursor, insert_columns
 from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn
-from collector.store.partitions import DAY_S, partition_name
+from collector.store.partitions import DAY_S, day_numbers, partition_name
 from collector.store.transaction import Transaction
 from driftline.errors import TransientError
 from driftline.results import StreamKey
@@ -28,6 +28,9 @@ _OF_WINDOW = ("window_start_s", "window_end_s")
 _SENT_NUMBERS = (*_OF_WINDOW, "time_s", "score", "revision")
 #: What is read of a prediction.
 _READ = ("event_key", "request_key", "row", *_NUMBERS, *_OTHERS)
+#: What these columns of labels have unless it is said.
+_MOSTLY = {"row": 0, "judged": 1}
+_KEY_BYTES = np.dtype((np.uint8, 16))
 #: So many rows that follow each other in the index are read in the time that one key takes to be looked up.
 _ROWS_FOR_A_LOOK_UP = 4
 
@@ -83,13 +86,14 @@ def unlabelled_rows(
     now_s: float,
     *,
     look: bool = True,
+    few: bool = False,
 ) -> Unlabelled:
     """The stored prediction of each request key and row, where there is no doubt which, and no label was there before.
 
     Only of ``stream_ids``. Left out is what several events of one day have, what has, or had, a label, and what is not
     stored on the day that its id tells; ``collector.store.labels.rows_to_label`` finds all these. Nothing is locked.
     Unless ``look`` is true, PostgreSQL is not asked for labels, a third of the work: :func:`save_first_labels` meets
-    them.
+    them. ``few``: predictions are of few kinds, so that each need not be sent.
     """
     if not stream_ids:
         return _listed([])
@@ -98,7 +102,7 @@ def unlabelled_rows(
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
     transaction.prefer_indexes()
     days = transaction.held_days()
-    asked, numbers = _Asked(keys, rows, stream_ids, look), np.unique(rows) if rows.any() else rows[:1]
+    asked, numbers = _Asked(keys, rows, stream_ids, look, few), np.unique(rows) if rows.any() else rows[:1]
     told = [(day, np.flatnonzero(keys.days == day)) for day in sorted(_different(keys.days).intersection(days))]
     questions = [
         _Question(day, places, numbers, _lie_close(keys, places, transaction.rows_about(day), now_s - day * DAY_S))
@@ -128,30 +132,34 @@ def save_first_labels(
     Raises LabelledError, and keeps none, when a row has, or had, a label.
     """
     times_s = found.numbers["time_s"]
-    transaction.prepare_days(_one_of_each_day(times_s))
+    days = _times_by_day(times_s)
+    transaction.prepare_days(list(days.values()))
+    part = partition_name("labels", next(iter(days))) if len(days) == 1 else None
     order = _order(found.event_keys, rows)
     columns: dict[str, Column] = {
         "event_key": found.event_keys[order],
-        "row": rows[order],
-        "revision": np.ones(len(order), dtype=np.int64),
         "time_s": times_s[order],
         "stream_id": found.numbers["stream_id"][order].astype(np.int64),
     }
-    for name, value in values.items():
+    for name, value in {"row": rows, **values}.items():
+        if name in _MOSTLY and (value == _MOSTLY[name]).all():
+            continue  # the table's default, which costs nothing to send and to read
         columns[name] = value[order].tolist() if value.dtype == np.object_ else value[order]
     try:
         with transaction.connection.begin_nested():
-            insert_columns(transaction.connection, schema.labels, columns)
+            insert_columns(transaction.connection, schema.labels, columns, part)
     except IntegrityError as error:
         raise LabelledError("a row has a label already") from error
 
 
-def _one_of_each_day(times_s: NDArray[np.float64]) -> list[float]:
-    """Times of all the days that there are times of."""
-    ends = [float(times_s.min()), float(times_s.max())]
-    if ends[0] // DAY_S == ends[1] // DAY_S:  # of labels as they arrive
-        return ends
-    return [day * DAY_S for day in set((times_s // DAY_S).tolist())]
+def _times_by_day(times_s: NDArray[np.float64]) -> dict[int, float]:
+    """The days that there are times of, each with one of them."""
+    ends = np.array([times_s.min(), times_s.max()])
+    first, last = day_numbers(ends).tolist()
+    if first == last:  # of labels as they arrive
+        return {first: float(ends[0])}
+    days, places = np.unique(day_numbers(times_s), return_index=True)
+    return dict(zip(days.tolist(), times_s[places].tolist(), strict=True))
 
 
 def _different(days: NDArray[np.int64]) -> set[int]:
@@ -220,12 +228,18 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The rows that are looked for, of which streams, and whether their labels are as well."""
+    """The rows that are looked for, of which streams, whether their labels are as well, and predictions are few."""
 
     keys: KeyColumn
     rows: NDArray[np.int64]
     stream_ids: Sequence[int]
     look: bool
+    few: bool
+
+    def alike(self) -> list[str]:
+        """What rows of a stretch of time are grouped by: each group has it once."""
+        of_stream = ["stream_id"] if len(self.stream_ids) > 1 else []
+        return [*_OF_WINDOW, "segments", *of_stream, *(["prediction"] if self.few else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +297,7 @@ def _parameters(question: _Question, asked: _Asked) -> list[Any]:
         return [keys, IntegerArray.of(asked.rows[question.places])]
     if not question.close:
         return [keys]
-    return [keys, *KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]])]
+    return [*KeyColumn.texts_of(asked.keys.raw[question.places[[0, -1]]]), keys]
 
 
 def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]) -> Unlabelled:
@@ -307,8 +321,10 @@ def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]
         found = question.places[np.frombuffer(places[0], ">i8") - 1]
     else:
         found = _places_of(question, asked, b"".join(request_keys), None if rows[0] is None else b"".join(rows))
-    event_keys = np.frombuffer(b"".join(keys), "(16,)u1")
+    event_keys = np.frombuffer(b"".join(keys), _KEY_BYTES)
     said = np.concatenate([read_texts(raw) for raw in predictions])
+    if question.close and asked.few:
+        said = np.repeat(said, counts)
     answer = Unlabelled(found, event_keys, values, spread, said)
     return answer if (found >= 0).all() else answer.take(found >= 0)
 
@@ -346,6 +362,9 @@ def _day_statement(number: int, question: _Question, asked: _Asked) -> str:
     of_window = [*(f"float8send(p.{name})" for name in _OF_WINDOW)]
     stream = "int8send(p.stream_id)" if several else None
     segments = "array_send(ARRAY[p.segments])"
+    predictions_sent = "array_send(array_agg(p.prediction))"
+    if question.close and asked.few:
+        predictions_sent = "array_send(ARRAY[p.prediction])"
     if not question.close:
         of_window, stream = [_joined(each) for each in of_window], stream and _joined(stream)
         segments = "array_send(array_agg(p.segments))"
@@ -363,25 +382,24 @@ def _day_statement(number: int, question: _Question, asked: _Asked) -> str:
     else:
         row = _joined("int4send(p.row)") if len(question.numbers) > 1 else "NULL::bytea"
         place += f"{_joined('uuid_send(p.request_key)')}, {row}"
-    columns = [place, segments, "array_send(array_agg(p.prediction))", stream or "NULL::bytea", *numbers]
-    source = _source(question, predictions, labelled, asked.stream_ids)
+    columns = [place, segments, predictions_sent, stream or "NULL::bytea", *numbers]
+    source = _source(question, predictions, labelled, asked)
     return f"SELECT {number}::int4, {', '.join(columns)} FROM {source}"  # noqa: S608
 
 
-def _source(question: _Question, predictions: str, labelled: str, stream_ids: Sequence[int]) -> str:
+def _source(question: _Question, predictions: str, labelled: str, asked: _Asked) -> str:
     """SQL: the question's rows as ``p``, of their streams, beside their labels."""
     row = f"row = ANY ('{{{','.join(map(str, question.numbers.tolist()))}}}')"
     if len(question.numbers) == 1:
         row = f"row = {question.numbers[0]}"
-    stream = f"p.stream_id = ANY ('{{{','.join(map(str, stream_ids))}}}')"
+    stream = f"p.stream_id = ANY ('{{{','.join(map(str, asked.stream_ids))}}}')"
     if question.close:
-        # As a column of its own the list is compared by a hash, like any list of constants, and PostgreSQL does not
-        # guess for each of its keys how many rows have it, which costs more than to compare.
-        alike = (*_OF_WINDOW, "segments", *(["stream_id"] if len(stream_ids) > 1 else []))
+        # Inside of CASE the list is compared by a hash, like any list of constants, and PostgreSQL does not guess for
+        # each of its keys how many rows have it, which costs more than to compare.
         return (
-            f"(SELECT {', '.join(_READ)}, request_key = ANY (%b) AS is_asked FROM {predictions} "  # noqa: S608
-            f"WHERE request_key BETWEEN %s::uuid AND %s::uuid AND {row} OFFSET 0) p {labelled} "
-            f"WHERE p.is_asked AND {stream} GROUP BY {', '.join(f'p.{name}' for name in alike)}"
+            f"{predictions} p {labelled} WHERE p.request_key BETWEEN %s::uuid AND %s::uuid AND p.{row} "
+            f"AND CASE WHEN p.request_key = ANY (%b) THEN {stream} END "
+            f"GROUP BY {', '.join(f'p.{name}' for name in asked.alike())}"
         )
     if question.in_pairs:
         return (

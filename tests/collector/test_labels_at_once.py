@@ -191,6 +191,7 @@ class _Found(NamedTuple):
     """A row that was found; ``place`` among those asked for."""
 
     look: bool
+    few: bool
     place: int
     key: bytes
     stream_id: float
@@ -205,20 +206,22 @@ class _Found(NamedTuple):
 def _unlabelled(
     parts: Parts, asked: Sequence[tuple[str, int]], stream_ids: Sequence[int] = ()
 ) -> tuple[list[_Found], list[float]]:
-    """What is found, with a look for labels and without; and how many rows the days are thought to have."""
+    """What is found, with a look for labels and without, with each prediction sent or each kind of them; and how many
+    rows the days are thought to have.
+    """
     keys, rows = keys_of([request_id for request_id, _ in asked]), np.array([row for _, row in asked])
     values = []
     with parts.store.transaction() as transaction:
         streams = list(stream_ids or streams_by_number(transaction, "default", "flights"))
-        for look in (True, False):
-            found = unlabelled_rows(transaction, keys, rows, streams, NOW_S, look=look)
+        for look, few in ((True, False), (False, False), (True, True), (False, True)):
+            found = unlabelled_rows(transaction, keys, rows, streams, NOW_S, look=look, few=few)
             names = ("stream_id", "time_s", "window_start_s", "window_end_s")
             numbers = [*(found.numbers[name].tolist() for name in names), map(repr, found.numbers["score"].tolist())]
             texts = (found.segments, found.predictions)
             each = zip(found.places.tolist(), map(bytes, found.event_keys), *numbers, *texts, strict=True)
-            values += [_Found(look, *columns) for columns in each]
+            values += [_Found(look, few, *columns) for columns in each]
         days = [transaction.rows_about(day) for day in transaction.held_days()]
-    return sorted(values, key=lambda value: value[:3]), days
+    return sorted(values, key=lambda value: value[:4]), days
 
 
 @given(st.lists(st.floats(-10.0, 1e10), min_size=1))

@@ -16,6 +16,9 @@ from collector.store.schema import DAILY, metadata
 from driftline.errors import SettingsError
 from driftline.events import Payload
 from driftline.halves import Half
+from tests.collector.helpers import HOUR_S, START_S, Parts, drain, event, label, records, tables
+
+DAY_S = 86_400.0
 
 
 def found_tables(url: str) -> set[str]:
@@ -90,3 +93,26 @@ def test_processes_that_start_at_once_make_one_schema(postgres: str) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     assert [(process.communicate(timeout=240)[1], process.returncode) for process in started] == [("", 0)] * 6
+
+
+def test_labels_keep_every_revision_when_they_are_keyed_by_time_and_back(parts: Parts, url: str) -> None:
+    drain(parts.collector(records([event(number, at_s=START_S + DAY_S * number) for number in range(3)])))
+    for change, value in enumerate(("1", "0", None)):
+        later = [label(number, value, after_s=HOUR_S * change) for number in range(change, 3)]
+        drain(parts.collector(records(later, f"spool:{change + 1}")))
+    stored = tables(url)["labels"]
+    assert sorted(dict(row)["revision"] for row in stored) == [1, 1, 1, 2, 2, 3]
+    assert _key_of_labels(url) == ["time_s", "event_key", "row", "revision"]
+    downgrade(url, "0009")
+    assert tables(url)["labels"] == stored
+    assert _key_of_labels(url) == ["event_key", "row", "revision", "time_s"]
+    migrate(url)
+    assert tables(url)["labels"] == stored
+    assert _key_of_labels(url) == ["time_s", "event_key", "row", "revision"]
+
+
+def _key_of_labels(url: str) -> list[str]:
+    engine = connect(url)
+    key = inspect(engine).get_pk_constraint("labels")["constrained_columns"]
+    engine.dispose()
+    return key
