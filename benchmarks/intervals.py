@@ -9,7 +9,7 @@ measured. *Held*: how often the interval has the truth in it, give or take a tho
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from scipy import optimize, stats
 
 from benchmarks.harness import close
 from detectors.accuracy.performance import measure
+from detectors.accuracy.regression import tail_weight
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from driftline.columns import JudgedBatch
 
@@ -31,12 +32,16 @@ _ORACLE_ROWS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Where labels come from: ``draw`` so many of them, and what is true of them all, by metric."""
+    """Where labels come from: ``draw`` so many of them, and what is true of them all, by metric.
+
+    ``reference_rows``: labelled rows of a reference beside them, another one every ten draws.
+    """
 
     kind: str
     layout: PerformanceLayout
     draw: Callable[[np.random.Generator, int], JudgedBatch]
     truth: Mapping[str, float]
+    reference_rows: int = 0
 
 
 def _batch(said: Rows, score: Rows, label: Rows) -> JudgedBatch:
@@ -137,6 +142,7 @@ def errors(law: Any, kind: str = "errors") -> Law:
 
 
 RARE, HEAVY = "a class of 1 to 5 %", "log-normal errors"
+KNOWN, REFERENCE_ROWS = "log-normal errors, beside 2,000 labelled reference rows", 2000
 LAWS: Mapping[str, Callable[[], Law]] = {
     "scores that are right": partial(scores, 2.0, 3.0),
     "rare positives": partial(scores, 1.0, 9.0),
@@ -156,6 +162,7 @@ LAWS: Mapping[str, Callable[[], Law]] = {
     "Laplace": lambda: errors(stats.laplace()),
     "Student's, five degrees of freedom": lambda: errors(stats.t(5)),
     "log-normal": lambda: errors(stats.lognorm(1.0), HEAVY),
+    "log-normal, with a reference": lambda: replace(errors(stats.lognorm(1.0), KNOWN), reference_rows=REFERENCE_ROWS),
 }
 
 
@@ -170,8 +177,12 @@ class Found:
 def watched(law: Law, labels: int, runs: int, seed: int) -> dict[str, Found]:
     """What intervals of so many labels do, by metric; those that are told in nine of ten draws."""
     rng, seen = np.random.default_rng((labels, seed)), dict[str, list[tuple[float, float, float]]]()
+    tail = 0.0
     for run in range(runs):
-        for one in measure(law.layout, count_judged(law.layout, law.draw(rng, labels)), np.random.default_rng(run)):
+        if law.reference_rows and run % 10 == 0:
+            tail = tail_weight(count_judged(law.layout, law.draw(rng, law.reference_rows)))
+        counted = count_judged(law.layout, law.draw(rng, labels))
+        for one in measure(law.layout, counted, np.random.default_rng(run), tail):
             ends = one.interval
             seen.setdefault(one.name, []).append((ends.value, ends.lower, ends.upper))
     found = {}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from dashboards.history import History, Measure, WindowView
 from driftline.maturity import quantile_s
-from driftline.results import Alert, LabelState, Page, StreamKey, Verdict
+from driftline.results import HEAVY_TAILS, Alert, LabelState, Page, StreamKey, Verdict
 
 VERDICT_WORDS = {
     Verdict.OK: "ok",
@@ -223,10 +223,11 @@ def alert_name(alert: Alert) -> str:
 
 
 def coverage(found: Measure) -> str:
-    """How much of the window the measure stands on."""
+    """How much of the window the measure stands on, and whether its interval is to be trusted less."""
+    doubt = f"; {HEAVY_TAILS}" if HEAVY_TAILS in found.result.reason else ""
     if found.coverage is None:
-        return f"{count(found.labelled)} labels"
-    return f"{share(found.coverage, 0)} of the window labelled"
+        return f"{count(found.labelled)} labels{doubt}"
+    return f"{share(found.coverage, 0)} of the window labelled{doubt}"
 
 
 def labels_in_short(state: LabelState) -> str:

@@ -24,6 +24,8 @@ Direction = Literal["larger_is_worse", "smaller_is_worse"]
 
 #: The column name of a result about the whole window.
 WHOLE_WINDOW = ""
+#: What the reason of a metric says whose interval heavy tails may break; pages say it beside the interval.
+HEAVY_TAILS = "errors have heavy tails: a few rows decide it, and such an interval may hold less often than 95 %"
 #: The column name of a result about all input columns together.
 ALL_COLUMNS = "all columns"
 #: The segment of all rows; others are spelt ``column=value``.

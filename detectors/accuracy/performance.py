@@ -9,20 +9,24 @@ import numpy as np
 from detectors.accuracy.classification import classification_measures
 from detectors.accuracy.measure import Measure
 from detectors.accuracy.ranking import FEWEST_QUERIES, main_metric, ranking_measures, told_labels
-from detectors.accuracy.regression import regression_measures
+from detectors.accuracy.regression import HEAVY_TAIL, regression_measures, tail_weight
 from detectors.counts.performance_counts import JUDGED, PerformanceLayout
 from detectors.counts.ranking_counts import LABELLED
 from detectors.counts.summary import Section
 from detectors.statistics.reasons import not_enough, percent
-from driftline.results import WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
+from driftline.results import HEAVY_TAILS, WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
+
+# Metrics that are means of squared errors, or follow from them.
+_OF_SQUARES = ("rmse", "r2")
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The reference's own metrics by name, and the rows they rest on."""
+    """The reference's own metrics by name, and the rows they rest on; ``tail``: how heavy its errors' tails are."""
 
     measures: Mapping[str, Measure]
     judged: int
+    tail: float = 0.0
 
 
 def expected_performance(layout: PerformanceLayout, section: Section | None) -> Expected | None:
@@ -30,7 +34,7 @@ def expected_performance(layout: PerformanceLayout, section: Section | None) -> 
     if section is None:
         return None
     found = measure(layout, section, np.random.default_rng(0))
-    return Expected({one.name: one for one in found}, int(section.values[JUDGED]))
+    return Expected({one.name: one for one in found}, int(section.values[JUDGED]), _tail(layout, section))
 
 
 def performance_results(
@@ -45,9 +49,10 @@ def performance_results(
     judged = 0 if section is None else max(0, int(section.values[JUDGED]))
     labelled = _labelled_rows(layout, section)
     coverage = min(1.0, labelled / rows) if rows else 0.0
-    measures = () if section is None else measure(layout, section, seeded(key))
-    before = {} if expected is None else expected.measures
-    before_rows = 0 if expected is None else expected.judged
+    before, before_rows, tail = (
+        ({}, 0, 0.0) if expected is None else (expected.measures, expected.judged, expected.tail)
+    )
+    measures = () if section is None else measure(layout, section, seeded(key), tail)
     if not measures or section is None:
         return [_no_labels(key, layout, section, rows, coverage)]
     results = []
@@ -55,6 +60,7 @@ def performance_results(
     for found in measures:
         known = before.get(found.name)
         verdict, reason = _judge(found, known, resting_on, lacking)
+        reason += _doubt(found, section, tail) if layout.task == "regression" else ""
         results.append(measured_result(key, found, known, verdict, reason, judged, before_rows, coverage))
     return results
 
@@ -87,13 +93,26 @@ def measured_result(
     )
 
 
-def measure(layout: PerformanceLayout, section: Section, rng: np.random.Generator) -> tuple[Measure, ...]:
-    """The metrics of judged predictions; none when there are none."""
+def measure(
+    layout: PerformanceLayout, section: Section, rng: np.random.Generator, expected_tail: float = 0.0
+) -> tuple[Measure, ...]:
+    """The metrics of judged predictions; none when there are none. ``expected_tail``: see ``regression_measures``."""
     if layout.task == "ranking":
         return ranking_measures(layout, section)
     if layout.task == "regression":
-        return regression_measures(layout, section)
+        return regression_measures(layout, section, expected_tail)
     return classification_measures(layout, section, rng)
+
+
+def _tail(layout: PerformanceLayout, section: Section) -> float:
+    return tail_weight(section) if layout.task == "regression" else 0.0
+
+
+def _doubt(found: Measure, section: Section, expected_tail: float) -> str:
+    """What is to be said beside an interval that heavy tails may break."""
+    if found.name not in _OF_SQUARES or max(tail_weight(section), expected_tail) <= HEAVY_TAIL:
+        return ""
+    return f"; {HEAVY_TAILS}"
 
 
 def seeded(key: WindowKey) -> np.random.Generator:

@@ -5,7 +5,8 @@ one), so their sums of squares give their standard errors (Student's quantiles, 
 lean to one side reaches further there (Hall's transformation, the skewness from the histogram of errors). MAE, RMSE and
 what R2 leaves get their intervals on the logarithmic scale, which keeps them above zero and leaves room upwards where
 errors are heavy-tailed; of few rows the largest errors have not been seen, so their variances are taken as if some more
-had been.
+had been. Where the reference has labels it has seen more of them: RMSE and what R2 leaves reach upwards as far as
+errors with the reference's tails would ask for.
 A bootstrap would need the rows again; these intervals need only sums, which merge and can be taken back exactly.
 
 Quantiles of the error's size come from a histogram of it (19 % wide bins, straight within), with the interval of order
@@ -44,15 +45,33 @@ _SMALLEST_LEAN = 1e-6
 _RAREST = 1e-6
 # The variance of their squares, in units of the squared mean square.
 _EXPONENTIAL = 5.0
+# Beyond this variance of the mean square, in units of its square, an end would say nothing but that few rows came.
+_FURTHEST = 1.0
+#: Errors whose mean fourth power is so many times their squared mean square (3: normal ones, 6: exponential tails) have
+#: so heavy tails that few rows decide their mean square.
+HEAVY_TAIL = 9.0
 
 
-def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Measure, ...]:
-    """MAE, RMSE, bias and quantiles of the error in units of the label, and R2; none without judged rows."""
+def tail_weight(section: Section) -> float:
+    """How heavy the errors' tails are: their mean fourth power over their squared mean square, 0 without any errors.
+
+    It is from 1 to the number of rows.
+    """
+    square, fourth = (to_float(total) for total in section.sums[2:4])
+    return fourth / square * max(int(section.values[JUDGED]), 0) / square if square > 0.0 else 0.0
+
+
+def regression_measures(layout: PerformanceLayout, section: Section, expected_tail: float = 0.0) -> tuple[Measure, ...]:
+    """MAE, RMSE, bias and quantiles of the error in units of the label, and R2; none without judged rows.
+
+    ``expected_tail``: the reference's :func:`tail_weight`, 0 where it is unknown.
+    """
     judged = int(section.values[JUDGED])
     if judged <= 0:
         return ()
     error, absolute, square, fourth = (to_float(total) / judged for total in section.sums[:4])
-    mse = _on_log_scale(square, _square_variance(square, fourth, judged), judged)
+    expected = _expected_variance(expected_tail, judged)
+    mse = _on_log_scale(square, _square_variance(square, fourth, judged), judged, expected * square**2)
     rmse = Interval(math.sqrt(mse.value), math.sqrt(mse.lower), math.sqrt(mse.upper))
     bias = _signed_mean(error, max(0.0, square - error * error), judged, _skewness(section))
     sizes = square - absolute * absolute
@@ -62,13 +81,18 @@ def regression_measures(layout: PerformanceLayout, section: Section) -> tuple[Me
         Measure("bias", bias, "larger_is_worse"),
         Measure("median_absolute_error", absolute_quantile(layout, section, 0.5), "larger_is_worse"),
         Measure("p90_absolute_error", absolute_quantile(layout, section, 0.9), "larger_is_worse"),
-        *_explained(section, judged),
+        *_explained(section, judged, expected),
     )
 
 
 def _square_variance(square: float, fourth: float, rows: int) -> float:
     """The variance of squared errors, of which few rows have not seen the largest."""
     return max(0.0, fourth - square * square) + _UNSEEN_SQUARES / rows * _of_unseen(square, fourth) * square * square
+
+
+def _expected_variance(tail: float, rows: int) -> float:
+    """The variance of squared errors with these tails, in units of their squared mean."""
+    return min(max(tail - 1.0, 0.0), _FURTHEST * rows)
 
 
 def _of_unseen(square: float, fourth: float) -> float:
@@ -155,8 +179,8 @@ def error_sizes(section: Section) -> NDArray[np.int64]:
     return sizes
 
 
-def _explained(section: Section, judged: int) -> list[Measure]:
-    """R2, at most 1; nothing where labels do not vary."""
+def _explained(section: Section, judged: int, expected: float) -> list[Measure]:
+    """R2, at most 1; nothing where labels do not vary. ``expected``: the variance of squared errors, see above."""
     _, _, square, fourth, first, second, third, power, mixed, mixed_square = (
         to_float(total) / judged for total in section.sums
     )
@@ -170,16 +194,20 @@ def _explained(section: Section, judged: int) -> list[Measure]:
     together = mixed_square - 2.0 * first * mixed + first**2 * square - square * variance
     spread = (fourth - square**2 - 2.0 * ratio * together + ratio**2 * deviation) / variance**2
     spread += _UNSEEN_ROWS / judged * ratio**2 * _of_unseen(square, fourth)
-    unexplained = _on_log_scale(ratio, spread, judged)
+    unexplained = _on_log_scale(ratio, spread, judged, expected * ratio**2)
     if not math.isfinite(spread):
         return []
     ends = Interval(1.0 - ratio, 1.0 - unexplained.upper, 1.0 - unexplained.lower)
     return [Measure("r2", ends, "smaller_is_worse")]
 
 
-def _on_log_scale(mean: float, variance: float, rows: int) -> Interval:
+def _on_log_scale(mean: float, variance: float, rows: int, upwards: float = 0.0) -> Interval:
+    """The mean of values above zero; ``upwards``: the variance that its upper end is to reckon with at least."""
     if mean <= 0.0:
         return Interval(0.0, 0.0, 0.0)
     # Capped, so that a single monstrous error widens the interval without overflowing it.
-    factor = math.exp(min(50.0, t_95(rows - 1) * math.sqrt(max(0.0, variance) / rows) / mean))
-    return Interval(mean, mean / factor, mean * factor)
+    down, up = (
+        math.exp(min(50.0, t_95(rows - 1) * math.sqrt(max(0.0, each) / rows) / mean))
+        for each in (variance, max(variance, upwards))
+    )
+    return Interval(mean, mean / down, mean * up)

@@ -98,9 +98,7 @@ def draft(
         raise ReferenceDataError(f"{reference_path} has no rows")
     outputs = output_roles(frame, reference_path, Named(target, prediction, score, query, task))
     inputs = tuple(column_role(str(name), frame[name]) for name in frame.columns if name not in outputs.names)
-    watched = [role for role in inputs if role.role in (*_TESTED, *_CHECKED)]
-    if not any(role.role in (*_TESTED, "vector") for role in inputs):
-        raise _nothing_left(reference_path, inputs)
+    watched = _watched(reference_path, inputs)
     because = dict(outputs.because)
     try:
         monitor = Monitor(
@@ -121,10 +119,10 @@ def draft(
     except ValidationError as error:
         raise monitor_error(f"a monitor of {reference_path}", None, error) from error
     times = first_of_times(frame, [role.name for role in inputs if role.role == "time"])
-    windows = _windows(frame, monitor, times, because)
+    monitor = monitor.model_copy(update={"windows": _windows(frame, monitor, times, because)})
     truth = None if outputs.target is None else _truth(frame[outputs.target], outputs)
     return Draft(
-        monitor=monitor.model_copy(update={"windows": windows}),
+        monitor=monitor,
         rows=len(frame),
         inputs=inputs,
         outputs=outputs.others,
@@ -135,6 +133,13 @@ def draft(
         key=next((role.name for role in inputs if role.role == "identifier"), None),
         subject=next((role.name for role in inputs if role.role == "entity" and role.subject), None),
     )
+
+
+def _watched(path: str, inputs: Sequence[ColumnRole]) -> list[ColumnRole]:
+    """The columns of the monitor; raises ReferenceDataError where neither they nor vectors can be compared."""
+    if not any(role.role in (*_TESTED, "vector") for role in inputs):
+        raise _nothing_left(path, inputs)
+    return [role for role in inputs if role.role in (*_TESTED, *_CHECKED)]
 
 
 def _nothing_left(path: str, inputs: Sequence[ColumnRole]) -> ReferenceDataError:

@@ -8,7 +8,7 @@ import pytest
 from dashboards import charts, words
 from dashboards.history import group, measure_of
 from dashboards.svg import linked, rect, svg, text
-from driftline.results import ColumnShape, Interval, Result, Verdict, WindowKey
+from driftline.results import HEAVY_TAILS, ColumnShape, Interval, Result, Verdict, WindowKey
 from tests.dashboards.fakes import CALM_DAYS, DAY_S, FIRST_S, NOW_S, STABLE
 from tests.dashboards.html_check import read_html
 
@@ -53,6 +53,16 @@ def result(**more):
         "sample_size": 10,
     }
     return Result(**(base | more))
+
+
+def test_what_may_break_an_interval_stands_beside_it():
+    of_window = {"column": "", "detector": "rmse", "kind": "performance", "effect": Interval(0.5, 0.4, 0.6)}
+    plain, heavy = (
+        group([result(**of_window, reason=reason)]).newest.measures[0]
+        for reason in ("rmse 0.5", f"rmse; {HEAVY_TAILS}")
+    )
+    assert words.coverage(plain) == "10 labels"
+    assert words.coverage(heavy) == f"10 labels; {HEAVY_TAILS}"
 
 
 def test_a_column_takes_its_worst_verdict():

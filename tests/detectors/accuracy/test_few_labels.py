@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from detectors.accuracy.class_means import class_means
-from detectors.accuracy.performance import measure
+from detectors.accuracy.performance import expected_performance, measure, performance_results
+from detectors.accuracy.regression import tail_weight
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.statistics.bounded_mean import bounded_mean, exact_share
 from detectors.statistics.wilson import wilson
 from driftline.columns import JudgedBatch
-from driftline.results import Interval
+from driftline.results import HEAVY_TAILS, Interval, StreamKey, WindowKey
 
 Draw = Callable[[np.random.Generator, int], JudgedBatch]
 LAYOUTS = {
@@ -157,6 +158,61 @@ def test_a_rare_class_does_not_make_means_look_sure(rows: int) -> None:
 
 
 # --- the mean of errors -----------------------------------------------------------------------------------------------
+def lognormal(rng: np.random.Generator, rows: int) -> JudgedBatch:
+    return of_errors(lambda rng, rows: rng.lognormal(size=rows))(rng, rows)
+
+
+def test_a_reference_that_has_seen_the_tails_makes_intervals_of_few_labels_hold() -> None:
+    layout, square = LAYOUTS["regression"], float(stats.lognorm(1.0).moment(2))
+    truth = {"rmse": np.sqrt(square), "r2": 1.0 - square / 4.0}
+    for labels in (10, 30, 100, 1000):
+        rng = np.random.default_rng((labels, 7))
+        alone, beside = ({name: list[bool]() for name in truth} for _ in range(2))
+        for run in range(200):
+            if run % 10 == 0:
+                tail = tail_weight(count_judged(layout, lognormal(rng, 2000)))
+            counted = count_judged(layout, lognormal(rng, labels))
+            for held, expected in ((alone, 0.0), (beside, tail)):
+                for one in measure(layout, counted, rng, expected):
+                    if one.name in truth:
+                        ends = one.interval
+                        held[one.name].append(ends.lower <= truth[one.name] <= ends.upper)
+        for name in truth:
+            least = EXPECTED - 3.5 * np.sqrt(EXPECTED * (1.0 - EXPECTED) / len(beside[name]))
+            assert np.mean(beside[name]) >= max(least, np.mean(alone[name]) + 0.02), (labels, name)
+
+
+@pytest.mark.parametrize(
+    ("draw", "rows", "heavy"),
+    [(LAWS["normal errors"][1], 300, False), (LAWS["even errors"][1], 30, False), (lognormal, 3000, True)],
+)
+def test_heavy_tails_are_told_beside_what_they_decide(draw: Draw, rows: int, heavy: bool) -> None:
+    layout = LAYOUTS["regression"]
+    few, many = (count_judged(layout, draw(np.random.default_rng(5), count)) for count in (20, rows))
+    key = WindowKey(StreamKey("default", "m", "1", "stable"), "", 0.0, 1.0)
+    cases = ((many, None), (few, expected_performance(layout, many)))
+    for section, expected in cases:
+        found = performance_results(key, layout, section, expected, rows, 1)
+        told = {result.detector for result in found if HEAVY_TAILS in result.reason}
+        assert told == ({"rmse", "r2"} if heavy else set())
+
+
+def test_the_reference_s_tails_move_nothing_but_the_upper_end_and_that_within_a_bound() -> None:
+    layout = LAYOUTS["regression"]
+    counted = count_judged(layout, LAWS["normal errors"][1](np.random.default_rng(5), 40))
+    plain, light, heavy, monstrous = (
+        {one.name: one.interval for one in measure(layout, counted, np.random.default_rng(0), tail)}
+        for tail in (0.0, 1.0, 30.0, 1e300)
+    )
+    assert plain == light
+    assert {name for name in plain if plain[name] != heavy[name]} == {"rmse", "r2"}
+    assert heavy["rmse"].lower == plain["rmse"].lower
+    assert heavy["rmse"].upper > plain["rmse"].upper
+    assert heavy["r2"].upper == plain["r2"].upper
+    assert heavy["r2"].lower < plain["r2"].lower
+    assert monstrous["rmse"].upper == pytest.approx(plain["rmse"].value * np.exp(stats.t.ppf(0.975, 39) / 2.0))
+
+
 def bias_of(errors: np.ndarray) -> Interval:
     batch = JudgedBatch(errors, np.full(len(errors), np.nan), np.zeros(len(errors)), np.ones(len(errors), dtype=int))
     measures = measure(LAYOUTS["regression"], count_judged(LAYOUTS["regression"], batch), np.random.default_rng(0))
