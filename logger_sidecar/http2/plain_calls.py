@@ -130,7 +130,7 @@ class PlainCall(FollowedCall):
     def _call(self, code: int, status: int) -> Call:
         asked, answered, answer, route = self._request, self._response, self.answer, self._known_route
         request = asked.kept
-        is_cut = not self._is_whole and (answer is not None or not self._is_asked)
+        is_cut = not self._is_asked or (not self._is_whole and answer is not None)
         return Call(
             route=route,
             event_id=self._event_id,

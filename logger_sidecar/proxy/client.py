@@ -425,6 +425,8 @@ class ClientConnection(ClientFlow):
     def _end(self, exchange: Exchange) -> None:
         self._exchange = None
         if exchange.route is not None:
+            if self._request_open:  # answered, refused or given up before all of it had come
+                exchange.request.truncated = True
             if not exchange.event_id:  # refused before it was named
                 self._name_request(exchange, exchange.request.head.request_id)
             self._parts.capture.record(exchange, monotonic())
@@ -441,10 +443,8 @@ class ClientConnection(ClientFlow):
         exchange.response.truncated = exchange.response.truncated or self._answer_begun
         exchange.held = None
         self._outbox = []
-        if self._request_open:
-            exchange.request.truncated = True
-        self._request_open = False
         self._end(exchange)
+        self._request_open = False
 
     def _after_answer(self) -> None:
         if not self._close_after:

@@ -149,6 +149,38 @@ def test_a_final_answer_instead_of_100_continue_ends_the_connection(tmp_path: Pa
         assert smuggled not in upstream.requests[1]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig", b"", b"no http\r\n\r\n"],
+    ids=["refused", "closed", "nonsense"],
+)
+@pytest.mark.parametrize("framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked"], ids=["length", "chunks"])
+def test_a_request_that_was_answered_before_all_of_it_came_is_marked(
+    tmp_path: Path, framing: bytes, answer: bytes
+) -> None:
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+
+    with between(tmp_path, script) as (running, _):
+        with running.connect() as client:
+            head = b"POST /v2/models/iris/infer HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % framing
+            client.sendall(head + (b'5\r\n{"x":\r\n' if b"chunked" in framing else b'{"x":'))
+            assert read_message(client).startswith(b"HTTP/1.1 " + (answer[9:12] if b"413" in answer else b"502"))
+        [event] = running.events()
+    assert (event.truncated, event.request.body) == (True, b'{"x":')
+
+
+def test_a_request_that_is_refused_in_its_body_is_marked(tmp_path: Path) -> None:
+    with between(tmp_path, answering(OK)) as (running, _):
+        head = b"POST /v2/models/iris/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert running.ask(head + b'5\r\n{"x":\r\nnonsense\r\n').startswith(b"HTTP/1.1 400")
+        [event] = running.events()
+    assert (event.status_code, event.truncated) == (400, True)
+
+
 def test_a_bidirectional_stream_flows_both_ways_before_either_ends(tmp_path: Path) -> None:
     def script(upstream: Upstream, connection: socket.socket) -> None:
         data = connection.recv(65536)

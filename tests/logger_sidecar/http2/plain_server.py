@@ -11,6 +11,8 @@ import h2.connection
 import h2.events
 
 Headers = list[tuple[str, str]]
+#: A request with this header is answered at the first piece of its body.
+EARLY = "x-early"
 
 
 @dataclass
@@ -89,8 +91,11 @@ class PlainServer:
             streams[event.stream_id] = Asked(dict(event.headers))
             self.begun.append(dict(event.headers))
         elif isinstance(event, h2.events.DataReceived):
-            streams[event.stream_id].body += event.data
+            asked = streams[event.stream_id]
+            asked.body += event.data
             peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if EARLY in asked.headers:
+                self._answer(peer, connection, event.stream_id, self._script(asked))
         elif isinstance(event, h2.events.TrailersReceived):
             streams[event.stream_id].trailers = dict(event.headers)
         elif isinstance(event, h2.events.StreamEnded):

@@ -18,7 +18,7 @@ import trustme
 
 from driftline.events import InferenceEvent
 from tests.logger_sidecar.grpc.servers import wait_until
-from tests.logger_sidecar.http2.plain_server import Answer, Asked, plain_server
+from tests.logger_sidecar.http2.plain_server import EARLY, Answer, Asked, plain_server
 from tests.logger_sidecar.wire import PATH, Running, Upstream, answering, sidecar
 from tests.parts.processes import refusing_socket
 
@@ -175,6 +175,18 @@ def test_a_head_whose_body_takes_its_time_goes_on_and_the_body_still_says_the_id
         [event] = running.events()
     assert told[1] == event.request_id == "inside"
     assert "x-request-id" not in server.begun[0]
+
+
+def test_a_request_that_was_answered_before_all_of_it_came_is_marked(tmp_path: Path) -> None:
+    with plain_server(lambda _asked: Answer(status=413)) as server, sidecar(server.url, tmp_path) as running:
+        with socket.create_connection(("127.0.0.1", running.sidecar.listen_port)) as connection:
+            peer = raw_client(connection)
+            peer.send_headers(1, [*request(PATH), (EARLY, "yes")])
+            peer.send_data(1, b'{"id": "inside", "inputs": [')
+            connection.sendall(peer.data_to_send())
+            ended(peer, connection, {1})
+        [event] = running.events()
+    assert (event.status_code, event.truncated) == (413, True)
 
 
 def test_a_client_that_says_no_more_behind_a_head_is_heard(tmp_path: Path) -> None:
