@@ -6,6 +6,7 @@ the same partition only one commits: the other's transaction fails, it forgets i
 While the database does not answer, the one batch in hand waits and nothing more is read.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from collector.batches.contents import Intake
 from collector.batches.forgetting import Forgetting
 from collector.batches.intake import UNSTORABLE, Reader, StreamNames, event_keys
 from collector.batches.payloads import PayloadWriter
-from collector.batches.positions import Positions, ends_of, from_positions
+from collector.batches.positions import HandedOut, Positions, StoreWentBackError, ends_of, firsts_of, from_positions
 from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.labels.desk import DESK
@@ -44,6 +45,8 @@ __all__ = ["BatchDecoder", "Collector", "RecordSource", "WindowStatistics"]
 
 #: No records, and no partition that goes on behind them.
 _NOTHING: tuple[RecordBatch, Mapping[str, int]] = (RecordBatch((), {}), {})
+_log = logging.getLogger(__name__)
+
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 
@@ -92,6 +95,7 @@ class Collector:
         )
         self._reader: Reader | None = None
         self._positions = Positions(store.position)
+        self._handed = HandedOut()
         self._waiting, self._ends = _NOTHING
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
@@ -126,7 +130,10 @@ class Collector:
         if handled:
             self.activity.waiting = handled
             self.activity.begin("commit")
-            self._commit_traced(started_ns)
+            try:
+                self._commit_traced(started_ns)
+            except StoreWentBackError as error:
+                self._read_again(error)
             self._waiting, self._ends = _NOTHING
         self.activity.turned(handled)
         return handled
@@ -152,6 +159,7 @@ class Collector:
         until = time.monotonic() + settings.commit_interval_s
         parts: list[RecordBatch] = []
         ends: dict[str, int] = {}
+        firsts: dict[str, int] = {}
         count = size_bytes = 0
         while count < self._batch_records and size_bytes < settings.maximum_batch_bytes:
             left_s = until - time.monotonic()
@@ -164,12 +172,23 @@ class Collector:
             # A source whose partitions are dealt anew goes back to what is committed, and this batch is not yet.
             found = from_positions(found, ends.get) if ends else found
             ends |= ends_of(found)
+            firsts = firsts_of(found) | firsts
             parts.append(found)
             count += len(found)
             size_bytes += _size_bytes(found)
         grown = self._batch_records * 2 if count >= self._batch_records else max(count, self._batch_records // 2)
         self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
+        self._handed.follow({partition: (firsts[partition], end) for partition, end in ends.items()})
         return RecordBatch.of(parts), ends
+
+    def _read_again(self, error: StoreWentBackError) -> None:
+        """Let go of the batch in hand, and have its partitions read from where the store says."""
+        _log.warning("%s: what lies between is read again", error)
+        self._forget()
+        self._handed.forget()
+        go_back = getattr(self._source, "go_back", None)
+        if go_back is None or False in {go_back(partition) for partition in self._ends}:
+            raise error  # this source can only begin anew, with the process
 
     # --- committing ---------------------------------------------------------------------------------------------
     def _commit_traced(self, started_ns: int) -> None:
@@ -219,6 +238,7 @@ class Collector:
         moves = []
         for partition, end in ends.items():
             expected = self._positions.of(partition)
+            self._handed.check(partition, expected)
             moves.append(PositionMove(partition, expected, max(end, expected or 0)))
         return [*moves, *self._lane_moves(records)]
 

@@ -46,7 +46,8 @@ class KafkaSource:
             )
             self._consumer._fetcher.PartitionRecords = partial(FetchedRecords, scanner=scanner)  # noqa: SLF001 - see there
             topics = [settings.topic_inference, settings.topic_labels]
-            self._consumer.subscribe(topics, listener=SeekToStore(self._consumer, start))
+            self._seek = SeekToStore(self._consumer, start)
+            self._consumer.subscribe(topics, listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
 
@@ -61,6 +62,10 @@ class KafkaSource:
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Tell the broker how far the store got, without waiting; only people read it."""
         tell_broker(self._consumer, partition, next_offset)
+
+    def go_back(self, partition: str) -> bool:
+        """Read a partition again from where the store says."""
+        return self._seek.go_back(partition)
 
     def lag(self) -> Mapping[str, int]:
         """Records between the next to be read and the end, by partition, as of the last fetch."""

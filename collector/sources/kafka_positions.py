@@ -37,6 +37,13 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 self._consumer.seek(topic_partition, offset)
 
+    def go_back(self, partition: str) -> bool:
+        """Read a partition again from where the store says; whoever has it now does that by itself."""
+        topic_partition = TopicPartition(*_topic_and_number(partition))
+        if topic_partition in self._consumer.assignment():
+            self.on_partitions_assigned([topic_partition])
+        return True
+
 
 def lag_of(consumer: KafkaConsumer) -> Mapping[str, int]:
     """Records between the next to be read and the end, by partition, as of the last fetch."""

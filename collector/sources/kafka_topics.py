@@ -73,7 +73,8 @@ class TopicsSource:
                 fetch_max_wait_ms=200,
                 metadata_max_age_ms=round(settings.look_every_s * 1000),
             )
-            self._consumer.subscribe(pattern=settings.pattern(), listener=SeekToStore(self._consumer, start))
+            self._seek = SeekToStore(self._consumer, start)
+            self._consumer.subscribe(pattern=settings.pattern(), listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
 
@@ -95,6 +96,10 @@ class TopicsSource:
         """Tell the broker how far the store got with the inbox, so that people can watch the group's lag."""
         if topic_of(partition) == self._settings.inbox:
             tell_broker(self._consumer, partition, next_offset)
+
+    def go_back(self, partition: str) -> bool:
+        """Read a partition again from where the store says."""
+        return self._seek.go_back(partition)
 
     def lag(self) -> Mapping[str, int]:
         """Records between the next to be read and the end, by partition, as of the last fetch."""

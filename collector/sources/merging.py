@@ -58,6 +58,11 @@ class MergedSource:
         if owner is not None:
             owner.acknowledge(partition, next_offset)
 
+    def go_back(self, partition: str) -> bool:
+        """Have a partition read again from where the store says; whether its source can."""
+        go_back = getattr(self._owners.get(partition), "go_back", None)
+        return go_back is not None and bool(go_back(partition))
+
     def lag(self) -> Mapping[str, int]:
         """What every source that knows it says."""
         found: dict[str, int] = {}

@@ -3,10 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
+from sqlalchemy import update
+
+from collector.batches.positions import StoreWentBackError
 from collector.labels.effects import DUPLICATE, JOINED
+from collector.store import schema
 from driftline import names
+from driftline.errors import TransientError
 from driftline.records import Record
-from tests.collector.helpers import Parts, drain, event, label, records
+from driftline.testing import ListSource
+from tests.collector.helpers import Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import outcomes
 
 
@@ -40,3 +47,48 @@ def test_records_that_a_later_batch_has_again_under_other_offsets_are_copies(par
     drain(parts.collector_of(PolledSource([first, again])))
     assert outcomes(parts.store, names.COLLECTOR_EVENTS) == {"stored": 1, "duplicate": 1}
     assert outcomes(parts.store, names.LABELS) == {JOINED: 1, DUPLICATE: 1}
+
+
+class GoingBack(ListSource):
+    """A source that can be sent back to where the store says."""
+
+    def go_back(self, partition: str) -> bool:
+        self._next = 0
+        return True
+
+
+def lose_what_was_committed(parts: Parts, next_offset: int) -> None:
+    """As a failover to a standby does that had not heard of the last moments: position and rows."""
+    with parts.store.transaction() as transaction:
+        gone = schema.predictions.c.event_id >= f"event-{next_offset // 10:06d}"
+        transaction.connection.execute(schema.predictions.delete().where(gone))
+        transaction.connection.execute(update(schema.positions).values(next_offset=next_offset))
+
+
+def test_a_store_that_lost_its_last_moments_is_given_them_again(parts: Parts, url: str) -> None:
+    events = records([event(number) for number in range(60)])
+    source = GoingBack(events[:40], parts.store.position)
+    collector = parts.collector_of(source)
+    drain(collector)
+    lose_what_was_committed(parts, 250)
+    source.items = events
+    with pytest.raises(TransientError, match="moved on"):
+        drain(collector)
+    drain(collector)  # notices it
+    drain(collector)
+    assert parts.store.position("spool:0") == 600
+    assert len(tables(url)["predictions"]) == 60
+
+
+def test_a_source_that_cannot_go_back_ends_the_consumer_rather_than_leave_a_gap(parts: Parts) -> None:
+    events = records([event(number) for number in range(60)])
+    source = ListSource(events[:40], parts.store.position)
+    collector = parts.collector_of(source)
+    drain(collector)
+    lose_what_was_committed(parts, 250)
+    source.items = events
+    with pytest.raises(TransientError):
+        drain(collector)
+    with pytest.raises(StoreWentBackError, match="the store is at 250 in 'spool:0', and was at 400"):
+        drain(collector)
+    assert parts.store.position("spool:0") == 250
