@@ -6,7 +6,7 @@ is the case of one row.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.layout import Kind
 from detectors.statistics.count_passes import cumulated
-from detectors.statistics.evidence import ColumnSample, Evidence, fewer
+from detectors.statistics.evidence import ColumnSample, Evidence, fewer_below
 from detectors.statistics.worked_out import worked_out
 from driftline.results import Direction
 
@@ -78,19 +78,20 @@ class References:
 class Columns:
     """Columns of one kind in the reference and in a window; ``current``: rows in each bin, shape (columns, bins).
 
-    Every column has rows on both sides.
+    Every column has rows on both sides. ``up_to``: what becomes ``below``, where it is known.
     """
 
     before: References
     current: NDArray[np.int64]
+    up_to: InitVar[NDArray[np.int64] | None] = None
     #: Rows up to and with each bin, shape (columns, bins), and of the whole window, shape (columns,).
     below: NDArray[np.int64] = field(init=False, repr=False)
     rows: NDArray[np.int64] = field(init=False, repr=False)
     #: What several statistics ask for and one has worked out: it follows from the counts.
     known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        below = cumulated(self.current)
+    def __post_init__(self, up_to: NDArray[np.int64] | None) -> None:
+        below = cumulated(self.current) if up_to is None else up_to
         object.__setattr__(self, "below", below)
         object.__setattr__(self, "rows", below[:, -1].copy())
 
@@ -113,7 +114,10 @@ class Columns:
         """As :meth:`ColumnSample.together`, each column by its own; shape (columns,)."""
         if (rows <= 1).all():
             return self
-        return Columns(self.before.together(rows), fewer(self.current, rows, self.before.bins - 1))
+        below = fewer_below(self.below, rows, self.before.bins - 1)
+        current = below.copy()
+        current[:, 1:] -= below[:, :-1]
+        return Columns(self.before.together(rows), current, below)
 
 
 def shares_before(before: References) -> NDArray[np.float64]:

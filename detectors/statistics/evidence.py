@@ -71,5 +71,10 @@ def fewer(counts: NDArray[np.int64], rows: NDArray[np.int64], last: NDArray[np.i
 
     ``rows`` and ``last`` have the shape (...).
     """
-    below = np.rint(np.cumsum(counts, axis=-1) / rows[..., None]).astype(np.int64)
-    return np.diff(np.maximum(below, np.arange(counts.shape[-1]) >= last[..., None]), prepend=0)
+    return np.diff(fewer_below(np.cumsum(counts, axis=-1), rows, last), prepend=0)
+
+
+def fewer_below(below: NDArray[np.int64], rows: NDArray[np.int64], last: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The same of counts that are cumulated, and are so again."""
+    found = np.rint(below / rows[..., None]).astype(np.int64)
+    return np.maximum(found, np.arange(below.shape[-1]) >= last[..., None])
