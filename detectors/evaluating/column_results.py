@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import concat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +91,11 @@ def _hanging(found: Found, rule: Rule) -> tuple[str, int, float]:
 
 def _reasons(beside: Watched, found: Found, verdicts: Sequence[Verdict], sizes: Sequence[int], rule: Rule) -> list[str]:
     asked = found.asked
-    counted = [f", {rows} rows{counted_as_one(one)}" for rows, one in zip(sizes, found.as_one, strict=True)]
-    quiet = [f"{rows}{told}" for rows, told in zip(counted, _reaches(found, rule), strict=True)]
+    rows = list(zip(sizes, found.as_one, strict=True))
+    # Most columns have the same rows, and one text.
+    texts = {each: f", {each[0]} rows{counted_as_one(each[1])}" for each in set(rows)}
+    counted = list(map(texts.__getitem__, rows))
+    quiet = list(map(concat, counted, _reaches(found, rule)))
     told = quiet_each(asked.quiet, found.statistics, found.p_values, asked.of_owners(quiet))
     if verdicts.count(Verdict.OK) == len(verdicts):
         return told

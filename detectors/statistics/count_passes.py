@@ -90,7 +90,8 @@ def cumulated(counts: Counts, compiled: Kernel | None = _KERNEL) -> Counts:
     [[1, 1, 3]]
     """
     if compiled is None:
-        return counts.cumsum(axis=1)
+        # Along the first axis NumPy adds many columns at a time, which is worth turning them round for.
+        return np.ascontiguousarray(np.ascontiguousarray(counts.T).cumsum(axis=0).T)
     below = np.empty(counts.shape, dtype=np.int64)
     compiled.cumulate(counts, below)
     return below
