@@ -117,6 +117,13 @@ def _results(document: Json, wanted: Wanted, _rows: int | None) -> list[Tensor]:
     return v1.rows_to_tensors("results", document["results"], wanted.names) if found is None else found
 
 
+#: Both ways: a request and an answer are told apart by what they hold alone.
+_GENERATE = _Protocol(
+    "generate",
+    generate.is_document,
+    lambda document, wanted, _: generate.tensors(document, wanted.names),
+    loose=False,
+)
 _REQUESTS: Sequence[_Protocol] = (
     _Protocol("v2", _is_v2("inputs"), _read_v2("inputs")),
     _Protocol("v1", _has("instances"), lambda document, wanted, _: v1.request_tensors(document, wanted.names)),
@@ -133,12 +140,7 @@ _REQUESTS: Sequence[_Protocol] = (
         lambda document, _w, _r: openai_chat.request_tensors(document),
         loose=False,
     ),
-    _Protocol(
-        "generate",
-        generate.is_document,
-        lambda document, wanted, _: generate.tensors(document, wanted.names),
-        loose=False,
-    ),
+    _GENERATE,
     _Protocol(
         "openai_completions",
         lambda document: "prompt" in document and "model" in document,
@@ -177,12 +179,7 @@ _ANSWERS: Sequence[_Protocol] = (
         lambda document, _w, _r: openai_responses.answer_tensors(document),
         loose=False,
     ),
-    _Protocol(
-        "generate",
-        generate.is_document,
-        lambda document, wanted, _: generate.tensors(document, wanted.names),
-        loose=False,
-    ),
+    _GENERATE,
     _Protocol("tf_serving", _has("results"), _results),
 )
 _KNOWN = {
