@@ -195,12 +195,18 @@ class Capture:
         kind = self._kinds.get(key) or self._kind(*key)
         if rate:
             return kind
-        kind.meters.answered(kind.counted, duration_s)
-        kind.meters.sampled_out += 1
-        self._meters.bytes_in += size_bytes - len(body) - RECORD_BYTES
-        self._meters.bytes_out += len(body)
+        self._count(kind, duration_s, size_bytes - len(body) - RECORD_BYTES, len(body), rate)
         self._spool.release(size_bytes)
         return None
+
+    def _count(self, kind: Kind, duration_s: float, bytes_in: int, bytes_out: int, rate: float) -> bool:
+        """Count an inference; returns whether it is kept."""
+        kind.meters.answered(kind.counted, duration_s)
+        self._meters.bytes_in += bytes_in
+        self._meters.bytes_out += bytes_out
+        if not rate:
+            kind.meters.sampled_out += 1
+        return bool(rate)
 
     def _rate(self, route: Route, request_id: str, failed: bool, duration_s: float, asked: Described) -> float:
         """The rate at which an inference is kept; 0.0: it is not."""
@@ -234,12 +240,7 @@ class Capture:
         duration_s = now_s - exchange.started_s
         rate = self._rate(route, exchange.request_id, status >= 500, duration_s, request.head)
         kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
-        stream, meters = kind.meters, self._meters
-        stream.answered(kind.counted, duration_s)
-        meters.bytes_in += request.seen_bytes
-        meters.bytes_out += response.seen_bytes
-        if not rate:
-            stream.sampled_out += 1
+        if not self._count(kind, duration_s, request.seen_bytes, response.seen_bytes, rate):
             return
         if response.arrivals is None:
             request_body, response_body = _captured_body(request), _captured_body(response)
@@ -260,8 +261,7 @@ class Capture:
         else:
             record = self._captured(exchange, now_s, variant, rate)
             size = request.seen_bytes + response.seen_bytes + RECORD_BYTES
-        if not self._spool.put(record, size, stream):
-            stream.drop(REASON_BUFFER_FULL)
+        self._put(record, size, kind.meters)
 
     def note_call(self, ended: EndedCall, size_bytes: int, now_s: float) -> None:
         """As ``record_whole``, for a call over HTTP/2 that has ended; ``size_bytes``: of its bodies."""
@@ -295,26 +295,21 @@ class Capture:
         taken = self._taken_call(call, now_s)
         if taken is None:
             return
-        record, stream = taken
-        size = len(call.request_body) + len(call.response_body) + RECORD_BYTES
-        if not self._spool.put(record, size, stream):
+        self._put(taken[0], len(call.request_body) + len(call.response_body) + RECORD_BYTES, taken[1])
+
+    def _put(self, record: Record, size_bytes: int, stream: StreamMeters) -> None:
+        if not self._spool.put(record, size_bytes, stream):
             stream.drop(REASON_BUFFER_FULL)
 
     def _taken_call(self, call: Call, now_s: float) -> tuple[Record, StreamMeters] | None:
         """Count a call; returns its record and who is told of it, None where it is sampled out."""
-        meters = self._meters
         duration_s = now_s - call.started_s
         failed = call.code >= 500 or bool(call.stream_error)
         rate = self._rate(call.route, call.request_id, failed, duration_s, call.request_head)
         variant = call.variant or self._policy.variant
         key = (call.route, call.code, call.status_code, call.grpc_status, variant, rate)
         kind = self._call_kinds.get(key) or self._call_kind(*key)
-        stream = kind.meters
-        stream.answered(kind.counted, duration_s)
-        meters.bytes_in += call.request_bytes
-        meters.bytes_out += call.response_bytes
-        if not rate:
-            stream.sampled_out += 1
+        if not self._count(kind, duration_s, call.request_bytes, call.response_bytes, rate):
             return None
         if (
             call.chunk_count
@@ -324,7 +319,7 @@ class Capture:
             or call.stream_error
             or call.arrivals
         ):
-            return self._captured_call(call, duration_s, variant, rate), stream
+            return self._captured_call(call, duration_s, variant, rate), kind.meters
         request, response = call.request_head, call.response_head or _UNANSWERED
         record = (
             kind.part,
@@ -339,7 +334,7 @@ class Capture:
             response.event_part or self._response_part(response),
             call.response_body,
         )
-        return record, stream
+        return record, kind.meters
 
     def lose_call(self, route: Route, duration_s: float, reason: str) -> None:
         """Count an inference that was received and is not captured: nobody knows how it ends."""
@@ -349,22 +344,16 @@ class Capture:
 
     def _captured_call(self, call: Call, duration_s: float, variant: str, rate: float) -> Record:
         """The frame of a call that does not take the short way."""
-        route, policy, head = call.route, self._policy, call.request_head
+        policy, head = self._policy, call.request_head
         captured = Captured(
+            **policy.stream_of(call.route, variant, rate),
             id=call.event_id,
-            source=policy.source,
-            model=route.model,
-            model_version=route.version,
-            variant=variant,
-            namespace=policy.namespace,
-            protocol=route.protocol,
             time_ns=call.time_ns,
             request_id=call.request_id,
             status_code=call.status_code,
             grpc_status=call.grpc_status,
             duration_ms=duration_s * 1e3,
             ttfb_ms=((call.first_byte_s - call.started_s) if call.first_byte_s else duration_s) * 1e3,
-            sample_rate=rate,
             metadata=dict(policy.metadata),
             truncated=call.truncated,
             traceparent=head.traceparent,
@@ -376,27 +365,20 @@ class Capture:
             response=_payload(call.response_head or _UNANSWERED, call.response_body, call.response_notes),
             arrivals=call.arrivals,
         )
-        frame = encode_captured(captured)
-        return (frame,) if call.arrivals else frame
+        return _whole(captured)
 
     def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float) -> Record:
         """The frame of an event that does not take the short way."""
         request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
         assert route is not None  # noqa: S101 - record looked
         captured = Captured(
+            **policy.stream_of(route, variant, rate),
             id=exchange.event_id,
-            source=policy.source,
-            model=route.model,
-            model_version=route.version,
-            variant=variant,
-            namespace=policy.namespace,
-            protocol=route.protocol,
             time_ns=exchange.time_ns,
             request_id=exchange.request_id,
             status_code=exchange.status,
             duration_ms=(now_s - exchange.started_s) * 1e3,
             ttfb_ms=((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,
-            sample_rate=rate,
             metadata=dict(policy.metadata),
             truncated=request.truncated or response.truncated,
             traceparent=exchange.traceparent,
@@ -405,8 +387,7 @@ class Capture:
             response=_payload(response.head, response.body),
             arrivals=[(end, (at_s - exchange.started_s) * 1e3) for end, at_s in response.arrivals or ()],
         )
-        frame = encode_captured(captured)
-        return (frame,) if captured.arrivals else frame
+        return _whole(captured)
 
     def _kind(self, route: Route, status: int, variant: str, rate: float) -> Kind:
         kind = self._made_kind(route, status, variant, rate, status_code=status)
@@ -424,17 +405,7 @@ class Capture:
     def _made_kind(self, route: Route, code: int, variant: str, rate: float, **statuses: int) -> Kind:
         policy = self._policy
         said: dict[str, Mapping[str, str]] = {"metadata": policy.metadata} if policy.metadata else {}
-        part = stream_part(
-            source=policy.source,
-            model=route.model,
-            model_version=route.version,
-            variant=variant,
-            namespace=policy.namespace,
-            protocol=route.protocol,
-            sample_rate=rate or math.nan,
-            **statuses,
-            **said,
-        )
+        part = stream_part(**policy.stream_of(route, variant, rate or math.nan), **statuses, **said)
         meters = self._meters.stream(route.model, route.version, variant, code)
         return Kind(
             part=part,
@@ -464,6 +435,12 @@ class Capture:
             part = known[types] = make(_payload(head, b""))
         head.event_part = part
         return part
+
+
+def _whole(captured: Captured) -> Record:
+    """The record of an event that is handed over as a whole: as it is, or to be folded where it came in pieces."""
+    frame = encode_captured(captured)
+    return (frame,) if captured.arrivals else frame
 
 
 def _captured_body(half: Half) -> Body:
