@@ -54,6 +54,7 @@ class KafkaSource:
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """Up to ``max_records`` records; raises UnavailableError when the broker is away."""
         try:
+            self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error

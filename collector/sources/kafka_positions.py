@@ -5,12 +5,14 @@ Offsets are committed to Kafka too, but only so that people can watch the group'
 partitions, and every partition it gets is read from its committed position.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from driftline.errors import UnavailableError
 
 _PREFIX = "kafka"
 
@@ -24,13 +26,45 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, consumer: KafkaConsumer, start: Start) -> None:
         self._consumer = consumer
         self._start = start
+        self._unchecked: set[TopicPartition] = set()
+        self._shorter: set[TopicPartition] = set()
 
     def on_partitions_revoked(self, revoked: Sequence[Any]) -> None:
         """Nothing is lost: what was not committed to the store is read again by the next owner."""
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
         """Seek; a partition the store does not know starts at its beginning."""
-        for topic_partition in assigned:
+        self._unchecked, self._shorter = set(assigned), set()
+        self._seek(assigned)
+
+    def check(self) -> None:
+        """Before each poll: whether the partitions that were newly given are as long as the store remembers them.
+
+        One that is shorter belongs to a topic that was deleted and made anew. Its records would be taken for ones that
+        are stored. Raises UnavailableError until it is not, and KafkaError when the broker does not say.
+        """
+        if not self._unchecked:
+            return
+        unchecked = sorted(self._unchecked & set(self._consumer.assignment()))
+        told = []
+        for topic_partition, end in self._consumer.end_offsets(unchecked).items():
+            name = partition_name(topic_partition.topic, topic_partition.partition)
+            position = self._start(name)
+            if position is not None and position > end:
+                self._shorter.add(topic_partition)
+                told.append(
+                    f"'{name}' ends at {end}, and the store has read it up to {position}: its topic was made anew. To "
+                    f"read it from its beginning, remove the rows of the store's table 'positions' that begin with "
+                    f"'{_PREFIX}:{topic_partition.topic}:'"
+                )
+        if told:
+            raise UnavailableError("kafka", told[0])
+        found = self._shorter & set(unchecked)
+        self._unchecked, self._shorter = set(), set()
+        self._seek(found)  # what was fetched of them meanwhile is behind where they begin now
+
+    def _seek(self, given: Iterable[Any]) -> None:
+        for topic_partition in given:
             offset = self._start(partition_name(topic_partition.topic, topic_partition.partition))
             if offset is None:
                 self._consumer.seek_to_beginning(topic_partition)
@@ -41,7 +75,7 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
         """Read a partition again from where the store says; whoever has it now does that by itself."""
         topic_partition = TopicPartition(*_topic_and_number(partition))
         if topic_partition in self._consumer.assignment():
-            self.on_partitions_assigned([topic_partition])
+            self._seek([topic_partition])
         return True
 
 

@@ -86,6 +86,7 @@ class TopicsSource:
                 return []
             timeout_s = _SHORTEST_POLL_S
         try:
+            self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error

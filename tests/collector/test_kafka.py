@@ -11,10 +11,12 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from collector.settings import KafkaSettings
 from collector.sources.kafka import KafkaSource, read_label
 from collector.sources.kafka_records import write_headers
+from driftline.errors import UnavailableError
 from driftline.events import KafkaMessage, encode_inference, encode_label
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, event, label, merged
+from tests.parts.processes import wait_until
 
 
 def test_a_label_that_breaks_its_contract_comes_back_with_its_bytes() -> None:
@@ -115,3 +117,25 @@ def test_a_second_member_takes_its_share_and_nothing_is_counted_twice(
         source.close()
     window = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
     assert merged(parts.store.window_states(window))["rows"] == 40
+
+
+@pytest.mark.real
+def test_a_topic_that_was_made_anew_is_not_taken_for_what_is_stored(
+    topics: KafkaSettings, producer: KafkaProducer, parts: Parts
+) -> None:
+    send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(20)])
+    longer = dict.fromkeys((f"kafka:{topics.topic_inference}:{number}" for number in range(2)), 5_000)
+    source = KafkaSource(topics, longer.get)
+
+    def refused() -> bool:
+        try:
+            source.poll(100, 0.5)  # may hand out what lies there, once: all of it is behind the position
+        except UnavailableError as error:
+            return "its topic was made anew" in str(error) and "up to 5000" in str(error)
+        return False
+
+    wait_until(refused, 120, "the partitions are given and found too short")
+    assert refused()
+    longer.clear()  # as its message says
+    assert len(read(source, 20)) == 20
+    source.close()
