@@ -54,8 +54,8 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._shorter.add(topic_partition)
                 told.append(
                     f"'{name}' ends at {end}, and the store has read it up to {position}: its topic was made anew. To "
-                    f"read it from its beginning, remove the rows of the store's table 'positions' that begin with "
-                    f"'{_PREFIX}:{topic_partition.topic}:'"
+                    f"read it from its beginning, stop the collectors, remove from table 'positions' what begins with "
+                    f"'{_PREFIX}:{topic_partition.topic}:', and start them again"
                 )
         if told:
             raise UnavailableError("kafka", told[0])
