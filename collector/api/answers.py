@@ -202,6 +202,7 @@ LABELS_ANSWERS: dict[int | str, dict[str, Any]] = {
     207: {"model": ReceiptAnswer, "description": "Some labels were refused; the others were taken."},
     400: described("Nothing could be read."),
     413: described("More bytes or labels than the collector takes at once; lines have no such bound."),
+    415: described("The labels are compressed; send what is in them."),
     422: {"model": ReceiptAnswer, "description": "Every label was refused."},
     503: described(
         "The store is away. Try again after Retry-After seconds; of a stream of lines everything up to taken_lines is "

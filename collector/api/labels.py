@@ -47,6 +47,7 @@ def add_label_routes(app: FastAPI, desk: LabelDesk, settings: CollectorSettings)
         Lines are taken in batches as they come, in bounded memory, however many they are. A client that accepts
         application/x-ndjson is told how far its stream is while it sends it.
         """
+        _refuse_encoded(request)
         limit = settings.maximum_labels_per_request
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type not in _NDJSON_TYPES:
@@ -66,6 +67,12 @@ def submit_for(request: Request, desk: LabelDesk) -> Submit:
         return desk.submit(labels, unreadable, allowed=allowed)
 
     return submit
+
+
+def _refuse_encoded(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise HTTPException(415, f"labels with Content-Encoding {encoding[:60]} are not read; send what is in it")
 
 
 async def bounded_body(request: Request, limit: int) -> bytes:

@@ -1,5 +1,6 @@
 """Labels as people send them in JSON, with every fault by field and value."""
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class ReadLabel:
 def labels_from_json(body: bytes) -> list[ReadLabel]:
     """One object or a list of them; raises UploadError when it is neither."""
     try:
-        parts = _json_parts(body)
+        parts = _json_parts(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UploadError(f"the body is not JSON: {error}") from error
     return [label_from_json(part) for part in parts]

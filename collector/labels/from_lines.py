@@ -3,6 +3,7 @@
 Lines are numbered from 1, empty ones included, so that what is told of a line can be found in the file.
 """
 
+import codecs
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class LineCutter:
 
     def _numbered(self, part: bytes) -> tuple[int, bytes | None]:
         self._number += 1
+        if self._number == 1:
+            part = part.removeprefix(codecs.BOM_UTF8)
         too_long, self._skipping = self._skipping or len(part) > LONGEST_LINE, False
         return self._number, None if too_long else part
 

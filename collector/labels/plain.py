@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from collector.labels.readings import END_OF_TIME_S, Usable, is_judgement
+from collector.labels.readings import AHEAD_MAX_S, Usable, is_judgement
 from collector.labels.scanning import LabelScanner
 from collector.store.database import clean, key_texts
 from collector.store.ids import KeyColumn, keys_of
@@ -124,7 +124,7 @@ def _scanned(labels: list[Label], monitor: Monitor, now_s: float, scanner: Label
     if read is None:
         return None
     request_ids, all_spelt = read
-    plain = (rows >= 0) & (rows < _ROWS) & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
+    plain = (rows >= 0) & (rows < _ROWS) & (observed_s >= 0.0) & (observed_s <= now_s + AHEAD_MAX_S)
     if not all_spelt:
         plain &= np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
     keys, places = KeyColumn(request_ids, raw, np.ones(count, dtype=np.bool_)), np.arange(count, dtype=np.intp)
@@ -168,7 +168,7 @@ def _plain_of(
         keys = keys_of(key_texts(request_ids))
     rows, fit = _whole(columns["row"])
     observed_s = _times(columns["observed_at_s"], now_s)
-    plain &= fit & (observed_s >= 0.0) & (observed_s < END_OF_TIME_S)
+    plain &= fit & (observed_s >= 0.0) & (observed_s <= now_s + AHEAD_MAX_S)
     return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 
 

@@ -16,8 +16,9 @@ Usable = PendingLabel | KeyedLabel
 # class has: they begin with a control character.
 _RIGHT = "\x1aright"
 _WRONG = "\x1awrong"
-#: The year 10000, beyond which no label is (``driftline.events.label_faults``).
-END_OF_TIME_S = 253402300800.0
+#: A truth is known when it is sent, but for clocks that differ and days that are meant in another zone. One further
+#: ahead would count as newer than every correction until its time comes.
+AHEAD_MAX_S = 86_400.0
 
 
 class Reading(NamedTuple):
@@ -30,6 +31,8 @@ class Reading(NamedTuple):
 def read_label(label: Label, monitor: Monitor | None, now_s: float) -> Reading:
     """The label, spelt as stored, or its faults by field and value."""
     faults = label_faults(label)
+    if not faults and label.observed_at_s is not None and label.observed_at_s > now_s + AHEAD_MAX_S:
+        faults.append(f"observed_at_s {label.observed_at_s} is more than a day ahead of the collector's clock")
     if monitor is None:
         faults.append(f"model '{label.namespace}/{label.model}' has no monitor")
     else:

@@ -1,6 +1,8 @@
 """Labels as a stream of lines, and Seldon's feedback."""
 
 import asyncio
+import codecs
+import gzip
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -45,7 +47,7 @@ def test_lines_are_those_of_the_whole_however_it_is_cut(parts: list[bytes], data
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         found += cutter.cut(whole[start:end])
     found += cutter.cut(b"", last=True)
-    assert found == list(enumerate(whole.split(b"\n"), start=1))
+    assert found == list(enumerate(whole.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1))
 
 
 def test_a_line_without_end_is_not_kept_and_the_next_one_is_read() -> None:
@@ -68,6 +70,19 @@ def test_a_stream_far_beyond_the_bound_of_a_body_is_taken(client: TestClient) ->
         "outcomes": {"joined": 3, "duplicate": 11_997},
         "faults": [],
     }
+
+
+@pytest.mark.parametrize("headers", [NDJSON, {"content-type": "application/json"}], ids=["lines", "whole"])
+def test_a_byte_order_mark_costs_no_label(client: TestClient, headers: dict[str, str]) -> None:
+    body = codecs.BOM_UTF8 + msgspec.json.encode(label(0, 1))
+    assert client.post("/v1/labels", content=body, headers=headers).json()["outcomes"] == {"joined": 1}
+
+
+def test_compressed_labels_are_refused_as_such(client: TestClient) -> None:
+    body = gzip.compress(msgspec.json.encode(label(0, 1)))
+    answer = client.post("/v1/labels", content=body, headers={**NDJSON, "content-encoding": "gzip"})
+    assert answer.status_code == 415
+    assert "Content-Encoding gzip" in answer.json()["detail"]
 
 
 def test_a_client_that_asks_is_told_how_far_its_stream_is_with_the_lines_that_are_wrong(client: TestClient) -> None:

@@ -131,6 +131,20 @@ def test_refused_labels_say_field_and_value_and_stop_no_other(parts: Parts, desk
     assert "value 'x' is not a number" in faults[4]
 
 
+@pytest.mark.parametrize("many", [1, 50])
+def test_a_label_of_a_time_to_come_is_refused_and_takes_nothing_from_a_later_one(
+    parts: Parts, desk: LabelDesk, many: int
+) -> None:
+    drain(parts.collector(records([event(number) for number in range(many)])))
+    today_s = parts.clock()
+    ahead = [label(number, 0, observed_at_s=today_s + 30 * 24 * HOUR_S) for number in range(many)]
+    receipt = desk.submit(ahead)
+    assert receipt.outcomes == {"invalid": many}
+    assert "more than a day ahead of the collector's clock" in receipt.faults[0].faults[0]
+    tomorrow = [label(number, 1, observed_at_s=today_s + 14 * HOUR_S) for number in range(many)]
+    assert desk.submit(tomorrow).outcomes == {"joined": many}  # its day began in another zone
+
+
 def test_regression_is_right_within_its_tolerance(parts: Parts, desk: LabelDesk) -> None:
     events = [event(number, model="delay", distance=[1.0], minutes=[30.0]) for number in range(3)]
     drain(parts.collector(records(events)))
@@ -157,7 +171,7 @@ def test_of_events_of_several_days_that_of_the_day_which_the_id_tells_gets_the_l
     other = event(1, event_id="another", request_id=request_id, at_s=days_s[2], model="delay", minutes=[1.0])
     drain(parts.collector(records([*twins, other])))
     for value in (0, 1):
-        desk.submit([label(0, value, request_id=request_id, after_s=1e6 + value)])
+        desk.submit([label(0, value, request_id=request_id, after_s=7200.0 + value)])
         found = {sample.time_s: sample.label for sample in parts.store.samples(STREAM, 0, 1e12, 10)}
         assert found == {days_s[labelled]: str(value), days_s[1 - labelled]: None}
 
