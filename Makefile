@@ -4,7 +4,7 @@
 PYTHON ?= python3
 PACKAGES := driftline logger_sidecar collector detectors serving alerts dashboards
 FAST := not real and not slow and not extras
-REAL := (real or slow) and not extras
+REAL := (real or slow) and not extras and not built
 WHOLE := tests/e2e tests/clients tests/alerts tests/cli tests/dashboards
 # What can differ with NumPy 1.26 and pandas 2.2: CONTRIBUTING.md says why the rest cannot.
 ARITHMETIC := tests/cli tests/collector tests/contracts tests/detectors tests/floor tests/serving \

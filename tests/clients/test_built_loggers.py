@@ -21,7 +21,7 @@ from tests.clients.test_producers import HALVES, ROWS, asked, without_ids
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.built]
 
 Need = Callable[[str, Callable[[], Any]], Any]
 
