@@ -378,7 +378,7 @@ def parse_monitor(text: str, file: str) -> Monitor:
 
     >>> parse_monitor("model: iris\ntask: multiclass\ncolums: []", "iris.yaml")
     Traceback (most recent call last):
-    driftline.errors.MonitorError: iris.yaml: columns: is required; colums: is not known here; did you mean 'columns'?
+    driftline.errors.MonitorError: iris.yaml: colums: is not known here; did you mean 'columns'?
     """
     try:
         data = yaml.safe_load(text)
