@@ -147,6 +147,19 @@ def test_an_alert_that_is_over_is_not_told_as_if_it_fired(client, pages, reader)
     assert "another of this incident still fires" in client.get(f"/pages/{page}").text
 
 
+def test_what_still_fires_stands_before_the_alerts_that_are_over(client, pages, reader):
+    over = tuple(dataclasses.replace(flights_alert("resolved"), fingerprint=f"o{number}") for number in range(9))
+    ticket = dataclasses.replace(flights_alert(), fingerprint="t")
+    pages.save_page(dataclasses.replace(flights_page(reader, flights_alert("resolved")), follow_ups=(ticket, *over)))
+    (page,) = pages.kept
+    listed = client.get(f"/pages/{page}").text.partition("Alerts of this incident")[2].partition("</section>")[0]
+    first, *others = listed.split("<li>")[1:]
+    assert "still firing" in first
+    assert len(others) == 10
+    assert "still firing" not in "".join(others)
+    assert "5 more that are over" in listed
+
+
 @pytest.mark.parametrize("path", ["/pages/p1", f"{MODEL}/windows/{NEWEST}", "/report/default/flights"])
 def test_a_columns_p_value_is_told_once(seen, path):
     told = [
