@@ -124,7 +124,7 @@ def _scanned(labels: list[Label], monitor: Monitor, now_s: float, scanner: Label
     if read is None:
         return None
     request_ids, all_spelt = read
-    plain = (rows >= 0) & (rows < _ROWS) & (observed_s >= 0.0) & (observed_s <= now_s + AHEAD_MAX_S)
+    plain = (rows >= 0) & (rows < _ROWS) & _are_times(observed_s, now_s)
     if not all_spelt:
         plain &= np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
     keys, places = KeyColumn(request_ids, raw, np.ones(count, dtype=np.bool_)), np.arange(count, dtype=np.intp)
@@ -168,7 +168,7 @@ def _plain_of(
         keys = keys_of(key_texts(request_ids))
     rows, fit = _whole(columns["row"])
     observed_s = _times(columns["observed_at_s"], now_s)
-    plain &= fit & (observed_s >= 0.0) & (observed_s <= now_s + AHEAD_MAX_S)
+    plain &= fit & _are_times(observed_s, now_s)
     return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
 
 
@@ -178,6 +178,11 @@ def _times(observed: Sequence[float | None], now_s: float) -> NDArray[np.float64
     if np.isnan(found).any():
         found = np.array([now_s if each is None else each for each in observed], dtype=np.float64)
     return found
+
+
+def _are_times(observed_s: NDArray[np.float64], now_s: float) -> NDArray[np.bool_]:
+    """Which of these times ``readings.read_label`` takes."""
+    return (observed_s >= 0.0) & (observed_s <= now_s + AHEAD_MAX_S)
 
 
 def _whole(rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import update
 
+from collector.batches.loop import Collector
 from collector.batches.positions import StoreWentBackError
 from collector.labels.effects import DUPLICATE, JOINED
 from collector.store import schema
@@ -57,23 +58,27 @@ class GoingBack(ListSource):
         return True
 
 
-def lose_what_was_committed(parts: Parts, next_offset: int) -> None:
-    """As a failover to a standby does that had not heard of the last moments: position and rows."""
+def behind_a_loss(parts: Parts, source: ListSource, events: list[Record]) -> Collector:
+    """A collector of ``source`` that read 40 of the events, of whose database the last 15 were lost, and that goes on.
+
+    As after a failover to a standby that had not heard of the last moments: position and rows.
+    """
+    source.items = events[:40]
+    collector = parts.collector_of(source)
+    drain(collector)
     with parts.store.transaction() as transaction:
-        gone = schema.predictions.c.event_id >= f"event-{next_offset // 10:06d}"
+        gone = schema.predictions.c.event_id >= "event-000025"
         transaction.connection.execute(schema.predictions.delete().where(gone))
-        transaction.connection.execute(update(schema.positions).values(next_offset=next_offset))
+        transaction.connection.execute(update(schema.positions).values(next_offset=250))
+    source.items = events
+    with pytest.raises(TransientError, match="moved on"):
+        drain(collector)
+    return collector
 
 
 def test_a_store_that_lost_its_last_moments_is_given_them_again(parts: Parts, url: str) -> None:
     events = records([event(number) for number in range(60)])
-    source = GoingBack(events[:40], parts.store.position)
-    collector = parts.collector_of(source)
-    drain(collector)
-    lose_what_was_committed(parts, 250)
-    source.items = events
-    with pytest.raises(TransientError, match="moved on"):
-        drain(collector)
+    collector = behind_a_loss(parts, GoingBack([], parts.store.position), events)
     drain(collector)  # notices it
     drain(collector)
     assert parts.store.position("spool:0") == 600
@@ -82,13 +87,7 @@ def test_a_store_that_lost_its_last_moments_is_given_them_again(parts: Parts, ur
 
 def test_a_source_that_cannot_go_back_ends_the_consumer_rather_than_leave_a_gap(parts: Parts) -> None:
     events = records([event(number) for number in range(60)])
-    source = ListSource(events[:40], parts.store.position)
-    collector = parts.collector_of(source)
-    drain(collector)
-    lose_what_was_committed(parts, 250)
-    source.items = events
-    with pytest.raises(TransientError):
-        drain(collector)
+    collector = behind_a_loss(parts, ListSource([], parts.store.position), events)
     with pytest.raises(StoreWentBackError, match="the store is at 250 in 'spool:0', and was at 400"):
         drain(collector)
     assert parts.store.position("spool:0") == 250
