@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from driftline.monitor_parts import AlarmRate, Duration, Part, Share, parse_alarm_rate
+from driftline.monitor_parts import UTC_ZONE, AlarmRate, Duration, Part, Share, TimeZone, parse_alarm_rate
 from driftline.objectives import Severity
 
 WEEK_S = 7 * 86400.0
@@ -30,6 +30,11 @@ class ReferenceSpec(Part):
         "windows of the same hour and weekday in the weeks before; `variant`, another variant's same window. The file "
         "always gives the bins, and is what remains while there are too few windows.",
     )
+    time_zone: TimeZone = Field(
+        UTC_ZONE,
+        description="Whose hours and weekdays a seasonal baseline goes by, such as `Europe/Berlin`: windows keep to "
+        "UTC, and those of the same local time are compared, on both sides of a change of the clocks.",
+    )
     windows: int = Field(14, ge=1, le=100, description="Windows (seasonal: weeks) that a baseline is made of at most.")
     minimum_windows: int = Field(3, ge=1, description="With fewer of them the file is compared with.")
     skip: int = Field(
@@ -44,6 +49,12 @@ class ReferenceSpec(Part):
     def _enough_windows_are_possible(self) -> "ReferenceSpec":
         if self.minimum_windows > self.windows:
             raise ValueError(f"minimum_windows {self.minimum_windows} is above windows {self.windows}")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_season_has_hours(self) -> "ReferenceSpec":
+        if self.time_zone != UTC_ZONE and self.baseline != "seasonal":
+            raise ValueError(f"time_zone {self.time_zone} is for baseline: seasonal (found {self.baseline})")
         return self
 
 

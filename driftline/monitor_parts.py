@@ -1,6 +1,8 @@
 """What every part of a monitor is made of: how durations and shares are written, and that nothing unknown is said."""
 
-from typing import Annotated
+from difflib import get_close_matches
+from typing import Annotated, Final
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -49,6 +51,24 @@ def _an_alarm_rate(text: str) -> str:
 
 #: How many in how long, written as ``1 per 90d``.
 AlarmRate = Annotated[str, AfterValidator(_an_alarm_rate)]
+
+
+UTC_ZONE: Final = "UTC"
+#: What a machine's own files call its setting: another zone on another machine.
+_OF_THE_MACHINE = frozenset({"localtime", "posixrules"})
+
+
+def _a_time_zone(name: str) -> str:
+    known = available_timezones() - _OF_THE_MACHINE
+    if name not in known:
+        near = get_close_matches(name, sorted(known), 1)
+        hint = f", such as {near[0]}" if near else ", such as Europe/Berlin or UTC"
+        raise ValueError(f"must be the name of an IANA time zone{hint}")
+    return name
+
+
+#: A name of the IANA time zone database.
+TimeZone = Annotated[str, AfterValidator(_a_time_zone)]
 
 
 class Part(BaseModel):

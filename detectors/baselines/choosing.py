@@ -20,6 +20,7 @@ from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.layout import ROWS
 from detectors.counts.summary import Section, StateError, WindowState, merge
 from driftline.monitor_detectors import ReferenceSpec
+from driftline.monitor_parts import UTC_ZONE
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, PastWindow, Verdict, WindowKey
 
@@ -63,8 +64,9 @@ def _of_the_past(
         return _file(reference, f"{len(chosen)} of {spec.minimum_windows} earlier windows are there")
     merged = _merged(history.past_states(key.stream, key.segment, [window.start_s for window in chosen]))
     span = f"{len(chosen)} windows, {_day(chosen[0].start_s)} to {_day(chosen[-1].end_s)}"
+    zone = "" if spec.time_zone == UTC_ZONE else f" by the clocks of {spec.time_zone}"
     windows = tuple(replace(key, start_s=window.start_s, end_s=window.end_s) for window in chosen)
-    return _compared(monitor, reference, key, merged, windows, f"{spec.baseline} baseline of {span}")
+    return _compared(monitor, reference, key, merged, windows, f"{spec.baseline} baseline{zone} of {span}")
 
 
 def chosen_windows(spec: ReferenceSpec, key: WindowKey, found: Sequence[PastWindow]) -> list[PastWindow]:
