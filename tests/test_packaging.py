@@ -13,6 +13,7 @@ import pytest
 
 from driftline import __version__
 from tests.house import ROOT, own_files, packages, project, rooms
+from tests.parts.programs import find_uv
 
 
 def test_no_other_distribution_owns_a_name_of_ours() -> None:
@@ -67,9 +68,7 @@ def test_every_direct_dependency_is_held_by_the_constraints(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_wheel_holds_every_file_of_the_packages_and_nothing_else(tmp_path: Path) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    command = [str(uv)] if uv.exists() else ["uv"]
-    command += ["build", "--quiet", "--wheel", "--no-create-gitignore", "--out-dir", str(tmp_path)]
+    command = [str(find_uv()), "build", "--quiet", "--wheel", "--no-create-gitignore", "--out-dir", str(tmp_path)]
     source = tmp_path / "source"
     for path in own_files():
         target = source / path.relative_to(ROOT)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
+from tests.parts.programs import find_uv
 
 _TIMEOUT_S = 600
 
@@ -52,7 +53,7 @@ def _make(pins: Path, directory: Path, remedy: str) -> None:
 
 
 def _run(part: str, remedy: str, arguments: Sequence[str]) -> None:
-    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    uv = find_uv()
     try:
         done = subprocess.run([uv, *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,6 +1,7 @@
 """Where the programs of the real parts are, under the names and in the places that distributions give them."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from tests.parts.missing import MissingPartError
@@ -16,6 +17,18 @@ def find_program(part: str, names: tuple[str, ...], package: str) -> Path:
         if found is not None:
             return Path(found)
     raise MissingPartError(part, f"apt-get install {package}, or put {names[0]} on the path")
+
+
+def find_uv() -> Path:
+    """uv: beside the interpreter, as in the environments that the Makefile makes, else on the path.
+
+    Raises MissingPartError.
+    """
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise MissingPartError("uv", "pip install uv, into this environment or onto the path")
+    return Path(found)
 
 
 def find_java() -> Path:

