@@ -224,7 +224,7 @@ def alert_name(alert: Alert) -> str:
 
 def coverage(found: Measure) -> str:
     """How much of the window the measure stands on, and whether its interval is to be trusted less."""
-    doubt = f"; {HEAVY_TAILS}" if HEAVY_TAILS in found.result.reason else ""
+    doubt = f"; {HEAVY_TAILS}" if found.result.heavy_tails else ""
     if found.coverage is None:
         return f"{count(found.labelled)} labels{doubt}"
     return f"{share(found.coverage, 0)} of the window labelled{doubt}"

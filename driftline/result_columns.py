@@ -38,6 +38,7 @@ class ResultColumns(Sequence[Result]):
     effect: list[Interval | None] = field(default_factory=list)
     coverage: list[float | None] = field(default_factory=list)
     reference_value: list[float | None] = field(default_factory=list)
+    heavy_tails: list[bool] = field(default_factory=list)
 
     @classmethod
     def of(cls, window: WindowKey, results: Iterable[Result]) -> "ResultColumns":

@@ -24,7 +24,7 @@ Direction = Literal["larger_is_worse", "smaller_is_worse"]
 
 #: The column name of a result about the whole window.
 WHOLE_WINDOW = ""
-#: What the reason of a metric says whose interval heavy tails may break; pages say it beside the interval.
+#: What is said of a metric whose interval heavy tails may break, in its reason and beside the interval.
 HEAVY_TAILS = "errors have heavy tails: a few rows decide it, and such an interval may hold less often than 95 %"
 #: The column name of a result about all input columns together.
 ALL_COLUMNS = "all columns"
@@ -67,7 +67,7 @@ class Result:
     ``statistic`` with its ``direction``; ``p_value`` where the detector has one; ``effect`` with its interval where it
     has one; ``coverage``: share of the rows that have what the detector needs (labels, mostly). ``reason`` says the
     verdict in a sentence for people. ``reference_value``: the same statistic on the reference, where that means
-    something.
+    something. ``heavy_tails``: a few rows decide the statistic, and its interval may hold less often than it says.
     """
 
     window: WindowKey
@@ -84,6 +84,7 @@ class Result:
     effect: Interval | None = None
     coverage: float | None = None
     reference_value: float | None = None
+    heavy_tails: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,7 @@ def result_of(row: Row[Any]) -> Result:
         effect=None if effect is None else Interval(*msgspec.msgpack.decode(effect, type=tuple[float, float, float])),
         coverage=values["coverage"],
         reference_value=values["reference_value"],
+        heavy_tails=bool(values["heavy_tails"]),
     )
 
 

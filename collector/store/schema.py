@@ -187,6 +187,7 @@ results = Table(
     Column("effect", LargeBinary),  # msgpack of value, lower, upper; NULL: none
     Column("coverage", Double),
     Column("reference_value", Double),
+    Column("heavy_tails", SmallInteger, nullable=False, server_default="0"),  # 1: its interval may hold less often
 )
 
 #: Shapes of the newest revision only: they are for drawing.

@@ -307,6 +307,7 @@ def _result_columns(results: ResultColumns) -> dict[str, list[Any]]:
         "effect": list(map(_effect, results.effect)),
         "coverage": list(map(_number, results.coverage)),
         "reference_value": list(map(_number, results.reference_value)),
+        "heavy_tails": list(map(int, results.heavy_tails)),
     }
 
 

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,8 +60,10 @@ def performance_results(
     for found in measures:
         known = before.get(found.name)
         verdict, reason = _judge(found, known, resting_on, lacking)
-        reason += _doubt(found, section, tail) if layout.task == "regression" else ""
-        results.append(measured_result(key, found, known, verdict, reason, judged, before_rows, coverage))
+        heavy = layout.task == "regression" and _heavy_tails(found, section, tail)
+        reason += f"; {HEAVY_TAILS}" if heavy else ""
+        measured = measured_result(key, found, known, verdict, reason, judged, before_rows, coverage)
+        results.append(replace(measured, heavy_tails=True) if heavy else measured)
     return results
 
 
@@ -108,11 +110,9 @@ def _tail(layout: PerformanceLayout, section: Section) -> float:
     return tail_weight(section) if layout.task == "regression" else 0.0
 
 
-def _doubt(found: Measure, section: Section, expected_tail: float) -> str:
-    """What is to be said beside an interval that heavy tails may break."""
-    if found.name not in _OF_SQUARES or max(tail_weight(section), expected_tail) <= HEAVY_TAIL:
-        return ""
-    return f"; {HEAVY_TAILS}"
+def _heavy_tails(found: Measure, section: Section, expected_tail: float) -> bool:
+    """Whether tails are so heavy that the interval of what was found may not hold."""
+    return found.name in _OF_SQUARES and max(tail_weight(section), expected_tail) > HEAVY_TAIL
 
 
 def seeded(key: WindowKey) -> np.random.Generator:

@@ -74,6 +74,7 @@ def column_verdicts(key: WindowKey, beside: Watched, as_one: NDArray[np.int64], 
         effect=asked.of_owners(found.effects),
         coverage=[None] * count,
         reference_value=[None] * count,
+        heavy_tails=[False] * count,
     )
     deciding, first = (verdicts[0], p_values[0]) if p_values else ([], [])
     return ColumnVerdicts(results, asked.columns, deciding, first, found.effects, _hanging(found, rule))

@@ -172,6 +172,7 @@ def share_results(key: WindowKey, shares: Shares, rate: float, minimum_rows: int
         effect=effects,
         coverage=[None] * len(which),
         reference_value=before,
+        heavy_tails=[False] * len(which),
     )
 
 

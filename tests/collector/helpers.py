@@ -256,8 +256,8 @@ def drain(collector: Collector) -> int:
     return handled
 
 
-def tables(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table's rows, sorted, with stream numbers replaced by names and states decoded.
+def tables(url: str, *names: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table's rows (or the named ones'), sorted, with stream numbers replaced by names and states decoded.
 
     A window's count of 0 is left out: it is there or not by whether what was added and taken back came in one batch.
     """
@@ -266,6 +266,8 @@ def tables(url: str) -> dict[str, list[tuple[Any, ...]]]:
         streams = {row[0]: tuple(row[1:]) for row in connection.execute(select(schema.streams))}
         found: dict[str, list[tuple[Any, ...]]] = {}
         for table in schema.metadata.sorted_tables:
+            if names and table.name not in names:
+                continue
             rows = [_plain(dict(row), streams) for row in connection.execute(select(table)).mappings()]
             if table is schema.window_counts:
                 rows = [row for row in rows if dict(row)["value"]]

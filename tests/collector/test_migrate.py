@@ -1,7 +1,9 @@
 """The schema goes forward and back, and the migrations say what the tables say."""
 
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from collector.store.schema import DAILY, metadata
 from driftline.errors import SettingsError
 from driftline.events import Payload
 from driftline.halves import Half
+from driftline.results import HEAVY_TAILS, DueWindow, Result, StreamKey, Verdict, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, drain, event, label, records, tables
 
 DAY_S = 86_400.0
@@ -100,15 +103,28 @@ def test_labels_keep_every_revision_when_they_are_keyed_by_time_and_back(parts: 
     for change, value in enumerate(("1", "0", None)):
         later = [label(number, value, after_s=HOUR_S * change) for number in range(change, 3)]
         drain(parts.collector(records(later, f"spool:{change + 1}")))
-    stored = tables(url)["labels"]
+    stored = tables(url, "labels")["labels"]
     assert sorted(dict(row)["revision"] for row in stored) == [1, 1, 1, 2, 2, 3]
     assert _key_of_labels(url) == ["time_s", "event_key", "row", "revision"]
     downgrade(url, "0009")
-    assert tables(url)["labels"] == stored
+    assert tables(url, "labels")["labels"] == stored
     assert _key_of_labels(url) == ["event_key", "row", "revision", "time_s"]
     migrate(url)
-    assert tables(url)["labels"] == stored
+    assert tables(url, "labels")["labels"] == stored
     assert _key_of_labels(url) == ["time_s", "event_key", "row", "revision"]
+
+
+def test_results_of_before_say_in_their_field_what_their_sentence_said(parts: Parts, url: str) -> None:
+    drain(parts.collector(records([event(0)])))
+    key = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
+    plain = Result(key, "", "mae", "performance", 0.5, "larger_is_worse", Verdict.OK, "mae 0.5", 100)
+    heavy = replace(plain, detector="rmse", reason=f"rmse 0.7; {HEAVY_TAILS}", heavy_tails=True)
+    parts.store.save_results(DueWindow(key, 1), [plain, heavy], [], 5.0)
+    stored = parts.store.results(key.stream, 0.0, math.inf)
+    assert [one.heavy_tails for one in stored] == [False, True]
+    downgrade(url, "0010")
+    migrate(url)
+    assert parts.store.results(key.stream, 0.0, math.inf) == stored
 
 
 def _key_of_labels(url: str) -> list[str]:

@@ -57,10 +57,7 @@ def result(**more):
 
 def test_what_may_break_an_interval_stands_beside_it():
     of_window = {"column": "", "detector": "rmse", "kind": "performance", "effect": Interval(0.5, 0.4, 0.6)}
-    plain, heavy = (
-        group([result(**of_window, reason=reason)]).newest.measures[0]
-        for reason in ("rmse 0.5", f"rmse; {HEAVY_TAILS}")
-    )
+    plain, heavy = (group([result(**of_window, heavy_tails=told)]).newest.measures[0] for told in (False, True))
     assert words.coverage(plain) == "10 labels"
     assert words.coverage(heavy) == f"10 labels; {HEAVY_TAILS}"
 

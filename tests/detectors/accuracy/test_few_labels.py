@@ -195,6 +195,7 @@ def test_heavy_tails_are_told_beside_what_they_decide(draw: Draw, rows: int, hea
         found = performance_results(key, layout, section, expected, rows, 1)
         told = {result.detector for result in found if HEAVY_TAILS in result.reason}
         assert told == ({"rmse", "r2"} if heavy else set())
+        assert {result.detector for result in found if result.heavy_tails} == told
 
 
 def test_the_reference_s_tails_move_nothing_but_the_upper_end_and_that_within_a_bound() -> None:
