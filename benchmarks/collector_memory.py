@@ -17,7 +17,7 @@ import tempfile
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ class PassingDays:
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Nobody asks."""
+
+    def go_back(self, partition: str) -> bool:
+        """Nothing is read twice."""
+        return False
+
+    def lag(self) -> Mapping[str, int]:
+        """Nobody asks."""
+        return {}
 
     def close(self) -> None:
         """Nothing to do."""

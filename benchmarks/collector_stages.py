@@ -91,6 +91,14 @@ class FromMemory:
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Nobody asks."""
 
+    def go_back(self, partition: str) -> bool:
+        """Nothing is read twice."""
+        return False
+
+    def lag(self) -> Mapping[str, int]:
+        """Nobody asks."""
+        return {}
+
     def close(self) -> None:
         """Nothing to do."""
 

@@ -1,6 +1,6 @@
 """What the collector needs from other rooms; the roof passes it in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,14 @@ class RecordSource(Protocol):
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Everything before ``next_offset`` is committed; a source may forget it."""
+        ...
+
+    def go_back(self, partition: str) -> bool:
+        """Give what the store has not of a partition, though it was given before; False: it cannot, nothing changed."""
+        ...
+
+    def lag(self) -> Mapping[str, int]:
+        """What lies between the next record and the end, by partition, in a unit of its own; none where unknown."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 collect or fail. They pass the same checks as the real adapters (``tests/contracts``).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from driftline.errors import UnavailableError
@@ -42,10 +42,11 @@ class ListSource:
     start: Callable[[str], int | None] = lambda _partition: None
     acknowledged: dict[str, int] = field(default_factory=dict)
     _next: int = 0
+    _again: list[Record] = field(default_factory=list)
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """Up to ``max_records`` records; raises RuntimeError once at each crash mark."""
-        batch: list[Record] = []
+        batch, self._again = self._again[:max_records], self._again[max_records:]
         while self._next < len(self.items) and len(batch) < max_records:
             item = self.items[self._next]
             if isinstance(item, Crash):
@@ -61,6 +62,22 @@ class ListSource:
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Remember how far the reader got."""
         self.acknowledged[partition] = next_offset
+
+    def go_back(self, partition: str) -> bool:
+        """Give what was read of the partition again, from where ``start`` says."""
+        begin = self.start(partition) or 0
+        read = [item for item in self.items[: self._next] if isinstance(item, Record)]
+        others = [item for item in self._again if item.partition != partition]
+        self._again = others + [item for item in read if item.partition == partition and item.offset >= begin]
+        return True
+
+    def lag(self) -> Mapping[str, int]:
+        """Records that are left, by partition."""
+        left = {item.partition: 0 for item in self.items if isinstance(item, Record)}
+        for item in [*self._again, *self.items[self._next :]]:
+            if isinstance(item, Record):
+                left[item.partition] = left.get(item.partition, 0) + 1
+        return left
 
     def close(self) -> None:
         """Nothing to let go of."""

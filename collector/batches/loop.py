@@ -186,8 +186,7 @@ class Collector:
         _log.warning("%s: what lies between is read again", error)
         self._forget()
         self._handed.forget()
-        go_back = getattr(self._source, "go_back", None)
-        if go_back is None or False in {go_back(partition) for partition in self._ends}:
+        if False in {self._source.go_back(partition) for partition in self._ends}:
             raise error  # this source can only begin anew, with the process
 
     # --- committing ---------------------------------------------------------------------------------------------
@@ -293,10 +292,9 @@ class Collector:
             self.sweep()
 
     def _report_lag(self) -> None:
-        lag = getattr(self._source, "lag", None)
-        if lag is not None and time.monotonic() >= self._next_lag:
+        if time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + 1.0
-            self.activity.lag(lag())
+            self.activity.lag(self._source.lag())
 
 
 def _traceparents(records: RecordBatch, maximum: int) -> list[str]:

@@ -9,7 +9,7 @@ import importlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -86,7 +86,11 @@ class FilesSource:
     def acknowledge(self, partition: str, next_offset: int) -> None:
         """Files stay where they are: whoever put them there takes them away."""
 
-    def lag(self) -> dict[str, int]:
+    def go_back(self, partition: str) -> bool:
+        """Not while it runs: which files are read is known from the store when it is opened."""
+        return False
+
+    def lag(self) -> Mapping[str, int]:
         """Files that are there and not read yet."""
         return {LANE: len(self._pending)}
 

@@ -60,17 +60,12 @@ class MergedSource:
 
     def go_back(self, partition: str) -> bool:
         """Have a partition read again from where the store says; whether its source can."""
-        go_back = getattr(self._owners.get(partition), "go_back", None)
-        return go_back is not None and bool(go_back(partition))
+        owner = self._owners.get(partition)
+        return owner is not None and owner.go_back(partition)
 
     def lag(self) -> Mapping[str, int]:
-        """What every source that knows it says."""
-        found: dict[str, int] = {}
-        for source in self._sources():
-            lag = getattr(source, "lag", None)
-            if lag is not None:
-                found.update(lag())
-        return found
+        """What every source says."""
+        return {partition: left for source in self._sources() for partition, left in source.lag().items()}
 
     def close(self) -> None:
         """Let go of all."""

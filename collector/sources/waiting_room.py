@@ -63,6 +63,15 @@ class WaitingRoom:
         """What was offered is dealt with."""
         self._offered = {key: offset for key, offset in self._offered.items() if offset >= next_offset}
 
+    def go_back(self, partition: str) -> bool:
+        """Offer anew whatever the store has; what was offered before is forgotten."""
+        self._offered, self._next_offset = {}, None
+        return True
+
+    def lag(self) -> Mapping[str, int]:
+        """Of what waits, nobody knows what will be due: ``room`` says how much it is."""
+        return {}
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -63,15 +63,10 @@ class SpoolSource:
         self._decode = decode
         self._look_every_s = look_every_s
         self._lock = FileLock(directory / f"{name}.reader-lock")
-        committed = start(self.partition)
-        kept = read_place(directory, name)
-        place = _begin(directory, committed, kept)
-        self._position, self._number = place
+        self._start = start
         # Positions behind the records that were read and not acknowledged, with their numbers; as in ``Place``.
         self._read: deque[tuple[int, int | None]] = deque()
-        # A cursor from the start on: the writer must not delete what this reader has not seen.
-        if kept is None or kept.offset > self._position:
-            write_cursor(directory, name, place)
+        self._position, self._number = self._begin()
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """Up to ``max_records`` records; waits up to ``timeout_s`` seconds for the first one."""
@@ -93,6 +88,14 @@ class SpoolSource:
             number = number_there if offset == next_offset else None
         write_cursor(self._directory, self._name, Place(next_offset, number))
 
+    def go_back(self, partition: str) -> bool:
+        """Read again from where a source that is opened now would begin."""
+        if partition != self.partition:
+            return False
+        self._read.clear()
+        self._position, self._number = self._begin()
+        return True
+
     def lag(self) -> Mapping[str, int]:
         """Bytes in the spool behind the last record that was read."""
         segments = list_segments(self._directory)
@@ -101,6 +104,14 @@ class SpoolSource:
     def close(self) -> None:
         """Let another process read under this name."""
         self._lock.release()
+
+    def _begin(self) -> Place:
+        kept = read_place(self._directory, self._name)
+        place = _begin(self._directory, self._start(self.partition), kept)
+        # A cursor from the start on: the writer must not delete what this reader has not seen.
+        if kept is None or kept.offset > place.offset:
+            write_cursor(self._directory, self._name, place)
+        return place
 
     def _read_records(self, max_records: int) -> list[Record]:
         segments = list_segments(self._directory)

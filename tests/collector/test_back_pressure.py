@@ -12,11 +12,11 @@ from collector.store.database import connect
 from collector.store.store import Store
 from driftline.events import InferenceEvent
 from driftline.records import Record
-from tests.collector.helpers import START_S, Parts, event, tables
+from tests.collector.helpers import START_S, OneWay, Parts, event, tables
 from tests.parts.processes import wait_until
 
 
-class Endless:
+class Endless(OneWay):
     """A source that always has more; counts what it was asked for."""
 
     def __init__(self, start: Callable[[str], int | None]) -> None:
@@ -35,9 +35,6 @@ class Endless:
 
     def acknowledge(self, _partition: str, next_offset: int) -> None:
         self.acknowledged = next_offset
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class InTens(Endless):

@@ -14,24 +14,18 @@ from driftline import names
 from driftline.errors import TransientError
 from driftline.records import Record
 from driftline.testing import ListSource
-from tests.collector.helpers import Parts, drain, event, label, records, tables
+from tests.collector.helpers import OneWay, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import outcomes
 
 
 @dataclass
-class PolledSource:
+class PolledSource(OneWay):
     """Answers each poll with what it was given for it, then with nothing."""
 
     polls: list[Sequence[Record]]
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         return self.polls.pop(0) if self.polls else []
-
-    def acknowledge(self, partition: str, next_offset: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def test_records_that_one_batch_was_given_twice_are_counted_once(parts: Parts) -> None:
@@ -50,12 +44,11 @@ def test_records_that_a_later_batch_has_again_under_other_offsets_are_copies(par
     assert outcomes(parts.store, names.LABELS) == {JOINED: 1, DUPLICATE: 1}
 
 
-class GoingBack(ListSource):
-    """A source that can be sent back to where the store says."""
+class GoingOn(ListSource):
+    """A source that cannot be sent back to where the store says."""
 
     def go_back(self, partition: str) -> bool:
-        self._next = 0
-        return True
+        return False
 
 
 def behind_a_loss(parts: Parts, source: ListSource, events: list[Record]) -> Collector:
@@ -78,7 +71,7 @@ def behind_a_loss(parts: Parts, source: ListSource, events: list[Record]) -> Col
 
 def test_a_store_that_lost_its_last_moments_is_given_them_again(parts: Parts, url: str) -> None:
     events = records([event(number) for number in range(60)])
-    collector = behind_a_loss(parts, GoingBack([], parts.store.position), events)
+    collector = behind_a_loss(parts, ListSource([], parts.store.position), events)
     drain(collector)  # notices it
     drain(collector)
     assert parts.store.position("spool:0") == 600
@@ -87,7 +80,7 @@ def test_a_store_that_lost_its_last_moments_is_given_them_again(parts: Parts, ur
 
 def test_a_source_that_cannot_go_back_ends_the_consumer_rather_than_leave_a_gap(parts: Parts) -> None:
     events = records([event(number) for number in range(60)])
-    collector = behind_a_loss(parts, ListSource([], parts.store.position), events)
+    collector = behind_a_loss(parts, GoingOn([], parts.store.position), events)
     with pytest.raises(StoreWentBackError, match="the store is at 250 in 'spool:0', and was at 400"):
         drain(collector)
     assert parts.store.position("spool:0") == 250

@@ -21,7 +21,7 @@ from collector.store.store import Store
 from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_inference
 from driftline.record_batches import RecordBatch, RecordRun
 from driftline.records import Record
-from tests.collector.helpers import START_S, Parts, drain, event, label, tables
+from tests.collector.helpers import START_S, OneWay, Parts, drain, event, label, tables
 
 PARTITION = "kafka:inference:0"
 #: What stands between the events that are alike.
@@ -88,7 +88,7 @@ def together(items: Sequence[Item], first: int = 0) -> RecordBatch:
     return RecordBatch(runs, dict(sorted(others.items())))
 
 
-class BatchSource:
+class BatchSource(OneWay):
     """A record source over one batch."""
 
     def __init__(self, batch: RecordBatch) -> None:
@@ -97,10 +97,6 @@ class BatchSource:
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         taken, self._left = self._left[:max_records], self._left[max_records:]
         return taken
-
-    def acknowledge(self, partition: str, next_offset: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def stored(directory: Path, name: str, batch: RecordBatch, at_once: int) -> dict[str, list[tuple[Any, ...]]]:

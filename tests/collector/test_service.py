@@ -15,7 +15,19 @@ from driftline.errors import TransientError, UnavailableError
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey, WindowKey
 from driftline.testing import Crash, ListSource
-from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, merged, records, tables
+from tests.collector.helpers import (
+    HOUR_S,
+    MONITOR,
+    START_S,
+    OneWay,
+    Parts,
+    drain,
+    event,
+    label,
+    merged,
+    records,
+    tables,
+)
 
 STREAM = StreamKey("default", "flights", "3", "stable")
 
@@ -161,7 +173,7 @@ def with_a_crash(items: list[Record], pick: random.Random) -> list[Record | Cras
     return [*items[:place], Crash(), *items[place:]]
 
 
-class Rehearsed:
+class Rehearsed(OneWay):
     """A source that also crashes after a commit and before its acknowledgement reaches anybody."""
 
     def __init__(self, inner: ListSource, pick: random.Random) -> None:
@@ -174,9 +186,6 @@ class Rehearsed:
     def acknowledge(self, partition: str, next_offset: int) -> None:
         if self._pick.random() < 0.1:
             raise RuntimeError("crash after the commit")
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])

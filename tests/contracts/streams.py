@@ -8,6 +8,7 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from collector.ports import RecordSource
 from collector.settings import KafkaSettings
 from collector.sources.kafka import KafkaSource
 from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_frame, encode_inference
@@ -19,22 +20,6 @@ from logger_sidecar.spool.writer import SpoolWriter
 Start = Callable[[str], int | None]
 
 
-class Source(Protocol):
-    """The port, as ``collector`` declares it."""
-
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
-        """Records from where it stands."""
-        ...
-
-    def acknowledge(self, partition: str, next_offset: int) -> None:
-        """Safe elsewhere."""
-        ...
-
-    def close(self) -> None:
-        """Let go."""
-        ...
-
-
 class Stream(Protocol):
     """A stream that a test fills and reads."""
 
@@ -42,7 +27,7 @@ class Stream(Protocol):
         """Append events; bytes stand for something that is no event."""
         ...
 
-    def open(self, start: Start) -> Source:
+    def open(self, start: Start) -> RecordSource:
         """A source that begins where ``start`` says."""
         ...
 
@@ -76,7 +61,7 @@ class ListStream:
             read = Malformed("malformed", "no event", content) if isinstance(content, bytes) else content
             self._records.append(Record("list:0", offset, offset + 1, read))
 
-    def open(self, start: Start) -> Source:
+    def open(self, start: Start) -> RecordSource:
         """Over the list as it is now."""
         return ListSource(list(self._records), start)
 
@@ -94,7 +79,7 @@ class SpoolStream:
         assert writer.write(payloads) == {}
         writer.close()
 
-    def open(self, start: Start) -> Source:
+    def open(self, start: Start) -> RecordSource:
         """The reader called ``test``."""
         return SpoolSource(self._directory, "test", start)
 
@@ -120,12 +105,12 @@ class KafkaStream:
         producer.flush(60)
         producer.close()
 
-    def open(self, start: Start) -> Source:
+    def open(self, start: Start) -> RecordSource:
         """A member of the group."""
         return KafkaSource(self._settings, start)
 
 
-def take(source: Source, count: int, batch: int = 1000) -> list[Record]:
+def take(source: RecordSource, count: int, batch: int = 1000) -> list[Record]:
     """``count`` records, or fewer when no more come; a group needs a few polls before it has its partitions."""
     records: list[Record] = []
     for _ in range(240):

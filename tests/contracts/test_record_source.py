@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from collector.ports import RecordSource
 from driftline.events import InferenceEvent
 from driftline.records import Malformed, Record
-from tests.contracts.streams import KafkaStream, ListStream, Source, SpoolStream, Start, Stream, an_event, take
+from tests.contracts.streams import KafkaStream, ListStream, SpoolStream, Start, Stream, an_event, take
 
 
 @pytest.fixture(params=["list", "spool", pytest.param("kafka", marks=pytest.mark.real)])
@@ -25,13 +26,13 @@ class Opened:
     """Sources opened by one test, closed at its end."""
 
     def __init__(self) -> None:
-        self._sources: list[Source] = []
+        self._sources: list[RecordSource] = []
 
-    def __call__(self, stream: Stream, start: Start = lambda _partition: None) -> Source:
+    def __call__(self, stream: Stream, start: Start = lambda _partition: None) -> RecordSource:
         self._sources.append(stream.open(start))
         return self._sources[-1]
 
-    def close(self, source: Source) -> None:
+    def close(self, source: RecordSource) -> None:
         """Close one now."""
         self._sources.remove(source)
         source.close()
@@ -138,3 +139,28 @@ def test_at_the_end_a_poll_comes_back_with_nothing(stream: Stream, opened: Opene
     assert numbers(take(source, 1)) == [0]
     assert list(source.poll(10, 0.05)) == []
     assert list(source.poll(10, 0.0)) == []
+
+
+def test_a_source_that_goes_back_gives_what_the_store_lost_and_nothing_else_twice(
+    stream: Stream, opened: Opened
+) -> None:
+    stream.fill([an_event(number) for number in range(10)])
+    committed: dict[str, int] = {}
+    source = opened(stream, committed.get)
+    records = take(source, 8)
+    partition = records[0].partition
+    source.acknowledge(partition, records[5].next_offset)
+    committed[partition] = records[2].next_offset
+    assert source.go_back(partition)
+    assert numbers(take(source, 7)) == list(range(3, 10))
+
+
+def test_what_is_left_is_told_by_partition_and_is_nothing_at_the_end(stream: Stream, opened: Opened) -> None:
+    stream.fill([an_event(number) for number in range(10)])
+    source = opened(stream)
+    first = take(source, 4)
+    # Kafka's end is known of what was fetched: its first poll has more than was asked for.
+    assert source.lag()[first[0].partition] > 0
+    take(source, 6)
+    source.poll(1, 0.1)
+    assert source.lag()[first[0].partition] == 0

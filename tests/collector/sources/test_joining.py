@@ -18,7 +18,7 @@ from driftline.events import Payload
 from driftline.halves import join_halves
 from driftline.records import Ignored, Record, Several
 from driftline.results import StreamKey
-from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records, tables
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, OneWay, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import halves, list_collector, outcomes, pairing_collector, require_balance
 
 #: What differs between pairs and whole events by nature: ids, and the counters of halves.
@@ -158,6 +158,17 @@ def test_halves_that_two_collectors_stored_at_once_find_each_other(parts: Parts,
     assert outcomes(parts.store)["paired"] == 2
 
 
+def test_what_waits_is_offered_once_and_anew_where_the_store_went_back(parts: Parts) -> None:
+    drain(list_collector(parts, records([halves(4)[0]])))
+    parts.clock.advance(MONITOR.pairing.timeout)
+    source = waiting_room(parts)
+    offered = list(source.poll(10, 0))
+    assert len(offered) == 1
+    assert not source.poll(10, 0)
+    assert source.go_back(PARTITION)
+    assert list(source.poll(10, 0)) == offered
+
+
 def test_of_two_collectors_that_pair_the_same_half_one_does(parts: Parts, url: str) -> None:
     request, response = halves(4)
     drain(list_collector(parts, records([request])))
@@ -172,7 +183,7 @@ def test_of_two_collectors_that_pair_the_same_half_one_does(parts: Parts, url: s
     assert len(tables(url)["predictions"]) == 1
 
 
-class Collected:
+class Collected(OneWay):
     """A source that polled before it was asked."""
 
     def __init__(self, source: WaitingRoom) -> None:
@@ -185,9 +196,6 @@ class Collected:
 
     def acknowledge(self, partition: str, next_offset: int) -> None:
         self._source.acknowledge(partition, next_offset)
-
-    def close(self) -> None:
-        pass
 
 
 def test_gets_of_health_are_logged_too_and_are_no_inferences(parts: Parts, url: str) -> None:
