@@ -154,22 +154,26 @@ def enclose(
     const int64_t[::1] rows_before,
     const int64_t[::1] rows,
     const double[::1] chance_squares,
+    const double[::1] doubtful,
     double z,
     double[:, ::1] found,
 ) -> None:
     """Effects and both ends of their intervals, shape (3, columns)."""
     cdef Py_ssize_t column
-    cdef double raw, value, half, first, second
+    cdef double raw, value, low, half, first, second
     with nogil:
         for column in range(before.shape[0]):
-            raw = now[column] - before[column]
+            raw = fabs(now[column] - before[column])
             value = raw * raw - chance_squares[column]
             value = sqrt(value if value > 0.0 else 0.0)
-            first = before[column] * (1.0 - before[column])
-            second = now[column] * (1.0 - now[column])
-            first = (first if first > 0.0 else 0.0) / <double>rows_before[column]
-            second = (second if second > 0.0 else 0.0) / <double>rows[column]
-            half = z * sqrt(first + second)
+            first = (before[column] * <double>rows_before[column] + 1.0) / (<double>rows_before[column] + 2.0)
+            second = (now[column] * <double>rows[column] + 1.0) / (<double>rows[column] + 2.0)
+            first = first * (1.0 - first) / (<double>rows_before[column] + 2.0)
+            second = second * (1.0 - second) / (<double>rows[column] + 2.0)
+            first = first + second
+            half = z * sqrt(first if first > 0.0 else 0.0)
+            low = raw - doubtful[column]
+            low = (value if value < low else low) - half
             found[0, column] = value
-            found[1, column] = value - half if value - half > 0.0 else 0.0
-            found[2, column] = value + half if value + half < 1.0 else 1.0
+            found[1, column] = low if low > 0.0 else 0.0
+            found[2, column] = raw + half if raw + half < 1.0 else 1.0

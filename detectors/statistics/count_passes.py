@@ -68,6 +68,7 @@ class Kernel(Protocol):
         rows_before: Counts,
         rows: Counts,
         chance_squares: Shares,
+        doubtful: Shares,
         z: float,
         found: Shares,
     ) -> None:
@@ -198,23 +199,25 @@ def enclosed(
     shares: tuple[Shares, Shares],
     rows: tuple[Counts, Counts],
     chance_squares: Shares,
+    doubtful: Shares,
     z: float,
     compiled: Kernel | None = _KERNEL,
 ) -> Shares:
     """How far two shares are apart, chance taken off, with both ends of its interval; in [0, 1], shape (3, columns).
 
-    ``shares``, ``rows``: of the reference and of a window, shape (columns,) each, as ``chance_squares``. ``z``: the
-    normal quantile of the interval.
+    ``shares``, ``rows``: of the reference and of a window, shape (columns,) each, as ``chance_squares``. ``doubtful``:
+    what the lower end leaves out at least, because chance may have given it. Nothing is taken off the upper end: on
+    average the shares are never less apart than what they are samples of. ``z``: the normal quantile of the interval;
+    the shares' errors are those of one row more and one less, as A. Agresti and B. Caffo, 2000, ask for few rows.
     """
     found = np.empty((3, len(chance_squares)))
     if compiled is not None:
-        compiled.enclose(*shares, *rows, chance_squares, z, found)
+        compiled.enclose(*shares, *rows, chance_squares, doubtful, z, found)
         return found
-    before, now = shares
-    raw = now - before
+    raw = np.abs(shares[1] - shares[0])
     values = np.sqrt(np.maximum(0.0, raw * raw - chance_squares))
-    halves = z * np.sqrt(
-        np.maximum(0.0, before * (1.0 - before)) / rows[0] + np.maximum(0.0, now * (1.0 - now)) / rows[1]
-    )
-    found[:] = values, np.maximum(0.0, values - halves), np.minimum(1.0, values + halves)
+    first, second = ((share * trials + 1.0) / (trials + 2.0) for share, trials in zip(shares, rows, strict=True))
+    squares = first * (1.0 - first) / (rows[0] + 2.0) + second * (1.0 - second) / (rows[1] + 2.0)
+    halves = z * np.sqrt(np.maximum(0.0, squares))  # shares that add up to a little more than one
+    found[:] = values, np.maximum(0.0, np.minimum(values, raw - doubtful) - halves), np.minimum(1.0, raw + halves)
     return found

@@ -3,8 +3,10 @@
 Numeric columns: the largest difference of the distribution functions. Categorical columns: the total variation
 distance, the share of rows that would have to change their category. Both are the difference of one set's shares in
 the two samples, the set being chosen to make it large; so both are above zero by chance alone, the more so the smaller
-the samples. What chance would give is taken off (in squares, so that large effects hardly change), and the interval is
-that of the difference of two shares about what is left.
+the samples. What chance would give is taken off the value (in squares, so that large effects hardly change). The
+interval is that of the difference of two shares, and does not rely on this: its upper end lies about what was seen,
+since a set chosen so shows on average no less than there is; its lower end, of categories, about what is left when all
+that chance would give is taken off, since a few cells that moved hide among many that did not.
 
 >>> sample = ColumnSample("x", "numeric", np.array([0, 5000, 5000, 0, 0]), np.array([0, 100, 900, 0, 0]))
 >>> round(effect_size(sample).value, 2)
@@ -37,20 +39,23 @@ def effect_sizes(columns: Columns) -> list[Interval]:
     n, m = columns.before.rows, columns.rows
     if columns.before.kind == "numeric":
         gaps = largest_gaps(columns)
-        return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * columns.scale)
+        return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * columns.scale, np.zeros(len(n)))
     before, now = shares_before(columns.before), shares_now(columns)
     grown = now > before
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
     together = np.add(columns.before.counts, columns.current, dtype=np.float64)
     spread = np.sqrt(together * ((n + m)[:, None] - together)).sum(axis=1) / (n + m)
     chance = spread * np.sqrt(2.0 / math.pi * columns.scale) / 2.0
-    return _intervals(
-        np.where(grown, before, 0.0).sum(axis=1), np.where(grown, now, 0.0).sum(axis=1), columns, chance * chance
-    )
+    shares = np.where(grown, before, 0.0).sum(axis=1), np.where(grown, now, 0.0).sum(axis=1)
+    return _intervals(*shares, columns, chance * chance, chance)
 
 
 def _intervals(
-    before: NDArray[np.float64], now: NDArray[np.float64], columns: Columns, chance_squares: NDArray[np.float64]
+    before: NDArray[np.float64],
+    now: NDArray[np.float64],
+    columns: Columns,
+    chance_squares: NDArray[np.float64],
+    doubtful: NDArray[np.float64],
 ) -> list[Interval]:
     rows = columns.before.rows, columns.rows
-    return list(map(Interval, *enclosed((before, now), rows, chance_squares, Z_95).tolist()))
+    return list(map(Interval, *enclosed((before, now), rows, chance_squares, doubtful, Z_95).tolist()))

@@ -18,6 +18,7 @@ PASSES = [None, *filter(None, [count_passes.kernel()])]
 SENTENCES = [None, *filter(None, [reasons.kernel()])]
 DRAWINGS = [None, *filter(None, [shapes.kernel()])]
 SEEDS = st.integers(0, 2**32 - 1)
+SHARE = st.floats(0.0, 1.0)
 LARGEST = st.sampled_from([3, 40, 10**6, 2**40])
 
 
@@ -98,20 +99,30 @@ def test_the_smallest_p_value_counts_as_often_as_there_are_tests(compiled: count
 
 @pytest.mark.parametrize("compiled", PASSES)
 @settings(deadline=None)
-@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.integers(1, 10**12), st.integers(1, 10**12), st.floats(0.0, 0.1))
+@given(SHARE, SHARE, st.integers(1, 10**12), st.integers(1, 10**12), st.floats(0.0, 0.1), st.floats(0.0, 0.5))
 def test_a_difference_of_shares_has_an_interval(
-    compiled: count_passes.Kernel | None, before: float, now: float, rows_before: int, rows: int, chance: float
+    compiled: count_passes.Kernel | None,
+    before: float,
+    now: float,
+    rows_before: int,
+    rows: int,
+    chance: float,
+    doubtful: float,
 ) -> None:
     found = count_passes.enclosed(
         (np.array([before]), np.array([now])),
         (np.array([rows_before]), np.array([rows])),
         np.array([chance]),
+        np.array([doubtful]),
         2.0,
         compiled,
     )
-    value = max(0.0, (now - before) * (now - before) - chance) ** 0.5
-    half = 2.0 * (max(0.0, before * (1.0 - before)) / rows_before + max(0.0, now * (1.0 - now)) / rows) ** 0.5
-    assert found[:, 0].tolist() == [value, max(0.0, value - half), min(1.0, value + half)]
+    gap = abs(now - before)
+    value = max(0.0, gap * gap - chance) ** 0.5
+    first, second = (before * rows_before + 1.0) / (rows_before + 2.0), (now * rows + 1.0) / (rows + 2.0)
+    squares = first * (1.0 - first) / (rows_before + 2.0) + second * (1.0 - second) / (rows + 2.0)
+    half = 2.0 * max(0.0, squares) ** 0.5
+    assert found[:, 0].tolist() == [value, max(0.0, min(value, gap - doubtful) - half), min(1.0, gap + half)]
 
 
 @pytest.mark.parametrize("compiled", SENTENCES)
