@@ -77,14 +77,13 @@ class _Found:
 def build(alert: Alert, since_s: float | None, reader: EvidenceReader, clock: Clock) -> Page:
     """The page of an alert; never raises for want of evidence.
 
-    The id is the same for every notice of one incident (its fingerprint and start), so that repeats and the
-    resolution replace the page instead of adding one. ``since_s``: since when the incident that it joins is known to be
-    bad, so that its sentence tells the incident's beginning; the page's own ``since_s`` is of this alert.
+    ``since_s``: since when the incident that it joins is known to be bad, so that its sentence tells the incident's
+    beginning; the page's own ``since_s`` is of this alert.
     """
     now_s = clock()
     found = _gather(alert, reader, now_s) if alert.labels.get(names.MODEL) else _Found()
     return Page(
-        id=f"{alert.fingerprint}-{int(alert.starts_at_s)}",
+        id=alert.page_id,
         alert=alert,
         received_at_s=now_s,
         summary=_summary(alert, found, since_s),

@@ -29,15 +29,6 @@ def key_of(alert: Alert) -> tuple[str, ...]:
     return tuple(alert.labels.get(label, "") for label in rule_names.INCIDENT)
 
 
-def page_id(alert: Alert) -> str:
-    """The page of an incident that this alert began: the same for every notice of it.
-
-    >>> page_id(Alert("firing", {}, {}, 12.5, None, "ab12"))
-    'ab12-12'
-    """
-    return f"{alert.fingerprint}-{int(alert.starts_at_s)}"
-
-
 def told(notices: Iterable[Alert]) -> list[Page]:
     """The pages that the page desk would have made of these notices, in the order in which the first of each came.
 
@@ -50,10 +41,10 @@ def told(notices: Iterable[Alert]) -> list[Page]:
     """
     pages: list[Page] = []
     for alert in notices:
-        known = next((page for page in pages if page.id == page_id(alert)), None) or joined(alert, reversed(pages))
+        known = next((page for page in pages if page.id == alert.page_id), None) or joined(alert, reversed(pages))
         if known is None:
             summary = alert.annotations.get("summary", "")
-            pages.append(Page(page_id(alert), alert, alert.starts_at_s, summary, None))
+            pages.append(Page(alert.page_id, alert, alert.starts_at_s, summary, None))
         else:
             pages[pages.index(known)] = with_alert(known, alert)
     return pages
@@ -76,7 +67,7 @@ def belongs(alert: Alert, page: Page) -> bool:
 
 def with_alert(page: Page, alert: Alert) -> Page:
     """The page once an alert was told: another one of the incident, or what is new of one of its own."""
-    known = next((each for each in page.alerts if _is_same(each, alert)), None)
+    known = next((each for each in page.alerts if each.page_id == alert.page_id), None)
     if known is not None and (known == alert or _was_resolved(known)):
         return page  # a late repeat of "firing" must not reopen what is resolved already
     return _of(page, [alert, *(each for each in page.alerts if each != known)])
@@ -143,10 +134,6 @@ def _gravest(alerts: Iterable[Alert]) -> str:
     severities = [alert.labels.get(names.SEVERITY, "") for alert in alerts]
     order = {names.SEVERITY_PAGE: 0, names.SEVERITY_TICKET: 1}
     return min(severities, key=lambda severity: order.get(severity, len(order)))
-
-
-def _is_same(one: Alert, other: Alert) -> bool:
-    return (one.fingerprint, int(one.starts_at_s)) == (other.fingerprint, int(other.starts_at_s))
 
 
 def _was_resolved(alert: Alert) -> bool:

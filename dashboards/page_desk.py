@@ -71,7 +71,7 @@ class PageDesk:
     def _receive_one(self, alert: Alert) -> Page:
         known = self._incident_of(alert)
         if known is None:
-            page = dataclasses.replace(self._build(alert, None), id=incidents.page_id(alert), alert=alert)
+            page = dataclasses.replace(self._build(alert, None), id=alert.page_id, alert=alert)
             self._pages.save_page(page)
             self._count(alert)
             return page
@@ -88,7 +88,7 @@ class PageDesk:
 
     def _incident_of(self, alert: Alert) -> Page | None:
         """The page that this alert began, or joins."""
-        page = self._pages.page(incidents.page_id(alert))
+        page = self._pages.page(alert.page_id)
         return page or incidents.joined(alert, self._pages.pages(_LOOKED_THROUGH))
 
     def _close(self, page: Page) -> Page:
@@ -105,7 +105,7 @@ class PageDesk:
             # A page without evidence is better than no page.
             told = alert.annotations.get("summary", "An alert fires")
             return Page(
-                id=incidents.page_id(alert),
+                id=alert.page_id,
                 alert=alert,
                 received_at_s=self._clock(),
                 summary=f"{told} (its evidence could not be read: {error})",

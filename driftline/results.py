@@ -122,6 +122,15 @@ class Alert:
     ends_at_s: float | None
     fingerprint: str
 
+    @property
+    def page_id(self) -> str:
+        """Of the page of an incident that this alert began: the same for every notice of it, so that they replace it.
+
+        >>> Alert("firing", {}, {}, 12.5, None, "ab12").page_id
+        'ab12-12'
+        """
+        return f"{self.fingerprint}-{int(self.starts_at_s)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
