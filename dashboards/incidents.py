@@ -16,6 +16,8 @@ DAY_S = 86400.0
 SAME_INCIDENT_S = DAY_S
 #: Alerts beside the gravest that a page keeps, the first and the newest: what comes and goes for weeks stays readable.
 MAXIMUM_FOLLOW_UPS = 50
+#: "page" before "ticket", and before whatever else somebody's own rules say.
+_GRAVITY = {names.SEVERITY_PAGE: 0, names.SEVERITY_TICKET: 1}
 
 
 def key_of(alert: Alert) -> tuple[str, ...]:
@@ -109,6 +111,11 @@ def severity_of(page: Page) -> str:
     return _gravest([alert for alert in page.alerts if alert.status == "firing"] or page.alerts)
 
 
+def gravest_first(pages: Iterable[Page]) -> tuple[Page, ...]:
+    """Those that wake somebody before the others; else in the order given."""
+    return tuple(sorted(pages, key=lambda page: _GRAVITY.get(severity_of(page), len(_GRAVITY))))
+
+
 def is_over(message: Mapping[str, Any]) -> bool:
     """Whether a webhook message says of a whole incident that it is over: nothing that it would hide fires either."""
     group = message.get("groupLabels")
@@ -130,10 +137,8 @@ def _of(page: Page, alerts: list[Alert]) -> Page:
 
 
 def _gravest(alerts: Iterable[Alert]) -> str:
-    # "page" before "ticket", and before whatever else somebody's own rules say.
     severities = [alert.labels.get(names.SEVERITY, "") for alert in alerts]
-    order = {names.SEVERITY_PAGE: 0, names.SEVERITY_TICKET: 1}
-    return min(severities, key=lambda severity: order.get(severity, len(order)))
+    return min(severities, key=lambda severity: _GRAVITY.get(severity, len(_GRAVITY)))
 
 
 def _was_resolved(alert: Alert) -> bool:

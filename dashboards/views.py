@@ -1,6 +1,6 @@
 """What each page shows, gathered from the reader: plain values for the templates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -15,11 +15,12 @@ from dashboards.history import (
     group,
     measure_of,
 )
-from dashboards.incidents import severity_of
+from dashboards.incidents import gravest_first, severity_of
 from dashboards.ports import Reader
 from driftline.access import Grant
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
+from driftline.names import SEVERITY_PAGE
 from driftline.results import (
     ALL_ROWS,
     ColumnShape,
@@ -125,7 +126,7 @@ def read_history(reader: Reader, summary: StreamSummary, monitor: Monitor | None
 
 
 def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor], now_s: float) -> list[Card]:
-    """Every stream, those with open pages and drift first."""
+    """Every stream, those with open pages, tickets and drift first."""
     made = []
     for summary in reader.streams():
         stream = summary.stream
@@ -138,15 +139,20 @@ def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor]
                 href=model_href(stream),
                 sentence=words.newest_sentence(history),
                 age_s=max(0.0, now_s - summary.last_event_s),
-                open_pages=tuple(page for page in pages if is_open(page) and concerns(page, stream)),
+                open_pages=open_pages([page for page in pages if concerns(page, stream)]),
             )
         )
-    return sorted(made, key=lambda card: (-len(card.open_pages), -_urgency(card.history), card.name))
+    return sorted(made, key=lambda card: (*_waiting(card.open_pages), -_urgency(card.history), card.name))
 
 
-def is_open(page: Page) -> bool:
-    """Whether an alert of the page still fires."""
-    return page.firing
+def open_pages(pages: Iterable[Page]) -> tuple[Page, ...]:
+    """Those of which an alert still fires, the gravest first."""
+    return gravest_first(page for page in pages if page.firing)
+
+
+def _waiting(pages: Sequence[Page]) -> tuple[int, int]:
+    """Least where most wait: first of those that wake somebody, then of all."""
+    return -sum(severity_of(page) == SEVERITY_PAGE for page in pages), -len(pages)
 
 
 def concerns(page: Page, stream: StreamKey) -> bool:

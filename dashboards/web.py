@@ -136,7 +136,7 @@ class _Site:
         waiting = [
             monitor for name, monitor in sorted(self.monitors.items()) if name not in seen and grant.allows_model(name)
         ]
-        open_pages = [page for page in found if views.is_open(page)]
+        open_pages = views.open_pages(found)
         return self._html(request, "overview.html", cards=cards, waiting=waiting, open_pages=open_pages)
 
     def model(
@@ -167,6 +167,7 @@ class _Site:
             shapes={shape.column: shape for shape in self.reader.shapes(newest.key)} if newest else {},
             age_s=max(0.0, self.clock() - summary.last_event_s),
             model_pages=found,
+            open_pages=views.open_pages(found),
         )
 
     def window(

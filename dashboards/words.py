@@ -1,10 +1,13 @@
 """Numbers, times and verdicts in plain words."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dashboards.history import History, Measure, WindowView
+from dashboards.incidents import severity_of
 from driftline.maturity import quantile_s
+from driftline.names import SEVERITY_PAGE, SEVERITY_TICKET
 from driftline.results import HEAVY_TAILS, Alert, LabelState, Page, StreamKey, Verdict
 
 VERDICT_WORDS = {
@@ -215,6 +218,14 @@ def _one_window(window: WindowView) -> str:
     if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
         return f"{when} {'is' if one else 'are'} too few to be judged."
     return f"{when} {'has' if one else 'have'} not drifted."
+
+
+def open_incidents(pages: Sequence[Page]) -> str:
+    """What is open, by what it asks for: ``1 open page, 2 open tickets``; an alert of another severity is an alert."""
+    severities = [severity_of(page) for page in pages]
+    counts = {kind: severities.count(kind) for kind in (SEVERITY_PAGE, SEVERITY_TICKET)}
+    counts["alert"] = len(severities) - sum(counts.values())
+    return ", ".join(several(number, f"open {kind}") for kind, number in counts.items() if number)
 
 
 def alert_name(alert: Alert) -> str:

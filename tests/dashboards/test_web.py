@@ -135,6 +135,30 @@ def test_from_the_page_one_click_leads_to_what_to_do_and_to_the_window(seen):
     assert "1 open page" in " ".join(seen(MODEL)[1].text.split())
 
 
+def test_what_is_open_is_called_by_what_it_asks_for_the_gravest_first(client, pages, reader):
+    pages.kept.clear()
+
+    def opened(severity, fingerprint, model="flights"):
+        alert = flights_alert(model=model)
+        labels = {**alert.labels, "severity": severity}
+        page = flights_page(reader, dataclasses.replace(alert, labels=labels, fingerprint=fingerprint))
+        pages.save_page(dataclasses.replace(page, id=f"{severity}-{fingerprint}", summary=f"{severity} {fingerprint}"))
+
+    opened("ticket", "a")
+    for path in ("/", MODEL):
+        text = client.get(path).text
+        assert 'class="badge v-warning" href="/pages/ticket-a">1 open ticket</a>' in text
+        assert "open page" not in text
+    for number in range(3):
+        opened("ticket", f"t{number}")
+    opened("page", "p")
+    opened("info", "i")
+    overview = client.get("/").text
+    assert 'class="badge page" href="/pages/page-p">1 open page, 4 open tickets, 1 open alert</a>' in overview
+    assert overview.index("page p</a>") < overview.index("ticket ")  # not behind "and 3 more"
+    assert 'class="badge v-warning">open</span>' in client.get("/pages").text
+
+
 def test_an_alert_that_is_over_is_not_told_as_if_it_fired(client, pages, reader):
     over = flights_alert("resolved")
     pages.save_page(flights_page(reader, over))
