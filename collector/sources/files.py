@@ -19,7 +19,7 @@ from collector.sources.interpreting import Interpreter
 from collector.sources.logged_records import Item, read_file
 from collector.sources.trustyai_rows import Item as StoredItem
 from collector.sources.trustyai_rows import MissingLibraryError, UnevenError
-from driftline.errors import EventError, SettingsError
+from driftline.errors import EventError, SettingsError, UnavailableError
 from driftline.events import InferenceEvent
 from driftline.records import Content, Ignored, Malformed, Record
 
@@ -103,8 +103,15 @@ class FilesSource:
         while len(found) < max_records:
             part = list(islice(self._records, max_records - len(found)))
             found += part
-            if not part and not self._open_next():
-                break
+            if part:
+                continue
+            try:
+                if not self._open_next():
+                    break
+            except UnavailableError:
+                if not found:
+                    raise
+                break  # what was read of the files before is handed out first
         return found
 
     def _look(self) -> None:

@@ -48,7 +48,7 @@ class MergedSource:
                 if not any(found):
                     time.sleep(wait_s)
             elif _count(found) < max_records:
-                found.append(self._own(self._main, self._main.poll(max_records - _count(found), wait_s)))
+                found += self._poll_main(self._main, max_records - _count(found), wait_s, alone=not any(found))
             if any(found) or left_s <= 0:
                 return RecordBatch.of([part for part in found if part])
 
@@ -84,6 +84,16 @@ class MergedSource:
                 self._paused_until[number] = time.monotonic() + _PAUSE_S
                 self._failed(error)
         return found
+
+    def _poll_main(self, main: RecordSource, max_records: int, wait_s: float, *, alone: bool) -> list[Sequence[Record]]:
+        """Raises TransientError where nothing else was found: the others have gone past what they gave."""
+        try:
+            return [self._own(main, main.poll(max_records, wait_s))]
+        except TransientError as error:
+            if alone:
+                raise
+            self._failed(error)
+            return []
 
     def _own(self, source: RecordSource, records: Sequence[Record]) -> Sequence[Record]:
         for partition in RecordBatch.of([records]).partitions():

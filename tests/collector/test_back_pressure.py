@@ -10,6 +10,7 @@ from sqlalchemy import text
 from collector.settings import CollectorSettings
 from collector.store.database import connect
 from collector.store.store import Store
+from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent
 from driftline.records import Record
 from tests.collector.helpers import START_S, OneWay, Parts, event, tables
@@ -54,6 +55,26 @@ def test_a_batch_ends_with_the_poll_that_fills_its_bytes(parts: Parts) -> None:
         )
         source = InTens(parts.store.position)
         assert parts.collector_of(source).run_once() == handled == source.given
+
+
+def test_what_a_source_gave_before_it_failed_is_stored(parts: Parts) -> None:
+    class Hiccup(Endless):
+        """Fails at every second poll."""
+
+        polls = 0
+
+        def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+            self.polls += 1
+            if self.polls % 2 == 0:
+                raise UnavailableError("kafka", "gone")
+            return super().poll(min(3, max_records), timeout_s)
+
+    source = Hiccup(parts.store.position)
+    collector = parts.collector_of(source)
+    assert [collector.run_once() for _ in range(2)] == [3, 3]
+    assert source.acknowledged == source.given == parts.store.position("spool:0")
+    known = [(f"e-{number}", START_S + number * 0.01) for number in range(6)]
+    assert len(parts.store.known_events(known)) == len(known)
 
 
 @pytest.mark.real

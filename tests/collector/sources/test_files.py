@@ -241,6 +241,25 @@ def test_an_object_store_is_read_like_a_directory(logs: Path) -> None:
     assert not any(isinstance(one.content, Malformed) for one in found)
 
 
+def test_what_was_read_before_the_place_went_away_is_handed_out(logs: Path) -> None:
+    class Patchy(Directory):
+        """Refuses the second file that it is asked for."""
+
+        asked = 0
+
+        def read(self, path: str) -> bytes | None:
+            self.asked += 1
+            if self.asked == 2:
+                raise UnavailableError("files", path)
+            return super().read(path)
+
+    for name in ("id-1-request.json", "id-2-request.json"):
+        (logs / name).write_bytes(as_json("request"))
+    source = FilesSource(Patchy(logs, 0.0), lambda _: None, INTERPRETER)
+    given = [{one.partition for one in source.poll(10, 0)} for _ in range(2)]
+    assert sorted(map(sorted, given)) == [["files:id-1-request.json"], ["files:id-2-request.json"]]
+
+
 def test_a_store_that_does_not_answer_or_has_no_address_is_said_so(logs: Path) -> None:
     with pytest.raises(SettingsError, match="nonsense://x"):
         open_place("nonsense://x", 1.0)

@@ -80,6 +80,13 @@ def test_the_main_sources_error_is_the_callers() -> None:
         merged.poll(1, 0)
 
 
+def test_what_the_others_gave_is_not_lost_with_the_main_sources_error() -> None:
+    failed: list[TransientError] = []
+    merged = MergedSource(Away([]), [ListSource(items("a", 2))], failed.append)
+    assert names(merged.poll(5, 0)) == ["a", "a"]
+    assert [str(error) for error in failed] == ["kafka is unavailable: gone"]
+
+
 def test_every_source_says_its_own_lag() -> None:
     class Behind(ListSource):
         def lag(self) -> dict[str, int]:
