@@ -1,17 +1,23 @@
 """Health and metrics over HTTP."""
 
+from functools import partial
 from typing import Protocol
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
+from collector.operating.asking import Asking
 from collector.operating.health import HealthReport
 from collector.store.store import Store
 from driftline import access
+from driftline.errors import UnavailableError
 from driftline.guard import needs
+
+_THREADS = 4
 
 
 class HealthProbe(Protocol):
@@ -39,7 +45,9 @@ class ReadyAnswer(BaseModel):
 
 
 def add_operations(app: FastAPI, store: Store, registry: CollectorRegistry, health: HealthProbe) -> None:
-    """``/healthz``, ``/readyz`` and ``/metrics``."""
+    """``/healthz``, ``/readyz`` and ``/metrics``, which answer also while the database holds whoever asks it."""
+    # Threads of their own: those of the API may all be waiting for the database.
+    apart, asking = CapacityLimiter(_THREADS), Asking()
 
     @app.get(
         "/healthz",
@@ -68,7 +76,7 @@ def add_operations(app: FastAPI, store: Store, registry: CollectorRegistry, heal
     )
     async def readyz() -> Response:
         """200 when the store answers."""
-        ready = await run_in_threadpool(store.ready)
+        ready = await run_sync(partial(_answers, store, asking), limiter=apart)
         answer = ReadyAnswer(ready=ready, store="answers" if ready else "does not answer")
         return JSONResponse(answer.model_dump(), 200 if ready else 503)
 
@@ -80,6 +88,14 @@ def add_operations(app: FastAPI, store: Store, registry: CollectorRegistry, heal
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
         openapi_extra=needs(access.OPERATIONS_READ),
     )
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Text format of Prometheus."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        text = await run_sync(generate_latest, registry, limiter=apart)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _answers(store: Store, asking: Asking) -> bool:
+    try:
+        return asking.ask(store.ready)
+    except UnavailableError:
+        return False

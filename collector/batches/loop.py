@@ -106,10 +106,16 @@ class Collector:
         """Work until ``stop`` is set; what a part that is away refuses is tried again, ever less often."""
         pause_s = _FIRST_PAUSE_S
         while not stop.is_set():
+            before = self.activity.trouble
             try:
                 self.run_once()
                 pause_s = _FIRST_PAUSE_S
+                if before is not None and before.tries > 1:
+                    away_s = self.activity.elapsed_s(before.since_s)
+                    _log.warning("goes on after %.0f s and %d tries", away_s, before.tries)
             except TransientError as error:
+                if before is not None and before.tries == 1:  # what does not pass by itself at once
+                    _log.warning("%s; nothing is read until this passes", error)
                 self._metrics.transient(error)
                 self.activity.failed(error, len(self._waiting))
                 stop.wait(pause_s)
@@ -128,7 +134,6 @@ class Collector:
             self._waiting, self._ends = self._poll()
         handled = len(self._waiting)
         if handled:
-            self.activity.waiting = handled
             self.activity.begin("commit")
             try:
                 self._commit_traced(started_ns)
@@ -165,7 +170,12 @@ class Collector:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 break
-            polled = self._source.poll(self._batch_records - count, left_s)
+            try:
+                polled = self._source.poll(self._batch_records - count, left_s)
+            except TransientError:
+                if not parts:
+                    raise
+                break  # the source has gone past what is in hand; it says again at the next turn what is away
             if not polled:
                 break
             found = RecordBatch.of([polled])
@@ -179,6 +189,7 @@ class Collector:
         grown = self._batch_records * 2 if count >= self._batch_records else max(count, self._batch_records // 2)
         self._batch_records = min(max(grown, settings.minimum_batch_records), settings.maximum_batch_records)
         self._handed.follow({partition: (firsts[partition], end) for partition, end in ends.items()})
+        self.activity.took(count, {partition: end - firsts[partition] for partition, end in ends.items()})
         return RecordBatch.of(parts), ends
 
     def _read_again(self, error: StoreWentBackError) -> None:

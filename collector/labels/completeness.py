@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from collector.operating.asking import Asking
 from collector.store.keys import waiting_count
 from collector.store.store import Store
 from driftline import names
@@ -43,6 +45,7 @@ class LabelGauges(Collector):
         self._monitors = monitors
         self._clock = clock
         self._refresh_s = refresh_s
+        self._asking = Asking()
         self._known: tuple[Family, ...] = ()
         self._due = 0.0
 
@@ -56,10 +59,15 @@ class LabelGauges(Collector):
             return ()
         now = time.monotonic()
         if not self._known or now >= self._due:
-            self._known = self._read()
-            took_s = time.monotonic() - now
-            self._due = now + max(self._refresh_s, _REST * took_s)
+            with suppress(DriftlineError):  # what takes longer is there at a later scrape
+                self._asking.ask(self._renew)
         return self._known
+
+    def _renew(self) -> None:
+        began_s = time.monotonic()
+        self._known = self._read()
+        took_s = time.monotonic() - began_s
+        self._due = began_s + max(self._refresh_s, _REST * took_s)
 
     def _read(self) -> tuple[Family, ...]:
         maturity, immature, delay, waiting = (

@@ -32,6 +32,7 @@ class Activity:
         self._now = now
         self._step: tuple[Step, float] = ("start", now())
         self._lag: Mapping[str, int] = {}
+        self._in_hand: Mapping[str, int] = {}
         self._newest: dict[str, float] = {}
         self.last_turn_s = now()
         self.behind_since_s: float | None = None
@@ -43,11 +44,19 @@ class Activity:
         """A step begins."""
         self._step = (step, self._now())
 
+    def took(self, records: int, in_hand: Mapping[str, int]) -> None:
+        """A batch was read, so much of each partition: it is behind until it is committed."""
+        self.waiting = records
+        self._in_hand = in_hand
+        # As far as that was told before: the next telling knows it.
+        self._lag = {name: max(0, distance - in_hand.get(name, 0)) for name, distance in self._lag.items()}
+
     def turned(self, handled: int) -> None:
         """The loop got to its end; ``handled`` records were committed."""
         self.last_turn_s = self._now()
         self.trouble = None
         self.waiting = 0
+        self._in_hand = {}
         if handled:
             self.behind_since_s = None
 
@@ -60,7 +69,7 @@ class Activity:
         self.begin("wait")
 
     def lag(self, lag: Mapping[str, int]) -> None:
-        """The distance to the end of each partition now read."""
+        """The distance to the end of each partition now read, from what was read of it."""
         self._lag = dict(lag)
         self._newest = {partition: time_s for partition, time_s in self._newest.items() if partition in lag}
         if not any(lag.values()):
@@ -83,8 +92,9 @@ class Activity:
         return self._now() - since_s
 
     def distances(self) -> Mapping[str, int]:
-        """Records (Kafka) or bytes (spool) to the end of each partition, as last told."""
-        return self._lag
+        """Records (Kafka) or bytes (spool) from what is committed of each partition to its end, as last told."""
+        lag, in_hand = self._lag, self._in_hand
+        return {partition: lag.get(partition, 0) + in_hand.get(partition, 0) for partition in {**lag, **in_hand}}
 
     def lag_s(self, now_s: float) -> dict[str, float]:
         """How old the newest stored event of each partition is that has more to read; 0 for one at its end.
@@ -93,7 +103,7 @@ class Activity:
         """
         newest = self._newest
         found = {}
-        for partition, distance in self._lag.items():
+        for partition, distance in self.distances().items():
             if not distance:
                 found[partition] = 0.0
             elif partition in newest:

@@ -4,6 +4,7 @@ Counters that must not fall at a restart are read from the store when they are s
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from collector.operating.activity import STEPS, Activity
+from collector.operating.asking import Asking
 from collector.operating.health import HealthReport
 from collector.store.store import Store
 from collector.store.transaction import TotalKey
@@ -112,8 +114,9 @@ class StoreCounters(PrometheusCollector):
         self._speaks = speaks
         self._store = store
         self._clock = clock
+        self._asking = Asking()
         self._totals: Mapping[TotalKey, int] = {}
-        self._streams: list[StreamSummary] = []
+        self._streams: Sequence[StreamSummary] = ()
 
     def describe(self) -> Iterable[Family]:
         """Nothing is asked of the store at registration."""
@@ -124,11 +127,8 @@ class StoreCounters(PrometheusCollector):
         if not self._speaks():
             yield from (CounterMetricFamily(metric.name, metric.help, labels=metric.labels) for metric in PERSISTED)
             return
-        try:
-            self._totals = self._store.totals()
-            self._streams = list(self._store.streams())
-        except DriftlineError:
-            pass  # a scrape must not fail with the database; its absence shows in the commits and in /readyz
+        with suppress(DriftlineError):  # a scrape must not fail, or hang, with the database
+            self._totals, self._streams = self._asking.ask(self._read)
         for metric in PERSISTED:
             family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
             for (name, labels), value in sorted(self._totals.items()):
@@ -136,6 +136,9 @@ class StoreCounters(PrometheusCollector):
                     family.add_metric(labels, value)
             yield family
         yield from self._newest_events()
+
+    def _read(self) -> tuple[Mapping[TotalKey, int], Sequence[StreamSummary]]:
+        return self._store.totals(), self._store.streams()
 
     def _newest_events(self) -> Iterable[Family]:
         newest: dict[tuple[str, str], float] = {}

@@ -4,6 +4,7 @@ import secrets
 import threading
 import time
 
+from collector.operating.asking import Asking
 from collector.store.leases import hold, let_go
 from collector.store.store import Store
 from driftline.errors import DriftlineError
@@ -21,6 +22,7 @@ class Speaker:
         self._for_s = for_s
         self._holder = secrets.token_hex(8)
         self._lock = threading.Lock()
+        self._asking = Asking()
         self._speaks = False
         self._renew_at_s = 0.0
 
@@ -31,12 +33,15 @@ class Speaker:
             if self._speaks and asked_s < self._renew_at_s:
                 return True
             try:
-                with self._store.transaction() as transaction:
-                    self._speaks = hold(transaction.connection, LEASE, self._holder, self._for_s)
+                self._speaks = self._asking.ask(self._hold)
                 self._renew_at_s = asked_s + self._for_s / 3
             except DriftlineError:
                 pass  # a scrape must not fail with the database
             return self._speaks
+
+    def _hold(self) -> bool:
+        with self._store.transaction() as transaction:
+            return hold(transaction.connection, LEASE, self._holder, self._for_s)
 
     def close(self) -> None:
         """Let another one speak at its next scrape."""

@@ -13,7 +13,7 @@ from kafka.errors import CorruptRecordError, KafkaError
 from collector.settings import KafkaSettings
 from collector.sources.event_templates import MALFORMED, EventReader
 from collector.sources.kafka_polling import poll
-from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker
+from collector.sources.kafka_positions import Distances, SeekToStore, Start, partition_name, tell_broker
 from collector.sources.kafka_records import RawRecords, read_headers, records
 from collector.sources.record_scanning import RecordScanner, record_scanner
 from driftline.errors import EventError, UnavailableError
@@ -47,6 +47,7 @@ class KafkaSource:
             self._consumer._fetcher.PartitionRecords = partial(FetchedRecords, scanner=scanner)  # noqa: SLF001 - see there
             topics = [settings.topic_inference, settings.topic_labels]
             self._seek = SeekToStore(self._consumer, start)
+            self._distances = Distances(self._consumer)
             self._consumer.subscribe(topics, listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
@@ -56,6 +57,7 @@ class KafkaSource:
         try:
             self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
+            self._distances.polled()
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         return self._messages.records(found)
@@ -69,8 +71,8 @@ class KafkaSource:
         return self._seek.go_back(partition)
 
     def lag(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, by partition, as of the last fetch."""
-        return lag_of(self._consumer)
+        """Records between the next to be read and the end, by partition, also while none are polled."""
+        return self._distances.now()
 
     def close(self) -> None:
         """Leave the group."""

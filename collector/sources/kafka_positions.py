@@ -10,11 +10,14 @@ from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from driftline.errors import UnavailableError
 
 _PREFIX = "kafka"
+#: How long a broker may take to say where partitions end, while the store is away.
+_ASKED_MS = 2000
 
 #: Where reading of a partition goes on; None: from its beginning.
 Start = Callable[[str], int | None]
@@ -79,16 +82,41 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
 
-def lag_of(consumer: KafkaConsumer) -> Mapping[str, int]:
-    """Records between the next to be read and the end, by partition, as of the last fetch."""
-    lags = {}
-    for topic_partition in consumer.assignment():
-        end = consumer.highwater(topic_partition)
-        if end is not None:
-            lags[partition_name(topic_partition.topic, topic_partition.partition)] = max(
-                0, end - consumer.position(topic_partition)
-            )
-    return lags
+class Distances:
+    """How many records of each partition are still to be read.
+
+    A client learns where partitions end from what it fetches. While nothing is polled, because a batch waits for the
+    store, the broker is asked instead: what waits there grows unseen otherwise.
+    """
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._polled = True
+
+    def polled(self) -> None:
+        """Something was fetched, or tried to be."""
+        self._polled = True
+
+    def now(self) -> Mapping[str, int]:
+        """Records between the next to be read and the end, by partition; as of the last fetch where nobody says."""
+        consumer = self._consumer
+        given = consumer.assignment()
+        ends = {} if self._polled else self._ask(given)
+        self._polled = False
+        lags = {}
+        for topic_partition in given:
+            end = ends.get(topic_partition, consumer.highwater(topic_partition))
+            if end is not None:
+                name = partition_name(topic_partition.topic, topic_partition.partition)
+                lags[name] = max(0, end - consumer.position(topic_partition))
+        return lags
+
+    def _ask(self, given: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        try:
+            ends: Mapping[TopicPartition, int] = self._consumer.end_offsets(sorted(given), timeout_ms=_ASKED_MS)
+        except KafkaError:  # the broker is away, too
+            return {}
+        return ends
 
 
 def tell_broker(consumer: KafkaConsumer, partition: str, next_offset: int) -> None:

@@ -18,7 +18,7 @@ from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
 from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message
 from collector.sources.kafka_polling import poll
-from collector.sources.kafka_positions import SeekToStore, Start, lag_of, partition_name, tell_broker, topic_of
+from collector.sources.kafka_positions import Distances, SeekToStore, Start, partition_name, tell_broker, topic_of
 from driftline.errors import UnavailableError
 from driftline.records import Record
 
@@ -74,6 +74,7 @@ class TopicsSource:
                 metadata_max_age_ms=round(settings.look_every_s * 1000),
             )
             self._seek = SeekToStore(self._consumer, start)
+            self._distances = Distances(self._consumer)
             self._consumer.subscribe(pattern=settings.pattern(), listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
@@ -88,6 +89,7 @@ class TopicsSource:
         try:
             self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
+            self._distances.polled()
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         self._next_poll = time.monotonic() + (0.0 if found else _IDLE_S)
@@ -103,8 +105,8 @@ class TopicsSource:
         return self._seek.go_back(partition)
 
     def lag(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, by partition, as of the last fetch."""
-        return lag_of(self._consumer)
+        """Records between the next to be read and the end, by partition, also while none are polled."""
+        return self._distances.now()
 
     def close(self) -> None:
         """Leave the group."""

@@ -5,17 +5,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import text
 
+from collector.labels.completeness import LabelGauges
 from collector.operating.activity import Activity
+from collector.operating.asking import Asking
 from collector.operating.health import Health
 from collector.operating.metrics import ConsumerFigures, StoreCounters
+from collector.operating.speaker import Speaker
+from collector.store import schema
+from collector.store.database import connect
+from collector.store.store import Store
 from driftline import names
 from driftline.errors import UnavailableError
 from driftline.records import Record
 from driftline.testing import ListSource, ManualClock
 from tests.collector.helpers import START_S, Parts, drain, event, records
+from tests.collector.running import RunningApi
+from tests.collector.test_api import FixedHealth, make_app
 from tests.parts.processes import wait_until
 
 LIMIT_S = 60.0
@@ -166,6 +176,29 @@ def test_a_real_consumer_whose_database_is_held_by_another_is_named(parts: Parts
     thread.join(120)
 
 
+def test_the_log_says_once_that_a_part_is_away_and_once_that_it_is_back(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = threading.Event()
+
+    class Away(ListSource):
+        polls = 0
+
+        def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+            self.polls += 1
+            if self.polls in (1, 4, 5, 6):
+                raise UnavailableError("kafka", f"gone at {self.polls}")
+            if self.polls == 9:
+                stop.set()
+            return super().poll(max_records, timeout_s)
+
+    parts.collector_of(Away(records([event(1)]), parts.store.position)).run(stop)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "gone at 5; nothing is read" in told[0]
+    assert told[1].endswith("and 3 tries")
+
+
 def test_lag_in_seconds_is_the_age_of_the_newest_stored_event_and_nothing_at_the_end(activity: Activity) -> None:
     activity.committed({"a": 500.0, "b": 600.0})
     activity.lag({"a": 3, "b": 0, "c": 9})
@@ -175,10 +208,60 @@ def test_lag_in_seconds_is_the_age_of_the_newest_stored_event_and_nothing_at_the
     assert activity.lag_s(700.0) == {"b": 100.0}
 
 
+def test_what_is_in_hand_and_not_committed_is_behind(activity: Activity) -> None:
+    activity.committed({"a": 500.0})
+    activity.lag({"a": 7, "b": 2})
+    activity.took(8, {"a": 7, "c": 1})
+    assert activity.distances() == {"a": 7, "b": 2, "c": 1}
+    assert activity.lag_s(650.0) == {"a": 150.0}
+    activity.failed(UnavailableError("database", "away"), 7)
+    assert activity.distances()["a"] == 7
+    activity.turned(7)
+    assert activity.distances() == {"a": 0, "b": 2}
+
+
+def test_a_question_that_is_not_answered_in_time_is_left_alone_and_its_followers_refused_at_once() -> None:
+    asking, go = Asking(for_s=0.02), threading.Event()
+    with pytest.raises(UnavailableError, match=r"has not answered within 0\.02 s"):
+        asking.ask(go.wait)
+    with pytest.raises(UnavailableError):
+        asking.ask(lambda: 4)
+    go.set()
+    wait_until(lambda: _told(asking) == 5, 120, "the late one has ended")
+
+
+def _told(asking: Asking) -> int | None:
+    try:
+        return asking.ask(lambda: 5)
+    except UnavailableError:
+        return None
+
+
+@pytest.mark.real
+def test_metrics_and_readiness_answer_while_the_database_holds_everybody(postgres_store: str) -> None:
+    parts = Parts(Store(postgres_store))
+    collector = parts.collector(records([event(number) for number in range(5)]))
+    drain(collector)
+    stored = 'driftline_collector_events_total{model="flights",namespace="default",outcome="stored"'
+    other = connect(postgres_store)
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        assert stored in httpx.get(f"{api.url}/metrics").text
+        with other.begin() as blocking:
+            for table in schema.metadata.sorted_tables:
+                blocking.execute(text(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE"))
+            held = httpx.get(f"{api.url}/metrics", timeout=120)
+            assert (held.status_code, stored in held.text) == (200, True)
+            assert not Speaker(parts.store).speaks()
+            assert list(LabelGauges(parts.store, parts.monitors, parts.clock).collect()) == []
+        assert stored in httpx.get(f"{api.url}/metrics").text
+    other.dispose()
+
+
 def test_the_figures_grow_while_the_thread_stands_still(parts: Parts, thread: threading.Thread) -> None:
     class Behind(ListSource):
         def lag(self) -> Mapping[str, int]:
-            return {"spool:0": 4}
+            ahead = [item for item in self.items[self._next :] if isinstance(item, Record)]
+            return {"spool:0": 4 + (ahead[-1].next_offset - ahead[0].offset if ahead else 0)}
 
     collector = parts.collector_of(Behind(records([event(number) for number in range(5)]), parts.store.position))
     drain(collector)

@@ -63,6 +63,18 @@ def read(source: KafkaSource, count: int) -> list[Record]:
 
 
 @pytest.mark.real
+def test_what_comes_while_nothing_is_polled_is_behind(topics: KafkaSettings, producer: KafkaProducer) -> None:
+    messages = [encode_inference(event(number)) for number in range(30)]
+    send(producer, topics.topic_inference, messages)
+    source = KafkaSource(topics, lambda _partition: None)
+    assert len(read(source, 30)) == 30
+    source.lag()  # as of that fetch
+    send(producer, topics.topic_inference, messages[:20])
+    assert sum(source.lag().values()) == 20
+    source.close()
+
+
+@pytest.mark.real
 def test_events_and_labels_travel_from_the_broker_into_the_store(
     topics: KafkaSettings, producer: KafkaProducer, parts: Parts
 ) -> None:
