@@ -20,6 +20,7 @@ _SHARES = frozenset(
     {"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "label_shift", "hit_rate"}
     | {"nothing_relevant_rate"}
 )
+_CHANGES_OF_SHARES = "accuracy_change_"
 _NAMES_OF_PEOPLE = frozenset({"brier"})
 _CAPITALS = frozenset({"auc", "mae", "rmse", "mape", "f1", "r2", "ndcg", "mrr", "map"})
 
@@ -94,7 +95,13 @@ def metric_label(name: str) -> str:
 
 
 def metric_value(name: str, value: float | None) -> str:
-    """A metric in its natural unit: shares as percentages."""
+    """A metric in its natural unit: shares as percentages, changes of a share as percentage points.
+
+    >>> metric_value("accuracy", 0.603), metric_value("accuracy_change_label", -0.104), metric_value("rmse", 4.2)
+    ('60.3\u202f%', '-10.4 points', '4.200')
+    """
+    if name.startswith(_CHANGES_OF_SHARES) and value is not None and math.isfinite(value):
+        return f"{value * 100:+.1f} points"
     return share(value) if is_share(name) else number(value)
 
 

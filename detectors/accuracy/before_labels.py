@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from detectors.accuracy.cbpe import auc_beyond_bins, estimated
+from detectors.accuracy.change_words import Change
 from detectors.accuracy.decomposition import completed, decompose
 from detectors.accuracy.direct_loss import corrected_size, estimated_size
 from detectors.accuracy.label_shift import mlls
@@ -201,11 +202,11 @@ def _changes(window: Window, strata: Strata, expected: Expected) -> list[Result]
     found = decompose(strata.said, strata.reference, now, seeded(window.key))
     if found.change.lower <= 0.0 <= found.change.upper:
         return []
-    judged = int(strata.judged.sum())
+    judged, change = int(strata.judged.sum()), Change(found.change.value, in_points=True)
     results = []
     for name, interval in found.parts:
         why = f"{_MEANINGS[name]} ({name} shift)"
-        told = f"accuracy changed by {_signed(found.change)}; {_signed(interval)} of it by {why}"
+        told = f"accuracy changed by {change.spelt(found.change)}; {change.range(interval)} of it by {why}"
         explains = abs(interval.value) >= abs(found.change.value) / 2.0 and not interval.lower <= 0.0 <= interval.upper
         verdict = Verdict.WARNING if explains and found.change.value < 0.0 else Verdict.OK
         measure = Measure(f"accuracy_change_{name}", interval, "smaller_is_worse")
@@ -221,7 +222,3 @@ def _moved(strata: Strata, now: NDArray[np.float64]) -> bool:
     first, second = (float((table * strata.right).sum() / size) for table, size in zip(tables, sizes, strict=True))
     scatter = sum(share * (1.0 - share) / size for share, size in zip((first, second), sizes, strict=True))
     return abs(second - first) > _SURE * math.sqrt(scatter)
-
-
-def _signed(interval: Interval) -> str:
-    return f"{interval.value:+.3f} ({interval.lower:+.3f} to {interval.upper:+.3f})"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
+from detectors.accuracy.change_words import Change
 from detectors.accuracy.explanation import Explanation, Groups, Part, explain
 from detectors.accuracy.performance import seeded
 from detectors.accuracy.ranking import main_metric
@@ -29,6 +30,7 @@ from driftline.results import ALL_ROWS, Interval, Result, Verdict, WindowKey
 #: Detector names: of a column as a whole, of one of a segment column's values, of one group of another column's.
 BY_COLUMN, BY_SEGMENT = "accuracy_change_by_column", "accuracy_change_by_segment"
 BY_VALUE = "accuracy_change_by_value"
+_ACCURACY = "accuracy"
 #: Labelled rows, or judged queries, that either side needs.
 FEWEST_LABELS = 100
 #: Values of a column that are told of, those with the largest parts; columns that are no segments, and values of each.
@@ -173,24 +175,25 @@ def _told(
     labels: int,
     by: str,
 ) -> list[Result]:
-    what = {"regression": "the mean size of errors", "ranking": main_metric(layout)}.get(layout.task, "accuracy")
-    change = found.change.value
+    what = {"regression": "the mean size of errors", "ranking": main_metric(layout)}.get(layout.task, _ACCURACY)
+    change = Change(found.change.value, in_points=what == _ACCURACY)
     told = (
-        f"{what} changed by {_signed(found.change, change)}: {_signed(found.mix, change)} because {column} is mixed "
-        f"otherwise, {_signed(found.inside, change)} inside its values, which {column} does not explain"
+        f"{what} changed by {change.spelt(found.change)}: {change.range(found.mix)} because {column} is mixed "
+        f"otherwise, {change.range(found.inside)} inside its values, which {column} does not explain"
     )
-    results = [_result(key, layout, column, BY_COLUMN, found.mix, change, told, labels)]
+    results = [_result(key, layout, column, BY_COLUMN, found.mix, change.value, told, labels)]
     with_rows = [place for place in range(len(names)) if any(found.parts[place].shares)]
     order = sorted(with_rows, key=lambda place: -abs(found.parts[place].whole.value))
     for place in order[: _TOLD if by == BY_SEGMENT else _TOLD_VALUES]:
         part = found.parts[place]
         how = _how(layout, part, change)
-        told = f"{names[place]} makes {_signed(part.whole, change)} of {what}'s change of {change:+.3g}: {how}"
-        results.append(_result(key, layout, names[place], by, part.whole, change, told, labels))
+        whole = change.part(change.value)
+        told = f"{names[place]} makes {change.spelt(part.whole)} of {what}'s change of {whole}: {how}"
+        results.append(_result(key, layout, names[place], by, part.whole, change.value, told, labels))
     return results
 
 
-def _how(layout: PerformanceLayout, part: Part, change: float) -> str:
+def _how(layout: PerformanceLayout, part: Part, change: Change) -> str:
     if layout.task == "regression":
         inside = f"off by {part.means[1]:.3g}, {part.means[0]:.3g} before"
     elif layout.task == "ranking":
@@ -199,7 +202,7 @@ def _how(layout: PerformanceLayout, part: Part, change: float) -> str:
         inside = f"right in {percent(part.means[1])}, before in {percent(part.means[0])}"
     counted = "judged queries" if layout.task == "ranking" else "labelled rows"
     mix = f"{percent(part.shares[1])} of the {counted}, {percent(part.shares[0])} before"
-    return f"{_beside(part.inside.value, change)} as it is {inside}; {_beside(part.mix.value, change)} as it is {mix}"
+    return f"{change.part(part.inside.value)} as it is {inside}; {change.part(part.mix.value)} as it is {mix}"
 
 
 def _result(
@@ -228,14 +231,3 @@ def _result(
         sample_size=labels,
         effect=part,
     )
-
-
-def _signed(interval: Interval, change: float) -> str:
-    value, lower, upper = (_beside(end, change) for end in (interval.value, interval.lower, interval.upper))
-    return f"{value} ({lower} to {upper})"
-
-
-def _beside(value: float, change: float) -> str:
-    """A part as exact as the whole change is told, to its third digit: six millionths of a third are nothing."""
-    places = 2 - math.floor(math.log10(abs(change))) if change else 3
-    return f"{round(value, places) + 0.0:+.3g}"

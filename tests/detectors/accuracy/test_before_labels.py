@@ -1,5 +1,7 @@
 """What a window says of accuracy before its labels, with the first of them, and when accuracy changed."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -86,7 +88,15 @@ def test_harder_rows_are_estimated_to_be_worse(reference: Reference) -> None:
 def test_why_accuracy_changed_is_told_where_it_did(reference: Reference) -> None:
     found = results_of(reference, state_of(reference, 1.0, flipped=0.2))
     assert found["accuracy_change_concept"].verdict is Verdict.WARNING
-    assert "concept shift" in found["accuracy_change_concept"].reason
+    told = re.fullmatch(
+        r"accuracy changed by (-[\d.]+) percentage points \(.* to .*\); "
+        r"(-[\d.]+) \(.* to .*\) of it by .* \(concept shift\)",
+        found["accuracy_change_concept"].reason,
+    )
+    assert told is not None
+    assert float(told[2]) == pytest.approx(100 * found["accuracy_change_concept"].statistic, abs=0.05)
+    causes = [found[f"accuracy_change_{name}"].statistic for name in ("concept", "label", "covariate")]
+    assert float(told[1]) == pytest.approx(100 * sum(causes), abs=0.05)
     assert {found[f"accuracy_change_{name}"].verdict for name in ("label", "covariate")} == {Verdict.OK}
 
 

@@ -71,6 +71,9 @@ def test_the_segment_that_broke_is_named_with_its_share() -> None:
     assert worst.statistic == pytest.approx(-0.1)
     assert worst.verdict is Verdict.WARNING
     assert "right in 60 %, before in 90 %" in worst.reason
+    assert column.reason.startswith("accuracy changed by -10 percentage points (")
+    assert worst.reason.startswith("carrier=AA makes -10 percentage points (")
+    assert "of accuracy's change of -10: " in worst.reason
     assert "inside its values, which carrier does not explain" in column.reason
     assert sum(result.statistic for result in found[1:]) == pytest.approx(-0.1)
     assert {result.column for result in found[1:]} == {"carrier=AA", "carrier=UA", "other carrier"}
