@@ -3,7 +3,8 @@
 *Power*: windows of 500 rows against 2,000, drawn with a change; both a detector of ours, on the reference's bins, and
 the exact test, on the rows, get the threshold that gives them exactly 5 % alarms on windows without it. *Delay*:
 river's FriedmanDrift, a model's errors, every detector at its own defaults or promise. *Known drift*: NannyML's
-car-loan data, which change half-way. A dummy that rolls dice stands in every table.
+car-loan data, which change half-way. A dummy that rolls dice stands in every table. *Together*: tests of several
+columns where rows hang together, beside an oracle.
 
 Tables of data that no package brings, each made where a folder with them is given: changes that people marked
 (``--tcpd``), anomalies in streams (``--nab``), run lengths over several columns (``--wine``); each has its own file.
@@ -23,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks import detection_loans, detection_nab, detection_tcpd, detection_wine
+from benchmarks import detection_loans, detection_nab, detection_tcpd, detection_together, detection_wine
 from benchmarks.detection_series import watched
+from benchmarks.equal_rates import RATE, found_at_rate
 from benchmarks.harness import close
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.running import ask
@@ -43,7 +45,6 @@ from driftline.results import WHOLE_WINDOW, Verdict
 from tests.parts.missing import MissingPartError
 
 Rows = NDArray[np.float64]
-RATE = 0.05
 REFERENCE, WINDOW = 2000, 500
 
 CHANGES: Mapping[str, Callable[[np.random.Generator, int], Rows]] = {
@@ -141,22 +142,6 @@ def power(runs: int) -> tuple[dict[str, dict[str, float]], float, float]:
     errors = np.array([_ratio_error(values["none"], values[change], name) for change, name in pairs])
     sure = ratios + stats.norm.isf(0.05 / len(pairs)) * errors
     return shares, float(ratios.min()), float(sure.min())
-
-
-def found_at_rate(quiet: Rows, values: Rows) -> Rows:
-    """How likely each value (small ones alarm) is an alarm at the threshold that alarms in RATE of the quiet ones.
-
-    Values at the threshold alarm as often as that takes: a statistic that is rarely the same has no advantage.
-
-    >>> found_at_rate(np.array([0.0] + [1.0] * 19), np.array([0.0, 1.0])).tolist()
-    [1.0, 0.0]
-    >>> found_at_rate(np.repeat([0.0, 1.0], 10), np.array([0.0, 1.0])).tolist()
-    [0.1, 0.0]
-    """
-    threshold = np.quantile(quiet, RATE, method="inverted_cdf")
-    below, at = float((quiet < threshold).mean()), float((quiet == threshold).mean())
-    likely: Rows = (values < threshold) + (values == threshold) * ((RATE - below) / at)
-    return likely
 
 
 def _ratio_error(quiet: Mapping[str, Rows], values: Mapping[str, Rows], name: str) -> float:
@@ -346,9 +331,19 @@ def _loans_table(
     return [columns, *detection_loans.tables()]
 
 
+def _together(options: argparse.Namespace, figures: dict[str, Any], _against: dict[str, Any]) -> list[dict[str, Any]]:
+    if options.quick:
+        found, made = detection_together.table(tests=("mmd_features",), references=2, windows=5)
+    else:
+        found, made = detection_together.table()
+    figures |= found
+    return [made]
+
+
 #: Tables of data that are drawn, or come with a peer's package.
 TABLES: Mapping[str, Callable[..., list[dict[str, Any]]]] = {
     "power": _power,
+    "together": _together,
     "friedman": _friedman,
     "loans": _loans_table,
 }

@@ -30,7 +30,7 @@ from detectors.counts.column_outcomes import ReferenceOutcomes, read_outcomes
 from detectors.counts.counting import coordinates, count_rows, matrix, numbers
 from detectors.counts.feature_reference import ExpectedFeatures, ReferenceFeatures, fit_features
 from detectors.counts.frames import load_frame, reference_labels, reference_rows, window_rows
-from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds
+from detectors.counts.layout import OUTLIERS, SCORED, ColumnLayout, Kind, Layout, column_kinds, row_columns
 from detectors.counts.performance_bins import fitted_layout
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.random_features import NAME as MMD_FEATURES
@@ -90,7 +90,7 @@ class Reference:
 
     def row_columns(self, monitor: Monitor) -> list[ColumnLayout]:
         """The columns that tests of several columns see: inputs with drift tests."""
-        return _row_columns(self.layout, monitor)
+        return row_columns(self.layout, monitor)
 
     @property
     def version(self) -> str:
@@ -355,7 +355,7 @@ def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> outlier_model.Fit | No
 def _features(
     monitor: Monitor, layout: Layout, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]]
 ) -> ReferenceFeatures | None:
-    columns = [(column.name, column.kind, column.categories) for column in _row_columns(layout, monitor)]
+    columns = [(column.name, column.kind, column.categories) for column in row_columns(layout, monitor)]
     if MMD_FEATURES not in monitor.detectors.multivariate or not columns:
         return None
     return fit_features(columns, rows, segments)
@@ -366,15 +366,10 @@ def _kept_rows(
 ) -> dict[str, NDArray[np.float64]]:
     if not monitor.detectors.kept_rows:
         return {}
-    kept = RowSamples(_row_columns(layout, monitor), monitor.detectors.kept_rows)
+    kept = RowSamples(row_columns(layout, monitor), monitor.detectors.kept_rows)
     for name, chosen in segments.items():
         kept.add(name, rows.take(chosen), np.flatnonzero(chosen))
     return {name: kept.rows(name) for name in segments}
-
-
-def _row_columns(layout: Layout, monitor: Monitor) -> list[ColumnLayout]:
-    watched = {column.name for column in monitor.columns if column.drift}
-    return [column for column in layout.columns if column.name in watched]
 
 
 def _feature_header(features: FeatureMap) -> list[list[object]]:

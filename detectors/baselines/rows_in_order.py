@@ -1,14 +1,21 @@
-"""What reference rows say of each other: how many of a column hang together, from the order that they come in."""
+"""What reference rows say of each other: how many of a column hang together, from the order that they come in.
+
+And of rows as wholes, where they are tested: along their principal directions, which may hang together where no column
+does much, and in how far they are from the plane that most of them lie in.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from detectors.counts.layout import ColumnLayout, Layout
+from detectors.counts.comparable_rows import comparable
+from detectors.counts.layout import ColumnLayout, Layout, row_columns
+from detectors.counts.vectors import vectors
 from detectors.statistics.hanging_rows import for_windows, rows_together, sizes
+from detectors.statistics.principal_plane import directions_of, residuals_of
 from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 
@@ -19,7 +26,8 @@ _CATEGORIES = 16
 #: Directions that a vector is followed along, at random.
 _DIRECTIONS, _DIRECTIONS_SEED = 8, 20083
 _MIDDLE = 0.5
-_NAMED = "together/"
+_NAMED, _NAMED_WHOLE = "together/", "together whole/"
+_NOBODY_ASKED = np.ones((2, 1), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +35,25 @@ class TogetherRows:
     """Rows of a segment that say as much as one, by the rows of a window; see ``statistics/hanging_rows.py``.
 
     ``by_size``: of every column of the layout, shape (columns + 1, sizes); the last one is of the model's losses. 0:
-    the rows' order says nothing.
+    the rows' order says nothing. ``whole``: the same of rows as wholes, shape (2, sizes): along their principal
+    directions, and of their distance from the plane that they lie in; all 1 where no test of several columns was asked
+    for, or the file is older.
     """
 
     by_size: NDArray[np.int64]
+    whole: NDArray[np.int64] = field(default_factory=_NOBODY_ASKED.copy)
 
     def of_columns(self, rows: int) -> NDArray[np.int64]:
         """Of every column in a window of so many rows, shape (columns,); 1: independent, or not known."""
         return for_windows(self.by_size[:-1], rows)
+
+    def of_directions(self, rows: int) -> int:
+        """Of rows as wholes in a window of so many, along the direction in which it is most."""
+        return int(for_windows(self.whole[0], rows))
+
+    def of_plane(self, rows: int) -> int:
+        """Of rows' distances from the plane that most of them lie in."""
+        return int(for_windows(self.whole[1], rows))
 
     def of_losses(self) -> int:
         """Of right and wrong predictions, of windows as large as can be known."""
@@ -49,6 +68,10 @@ class TogetherRows:
     def untold(self) -> NDArray[np.bool_]:
         """Of which columns the order says nothing: they are sorted, or change more slowly than the file is long."""
         return np.asarray(self.by_size[:-1, 0] == 0)
+
+
+#: Of no column, and of rows as wholes that nobody asked for.
+NOT_ASKED = TogetherRows(np.ones((1, 1), dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +112,28 @@ class InOrder:
         if losses is not None:
             found = rows_together([losses], asked, in_time=self.in_time)
             by_size[-1] = found[np.minimum(np.arange(count), len(found) - 1)]
-        return TogetherRows(by_size)
+        return TogetherRows(by_size, self._whole(layout, monitor, places, asked))
+
+    def _whole(self, layout: Layout, monitor: Monitor, places: NDArray[np.intp], asked: int) -> NDArray[np.int64]:
+        columns = row_columns(layout, monitor)
+        if not columns or not monitor.detectors.multivariate:
+            return _NOBODY_ASKED.copy()
+        values, _ = comparable(vectors(columns, self.rows.take(places)))
+        along = [part[:, None] for part in directions_of(values).T]
+        away = stats.rankdata((residuals_of(values, values) ** 2).sum(axis=1).round(9))[:, None]
+        followed = (along or [np.zeros((len(places), 1))], [away])
+        directions, plane = (rows_together(each, 2 * asked, in_time=self.in_time) for each in followed)
+        return np.array([directions, np.maximum(plane, _of_squares(directions))])
+
+
+def _of_squares(as_one: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many count as one at least of squares of what ``as_one`` do, by size: the square of normal numbers hangs
+    together by the square of their correlation, and the mean square of correlations is no less than their squared mean.
+
+    It is known better so than from the squares where days differ a little, and the days are few.
+    """
+    pairs = np.maximum((1 << np.arange(len(as_one), dtype=np.int64)) - 1, 1)
+    return np.where(as_one > 1, np.rint(1.0 + (as_one - 1.0) ** 2 / pairs), as_one).astype(np.int64)
 
 
 def _followed(rows: ColumnBatch, column: ColumnLayout, places: NDArray[np.intp]) -> Iterator[NDArray[np.float64]]:
@@ -137,9 +181,14 @@ def _losses(judged: JudgedBatch) -> NDArray[np.float64] | None:
 
 def arrays_of(known: Mapping[str, TogetherRows]) -> dict[str, NDArray[np.int64]]:
     """As arrays of a file, by name."""
-    return {f"{_NAMED}{name}": each.by_size for name, each in known.items()}
+    of_columns = {f"{_NAMED}{name}": each.by_size for name, each in known.items()}
+    return of_columns | {f"{_NAMED_WHOLE}{name}": each.whole for name, each in known.items()}
 
 
 def read_together(arrays: Mapping[str, NDArray[np.int64]], segments: Sequence[str]) -> dict[str, TogetherRows]:
     """What :func:`arrays_of` wrote; nothing of a file that was built before it was known."""
-    return {name: TogetherRows(arrays[f"{_NAMED}{name}"]) for name in segments if f"{_NAMED}{name}" in arrays}
+    return {
+        name: TogetherRows(arrays[f"{_NAMED}{name}"], arrays.get(f"{_NAMED_WHOLE}{name}", _NOBODY_ASKED))
+        for name in segments
+        if f"{_NAMED}{name}" in arrays
+    }

@@ -104,6 +104,12 @@ def column_kinds(monitor: Monitor) -> tuple[tuple[str, Kind], ...]:
     return inputs + monitor.distances() + monitor.outputs()
 
 
+def row_columns(layout: Layout, monitor: Monitor) -> list[ColumnLayout]:
+    """The columns that tests of several columns see: inputs with drift tests."""
+    watched = {column.name for column in monitor.columns if column.drift}
+    return [column for column in layout.columns if column.name in watched]
+
+
 def blank_layout(monitor: Monitor) -> Layout:
     """The layout of a monitor without a reference: missing, infinite and other values per column, nothing finer.
 

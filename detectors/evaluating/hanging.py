@@ -1,9 +1,12 @@
 """How many rows in a row count as one in a window: what the monitor says, or what its reference shows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
+from detectors.baselines.rows_in_order import NOT_ASKED, TogetherRows
 from detectors.statistics.reasons import counted_as_one
 from driftline.monitor_detectors import AUTO, RowsTogether
 
@@ -17,6 +20,23 @@ def of_columns(said: RowsTogether, reference: Reference, segment: str, rows: int
         return np.full(len(reference.layout.columns), said, dtype=np.int64)
     known = reference.together.get(segment)
     return np.ones(len(reference.layout.columns), dtype=np.int64) if known is None else known.of_columns(rows)
+
+
+def of_rows(said: RowsTogether, reference: Reference, segment: str, rows: int, columns: Sequence[str]) -> int:
+    """Of rows as wholes in a window of ``rows``: as many as of the column, or the direction, of which it is most."""
+    known = of_columns(said, reference, segment, rows)
+    most = max((int(known[reference.layout.index(name)]) for name in columns), default=1)
+    return max(most, _whole(said, reference, segment).of_directions(rows))
+
+
+def of_plane(said: RowsTogether, reference: Reference, segment: str, rows: int) -> int:
+    """Of rows' distances from the plane that most of them lie in, in a window of ``rows``."""
+    return said if said != AUTO else _whole(said, reference, segment).of_plane(rows)
+
+
+def _whole(said: RowsTogether, reference: Reference, segment: str) -> TogetherRows:
+    known = reference.together.get(segment) if said == AUTO else None
+    return NOT_ASKED if known is None else known
 
 
 def over_time(said: RowsTogether, reference: Reference, segment: str, index: int) -> int:

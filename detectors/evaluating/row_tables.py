@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
+from detectors.counts.layout import ROWS
 from detectors.counts.vectors import vector_names, vectors
 from detectors.evaluating.table_catalogue import needs_rows
-from detectors.statistics.table_sample import TableSample
+from detectors.statistics.table_sample import Drawn, TableSample
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
 from driftline.results import WindowKey
@@ -81,9 +82,10 @@ def beside(
 ) -> TableSample:
     """A window's rows, vectors of ``reference.row_columns``, beside its baseline's; None: the reference's are its own.
 
-    These also remain where the baseline has too few rows, and the table says so.
+    These also remain where the baseline has too few rows, and the table says so. It says how many the file's were drawn
+    from; of a baseline its counts do.
     """
-    columns = reference.row_columns(monitor)
+    columns, drawn = reference.row_columns(monitor), Drawn(int(reference.counts[segment][ROWS]))
     context = vector_names([column for column in columns if column.name in monitor.segments])
     fewest, told = monitor.windows.minimum_rows, ""
     if before is None:
@@ -92,5 +94,5 @@ def beside(
         told = f"the reference file, as {len(before)} rows of the baseline are kept with their columns, {fewest} needed"
         before = reference.rows[segment]
     else:
-        told = f"{len(before)} rows of the baseline"
-    return TableSample(vector_names(columns), before, rows, context=context, told=told)
+        told, drawn = f"{len(before)} rows of the baseline", Drawn()
+    return TableSample(vector_names(columns), before, rows, context=context, told=told, reference_drawn=drawn)

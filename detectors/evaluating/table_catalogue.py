@@ -8,7 +8,7 @@ conformance list.
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class TableEntry:
 
     ``counted``: a window's counts hold what it needs; others need rows, of files or such as the monitor has kept
     (``detectors.kept_rows``). ``needs_context``: it asks whether more changed than the mix of the monitor's segments.
-    ``placed``: the same detector, where a device can work it out.
+    ``placed``: the same detector, where a device can work it out. ``counts_as_one``: what of rows it looks at, of which
+    so many neighbours count as one as hang together; nothing: it takes rows as independent.
     """
 
     name: str
@@ -63,14 +64,15 @@ class TableEntry:
     counted: bool = False
     needs_context: bool = False
     placed: PlacedDetector | None = None
+    counts_as_one: Literal["", "rows", "distances from the plane"] = ""
 
 
 TABLE_CATALOGUE: tuple[TableEntry, ...] = (
-    TableEntry(MMD_FEATURES, mmd_features, counted=True),
-    TableEntry("mmd", mmd, placed=mmd),
-    TableEntry("energy", energy, placed=energy),
-    TableEntry("domain_classifier", domain_classifier),
-    TableEntry("pca_reconstruction", pca_reconstruction),
+    TableEntry(MMD_FEATURES, mmd_features, counted=True, counts_as_one="rows"),
+    TableEntry("mmd", mmd, placed=mmd, counts_as_one="rows"),
+    TableEntry("energy", energy, placed=energy, counts_as_one="rows"),
+    TableEntry("domain_classifier", domain_classifier, counts_as_one="rows"),
+    TableEntry("pca_reconstruction", pca_reconstruction, counts_as_one="distances from the plane"),
     TableEntry("alibi:mmd", alibi.mmd),
     TableEntry("alibi:lsdd", alibi.lsdd),
     TableEntry("alibi:spot_the_diff", alibi.spot_the_diff),

@@ -15,14 +15,15 @@ import numpy as np
 from detectors.adapters.jax_arrays import arrays_for
 from detectors.baselines.reference import Reference
 from detectors.counts.feature_reference import ReferenceFeatures
+from detectors.counts.layout import ROWS as ALL
 from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
-from detectors.evaluating.hanging import of_columns
-from detectors.evaluating.table_catalogue import table_detector
+from detectors.evaluating.hanging import of_columns, of_plane, of_rows
+from detectors.evaluating.table_catalogue import TableEntry, table_detector
 from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.mmd_features import chance_square, compare
 from detectors.statistics.reasons import counted_as_one, not_enough, percent
-from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample
+from detectors.statistics.table_sample import NOTHING, Drawn, TableEvidence, TableSample
 from driftline.alarm_budget import together_rate
 from driftline.monitors import Monitor
 from driftline.p_values import p_text
@@ -41,8 +42,8 @@ class Together:
     """What one detector found, on how many rows of window and reference; ``why``: why it found nothing.
 
     ``column``: the vector that it looked at, or all columns. ``against``: whose the reference's rows are, where they
-    are not the file's as asked for. ``as_one``: so many rows in a row say as much as
-    one, and count so where ``detector`` needs counts only.
+    are not the file's as asked for. ``as_one``: so many of the window's neighbouring rows say as much as one, of what
+    ``detector`` looks at.
     """
 
     detector: str
@@ -70,19 +71,21 @@ def find(
     what a device can; None: where the monitor's ``detectors.device`` says.
     """
     found = []
-    as_one = partial(_as_one, monitor, reference, segment)
+    inputs = partial(_as_one, monitor, reference, segment)
     for name in monitor.detectors.multivariate:
         if table_detector(name).counted:
             features = None if reference is None else reference.features
-            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, as_one))
+            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, inputs))
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
-            found.append(replace(_from_rows(name, monitor, table, arrays), as_one=as_one(table.current_rows)))
+            entry = table_detector(name)
+            drawn = _drawn(entry, monitor, reference, segment, state, table)
+            found.append(_from_rows(entry, monitor, drawn, inputs, arrays))
     for vector in monitor.vectors:
         known = None if reference is None else reference.vectors.get(vector.name)
         features = None if known is None else known.features
-        of_vector = partial(as_one, distance=vector.distance)
+        of_vector = partial(_as_one, monitor, reference, segment, distance=vector.distance)
         found.append(_from_features(NAME, vector.name, features, points, segment, state, of_vector))
     return found
 
@@ -142,13 +145,46 @@ def _from_features(
     return Together(name, found, rows, reference_rows, "", column, as_one=together)
 
 
-def _as_one(monitor: Monitor, reference: Reference | None, segment: str, rows: int, distance: str | None = None) -> int:
-    """How many rows count as one in a window: of a vector, by its column ``distance``, or of the input with most."""
+def _as_one(
+    monitor: Monitor,
+    reference: Reference | None,
+    segment: str,
+    rows: int,
+    distance: str = "",
+    what: str = "rows",
+) -> int:
+    """How many rows count as one in a window: of a vector, by its column ``distance``; else of ``what`` of all inputs
+    the detector looks at.
+    """
     if reference is None:
         return 1
-    names = [column.name for column in reference.row_columns(monitor)] if distance is None else [distance]
-    known = of_columns(monitor.detectors.rows_together, reference, segment, rows)
-    return max((int(known[reference.layout.index(name)]) for name in names), default=1)
+    said = monitor.detectors.rows_together
+    if distance:
+        return int(of_columns(said, reference, segment, rows)[reference.layout.index(distance)])
+    if what != "rows":
+        return of_plane(said, reference, segment, rows)
+    return of_rows(said, reference, segment, rows, [column.name for column in reference.row_columns(monitor)])
+
+
+def _drawn(
+    entry: TableEntry,
+    monitor: Monitor,
+    reference: Reference | None,
+    segment: str,
+    state: WindowState,
+    table: TableSample,
+) -> TableSample:
+    """The table, which also says how many rows its own were drawn from, and how many of those count as one."""
+    if reference is None or not entry.counts_as_one:
+        return table
+    counted = state.section(reference.fingerprint)
+    window = 0 if counted is None else int(counted.values[ALL])
+    before = table.reference_drawn.rows or int(reference.counts[segment][ALL])
+    drawn = [
+        Drawn(rows, _as_one(monitor, reference, segment, rows, what=entry.counts_as_one))
+        for rows in (max(before, table.reference_rows), max(window, table.current_rows))
+    ]
+    return replace(table, reference_drawn=drawn[0], current_drawn=drawn[1])
 
 
 def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -> str:
@@ -159,18 +195,21 @@ def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -
     return _NO_ROWS
 
 
-def _from_rows(name: str, monitor: Monitor, table: TableSample, arrays: Arrays | None) -> Together:
-    fewest = monitor.windows.minimum_rows
+def _from_rows(
+    entry: TableEntry, monitor: Monitor, table: TableSample, as_one: Callable[[int], int], arrays: Arrays | None
+) -> Together:
+    fewest, name = monitor.windows.minimum_rows, entry.name
     if table.current_rows < fewest:
         why = f"{table.current_rows} rows of it are kept with their columns, {fewest} needed"
         return Together(name, NOTHING, table.current_rows, table.reference_rows, why)
-    rng, count, entry = np.random.default_rng(_SEED), permutations(together_rate(monitor)), table_detector(name)
+    rng, count = np.random.default_rng(_SEED), permutations(together_rate(monitor))
     if entry.placed is None:
         found = entry.detect(table, rng, count)
     else:
         spec = monitor.detectors
         found = entry.placed(table, rng, count, arrays or arrays_for(spec.device), spec.compared_rows)
-    return Together(name, found, table.current_rows, table.reference_rows, against=table.told)
+    together = table.current_drawn.as_one if entry.counts_as_one else as_one(table.current_rows)
+    return Together(name, found, table.current_rows, table.reference_rows, against=table.told, as_one=together)
 
 
 def permutations(rate: float) -> int:
@@ -206,7 +245,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
 
 
 def _hanging(one: Together) -> str:
-    if table_detector(one.detector).counted or one.as_one <= 1:
+    if table_detector(one.detector).counts_as_one or one.as_one <= 1:
         return counted_as_one(one.as_one)
     return f" taken as independent, though up to {one.as_one} in a row hang together"
 

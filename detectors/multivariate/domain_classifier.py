@@ -45,18 +45,68 @@ def domain_classifier(sample: TableSample, rng: np.random.Generator, permutation
     folds = _folds(prepared, rng)
     current = np.zeros(len(terms), dtype=bool)
     current[prepared.n :] = True
-    observed = _scores(terms, current[:, None], folds)[:, 0]
-    auc, variance = _auc(observed, current, folds)
+    auc, variance = _auc(_scores(terms, current[:, None], folds)[:, 0], current, folds)
+    apart = sample.inflation(prepared.n, prepared.m)
+    if apart > 1.0:
+        p_value, left = _hanging(terms, current, rng, permutations, apart)
+    else:
+        p_value, left = _p_value(terms, current, folds, auc, rng, permutations), 1.0
+    found, half = 0.5 + left * (auc - 0.5), Z_95 * math.sqrt(apart * variance)
+    effect = Interval(*(_bound(value) for value in (found, found - half, found + half)))
+    evidence = Evidence(auc, "larger_is_worse", p_value)
+    return TableEvidence(evidence, effect, _telling(sample.columns, terms, involved, current))
+
+
+def _p_value(
+    terms: NDArray[np.float64],
+    current: NDArray[np.bool_],
+    folds: NDArray[np.intp],
+    auc: float,
+    rng: np.random.Generator,
+    permutations: int,
+) -> float:
+    """Of the AUC of independent rows."""
     large = 0
     for start in range(0, permutations, _PERMUTED_AT_ONCE):
         count = min(_PERMUTED_AT_ONCE, permutations - start)
         permuted = np.column_stack([_dealt(current, folds, rng) for _ in range(count)])
         found = _aucs(_scores(terms, permuted, folds), permuted, folds)
         large += int(np.count_nonzero(found >= auc - _ROUNDING))
-    half = Z_95 * math.sqrt(variance)
-    effect = Interval(*(_bound(value) for value in (auc, auc - half, auc + half)))
-    evidence = Evidence(auc, "larger_is_worse", (1.0 + large) / (1.0 + permutations))
-    return TableEvidence(evidence, effect, _telling(sample.columns, terms, involved, current))
+    return (1.0 + large) / (1.0 + permutations)
+
+
+def _hanging(
+    terms: NDArray[np.float64],
+    current: NDArray[np.bool_],
+    rng: np.random.Generator,
+    permutations: int,
+    inflation: float,
+) -> tuple[float, float]:
+    """Of rows that hang together: the p-value, of the separation; and what part of the AUC's distance from 0.5 is left
+    without what such rows give by chance.
+    """
+    separations = [_separations(terms, current[:, None])]
+    for start in range(0, permutations, _PERMUTED_AT_ONCE):
+        count = min(_PERMUTED_AT_ONCE, permutations - start)
+        dealt = np.column_stack([rng.permutation(current) for _ in range(count)])
+        separations.append(_separations(terms, dealt))
+    observed, permuted = float(separations[0][0]), np.concatenate(separations[1:])
+    large = int(np.count_nonzero(inflation * permuted >= observed * (1.0 - _ROUNDING)))
+    chance = float(permuted.mean())
+    left = math.sqrt(max(0.0, observed - inflation * chance) / (observed - chance)) if observed > chance else 0.0
+    return (1.0 + large) / (1.0 + permutations), left
+
+
+def _separations(terms: NDArray[np.float64], current: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Per labelling, the squared distance of the two samples' mean terms, as the classifier of all rows measures it:
+    in units of the spread within samples along its own direction.
+    """
+    rows, m = len(terms), int(np.count_nonzero(current[:, 0]))
+    gram = terms.T @ terms / rows
+    gram[np.diag_indices_from(gram)] += _RIDGE
+    gaps = terms.T @ current.astype(np.float64) * (1.0 / m + 1.0 / (rows - m))
+    whole = np.einsum("ij,ij->j", gaps, np.linalg.solve(gram, gaps))
+    return np.asarray(whole / (1.0 - m * (rows - m) / rows**2 * whole))
 
 
 def _bound(auc: float) -> float:

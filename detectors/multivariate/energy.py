@@ -41,12 +41,13 @@ def energy(
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    found = permutation_test(rows, prepared.n, nearness(), permutations, rng, arrays)
+    apart = sample.inflation(prepared.n, prepared.m)
+    found = permutation_test(rows, prepared.n, nearness(), permutations, rng, arrays, apart)
     between = -2.0 * found.between
     if between <= 0.0:
         return NOTHING
-    length, error = math.sqrt(max(0.0, found.square)), math.sqrt(max(0.0, found.furthest))
-    value = max(0.0, found.square - found.chance)
+    length, error = math.sqrt(max(0.0, found.square)), math.sqrt(max(0.0, apart * found.furthest))
+    value = max(0.0, found.square - apart * found.chance)
     ends = max(0.0, length - error) ** 2, (length + error) ** 2
     effect = Interval(*(min(1.0, square / between) for square in (value, min(ends[0], value), ends[1])))
     evidence = Evidence(max(0.0, found.square) / between, "larger_is_worse", found.p_value)

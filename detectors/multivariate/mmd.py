@@ -41,13 +41,13 @@ def mmd(
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    found = permutation_test(rows, prepared.n, gaussian(kernel_width(rows, rng)), permutations, rng, arrays)
-    # Rows with themselves, whose kernel value is 1, belong to the distance of the means.
-    themselves = 1.0 / prepared.n + 1.0 / prepared.m
-    effect = kernel_effect(
-        max(0.0, found.square + themselves), found.chance + themselves, max(0.0, found.furthest + themselves)
-    )
-    return TableEvidence(Evidence(found.unbiased, "larger_is_worse", found.p_value), effect, device=found.device)
+    apart = sample.inflation(prepared.n, prepared.m)
+    found = permutation_test(rows, prepared.n, gaussian(kernel_width(rows, rng)), permutations, rng, arrays, apart)
+    # Rows with themselves belong to the distance of the means.
+    square, chance, furthest = (each + found.itself for each in (found.square, found.chance, found.furthest))
+    effect = kernel_effect(max(0.0, square), apart * chance, max(0.0, apart * furthest))
+    unbiased = found.unbiased - (apart - 1.0) * chance
+    return TableEvidence(Evidence(unbiased, "larger_is_worse", found.p_value), effect, device=found.device)
 
 
 def kernel_width(rows: NDArray[np.float32], rng: np.random.Generator) -> float:

@@ -42,7 +42,7 @@ _SURE, _HALVINGS = 0.05, 40
 _WHOLE = "rows"
 
 
-def compare(expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float, as_one: int = 1) -> TableEvidence:
+def compare(expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float, as_one: float = 1) -> TableEvidence:
     """A window's ``sums`` beside the expected ones; ``furthest`` from :func:`chance_square` of the expected spread.
 
     ``as_one``: so many neighbouring rows say as much as one, on both sides.
@@ -88,7 +88,8 @@ def mmd_features(sample: TableSample, _rng: np.random.Generator, _permutations: 
     everything = np.ones(reference.rows, dtype=bool)
     fitted = fit_features([(name, "numeric", ()) for name in reference.numeric], reference, {_WHOLE: everything})
     expected = fitted.expected[_WHOLE]
-    return compare(expected, count_features(fitted.map, current).values, chance_square(expected.spread))
+    apart = sample.inflation(reference.rows, current.rows)
+    return compare(expected, count_features(fitted.map, current).values, chance_square(expected.spread), apart)
 
 
 def _batch(sample: TableSample, rows: NDArray[np.float64]) -> ColumnBatch:

@@ -29,10 +29,9 @@ from scipy import special
 from detectors.multivariate.prepared import prepare
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.kolmogorov import kolmogorov_effect
+from detectors.statistics.principal_plane import residuals_of
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling, telling
 
-#: Share of the variance that the components hold.
-VARIANCE_HELD = 0.65
 _MAXIMUM_ROWS = 50_000
 _FEWEST = 20
 
@@ -44,27 +43,16 @@ def pca_reconstruction(sample: TableSample, rng: np.random.Generator, _permutati
         return NOTHING
     order = rng.permutation(prepared.n)
     fitted, held_out = prepared.values[order[: prepared.n // 2]], prepared.values[order[prepared.n // 2 :]]
-    residuals = _residuals(fitted, held_out), _residuals(fitted, prepared.values[prepared.n :])
+    residuals = residuals_of(fitted, held_out), residuals_of(fitted, prepared.values[prepared.n :])
     before, now = (np.sort(np.sqrt((parts**2).sum(axis=1)).round(9)) for parts in residuals)
     both = np.concatenate((before, now))
     shares = [np.searchsorted(side, both, side="right") / len(side) for side in (before, now)]
     largest = float(np.abs(shares[0] - shares[1]).max())
-    size = math.sqrt(len(before) * len(now) / len(both))
-    effect = kolmogorov_effect(largest, len(before), len(now))
+    apart = sample.inflation(len(before), len(now))
+    size = math.sqrt(len(before) * len(now) / (apart * len(both)))
+    effect = kolmogorov_effect(largest, len(before) / apart, len(now) / apart)
     evidence = Evidence(largest, "larger_is_worse", float(special.kolmogorov(size * largest)))
     return TableEvidence(evidence, effect, _telling(sample.columns, prepared.columns, residuals))
-
-
-def _residuals(fitted: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What of ``rows`` is off the plane of the components of ``fitted``."""
-    centre = fitted.mean(axis=0)
-    deviations = fitted - centre
-    variances, directions = np.linalg.eigh(deviations.T @ deviations)
-    variances, directions = variances[::-1], directions[:, ::-1]
-    held = np.cumsum(variances) / max(float(variances.sum()), 1e-300)
-    kept = directions[:, : int(np.searchsorted(held, VARIANCE_HELD)) + 1]
-    moved = rows - centre
-    return np.asarray(moved - (moved @ kept) @ kept.T)
 
 
 def _telling(

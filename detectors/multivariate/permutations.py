@@ -41,12 +41,14 @@ class Permuted:
     """Distances with every pair counted but rows with themselves.
 
     ``square``: ``w' K w`` of the observed deal. ``unbiased``: the same with means within samples over pairs of
-    different rows. ``between``: the mean kernel value of a row and one of the other sample. ``chance``, ``furthest``:
-    the mean and the 95 % point of ``square`` over permutations. ``device``: where it was worked out; empty: the host.
+    different rows. ``itself``: what rows with themselves would add to ``square``, in each deal. ``between``: the mean
+    kernel value of a row and one of the other sample. ``chance``, ``furthest``: the mean and the 95 % point of
+    ``square`` over permutations. ``device``: where it was worked out; empty: the host.
     """
 
     square: float
     unbiased: float
+    itself: float
     between: float
     p_value: float
     chance: float
@@ -58,11 +60,12 @@ class Permuted:
 class Sums:
     """What all tiles add up to: ``w' K w`` of each deal, and the sum of each row of ``K``, rows with themselves out.
 
-    ``scale``: how large kernel values are.
+    ``itself``: the kernel's value of a row with itself. ``scale``: how large kernel values are.
     """
 
     squares: NDArray[np.float64]
     rows: NDArray[np.float64]
+    itself: float
     scale: float
     device: str
 
@@ -83,17 +86,26 @@ def permutation_test(
     permutations: int,
     rng: np.random.Generator,
     arrays: Arrays = HOST,
+    inflation: float = 1.0,
 ) -> Permuted:
-    """Compare the first ``n`` rows with the rest, by ``permutations`` of all rows besides the observed order."""
+    """Compare the first ``n`` rows with the rest, by ``permutations`` of all rows besides the observed order.
+
+    ``inflation``: above 1 where rows hang together, ``TableSample.inflation``.
+    """
     m, order = len(rows) - n, mixed(n, len(rows) - n)
     deals = deal(order, n, permutations, rng)
     sums = kernel_sums(rows[order], n, kernel, deals, arrays)
     squares, one = sums.squares, 1.0 / n + 1.0 / m
     first, within, unbiased = _unbiased(sums, n, m, deals)
-    large = int(np.count_nonzero(unbiased[1:] >= unbiased[0] - ROUNDING * (abs(unbiased[0]) + one * sums.scale)))
+    compared = unbiased
+    if inflation > 1.0:
+        # Rows with themselves belong to what varies more.
+        compared = (squares + one * sums.itself) * np.where(np.arange(len(squares)) > 0, inflation, 1.0)
+    large = int(np.count_nonzero(compared[1:] >= compared[0] - ROUNDING * (abs(compared[0]) + one * sums.scale)))
     return Permuted(
         square=float(squares[0]),
         unbiased=float(unbiased[0]),
+        itself=one * sums.itself,
         between=float(first[0] - within[0]) / (n * m),
         p_value=(1.0 + large) / (1.0 + permutations),
         chance=float(squares[1:].mean()),
@@ -161,7 +173,7 @@ def _tiled(
     # The weights were n m times as large; and ``middle`` was taken off every pair of different rows.
     squares = squares / (float(n) * m) ** 2 - float(middle) * (1.0 / n + 1.0 / m)
     rows_sums = sums[:total] + float(middle) * (total - 1)
-    return Sums(squares, rows_sums, float(max(abs(itself), abs(middle))), arrays.name)
+    return Sums(squares, rows_sums, float(itself), float(max(abs(itself), abs(middle))), arrays.name)
 
 
 def _mean_square(rows: NDArray[np.float32]) -> float:

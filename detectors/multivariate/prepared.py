@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.counts.feature_reference import robust_scale
-from detectors.counts.random_features import FURTHEST
+from detectors.counts.comparable_rows import comparable
 from detectors.statistics.table_sample import TableSample
 
 #: Of each sample at most so many rows are looked at, chosen by chance, where nobody asks for another number.
@@ -40,23 +39,12 @@ class Prepared:
 
 
 def prepare(sample: TableSample, rng: np.random.Generator, limit: int = MAXIMUM_ROWS) -> Prepared | None:
-    """At most ``limit`` rows of either side; None where a side has fewer than two, or no column differs anywhere.
-
-    Each column is centred at its median and measured in its spread, up to eight of them, but for an embedding's and for
-    columns of zeros and ones. A missing value stands at the centre, with a mark at a place of its own.
-    """
+    """At most ``limit`` rows of either side; None where a side has fewer than two, or no column differs anywhere."""
     if min(sample.reference_rows, sample.current_rows) < _FEWEST:
         return None
     before, now = (_some(in_order(rows), rng, limit) for rows in (sample.reference, sample.current))
-    rows = np.concatenate((before, now)).astype(np.float64)
-    places, columns = [], []
-    for column in range(rows.shape[1]):
-        for values in _places(rows[:, column], embedding=sample.embedding):
-            places.append(values)
-            columns.append(column)
-    if not places:
-        return None
-    return Prepared(np.column_stack(places), len(before), np.array(columns, dtype=np.intp))
+    values, columns = comparable(np.concatenate((before, now)).astype(np.float64), embedding=sample.embedding)
+    return Prepared(values, len(before), columns) if len(columns) else None
 
 
 def in_order(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,23 +61,6 @@ def in_order(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     bits = tidy.view(np.int64)
     ranks = np.where(bits < 0, ~bits, bits | np.int64(-(2**63))).astype(">i8")
     return tidy[np.argsort(ranks.view(np.dtype((np.void, 8 * tidy.shape[1])))[:, 0], kind="stable")]
-
-
-def _places(values: NDArray[np.float64], *, embedding: bool) -> list[NDArray[np.float64]]:
-    missing = np.isnan(values)
-    finite = values[np.isfinite(values)]
-    centre, scale = robust_scale(values)
-    if embedding:
-        reach = float(np.abs(finite - centre).max()) if len(finite) else 0.0
-        scaled = np.clip(values - centre, -reach, reach)
-    elif bool(np.isin(finite, (0.0, 1.0)).all()) and not np.isinf(values).any():
-        scaled = values - 0.5
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.clip((values - centre) / scale, -FURTHEST, FURTHEST)
-    scaled = np.where(missing, 0.0, scaled)
-    found = [scaled] if np.ptp(scaled) > 0.0 else []
-    return [*found, missing.astype(np.float64)] if missing.any() and not missing.all() else found
 
 
 def _some(rows: NDArray[np.float64], rng: np.random.Generator, limit: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from driftline.results import Interval
 _MEAN_SQUARE, _POINT = math.pi**2 / 12.0, 1.3580986393225505
 
 
-def kolmogorov_effect(largest: float, n: int, m: int) -> Interval:
+def kolmogorov_effect(largest: float, n: float, m: float) -> Interval:
     """The difference found between ``n`` and ``m`` values with chance taken off, and an interval of 95 %.
 
     No function of rows differs in distribution by more than the rows do, so it is a lower bound of the total variation

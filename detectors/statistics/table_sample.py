@@ -13,13 +13,35 @@ from driftline.results import Interval
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """Where a table's rows come from: drawn by chance from ``rows`` neighbours, of which ``as_one`` say as much as one.
+
+    ``rows``: none where they are all there were. ``as_one``: 1 where rows are independent.
+    """
+
+    rows: int = 0
+    as_one: int = 1
+
+    def inflation(self, drawn: int) -> float:
+        """How many times as much a mean of so many of the rows varies as that of independent rows (Kish's effect of a
+        design): two that were drawn are as alike as any two of all are.
+
+        >>> Drawn(1000, 20).inflation(1000), Drawn(10_000, 19).inflation(1000), Drawn(1000).inflation(100)
+        (20.0, 2.798..., 1.0)
+        """
+        of = max(self.rows, drawn)
+        return 1.0 + (min(self.as_one, of) - 1.0) * (drawn - 1.0) / max(of - 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class TableSample:
     """Rows of the reference and of a window, shape (rows, columns) each; missing values are NaN.
 
     ``embedding``: the columns are coordinates of one vector, whose scale means something and is left as it is. Else
     each column is measured in units of its spread. ``context``: those columns whose mix may change without the rest
     being called changed, for tests that know of such. ``told``: whose the reference rows are; empty: the file's, as
-    asked for.
+    asked for. ``reference_drawn``, ``current_drawn``: how many rows either side's were drawn from, and how many of
+    those hang together, for tests that know of such.
     """
 
     columns: tuple[str, ...]
@@ -28,6 +50,8 @@ class TableSample:
     embedding: bool = False
     context: tuple[str, ...] = ()
     told: str = ""
+    reference_drawn: Drawn = Drawn()
+    current_drawn: Drawn = Drawn()
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)
@@ -35,6 +59,13 @@ class TableSample:
     def __post_init__(self) -> None:
         object.__setattr__(self, "reference_rows", len(self.reference))
         object.__setattr__(self, "current_rows", len(self.current))
+
+    def inflation(self, n: int, m: int) -> float:
+        """How many times as much a mean of ``n`` reference rows less one of ``m`` of the window varies as if all rows
+        were independent; 1 where they are.
+        """
+        apart = self.reference_drawn.inflation(n) / n + self.current_drawn.inflation(m) / m
+        return apart / (1.0 / n + 1.0 / m)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,8 @@ def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, ch
 
 def reference_with(known: dict[str, Mapping[str, TogetherRows]], expected: pd.DataFrame, monitor: Monitor) -> Reference:
     """The monitor's reference; how its rows hang together is asked once of all monitors that read them alike."""
-    read_by = monitor.model_dump_json(exclude=_NOT_READ_BY)
+    # Rows as wholes are read where somebody asks for tests of them.
+    read_by = f"{monitor.model_dump_json(exclude=_NOT_READ_BY)} {bool(monitor.detectors.multivariate)}"
     built = reference_in_time(expected, monitor, together=known.get(read_by))
     known[read_by] = built.together
     return built

@@ -13,10 +13,11 @@ from detectors.evaluating.together import permutations
 from detectors.multivariate.domain_classifier import _auc, _aucs, _folds
 from detectors.multivariate.energy import energy
 from detectors.multivariate.kernels import gaussian
-from detectors.multivariate.pca_reconstruction import VARIANCE_HELD, _residuals, pca_reconstruction
+from detectors.multivariate.pca_reconstruction import pca_reconstruction
 from detectors.multivariate.permutations import deal, mixed, permutation_test
 from detectors.multivariate.prepared import Prepared, prepare
 from detectors.offline.outline import draft
+from detectors.statistics.principal_plane import VARIANCE_HELD, residuals_of
 from detectors.statistics.table_sample import TableSample
 from driftline.cli.analysis import analyze, evidently_report
 from driftline.errors import MonitorError
@@ -83,14 +84,14 @@ def test_reconstruction_is_that_of_a_singular_value_decomposition_and_its_test_s
     _, lengths, directions = np.linalg.svd(fitted - centre, full_matrices=False)
     held = np.cumsum(lengths**2) / (lengths**2).sum()
     kept = directions[: int(np.argmax(held >= VARIANCE_HELD)) + 1]
-    assert np.allclose(_residuals(fitted, rows), (rows - centre) - (rows - centre) @ kept.T @ kept)
+    assert np.allclose(residuals_of(fitted, rows), (rows - centre) - (rows - centre) @ kept.T @ kept)
     sample = TableSample(tuple("abcde"), fitted, rows)
     found = pca_reconstruction(sample, np.random.default_rng(6))
     prepared = prepare(sample, np.random.default_rng(7))
     assert prepared is not None
     order = np.random.default_rng(6).permutation(300)
     halves = prepared.values[order[:150]], prepared.values[order[150:]]
-    before, now = (np.linalg.norm(_residuals(halves[0], part), axis=1) for part in (halves[1], prepared.values[300:]))
+    before, now = (np.linalg.norm(residuals_of(halves[0], part), axis=1) for part in (halves[1], prepared.values[300:]))
     oracle = stats.ks_2samp(before, now, method="asymp")
     assert found.evidence.statistic == pytest.approx(oracle.statistic)
     assert found.evidence.p_value == pytest.approx(oracle.pvalue, rel=0.25)

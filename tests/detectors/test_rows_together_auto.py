@@ -15,7 +15,6 @@ from detectors.evaluating.accuracy_tests import AccuracyTests
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluator, default_bridge
 from detectors.evaluating.sequential import SequentialTests
-from detectors.statistics.table_sample import TableSample
 from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, WHOLE_WINDOW, Result, StreamKey, Verdict, WindowKey
@@ -202,19 +201,6 @@ def test_vectors_that_hang_together_keep_their_part_of_the_budget() -> None:
                     drifted[each.column] += each.verdict is not Verdict.OK
                     assert "in a row count as one" in each.reason
     assert max(drifted.values()) <= 1  # a quarter of a percent of 30 is promised; two have a chance of 0.3 %
-
-
-def test_tests_that_look_at_rows_say_that_they_take_them_as_independent() -> None:
-    of = monitor(multivariate=["energy"])
-    rng = np.random.default_rng(28)
-    built = build_reference(frame(rng, 10 * ROWS), of)
-    values = rng.normal(size=(2, ROWS // 4, 2))
-    table = TableSample(("slow", "fast"), *values)
-    state = StatisticsEngine({of.name: built}).observe(of, None, batch(frame(rng, ROWS)))
-    results = Evaluator(of, built, BRIDGE).evaluate(KEY, WindowState.from_bytes(state), table).results
-    (told,) = [each.reason for each in results if each.detector == "energy"]
-    most = built.together[ALL_ROWS].of_columns(ROWS // 4).max()
-    assert f"250 rows taken as independent, though up to {most} in a row hang together" in told
 
 
 def alarms_begun(said: object, seed: int, windows: int) -> int:

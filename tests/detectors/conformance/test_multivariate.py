@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from detectors.evaluating.table_catalogue import TABLE_CATALOGUE, TableEntry
-from detectors.statistics.table_sample import TableEvidence, TableSample
+from detectors.statistics.table_sample import Drawn, TableEvidence, TableSample
 
 DOCS = Path(__file__).parents[3] / "docs"
 OURS = [entry for entry in TABLE_CATALOGUE if ":" not in entry.name]
@@ -22,9 +22,14 @@ def rows(seed: int, count: int, together: float = 0.0, columns: int = 3) -> NDAr
     return found
 
 
-def ask(entry: TableEntry, before: NDArray[np.float64], now: NDArray[np.float64], seed: int = 0) -> TableEvidence:
+def ask(
+    entry: TableEntry, before: NDArray[np.float64], now: NDArray[np.float64], seed: int = 0, as_one: int = 1
+) -> TableEvidence:
+    """``as_one``: so many neighbours of the rows that these were drawn from say as much as one."""
     names = tuple(f"x{place}" for place in range(before.shape[1]))
-    return entry.detect(TableSample(names, before, now), np.random.default_rng(seed), PERMUTATIONS)
+    drawn = [Drawn(2 * len(rows), as_one) for rows in (before, now)]
+    sample = TableSample(names, before, now, reference_drawn=drawn[0], current_drawn=drawn[1])
+    return entry.detect(sample, np.random.default_rng(seed), PERMUTATIONS)
 
 
 def assert_sound(found: TableEvidence) -> None:
@@ -37,18 +42,25 @@ def assert_sound(found: TableEvidence) -> None:
     assert list(found.telling) == sorted(found.telling, key=lambda each: -each.share)
 
 
+# How many rows hang together is told beside the rows, which were drawn by chance and have no order.
+hanging = pytest.mark.parametrize("as_one", [1, 12], ids=["independent", "hanging together"])
+
+
+@hanging
 @every_one
-def test_the_order_of_the_rows_does_not_matter(entry: TableEntry) -> None:
+def test_the_order_of_the_rows_does_not_matter(entry: TableEntry, as_one: int) -> None:
     before, now = rows(1, 1500), rows(2, 300, together=0.4)
     now[::7, 2] = np.nan
     shuffler = np.random.default_rng(3)
-    assert ask(entry, before, now) == ask(entry, shuffler.permutation(before), shuffler.permutation(now))
+    mixed = shuffler.permutation(before), shuffler.permutation(now)
+    assert ask(entry, before, now, as_one=as_one) == ask(entry, *mixed, as_one=as_one)
 
 
+@hanging
 @every_one
-def test_repeats_with_one_seed_are_equal(entry: TableEntry) -> None:
+def test_repeats_with_one_seed_are_equal(entry: TableEntry, as_one: int) -> None:
     before, now = rows(1, 3000), rows(2, 2600, together=0.1)
-    assert ask(entry, before, now, seed=4) == ask(entry, before, now, seed=4)
+    assert ask(entry, before, now, seed=4, as_one=as_one) == ask(entry, before, now, seed=4, as_one=as_one)
 
 
 @every_one
@@ -113,6 +125,7 @@ def test_odd_rows_are_answered(entry: TableEntry, before: str, now: str) -> None
     expected = rows(10, 200)[:, :width] if before == "ordinary" else ODD[before]
     if expected.shape[1] == width:
         assert_sound(ask(entry, expected, ODD[now]))
+        assert_sound(ask(entry, expected, ODD[now], as_one=50))
 
 
 @every_one
