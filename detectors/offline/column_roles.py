@@ -33,6 +33,8 @@ Role = Literal[
 
 #: Whole numbers or texts that differ this often are not categories by their name alone.
 _FEW = 50
+#: What pandas calls values of columns of objects that are numbers all the same.
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 #: Values looked at where looking at all of them says no more.
 _SAMPLE = 2000
 _VECTORS = 200
@@ -99,6 +101,20 @@ def as_numbers(series: pd.Series) -> NDArray[np.float64]:
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
+def is_number(series: pd.Series) -> bool:
+    """Whether each value that is there is a number, of whatever type the column is; true and false are none.
+
+    >>> is_number(pd.Series([1, 2.5, None], dtype=object)), is_number(pd.Series([1, "a"]))
+    (True, False)
+    """
+    if types.is_bool_dtype(series) or types.is_complex_dtype(series):
+        return False
+    if series.dtype != object:
+        return types.is_numeric_dtype(series) or types.infer_dtype(series, skipna=True) in _NUMBERS
+    known = series.dropna()
+    return all(types.infer_dtype(part, skipna=True) in _NUMBERS for part in (known.iloc[:_SAMPLE], known))
+
+
 def natural_range(name: str) -> tuple[float, float] | None:
     """The smallest and the largest number that a part of a date or of a time of day can be, by its name.
 
@@ -145,9 +161,17 @@ def _role(name: str, known: pd.Series, distinct: int) -> tuple[Role, str]:
         return "time", f"values are times ({known.dtype})"
     if types.is_bool_dtype(known) or inferred == "boolean":
         return "boolean", "true and false, which travel as 1 and 0"
-    if types.is_numeric_dtype(known) or inferred == "decimal":
+    if is_number(known):
         return _of_numbers(name, as_numbers(known), distinct)
-    return _of_texts(name, known, distinct)
+    role, why = _of_texts(name, known, distinct)
+    if role in ("identifier", "entity") and _all_spell_numbers(known):
+        why += "; all spell numbers, which are compared where the file has them as numbers"
+    return role, why
+
+
+def _all_spell_numbers(known: pd.Series) -> bool:
+    sample = known.iloc[:: max(1, len(known) // _SAMPLE)]
+    return bool(pd.to_numeric(sample, errors="coerce").notna().all())
 
 
 def _of_numbers(name: str, values: NDArray[np.float64], distinct: int) -> tuple[Role, str]:

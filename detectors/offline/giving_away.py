@@ -15,10 +15,14 @@ from scipy import stats
 #: From this share of rightly ordered pairs on (0.5: none) a column says what a model is asked for.
 _ORDERED = 0.98
 _FEWEST = 50
+# So many rows, evenly spread, say it as surely as all.
+_LOOKED_AT = 100_000
 
 
 def gives_away(values: NDArray[np.float64], truth: NDArray[np.float64] | NDArray[np.bool_]) -> bool:
     """``values``, ``truth``: shape (rows,), NaN where one is missing; a truth of booleans or of numbers."""
+    step = -(-len(values) // _LOOKED_AT)
+    values, truth = values[::step], truth[::step]
     known = np.isfinite(values) & np.isfinite(truth)
     values, truth = values[known], truth[known]
     if len(values) < _FEWEST or np.ptp(values) == 0.0:

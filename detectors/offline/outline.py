@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api import types
 from pydantic import ValidationError
 
 from detectors.counts.binning import category
-from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, natural_range
+from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, is_number, natural_range
 from detectors.offline.fitness import detectable, enough_rows
 from detectors.offline.giving_away import gives_away
 from detectors.offline.output_roles import Named, OutputRoles, output_roles
@@ -153,19 +152,13 @@ def _nothing_left(path: str, inputs: Sequence[ColumnRole]) -> ReferenceDataError
 # --- columns --------------------------------------------------------------------------------------------------------
 def _column(role: ColumnRole, series: pd.Series) -> ColumnSpec:
     required, drift = role.missing == 0.0, role.role in _TESTED
-    number = _is_number(series) and role.role in ("numeric", "constant", "calendar")
+    number = is_number(series) and role.role in ("numeric", "constant", "calendar")
     if not number:
         return ColumnSpec(
             name=role.name, type="categorical", required=required, allowed=_allowed(role, series), drift=drift
         )
     low, high = _range(role, as_numbers(series))
     return ColumnSpec(name=role.name, type="numeric", required=required, minimum=low, maximum=high, drift=drift)
-
-
-def _is_number(series: pd.Series) -> bool:
-    if types.is_bool_dtype(series):
-        return False
-    return types.is_numeric_dtype(series) or types.infer_dtype(series, skipna=True) == "decimal"
 
 
 def _allowed(role: ColumnRole, series: pd.Series) -> tuple[str, ...] | None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 FAR = 1e6
 #: Scores of so many rows are made at once, so that what lies between fits into the second-level cache.
 PIECE_ROWS = 2048
+#: Rows that a scorer and its threshold are made of at most, chosen by chance: more change neither.
+FITTED_ROWS = 100_000
 
 
 class Scorer(Protocol):
@@ -88,20 +90,22 @@ def fit(
 
     Columns that are constant in either half are left out: they have no scale.
     """
-    finite = np.where(np.isfinite(rows), rows, np.nan)
-    usable = np.array([_has_scale(finite[:, index]) for index in range(finite.shape[1])], dtype=bool)
+    halves = [_fitted_rows(rows[fold::2], rng) for fold in (0, 1)]
+    whole = _fitted_rows(rows, rng)
+    usable = np.array([all(_has_scale(part[:, place]) for part in (*halves, whole)) for place in range(rows.shape[1])])
     if not usable.any() or len(rows) < 2 * (int(usable.sum()) + 1):
         return None
     names = tuple(name for name, use in zip(columns, usable, strict=True) if use)
-    rows, finite = rows[:, usable], finite[:, usable]
+    if not usable.all():
+        rows, whole, halves = rows[:, usable], whole[:, usable], [half[:, usable] for half in halves]
     scores = np.empty(len(rows))
-    for fold in (0, 1):
-        half = OutlierModel(entry.name, names, np.inf, entry.fit(finite[1 - fold :: 2], rng))
+    for fold, other in enumerate(reversed(halves)):
+        half = OutlierModel(entry.name, names, np.inf, entry.fit(_finite(other), rng))
         scores[fold::2] = half.scores(rows[fold::2])
-    model = OutlierModel(entry.name, names, np.inf, entry.fit(finite, rng))
+    model = OutlierModel(entry.name, names, np.inf, entry.fit(_finite(whole), rng))
     # Where many rows are alike (columns of few values), a value has one score in the model and another in either half:
     # above all of theirs, and a fifth of the rows would be outliers in windows and none in the reference.
-    threshold = max(_quantile(scores, 1.0 - outlier_rate), _quantile(model.scores(rows), 1.0 - outlier_rate))
+    threshold = max(_quantile(scores, 1.0 - outlier_rate), _quantile(model.scores(whole), 1.0 - outlier_rate))
     return Fit(replace(model, threshold=threshold), scores)
 
 
@@ -110,10 +114,18 @@ def _quantile(scores: NDArray[np.float64], share: float) -> float:
     return float(np.quantile(known, share)) if len(known) else np.inf
 
 
+def _fitted_rows(rows: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    if len(rows) <= FITTED_ROWS:
+        return rows
+    return rows[np.sort(rng.choice(len(rows), FITTED_ROWS, replace=False))]
+
+
+def _finite(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(rows), rows, np.nan)
+
+
 def _has_scale(column: NDArray[np.float64]) -> bool:
     # Both halves must have a scale, because each is fitted on its own.
-    halves = (column[::2], column[1::2])
-    if any(np.isnan(half).all() for half in halves):
-        return False
+    known = column[np.isfinite(column)]
     with np.errstate(over="ignore", invalid="ignore"):
-        return all(0.0 < np.nanstd(half) < np.inf for half in halves)
+        return len(known) > 0 and 0.0 < float(np.std(known)) < np.inf

@@ -12,13 +12,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
 
 from dashboards.report import ReportData, build_report, render_html, render_json, render_markdown
-from detectors.counts.frames import load_frame
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
@@ -27,6 +27,7 @@ from detectors.offline.outline import Draft, draft
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
 from driftline.cli.report_files import ENDINGS, form_of
+from driftline.cli.tables import Source, as_frame, is_file
 from driftline.clock import Clock, system_clock
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitor_detectors import WindowSpec
@@ -46,7 +47,7 @@ from driftline.results import (
 if TYPE_CHECKING:
     from detectors.offline.spark import Prepare
 
-Source = Path | str | pd.DataFrame
+Engine = Literal["python", "spark"]
 DAY_S = 86_400.0
 # Of each window, and of each segment of the reference, as detectors that need rows look at; more where a monitor asks.
 _KEPT_ROWS = 5000
@@ -55,6 +56,8 @@ _VERSION, _VARIANT = "", "stable"
 # Columns that a remark lists; the others are counted.
 _LISTED_COLUMNS = 12
 _UNDATED = "No column of times was named: all rows are one window, dated today."
+# The report has a sheet of styles for a page of its own, which must not become the notebook's.
+_IN_NOTEBOOK = '<iframe srcdoc="{}" style="width: 100%; height: 42rem; border: 0" title="Drift report"></iframe>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,44 @@ class Analysis:
             raise SettingsError("analyze", [f"'{path}' ends in none of {endings}"])
         target.write_text(forms[form](), encoding="utf-8")
 
+    def frame(self) -> pd.DataFrame:
+        """Every result as a row: what was compared, by which detector, and what it found.
+
+        ``window`` is its start, in UTC; an empty ``column`` is the window as a whole, an empty ``segment`` all rows.
+        """
+        names = ("effect", "effect_lower", "effect_upper")
+        plain = ("segment", "column", "detector", "kind", "verdict", "statistic", "p_value", *names, "sample_size")
+        rows = [
+            {
+                "window": pd.Timestamp(result.window.start_s, unit="s", tz="UTC"),
+                "segment": result.window.segment,
+                "column": result.column,
+                "detector": result.detector,
+                "kind": result.kind,
+                "verdict": result.verdict.value,
+                "statistic": result.statistic,
+                "p_value": result.p_value,
+                **dict(zip(names, _ends(result), strict=True)),
+                "sample_size": result.sample_size,
+                "reference_size": result.reference_size,
+                "reason": result.reason,
+            }
+            for result in self.results
+        ]
+        return pd.DataFrame(rows, columns=["window", *plain, "reference_size", "reason"])
+
+    def __repr__(self) -> str:
+        """The verdict in a sentence."""
+        return f"{self.verdict.value.replace('_', ' ')}: {self.report.sentence}"
+
     def _repr_html_(self) -> str:
         """How notebooks show it."""
-        return self.html()
+        return _IN_NOTEBOOK.format(escape(self.html()))
+
+
+def _ends(result: Result) -> tuple[float | None, float | None, float | None]:
+    effect = result.effect
+    return (None, None, None) if effect is None else (effect.value, effect.lower, effect.upper)
 
 
 def analyze(
@@ -132,39 +170,37 @@ def analyze(
     model: str = "model",
     exact: bool = False,
     multivariate: Sequence[str] = (),
-    engine: Literal["python", "spark"] = "python",
+    engine: Engine = "python",
     spark_master: str | None = None,
     progress: Progress = lambda _done, _total: None,
     clock: Clock = system_clock,
 ) -> Analysis:
-    """Compare ``current`` rows with ``reference`` rows, each a frame or a Parquet or CSV file.
+    """Compare ``current`` rows with ``reference`` rows, each a frame, an Arrow table or a Parquet or CSV file.
 
     Without a ``monitor`` one is drafted from the reference, as ``driftline init`` does; columns with one value are
     compared, too, and the report names those that are not. With a column of times the rows
     are cut into the monitor's windows; else they are one. Raises ReferenceDataError naming every column at fault.
 
-    ``multivariate``: detectors of all input columns together, instead of the monitor's.
+    ``multivariate``: detectors of all input columns together, instead of the monitor's. ``progress`` is told after
+    each piece of the current rows how many are done, and of how many.
     ``exact``: every value of either side has a bin of its own, so that none is rounded; both are held in memory.
     ``engine``: who counts the rows; Spark's executors give the same results to the last digit (extra ``spark``,
     ``current`` is Parquet at any address that Spark reads, ``spark_master`` as Spark spells it).
     """
     roles = Roles(target, prediction, score, time)
-    frame = _frame(reference)
+    frame = as_frame(reference, "the reference")
     drafted = None
     if monitor is None:
         drafted = _drafted(frame, roles, model, reference)
         monitor = _of_two_files(drafted)
-    monitor = _looking_at_rows(monitor, multivariate)
-    if engine == "spark" and (exact or needs_rows(monitor.detectors.multivariate)):
-        raise SettingsError("analyze", ["'exact' and detectors of rows hold rows in memory, which 'spark' is to avoid"])
+    monitor = _looking_at_rows(monitor, (multivariate,) if isinstance(multivariate, str) else multivariate)
+    _check_engine(engine, monitor, exact=exact)
     today_s = clock() // DAY_S * DAY_S
     stream = StreamKey(monitor.namespace, monitor.model, _VERSION, _VARIANT)
     span = Span(today_s, today_s + DAY_S, time)
-    source = Path(current) if isinstance(current, str) else current
-    if exact:
-        source = _frame(source)
+    source = as_frame(current, "what came") if exact or not isinstance(current, str | Path) else Path(current)
     built = reference_in_time(frame, monitor, exact_with=source if isinstance(source, pd.DataFrame) and exact else None)
-    name = f"{len(frame)} rows" if isinstance(reference, pd.DataFrame) else Path(reference).name
+    name = Path(reference).name if isinstance(reference, str | Path) else f"{len(frame)} rows"
     built = replace(built, source=name, built_at_s=clock())
     windows = OfflineWindows(monitor, built, stream, span)
     known = None if labels is None else _known_labels(labels, monitor)
@@ -179,6 +215,13 @@ def analyze(
     told = [] if time is not None else [_UNDATED]
     told += [] if drafted is None else _not_compared(drafted, [name for name in seen if name not in frame.columns])
     return _reported(windows.evaluate(), monitor, stream, clock, told)
+
+
+def _check_engine(engine: Engine, monitor: Monitor, *, exact: bool) -> None:
+    if engine not in get_args(Engine):
+        raise SettingsError("analyze", [f"engine is '{engine}', not one of {', '.join(get_args(Engine))}"])
+    if engine == "spark" and (exact or needs_rows(monitor.detectors.multivariate)):
+        raise SettingsError("analyze", ["'exact' and detectors of rows hold rows in memory, which 'spark' is to avoid"])
 
 
 def _looking_at_rows(monitor: Monitor, multivariate: Sequence[str]) -> Monitor:
@@ -209,15 +252,12 @@ def evidently_report(reference: Source, current: Source, monitor: Monitor, path:
     watched = [column for column in monitor.columns if column.drift]
     numeric = [column.name for column in watched if column.type == "numeric"]
     categorical = [column.name for column in watched if column.type == "categorical"]
-    save_report(_frame(reference), _frame(current), numeric, categorical, path)
-
-
-def _frame(source: Source) -> pd.DataFrame:
-    return source if isinstance(source, pd.DataFrame) else load_frame(Path(source))
+    frames = as_frame(reference, "the reference"), as_frame(current, "what came")
+    save_report(*frames, numeric, categorical, path)
 
 
 def _named(source: Source) -> str:
-    return "the frame of current rows" if isinstance(source, pd.DataFrame) else str(source)
+    return str(source) if is_file(source) else "the frame of current rows"
 
 
 def _drafted(frame: pd.DataFrame, roles: Roles, model: str, source: Source) -> Draft:
@@ -262,7 +302,7 @@ def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
     target = None if monitor.reference is None else monitor.reference.label
     if target is None:
         raise SettingsError("analyze", ["labels need a target: the name of the column with the truth"])
-    frame = _frame(labels.source)
+    frame = as_frame(labels.source, "the file of labels")
     missing = [name for name in (labels.key, target) if name not in frame.columns]
     if missing:
         raise ReferenceDataError(f"{_named(labels.source)} lacks the columns {', '.join(missing)}")
@@ -297,7 +337,7 @@ def _count_with_spark(
     current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None
 ) -> tuple[str, ...]:
     """The same by Spark, which tells no names."""
-    if isinstance(current, pd.DataFrame):
+    if not is_file(current):
         raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
     from detectors.offline import spark
 

@@ -8,12 +8,12 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from detectors.outliers.catalogue import CATALOGUE
+from detectors.outliers.catalogue import CATALOGUE, method
 from detectors.outliers.hbos import fit_hbos
 from detectors.outliers.isolation_forest import DEPTH, IsolationForest, fit_isolation_forest
 from detectors.outliers.knn import KEPT_ROWS, NEIGHBOURS, fit_knn
 from detectors.outliers.mahalanobis import fit_mahalanobis
-from detectors.outliers.model import fit
+from detectors.outliers.model import FITTED_ROWS, fit
 
 
 def test_mahalanobis_is_scipys() -> None:
@@ -124,3 +124,13 @@ def test_where_many_rows_are_alike_none_is_an_outlier_only_because_it_came_later
         assert fitted is not None
         # Each of these values is one of five or nine: no hundredth of the rows is further out than others.
         assert not (fitted.model.scores(later) > fitted.model.threshold).any()
+
+
+def test_more_rows_than_a_model_is_made_of_are_scored_all_and_as_many_are_outliers_as_asked() -> None:
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(FITTED_ROWS * 2 + 2, 2))  # either half has more, too
+    found = fit(method("mahalanobis"), ("x", "y"), rows, 0.01, rng)
+    assert found is not None
+    assert np.isfinite(found.scores).all()
+    assert np.mean(found.scores > found.model.threshold) == pytest.approx(0.01, abs=0.002)
+    assert found.model.scores(np.array([[0.0, 0.0], [5.0, 0.0]])) == pytest.approx([0.0, 5.0], abs=0.05)
