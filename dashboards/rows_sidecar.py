@@ -49,6 +49,20 @@ def _unobserved_panel() -> PanelSpec:
     )
 
 
+def _handshakes_panel() -> PanelSpec:
+    return PanelSpec(
+        "TLS handshakes that failed",
+        "Per second, with clients or with the model server, by reason. Certificates that ran out, or that somebody "
+        "does not trust, are refused here before any request is seen.",
+        "timeseries",
+        "cps",
+        (Query(_or_nothing(total(rate(names.SIDECAR_TLS_FAILURES), "side", "reason")), "{{side}}: {{reason}}"),),
+        minimum=0.0,
+        width=12,
+        height=6,
+    )
+
+
 def proxy_row() -> RowSpec:
     """What stands between client and model server."""
     return RowSpec(
@@ -156,6 +170,7 @@ def _configuration_panels() -> tuple[PanelSpec, ...]:
             height=6,
         ),
         _unobserved_panel(),
+        _handshakes_panel(),
     )
 
 

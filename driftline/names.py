@@ -49,6 +49,7 @@ SINK = "sink"
 SOURCE = "source"
 DIRECTION = "direction"
 STATE = "state"
+SIDE = "side"
 IMPLEMENTATION = "implementation"
 RELEASE = "release"
 GPU = "gpu"
@@ -111,10 +112,7 @@ OVERHEAD_BUCKETS_S = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001
 
 # --- sidecar ------------------------------------------------------------------------------------------------------
 SIDECAR_REQUESTS = Metric(
-    "driftline_sidecar_requests_total",
-    "counter",
-    (*STREAM, PROTOCOL, CODE),
-    "Inference requests answered, by status code.",
+    "driftline_sidecar_requests_total", "counter", (*STREAM, PROTOCOL, CODE), "Inference requests answered, by status."
 )
 SIDECAR_LATENCY = Metric(
     "driftline_sidecar_request_duration_seconds",
@@ -131,10 +129,7 @@ SIDECAR_BYTES = Metric(
     "driftline_sidecar_bytes_total", "counter", (DIRECTION,), "Body bytes passed through, in and out."
 )
 SIDECAR_UPSTREAM_ERRORS = Metric(
-    "driftline_sidecar_upstream_errors_total",
-    "counter",
-    (REASON,),
-    "Requests the model server did not answer, by reason.",
+    "driftline_sidecar_upstream_errors_total", "counter", (REASON,), "Requests the model server did not answer, by why."
 )
 CAPTURE_EVENTS = Metric(
     "driftline_capture_events_total",
@@ -154,6 +149,12 @@ SIDECAR_UPSTREAM_CONNECTIONS = Metric(
     "gauge",
     (STATE,),
     "Connections to the model server: busy, idle, being opened, or awaited by requests because all are busy.",
+)
+SIDECAR_TLS_FAILURES = Metric(
+    "driftline_sidecar_tls_handshake_failures_total",
+    "counter",
+    (SIDE, REASON),
+    "TLS handshakes that failed, with clients or with the model server (upstream), by reason.",
 )
 SIDECAR_UNOBSERVED = Metric(
     "driftline_sidecar_unobserved_connections_total",
@@ -266,16 +267,10 @@ SERVING_LATENCY = Metric(
     LATENCY_BUCKETS_S,
 )
 SERVING_LAST_REQUEST = Metric(
-    "driftline_serving_last_request_timestamp_seconds",
-    "gauge",
-    (MODEL, VERSION),
-    "When a model last answered a request.",
+    "driftline_serving_last_request_timestamp_seconds", "gauge", (MODEL, VERSION), "When a model answered last."
 )
 SERVING_MODEL_READY = Metric(
-    "driftline_serving_model_ready",
-    "gauge",
-    (MODEL, VERSION),
-    "1 for a model that is loaded, 0 for one that failed to.",
+    "driftline_serving_model_ready", "gauge", (MODEL, VERSION), "1 for a model that is loaded, 0 for one that failed."
 )
 
 # --- collector ----------------------------------------------------------------------------------------------------

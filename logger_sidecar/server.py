@@ -33,14 +33,16 @@ from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.gpu import gpu_metrics, has_driver, load_nvml
 from logger_sidecar.http1.heads import HeaderNames
+from logger_sidecar.http2.readiness import ask_over_http2
 from logger_sidecar.http2_serving import http2_factory
 from logger_sidecar.live_parts import LiveParts
 from logger_sidecar.proxy.client import ClientConnection
 from logger_sidecar.proxy.dial import Dialer, parse_upstream
 from logger_sidecar.proxy.fast_lane import fast_lane
+from logger_sidecar.proxy.handshakes import Handshakes
 from logger_sidecar.proxy.listening import Port, UnixSocket
 from logger_sidecar.proxy.parts import ProxyParts
-from logger_sidecar.proxy.readiness import Readiness
+from logger_sidecar.proxy.readiness import AskOverHttp, Readiness
 from logger_sidecar.proxy.stopwatch import OverheadMeters, Stopwatches
 from logger_sidecar.proxy.tls import ALPN_HTTP1, ALPN_HTTP2
 from logger_sidecar.proxy.upstream_pool import UpstreamPool
@@ -123,10 +125,10 @@ class Sidecar:
         self.meters = Meters(
             settings.namespace, settings.max_models, self._open_connections, self._requests_inflight, self._spool_gauges
         )
-        self._dialers = [_dialer(settings, settings.upstream, ALPN_HTTP1)]
-        self._dialers.append(_dialer(settings, settings.grpc_upstream or settings.upstream, ALPN_HTTP2))
+        self._handshakes = Handshakes(time.monotonic)
+        self._dialers = _dialers(settings, self._handshakes)
         self.pool = _pool(settings, self._dialers[0])
-        self._readiness = Readiness(self._dialers[0], settings.ready_path, time.monotonic)
+        self._readiness = _readiness(settings, self._dialers)
         capture = Capture(self.recorder, self.meters, settings.capture_policy())
         self._parts = _proxy_parts(settings, self.pool, capture, self.meters, clock)
         self._http2 = self._parts.http2 = http2_factory(
@@ -140,8 +142,8 @@ class Sidecar:
         )
         self._lane = self._parts.lane = self.pool.lane = fast_lane(self._parts)
         files = settings.listening_files if settings.tls_certificate is not None else None
-        self._port = Port(self._client, files)
-        self._grpc = Port(self._http2, files)
+        self._port = Port(self._client, files, self._handshakes)
+        self._grpc = Port(self._http2, files, self._handshakes)
         self._socket = UnixSocket(self._client, settings.listen_socket)
         self._renewal_asked = False
         self._end_by_s = 0.0
@@ -164,6 +166,7 @@ class Sidecar:
             FinishingMetrics(self.recorder),
             overhead,
             QueueMetrics(self.pool, self.recorder),
+            self._handshakes,
             self.reloader,
             SelfMetrics("sidecar", implementation(), attributes),
             *([] if gpu is None else [gpu]),
@@ -249,6 +252,7 @@ class Sidecar:
         for connection in list(self._parts.connections):
             connection.tick(idle_ticks)
         self._stopwatches.tick(list(self._parts.connections), self.pool.connections)
+        self._handshakes.tick()
         await self._renew_certificates()
         self.recorder.tick()
         if self.recorder.state.last_error != self._reported:
@@ -317,8 +321,8 @@ class Sidecar:
     async def _ready(self) -> Answer:
         if self._parts.draining:
             return Answer(503, b"draining\n")
-        fault = await self._readiness.fault()
-        return Answer(503, f"{fault}\n".encode()) if fault else Answer(200, b"ok\n")
+        faults = [fault for fault in await asyncio.gather(*(each.fault() for each in self._readiness)) if fault]
+        return Answer(503, f"{'; '.join(faults)}\n".encode()) if faults else Answer(200, b"ok\n")
 
     def _open_connections(self) -> int:
         return len(self._parts.connections)
@@ -348,14 +352,27 @@ def _naming(settings: SidecarSettings, place: str, host: str = "") -> Iterator[N
         raise SettingsError("settings of the sidecar", [fault]) from error
 
 
-def _dialer(settings: SidecarSettings, upstream: str, alpn: Sequence[str]) -> Dialer:
-    return Dialer(
-        parse_upstream(upstream),
-        timeout_s=settings.connect_timeout_s,
-        files=settings.upstream_files,
-        server_name=settings.upstream_server_name,
-        alpn=alpn,
-    )
+def _dialers(settings: SidecarSettings, handshakes: Handshakes) -> Sequence[Dialer]:
+    """To where the model server speaks HTTP/1.1, and to where it speaks gRPC."""
+    ways = ((settings.upstream, ALPN_HTTP1), (settings.grpc_upstream or settings.upstream, ALPN_HTTP2))
+    return [
+        Dialer(
+            parse_upstream(upstream),
+            timeout_s=settings.connect_timeout_s,
+            files=settings.upstream_files,
+            server_name=settings.upstream_server_name,
+            alpn=alpn,
+            handshakes=handshakes,
+        )
+        for upstream, alpn in ways
+    ]
+
+
+def _readiness(settings: SidecarSettings, dialers: Sequence[Dialer]) -> Sequence[Readiness]:
+    """Where the model server is asked whether it is ready: at each address of its own."""
+    http, grpc = dialers
+    asked = [Readiness(http, AskOverHttp(settings.ready_path, http.target.host_header), time.monotonic)]
+    return asked if grpc.target == http.target else [*asked, Readiness(grpc, ask_over_http2, time.monotonic)]
 
 
 def _pool(settings: SidecarSettings, dialer: Dialer) -> UpstreamPool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from logger_sidecar.proxy.handshakes import UPSTREAM, Handshakes
 from logger_sidecar.proxy.tls import ALPN_HTTP1, TlsError, TlsFiles, client_context
 
 _log = logging.getLogger("driftline.sidecar")
@@ -61,7 +62,8 @@ class Dialer:
     """Makes connections to the model server.
 
     ``files``: for an address with TLS; the server is verified or refused. ``server_name``: what the server's
-    certificate must name; empty: the host. ``alpn``: the protocols to offer. Raises TlsError.
+    certificate must name; empty: the host. ``alpn``: the protocols to offer. ``handshakes``: counts those that fail.
+    Raises TlsError.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Dialer:
         files: TlsFiles | None = None,
         server_name: str = "",
         alpn: Sequence[str] = ALPN_HTTP1,
+        handshakes: Handshakes | None = None,
     ) -> None:
         self.target = target
         self.timeout_s = timeout_s
         self._files = files or TlsFiles()
         self._server_name = server_name
         self._alpn = alpn
+        self._handshakes = handshakes
         self._seen: tuple[object, ...] = ()
         self._context = self._made() if target.is_tls else None
 
@@ -92,7 +96,8 @@ class Dialer:
 
     def _made(self) -> ssl.SSLContext:
         self._seen = self._files.fingerprint()
-        return client_context(self._files, self._alpn)
+        context = client_context(self._files, self._alpn)
+        return context if self._handshakes is None else self._handshakes.watch(context, UPSTREAM, self.timeout_s)
 
     @property
     def address(self) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from logger_sidecar.bound_sockets import bound_sockets
+from logger_sidecar.proxy.handshakes import CLIENT, Handshakes
 from logger_sidecar.proxy.tls import TlsError, TlsFiles, server_context
 
 _log = logging.getLogger("driftline.sidecar")
@@ -28,10 +29,11 @@ Factory = Callable[[], asyncio.Protocol]
 class Port:
     """One port that clients connect to. ``files``: its TLS, or None for plain connections."""
 
-    def __init__(self, factory: Factory, files: TlsFiles | None) -> None:
+    def __init__(self, factory: Factory, files: TlsFiles | None, handshakes: Handshakes) -> None:
         self.number = 0
         self._factory = factory
         self._files = files
+        self._handshakes = handshakes
         self._seen: tuple[object, ...] = ()
         self._servers: list[asyncio.Server] = []
 
@@ -86,7 +88,7 @@ class Port:
         if self._files is None:
             return None
         self._seen = self._files.fingerprint()
-        return server_context(self._files)
+        return self._handshakes.watch(server_context(self._files), CLIENT, _HANDSHAKE_TIMEOUT_S)
 
 
 class UnixSocket:

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from logger_sidecar.proxy.dial import Dialer
 from logger_sidecar.proxy.upstream_pool import tls_fault
@@ -14,16 +15,20 @@ _MAX_LINE_BYTES = 4096
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 
+#: Asks over a connection that was just made; why the server is not ready, to be told after its name, or empty. Raises
+#: OSError.
+Ask = Callable[[asyncio.StreamReader, asyncio.WriteTransport], Awaitable[str]]
+
+
 class Readiness:
     """Asks the model server, at most once a second, and once for all who want to know meanwhile.
 
-    ``path``: asked for with GET, and any 2xx means ready; empty: a connection is enough. ``monotonic``: seconds of a
-    clock that never jumps.
+    ``ask``: how. ``monotonic``: seconds of a clock that never jumps.
     """
 
-    def __init__(self, dialer: Dialer, path: str, monotonic: Callable[[], float]) -> None:
+    def __init__(self, dialer: Dialer, ask: Ask, monotonic: Callable[[], float]) -> None:
         self._dialer = dialer
-        self._path = path
+        self._ask_over = ask
         self._monotonic = monotonic
         self._asking: asyncio.Task[str] | None = None
         self._asked_s = 0.0
@@ -40,35 +45,45 @@ class Readiness:
         where = f"the model server at {self._dialer.address}"
         try:
             async with asyncio.timeout(self._dialer.timeout_s):
-                return await self._connect_and_ask(where)
+                fault = await self._connect_and_ask()
         except TimeoutError:
             return f"{where} did not answer within {self._dialer.timeout_s:g} s"
         except ssl.SSLError as error:
             return f"{where} cannot be trusted: {tls_fault(error)}"
-        except ValueError:
-            return f"{where} did not answer {self._path} in HTTP"
         except OSError as error:
             return f"{where} does not accept connections: {error.strerror or error}"
+        return f"{where} {fault}" if fault else ""
 
-    async def _connect_and_ask(self, where: str) -> str:
+    async def _connect_and_ask(self) -> str:
         # A stream's own way of connecting knows neither Unix sockets nor our TLS; its protocol fits any transport.
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_MAX_LINE_BYTES, loop=loop)
         transport, _ = await self._dialer.connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop))
         try:
-            if not self._path:
-                return ""
-            transport.write(
-                f"GET {self._path} HTTP/1.1\r\nhost: {self._dialer.target.host_header}\r\n"
-                "user-agent: driftline-sidecar\r\nconnection: close\r\n\r\n".encode()
-            )
-            return _judged(where, self._path, await reader.readline())
+            return await self._ask_over(reader, transport)
         finally:
             transport.abort()
 
 
-def _judged(where: str, path: str, answer: bytes) -> str:
-    found = _STATUS.match(answer)
-    if found is None:
-        return f"{where} did not answer {path} in HTTP"
-    return "" if found[1].startswith(b"2") else f"{where} answers {path} with {found[1].decode()}"
+@dataclass(frozen=True, slots=True)
+class AskOverHttp:
+    """Asks ``host`` for ``path`` with GET, and any 2xx means ready; empty: a connection is enough."""
+
+    path: str
+    host: str
+
+    async def __call__(self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport) -> str:
+        """As :data:`Ask`."""
+        if not self.path:
+            return ""
+        transport.write(
+            f"GET {self.path} HTTP/1.1\r\nhost: {self.host}\r\n"
+            "user-agent: driftline-sidecar\r\nconnection: close\r\n\r\n".encode()
+        )
+        try:
+            found = _STATUS.match(await reader.readline())
+        except ValueError:  # a line without an end
+            found = None
+        if found is None:
+            return f"did not answer {self.path} in HTTP"
+        return "" if found[1].startswith(b"2") else f"answers {self.path} with {found[1].decode()}"

@@ -9,13 +9,14 @@ import pytest
 from logger_sidecar.bound_sockets import bound_sockets
 
 _LISTENING = """
-import asyncio, threading, uvloop
+import asyncio, threading, time, uvloop
 from pathlib import Path
 from logger_sidecar.admin import serve_admin
+from logger_sidecar.proxy.handshakes import Handshakes
 from logger_sidecar.proxy.listening import Port
 
 async def main():
-    await Port(asyncio.Protocol, None).open("", 0)
+    await Port(asyncio.Protocol, None, Handshakes(time.monotonic)).open("", 0)
     await serve_admin("localhost", 0, {})
     print(len(list(Path("/proc/self/task").iterdir())))
 

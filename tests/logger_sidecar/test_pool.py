@@ -134,6 +134,33 @@ def ready(running: Running) -> tuple[int, str]:
     return int(status.split()[1]), body
 
 
+def test_ready_is_only_who_takes_grpc_too_where_it_has_an_address_of_its_own(tmp_path: Path) -> None:
+    first = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+    def script(upstream: Upstream, connection: socket.socket) -> None:
+        if asked := connection.recv(1000):
+            upstream.requests.append(asked)
+        connection.sendall(first)
+
+    def for_both() -> tuple[int, str]:
+        running.sidecar._readiness[1]._asked_s -= 1.0  # nothing is given again without asking
+        return ready(running)
+
+    grpc = Upstream(script)
+    with between(tmp_path, script, grpc_upstream=grpc.url) as (running, upstream):
+        refusing = f"the model server at 127.0.0.1:{grpc.port} does not speak HTTP/2, and so no gRPC\n"
+        assert for_both() == (503, refusing)
+        first = bytes.fromhex("000006 04 00 00000000 0003 00000064")  # settings, as a server begins with
+        assert for_both() == (200, "ok\n")
+        assert grpc.requests[-1].startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        grpc.close()
+        assert for_both() == (
+            503,
+            f"the model server at 127.0.0.1:{grpc.port} does not accept connections: Connection refused\n",
+        )
+        assert upstream.requests == []  # without a ready path a connection is enough
+
+
 def test_ready_is_only_who_answers_the_ready_path_and_everybody_asks_once_a_second(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n"
 

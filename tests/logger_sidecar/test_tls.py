@@ -1,6 +1,7 @@
 """TLS and Unix sockets on either side, with certificates of trustme and the standard library as the other end."""
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ import pytest
 import trustme
 
 from driftline.errors import SettingsError
+from driftline.names import SIDECAR_TLS_FAILURES
 from driftline.settings import load
 from logger_sidecar.settings import SidecarSettings
 from tests.logger_sidecar.test_spool import wait_for
@@ -79,6 +81,13 @@ def answered(running: Running, context: ssl.SSLContext) -> bytes:
     return b""
 
 
+def failures(running: Running) -> dict[tuple[str, str], int]:
+    """Handshakes that failed, by side and reason."""
+    name = SIDECAR_TLS_FAILURES.name
+    found = re.findall(rf'{name}{{reason="(\w+)",side="(\w+)"}} (\d+)', running.admin("/metrics"))
+    return {(side, reason): int(count) for reason, side, count in found}
+
+
 def client_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -94,9 +103,14 @@ def test_clients_speak_tls_and_their_inferences_are_logged(tmp_path: Path, autho
                 for number in range(3):
                     client.sendall(post(b"{}", f"x-request-id: {number}"))
                     assert read_message(client).endswith(b"{}")
+            assert failures(running) == {}
             with running.connect() as plain:
                 plain.sendall(post())
                 assert b"HTTP/1.1" not in plain.recv(100)
+            with contextlib.suppress(ssl.SSLError):  # it does not know who signed the certificate
+                secure_client(running, ssl.create_default_context())
+            wait_for(lambda: len(failures(running)) == 2)
+            assert failures(running) == {("client", "not_tls"): 1, ("client", "certificate_refused"): 1}
             assert [event.request_id for event in running.events()] == ["0", "1", "2"]
 
 
@@ -125,6 +139,7 @@ def test_a_client_without_the_certificate_asked_for_is_not_let_in(tmp_path: Path
     with plain_upstream() as upstream, sidecar(upstream.url, tmp_path / "spool", **files) as running:
         for context in (client_context(authority), stranger):
             assert not answered(running, context)
+        assert failures(running) == {("client", "no_certificate"): 1, ("client", "certificate_untrusted"): 1}
         with secure_client(running, known) as client:
             client.sendall(post())
             assert read_message(client).endswith(b"{}")
@@ -190,6 +205,7 @@ def test_a_model_server_that_cannot_show_who_it_is_gets_nothing(
             assert running.ask(post()).startswith(f"HTTP/1.1 {status} ".encode())
             if status == 502:
                 assert asked == []
+                assert failures(running) == {("upstream", "certificate_untrusted"): 1}
                 assert 'upstream_errors_total{reason="tls"} 1.0' in running.admin("/metrics")
 
 

@@ -1,9 +1,11 @@
 """Real gRPC clients and servers with the sidecar between them: every kind of call, as if it were not there."""
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import HTTPError
 
 import grpc
 import pytest
@@ -266,6 +268,10 @@ def test_grpc_has_a_port_of_its_own_where_it_shall(tmp_path: Path) -> None:
     with served() as server:
         settings = {"grpc_upstream": server.url, "grpc_listen_port": 0}
         with sidecar("http://127.0.0.1:9", tmp_path, **settings) as running:
+            with pytest.raises(HTTPError) as unready:
+                running.admin("/readyz")
+            # Of the two addresses the one without a server, and not the real server of gRPC.
+            assert re.fullmatch(rb"the model server at 127.0.0.1:9 does not accept [^;]*\n", unready.value.read())
             with channel(running.sidecar.grpc_port) as made:
                 assert call(made, INFER, infer_request()) == infer_request()
             with channel(running.sidecar.listen_port) as made:
