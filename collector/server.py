@@ -40,6 +40,11 @@ _log = logging.getLogger("driftline.collector")
 SourceFactory = Callable[[Callable[[str], int | None]], RecordSource | None]
 
 _STOP_TIMEOUT_S = 10.0
+_OPEN_SUBJECTS = (
+    "subject_secret is empty, and the monitors of %s name a subject: whoever reads the database can find out whom rows "
+    "are about by trying names. Set DRIFTLINE_COLLECTOR_SUBJECT_SECRET before rows are stored: those of another secret "
+    "are not found any more"
+)
 
 
 def run(
@@ -81,24 +86,13 @@ def run(
     uploads = UploadDesk(store, settings.upload_dir, clock, settings.maximum_waiting_uploads)
     worker = UploadWorker(store, desk, uploads, clock, tracing=tracing)
     replayer = Replayer(store, decoder, statistics, monitors, clock, settings, payloads)
-    app = create_app(
-        desk,
-        store,
-        monitors,
-        clock,
-        registry,
-        health,
-        settings,
-        uploads,
-        replayer,
-        access,
-        metrics.api_request,
-        tracing,
-        payloads,
-    )
+    served = (desk, store, monitors, clock, registry, health, settings, uploads, replayer)
+    app = create_app(*served, access, metrics.api_request, tracing, payloads)
     if sources.receiver is not None:
         sources.receiver.add_routes(app)
     server.config.app = app
+    if named := open_subjects(settings, monitors):
+        _log.warning(_OPEN_SUBJECTS, ", ".join(named))
     threads = (thread, Keeper(store, monitors, payloads, clock, settings.keep_interval_s, stop).thread())
     _serve(server, threads, stop, worker, (sources.closing, source, speaker, store, tracing))
     return 1 if failed.is_set() else 0
@@ -129,6 +123,13 @@ def _serve(
         worker.close(_STOP_TIMEOUT_S)
         for each in closing:
             each.close()
+
+
+def open_subjects(settings: CollectorSettings, monitors: Mapping[str, Monitor]) -> list[str]:
+    """The models whose rows' subjects are hashed without a secret."""
+    return (
+        [] if settings.subject_secret else sorted(name for name, each in monitors.items() if each.subject is not None)
+    )
 
 
 def http_config(app: Any, host: str, port: int) -> uvicorn.Config:

@@ -71,7 +71,7 @@ class CollectorSettings:
     database_url: str = names.DATABASE_URL
     payload_dir: Path | None = None
     payload_url: str = ""
-    subject_secret: str = ""
+    subject_secret: str = field(default="", repr=False)
     keep_interval_s: float = 300.0
     source: Literal["spool", "kafka", "files", "none"] = "spool"
     spool_dir: Path = Path("spool")

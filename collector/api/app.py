@@ -73,7 +73,7 @@ def create_app(
     add_upload_routes(app, uploads, settings.maximum_upload_bytes)
     add_dead_letter_routes(app, store, replayer, settings)
     files = None if payloads is None else payloads.files
-    add_data_routes(app, Eraser(store, SubjectHasher(settings.subject_secret), clock, files))
+    add_data_routes(app, Eraser(store, SubjectHasher(settings.subject_secret), clock, files), monitors)
     add_operations(app, store, registry, health)
     guard_app(app, access, settings.open_paths, time.time, answered, tracing)
     return app

@@ -1,9 +1,10 @@
 """What is stored of a request or a person, over HTTP: erasing it, and who had what erased."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +12,7 @@ from collector.api.problems import described
 from collector.keeping.erasure import Eraser, Selector
 from driftline import access
 from driftline.guard import grant_of, needs
+from driftline.monitors import Monitor
 
 
 class EraseBody(BaseModel):
@@ -47,6 +49,7 @@ class EraseAnswer(BaseModel):
         description="Uploaded files of labels that wait. Rows of what was erased are left out when they are joined, "
         "and then the files are deleted."
     )
+    notes: list[str] = Field(description="What could not be found this way, if anything.")
 
 
 class ErasureAnswer(BaseModel):
@@ -62,14 +65,17 @@ class ErasureAnswer(BaseModel):
     removed: dict[str, int]
 
 
-def add_data_routes(app: FastAPI, eraser: Eraser) -> None:
+def add_data_routes(app: FastAPI, eraser: Eraser, monitors: Mapping[str, Monitor]) -> None:
     """``/v1/data``."""
 
     @app.delete(
         "/v1/data",
         summary="Erase what is stored of a request or a subject",
         tags=["data"],
-        responses={503: described("The store or a payload file is away; nothing was erased.")},
+        responses={
+            404: described("No monitor describes this model, and nothing is stored of it."),
+            503: described("The store or a payload file is away; nothing was erased."),
+        },
         openapi_extra=needs(access.DATA_ERASE),
     )
     async def erase(request: Request, body: EraseBody) -> EraseAnswer:
@@ -78,10 +84,16 @@ def add_data_routes(app: FastAPI, eraser: Eraser) -> None:
         What arrives of it later is not kept.
         """
         grant = grant_of(request)
-        grant.require_model(f"{body.namespace}/{body.model}")
+        name = f"{body.namespace}/{body.model}"
+        grant.require_model(name)
+        if name not in monitors and not await run_in_threadpool(eraser.knows, body.namespace, body.model):
+            raise HTTPException(404, f"model '{name}': no monitor describes it, and nothing is stored of it")
         erased = await run_in_threadpool(eraser.erase, body.selector(), grant.name)
         return EraseAnswer(
-            audit_id=erased.audit_id, removed=dict(erased.removed), waiting_uploads=erased.waiting_uploads
+            audit_id=erased.audit_id,
+            removed=dict(erased.removed),
+            waiting_uploads=erased.waiting_uploads,
+            notes=_notes(body, monitors.get(name)),
         )
 
     @app.get(
@@ -95,6 +107,13 @@ def add_data_routes(app: FastAPI, eraser: Eraser) -> None:
         grant = grant_of(request)
         found = eraser.audited(limit)
         return [_entry(each) for each in found if grant.allows_model(f"{each['namespace']}/{each['model']}")]
+
+
+def _notes(body: EraseBody, monitor: Monitor | None) -> list[str]:
+    if body.subject is None or (monitor is not None and monitor.subject is not None):
+        return []
+    which = "no monitor describes it" if monitor is None else "its monitor names no subject"
+    return [f"model '{body.namespace}/{body.model}': {which}, so that its new rows are found by request id only"]
 
 
 def _entry(entry: dict[str, Any]) -> ErasureAnswer:

@@ -101,8 +101,14 @@ class Eraser:
             wait_for_writers(transaction)
             _erase_rows(transaction, selector, places, removed)
             _erase_texts(transaction, selector, removed)
-            key = [total(names.COLLECTOR_REMOVED, selector.namespace, selector.model, kind) for kind in removed]
-            transaction.add_totals(KEEPER, dict(zip(key, removed.values(), strict=True)))
+            transaction.add_totals(
+                KEEPER,
+                {
+                    total(names.COLLECTOR_REMOVED, selector.namespace, selector.model, kind): count
+                    for kind, count in removed.items()
+                    if count  # a name that nothing is stored of makes no series
+                },
+            )
             made = transaction.connection.execute(
                 insert(schema.audit).values(
                     at_s=self._clock(),
@@ -121,6 +127,17 @@ class Eraser:
         assert made.inserted_primary_key is not None  # noqa: S101 - a single-row insert always has one
         waiting = self._store.read(waiting_upload_count)
         return Erasure(int(made.inserted_primary_key[0]), dict(removed), waiting)
+
+    def knows(self, namespace: str, model: str) -> bool:
+        """Whether anything is stored that names this model; raises TransientError."""
+        tables = (schema.streams, schema.dead_letters, schema.waiting_halves, schema.labels_pending)
+        with reading(self._store.engine) as connection:
+            return any(
+                connection.execute(
+                    select(select(table).where(table.c.namespace == namespace, table.c.model == model).exists())
+                ).scalar_one()
+                for table in tables
+            )
 
     def audited(self, limit: int) -> list[dict[str, Any]]:
         """The newest entries of the audit."""

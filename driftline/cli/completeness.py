@@ -86,6 +86,8 @@ def _terms(what: str, counts: dict[str, int]) -> str:
 
 
 def _difference(number: int, what: str) -> str:
+    if number < 0:
+        return f" - {-number} that came besides"
     return f" + {number} {what}" if number else ""
 
 

@@ -71,6 +71,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(letter, indent=2))
         return
+    typer.echo(f"{'time:':<16}{datetime.fromtimestamp(letter['time_s'], UTC):%Y-%m-%d %H:%M:%S}")
     for name in ("namespace", "model", "event_id", "reason", "detail", "meaning", "advice", "state", "not_replayable"):
         if letter[name] is not None:
             typer.echo(f"{name + ':':<16}{letter[name]}")

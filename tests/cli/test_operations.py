@@ -187,6 +187,13 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
         assert "audit entry 1" in erased
         nobody = run("erase", "--model", "flights", "--request-id", "nobody's", *where, DRIFTLINE_TOKEN=privacy)
         assert "nothing of it is stored for 'default/flights'" in nobody
+        several = ("erase", "--model", "flights", "--model", "default/delay", "--request-id", "nobody's", *where)
+        told = run(*several, DRIFTLINE_TOKEN=privacy).splitlines()
+        assert [line for line in told if line.startswith("default/")] == ["default/flights", "default/delay"]
+        assert "nothing of it is stored for 'default/delay'; what comes later will not be kept" in told
+        assert "'default/flihgts': no monitor" in refused(
+            "erase", "--model", "flihgts", "--request-id", "request-2", *where, DRIFTLINE_TOKEN=privacy
+        )
         # What comes after is not kept: neither a copy of the event nor the label in the file that waits.
         drain(parts.collector(records([event(2), event(2, event_id="another")], "spool:1")))
         uploads = UploadDesk(parts.store, parts.directory / "uploads", parts.clock, 2)
@@ -195,6 +202,6 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
         assert list((parts.directory / "uploads").iterdir()) == []
     stored = tables(f"sqlite:///{tmp_path}/store.db")
     assert [dict(row)["request_id"] for row in stored["predictions"]] == ["request-1"]
-    assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"] * 2
+    assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"] * 4
     assert stored["labels_pending"] == []
     assert "request-2" not in repr({name: rows for name, rows in stored.items() if name != "uploads"})

@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from driftline import access
+from driftline import access, names
 from driftline.access import Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from tests.collector.helpers import Parts, drain, event, records
 from tests.collector.test_api import FixedHealth, make_app
@@ -39,6 +39,26 @@ def test_what_is_erased_is_told_and_audited_under_the_tokens_name(client: TestCl
     assert client.get("/v1/data/erasures", headers=bearer(OTHER)).json() == []
     again = client.request("DELETE", "/v1/data", json=body, headers=bearer(FLIGHTS))
     assert (again.status_code, any(again.json()["removed"].values())) == (200, False)
+
+
+def test_a_model_that_nobody_knows_is_refused_and_makes_no_series(client: TestClient, parts: Parts) -> None:
+    open_to_all = TestClient(make_app(parts, parts.store, FixedHealth()))
+    misspelt = open_to_all.request("DELETE", "/v1/data", json={"model": "flihgts", "request_id": "request-1"})
+    assert misspelt.status_code == 404
+    assert "'default/flihgts'" in misspelt.json()["detail"]
+    drain(parts.collector(records([event(7, model="unmonitored")], "spool:1")))
+    for body in ({"model": "unmonitored", "request_id": "r"}, {"model": "flights", "request_id": "nobody's"}):
+        assert open_to_all.request("DELETE", "/v1/data", json=body).status_code == 200
+    assert [entry["model"] for entry in open_to_all.get("/v1/data/erasures").json()] == ["flights", "unmonitored"]
+    assert names.COLLECTOR_REMOVED.name not in {name for name, _ in parts.store.totals()}
+
+
+def test_where_no_subject_is_named_the_answer_says_so(client: TestClient) -> None:
+    body = {"model": "flights", "subject": "anna@example.org"}
+    (note,) = client.request("DELETE", "/v1/data", json=body, headers=bearer(FLIGHTS)).json()["notes"]
+    assert "'default/flights': its monitor names no subject" in note
+    body = {"model": "flights", "request_id": "request-1"}
+    assert client.request("DELETE", "/v1/data", json=body, headers=bearer(FLIGHTS)).json()["notes"] == []
 
 
 def test_a_token_for_other_models_erases_nothing(client: TestClient, parts: Parts) -> None:

@@ -11,6 +11,8 @@ from sqlalchemy.exc import DatabaseError
 from collector.batches.payloads import PayloadWriter
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
+from collector.server import open_subjects
+from collector.settings import CollectorSettings
 from collector.store.database import connect
 from driftline.monitors import ColumnSpec, KeySpec, Monitor, SubjectSpec
 from driftline.results import WindowKey
@@ -181,3 +183,10 @@ def test_subjects_are_found_with_the_secret_only_and_differ_between_models() -> 
     assert one.hash("n", "m", ANNA) == SubjectHasher("secret").hash("n", "m", ANNA)
     assert len({one.hash("n", "m", ANNA), other.hash("n", "m", ANNA), one.hash("n", "m2", ANNA)}) == 3
     assert one.hash("n", "mx", "y") != one.hash("n", "m", "xy")
+
+
+def test_subjects_that_are_hashed_without_a_secret_are_told() -> None:
+    monitors = {MONITOR.name: MONITOR, "default/people": CUSTOMER}
+    assert open_subjects(CollectorSettings(), monitors) == ["default/people"]
+    assert open_subjects(CollectorSettings(subject_secret="s"), monitors) == []
+    assert "secret='s'" not in repr(CollectorSettings(subject_secret="s"))
