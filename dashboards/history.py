@@ -1,9 +1,10 @@
 """Results grouped as people read them: stream, window, column. Pure functions over frozen results."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
 
 _SEVERITY = {Verdict.NOT_ENOUGH_EVIDENCE: 0, Verdict.OK: 1, Verdict.WARNING: 2, Verdict.DRIFTED: 3}
@@ -20,7 +21,10 @@ class ColumnFinding:
 
     @property
     def deciding(self) -> Result:
-        """The result that speaks for the column: worst verdict, then one with an effect, then the smallest p-value."""
+        """The result that speaks for the column: of those with the worst verdict the one that the monitor names first.
+
+        Without a monitor, one with an effect, then that of the smallest p-value.
+        """
         return self.results[0]
 
     @property
@@ -135,12 +139,12 @@ class History:
         return next((window for window in self.windows if int(window.key.start_s) == int(start_s)), None)
 
 
-def group(results: Iterable[Result]) -> History:
-    """Results of one stream as its history."""
+def group(results: Iterable[Result], monitor: Monitor | None = None) -> History:
+    """Results of one stream as its history; ``monitor``: which says what detector decides of a column."""
     by_window: dict[WindowKey, list[Result]] = defaultdict(list)
     for result in results:
         by_window[result.window].append(result)
-    views = [_view(key, found) for key, found in sorted(by_window.items(), key=lambda item: item[0].start_s)]
+    views = [_view(key, found, monitor) for key, found in sorted(by_window.items(), key=lambda item: item[0].start_s)]
     segments: dict[str, list[WindowView]] = defaultdict(list)
     for view in views:
         if view.key.segment != ALL_ROWS:
@@ -156,12 +160,13 @@ def worst_first(findings: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
     return tuple(sorted(findings, key=lambda finding: (-_SEVERITY[finding.verdict], -_effect(finding), finding.column)))
 
 
-def findings_of(results: Iterable[Result]) -> tuple[ColumnFinding, ...]:
+def findings_of(results: Iterable[Result], monitor: Monitor | None) -> tuple[ColumnFinding, ...]:
     """Drift results of one window as one finding per column, worst first."""
     by_column: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         by_column[result.column].append(result)
-    return worst_first([ColumnFinding(name, _deciding_first(found)) for name, found in by_column.items()])
+    order = _orders(monitor)
+    return worst_first([ColumnFinding(name, _deciding_first(found, order(name))) for name, found in by_column.items()])
 
 
 def measure_of(result: Result) -> Measure:
@@ -182,12 +187,12 @@ def measure_of(result: Result) -> Measure:
     )
 
 
-def _view(key: WindowKey, results: Sequence[Result]) -> WindowView:
+def _view(key: WindowKey, results: Sequence[Result], monitor: Monitor | None) -> WindowView:
     of_kind: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         of_kind[result.kind].append(result)
     whole = next((result for result in of_kind["drift"] if result.column == WHOLE_WINDOW), None)
-    columns = findings_of(result for result in of_kind["drift"] if result.column != WHOLE_WINDOW)
+    columns = findings_of((result for result in of_kind["drift"] if result.column != WHOLE_WINDOW), monitor)
     return WindowView(
         key=key,
         verdict=_verdict(whole, columns),
@@ -217,10 +222,22 @@ def _rows(results: Sequence[Result]) -> int:
     return max(sizes, default=max((result.sample_size for result in results), default=0))
 
 
-def _deciding_first(results: Sequence[Result]) -> tuple[Result, ...]:
-    def order(result: Result) -> tuple[int, bool, float, str]:
+def _orders(monitor: Monitor | None) -> Callable[[str], Sequence[str]]:
+    """The detectors of a column in the order in which the monitor names them."""
+    if monitor is None:
+        return lambda _column: ()
+    detectors, kinds = monitor.detectors, dict(monitor.watched())
+    of_kind = {"numeric": detectors.numeric, "categorical": detectors.categorical}
+    return lambda column: of_kind[kinds[column]] if column in kinds else detectors.multivariate
+
+
+def _deciding_first(results: Sequence[Result], detectors: Sequence[str]) -> tuple[Result, ...]:
+    places = {name: place for place, name in enumerate(detectors)}
+
+    def order(result: Result) -> tuple[int, int, bool, float, str]:
         p_value = 1.0 if result.p_value is None else result.p_value
-        return (-_SEVERITY[result.verdict], result.effect is None, p_value, result.detector)
+        place = places.get(result.detector, len(places))
+        return (-_SEVERITY[result.verdict], place, result.effect is None, p_value, result.detector)
 
     return tuple(sorted(results, key=order))
 

@@ -62,7 +62,7 @@ def build_report(
     reader: Reader, monitor: Monitor, stream: StreamKey, since_s: float, until_s: float, clock: Clock
 ) -> ReportData:
     """The report of one stream over the windows that touch [since_s, until_s)."""
-    history = group(reader.results(stream, since_s, max(until_s, since_s + 1)))
+    history = group(reader.results(stream, since_s, max(until_s, since_s + 1)), monitor)
     newest = history.newest
     drifted = _drifted_columns(reader, history)
     labels = views.segment_labels(reader, monitor, history, clock())

@@ -122,7 +122,7 @@ def read_history(reader: Reader, summary: StreamSummary, monitor: Monitor | None
     """The newest ``windows`` windows of a stream."""
     size_s = _DAY_S if monitor is None else monitor.windows.size
     until_s = summary.last_event_s + size_s
-    return group(reader.results(summary.stream, until_s - (windows + 1) * size_s, until_s))
+    return group(reader.results(summary.stream, until_s - (windows + 1) * size_s, until_s), monitor)
 
 
 def cards(reader: Reader, pages: Sequence[Page], monitors: Mapping[str, Monitor], now_s: float) -> list[Card]:
@@ -204,7 +204,8 @@ class PageView:
 
 def page_view(reader: Reader, page: Page, monitor: Monitor | None, now_s: float) -> PageView:
     """The page with distributions of its drifted columns and its worst segments; ``monitor``: of its stream."""
-    findings = findings_of(result for result in page.drifted if result.window.segment == ALL_ROWS and result.column)
+    drifted = (result for result in page.drifted if result.window.segment == ALL_ROWS and result.column)
+    findings = findings_of(drifted, monitor)
     window = max((finding.deciding.window for finding in findings), key=lambda key: key.start_s, default=None)
     return PageView(
         page=page,
@@ -245,7 +246,7 @@ def _page_segments(
         return []
     # Labels come late: the newest measure may be some windows back.
     earlier_s = _LABEL_WINDOWS * (window.end_s - window.start_s)
-    history = group(reader.results(window.stream, window.start_s - earlier_s, window.end_s))
+    history = group(reader.results(window.stream, window.start_s - earlier_s, window.end_s), monitor)
     return segment_rows(history, segment_labels(reader, monitor, history, now_s))
 
 

@@ -311,7 +311,8 @@ class _Site:
         of_segment = history.windows if segment == ALL_ROWS else history.segments.get(segment, ())
         found = next((window for window in of_segment if int(window.key.start_s) == int(start_s)), None)
         if found is None:  # older than the windows shown
-            older = group(self.reader.results(summary.stream, start_s, start_s + 1))
+            monitor = self.monitors.get(f"{summary.stream.namespace}/{summary.stream.model}")
+            older = group(self.reader.results(summary.stream, start_s, start_s + 1), monitor)
             of_segment = older.windows if segment == ALL_ROWS else older.segments.get(segment, ())
             found = next((window for window in of_segment if int(window.key.start_s) == int(start_s)), None)
         if found is None:

@@ -23,6 +23,9 @@ _TITLES = {
     "hellinger": "Hellinger distance",
 }
 
+# A part of the largest difference of the distribution functions; where the other way it is smaller, all went one way.
+_ONE_WAY = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Margin:
@@ -170,8 +173,18 @@ def _numeric_movement(sample: ColumnSample) -> str:
     if before is None or now is None:
         return "has no finite values to compare"
     if before == now:
-        return f"changed its shape about the same median {now:.4g}"
+        return f"{_way(sample)} about the same median {now:.4g}"
     return f"moved {'down' if now < before else 'up'}: median {before:.4g} -> {now:.4g}"
+
+
+def _way(sample: ColumnSample) -> str:
+    """Where values went of which the middle one stayed: all one way, or not."""
+    below = [np.cumsum(side[1:-2]) / side[1:-2].sum() for side in (sample.reference, sample.current)]
+    gaps = below[1] - below[0]
+    down, up = float(gaps.max()), float(-gaps.min())
+    if min(down, up) > _ONE_WAY * max(down, up):
+        return "changed its shape"
+    return f"moved {'down' if down > up else 'up'}"
 
 
 def _category_movement(sample: ColumnSample, before: list[float], now: list[float]) -> str:

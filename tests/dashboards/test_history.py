@@ -8,6 +8,7 @@ import pytest
 from dashboards import charts, words
 from dashboards.history import group, measure_of
 from dashboards.svg import linked, rect, svg, text
+from driftline.monitors import parse_monitor
 from driftline.results import HEAVY_TAILS, ColumnShape, Interval, Result, Verdict, WindowKey
 from tests.dashboards.fakes import CALM_DAYS, DAY_S, FIRST_S, NOW_S, STABLE
 from tests.dashboards.html_check import read_html
@@ -53,6 +54,20 @@ def result(**more):
         "sample_size": 10,
     }
     return Result(**(base | more))
+
+
+def test_a_column_is_told_by_the_detector_that_decides_however_small_others_p_values_are():
+    monitor = parse_monitor(
+        "model: m\ntask: regression\ncolumns: [{name: x, type: numeric}]\ndetectors: {numeric: [wasserstein, ks]}",
+        "m.yaml",
+    )
+    found = [
+        result(detector=name, p_value=p_value, verdict=Verdict.DRIFTED)
+        for name, p_value in (("ks", 1e-9), ("wasserstein", 1e-5))
+    ]
+    assert [each.detector for each in group(found, monitor).newest.columns[0].results] == ["wasserstein", "ks"]
+    quiet = [found[0], result(detector="wasserstein", p_value=0.5)]
+    assert group(quiet, monitor).newest.columns[0].deciding.detector == "ks"
 
 
 def test_what_may_break_an_interval_stands_beside_it():

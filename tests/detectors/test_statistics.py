@@ -18,6 +18,7 @@ from detectors.statistics.columns import alone
 from detectors.statistics.effect_size import effect_size
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.quadratic_form import Steps, steps, tail
+from detectors.statistics.reasons import movement
 from detectors.statistics.tables import binomial_p_value, binomial_p_values, tables
 from detectors.statistics.two_proportions import two_proportions
 from detectors.univariate.anderson_darling import anderson_darling
@@ -345,3 +346,19 @@ def test_evidently_agrees_where_the_methods_coincide() -> None:
     assert evidently_adapter.psi(counted).statistic == pytest.approx(psi(counted).statistic, rel=0.1)
     assert 0.0 <= (evidently_adapter.chisquare(counted).p_value or 0.0) < 0.05
     assert evidently_adapter.jensenshannon(counted).statistic > 0.0
+
+
+@pytest.mark.parametrize(
+    ("current", "told"),
+    [
+        ([20, 80, 100, 0, 0], "moved down about the same median 3"),
+        ([0, 0, 110, 70, 20], "moved up about the same median 3"),
+        ([60, 10, 60, 10, 60], "changed its shape about the same median 3"),
+    ],
+)
+def test_rows_that_all_went_one_way_are_said_to_even_where_the_median_stayed(current: list[int], told: str) -> None:
+    before, now = (np.array([0, *side, 0, 0]) for side in ([20, 50, 60, 50, 20], current))
+    sample = ColumnSample(
+        "x", "numeric", before, now, values=np.array([np.nan, 1.0, 2.0, 3.0, 4.0, 5.0, np.nan, np.nan])
+    )
+    assert movement(sample) == told
