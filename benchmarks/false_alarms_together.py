@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.together_streams import ROWS, STREAMS, TESTS, asked, rate
+from benchmarks.together_streams import RATE, ROWS, STREAMS, TESTS, asked
 from driftline.monitor_detectors import AUTO, RowsTogether
 from driftline.results import Verdict
 
@@ -33,7 +33,7 @@ def every(
 def over_budget(found: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, float]]:
     """The share of windows called drifted over the share that the monitor leaves to the test."""
     return {
-        name: {test: each["drifted"] / each["windows"] / rate() for test, each in tests.items()}
+        name: {test: each["drifted"] / each["windows"] / RATE for test, each in tests.items()}
         for name, tests in found.items()
     }
 
@@ -60,7 +60,7 @@ def tables(tests: Sequence[str], references: int, windows: int) -> tuple[dict[st
         "together_false_alarm_rate_over_budget": over,
         "together_windows_per_stream": references * windows,
     }
-    said = f"windows without drift called drifted + warned of, budget {rate():.1%}"
+    said = f"windows without drift called drifted + warned of, budget {RATE:.1%}"
     return figures, [
         table(f"All columns together, {said}: of {references * windows} windows", auto, tests),
         table(f"The same with `rows_together: 1`: of {fewer * windows} windows", independent, tests),

@@ -21,8 +21,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.row_tables import beside
 from detectors.evaluating.table_catalogue import table_detector
 from detectors.evaluating.together import find, permutations, together_results
-from detectors.statistics.table_sample import TableSample
-from driftline.alarm_budget import together_rate
+from detectors.statistics.table_sample import Drawn, TableSample
 from driftline.columns import ColumnBatch
 from driftline.monitor_detectors import AUTO, RowsTogether
 from driftline.results import ALL_ROWS, Result
@@ -33,6 +32,8 @@ TESTS = ("mmd_features", "mmd", "energy", "domain_classifier", "pca_reconstructi
 ROWS = 1000
 #: Of which so many are kept and looked at.
 KEPT = 500
+#: The default: windows that may be called drifted; with one test of several columns, half of them by it.
+BUDGET, RATE = 0.01, 0.005
 _SLOW, _SHARED, _LEVEL, _ALIKE = 0.9, 0.6, 0.1, 20
 
 
@@ -102,20 +103,22 @@ def _batch(rows: Rows) -> ColumnBatch:
     return ColumnBatch(len(rows), {f"x{place}": values for place, values in enumerate(rows.T)})
 
 
-def asked(
-    rows: Rows, test: str, said: RowsTogether = AUTO, moved: Callable[[Rows], Rows] = lambda rows: rows
-) -> Iterator[Result]:
-    """What a monitor with this one test says of each window behind the reference, with ``moved`` done to its rows."""
+def asked(rows: Rows, test: str, said: RowsTogether = AUTO, budget: float = BUDGET) -> Iterator[Result]:
+    """What a monitor with this one test says of each window behind the reference.
+
+    ``budget``: false alarms of a window that it may call, of which half are the test's.
+    """
     first = rows[: 10 * ROWS]
     names = _batch(first).numeric
     monitor = monitor_of(names, None, said)
-    spec = monitor.detectors.model_copy(update={"multivariate": (test,), "kept_rows": KEPT})
+    named = {"multivariate": (test,), "kept_rows": KEPT, "false_alarm_rate": budget}
+    spec = monitor.detectors.model_copy(update=named)
     monitor = monitor.model_copy(update={"detectors": spec})
     reference = build_reference(pd.DataFrame(dict(names)), monitor, seconds=np.arange(len(first), dtype=np.float64))
     engine = StatisticsEngine({monitor.name: reference})
     dice = np.random.default_rng(1)
     for start in range(10 * ROWS, len(rows), ROWS):
-        window = _batch(moved(rows[start : start + ROWS]))
+        window = _batch(rows[start : start + ROWS])
         state = WindowState.from_bytes(engine.observe(monitor, None, window))
         kept = vectors(reference.row_columns(monitor), window)[dice.permutation(ROWS)[:KEPT]]
         found = find(monitor, reference, {}, ALL_ROWS, state, beside(monitor, reference, ALL_ROWS, kept, None))
@@ -123,19 +126,16 @@ def asked(
         yield result
 
 
-def rate() -> float:
-    """The share of windows that such a monitor's test may call drifted."""
-    named = monitor_of({"x": np.zeros(1)})
-    spec = named.detectors.model_copy(update={"multivariate": TESTS[:1]})
-    return together_rate(named.model_copy(update={"detectors": spec}))
-
-
 def oracle(
-    stream: TableStream, test: str, rng: np.random.Generator, moved: Callable[[Rows], Rows]
+    stream: TableStream, test: str, rng: np.random.Generator, moved: Callable[[Rows], Rows], rate: float
 ) -> tuple[float, float]:
-    """p-value and statistic of independent rows, as many as a window's and a reference's are worth."""
-    most = ROWS if table_detector(test).counted else KEPT
-    before, now = (stream.alone(rng, min(most, rows // stream.as_one)) for rows in (10 * ROWS, ROWS))
+    """p-value and statistic of independent rows, as many as those that are looked at are worth."""
+    before, now = (stream.alone(rng, _worth(stream, test, rows)) for rows in (10 * ROWS, ROWS))
     sample = TableSample(tuple(f"x{place}" for place in range(before.shape[1])), before, moved(now))
-    found = table_detector(test).detect(sample, rng, permutations(rate())).evidence
+    found = table_detector(test).detect(sample, rng, permutations(rate)).evidence
     return 1.0 if found.p_value is None else found.p_value, found.statistic
+
+
+def _worth(stream: TableStream, test: str, rows: int) -> int:
+    looked_at = rows if table_detector(test).counted else min(rows, KEPT)
+    return round(looked_at / Drawn(rows, stream.as_one).inflation(looked_at))

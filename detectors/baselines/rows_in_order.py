@@ -51,6 +51,11 @@ class TogetherRows:
         """Of rows as wholes in a window of so many, along the direction in which it is most."""
         return int(for_windows(self.whole[0], rows))
 
+    @property
+    def most_of_directions(self) -> int:
+        """Of rows as wholes, of windows as large as can be known."""
+        return self.of_directions(1 << self.whole.shape[1])
+
     def of_plane(self, rows: int) -> int:
         """Of rows' distances from the plane that most of them lie in."""
         return int(for_windows(self.whole[1], rows))

@@ -29,6 +29,8 @@ _HOUR_S, _DAY_S = 3600.0, 86_400.0
 #: The first and the last of a week's rows are seldom a whole week apart.
 _NEARLY_A_WEEK_S = 0.99 * 7 * _DAY_S
 _FEWEST_ROWS, _DOUBLINGS = 100, 30
+#: What is found of the most of many directions is more than that of columns by chance alone, but hardly by so much.
+_MORE_ALONG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,14 @@ def _together(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
             names[place],
             f"hangs together: {rows} rows in a row say as much as one that stands alone",
             _seen(monitor, reference, known, place) if said == AUTO else advice,
+        )
+    along = known.most_of_directions
+    if along > _MORE_ALONG * rows and along > (1 if said == AUTO else said):
+        told = "so tests of all columns together count them (detectors.rows_together: auto)"
+        yield Weakness(
+            "",
+            f"hangs together as a whole more than any column does: {along} rows in a row say as much as one",
+            told if said == AUTO else f"set detectors.rows_together to {along}, or to auto",
         )
 
 

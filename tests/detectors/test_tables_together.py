@@ -16,6 +16,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.row_tables import beside
 from detectors.evaluating.table_catalogue import TABLE_CATALOGUE, table_detector
 from detectors.evaluating.together import Together, find, together_results
+from detectors.offline.fitness import weaknesses
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.table_sample import Drawn, TableEvidence, TableSample
 from driftline.columns import ColumnBatch
@@ -131,6 +132,11 @@ def test_what_no_column_shows_alone_shows_along_principal_directions() -> None:
     # Of the columns' mean ten in nineteen are slow: 1 + 18 * 10 / 19 rows are one; of a column 1 + 18 / 10.
     assert max(known.of_columns(ROWS)) < 6
     assert 7 <= known.of_directions(ROWS) <= 16
+    frame = pd.DataFrame(dict(batch(rows).numeric))
+    for said, advice in (("auto", "tests of all columns together count them"), (4, "set detectors.rows_together to 1")):
+        told = {each.column: each for each in weaknesses(frame, monitor(10, "mmd", said=said), reference)}
+        assert told[""].what.startswith("hangs together as a whole more than any column does: 1")
+        assert advice in told[""].advice
     assert built(monitor(10), rows).together[ALL_ROWS].of_directions(ROWS) == 1
 
 
