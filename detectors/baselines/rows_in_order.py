@@ -14,7 +14,7 @@ from scipy import stats
 from detectors.counts.comparable_rows import comparable
 from detectors.counts.layout import ColumnLayout, Layout, row_columns
 from detectors.counts.vectors import vectors
-from detectors.statistics.hanging_rows import for_windows, rows_together, sizes
+from detectors.statistics.hanging_rows import for_windows, rows_together, rows_together_along, sizes
 from detectors.statistics.principal_plane import directions_of, residuals_of
 from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
 from driftline.monitors import Monitor
@@ -35,9 +35,9 @@ class TogetherRows:
     """Rows of a segment that say as much as one, by the rows of a window; see ``statistics/hanging_rows.py``.
 
     ``by_size``: of every column of the layout, shape (columns + 1, sizes); the last one is of the model's losses. 0:
-    the rows' order says nothing. ``whole``: the same of rows as wholes, shape (2, sizes): along their principal
-    directions, and of their distance from the plane that they lie in; all 1 where no test of several columns was asked
-    for, or the file is older.
+    the rows' order says nothing. ``whole``: the same of rows as wholes, shape (2, sizes): along columns and principal
+    directions, and of their distance from the plane that they lie in; of one size where no test of several columns was
+    asked for, or the file is older.
     """
 
     by_size: NDArray[np.int64]
@@ -48,8 +48,13 @@ class TogetherRows:
         return for_windows(self.by_size[:-1], rows)
 
     def of_directions(self, rows: int) -> int:
-        """Of rows as wholes in a window of so many, along the direction in which it is most."""
+        """Of rows as wholes in a window of so many, along the column or direction in which it is most."""
         return int(for_windows(self.whole[0], rows))
+
+    @property
+    def knows_directions(self) -> bool:
+        """Whether rows as wholes were looked at."""
+        return bool(self.whole.shape[1] > 1)
 
     @property
     def most_of_directions(self) -> int:
@@ -124,10 +129,13 @@ class InOrder:
         if not columns or not monitor.detectors.multivariate:
             return _NOBODY_ASKED.copy()
         values, _ = comparable(vectors(columns, self.rows.take(places)))
-        along = [part[:, None] for part in directions_of(values).T]
+        along = directions_of(values)
+        along = along / along.std(axis=0)
+        of_columns = [each for column in columns for each in _followed(self.rows, column, places)]
+        asked += along.shape[1] + len(of_columns) + 1
+        directions = rows_together_along(along, of_columns, asked, in_time=self.in_time)
         away = stats.rankdata((residuals_of(values, values) ** 2).sum(axis=1).round(9))[:, None]
-        followed = (along or [np.zeros((len(places), 1))], [away])
-        directions, plane = (rows_together(each, 2 * asked, in_time=self.in_time) for each in followed)
+        plane = rows_together([away], asked, in_time=self.in_time)
         return np.array([directions, np.maximum(plane, _of_squares(directions))])
 
 

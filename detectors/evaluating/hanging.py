@@ -23,10 +23,15 @@ def of_columns(said: RowsTogether, reference: Reference, segment: str, rows: int
 
 
 def of_rows(said: RowsTogether, reference: Reference, segment: str, rows: int, columns: Sequence[str]) -> int:
-    """Of rows as wholes in a window of ``rows``: as many as of the column, or the direction, of which it is most."""
+    """Of rows as wholes in a window of ``rows``: as many as along the column or direction in which it is most.
+
+    An earlier file knows of columns only.
+    """
+    whole = _whole(said, reference, segment)
+    if whole.knows_directions:
+        return whole.of_directions(rows)
     known = of_columns(said, reference, segment, rows)
-    most = max((int(known[reference.layout.index(name)]) for name in columns), default=1)
-    return max(most, _whole(said, reference, segment).of_directions(rows))
+    return max((int(known[reference.layout.index(name)]) for name in columns), default=1)
 
 
 def of_plane(said: RowsTogether, reference: Reference, segment: str, rows: int) -> int:

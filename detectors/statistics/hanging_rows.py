@@ -71,6 +71,33 @@ def rows_together(series: Sequence[NDArray[np.float64]], asked: int = 1, *, in_t
     return np.zeros_like(most) if untold and most.max() <= 1 else np.maximum(most, 1)
 
 
+def rows_together_along(
+    directions: NDArray[np.float64], others: Sequence[NDArray[np.float64]], asked: int = 1, *, in_time: bool = True
+) -> NDArray[np.int64]:
+    """How many rows say as much as one, as wholes: what all ``directions``, shape (rows, directions), say together,
+    which is off by far less than the most of them; and what a direction, or one of ``others``, says by itself where it
+    hangs together more than all, at some size of block, beyond chance. The rest as of :func:`rows_together`.
+
+    >>> rng = np.random.default_rng(1)
+    >>> alike, single = np.repeat(rng.normal(size=(1000, 4)), 5, axis=0), rng.normal(size=(5000, 3))
+    >>> bool(5 <= rows_together_along(alike, [])[-1] <= 6)
+    True
+    >>> bool(5 <= rows_together_along(single, [alike[:, :1]])[-1] <= 7), int(rows_together_along(single, [])[-1])
+    (True, 1)
+    """
+    rows = len(directions)
+    blocks = sizes(rows)
+    freedom = _freedom(blocks, rows)
+    chance = special.chdtri(freedom, _BY_CHANCE / (asked * len(blocks))) / freedom
+    together = _of_one(directions, asked, in_time=in_time)
+    beyond = np.maximum(_ratios(directions, blocks)[0], 1.0) * chance
+    for each in (*(direction[:, None] for direction in directions.T), *others):
+        ratios, known = _ratios(each, blocks)
+        if (known & (ratios > beyond))[1:].any():
+            together = np.maximum(together, _of_one(each, asked, in_time=in_time))
+    return together
+
+
 def for_windows(by_size: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     """Of windows of so many rows, from what is known by size (the last axis); 1 where nothing can be told.
 
