@@ -32,6 +32,8 @@ class LiveParts:
         proxy.capture.follow(settings.capture_policy())
         proxy.pool.follow(connect_timeout_s=settings.connect_timeout_s, max_idle=settings.max_idle_upstream)
         self.http2.follow(settings)
+        if proxy.lane is not None:
+            proxy.lane.forget()
         for connection in proxy.connections:
             if isinstance(connection, ClientConnection):
                 connection.read_anew()

@@ -98,8 +98,9 @@ class ClientConnection(ClientFlow):
 
     # --- the request ----------------------------------------------------------------------------------------------
     def _take_head(self, data: bytes) -> None:
-        seen = len(self._pending)
-        if not seen:
+        if not (seen := len(self._pending)):
+            if self._head is NO_HEAD and self._parts.lane is not None and self._parts.lane.begin(self, data):
+                return
             self._first_byte_s = monotonic()
         self._pending = b""
         if data.startswith(b"PRI ") and self._parts.http2 is not None and _HTTP2_PREFACE.startswith(data[:18]):
@@ -107,8 +108,7 @@ class ClientConnection(ClientFlow):
             return
         while data.startswith(b"\r\n"):  # empty lines before a request are to be ignored, RFC 9112 section 2.2
             data = data[2:]
-        end = data.find(b"\r\n\r\n") + 4
-        limit = self._parts.max_head_bytes
+        end, limit = data.find(b"\r\n\r\n") + 4, self._parts.max_head_bytes
         if end < 4 or end > limit:
             self._pending = data
             if end > limit or len(data) > limit:

@@ -35,6 +35,12 @@ class FastLane(Protocol):
     def consider(self, client: object) -> None:
         """A request of this client and its answer each came whole, and it is idle: it may belong here."""
 
+    def begin(self, client: object, data: bytes) -> bool:
+        """First bytes of a client: take it and pass them on where they say what others said; False: they do not."""
+
+    def forget(self) -> None:
+        """Settings have changed: what new clients say is read anew."""
+
     def leave(self, connection: object) -> None:
         """From here on its transport reads again; nothing where it is not in the lane."""
 

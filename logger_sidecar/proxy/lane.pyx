@@ -18,7 +18,7 @@ transport does leaves the lane, so that nothing overtakes them.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy
 from posix.unistd cimport close
 
 from logger_sidecar.http1.exchange cimport Exchange
@@ -29,16 +29,12 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 from logger_sidecar.recording.event_ids cimport EventIds
 from logger_sidecar.recording.shared_bytes cimport first_of, new_bytes
 
-from driftline import names
 from driftline.clock import system_clock
 from logger_sidecar.http1.request_ids import body_id
 
 include "lane_calls.pxi"
+include "lane_lines.pxi"
 include "lane_sameness.pxi"
-
-cdef extern from "Python.h":
-    Py_ssize_t PyUnicode_GET_LENGTH(str text)
-    unsigned char *PyUnicode_1BYTE_DATA(str text)
 
 cdef enum:
     _EVENTS = 64
@@ -56,8 +52,6 @@ cdef enum:
     _NEXT_TRY = 16
     _LONGEST_WAIT = 1024
     _WORTH_IT = 16
-
-cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
 
 
 cdef class Lane:
@@ -78,6 +72,11 @@ cdef class Lane:
     #: By descriptor: the connections in the lane.
     cdef list _connections
     cdef dict _watches
+    #: What the newest client that was taken says, and what follows from it; None: nobody was taken since ``forget``.
+    cdef Head _usual
+    cdef object _usual_route
+    cdef ssize_t _usual_room
+    cdef bint _usual_looks_for_id
 
     def __cinit__(self):
         self._epoll = -1
@@ -116,6 +115,10 @@ cdef class Lane:
         close(self._epoll)
         self._epoll = -1
 
+    def forget(self):
+        """Part of fast_lane.FastLane."""
+        self._usual = None
+
     # --- who is in the lane -------------------------------------------------------------------------------------------
     def consider(self, ClientConnection client):
         """Part of fast_lane.FastLane."""
@@ -128,8 +131,14 @@ cdef class Lane:
         cdef bint is_usual = client._exchange is None and not client._pending and not client._stalls
         if self._epoll < 0 or not is_usual or client._has_ended or self._parts.draining or client.lane_fd >= 0:
             return
-        if not client._head.whole_bytes or not self._enter(client):
+        if client._head.whole_bytes and self._enter(client):
+            _remember(self, client)
+        else:
             client.lane_wait = _NEXT_TRY
+
+    cpdef bint begin(self, ClientConnection client, bytes data) except -1:
+        """Part of fast_lane.FastLane."""
+        return _begin(self, client, data)
 
     cdef bint _enter(self, connection) except -1:
         cdef epoll_event event
@@ -287,8 +296,9 @@ cdef class Lane:
             size = self._receive(fd, client._head, min(_PIECE_BYTES, max(client._room_bytes, _MESSAGE_BYTES)))
             if size == 0:
                 return
-        if size < 0:  # an end or an error: the transport finds it again
-            self._part(client)
+        if size < 0:
+            if events != EPOLLIN | EPOLLRDHUP or not _end(self, client, fd):  # the transport finds it again
+                self._part(client)
             return
         if client._exchange is None and self._pass(client, size):
             if self._is_full and client.lane_fd >= 0:
@@ -478,24 +488,5 @@ cdef class Lane:
             client.transport.write((PyBytes_FromStringAndSize(self._data, head_bytes) + body)[sent:])
 
 
-cdef bytes _id_line(str request_id):
-    """The header line that names it; an id has no character beyond latin-1, as nothing in a head has."""
-    cdef Py_ssize_t start = PyBytes_GET_SIZE(_ID_START), size = PyUnicode_GET_LENGTH(request_id)
-    cdef bytes line = PyBytes_FromStringAndSize(NULL, start + size + 2)
-    cdef char *out = PyBytes_AS_STRING(line)
-    memcpy(out, PyBytes_AS_STRING(_ID_START), start)
-    memcpy(out + start, PyUnicode_1BYTE_DATA(request_id), size)
-    memcpy(out + start + size, b"\r\n", 2)
-    return line
-
-
+include "lane_ends.pxi"
 include "lane_pieces.pxi"
-
-
-cdef void _insert(char *out, char *data, ssize_t size, ssize_t place, bytes line) noexcept:
-    """The message with a line at this place; ``out`` may be where it stands already."""
-    cdef ssize_t added = PyBytes_GET_SIZE(line)
-    memmove(out + place + added, data + place, size - place)
-    memcpy(out + place, PyBytes_AS_STRING(line), added)
-    if out != data:
-        memcpy(out, data, place)
