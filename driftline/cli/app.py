@@ -21,6 +21,7 @@ from driftline.cli import (
     demo,
     erase,
     labels,
+    migrate,
     run,
     tokens,
     up,
@@ -69,6 +70,7 @@ app.command("detectors", rich_help_panel=_PARTS)(run.detectors)
 app.command("init", rich_help_panel=_FILES)(build.init)
 app.command("inject", rich_help_panel=_FILES)(build.inject)
 app.command("erase", rich_help_panel=_FILES)(erase.erase)
+app.command("migrate", rich_help_panel=_FILES)(migrate.migrate)
 app.command("analyze", rich_help_panel=_FILES)(analyze.analyze)
 app.command("backtest", rich_help_panel=_FILES)(backtest.backtest)
 app.command("report", rich_help_panel=_FILES)(build.report)
