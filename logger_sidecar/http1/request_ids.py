@@ -1,6 +1,8 @@
-"""The id of a request where no header gives one: looked for in the first bytes of the body."""
+"""The id of a request: the line that says it, and where no header gives one, what the first bytes of the body say."""
 
 import re
+
+from driftline import names
 
 #: How far into the body the key may stand: those who write one write it first.
 LOOK_BYTES = 128
@@ -9,6 +11,11 @@ _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
 #: Protocols whose body has an id of its own at the top level.
 PROTOCOLS_WITH_BODY_ID = frozenset({"v2", "v2-binary", "generate"})
+
+
+def id_line(request_id: str) -> bytes:
+    """The header line that names a request."""
+    return f"{names.HEADER_REQUEST_ID}: {request_id}\r\n".encode("latin-1")
 
 
 def body_id(body: bytes) -> str:

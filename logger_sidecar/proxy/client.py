@@ -1,20 +1,20 @@
 """Connections from clients: requests are read, passed on and answered in order, without a task for any of them."""
 
 import asyncio
-from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
 from driftline import names
+from logger_sidecar.http1.answer_heads import answer_head
 from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
-from logger_sidecar.http1.error_answers import ERROR_HEAD, error_body, error_head
+from logger_sidecar.http1.error_answers import ERROR_HEAD
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
-from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id
+from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id, id_line
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http1.sameness import same_but
-from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
+from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, HTTP2_PREFACE, PIPELINED, SERVER_FULL, ClientFlow
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.splice import Splice
 from logger_sidecar.proxy.upstream import (
@@ -27,9 +27,6 @@ from logger_sidecar.proxy.upstream import (
 )
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
 
-_ID_TEXT = names.HEADER_REQUEST_ID
-_ID_NAME = _ID_TEXT.encode()
-_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _MAX_PIPELINED_BYTES = 256 * 1024
 _STATUS_OF = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
 
@@ -85,10 +82,11 @@ class ClientConnection(ClientFlow):
             self._pending += data
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self._hold(PIPELINED)
-        elif len(data) == head.whole_bytes and data.startswith(head.raw) and not self._pending:
-            self._pass_whole(data, (head.request_id, head.traceparent, head.size))
+        elif len(data) == head.whole_bytes and (body := data.removeprefix(head.raw)) is not data and not self._pending:
+            self._pass_whole(data, head.open_end, body, head.request_id, head.traceparent)
         elif head.stretches and not self._pending and (found := same_but(head, data)) is not None:
-            self._pass_whole(data, found)
+            end = found.head_bytes
+            self._pass_whole(data, data[: end - 2], data[end:], found.request_id, found.traceparent)
         else:
             self._take_head(self._pending + data if self._pending else data)
 
@@ -103,7 +101,7 @@ class ClientConnection(ClientFlow):
                 return
             self._first_byte_s = monotonic()
         self._pending = b""
-        if data.startswith(b"PRI ") and self._parts.http2 is not None and _HTTP2_PREFACE.startswith(data[:18]):
+        if data.startswith(b"PRI ") and self._parts.http2 is not None and HTTP2_PREFACE.startswith(data[:18]):
             self._become_http2(data, self._parts.http2)
             return
         while data.startswith(b"\r\n"):  # empty lines before a request are to be ignored, RFC 9112 section 2.2
@@ -125,17 +123,6 @@ class ClientConnection(ClientFlow):
             self._settle(head)
         self._begin(head, data, end)
 
-    def _become_http2(self, data: bytes, make: Callable[[], asyncio.Protocol]) -> None:
-        """The client speaks HTTP/2 from the start: from here on the connection belongs to another protocol."""
-        if len(data) < len(_HTTP2_PREFACE):
-            self._pending = data
-            return
-        protocol = make()
-        self._parts.closed(self)
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-        protocol.data_received(data)
-
     def _settle(self, head: Head) -> None:
         """Work out what follows from a head alone."""
         parts = self._parts
@@ -148,31 +135,56 @@ class ClientConnection(ClientFlow):
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
 
-    def _pass_whole(self, data: bytes, said: tuple[str, str | None, int]) -> None:
-        """A whole request that says what the newest head says, but in its places: ``said``, as in sameness.Found."""
-        parts, exchange, route, head = self._parts, self._own_exchange, self._route, self._head
-        request_id, exchange.traceparent, head_bytes = said
-        body = data[head_bytes:]
-        exchange.begin_whole(head, route, self._room_bytes, monotonic(), body)
+    def _pass_whole(self, data: bytes, open_end: bytes, body: bytes, request_id: str, traceparent: str | None) -> None:
+        """A whole request that says what the newest head says, but in its places. ``open_end``: as that of a head.
+
+        Here and in ``answer_whole`` stands what others have methods for: in Python each call costs as much as its work.
+        """
+        parts = self._parts
+        exchange = self._own_exchange
+        route = self._route
+        head = self._head
+        size = len(body)
+        room_bytes = self._room_bytes
+        request = exchange.request
+        # As Exchange.begin_whole.
+        exchange.route = route
+        exchange.room_bytes = room_bytes
+        exchange.traceparent = traceparent
+        exchange.started_s = monotonic()
+        request.head = head
+        request.seen_bytes = size
+        if size <= room_bytes:
+            request.parts = [body]
+        elif room_bytes:
+            request.parts = [body[:room_bytes]]
+            request.truncated = True
         self._exchange = exchange
         self._answer_begun = False
         self._close_after = parts.draining
         if route is not None:
-            exchange.time_ns = time_ns = int(parts.clock() * 1e9)
-            exchange.event_id = event_id = parts.event_ids.new(time_ns)
+            clock_ns = parts.clock_ns
+            exchange.time_ns = time_ns = clock_ns()
             if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
                 request_id = body_id(body)
-            exchange.request_id = request_id or event_id
-            exchange.id_line = line = f"{_ID_TEXT}: {exchange.request_id}\r\n".encode("latin-1")
-            if not request_id:
-                data = b"".join((data[: head_bytes - 2], line, b"\r\n", body))
+            if request_id:
+                exchange.event_id = parts.event_ids.new(time_ns)
+                exchange.request_id = request_id
+                exchange.id_line = id_line(request_id)
+            else:
+                event_id, line = parts.event_ids.new_with_line(time_ns)
+                exchange.request_id = exchange.event_id = event_id
+                exchange.id_line = line
+                data = b"".join((open_end, line, b"\r\n", body))
         exchange.held = data
         connection = parts.pool.take_idle()
         if connection is None:
             parts.pool.connect(self)
             return
         self._upstream = connection
-        connection.begin(self, exchange, head)
+        if parts.lane is not None:
+            parts.lane.leave(connection)
+        connection.ask(self, exchange, head)
         if self._stalls & CLIENT_FULL:
             connection.transport.pause_reading()
         connection.transport.write(data)
@@ -247,12 +259,12 @@ class ClientConnection(ClientFlow):
     def _name_request(self, exchange: Exchange, request_id: str) -> bool:
         """Find or make the request's id; tells whether the model server must be told of it."""
         parts = self._parts
-        exchange.time_ns = time_ns = int(parts.clock() * 1e9)
+        exchange.time_ns = time_ns = parts.clock_ns()
         exchange.event_id = event_id = parts.event_ids.new(time_ns)
         if self._looks_for_id and exchange.request.parts:
             request_id = body_id(exchange.request.parts[0])
         exchange.request_id = request_id or event_id
-        exchange.id_line = f"{_ID_TEXT}: {exchange.request_id}\r\n".encode("latin-1")
+        exchange.id_line = id_line(exchange.request_id)
         return not request_id
 
     def _more_body(self, data: bytes) -> None:
@@ -332,13 +344,19 @@ class ClientConnection(ClientFlow):
             self.done(connection, reusable=True)
             return
         parts = self._parts
-        self._exchange = self._upstream = None
+        request = exchange.request
+        self._exchange = None
+        self._upstream = None
         if exchange.route is None:
             self.transport.write(data)
         else:
             self.transport.write(b"".join((open_end, exchange.id_line, b"\r\n", body)))
             parts.capture.record_whole(exchange, head, body, monotonic())
-        exchange.release_whole()
+        # As Exchange.release_whole.
+        exchange.held = None
+        exchange.held_body = b""
+        request.parts = []
+        request.truncated = False
         if self._stalls:
             self._unstall(connection)
         parts.pool.give_back(connection)
@@ -356,27 +374,13 @@ class ClientConnection(ClientFlow):
         self._answer_endless = head.content_length < 0 and not head.chunked
         if self._answer_endless or self._request_open:
             self._close_after = True
-        added = b""
-        without: tuple[bytes, ...] = ()
         if exchange.route is not None:
             exchange.first_byte_s = monotonic()
             exchange.response.begin(exchange.room_bytes)
             exchange.response.head = head
             if head.is_stream:
                 exchange.response.arrivals = []
-            if not head.names_request_id:
-                added = exchange.id_line
-            elif head.request_id != exchange.request_id:
-                # The caller must learn the id that the event carries, or its label would find nothing.
-                added, without = exchange.id_line, (_ID_NAME,)
-        options: tuple[bytes, ...] = ()
-        if self._close_after:
-            options = (b"close",)
-        elif not self._head.minor:
-            options = (b"keep-alive",)
-        if head.must_rewrite or without or options:
-            return rewritten(head, without=without, added=added, options=options)
-        return b"".join((head.open_end, added, b"\r\n")) if added else head.raw
+        return answer_head(head, exchange, closes=self._close_after, keeps=not self._head.minor)
 
     def done(self, connection: UpstreamConnection, *, reusable: bool) -> None:
         """Part of upstream.Caller."""
@@ -492,9 +496,3 @@ class ClientConnection(ClientFlow):
             return
         self._write_error(exchange, status, detail)
         self._linger()
-
-    def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
-        body = error_body(detail)
-        head = error_head(status, body, id_line=exchange.id_line, closes=self._close_after)
-        self.transport.write(head if exchange.request.head.method == b"HEAD" else head + body)
-        return body

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 
+from logger_sidecar.http1.error_answers import error_body, error_head
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.proxy.lingering import Lingering
 from logger_sidecar.proxy.parts import ProxyParts
@@ -13,6 +15,8 @@ from logger_sidecar.proxy.upstream import UpstreamConnection
 PIPELINED, CONNECTING, SERVER_FULL, CLIENT_FULL = 1, 2, 4, 8
 _HOLDS_CLIENT = PIPELINED | CONNECTING | SERVER_FULL
 
+#: What a client says first that speaks HTTP/2.
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 #: Linger for no time at all: what is unsent is thrown away, and the other end is told.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -134,6 +138,23 @@ class ClientFlow(asyncio.Protocol):
             _reset(self.transport)
         else:
             self.transport.close()
+
+    def _become_http2(self, data: bytes, make: Callable[[], asyncio.Protocol]) -> None:
+        """The client speaks HTTP/2 from the start: from here on the connection belongs to another protocol."""
+        if len(data) < len(HTTP2_PREFACE):
+            self._pending = data
+            return
+        protocol = make()
+        self._parts.closed(self)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
+
+    def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
+        body = error_body(detail)
+        head = error_head(status, body, id_line=exchange.id_line, closes=self._close_after)
+        self.transport.write(head if exchange.request.head.method == b"HEAD" else head + body)
+        return body
 
     def _refuse(self, status: int, detail: str) -> None:
         raise NotImplementedError

@@ -1,10 +1,12 @@
 """What all client connections share, and what the server asks of each of them."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from driftline.clock import Clock
+from driftline.clock import Clock, system_clock
 from logger_sidecar.http1.heads import HeaderNames
 from logger_sidecar.http1.routes import RouteTable
 from logger_sidecar.proxy.fast_lane import FastLane
@@ -55,6 +57,8 @@ class ProxyParts:
         self.capture: Capture = capture
         self.meters: Meters = meters
         self.clock = clock
+        #: As ``clock``, in nanoseconds.
+        self.clock_ns: Callable[[], int] = time.time_ns if clock is system_clock else partial(_nanoseconds, clock)
         self.event_ids: EventIds = event_ids
         self.http2: Callable[[], asyncio.Protocol] | None = None
         self.lane: FastLane | None = None
@@ -76,3 +80,7 @@ class ProxyParts:
         self.connections.discard(connection)
         if not self.connections:
             self.emptied.set()
+
+
+def _nanoseconds(clock: Clock) -> int:
+    return int(clock() * 1e9)

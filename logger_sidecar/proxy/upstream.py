@@ -91,6 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._caller: Caller | None = None
         self._exchange: Exchange
         self._in_head = True
+        #: Whether the next piece may be an answer from its first byte to its last; never within one.
         self._may_be_whole = True
         self._left = 0
         self._chunks: ChunkedScanner | None = None
@@ -163,18 +164,21 @@ class UpstreamConnection(asyncio.Protocol):
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
         caller, head = self._caller, self._head
-        if caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
-            self.transport.abort()
-        elif not self._in_head:
-            self._take_body(caller, data)
-        elif len(data) == head.whole_bytes and data.startswith(head.raw) and self._may_be_whole and not self._pending:
+        if (
+            self._may_be_whole
+            and caller is not None
+            and len(data) == head.whole_bytes
+            and (body := data.removeprefix(head.raw)) is not data
+        ):
             # It says what the answer before it said, and came in one piece, as most do.
             self._caller = None
             self.served += 1
-            caller.answer_whole(self, head, head.open_end, data[head.size :], data)
-        elif (
-            head.stretches and self._may_be_whole and not self._pending and (found := same_but(head, data)) is not None
-        ):
+            caller.answer_whole(self, head, head.open_end, body, data)
+        elif caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
+            self.transport.abort()
+        elif not self._in_head:
+            self._take_body(caller, data)
+        elif self._may_be_whole and head.stretches and (found := same_but(head, data)) is not None:
             self._caller = None
             self.served += 1
             caller.answer_whole(self, head, data[: found.head_bytes - 2], data[found.head_bytes :], data)
@@ -239,7 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             caller.inform(raw)
             data = data[end:]
-        self._in_head = False
+        self._in_head = self._may_be_whole = False
         self._answer(caller, data, end)
 
     def _wait_for_head(self, data: bytes) -> None:
@@ -247,8 +251,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.fail(REASON_BAD_RESPONSE, "the model server's answer is not HTTP: a CR, LF or control character")
         elif len(data) > self._pool.max_head_bytes:
             self._refuse_length()
-        else:
+        elif data:
             self._pending = data
+            self._may_be_whole = False
 
     def _refuse_length(self) -> None:
         limit = self._pool.max_head_bytes

@@ -73,10 +73,12 @@ class BatchRegion:
         head = self._head
         bodies: list[bytes | bytearray] = [head]
         self._elsewhere = []
-        told = [
-            record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies, self._elsewhere)
-            for record, size in zip(records, sizes_bytes, strict=True)
-        ]
+        told: Sequence[object] = records
+        if max(sizes_bytes, default=0) >= LARGE_BODY_BYTES:
+            told = [
+                record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies, self._elsewhere)
+                for record, size in zip(records, sizes_bytes, strict=True)
+            ]
         _encoder.encode_into(told, head, GENERATION.size)
         GENERATION.pack_into(head, 0, self._generation)
         written = _write_all(self.descriptor, bodies)

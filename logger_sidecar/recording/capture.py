@@ -6,6 +6,7 @@ before. Making the event, folding a stream, redaction and writing are the record
 
 import math
 from collections.abc import Callable, Mapping
+from operator import attrgetter, itemgetter
 from typing import TypeVar
 
 from driftline.events import Payload
@@ -18,7 +19,7 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part, traced
 from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
-from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, body_bytes
+from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, ShortRecord, body_bytes
 from logger_sidecar.recording.shared_memory import shares_memory
 
 #: The client left before its answer was complete; nginx's word for it.
@@ -26,9 +27,8 @@ STATUS_CLIENT_GONE = 499
 _MAX_KINDS = 1024
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
-#: Route, head, trace context and body of the request, head and body of the answer, event id, request id, arrival on the
-#: deployment's clock, monotonic seconds of beginning and end, and what was reserved for it.
-_Noted = tuple[Route, Head, str | None, Body, Head, bytes, str, str, int, float, float, int]
+#: Of a record the answer's body, of a kind its counters.
+_ANSWER, _METERS = itemgetter(10), attrgetter("meters")
 _Key = TypeVar("_Key")
 _NO_NOTES: Mapping[str, str] = {}
 #: The status code under which the metrics count inferences of which nobody can say how they ended.
@@ -73,7 +73,8 @@ class Capture:
         self._call_kinds: dict[tuple[Route, int, int, int | None, str, float], Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
-        self._noted: list[_Noted] = []
+        #: What is not counted yet: each record, what was reserved for it, and its kind.
+        self._made: list[tuple[ShortRecord, int, Kind]] = []
         #: Calls over HTTP/2: each, when it ended, and what was reserved for it.
         self._noted_calls: list[tuple[EndedCall, float, int]] = []
         spool.before_batch = meters.before_collect = self.settle
@@ -89,114 +90,89 @@ class Capture:
     def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         """As ``record``, for an answer that came whole: with this head and this body.
 
-        It is only noted here. Counting and making the record waits for the next batch: work that is done for many at
-        once finds its instructions and data in the processor's caches, where between two requests it would not.
+        Its record is made here, and counted with the others of its batch.
         """
-        request, route = exchange.request, exchange.route
+        route = exchange.route
         if route is None:
             return
-        parts = request.parts
+        asked: Head
+        request: Half
+        kind: Kind
+        duration_s: float
         size_bytes: int
+        answer_bytes: int
+        held: int
+        kind = head.kind
+        if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
+            kind = self._kind_of(head, route)
+        duration_s = now_s - exchange.started_s
+        if kind.needs_thought:
+            kept = self._kept_kind(exchange, head, body, duration_s)
+            if kept is None:
+                return
+            kind = kept
+        request = exchange.request
+        spool = self._spool
+        answer_bytes = len(body)
         size_bytes = RECORD_BYTES
-        size_bytes += request.seen_bytes + len(body)
-        if request.truncated or len(body) > exchange.room_bytes or not self._spool.reserve(size_bytes):
+        size_bytes += request.seen_bytes + answer_bytes
+        held = spool.buffered_bytes + size_bytes
+        if request.truncated or answer_bytes > exchange.room_bytes:
             self._record_slowly(exchange, head, body, now_s)
             return
-        self._noted.append(
-            (
-                route,
-                request.head,
-                exchange.traceparent,
-                parts[0] if len(parts) == 1 else _captured_body(request),
-                head,
-                body,
-                exchange.event_id,
-                exchange.request_id,
-                exchange.time_ns,
-                exchange.started_s,
-                now_s,
-                size_bytes,
-            )
+        if held < spool.calm_below_bytes:
+            spool.buffered_bytes = held
+        elif not spool.reserve(size_bytes):
+            self._record_slowly(exchange, head, body, now_s)
+            return
+        asked = request.head
+        trace = exchange.traceparent
+        parts = request.parts
+        duration_ms = duration_s * 1e3
+        record = (
+            kind.part,
+            exchange.event_id,
+            exchange.request_id,
+            exchange.time_ns,
+            duration_ms,
+            duration_ms,
+            False,
+            (trace is None and asked.event_part) or self._request_part(asked, trace),
+            parts[0] if len(parts) == 1 else _captured_body(request),
+            head.event_part or self._response_part(head),
+            body,
         )
+        kind.waiting_s.append(duration_s)
+        self._made.append((record, size_bytes, kind))
 
     def settle(self) -> None:
-        """Count what was noted, and make records of it."""
-        if self._noted:
-            self._settle_exchanges()
+        """Count what waits to be counted, and hand it over."""
+        if self._made:
+            self._settle_made()
         if self._noted_calls:
             self._settle_calls()
 
-    def _settle_exchanges(self) -> None:
-        noted, self._noted = self._noted, []
-        policy, meters = self._policy, self._meters
-        records: list[Record] = []
-        receipts: list[StreamMeters] = []
-        sizes: list[int] = []
-        kinds: list[Kind] = []
-        bytes_in: int
-        bytes_out: int
-        record_bytes: int
-        held: int
-        started_s: float
-        now_s: float
-        duration_s: float
-        bytes_in = bytes_out = 0
-        record_bytes = RECORD_BYTES
-        head: Head
-        asked: Head
-        kind: Kind
-        for one in noted:
-            route, asked, trace, request_body, head, body, event_id, request_id, time_ns, started_s, now_s, size = one
-            kind = head.kind
-            if kind is None or head.kind_route is not route or kind.made_for is not policy:
-                kind = self._kind_of(head, route)
-            duration_s = now_s - started_s
-            if kind.needs_thought:
-                kept = self._kept_kind(one, duration_s)
-                if kept is None:
-                    continue
-                kind = kept
-            if not kind.waiting_s:
-                kinds.append(kind)
-            kind.waiting_s.append(duration_s)
-            held = size
-            bytes_in += held - len(body) - record_bytes
-            bytes_out += len(body)
-            duration_ms = duration_s * 1e3
-            records.append(
-                (
-                    kind.part,
-                    event_id,
-                    request_id,
-                    time_ns,
-                    duration_ms,
-                    duration_ms,
-                    False,
-                    (trace is None and asked.event_part) or self._request_part(asked, trace),
-                    request_body,
-                    head.event_part or self._response_part(head),
-                    body,
-                )
-            )
-            receipts.append(kind.meters)
-            sizes.append(size)
-        for kind in kinds:
+    def _settle_made(self) -> None:
+        made, self._made = self._made, []
+        records, sizes, kinds = zip(*made, strict=True)
+        bytes_out = sum(map(len, map(_ANSWER, records)))
+        self._meters.bytes_out += bytes_out
+        self._meters.bytes_in += sum(sizes) - bytes_out - RECORD_BYTES * len(made)
+        for kind in dict.fromkeys(kinds):
             kind.meters.answered_many(kind.counted, kind.waiting_s)
             kind.waiting_s = []
-        meters.bytes_in += bytes_in
-        meters.bytes_out += bytes_out
-        self._spool.add(records, sizes, receipts)
+        self._spool.add(records, sizes, list(map(_METERS, kinds)))
 
-    def _kept_kind(self, one: _Noted, duration_s: float) -> Kind | None:
+    def _kept_kind(self, exchange: Exchange, head: Head, body: bytes, duration_s: float) -> Kind | None:
         """Decide whether it is kept, and at which rate; None: it is not, and is counted."""
-        route, request_head, _, _, head, body, _, request_id, _, _, _, size_bytes = one
-        rate = self._rate(route, request_id, head.status >= 500, duration_s, request_head)
+        request, route = exchange.request, exchange.route
+        assert route is not None  # noqa: S101 - record_whole looked
+        rate = self._rate(route, exchange.request_id, head.status >= 500, duration_s, request.head)
         key = (route, head.status, head.variant or self._policy.variant, rate)
         kind = self._kinds.get(key) or self._kind(*key)
         if rate:
             return kind
-        self._count(kind, duration_s, size_bytes - len(body) - RECORD_BYTES, len(body), rate)
-        self._spool.release(size_bytes)
+        self._count(kind, duration_s, request.seen_bytes, len(body), rate)
         return None
 
     def _count(self, kind: Kind, duration_s: float, bytes_in: int, bytes_out: int, rate: float) -> bool:

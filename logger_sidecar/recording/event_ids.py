@@ -7,6 +7,7 @@
 
 from collections.abc import Callable
 
+from driftline import names
 from driftline.events import new_event_id
 
 MILLISECOND_NS = 1_000_000
@@ -17,6 +18,9 @@ _NEVER = -(1 << 62)
 #: An id is its first 33 digits and dashes, and the last three digits, which are looked up and not formatted.
 _STEM = 33
 _LAST_DIGITS = tuple(f"{number:03x}" for number in range(1 << 12))
+#: The same for the header line that names a request by it.
+_LINE_START = f"{names.HEADER_REQUEST_ID}: ".encode()
+_LAST_OF_LINE = tuple(f"{digits}\r\n".encode() for digits in _LAST_DIGITS)
 _ENDS = len(_LAST_DIGITS)
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(1 << 8))
 #: Of the 48 bits that count up, how far those before the last three digits go.
@@ -38,10 +42,13 @@ class EventIds:
         "_first",
         "_getrandbits",
         "_high",
+        "_line_stem",
         "_low",
         "_middle",
         "_millisecond",
+        "_since_ns",
         "_stem",
+        "_until_ns",
     )
 
     def __init__(self, getrandbits: Callable[[int], int]) -> None:
@@ -49,16 +56,33 @@ class EventIds:
         # The milliseconds since 1970 of the draw and of the newest id.
         self._drawn_since: int = _NEVER
         self._millisecond: int = _NEVER
+        # The nanoseconds of that millisecond.
+        self._since_ns = self._until_ns = 0
         # As numbers of C in the compiled build, to be compared with each other.
         self._ends: int = _ENDS
         #: Of the stem: what stands before the last four digits of the time, and what stands behind them.
         self._first = self._middle = self._stem = ""
+        self._line_stem = b""
         self._high = 0
         self._low = 0
 
     def new(self, time_ns: int) -> str:
         """The next id; ``time_ns`` since 1970."""
+        low: int
+        low = self._low + 1
+        if self._since_ns <= time_ns < self._until_ns and low < self._ends:  # as ``new_in``, without a quotient
+            self._low = low
+            return self._stem + _LAST_DIGITS[low]
         return self.new_in(time_ns // MILLISECOND_NS)
+
+    def new_with_line(self, time_ns: int) -> tuple[str, bytes]:
+        """As ``new``, and the header line that says it to the model server and the caller."""
+        low: int
+        low = self._low + 1
+        if self._since_ns <= time_ns < self._until_ns and low < self._ends:
+            self._low = low
+            return self._stem + _LAST_DIGITS[low], self._line_stem + _LAST_OF_LINE[low]
+        return self.new_in(time_ns // MILLISECOND_NS), self._line_stem + _LAST_OF_LINE[self._low]
 
     def new_in(self, millisecond: int) -> str:
         """The next id, of this millisecond since 1970."""
@@ -71,6 +95,8 @@ class EventIds:
 
     def _anew(self, millisecond: int) -> str:
         self._millisecond = millisecond
+        self._since_ns = millisecond * MILLISECOND_NS
+        self._until_ns = self._since_ns + MILLISECOND_NS
         self._low += 1
         if self._low == self._ends:
             self._low = 0
@@ -78,12 +104,18 @@ class EventIds:
             self._middle = f"{self._middle[:11]}{self._high:09x}"
         if not 0 <= millisecond - self._drawn_since < _DRAW_MS or self._high == _HIGH_LIMIT:
             return self._draw(millisecond)
-        self._stem = self._first + _TWO_DIGITS[millisecond >> 8 & 0xFF] + _TWO_DIGITS[millisecond & 0xFF] + self._middle
-        return self._stem + _LAST_DIGITS[self._low]
+        stem = self._first + _TWO_DIGITS[millisecond >> 8 & 0xFF] + _TWO_DIGITS[millisecond & 0xFF] + self._middle
+        self._begin_with(stem)
+        return stem + _LAST_DIGITS[self._low]
 
     def _draw(self, millisecond: int) -> str:
         self._drawn_since = millisecond - millisecond % _DRAW_MS
         drawn = new_event_id(millisecond * MILLISECOND_NS, self._getrandbits)
-        self._first, self._middle, self._stem = drawn[:9], drawn[13:_STEM], drawn[:_STEM]
+        self._first, self._middle = drawn[:9], drawn[13:_STEM]
+        self._begin_with(drawn[:_STEM])
         self._high, self._low = int(drawn[24:_STEM], 16), int(drawn[_STEM:], 16)
         return drawn
+
+    def _begin_with(self, stem: str) -> None:
+        self._stem = stem
+        self._line_stem = _LINE_START + stem.encode()

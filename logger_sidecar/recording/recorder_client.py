@@ -105,6 +105,9 @@ class RecorderClient(asyncio.Protocol):
         #: Called before a batch is made: whoever has reserved room for records makes them now.
         self.before_batch: Callable[[], None] = _nothing
         self._prompt_bytes: int = min(_PROMPT_BYTES, buffer_bytes // 4)
+        #: So long as less is held than this, nothing follows from one record more: whoever adds up for himself need not
+        #: call ``reserve``.
+        self.calm_below_bytes: int = buffer_bytes
         self._flush_is_due = True  # until the recorder is there
         #: Until a batch goes; None while one is on its way, or nothing waits.
         self._gathering: asyncio.TimerHandle | None = None
@@ -192,12 +195,14 @@ class RecorderClient(asyncio.Protocol):
         return len(self._records) + len(self._sent)
 
     def _gather(self) -> None:
+        self.calm_below_bytes = self._prompt_bytes
         self._gathering = self._loop.call_later(self._gather_s, self._flush)
 
     def _stop_gathering(self) -> None:
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
+            self.calm_below_bytes = self._buffer_bytes
 
     def _flush(self) -> None:
         self._stop_gathering()
@@ -205,8 +210,7 @@ class RecorderClient(asyncio.Protocol):
             return  # the recorder's return, or its answer, comes back here
         self.before_batch()
         if not self._records:
-            self._flush_is_due = False
-            self._emptied.set()
+            self._rest()
             return
         count, size = _first(self._sizes)
         try:
@@ -233,16 +237,8 @@ class RecorderClient(asyncio.Protocol):
         for index, reason in lost.items():
             self._sent[index].lost(reason)
         written = [each for index, each in enumerate(self._sent) if index not in lost] if lost else self._sent
-        last, count = None, 0
-        for receipt in written:  # those of one stream mostly follow each other
-            if receipt is last:
-                count += 1
-                continue
-            if last is not None:
-                last.written(count)
-            last, count = receipt, 1
-        if last is not None:
-            last.written(count)
+        for receipt, count in Counter(written).items():
+            receipt.written(count)
         self._settled()
 
     def _settled(self) -> None:
@@ -254,8 +250,13 @@ class RecorderClient(asyncio.Protocol):
         elif self.buffered_bytes:  # what waits is counted and made into records once, when it goes
             self._gather()
         else:
-            self._flush_is_due = False
-            self._emptied.set()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing waits; the next record begins a batch."""
+        self._flush_is_due = False
+        self.calm_below_bytes = 0
+        self._emptied.set()
 
     # --- the recorder ---------------------------------------------------------------------------------------------
     async def start(self) -> None:

@@ -154,6 +154,39 @@ def test_little_is_gathered_and_much_goes_at_once() -> None:
     assert in_words(made[0].heard) == [[], ["json:$.user"], ["1", "2"], ["3"]]
 
 
+def test_who_adds_up_for_himself_is_told_when_something_follows_from_one_record_more() -> None:
+    made, start = listening()
+    calm: list[int] = []
+
+    async def scenario(client: RecorderClient) -> None:
+        def add(number: int, size_bytes: int) -> None:
+            calm.append(client.calm_below_bytes)
+            held = client.buffered_bytes + size_bytes
+            if held < client.calm_below_bytes:
+                client.buffered_bytes = held
+            else:
+                assert client.reserve(size_bytes)
+            client.add([short(number)], [size_bytes], [Tally()])
+
+        await until(lambda: client.calm_below_bytes == 0)  # nothing waits: the first record begins a batch
+        add(1, 600)
+        add(2, 600)
+        add(3, 30_000)  # a quarter of what may be held: the batch goes
+        await until(lambda: len(made[0].heard) == 2)
+        add(4, 600)  # one is on its way: nothing follows until all room is taken
+        assert not client.reserve(100_000 - client.buffered_bytes + 1)
+        made[0].may_answer.release(2)
+        client.follow(Setup(rules=("json:$.user",)))
+        await until(lambda: client.calm_below_bytes == 25_000)  # the answer came: the next is gathered
+        add(5, 30_000)
+        await until(lambda: client.calm_below_bytes == 0)
+        assert client.buffered_bytes == 0
+
+    with_recorder(start, scenario, buffer_bytes=100_000, gather_s=3600.0)
+    assert calm == [0, 25_000, 25_000, 100_000, 25_000]
+    assert in_words(made[0].heard) == [[], ["1", "2", "3"], ["json:$.user"], ["4", "5"]]
+
+
 def test_a_recorder_that_dies_while_it_reads_leaves_large_bodies_to_the_next_one(tmp_path: Path) -> None:
     tally, died = Tally(), tmp_path / "died"
     dies_once = textwrap.dedent(
