@@ -241,12 +241,13 @@ def _collector_lagging(options: RuleOptions) -> Health:
 def _collector_stuck() -> Health:
     return Health(
         rule_names.ALERT_COLLECTOR_STUCK,
-        f"{names.COLLECTOR_STUCK.name} == 1",
+        f"{names.COLLECTOR_STUCK.name} == 1\nor\nmax by (instance) ({names.COLLECTOR_HELD.name}) == 1",
         MINUTE_S,
         "ticket",
         "The consumer of {{ $labels.instance }} is stuck",
-        "A step of it does not end, or its source gives nothing although there is more. Its /healthz names the step; "
-        "an idle consumer and one whose database is away are none of these. Others take its partitions over.",
+        "A step of it does not end, its source gives nothing although there is more, or a Kafka topic was made anew "
+        "and waits for somebody. Its /healthz names the step, or the topic and what to do; an idle consumer and one "
+        "whose database is away are none of these.",
     )
 
 

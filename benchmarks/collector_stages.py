@@ -95,6 +95,10 @@ class FromMemory:
         """Nothing is read twice."""
         return False
 
+    def held(self) -> Mapping[str, str]:
+        """None: nobody is there."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Nobody asks."""
         return {}

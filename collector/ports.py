@@ -29,6 +29,10 @@ class RecordSource(Protocol):
         """Give what the store has not of a partition, though it was given before; False: it cannot, nothing changed."""
         ...
 
+    def held(self) -> Mapping[str, str]:
+        """The partitions that are not read until people do something, each with a sentence that says what."""
+        ...
+
     def lag(self) -> Mapping[str, int]:
         """What lies between the next record and the end, by partition, in a unit of its own; none where unknown."""
         ...

@@ -19,7 +19,7 @@ def collector_state() -> tuple[PanelSpec, ...]:
             (Query(f"max by (instance) ({select(names.COLLECTOR_STUCK)})", "{{instance}}"),),
             ((None, GREEN), (1.0, RED)),
             decimals=0,
-            width=4,
+            width=3,
         ),
         PanelSpec(
             "Present step",
@@ -28,7 +28,7 @@ def collector_state() -> tuple[PanelSpec, ...]:
             "s",
             (Query(f"max by (instance, state) ({select(names.COLLECTOR_STEP)})", "{{instance}} {{state}}"),),
             minimum=0.0,
-            width=7,
+            width=6,
         ),
         PanelSpec(
             "How far behind",
@@ -37,7 +37,17 @@ def collector_state() -> tuple[PanelSpec, ...]:
             "s",
             (Query(top(20, select(names.COLLECTOR_LAG_SECONDS)), "{{partition}}"),),
             minimum=0.0,
-            width=7,
+            width=6,
+        ),
+        PanelSpec(
+            "Not read until somebody acts",
+            "Partitions of Kafka topics that were deleted and made anew: /healthz says what is to be done.",
+            "stat",
+            "short",
+            (Query(or_zero(total(select(names.COLLECTOR_HELD)), total(select(names.COLLECTOR_STUCK))), "partitions"),),
+            ((None, GREEN), (1.0, RED)),
+            decimals=0,
+            width=3,
         ),
         PanelSpec(
             "Arrived out of logged",

@@ -298,6 +298,9 @@ COLLECTOR_LAG = Metric(
     (PARTITION,),
     "Distance to the end of a partition: records (Kafka) or bytes (spool).",
 )
+COLLECTOR_HELD = Metric(
+    "driftline_collector_held", "gauge", (PARTITION,), "1 for a partition that is not read until people do something."
+)
 COLLECTOR_LAG_SECONDS = Metric(
     "driftline_collector_lag_seconds",
     "gauge",

@@ -71,6 +71,10 @@ class ListSource:
         self._again = others + [item for item in read if item.partition == partition and item.offset >= begin]
         return True
 
+    def held(self) -> Mapping[str, str]:
+        """None: a list needs nobody."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Records that are left, by partition."""
         left = {item.partition: 0 for item in self.items if isinstance(item, Record)}

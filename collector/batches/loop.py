@@ -306,6 +306,7 @@ class Collector:
         if time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + 1.0
             self.activity.lag(self._source.lag())
+            self.activity.held = dict(self._source.held())
 
 
 def _traceparents(records: RecordBatch, maximum: int) -> list[str]:

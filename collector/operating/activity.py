@@ -38,6 +38,8 @@ class Activity:
         self.behind_since_s: float | None = None
         self.trouble: Trouble | None = None
         self.waiting = 0
+        #: Partitions that are not read until people do something, each with what.
+        self.held: Mapping[str, str] = {}
 
     # --- told by the consumer -------------------------------------------------------------------------------------
     def begin(self, step: Step) -> None:

@@ -10,6 +10,8 @@ State = Literal["working", "idle", "waiting", "stuck", "stopped"]
 
 #: A consumer that is given nothing although there is more may be waiting for its share of a group that changes.
 _GIVEN_NOTHING_FACTOR = 5
+#: Sentences about what waits for people that are told at once.
+_TOLD = 3
 #: A step that does not end, and what is then in the way.
 _HELD_BY = {
     "start": "it has not begun",
@@ -50,8 +52,11 @@ class Health:
 
     def report(self) -> HealthReport:
         """How it is now."""
-        state, detail = self._state()
         activity = self._activity
+        state, detail = self._state()
+        held = list(dict.fromkeys(activity.held.values()))
+        if held and state in ("working", "idle"):
+            state, detail = "waiting", f"{'; '.join(held[:_TOLD])}. Of the rest: {detail}"
         return HealthReport(state, detail, activity.waiting, activity.elapsed_s(activity.last_turn_s))
 
     def _state(self) -> tuple[State, str]:

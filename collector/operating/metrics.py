@@ -90,6 +90,10 @@ class ConsumerFigures(PrometheusCollector):
         for partition, distance in self._activity.distances().items():
             lag.add_metric([partition], distance)
         yield lag
+        held = _gauge_family(names.COLLECTOR_HELD)
+        for partition in self._activity.held:
+            held.add_metric([partition], 1.0)
+        yield held
         lag_s = _gauge_family(names.COLLECTOR_LAG_SECONDS)
         for partition, age_s in self._activity.lag_s(self._clock()).items():
             lag_s.add_metric([partition], age_s)

@@ -90,6 +90,10 @@ class FilesSource:
         """Not while it runs: which files are read is known from the store when it is opened."""
         return False
 
+    def held(self) -> Mapping[str, str]:
+        """None: files need nobody."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Files that are there and not read yet."""
         return {LANE: len(self._pending)}

@@ -5,17 +5,20 @@ Offsets are committed to Kafka too, but only so that people can watch the group'
 partitions, and every partition it gets is read from its committed position.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from driftline.errors import UnavailableError
-
+_log = logging.getLogger("driftline.collector")
 _PREFIX = "kafka"
+#: Between two looks whether the store has another position of a topic that is not read.
+_LOOK_EVERY_S = 1.0
 #: How long a broker may take to say where partitions end, while the store is away.
 _ASKED_MS = 2000
 
@@ -23,48 +26,75 @@ _ASKED_MS = 2000
 Start = Callable[[str], int | None]
 
 
-class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Starts every newly given partition where the store says."""
+class _Shorter(NamedTuple):
+    """Where a partition ended that the store has read up to ``position``, which is further."""
 
-    def __init__(self, consumer: KafkaConsumer, start: Start) -> None:
+    end: int
+    position: int
+
+
+class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Starts every newly given partition where the store says, and reads no topic that cannot be the one it knows.
+
+    ``monotonic``: seconds of a clock that never jumps.
+    """
+
+    def __init__(self, consumer: KafkaConsumer, start: Start, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._consumer = consumer
         self._start = start
+        self._monotonic = monotonic
         self._unchecked: set[TopicPartition] = set()
-        self._shorter: set[TopicPartition] = set()
+        self._shorter: dict[TopicPartition, _Shorter] = {}
+        self._next_look_s = 0.0
 
     def on_partitions_revoked(self, revoked: Sequence[Any]) -> None:
         """Nothing is lost: what was not committed to the store is read again by the next owner."""
 
     def on_partitions_assigned(self, assigned: Sequence[Any]) -> None:
         """Seek; a partition the store does not know starts at its beginning."""
-        self._unchecked, self._shorter = set(assigned), set()
+        self._unchecked, self._shorter = set(assigned), {}
+        self._consumer.resume(*assigned)
         self._seek(assigned)
 
     def check(self) -> None:
         """Before each poll: whether the partitions that were newly given are as long as the store remembers them.
 
         One that is shorter belongs to a topic that was deleted and made anew. Its records would be taken for ones that
-        are stored. Raises UnavailableError until it is not, and KafkaError when the broker does not say.
+        are stored, so that the topic is not read until the store has another position. That it grows meanwhile says
+        nothing. Raises KafkaError when the broker does not say.
         """
-        if not self._unchecked:
-            return
+        if self._unchecked:
+            self._look_at_new()
+        if self._shorter and self._monotonic() >= self._next_look_s:
+            self._next_look_s = self._monotonic() + _LOOK_EVERY_S
+            self._let_go()
+
+    def held(self) -> Mapping[str, str]:
+        """The partitions of topics that were made anew, each with what people are to do."""
+        told = {partition.topic: _told(partition, found) for partition, found in self._shorter.items()}
+        return {partition_name(each.topic, each.partition): told[each.topic] for each in self._of(told)}
+
+    def _look_at_new(self) -> None:
         unchecked = sorted(self._unchecked & set(self._consumer.assignment()))
-        told = []
         for topic_partition, end in self._consumer.end_offsets(unchecked).items():
-            name = partition_name(topic_partition.topic, topic_partition.partition)
-            position = self._start(name)
+            position = self._start(partition_name(topic_partition.topic, topic_partition.partition))
             if position is not None and position > end:
-                self._shorter.add(topic_partition)
-                told.append(
-                    f"'{name}' ends at {end}, and the store has read it up to {position}: its topic was made anew. To "
-                    f"read it from its beginning, stop the collectors, remove from table 'positions' what begins with "
-                    f"'{_PREFIX}:{topic_partition.topic}:', and start them again"
-                )
-        if told:
-            raise UnavailableError("kafka", told[0])
-        found = self._shorter & set(unchecked)
-        self._unchecked, self._shorter = set(), set()
-        self._seek(found)  # what was fetched of them meanwhile is behind where they begin now
+                self._shorter[topic_partition] = _Shorter(end, position)
+                _log.warning("%s", _told(topic_partition, self._shorter[topic_partition]))
+        self._unchecked = set()
+        self._consumer.pause(*self._of({each.topic for each in self._shorter}))
+
+    def _let_go(self) -> None:
+        before = {each.topic for each in self._shorter}
+        for topic_partition, found in list(self._shorter.items()):
+            if self._start(partition_name(topic_partition.topic, topic_partition.partition)) != found.position:
+                del self._shorter[topic_partition]
+        read = self._of(before - {each.topic for each in self._shorter})
+        self._consumer.resume(*read)
+        self._seek(read)
+
+    def _of(self, topics: Collection[str]) -> list[TopicPartition]:
+        return sorted(each for each in self._consumer.assignment() if each.topic in topics)
 
     def _seek(self, given: Iterable[Any]) -> None:
         for topic_partition in given:
@@ -98,9 +128,9 @@ class Distances:
         self._polled = True
 
     def now(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, by partition; as of the last fetch where nobody says."""
+        """Records between the next to be read and the end, of what is read; by the last fetch where nobody says."""
         consumer = self._consumer
-        given = consumer.assignment()
+        given = consumer.assignment() - consumer.paused()
         ends = {} if self._polled else self._ask(given)
         self._polled = False
         lags = {}
@@ -126,7 +156,18 @@ def tell_broker(consumer: KafkaConsumer, partition: str, next_offset: int) -> No
         consumer.commit_async({topic_partition: OffsetAndMetadata(next_offset, "", -1)})
 
 
-def partition_name(topic: str, number: int) -> str:
+def _told(topic_partition: TopicPartition, found: _Shorter) -> str:
+    topic, number = topic_partition
+    prefix = partition_name(topic, "")
+    command = f"DELETE FROM positions WHERE substr(partition, 1, {len(prefix)}) = '{prefix}'"  # noqa: S608 - to be read
+    return (
+        f"topic '{topic}' was made anew and is not read: '{partition_name(topic, number)}' ended at {found.end}, and "
+        f"the store has read it up to {found.position}. To read it from its beginning, stop the collectors, run "
+        f'"{command}" in the store, and start them again'
+    )
+
+
+def partition_name(topic: str, number: int | str) -> str:
     """What a partition is called in the store.
 
     >>> partition_name("driftline.inference", 2)

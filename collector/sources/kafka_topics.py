@@ -104,6 +104,10 @@ class TopicsSource:
         """Read a partition again from where the store says."""
         return self._seek.go_back(partition)
 
+    def held(self) -> Mapping[str, str]:
+        """The partitions of topics that were made anew, each with what people are to do."""
+        return self._seek.held()
+
     def lag(self) -> Mapping[str, int]:
         """Records between the next to be read and the end, by partition, also while none are polled."""
         return self._distances.now()

@@ -63,6 +63,10 @@ class MergedSource:
         owner = self._owners.get(partition)
         return owner is not None and owner.go_back(partition)
 
+    def held(self) -> Mapping[str, str]:
+        """What every source says."""
+        return {partition: told for source in self._sources() for partition, told in source.held().items()}
+
     def lag(self) -> Mapping[str, int]:
         """What every source says."""
         return {partition: left for source in self._sources() for partition, left in source.lag().items()}

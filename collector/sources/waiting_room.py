@@ -68,6 +68,10 @@ class WaitingRoom:
         self._offered, self._next_offset = {}, None
         return True
 
+    def held(self) -> Mapping[str, str]:
+        """None: the store needs nobody."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Of what waits, nobody knows what will be due: ``room`` says how much it is."""
         return {}

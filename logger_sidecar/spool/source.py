@@ -96,6 +96,10 @@ class SpoolSource:
         self._position, self._number = self._begin()
         return True
 
+    def held(self) -> Mapping[str, str]:
+        """None: what was overwritten is stepped over."""
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         """Bytes in the spool behind the last record that was read."""
         segments = list_segments(self._directory)

@@ -265,6 +265,9 @@ class OneWay:
     def go_back(self, partition: str) -> bool:
         return False
 
+    def held(self) -> Mapping[str, str]:
+        return {}
+
     def lag(self) -> Mapping[str, int]:
         return {}
 

@@ -125,11 +125,11 @@ class HeldSource(ListSource):
 
     def __init__(self, items: Sequence[Record], start: Callable[[str], int | None]) -> None:
         super().__init__(items, start)
-        self.held = threading.Event()
+        self.entered = threading.Event()
         self.go = threading.Event()
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
-        self.held.set()
+        self.entered.set()
         self.go.wait()
         return super().poll(max_records, timeout_s)
 
@@ -144,7 +144,7 @@ def test_a_real_consumer_held_by_its_source_is_stuck_and_well_once_let_go(parts:
     thread = threading.Thread(target=collector.run, args=(stop,))
     thread.start()
     try:
-        assert source.held.wait(120)
+        assert source.entered.wait(120)
         report = Health(collector.activity, thread, 0.0).report()
         assert (report.state, report.healthy) == ("stuck", False)
         assert "a poll has not returned" in report.detail
@@ -197,6 +197,35 @@ def test_the_log_says_once_that_a_part_is_away_and_once_that_it_is_back(
     assert len(told) == 2
     assert "gone at 5; nothing is read" in told[0]
     assert told[1].endswith("and 3 tries")
+
+
+def test_what_waits_for_people_is_told_beside_what_goes_on(activity: Activity, thread: threading.Thread) -> None:
+    told = "topic 'a' was made anew and is not read"
+    activity.held = {"kafka:a:0": told, "kafka:a:1": told}
+    activity.turned(5)
+    assert state(activity, thread) == ("waiting", True)
+    report = Health(activity, thread, LIMIT_S).report()
+    assert report.detail == f"{told}. Of the rest: everything is read and committed"
+    activity.begin("wait")
+    activity.failed(UnavailableError("database", "gone"), 3)
+    assert "gone" in Health(activity, thread, LIMIT_S).report().detail
+    registry = CollectorRegistry()
+    registry.register(ConsumerFigures(activity, Health(activity, thread, LIMIT_S).report, lambda: 0.0))
+    for partition, found in (("kafka:a:0", 1.0), ("kafka:a:1", 1.0), ("kafka:b:0", None)):
+        assert registry.get_sample_value(names.COLLECTOR_HELD.name, {"partition": partition}) == found
+    activity.held = {}
+    activity.turned(5)
+    assert state(activity, thread) == ("idle", True)
+
+
+def test_what_a_source_holds_is_told_with_its_lag(parts: Parts) -> None:
+    class Holding(ListSource):
+        def held(self) -> Mapping[str, str]:
+            return {"kafka:a:0": "do something"}
+
+    collector = parts.collector_of(Holding(records([event(0)]), parts.store.position))
+    drain(collector)
+    assert collector.activity.held == {"kafka:a:0": "do something"}
 
 
 def test_lag_in_seconds_is_the_age_of_the_newest_stored_event_and_nothing_at_the_end(activity: Activity) -> None:

@@ -1,5 +1,6 @@
 """The Kafka source against a real broker."""
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -7,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
+from sqlalchemy import insert
 
 from collector.settings import KafkaSettings
 from collector.sources.kafka import KafkaSource, read_label
 from collector.sources.kafka_records import write_headers
-from driftline.errors import UnavailableError
+from collector.store import schema
 from driftline.events import KafkaMessage, encode_inference, encode_label
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey, WindowKey
@@ -132,22 +134,37 @@ def test_a_second_member_takes_its_share_and_nothing_is_counted_twice(
 
 
 @pytest.mark.real
-def test_a_topic_that_was_made_anew_is_not_taken_for_what_is_stored(
-    topics: KafkaSettings, producer: KafkaProducer, parts: Parts
+def test_a_topic_that_was_made_anew_waits_alone_until_somebody_acts(
+    topics: KafkaSettings, producer: KafkaProducer, parts: Parts, url: str
 ) -> None:
     send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(20)])
-    longer = dict.fromkeys((f"kafka:{topics.topic_inference}:{number}" for number in range(2)), 5_000)
-    source = KafkaSource(topics, longer.get)
+    partitions = [f"kafka:{topics.topic_inference}:{number}" for number in range(2)]
+    with parts.store.transaction() as transaction:
+        # One is shorter than the store remembers; of the other so much is not known, and it is of the same topic.
+        transaction.connection.execute(insert(schema.positions), {"partition": partitions[0], "next_offset": 30})
+    source = KafkaSource(topics, parts.store.position)
 
-    def refused() -> bool:
-        try:
-            source.poll(100, 0.5)  # may hand out what lies there, once: all of it is behind the position
-        except UnavailableError as error:
-            return "its topic was made anew" in str(error) and "up to 5000" in str(error)
-        return False
+    def looked_at() -> bool:
+        source.poll(100, 0.5)  # may hand out what lies there, once: of what is shorter, all is behind the position
+        return bool(source.held())
 
-    wait_until(refused, 120, "the partitions are given and found too short")
-    assert refused()
-    longer.clear()  # as its message says
-    assert len(read(source, 20)) == 20
+    wait_until(looked_at, 120, "the partitions are looked at")
+    (told,) = {*source.held().values()}
+    assert sorted(source.held()) == partitions
+    assert f"'{partitions[0]}' ended at " in told
+    assert "the store has read it up to 30." in told
+    assert not set(partitions) & set(source.lag())
+
+    send(producer, topics.topic_labels, [encode_label(label(number, "1"), f"label-{number}") for number in range(20)])
+    send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(20, 100)])
+    labels = read(source, 20)
+    assert {record.partition.split(":")[1] for record in labels} == {topics.topic_labels}
+    assert not [record for record in source.poll(100, 2.0) if record.partition in partitions]
+
+    command = re.search(r'"(DELETE [^"]*)"', told)
+    assert command is not None
+    with parts.store.transaction() as transaction:
+        transaction.connection.exec_driver_sql(command[1])
+    assert len(read(source, 100)) == 100
+    assert source.held() == {}
     source.close()

@@ -161,6 +161,7 @@ def test_what_is_left_is_told_by_partition_and_is_nothing_at_the_end(stream: Str
     first = take(source, 4)
     # Kafka's end is known of what was fetched: its first poll has more than was asked for.
     assert source.lag()[first[0].partition] > 0
+    assert source.held() == {}  # nothing waits for people
     take(source, 6)
     source.poll(1, 0.1)
     assert source.lag()[first[0].partition] == 0

@@ -92,4 +92,8 @@ def test_every_source_says_its_own_lag() -> None:
         def lag(self) -> dict[str, int]:
             return {"a": 7}
 
+        def held(self) -> dict[str, str]:
+            return {"b": "do something"}
+
+    assert MergedSource(ListSource([]), [Behind([])], print).held() == {"b": "do something"}
     assert MergedSource(ListSource([]), [Behind([])], print).lag() == {"a": 7}
