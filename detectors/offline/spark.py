@@ -10,6 +10,7 @@ A ranking's queries must be counted whole: Spark gathers the rows of each in one
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -26,6 +27,7 @@ from driftline.results import StreamKey, WindowKey
 try:
     from pyspark.errors import PySparkException
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.functions import expr
 except ImportError:
     AVAILABLE = False
 else:
@@ -36,6 +38,8 @@ Prepare = Callable[[pd.DataFrame], pd.DataFrame]
 
 #: Segment, start, end, rows, state, samples.
 Told = tuple[str, float, float, int, bytes | None, bytes | None]
+_NANOSECONDS = "spark.sql.legacy.parquet.nanosAsLong"
+_FEWEST_NANOSECONDS = 10**16  # the spring of 1970; as many seconds are 300 million years
 #: Column with the place of each row in the file.
 ROW = "__driftline_row"
 _SCHEMA = "segment string, start_s double, end_s double, rows long, state binary, samples binary"
@@ -78,8 +82,9 @@ def count_with_spark(
     """
     counting = Counting(windows.monitor, windows.reference, windows.stream, windows.span, prepare)
     try:
-        rows = _gathered(_numbered(session.read.parquet(path)), queries)
-        found = rows.mapInArrow(counting, _SCHEMA).collect()
+        with _nanoseconds_as_numbers(session):
+            rows = _with_times(_numbered(session.read.parquet(path)), windows.span.time_column)
+            found = _gathered(rows, queries).mapInArrow(counting, _SCHEMA).collect()
     except PySparkException as error:
         raise ReferenceDataError(f"{path} cannot be counted with Spark: {_sentence(str(error))}") from error
     include(windows, (tuple(row) for row in found))
@@ -93,6 +98,28 @@ def include(windows: OfflineWindows, told: Iterable[Told]) -> None:
             windows.include(WindowKey(windows.stream, segment, start_s, end_s), bytes(state))
         if samples is not None:
             windows.include_samples((start_s, end_s), msgspec.msgpack.decode(bytes(samples), type=list[Sampled]))
+
+
+@contextmanager
+def _nanoseconds_as_numbers(session: "SparkSession") -> Iterator[None]:
+    """Times in nanoseconds, as pandas writes them, are no type of Spark's: they are read as whole numbers."""
+    before = session.conf.get(_NANOSECONDS, "false")
+    session.conf.set(_NANOSECONDS, "true")
+    try:
+        yield
+    finally:
+        session.conf.set(_NANOSECONDS, before or "false")
+
+
+def _with_times(rows: "DataFrame", column: str | None) -> "DataFrame":
+    """With the column of times as times where it came as nanoseconds, which no number of seconds is as large as."""
+    if column is None or dict(rows.dtypes).get(column) != "bigint":
+        return rows
+    quoted = f"`{column}`"
+    first = rows.where(f"{quoted} is not null").select(column).head()
+    if first is None or abs(first[0]) < _FEWEST_NANOSECONDS:
+        return rows
+    return rows.withColumn(column, expr(f"timestamp_micros({quoted} div 1000)"))
 
 
 def _numbered(rows: "DataFrame") -> "DataFrame":

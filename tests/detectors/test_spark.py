@@ -164,6 +164,21 @@ def test_executors_give_the_same_report_to_the_last_digit(session, tmp_path: Pat
 
 
 @on_executors
+@pytest.mark.parametrize("unit", ["ns", "us"])
+def test_times_may_be_nanoseconds_as_pandas_writes_them(session, tmp_path: Path, unit: str) -> None:
+    current = str(tmp_path / "current.parquet")
+    seconds = rows(3_000, 2)["at"]
+    times = pd.to_datetime(seconds, unit="s", utc=True).dt.as_unit(unit)
+    rows(3_000, 2).assign(at=times, changed=times).to_parquet(current)
+    found = [
+        analyze(rows(4000, 1), current, engine=engine, clock=ManualClock(2e9), **ROLES)
+        for engine in ("python", "spark")
+    ]
+    assert found[0].results == found[1].results
+    assert len(found[1].report.history.windows) == 4
+
+
+@on_executors
 def test_executors_judge_queries_that_the_files_parts_cut(session, tmp_path: Path) -> None:
     current = str(tmp_path / "candidates.parquet")
     candidates(800, 1).to_parquet(current, row_group_size=500)
