@@ -51,6 +51,7 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "collector.sources.record_scanner": (),
     "detectors.counts.cell_kernel": (),
     "detectors.evaluating.drawing_kernel": (),
+    "detectors.evaluating.picking_kernel": (),
     "detectors.statistics.count_kernel": (),
     "detectors.statistics.sentence_kernel": (),
     "driftline.message_kernel": (),

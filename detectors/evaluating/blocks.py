@@ -14,6 +14,7 @@ from detectors.evaluating.catalogue import detector_of_columns
 from detectors.evaluating.shapes import Axes, column_shapes
 from detectors.statistics.brownian_bridge import AreaNulls, area_nulls
 from detectors.statistics.columns import Columns, References
+from detectors.statistics.count_passes import gathered
 from detectors.statistics.effect_size import effect_sizes
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.tables import GROUPS, group_starts
@@ -25,7 +26,6 @@ from driftline.shape_columns import ShapeColumns
 _MOST_PLACES = 100_000
 _NONE: NDArray[np.float64] = np.empty(0)
 _NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-_ZERO = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Block:
         object.__setattr__(self, "axes", Axes(self.before))
 
     def beside(self, vector: NDArray[np.int64]) -> Columns:
-        """The columns of a window; ``vector`` ends in a 0 that belongs to none."""
-        return Columns(self.before, vector.take(self.at))
+        """The columns of a window."""
+        return Columns(self.before, *gathered(vector, self.at, self.before.bins))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,8 @@ class SegmentBlocks:
 
     def beside(self, vector: NDArray[np.int64]) -> Watched:
         """A window's counts beside the reference's."""
-        ended = np.concatenate((vector, _ZERO))
-        return Watched(
-            tuple((block, block.beside(ended)) for block in self.blocks), self.places, self.drawn, self.asked
-        )
+        beside = tuple((block, block.beside(vector)) for block in self.blocks)
+        return Watched(beside, self.places, self.drawn, self.asked)
 
 
 def segment_blocks(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.statistics.brownian_bridge import AreaNull, AreaNulls
+from detectors.statistics.count_passes import ranked
 
 #: The simulated tail is trusted down to this many draws.
 _TAIL_DRAWS = 40
@@ -36,12 +37,11 @@ class ColumnAreas:
         """
         law = self._law(np.minimum(_TRIMS.searchsorted(beyond), len(_TRIMS) - 1))
         found = np.einsum("ij,ij->i", gaps, law.steps) * roots
-        hits = law.ends - law.ordered.searchsorted(law.columns | found.astype(np.float32).view(np.uint32))
-        chances = hits + 1.0
+        hits, chances = ranked(found, law.ordered, law.ends, law.draws)
         few = hits < _TAIL_DRAWS
         if few.any():
-            chances[few] = (_TAIL_DRAWS + 1) * law.tails(found)[few]
-        return np.where(law.draws > 0, chances / (law.draws + 1), np.nan)
+            chances[few] = ((_TAIL_DRAWS + 1) * law.tails(found) / law.known)[few]
+        return chances
 
     def _law(self, trims: NDArray[np.intp]) -> "_Law":
         asked = trims.tobytes()
@@ -58,9 +58,9 @@ class _Law:
     """The areas of columns, each at one trim.
 
     ``steps``: at each bin's upper end, 0 outside the bulk, shape (columns, bins). ``ordered``: the simulated areas of
-    all columns as whole numbers, one column's after the other's, each with its column's from ``columns`` before it;
-    ``ends``: where each column's end, and ``draws``: how many it has, none without a bulk. ``knots``: where their tails
-    begin; ``variances``: of the signed areas.
+    all columns as whole numbers, one column's after the other's, each with its column's number before it;
+    ``ends``: where each column's end, and ``draws``: how many it has, none without a bulk; ``known``: one more, NaN
+    without a bulk. ``knots``: where their tails begin; ``variances``: of the signed areas.
     """
 
     steps: NDArray[np.float64]
@@ -69,7 +69,7 @@ class _Law:
     draws: NDArray[np.int64]
     knots: NDArray[np.float64]
     variances: NDArray[np.float64]
-    columns: NDArray[np.int64]
+    known: NDArray[np.float64]
 
     def tails(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         """Beyond the knot, the tail of the signed area, a normal law; 0 where it has no variance."""
@@ -91,4 +91,5 @@ def _law_of(nulls: Sequence[AreaNull | None], bins: int) -> _Law:
     # Whole numbers in the order of the columns and, within one, of its areas: floats above zero order as their bits.
     # So one search serves all columns.
     ordered = (np.repeat(columns, draws) << 32) | np.concatenate(areas).view(np.uint32)
-    return _Law(steps, ordered, draws.cumsum(), draws, knots, variances, columns << 32)
+    known = np.where(draws > 0, draws + 1.0, np.nan)
+    return _Law(steps, ordered, draws.cumsum(), draws, knots, variances, known)

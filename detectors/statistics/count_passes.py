@@ -4,6 +4,7 @@ Both give the same numbers to the last digit. NumPy needs up to a dozen passes f
 more than the few hundred numbers that it reads.
 """
 
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
@@ -14,6 +15,10 @@ from driftline.native import native_module
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+_NONE: Counts = np.zeros(1, dtype=np.int64)
+_NO_COLUMNS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+#: Below any number of rows that is expected where there are rows at all.
+_ALMOST_NONE = 1e-300
 
 
 class Kernel(Protocol):
@@ -35,24 +40,61 @@ class Kernel(Protocol):
         """As :func:`compared`."""
         ...
 
+    def gather(
+        self, vector: Counts, at: NDArray[np.intp], bins: NDArray[np.intp], current: Counts, below: Counts
+    ) -> None:
+        """As :func:`gathered`."""
+        ...
+
     def tabulate(
         self,
         known: Counts,
-        known_now: Counts,
         apart: Counts,
-        apart_now: Counts,
-        share: Shares,
+        current: Counts,
+        below: Counts,
+        ends: NDArray[np.intp],
+        known_bins: NDArray[np.intp],
+        special: NDArray[np.intp],
+        rows_before: Counts,
+        rows: Counts,
         minimum_expected: float,
         reference: Shares,
-        current: Shares,
+        now: Shares,
         dense: NDArray[np.uint8],
         sparse: NDArray[np.uint8],
-    ) -> None:
+        dense_cells: Counts,
+        freedom: Counts,
+    ) -> bool:
         """As :func:`tabulated`."""
         ...
 
-    def weigh(self, counts: Shares, used: NDArray[np.uint8], shares: Shares) -> None:
+    def weigh(
+        self, tables: Shares, used: NDArray[np.uint8], others: NDArray[np.uint8], more: NDArray[np.intp], shares: Shares
+    ) -> None:
         """As :func:`weighed`."""
+        ...
+
+    def homogenise(
+        self, tables: Shares, used: NDArray[np.uint8], almost_none: float, room: Shares, found: Shares
+    ) -> None:
+        """As :func:`homogeneities`."""
+        ...
+
+    def grow(
+        self,
+        before: Shares,
+        counts: Counts,
+        current: Counts,
+        rows_before: Counts,
+        rows: Counts,
+        room: Shares,
+        found: Shares,
+    ) -> None:
+        """As :func:`grown`."""
+        ...
+
+    def rank(self, areas: Shares, ordered: Counts, ends: Counts, draws: Counts, hits: Counts, chances: Shares) -> None:
+        """As :func:`ranked`."""
         ...
 
     def smallest(
@@ -118,58 +160,140 @@ def compared(before: Shares, below: Counts, compiled: Kernel | None = _KERNEL) -
     return gaps, before.take(places), below.take(places) / rows, gaps.take(places)
 
 
-def tabulated(
-    known: tuple[Counts, Counts],
-    apart: tuple[Counts, Counts],
-    share: Shares,
-    minimum_expected: float,
-    compiled: Kernel | None = _KERNEL,
-) -> tuple[Shares, Flags, Flags]:
+def gathered(
+    vector: Counts, at: NDArray[np.intp], bins: NDArray[np.intp], compiled: Kernel | None = _KERNEL
+) -> tuple[Counts, Counts]:
+    """Columns' bins out of a vector, in which each column's stand side by side, and rows up to and with each.
+
+    ``at``: where, shape (columns, bins), one past the vector's end after a column's last of ``bins``.
+
+    >>> current, below = gathered(np.array([7, 1, 2, 4]), np.array([[1, 2], [3, 4]]), np.array([2, 1]))
+    >>> current.tolist(), below.tolist()
+    ([[1, 2], [4, 0]], [[1, 3], [4, 4]])
+    """
+    if compiled is None:
+        current = np.concatenate((vector, _NONE)).take(at)
+        return current, cumulated(current, None)
+    current, below = np.empty((2, *at.shape), dtype=np.int64)
+    compiled.gather(np.ascontiguousarray(vector), at, bins, current, below)
+    return current, below
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """What tables are made of that follows from the reference: its rows in ``known`` cells and those ``apart``.
+
+    Shape (columns, cells) each. Known cells are the first ``known_bins`` of each column, whose others are empty cells;
+    or, where there are ``ends``, shape (columns, cells + 1), the bins between two of them: places in the whole matrix
+    of columns, as those of the cells apart, ``special``. ``rows``: all of each column.
+    """
+
+    known: Counts
+    apart: Counts
+    special: NDArray[np.intp]
+    ends: NDArray[np.intp]
+    known_bins: NDArray[np.intp]
+    rows: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Tabulated:
     """The tables of the reference and of a window: known cells, those apart, and the sparse known ones pooled.
 
-    Rows as floating numbers, which tests go on with, shape (2, columns, cells). Beside them which cells are dense, and
-    which are sparse. ``known``, ``apart``: of both sides, shape (columns, cells) each. ``share``: the smaller side's
-    share of all rows, shape (columns,). A cell is dense where that side expects ``minimum_expected`` rows.
+    ``rows``: as floating numbers, which tests go on with, shape (2, columns, cells); ``dense``, ``sparse``: which cells
+    are; ``any_sparse``: there is one. ``cells``: how many are dense, ``freedom``: the degrees of freedom that they
+    leave, at least 1; shape (columns,).
     """
-    columns, cells = known[0].shape
-    shape = columns, cells + apart[0].shape[1] + 1
+
+    rows: Shares
+    dense: Flags
+    sparse: Flags
+    cells: Counts
+    freedom: Counts
+    any_sparse: bool
+
+
+def tabulated(
+    cells: Cells,
+    current: Counts,
+    below: Counts,
+    rows: Counts,
+    minimum_expected: float,
+    compiled: Kernel | None = _KERNEL,
+) -> Tabulated:
+    """Tables of a window with ``rows`` in each column, ``current`` in each bin and ``below`` up to and with it.
+
+    A cell is dense where the smaller side expects ``minimum_expected`` rows.
+    """
+    columns, known = cells.known.shape
+    shape = columns, known + cells.apart.shape[1] + 1
     tables = np.empty((2, *shape))
-    if compiled is not None:
-        flags = np.empty((2, *shape), dtype=np.bool_)
-        compiled.tabulate(*known, *apart, share, minimum_expected, *tables, *flags.view(np.uint8))
-        return tables, flags[0], flags[1]
-    for side, counts, others in zip(tables, known, apart, strict=True):
-        side[:, :cells], side[:, cells:-1] = counts, others
+    if compiled is None:
+        return _tabulated(cells, current, below, rows, minimum_expected, tables)
+    dense, sparse = flags = np.empty((2, *shape), dtype=np.bool_)
+    counts, freedom = np.empty((2, columns), dtype=np.int64)
+    of_reference = cells.known, cells.apart
+    places = cells.ends, cells.known_bins, cells.special
+    of_cells = *tables, *flags.view(np.uint8), counts, freedom
+    any_sparse = compiled.tabulate(
+        *of_reference, current, below, *places, cells.rows, rows, minimum_expected, *of_cells
+    )
+    return Tabulated(tables, dense, sparse, counts, freedom, any_sparse)
+
+
+def _tabulated(
+    cells: Cells, current: Counts, below: Counts, rows: Counts, minimum_expected: float, tables: Shares
+) -> Tabulated:
+    known = cells.known.shape[1]
+    share = (np.minimum(cells.rows, rows) / (cells.rows + rows))[:, None]
+    tables[0, :, :known], tables[0, :, known:-1] = cells.known, cells.apart
+    if cells.ends.shape[1]:
+        ends = below.take(cells.ends)
+        np.subtract(ends[:, 1:], ends[:, :-1], out=tables[1, :, :known])
+    else:
+        tables[1, :, :known] = np.where(np.arange(known) < cells.known_bins[:, None], current, 0)
+    tables[1, :, known:-1] = current.take(cells.special)
     tables[:, :, -1] = 0.0
     expected = tables[0] + tables[1]
-    expected *= share[:, None]
-    is_dense = expected >= minimum_expected
-    is_sparse = (expected > 0.0) ^ is_dense
-    of_known = is_sparse[:, :cells]
+    expected *= share
+    dense = expected >= minimum_expected
+    sparse = (expected > 0.0) ^ dense
+    of_known = sparse[:, :known]
     if of_known.any():
-        pooled = np.where(of_known, tables[:, :, :cells], 0.0)
-        tables[:, :, :cells] -= pooled
+        pooled = np.where(of_known, tables[:, :, :known], 0.0)
+        tables[:, :, :known] -= pooled
         of_known[:] = False
         tables[:, :, -1] = together = pooled.sum(axis=2)
-        expected_together = (together[0] + together[1]) * share
-        is_dense[:, -1] = expected_together >= minimum_expected
-        is_sparse[:, -1] = (expected_together > 0.0) ^ is_dense[:, -1]
-    return tables, is_dense, is_sparse
+        expected_together = (together[0] + together[1]) * share[:, 0]
+        dense[:, -1] = expected_together >= minimum_expected
+        sparse[:, -1] = (expected_together > 0.0) ^ dense[:, -1]
+    counts = dense.sum(axis=1)
+    return Tabulated(tables, dense, sparse, counts, np.maximum(counts - 1, 1), bool(sparse.any()))
 
 
-def weighed(tables: Shares, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:
-    """Shares of the ``used`` cells, above zero, half a row added to each; the others are one. Shape as ``tables``.
+def weighed(
+    tables: Shares,
+    used: Flags,
+    sparse: Flags,
+    more: NDArray[np.intp] = _NO_COLUMNS,
+    compiled: Kernel | None = _KERNEL,
+) -> Shares:
+    """Shares of the ``used`` cells, above zero, half a row added to each; the others are one.
 
-    ``tables``: of both sides, shape (2, columns, cells); ``used``: of either, shape (columns, cells).
+    ``tables``: of both sides, shape (2, columns, cells); ``used``, ``sparse``: of either, shape (columns, cells). The
+    columns ``more`` stand once more behind all, with their ``sparse`` cells among the used.
 
-    >>> weighed(np.array([[[1.0, 2.0, 9.0]]] * 2), np.array([[True, True, False]]))[0].tolist()
-    [[0.375, 0.625, 1.0]]
+    >>> one = np.array([[[1.0, 2.0, 9.0]]] * 2), np.array([[True, True, False]]), np.array([[False, False, True]])
+    >>> weighed(*one)[0].tolist(), weighed(*one, np.array([0]))[0, 1].round(2).tolist()
+    ([[0.375, 0.625, 1.0]], [0.11, 0.19, 0.7])
     """
     if compiled is not None:
-        shares = np.empty(tables.shape)
-        for counts, found in zip(tables, shares, strict=True):
-            compiled.weigh(counts, used.view(np.uint8), found)
+        shares = np.empty((2, len(used) + len(more), used.shape[1]))
+        compiled.weigh(tables, used.view(np.uint8), sparse.view(np.uint8), more, shares)
         return shares
+    if len(more):
+        tables = np.concatenate((tables, tables.take(more, axis=1)), axis=1)
+        used = np.concatenate((used, (used | sparse).take(more, axis=0)))
     weights = used.astype(np.float64)  # NumPy multiplies numbers of one type three times as fast
     shares = tables + 0.5
     shares *= weights
@@ -177,6 +301,69 @@ def weighed(tables: Shares, used: Flags, compiled: Kernel | None = _KERNEL) -> S
     shares /= np.maximum(shares.sum(axis=-1, keepdims=True), 0.5)
     shares += 1.0 - weights
     return shares
+
+
+def homogeneities(tables: Shares, used: Flags, compiled: Kernel | None = _KERNEL) -> Shares:
+    """Pearson's chi-square of the ``used`` cells of two sides, shape (columns,).
+
+    ``tables``: of both sides, shape (2, columns, cells); ``used``: of either, shape (columns, cells).
+    """
+    if compiled is None:
+        return homogeneity(*np.where(used, tables, 0.0))
+    found = np.empty(len(used))
+    compiled.homogenise(tables, used.view(np.uint8), _ALMOST_NONE, np.empty(used.shape[1]), found)
+    return found
+
+
+def homogeneity(reference: Shares, current: Shares) -> Shares:
+    """Pearson's chi-square of tables of two rows, shape (..., cells) each; cells empty in both add nothing."""
+    n, m = reference.sum(axis=-1), current.sum(axis=-1)
+    rows = n + m
+    expected = (reference + current) * (m / np.maximum(rows, 1.0))[..., None]
+    # Both rows of the table miss their expectation by the same number of rows, so one difference serves both.
+    misses = current - expected
+    misses *= misses
+    misses /= np.maximum(expected, _ALMOST_NONE)
+    statistic: Shares = misses.sum(axis=-1) * rows / np.maximum(n, 1.0)
+    return statistic
+
+
+def grown(
+    before: Shares, counts: tuple[Counts, Counts], rows: tuple[Counts, Counts], compiled: Kernel | None = _KERNEL
+) -> Shares:
+    """Both shares of the rows in cells whose share grew, and by how much chance spreads all cells; shape (3, columns).
+
+    ``before``: the reference's shares, shape (columns, cells), as both sides' ``counts``. ``rows``: of both sides,
+    shape (columns,). The spread is the sum of the roots of what is in a cell times what is not, over all rows.
+    """
+    found = np.empty((3, len(before)))
+    if compiled is not None:
+        compiled.grow(before, *counts, *rows, np.empty((3, before.shape[1])), found)
+        return found
+    every = rows[0] + rows[1]
+    now = counts[1] / rows[1][:, None]
+    is_grown = now > before
+    together = np.add(*counts, dtype=np.float64)
+    np.where(is_grown, before, 0.0).sum(axis=1, out=found[0])
+    np.where(is_grown, now, 0.0).sum(axis=1, out=found[1])
+    np.divide(np.sqrt(together * (every[:, None] - together)).sum(axis=1), every, out=found[2])
+    return found
+
+
+def ranked(
+    areas: Shares, ordered: Counts, ends: Counts, draws: Counts, compiled: Kernel | None = _KERNEL
+) -> tuple[Counts, Shares]:
+    """How many simulated areas are at least as large as each column's, and so how probable; NaN without any.
+
+    ``areas``: at least 0, shape (columns,). ``ordered``: those of all columns, ``draws`` of each up to where it
+    ``ends``, ascending; the bits of 32-bit floats as whole numbers, which order as they do, their column's before.
+    """
+    if compiled is not None:
+        hits, chances = np.empty(len(areas), dtype=np.int64), np.empty(len(areas))
+        compiled.rank(areas, ordered, ends, draws, hits, chances)
+        return hits, chances
+    hits = ends - ordered.searchsorted((np.arange(len(areas)) << 32) | areas.astype(np.float32).view(np.uint32))
+    return hits, np.where(draws > 0, (hits + 1.0) / (draws + 1), np.nan)
 
 
 def smallest_of(

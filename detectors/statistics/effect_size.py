@@ -18,8 +18,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.columns import Columns, alone, shares_before, shares_now
-from detectors.statistics.count_passes import enclosed
+from detectors.statistics.columns import Columns, alone, shares_before
+from detectors.statistics.count_passes import enclosed, grown
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.largest_gaps import largest_gaps
 from detectors.statistics.wilson import Z_95
@@ -40,14 +40,11 @@ def effect_sizes(columns: Columns) -> list[Interval]:
     if columns.before.kind == "numeric":
         gaps = largest_gaps(columns)
         return _intervals(gaps.before, gaps.now, columns, _KOLMOGOROV_SQUARE * columns.scale, np.zeros(len(n)))
-    before, now = shares_before(columns.before), shares_now(columns)
-    grown = now > before
     # The mean of |difference| of a cell's shares under no change, by the normal law; half their sum is the distance.
-    together = np.add(columns.before.counts, columns.current, dtype=np.float64)
-    spread = np.sqrt(together * ((n + m)[:, None] - together)).sum(axis=1) / (n + m)
+    counts = columns.before.counts, columns.current
+    before, now, spread = grown(shares_before(columns.before), counts, (n, m))
     chance = spread * np.sqrt(2.0 / math.pi * columns.scale) / 2.0
-    shares = np.where(grown, before, 0.0).sum(axis=1), np.where(grown, now, 0.0).sum(axis=1)
-    return _intervals(*shares, columns, chance * chance, chance)
+    return _intervals(before, now, columns, chance * chance, chance)
 
 
 def _intervals(

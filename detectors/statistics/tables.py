@@ -9,7 +9,7 @@ false alarms nor hide: one unseen value in a million rows proves nothing, thirty
 The five rows: W. G. Cochran, Some methods for strengthening the common chi-square tests, Biometrics 10, 1954.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from scipy import special
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References
-from detectors.statistics.count_passes import smallest_of, tabulated, weighed
+from detectors.statistics.count_passes import Cells, Tabulated, smallest_of, tabulated, weighed
 from detectors.statistics.worked_out import worked_out
 
 MINIMUM_EXPECTED = 5.0
@@ -35,31 +35,26 @@ Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float6
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A table per column; shape (columns, cells) unless said.
+    """A table per column, ``counted``, and what is in them, ``columns``."""
 
-    ``rows``: rows per cell, 0 in cells that are not used, of the reference and of the window, shape (2, columns,
-    cells); whole numbers as floating ones. ``dense``, ``sparse``: which cells are. ``columns``: what is in them.
-    """
-
-    rows: NDArray[np.float64]
-    dense: NDArray[np.bool_]
-    sparse: NDArray[np.bool_]
+    counted: Tabulated
     columns: Columns
-    #: Dense cells of each column, shape (columns,), and the degrees of freedom that they leave, at least 1.
-    cells: NDArray[np.intp] = field(init=False)
-    freedom: NDArray[np.intp] = field(init=False)
     _rarest: "Rarest | None" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        cells = self.dense.sum(axis=1)
-        object.__setattr__(self, "cells", cells)
-        object.__setattr__(self, "freedom", np.maximum(cells - 1, 1))
-        object.__setattr__(self, "_rarest", rarest(self.columns, (self.rows[0], self.rows[1]), self.sparse))
+        counted = self.counted
+        found = rarest(self.columns, counted.rows, counted.sparse) if counted.any_sparse else None
+        object.__setattr__(self, "_rarest", found)
+
+    @property
+    def freedom(self) -> NDArray[np.int64]:
+        """The degrees of freedom that the dense cells leave, at least 1, shape (columns,)."""
+        return self.counted.freedom
 
     @property
     def of_dense(self) -> NDArray[np.float64]:
         """Rows of the dense cells alone, 0 in others; shape (2, columns, cells)."""
-        return np.where(self.dense, self.rows, 0.0)
+        return np.where(self.counted.dense, self.counted.rows, 0.0)
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -72,23 +67,22 @@ class Tables:
         It is given shares above zero that sum to one, half a row being added to each cell (Jeffreys' prior). Cells that
         are not used are one on both sides, which adds nothing to what shares differ by.
         """
+        counted = self.counted
         if self._rarest is None:
-            found = measure(*weighed(self.rows, self.dense))
+            found = measure(*weighed(counted.rows, counted.dense, counted.sparse))
             return found, found
-        more = np.flatnonzero(self._rarest.cells)
         # Columns with sparse cells stand once more at the end, with all of their used cells.
-        rows = np.concatenate((self.rows, self.rows.take(more, axis=1)), axis=1)
-        used = np.concatenate((self.dense, (self.dense | self.sparse).take(more, axis=0)))
-        found = measure(*weighed(rows, used))
-        of_dense = found[: len(self.cells)]
+        more = self._rarest.columns
+        found = measure(*weighed(counted.rows, counted.dense, counted.sparse, more))
+        of_dense = found[: len(counted.cells)]
         of_all = of_dense.copy()
-        of_all[more] = found[len(self.cells) :]
+        of_all[more] = found[len(counted.cells) :]
         return of_all, of_dense
 
     def p_values(self, chi_squares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of ``chi_squares``, statistics of the dense cells, together with the sparse cells' exact tests."""
         law = special.chdtrc(self.freedom, np.maximum(chi_squares, 0.0))
-        return with_rarest(law, self.cells > 1, self._rarest)
+        return with_rarest(law, self.counted.cells > 1, self._rarest)
 
 
 def tables(columns: Columns) -> Tables:
@@ -98,24 +92,21 @@ def tables(columns: Columns) -> Tables:
 
 def _tables(columns: Columns) -> Tables:
     before = columns.before
-    known = worked_out(before.known, "known cells", lambda: _known(before, before.counts, before.below))
-    apart, apart_now = special_before(before), special_now(columns)
-    known_now = _known(before, columns.current, columns.below)
-    share = np.minimum(before.rows, columns.rows) / (before.rows + columns.rows)
-    rows, dense, sparse = tabulated((known, known_now), (apart, apart_now), share, MINIMUM_EXPECTED)
-    return Tables(rows, dense, sparse, columns)
+    cells = worked_out(before.known, "cells", lambda: _cells(before))
+    return Tables(tabulated(cells, columns.current, columns.below, columns.rows, MINIMUM_EXPECTED), columns)
 
 
-def _known(before: References, counts: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of known categories, or of groups of finite values, shape (columns, cells)."""
+def _cells(before: References) -> Cells:
+    """Categories, or groups of finite values, and the special cells apart."""
+    apart, special_places = special_before(before), _special_places(before)
     if before.kind == "categorical":
-        return np.where(worked_out(before.known, "is known", lambda: _is_known(before)), counts, 0)
-    ends = below.take(worked_out(before.known, "groups", lambda: _flat(before, _ends(before))))
-    return ends[:, 1:] - ends[:, :-1]
-
-
-def _is_known(before: References) -> NDArray[np.bool_]:
-    return np.arange(before.counts.shape[1]) < before.bins[:, None] - CATEGORICAL_EXTRA
+        known_bins = before.bins - CATEGORICAL_EXTRA
+        known = np.where(np.arange(before.counts.shape[1]) < known_bins[:, None], before.counts, 0)
+        ends = np.empty((len(known), 0), dtype=np.intp)
+    else:
+        ends = _flat(before, _ends(before))
+        known, known_bins = np.diff(before.below.take(ends)), np.zeros(len(ends), dtype=np.intp)
+    return Cells(np.ascontiguousarray(known), apart, special_places, ends, known_bins, before.rows)
 
 
 def special_before(before: References) -> NDArray[np.int64]:
@@ -203,13 +194,17 @@ def binomial_p_value(hits: float, trials: float, share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rarest:
-    """Exact tests of rare cells: each column's smallest p-value, 1 without any, and of how many; shape (columns,)."""
+    """Exact tests of rare cells: each column's smallest p-value, 1 without any, and of how many; shape (columns,).
+
+    ``columns``: those that have any, ascending.
+    """
 
     smallest: NDArray[np.float64]
     cells: NDArray[np.intp]
+    columns: NDArray[np.intp]
 
 
-def rarest(columns: Columns, rows: tuple[NDArray[Any], NDArray[Any]], cells: NDArray[np.bool_]) -> Rarest | None:
+def rarest(columns: Columns, rows: Iterable[NDArray[Any]], cells: NDArray[np.bool_]) -> Rarest | None:
     """The ``cells`` tested one by one; None where there are none, as in most windows.
 
     ``rows``: of the reference and of the window in each cell, shape (columns, any), as ``cells``.
@@ -221,7 +216,8 @@ def rarest(columns: Columns, rows: tuple[NDArray[Any], NDArray[Any]], cells: NDA
     size_before, size = columns.before.rows.take(column), columns.rows.take(column)
     smallest = np.ones(len(cells))
     np.minimum.at(smallest, column, binomial_p_values(now, now + before, size / (size_before + size)))
-    return Rarest(smallest, np.bincount(column, minlength=len(cells)))
+    each = np.bincount(column, minlength=len(cells))
+    return Rarest(smallest, each, np.flatnonzero(each))
 
 
 def with_rarest(p_values: NDArray[np.float64], tested: NDArray[np.bool_], rare: Rarest | None) -> NDArray[np.float64]:

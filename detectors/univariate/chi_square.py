@@ -7,20 +7,16 @@ exactly (``tables.py``). Numeric columns are seen in about ten groups of equal r
 Source: K. Pearson, On the probability that two independent distributions of frequency are really samples from the same
 population, Biometrika 8, 1911.
 
+>>> import numpy as np
 >>> sample = ColumnSample("c", "categorical", np.array([50, 50, 0, 0]), np.array([30, 70, 0, 0]))
 >>> round(chi_square(sample).statistic, 3)
 8.333
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detectors.statistics.columns import Columns, ColumnsEvidence, alone
+from detectors.statistics.count_passes import homogeneities
 from detectors.statistics.evidence import ColumnSample, Evidence
 from detectors.statistics.tables import tables
-
-#: Below any number of rows that is expected where there are rows at all.
-_ALMOST_NONE = 1e-300
 
 
 def chi_square(sample: ColumnSample) -> Evidence:
@@ -31,18 +27,5 @@ def chi_square(sample: ColumnSample) -> Evidence:
 def chi_square_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns."""
     counts = tables(columns)
-    statistics = homogeneity(*counts.of_dense)
+    statistics = homogeneities(counts.counted.rows, counts.counted.dense)
     return ColumnsEvidence(statistics, counts.p_values(statistics))
-
-
-def homogeneity(reference: NDArray[np.float64], current: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pearson's chi-square of tables of two rows, shape (..., cells) each; cells empty in both add nothing."""
-    n, m = reference.sum(axis=-1), current.sum(axis=-1)
-    rows = n + m
-    expected = (reference + current) * (m / np.maximum(rows, 1.0))[..., None]
-    # Both rows of the table miss their expectation by the same number of rows, so one difference serves both.
-    misses = current - expected
-    misses *= misses
-    misses /= np.maximum(expected, _ALMOST_NONE)
-    statistic: NDArray[np.float64] = misses.sum(axis=-1) * rows / np.maximum(n, 1.0)
-    return statistic

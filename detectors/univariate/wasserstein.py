@@ -39,28 +39,31 @@ def wasserstein(sample: ColumnSample) -> Evidence:
 def wasserstein_of_columns(columns: Columns) -> ColumnsEvidence:
     """The same of several columns, all with ``nulls`` or all without."""
     axis = _axis(columns.before)
+    if axis.all_finite and not special_now(columns).any():  # as in most windows
+        gaps, size = largest_gaps(columns).gaps, columns.size
+        statistics = np.einsum("ij,ij->i", gaps, axis.steps) / axis.spreads
+        return ColumnsEvidence(statistics, _p_values(axis, gaps, size, columns.rows))
     rows = columns.rows - special_now(columns).sum(axis=1)
     known = (axis.rows > 0) & (rows > 0)
-    gaps, size = _finite_gaps(columns, axis, rows)
+    below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
+    gaps, size = np.abs(axis.below - below), harmonic(axis.rows, rows)
     statistics = np.einsum("ij,ij->i", gaps, axis.steps) * known / axis.spreads
+    p_values = _p_values(axis, gaps, size * known, rows)
+    return ColumnsEvidence(statistics, with_special(columns, p_values, known))
+
+
+def _p_values(
+    axis: "_Axis", gaps: NDArray[np.float64], size: NDArray[np.float64], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Of differences at each bin between so many finite rows, ``size`` being ``nm / (n + m)``; NaN without areas."""
     if axis.areas is None:
-        return ColumnsEvidence(statistics, np.where(known, np.nan, with_special(columns, np.ones(len(rows)), known)))
-    roots = np.sqrt(size) * known
+        return np.full(len(rows), np.nan)
+    roots = np.sqrt(size)
     p_values = axis.areas.p_values(gaps, roots, _TAIL_ROWS / np.maximum(np.minimum(axis.rows, rows), 1))
     lost = np.isnan(p_values)
     if lost.any():
         p_values[lost] = special.kolmogorov((gaps * axis.thresholds).max(axis=1)[lost] * roots[lost])
-    return ColumnsEvidence(statistics, with_special(columns, p_values, known))
-
-
-def _finite_gaps(
-    columns: Columns, axis: "_Axis", rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """By how much the shares of finite rows up to and with each bin differ, and ``nm / (n + m)`` of these rows."""
-    if axis.all_finite and not special_now(columns).any():
-        return largest_gaps(columns).gaps, columns.size
-    below = (columns.below - columns.current[:, :1]) / np.maximum(rows, 1)[:, None]
-    return np.abs(axis.below - below), harmonic(axis.rows, rows)
+    return p_values
 
 
 @dataclass(frozen=True, slots=True)
