@@ -16,7 +16,8 @@ from collector.labels.book import LabelBook
 from collector.labels.effects import LabelEffects
 from collector.labels.keys import given_key, keyed_predictions
 from collector.ports import BatchPart, WindowStatistics
-from collector.store.counts import ROWS, WindowCounts, add_window_counts
+from collector.store.bulk import upsert_together
+from collector.store.counts import ROWS, WindowCounts, added_window_counts
 from collector.store.database import key_text
 from collector.store.erased import ERASED_STATUS, ErasedBook
 from collector.store.keys import KeyedPrediction, save_keys
@@ -25,7 +26,18 @@ from collector.store.predictions import PredictionColumns
 from collector.store.row_columns import layout_of
 from collector.store.states import StateBook
 from collector.store.store import Store
-from collector.store.transaction import PayloadFile, PositionMove, Span, StateKey, TotalKey, Transaction, total
+from collector.store.transaction import (
+    PayloadFile,
+    PositionMove,
+    Span,
+    StateKey,
+    TotalKey,
+    Transaction,
+    added_spans,
+    added_totals,
+    changed_states,
+    total,
+)
 from collector.store.waiting import LabelKey
 from driftline import names
 from driftline.columns import ColumnBatch
@@ -112,9 +124,8 @@ class BatchWriter:
             self._apply_labels(transaction, batch, late, effects)
             transaction.insert_rowless(writes.rowless)
             transaction.insert_dead_letters([rejected.letter for rejected in batch.intake.dead])
-            transaction.save_window_states(batch.states.changed())
             transaction.add_payload_files(writes.files)
-            self._add_counts(transaction, writes, effects)
+            self._save_counts(transaction, batch.states, writes, effects)
         merged = LabelEffects()
         for found in effects.values():
             merged.delays_s.extend(found.delays_s)
@@ -261,7 +272,9 @@ class BatchWriter:
             self._labels.join_waiting_keys(transaction, batch.states, partition, predictions, counted)
 
     @staticmethod
-    def _add_counts(transaction: Transaction, writes: _Writes, effects: Mapping[str, LabelEffects]) -> None:
+    def _save_counts(
+        transaction: Transaction, states: StateBook, writes: _Writes, effects: Mapping[str, LabelEffects]
+    ) -> None:
         for partition, found in effects.items():
             writes.totals.setdefault(partition, Counter()).update(found.totals)
             spans = writes.spans.setdefault(partition, {})
@@ -269,12 +282,13 @@ class BatchWriter:
                 spans.setdefault(stream_id, Span()).labelled_rows += span.labelled_rows
         for partition, found in effects.items():
             writes.windows.setdefault(partition, WindowCounts()).update(found.windows)
-        for partition in sorted(writes.windows):
-            add_window_counts(transaction, partition, writes.windows[partition])
-        for partition in sorted(writes.totals):
-            transaction.add_totals(partition, writes.totals[partition])
-        for partition in sorted(writes.spans):
-            transaction.add_spans(partition, writes.spans[partition])
+        upserts = (
+            changed_states(states.changed()),
+            added_window_counts(writes.windows),
+            added_totals(writes.totals),
+            added_spans(writes.spans),
+        )
+        upsert_together(transaction.connection, upserts)
 
 
 def _by_arrival(

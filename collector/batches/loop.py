@@ -151,8 +151,7 @@ class Collector:
             transaction.lock_partition(DESK)
             self._forgetting.book.follow(transaction.connection)  # so that an eraser waits for what is joined here
             self._labels.sweep(transaction, states, DESK, self._clock(), effects)
-            transaction.save_window_states(states.changed())
-            save_effects(transaction, DESK, effects)
+            save_effects(transaction, DESK, effects, states.changed())
         self._metrics.label_delays(effects.delays_s)
         if self._payloads is not None:
             self._payloads.sweep(self._store.payload_files())

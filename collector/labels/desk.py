@@ -93,8 +93,7 @@ class LabelDesk:
             transaction.lock_partition(DESK)
             self._erased.follow(transaction.connection)  # under the lock: one thread at a time
             refused = self._book.apply(transaction, states, DESK, usable, effects)
-            transaction.save_window_states(states.changed())
-            save_effects(transaction, DESK, effects)
+            save_effects(transaction, DESK, effects, states.changed())
             receipt = _receipt(labels, faults, refused, len(labels) + unreadable, effects)
             beside(transaction, receipt)
         self._metrics.label_delays(effects.delays_s)

@@ -1,15 +1,26 @@
 """What became of labels: the outcomes, and what they change beside rows and window states."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.store.counts import DELAY, LABELLED, WRONG_DELAY, WindowCounts, add_window_counts
+from collector.store.bulk import upsert_together
+from collector.store.counts import DELAY, LABELLED, WRONG_DELAY, WindowCounts, added_window_counts
 from collector.store.labels import LabelledRow
-from collector.store.transaction import Span, TotalKey, Transaction, total
+from collector.store.transaction import (
+    Span,
+    StateKey,
+    TotalKey,
+    Transaction,
+    WindowState,
+    added_spans,
+    added_totals,
+    changed_states,
+    total,
+)
 from collector.store.waiting import PendingLabel
 from driftline import names
 from driftline.maturity import class_of
@@ -72,8 +83,14 @@ class LabelEffects:
                 self.windows[window, f"{WRONG_DELAY}{number}"] += 1
 
 
-def save_effects(transaction: Transaction, partition: str, effects: LabelEffects) -> None:
-    """Write what labels changed beside rows and states."""
-    transaction.add_totals(partition, effects.totals)
-    transaction.add_spans(partition, effects.spans)
-    add_window_counts(transaction, partition, effects.windows)
+def save_effects(
+    transaction: Transaction, partition: str, effects: LabelEffects, states: Mapping[StateKey, WindowState]
+) -> None:
+    """Write what labels changed beside rows, with the changed states of windows."""
+    upserts = (
+        changed_states(states),
+        added_totals({partition: effects.totals}),
+        added_spans({partition: effects.spans}),
+        added_window_counts({partition: effects.windows}),
+    )
+    upsert_together(transaction.connection, upserts)

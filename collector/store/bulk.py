@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 #: Marks a connection that knows how to send :mod:`collector.store.arrays`.
+_SAVEPOINT = "SAVEPOINT driftline"
 _TAKES_ARRAYS = "driftline_takes_arrays"
 #: Rows that are handed to the driver at once.
 _ROWS_AT_ONCE = 20_000
@@ -77,41 +78,60 @@ def insert_tuples(
         insert_columns(connection, table, dict(zip(columns, zip(*rows, strict=True), strict=True)))
 
 
-def upsert_tuples(
-    connection: Connection,
-    table: Table,
-    columns: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
-    changes: Mapping[str, str],
-) -> None:
-    """Insert rows, or change those whose key is there: ``changes`` are SQL expressions by column.
+class UpsertForm(NamedTuple):
+    """What rows of a table look like, and what becomes of one whose key is there: SQL expressions by column."""
 
-    One statement for all of them on PostgreSQL. No key may come twice.
+    table: Table
+    columns: tuple[str, ...]
+    changes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Rows to insert, or to change where their key is there; no key may come twice."""
+
+    form: UpsertForm
+    rows: Sequence[tuple[Any, ...]]
+
+
+def upsert_together(connection: Connection, upserts: Sequence[Upsert]) -> None:
+    """Upserts into different tables: one statement for all of them on PostgreSQL.
+
+    There a statement more costs 0.1 ms, in the collector as in the server, before it does anything.
     """
-    if not rows:
+    upserts = [upsert for upsert in upserts if upsert.rows]
+    if not upserts:
         return
-    statement = _upsert_statement(connection.dialect, table, tuple(columns), tuple(changes.items()))
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(statement, list(rows))
+        for upsert in upserts:
+            connection.exec_driver_sql(_upsert_statement(connection.dialect, upsert.form), list(upsert.rows))
         return
-    values = [array_parameter(column) for column in zip(*rows, strict=True)]
+    statement = _together(connection.dialect, tuple(upsert.form for upsert in upserts))
+    values = [array_parameter(column) for upsert in upserts for column in zip(*upsert.rows, strict=True)]
     with driver_cursor(connection, statement) as cursor:
         cursor.execute(statement, values)
 
 
 @lru_cache(maxsize=256)
-def _upsert_statement(
-    dialect: Dialect, table: Table, columns: tuple[str, ...], changes: tuple[tuple[str, str], ...]
-) -> str:
+def _together(dialect: Dialect, forms: tuple[UpsertForm, ...]) -> str:
+    if len({form.table.name for form in forms}) < len(forms):
+        raise ValueError("of two parts of a statement that change one table, neither sees what the other did")
+    *others, last = (_upsert_statement(dialect, form) for form in forms)
+    named = ", ".join(f"u{number} AS ({statement})" for number, statement in enumerate(others))
+    return f"WITH {named} {last}" if named else last
+
+
+@lru_cache(maxsize=256)
+def _upsert_statement(dialect: Dialect, form: UpsertForm) -> str:
     quote = dialect.identifier_preparer.quote
-    names = ", ".join(quote(name) for name in columns)
-    keys = ", ".join(quote(column.name) for column in table.primary_key.columns)
-    changed = ", ".join(f"{quote(name)} = {expression}" for name, expression in changes)
+    names = ", ".join(quote(name) for name in form.columns)
+    keys = ", ".join(quote(column.name) for column in form.table.primary_key.columns)
+    changed = ", ".join(f"{quote(name)} = {expression}" for name, expression in form.changes)
     end = f"ON CONFLICT ({keys}) DO UPDATE SET {changed}"
-    into = f"INSERT INTO {quote(table.name)} ({names})"
+    into = f"INSERT INTO {quote(form.table.name)} ({names})"
     if dialect.name == "sqlite":
-        return f"{into} VALUES ({', '.join('?' * len(columns))}) {end}"
-    arrays = ", ".join(f"%s::{table.c[name].type.compile(dialect)}[]" for name in columns)
+        return f"{into} VALUES ({', '.join('?' * len(form.columns))}) {end}"
+    arrays = ", ".join(f"%s::{form.table.c[name].type.compile(dialect)}[]" for name in form.columns)
     return f"{into} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own tables
 
 
@@ -159,6 +179,25 @@ def driver_cursor(connection: Connection, statement: str, *, binary: bool = Fals
             yield cursor
     except error_class as error:
         raise DBAPIError.instance(statement, None, error, error_class) from error
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """What fails inside is taken back, and the transaction goes on.
+
+    On PostgreSQL the savepoint is not released, which would be a statement more: it ends with the transaction.
+    """
+    if connection.dialect.name == "sqlite":
+        with connection.begin_nested():
+            yield
+        return
+    with driver_cursor(connection, _SAVEPOINT) as cursor:
+        cursor.execute(_SAVEPOINT)
+        try:
+            yield
+        except BaseException:
+            cursor.execute(f"ROLLBACK TO {_SAVEPOINT}")
+            raise
 
 
 def _copy(connection: Connection, table: Table, columns: Mapping[str, Column], into: str) -> None:

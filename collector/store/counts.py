@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, func, select
 
 from collector.store import schema
-from collector.store.bulk import upsert_tuples
-from collector.store.transaction import Transaction, WindowRef
+from collector.store.bulk import Upsert, UpsertForm
+from collector.store.transaction import WindowRef
 from driftline.results import StreamKey, WindowLabels
 
 ROWS = "rows"
@@ -24,15 +24,23 @@ _OF_SEGMENT = "|"
 WindowCounts = Counter[tuple[WindowRef, str]]
 
 
-def add_window_counts(transaction: Transaction, partition: str, counts: Mapping[tuple[WindowRef, str], int]) -> None:
-    """Add to the counts of windows, under one partition; also nothing, so that where batches end does not show."""
-    rows = [
-        (window.stream_id, window.start_s, window.end_s, partition, _spelt(kind, window.segment), count)
-        for (window, kind), count in sorted(counts.items())
-    ]
-    columns = ("stream_id", "start_s", "end_s", "partition", "kind", "value")
-    changes = {"value": "window_counts.value + excluded.value"}
-    upsert_tuples(transaction.connection, schema.window_counts, columns, rows, changes)
+_COUNTS = UpsertForm(
+    schema.window_counts,
+    ("stream_id", "start_s", "end_s", "partition", "kind", "value"),
+    (("value", "window_counts.value + excluded.value"),),
+)
+
+
+def added_window_counts(counts: Mapping[str, Mapping[tuple[WindowRef, str], int]]) -> Upsert:
+    """What partitions add to the counts of windows; also nothing, so that where batches end does not show."""
+    return Upsert(
+        _COUNTS,
+        [
+            (window.stream_id, window.start_s, window.end_s, partition, _spelt(kind, window.segment), count)
+            for partition in sorted(counts)
+            for (window, kind), count in sorted(counts[partition].items())
+        ],
+    )
 
 
 def label_windows(

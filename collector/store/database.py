@@ -44,6 +44,12 @@ SHORT_KEY = 512
 #: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
 _LIMIT_EXCEEDED = "54"
 _NO_TABLE = "42P01"
+#: See :func:`prefer_indexes`.
+PREFER_INDEXES = (
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
+    "SET LOCAL enable_memoize = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; "
+    "SET LOCAL work_mem = '64MB'"
+)
 
 
 def connect(url: str) -> Engine:
@@ -116,11 +122,7 @@ def prefer_indexes(connection: Connection) -> None:
     reckons with 8 KiB for each part of each group that it guesses at, and sorts where hashing them has not the room.
     """
     if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql(
-            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
-            "SET LOCAL enable_memoize = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; "
-            "SET LOCAL work_mem = '64MB'"
-        )
+        connection.exec_driver_sql(PREFER_INDEXES)
 
 
 def upsert(connection: Connection, table: Table) -> Any:

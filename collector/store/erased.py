@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from collector.store import schema
 from collector.store.database import key_text, upsert
@@ -20,6 +20,13 @@ from collector.store.transaction import Transaction
 
 #: The status code under which the id of an erased event stays known.
 ERASED_STATUS = 0
+
+_COLUMNS = schema.erased.c
+_NEWER = (
+    select(_COLUMNS.number, _COLUMNS.namespace, _COLUMNS.model, _COLUMNS.kind, _COLUMNS.digest)
+    .where(_COLUMNS.number > bindparam("seen"))
+    .order_by(_COLUMNS.number)
+)
 
 Kind = Literal["request_id", "subject"]
 
@@ -52,11 +59,7 @@ class ErasedBook:
         seen = self._seen
         if self._asked % self._anew_every == 0:
             self._seen, self._requests, self._subjects = 0, {}, {}
-        table = schema.erased.c
-        statement = select(table.number, table.namespace, table.model, table.kind, table.digest)
-        for number, namespace, model, kind, digest in connection.execute(
-            statement.where(table.number > self._seen).order_by(table.number)
-        ):
+        for number, namespace, model, kind, digest in connection.execute(_NEWER, {"seen": self._seen}):
             self._seen = number
             digests = self._requests if kind == "request_id" else self._subjects
             digests.setdefault((namespace, model), set()).add(digest)

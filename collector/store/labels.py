@@ -264,7 +264,6 @@ def _rows_by_request(transaction: Transaction, wanted: _Wanted) -> Iterator[Iter
             statement = statement.where(rows.row.in_(numbers))
         yield connection.execute(statement)
         return
-    transaction.prefer_indexes()
     days = transaction.held_days()
     by_day: dict[int | None, list[tuple[str, int]]] = {}
     for pair in wanted.pairs():

@@ -16,13 +16,18 @@ from sqlalchemy import Connection, Engine, text
 
 from collector.store import schema
 from collector.store.bulk import driver_cursor
-from collector.store.database import writing
+from collector.store.database import PREFER_INDEXES, writing
 
 DAY_S = 86_400.0
 #: Everything before this day shares one partition: times that far back are mistakes or an import.
 FIRST_DAY = (datetime(2020, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days
 _LOCK = 0x6472696674  # "drift"; any number that nobody else uses
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOLD_DAYS = (
+    f"{PREFER_INDEXES}; LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE; "  # noqa: S608 - our own
+    "SELECT relname, reltuples FROM pg_inherits JOIN pg_class ON oid = inhrelid "
+    f"WHERE inhparent = ANY ('{{{','.join(schema.DAILY)}}}'::regclass[])"
+)
 
 
 def day_number(time_s: float) -> int:
@@ -77,21 +82,18 @@ def held_days(connection: Connection) -> dict[int, float]:
     """The days that all tables have, oldest first; none of them is dropped until the transaction ends. None on SQLite.
 
     Each with about as many predictions as it has, -1 where nobody has counted yet. Whoever drops a day needs the tables
-    for itself, so that a lock which hinders nobody else is enough.
+    for itself, so that a lock which hinders nobody else is enough. From then on rows are looked up one by one
+    (``database.prefer_indexes``): what days are asked for.
     """
     if connection.dialect.name == "sqlite":
         return {}
-    statement = (
-        f"LOCK TABLE ONLY {', ONLY '.join(schema.DAILY)} IN ACCESS SHARE MODE; "  # noqa: S608 - our own tables
-        "SELECT inhparent::regclass::text, relname, reltuples FROM pg_inherits JOIN pg_class ON oid = inhrelid "
-        f"WHERE inhparent = ANY ('{{{','.join(schema.DAILY)}}}'::regclass[])"
-    )
     days: dict[str, dict[int, float]] = {table: {} for table in schema.DAILY}
-    with driver_cursor(connection, statement) as cursor:
-        cursor.execute(statement)
-        cursor.nextset()  # behind the lock's
-        for table, name, rows in cursor:
-            days[table][_day_of_name(name)] = rows
+    with driver_cursor(connection, _HOLD_DAYS) as cursor:
+        cursor.execute(_HOLD_DAYS)
+        while cursor.description is None and cursor.nextset():  # what sets and locks answers nothing
+            pass
+        for name, rows in cursor:
+            days[name.rpartition("_")[0]][_day_of_name(name)] = rows
     held = set.intersection(*(set(each) for each in days.values()))
     return {day: days[schema.DAILY[0]][day] for day in sorted(held)}
 

@@ -11,7 +11,16 @@ from sqlalchemy import Connection, Table, select, tuple_, update
 
 from collector.store import schema
 from collector.store.arrays import KeyArray
-from collector.store.bulk import Column, array_parameter, driver_cursor, insert_columns, insert_tuples, upsert_tuples
+from collector.store.bulk import (
+    Column,
+    Upsert,
+    UpsertForm,
+    array_parameter,
+    driver_cursor,
+    insert_columns,
+    insert_tuples,
+    upsert_together,
+)
 from collector.store.database import is_any_of, prefer_indexes, upsert
 from collector.store.ids import KeyColumn, keys_of
 from collector.store.partitions import DayPartitions, day_numbers, held_days, partition_name
@@ -131,7 +140,7 @@ class Transaction:
 
     def _held_rows(self) -> dict[int, float]:
         if self._held is None:
-            self._held = held_days(self.connection)
+            self._held, self._prefers_indexes = held_days(self.connection), True
         return self._held
 
     def prefer_indexes(self) -> None:
@@ -152,8 +161,7 @@ class Transaction:
 
     def lock_partition(self, partition: str) -> None:
         """Be the only writer of ``partition`` until the transaction ends; for writers that read no stream."""
-        changes = {"next_offset": "positions.next_offset + 1"}
-        upsert_tuples(self.connection, schema.positions, ("partition", "next_offset"), [(partition, 1)], changes)
+        upsert_together(self.connection, [Upsert(_LOCKED, [(partition, 1)])])
 
     def _move(self, move: PositionMove) -> bool:
         table = schema.positions
@@ -203,7 +211,6 @@ class Transaction:
             stored = select(rows.event_key, rows.time_s).where(self._any(rows.event_key, keys.texts), rows.row == 0)
             return {(ids[key], time_s) for key, time_s in self.connection.execute(stored)}
         days = day_numbers(np.array([time_s for _, time_s in wanted]))
-        self.prefer_indexes()
         found = set()
         for day in sorted(set(days.tolist()).intersection(self.held_days())):
             table = partition_name("predictions", day)
@@ -286,39 +293,16 @@ class Transaction:
 
     def save_window_states(self, states: Mapping[StateKey, WindowState]) -> None:
         """Write states over what was there."""
-        if not states:
-            return
-        columns = ("stream_id", "segment", "start_s", "end_s", "partition", "change", "state")
-        rows = [
-            (*key.window, key.partition, value.change, value.state) for key, value in sorted(states.items(), key=_place)
-        ]
-        changes = {"state": "excluded.state", "change": "excluded.change"}
-        upsert_tuples(self.connection, schema.window_states, columns, rows, changes)
+        upsert_together(self.connection, [changed_states(states)])
 
     # --- counters -----------------------------------------------------------------------------------------------
     def add_totals(self, partition: str, counts: Mapping[TotalKey, int]) -> None:
         """Add to the counters of one partition."""
-        rows = [
-            (partition, key.metric, msgspec.json.encode(key.labels).decode(), count)
-            for key, count in sorted(counts.items())
-        ]
-        columns = ("partition", "metric", "labels", "value")
-        upsert_tuples(self.connection, schema.totals, columns, rows, {"value": "totals.value + excluded.value"})
+        upsert_together(self.connection, [added_totals({partition: counts})])
 
     def add_spans(self, partition: str, spans: Mapping[int, Span]) -> None:
         """Add to the summaries of the streams, by stream number."""
-        columns = ("partition", "stream_id", *Span.__slots__)
-        rows = [
-            (partition, stream_id, *(getattr(span, name) for name in Span.__slots__))
-            for stream_id, span in sorted(spans.items())
-        ]
-        changes = {
-            "rows": "stream_spans.rows + excluded.rows",
-            "labelled_rows": "stream_spans.labelled_rows + excluded.labelled_rows",
-            "first_event_s": _nearest("first_event_s", "<"),
-            "last_event_s": _nearest("last_event_s", ">"),
-        }
-        upsert_tuples(self.connection, schema.stream_spans, columns, rows, changes)
+        upsert_together(self.connection, [added_spans({partition: spans})])
 
     def add_missing(self, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
         """Insert rows, leaving those that are there as they are."""
@@ -379,7 +363,61 @@ def _beside(ids: Sequence[str], keys: KeyColumn) -> Sequence[str | None]:
     return [None if own else text for text, own in zip(ids, keys.own.tolist(), strict=True)]
 
 
+# --- what is added to, or written over what was there -----------------------------------------------------------------
 def _nearest(column: str, sign: str) -> str:
     """SQL: of a span's old and new time the one that is ``sign`` the other, or the one that is known."""
     old, new = f"stream_spans.{column}", f"excluded.{column}"
     return f"COALESCE(CASE WHEN {new} {sign} {old} THEN {new} ELSE {old} END, {new})"
+
+
+_LOCKED = UpsertForm(schema.positions, ("partition", "next_offset"), (("next_offset", "positions.next_offset + 1"),))
+_STATES = UpsertForm(
+    schema.window_states,
+    ("stream_id", "segment", "start_s", "end_s", "partition", "change", "state"),
+    (("state", "excluded.state"), ("change", "excluded.change")),
+)
+_TOTALS = UpsertForm(
+    schema.totals, ("partition", "metric", "labels", "value"), (("value", "totals.value + excluded.value"),)
+)
+_SPANS = UpsertForm(
+    schema.stream_spans,
+    ("partition", "stream_id", *Span.__slots__),
+    (
+        ("rows", "stream_spans.rows + excluded.rows"),
+        ("labelled_rows", "stream_spans.labelled_rows + excluded.labelled_rows"),
+        ("first_event_s", _nearest("first_event_s", "<")),
+        ("last_event_s", _nearest("last_event_s", ">")),
+    ),
+)
+
+
+def changed_states(states: Mapping[StateKey, WindowState]) -> Upsert:
+    """States, to be written over what was there."""
+    return Upsert(
+        _STATES,
+        [(*key.window, key.partition, value.change, value.state) for key, value in sorted(states.items(), key=_place)],
+    )
+
+
+def added_totals(counts: Mapping[str, Mapping[TotalKey, int]]) -> Upsert:
+    """What the counters of partitions grow by."""
+    return Upsert(
+        _TOTALS,
+        [
+            (partition, key.metric, msgspec.json.encode(key.labels).decode(), count)
+            for partition in sorted(counts)
+            for key, count in sorted(counts[partition].items())
+        ],
+    )
+
+
+def added_spans(spans: Mapping[str, Mapping[int, Span]]) -> Upsert:
+    """What partitions add to the summaries of the streams, by stream number."""
+    return Upsert(
+        _SPANS,
+        [
+            (partition, stream_id, *(getattr(span, name) for name in Span.__slots__))
+            for partition in sorted(spans)
+            for stream_id, span in sorted(spans[partition].items())
+        ],
+    )

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from collector.store import schema
 from collector.store.arrays import IntegerArray, KeyArray, read_texts
-from collector.store.bulk import Column, driver_cursor, insert_columns
+from collector.store.bulk import Column, driver_cursor, insert_columns, savepoint
 from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn
 from collector.store.partitions import DAY_S, day_numbers, partition_name
@@ -30,6 +30,9 @@ _SENT_NUMBERS = (*_OF_WINDOW, "time_s", "score", "revision")
 _READ = ("event_key", "request_key", "row", *_NUMBERS, *_OTHERS)
 #: What these columns of labels have unless it is said.
 _MOSTLY = {"row": 0, "judged": 1}
+_STREAMS = select(schema.streams).where(
+    schema.streams.c.namespace == bindparam("of_namespace"), schema.streams.c.model == bindparam("of_model")
+)
 _KEY_BYTES = np.dtype((np.uint8, 16))
 #: So many rows that follow each other in the index are read in the time that one key takes to be looked up.
 _ROWS_FOR_A_LOOK_UP = 4
@@ -73,9 +76,8 @@ class Unlabelled:
 
 def streams_by_number(transaction: Transaction, namespace: str, model: str) -> dict[int, StreamKey]:
     """A model's streams by the numbers that their rows carry."""
-    table = schema.streams.c
-    statement = select(schema.streams).where(table.namespace == namespace, table.model == model)
-    return {number: StreamKey(*key) for number, *key in transaction.connection.execute(statement)}
+    found = transaction.connection.execute(_STREAMS, {"of_namespace": namespace, "of_model": model})
+    return {number: StreamKey(*key) for number, *key in found}
 
 
 def unlabelled_rows(
@@ -100,7 +102,6 @@ def unlabelled_rows(
     wanted = np.array(stream_ids, dtype=np.int64)
     if transaction.connection.dialect.name == "sqlite":
         return _certain(_ask_sqlite(transaction.connection, keys, rows), len(keys), wanted)[0]
-    transaction.prefer_indexes()
     days = transaction.held_days()
     asked, numbers = _Asked(keys, rows, stream_ids, look, few), np.unique(rows) if rows.any() else rows[:1]
     told = [(day, np.flatnonzero(keys.days == day)) for day in sorted(_different(keys.days).intersection(days))]
@@ -146,7 +147,7 @@ def save_first_labels(
             continue  # the table's default, which costs nothing to send and to read
         columns[name] = value[order].tolist() if value.dtype == np.object_ else value[order]
     try:
-        with transaction.connection.begin_nested():
+        with savepoint(transaction.connection):
             insert_columns(transaction.connection, schema.labels, columns, part)
     except IntegrityError as error:
         raise LabelledError("a row has a label already") from error
@@ -396,6 +397,8 @@ def _source(question: _Question, predictions: str, labelled: str, asked: _Asked)
     if question.close:
         # Inside of CASE the list is compared by a hash, like any list of constants, and PostgreSQL does not guess for
         # each of its keys how many rows have it, which costs more than to compare.
+        if len(asked.stream_ids) == 1:
+            stream = f"p.stream_id = {asked.stream_ids[0]}"
         return (
             f"{predictions} p {labelled} WHERE p.request_key BETWEEN %s::uuid AND %s::uuid AND p.{row} "
             f"AND CASE WHEN p.request_key = ANY (%b) THEN {stream} END "

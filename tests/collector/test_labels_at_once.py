@@ -111,8 +111,7 @@ def _take(parts: Parts, batches: Sequence[Sequence[Label]], *, at_once: bool) ->
         states = StateBook(StateCache(1))
         with parts.store.transaction() as transaction:
             refused = book.apply(transaction, states, "labels:test", usable, effects)
-            transaction.save_window_states(states.changed())
-            save_effects(transaction, "labels:test", effects)
+            save_effects(transaction, "labels:test", effects, states.changed())
         delays = sorted((*model, delay) for *model, delays in effects.delays_s for delay in delays)
         answers.append((faults, refused, +effects.outcomes, delays))
     return answers

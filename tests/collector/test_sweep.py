@@ -29,8 +29,7 @@ def test_a_label_that_a_batch_joins_meanwhile_is_not_counted_by_the_sweep(postgr
         parts.collector([]).sweep()
         parts.clock.advance(1e9)  # past its time, too
         parts.collector([]).sweep()
-        transaction.save_window_states(states.changed())
-        save_effects(transaction, "batch", effects)
+        save_effects(transaction, "batch", effects, states.changed())
     parts.collector([]).sweep()
     outcomes = Counter(
         {labels[2]: value for (metric, labels), value in parts.store.totals().items() if metric == names.LABELS.name}
