@@ -95,10 +95,12 @@ class Upsert:
 
 
 def upsert_together(connection: Connection, upserts: Sequence[Upsert]) -> None:
-    """Upserts into different tables: one statement for all of them on PostgreSQL.
+    """Upserts into different tables: one statement for all on PostgreSQL; raises ValueError for one table twice.
 
     There a statement more costs 0.1 ms, in the collector as in the server, before it does anything.
     """
+    if len({upsert.form.table.name for upsert in upserts}) < len(upserts):
+        raise ValueError("of two parts of a statement that change one table, neither sees what the other did")
     upserts = [upsert for upsert in upserts if upsert.rows]
     if not upserts:
         return
@@ -114,8 +116,6 @@ def upsert_together(connection: Connection, upserts: Sequence[Upsert]) -> None:
 
 @lru_cache(maxsize=256)
 def _together(dialect: Dialect, forms: tuple[UpsertForm, ...]) -> str:
-    if len({form.table.name for form in forms}) < len(forms):
-        raise ValueError("of two parts of a statement that change one table, neither sees what the other did")
     *others, last = (_upsert_statement(dialect, form) for form in forms)
     named = ", ".join(f"u{number} AS ({statement})" for number, statement in enumerate(others))
     return f"WITH {named} {last}" if named else last

@@ -7,9 +7,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    select,
+)
+from sqlalchemy.exc import IntegrityError
 
-from collector.store.bulk import insert_columns
+from collector.store.bulk import Upsert, UpsertForm, insert_columns, savepoint, upsert_together
 from collector.store.database import connect
 from driftline.errors import PermanentError
 
@@ -75,3 +88,55 @@ def test_a_number_that_the_column_cannot_hold_is_refused(postgres: str, values: 
     with engine.connect() as connection, pytest.raises(PermanentError, match="column 'small' of 'bulk_rows'"):
         insert_columns(connection, TABLE, {"small": values})
     engine.dispose()
+
+
+_COUNTS = Table("upsert_counts", TABLE.metadata, Column("name", Text, primary_key=True), Column("value", BigInteger))
+_STATES = Table("upsert_states", TABLE.metadata, Column("name", Text, primary_key=True), Column("state", LargeBinary))
+_ADDED = UpsertForm(_COUNTS, ("name", "value"), (("value", "upsert_counts.value + excluded.value"),))
+_WRITTEN = UpsertForm(_STATES, ("name", "state"), (("state", "excluded.state"),))
+
+
+def test_rows_of_several_tables_are_added_to_or_written_over_together(url: str) -> None:
+    engine = connect(url)
+    TABLE.metadata.create_all(engine)
+    first = [Upsert(_ADDED, [("a", 1), ("b", 2)]), Upsert(_WRITTEN, [("a", b"old")])]
+    second = [Upsert(_ADDED, [("b", 40), ("c", 5)]), Upsert(_WRITTEN, [("a", b"new\0"), ("b", b"")])]
+    with engine.begin() as connection:
+        for upserts in (first, second, [Upsert(_ADDED, []), Upsert(_WRITTEN, [("c", b"alone")])], []):
+            upsert_together(connection, upserts)
+    with engine.connect() as connection:
+        counts = dict(map(tuple, connection.execute(select(_COUNTS))))
+        states = {name: bytes(state) for name, state in connection.execute(select(_STATES))}
+    engine.dispose()
+    assert counts == {"a": 1, "b": 42, "c": 5}
+    assert states == {"a": b"new\0", "b": b"", "c": b"alone"}
+
+
+def test_one_table_twice_is_refused_because_neither_part_would_see_the_other(url: str) -> None:
+    engine = connect(url)
+    with engine.begin() as connection, pytest.raises(ValueError, match="neither sees"):
+        upsert_together(connection, [Upsert(_ADDED, [("a", 1)]), Upsert(_ADDED, [("a", 1)])])
+    engine.dispose()
+
+
+def _add_b_and_a_again(connection: Connection) -> None:
+    with savepoint(connection):
+        upsert_together(connection, [Upsert(_ADDED, [("b", 1)])])
+        insert_columns(connection, _COUNTS, {"name": ["a"], "value": [5]})
+
+
+def test_what_fails_behind_a_savepoint_is_taken_back_and_the_rest_stays(url: str) -> None:
+    engine = connect(url)
+    TABLE.metadata.create_all(engine)
+    with engine.begin() as connection:
+        upsert_together(connection, [Upsert(_ADDED, [("a", 1)])])
+        for _ in range(2):
+            with pytest.raises(IntegrityError):
+                _add_b_and_a_again(connection)
+        with savepoint(connection):
+            insert_columns(connection, _COUNTS, {"name": ["c"], "value": [7]})
+        upsert_together(connection, [Upsert(_ADDED, [("a", 1)])])
+    with engine.connect() as connection:
+        found = dict(map(tuple, connection.execute(select(_COUNTS))))
+    engine.dispose()
+    assert found == {"a": 2, "c": 7}
