@@ -302,9 +302,11 @@ def _histogram_bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:
-    listed = values.tolist()
-    known = {value: category(value) == positive for value in set(listed)}
-    return np.fromiter(map(known.__getitem__, listed), np.bool_, len(listed))
+    found = np.zeros(len(values), dtype=np.bool_)
+    for value in set(values.tolist()):  # two, mostly
+        if category(value) == positive:
+            found |= np.asarray(values == value, dtype=np.bool_)
+    return found
 
 
 def _count_multiclass(layout: PerformanceLayout, judged: JudgedBatch) -> Section:
