@@ -16,6 +16,8 @@ Source: C. J. Clopper, E. S. Pearson, The use of confidence or fiducial limits i
 (0.38, 0.62)
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -23,6 +25,7 @@ from scipy import special
 from driftline.results import Interval
 
 _TAIL = 0.025
+_Numbers = TypeVar("_Numbers", float, NDArray[np.float64])
 
 
 def exact_share(hits: float, trials: float) -> Interval:
@@ -31,8 +34,9 @@ def exact_share(hits: float, trials: float) -> Interval:
         return Interval(0.0, 0.0, 1.0)
     inside = min(float(trials), max(0.0, float(hits)))
     outside = float(trials) - inside
-    lower = float(special.betaincinv(inside, outside + 1.0, _TAIL)) if inside > 0.0 else 0.0
-    upper = float(special.betaincinv(inside + 1.0, outside, 1.0 - _TAIL)) if outside > 0.0 else 1.0
+    inner_lower, inner_upper = _inner_ends(inside, outside)
+    lower = float(inner_lower) if inside > 0.0 else 0.0
+    upper = float(inner_upper) if outside > 0.0 else 1.0
     share = inside / float(trials)
     return Interval(share, min(share, lower), max(share, upper))
 
@@ -47,9 +51,13 @@ def exact_ends(
     ([0.44, 0.0], [0.97, 1.0])
     """
     outside = trials - hits
-    lower = np.where(hits > 0.0, special.betaincinv(hits, outside + 1.0, _TAIL), 0.0)
-    upper = np.where(outside > 0.0, special.betaincinv(hits + 1.0, outside, 1.0 - _TAIL), 1.0)
-    return lower, upper
+    lower, upper = _inner_ends(hits, outside)
+    return np.where(hits > 0.0, lower, 0.0), np.where(outside > 0.0, upper, 1.0)
+
+
+def _inner_ends(inside: _Numbers, outside: _Numbers) -> tuple[_Numbers, _Numbers]:
+    """The lower end where anything hit, the upper end where anything missed; of one share, quicker than of an array."""
+    return special.betaincinv(inside, outside + 1.0, _TAIL), special.betaincinv(inside + 1.0, outside, 1.0 - _TAIL)
 
 
 def as_tosses(value: float, mean: float, variance: float) -> Interval:
