@@ -6,6 +6,7 @@ from driftline import names
 
 #: How far into the body the key may stand: those who write one write it first.
 LOOK_BYTES = 128
+ID_KEY = b'"id"'
 READ_BYTES = LOOK_BYTES + 512
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
 _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
@@ -24,7 +25,7 @@ def body_id(body: bytes) -> str:
     >>> body_id(b'{"id": "r-1", "inputs": []}'), body_id(b'{"inputs": [{"id": "no"}]}')
     ('r-1', '')
     """
-    if body.find(b'"id"', 0, LOOK_BYTES) < 0:
+    if body.find(ID_KEY, 0, LOOK_BYTES) < 0:
         return ""
     head = body[:READ_BYTES]
     depth = 0

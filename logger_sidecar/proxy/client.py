@@ -11,7 +11,7 @@ from logger_sidecar.http1.error_answers import ERROR_HEAD
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
-from logger_sidecar.http1.request_ids import LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id, id_line
+from logger_sidecar.http1.request_ids import ID_KEY, LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id, id_line
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, HTTP2_PREFACE, PIPELINED, SERVER_FULL, ClientFlow
@@ -165,7 +165,7 @@ class ClientConnection(ClientFlow):
         if route is not None:
             clock_ns = parts.clock_ns
             exchange.time_ns = time_ns = clock_ns()
-            if self._looks_for_id and body.find(b'"id"', 0, LOOK_BYTES) >= 0:
+            if self._looks_for_id and body[:LOOK_BYTES].partition(ID_KEY)[1]:  # a bound makes ``find`` dearer than this
                 request_id = body_id(body)
             if request_id:
                 exchange.event_id = parts.event_ids.new(time_ns)
