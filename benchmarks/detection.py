@@ -333,9 +333,9 @@ def _loans_table(
 
 def _together(options: argparse.Namespace, figures: dict[str, Any], _against: dict[str, Any]) -> list[dict[str, Any]]:
     if options.quick:
-        found, made = detection_together.table(tests=("mmd_features",), references=2, windows=5)
+        found, made = detection_together.table(options.together, ("mmd_features",), 2, 5)
     else:
-        found, made = detection_together.table()
+        found, made = detection_together.table(options.together)
     figures |= found
     return [made]
 
@@ -370,6 +370,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few draws and no peers; not for figures")
     parser.add_argument("--runs", type=int, default=250)
     parser.add_argument("--trials", type=int, default=10)
+    several = list(detection_together.HANGING)
+    parser.add_argument(
+        "--together", nargs="+", choices=several, default=several, help="streams of that table, these alone"
+    )
     parser.add_argument("--null-streams", type=int, default=400, help="to find the thresholds of equal false alarms")
     names = [entry.name for entry in SHARE_TESTS]
     parser.add_argument("--tests", nargs="*", choices=names, default=names, help=f"{STRONGEST} and others")

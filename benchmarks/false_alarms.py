@@ -170,6 +170,10 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=list(ASKED), default=list(ASKED), help="these alone")
     parser.add_argument("--references", type=int, default=1, help="ours alone, with so many windows of each")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="these alone")
+    several = list(together_streams.STREAMS)
+    parser.add_argument(
+        "--together", nargs="+", choices=several, default=several, help="streams of that part, these alone"
+    )
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     against: dict[str, Any] = {}
@@ -178,7 +182,7 @@ def main() -> None:
         figures, against, made = _of_columns(options)
     if "together" in options.parts:
         tests = together_streams.TESTS[:1] if options.quick else together_streams.TESTS
-        found, more = false_alarms_together.tables(tests, *((1, 3) if options.quick else (8, 25)))
+        found, more = false_alarms_together.tables(options.together, tests, *((1, 3) if options.quick else (4, 25)))
         figures, made = {**figures, **found}, [*made, *more]
     close("false_alarms", figures, against, made)
 

@@ -49,11 +49,13 @@ def table(
     return {"title": title, "head": ["stream", *tests], "rows": rows}
 
 
-def tables(tests: Sequence[str], references: int, windows: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def tables(
+    names: Sequence[str], tests: Sequence[str], references: int, windows: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Figures and tables: as the reference shows, and, of fewer references, as if rows were independent."""
     fewer = max(1, references // 4)
-    auto = every(tuple(STREAMS), tests, AUTO, references, windows)
-    independent = every(tuple(STREAMS), tests, 1, fewer, windows)
+    auto = every(names, tests, AUTO, references, windows)
+    independent = every(names, tests, 1, fewer, windows)
     over = over_budget(auto)
     figures = {
         "together_false_alarm_rate_over_budget_max": max(max(each.values()) for each in over.values()),

@@ -32,6 +32,7 @@ from driftline.results import Interval
 
 _FOLDS, _RIDGE, _PRODUCTS_UP_TO = 5, 1e-2, 15
 _PERMUTED_AT_ONCE = 256
+_FEWEST_FREE = 1.0
 # Permuted AUCs are at most this near the observed one where they are equal but for rounding.
 _ROUNDING = 1e-9
 
@@ -48,7 +49,10 @@ def domain_classifier(sample: TableSample, rng: np.random.Generator, permutation
     auc, variance = _auc(_scores(terms, current[:, None], folds)[:, 0], current, folds)
     apart = sample.inflation(prepared.n, prepared.m)
     if apart > 1.0:
-        p_value, left = _hanging(terms, current, rng, permutations, apart)
+        # Spreads are known from so many rows only, by which Hotelling's statistic is the larger.
+        free = max(_FEWEST_FREE, sample.worth(prepared.n, prepared.m) - 2.0 - terms.shape[1] - 1.0)
+        unsure = 1.0 + (terms.shape[1] + 1.0) / free
+        p_value, left = _hanging(terms, current, rng, permutations, apart * unsure)
     else:
         p_value, left = _p_value(terms, current, folds, auc, rng, permutations), 1.0
     found, half = 0.5 + left * (auc - 0.5), Z_95 * math.sqrt(apart * variance)

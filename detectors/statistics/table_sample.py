@@ -60,6 +60,10 @@ class TableSample:
         object.__setattr__(self, "reference_rows", len(self.reference))
         object.__setattr__(self, "current_rows", len(self.current))
 
+    def worth(self, n: int, m: int) -> float:
+        """How many independent rows so many of reference and window are worth in all."""
+        return n / self.reference_drawn.inflation(n) + m / self.current_drawn.inflation(m)
+
     def inflation(self, n: int, m: int) -> float:
         """How many times as much a mean of ``n`` reference rows less one of ``m`` of the window varies as if all rows
         were independent; 1 where they are.
