@@ -165,10 +165,33 @@ def _without_large_bodies(record: Record, bodies: list[bytes | bytearray], elsew
     """The record with lengths in place of its large bodies, which are appended to ``bodies`` or to ``elsewhere``."""
     if isinstance(record, bytes) or len(record) == 1:
         return record
-    request, request_bytes, request_places = _told(record[8], bodies, elsewhere)
-    response, response_bytes, response_places = _told(record[10], bodies, elsewhere)
-    places = (request_places, response_places) if request_places or response_places else ()
-    return (*record[:8], request, record[9], response, request_bytes, response_bytes, *places)
+    asked: Body
+    answered: Body
+    stream, event_id, request_id, time_ns, duration_ms, ttfb_ms, truncated, request, asked, response, answered = record
+    asked_bytes = answered_bytes = 0
+    asked_places: Sequence[int] = ()
+    answered_places: Sequence[int] = ()
+    if type(asked) is not bytes or len(asked) >= LARGE_BODY_BYTES:
+        asked, asked_bytes, asked_places = _told(asked, bodies, elsewhere)
+    if type(answered) is not bytes or len(answered) >= LARGE_BODY_BYTES:
+        answered, answered_bytes, answered_places = _told(answered, bodies, elsewhere)
+    return (
+        stream,
+        event_id,
+        request_id,
+        time_ns,
+        duration_ms,
+        ttfb_ms,
+        truncated,
+        request,
+        asked,
+        response,
+        answered,
+        asked_bytes,
+        answered_bytes,
+        asked_places,
+        answered_places,
+    )
 
 
 def _told(body: Body, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> tuple[bytes, int, Sequence[int]]:
@@ -188,8 +211,11 @@ def _places(body: Body) -> Sequence[int]:
     """Where in shared memory its pieces stand, each with its length; none where one of them does not stand there."""
     if _SHARED is None or type(body) is bytes:
         return ()
+    if isinstance(body, bytes):
+        place = _SHARED.place_of(body)
+        return () if place < 0 else (place, len(body))
     places: list[int] = []
-    for piece in (body,) if isinstance(body, bytes) else body:
+    for piece in body:
         place = _SHARED.place_of(piece)
         if place < 0:
             return ()
