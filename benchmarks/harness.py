@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: The number of a process's own clock is made of these, as clock_getcpuclockid(3) makes it.
+_PID_SHIFT, _SCHEDULED = 3, 2
 # For a program of another environment: what is installed there must not be hidden by this checkout.
 INSTALLED = {"PYTHONPATH": ""}
 #: Where an interpreter that was installed by the system, or by the official images, has its home.
@@ -21,13 +22,12 @@ _ORIGINS = {"/usr": "the system (/usr)", "/usr/local": "/usr/local, as in the of
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """User and system time that these processes have used, all threads, from ``/proc/PID/stat``."""
-    total = 0
-    for pid in pids:
-        # The program's name stands in brackets and may hold spaces; what follows does not.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS_PER_S
+    """User and system time that these processes have used, all threads, to the nanosecond; OSError where one is gone.
+
+    ``/proc/PID/stat`` goes in steps of 10 ms: 5 us a request where two thousand were sent, 220 where 46. What it says
+    of user and system time apart is a sample of the kernel's clock, of a few dozen ticks in two seconds.
+    """
+    return sum(time.clock_gettime((~pid << _PID_SHIFT) | _SCHEDULED) for pid in pids)
 
 
 def alternate(
