@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,16 +99,8 @@ def up(
 
     Send inference requests to the printed proxy address instead of the model server; Ctrl-C stops all of it.
     """
-    files = wiring.load_monitor_files(monitors)
-    ports = free_ports()
-    machine = Machine(
-        monitors=monitors.resolve(),
-        data_dir=data_dir.resolve(),
-        ports=ports,
-        upstream=upstream or f"http://{HOST}:{ports.model}",
-        namespace=_only_namespace(files),
-        models_dir=models_dir.resolve() if models_dir else None,
-    )
+    machine = this_machine(upstream, monitors, models_dir, data_dir)
+    ports = machine.ports
     if upstream is None and models_dir is None:
         raise typer.BadParameter("give --upstream with your model server's address, or --models-dir to serve models")
     with Group(machine.data_dir / "logs", typer.echo) as group:
@@ -117,6 +110,25 @@ def up(
         typer.echo(f"send labels to              {machine.url(ports.collector)}/v1/labels")
         typer.echo(f"look at                     {machine.url(ports.web)}")
         run_until_interrupted(group)
+
+
+def this_machine(upstream: str | None, monitors: Path, models_dir: Path | None, data_dir: Path) -> Machine:
+    """What the options say, with the clock of the environment, which all parts are to share.
+
+    Raises SettingsError where that is none, MonitorError with the faults of monitors.
+    """
+    files = wiring.load_monitor_files(monitors)
+    ports = free_ports()
+    wiring.clock()
+    return Machine(
+        monitors=monitors.resolve(),
+        data_dir=data_dir.resolve(),
+        ports=ports,
+        upstream=upstream or f"http://{HOST}:{ports.model}",
+        namespace=_only_namespace(files),
+        models_dir=models_dir.resolve() if models_dir else None,
+        clock=os.environ.get(wiring.ENV_CLOCK, "system"),
+    )
 
 
 def run_until_interrupted(group: Group) -> None:
