@@ -33,6 +33,9 @@ class Activity:
         self._step: tuple[Step, float] = ("start", now())
         self._lag: Mapping[str, int] = {}
         self._in_hand: Mapping[str, int] = {}
+        #: By partition: until when all that had come is read, and what was left to read at a later moment.
+        self._read_until_s: dict[str, float] = {}
+        self._left: dict[str, tuple[float, int]] = {}
         self._newest: dict[str, float] = {}
         self.last_turn_s = now()
         self.behind_since_s: float | None = None
@@ -52,6 +55,14 @@ class Activity:
         self._in_hand = in_hand
         # As far as that was told before: the next telling knows it.
         self._lag = {name: max(0, distance - in_hand.get(name, 0)) for name, distance in self._lag.items()}
+
+        for name in self._left.keys() & in_hand.keys():
+            time_s, left = self._left[name]
+            if left > in_hand[name]:
+                self._left[name] = (time_s, left - in_hand[name])
+            else:
+                self._read_until_s[name] = time_s
+                del self._left[name]
 
     def turned(self, handled: int) -> None:
         """The loop got to its end; ``handled`` records were committed."""
@@ -73,6 +84,10 @@ class Activity:
     def lag(self, lag: Mapping[str, int]) -> None:
         """The distance to the end of each partition now read, from what was read of it."""
         self._lag = dict(lag)
+        now_s = self._now()
+        self._left = {name: self._left.get(name, (now_s, distance)) for name, distance in lag.items() if distance}
+        self._read_until_s = {name: time_s for name, time_s in self._read_until_s.items() if name in lag}
+        self._read_until_s |= {name: now_s for name, distance in lag.items() if not distance}
         self._newest = {partition: time_s for partition, time_s in self._newest.items() if partition in lag}
         if not any(lag.values()):
             self.behind_since_s = None
@@ -92,6 +107,15 @@ class Activity:
     def elapsed_s(self, since_s: float) -> float:
         """How long ago a moment of this clock was."""
         return self._now() - since_s
+
+    def behind_s(self) -> float | None:
+        """So long ago is the last moment of which all that had come by then was read; None: not known (yet).
+
+        Of the partitions that are this consumer's, where a batch in hand counts as read: ask between two batches.
+        """
+        if not self._lag or self._lag.keys() - self._read_until_s.keys():
+            return None
+        return self._now() - min(self._read_until_s.values())
 
     def distances(self) -> Mapping[str, int]:
         """Records (Kafka) or bytes (spool) from what is committed of each partition to its end, as last told."""

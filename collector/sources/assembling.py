@@ -42,6 +42,7 @@ class Sources:
     source: RecordSource
     joiner: Joiner
     receiver: Receiver | None
+    room: WaitingRoom
     closing: ExitStack
 
 
@@ -80,7 +81,7 @@ def assemble(
         place = open_place(settings.files_from, settings.files_settle_s)
         others.append(FilesSource(place, store.position, interpreter))
     joiner = Joiner(store, monitors, settings.remember_halves_s, erased)
-    return Sources(MergedSource(main, others, failed), joiner, receiver, closing)
+    return Sources(MergedSource(main, others, failed), joiner, receiver, room, closing)
 
 
 def _open_inbox(

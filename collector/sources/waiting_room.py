@@ -46,8 +46,16 @@ class WaitingRoom:
         self._next_met = 0.0
         self._offered: dict[tuple[str, ...], int] = {}
         self._next_offset: int | None = None
+        self._behind_s: Callable[[], float | None] = lambda: 0.0
         #: What waited when it was last looked at.
         self.room = Room(0, 0)
+
+    def follow(self, behind_s: Callable[[], float | None]) -> None:
+        """Give up no half whose other half may be in what is still to be read, as after an outage.
+
+        ``behind_s``: so long ago is the last moment of which all that had come by then was read; None: not known.
+        """
+        self._behind_s = behind_s
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """What is due, without waiting for more; nothing between two looks."""
@@ -80,7 +88,8 @@ class WaitingRoom:
         """Nothing to let go of."""
 
     def _due(self, limit: int) -> list[Due]:
-        now_s = self._clock()
+        behind_s = self._behind_s()
+        now_s = 0.0 if behind_s is None else self._clock() - behind_s
         with self._store.reading() as connection:
             self.room = store_halves.room(connection)
             if not self.room.halves:

@@ -286,6 +286,26 @@ def test_metrics_and_readiness_answer_while_the_database_holds_everybody(postgre
     other.dispose()
 
 
+def test_how_far_behind_it_is_goes_by_what_had_come_and_not_by_what_comes(
+    activity: Activity, clock: ManualClock
+) -> None:
+    assert activity.behind_s() is None
+    activity.lag({"a": 0, "b": 10})
+    assert activity.behind_s() is None  # nobody knows how old those ten are
+    began_s = clock.now_s
+    for number in range(4):
+        clock.advance(1.0)
+        activity.took(3, {"b": 3})
+        assert (activity.behind_s() is None) == (number < 3)
+        activity.turned(3)
+        activity.lag({"a": 0, "b": 10})  # as much comes as is read
+    assert activity.behind_s() == clock.now_s - began_s
+    activity.lag({"a": 0})  # 'b' is read by somebody else now
+    assert activity.behind_s() == 0.0
+    activity.lag({})
+    assert activity.behind_s() is None
+
+
 def test_the_figures_grow_while_the_thread_stands_still(parts: Parts, thread: threading.Thread) -> None:
     class Behind(ListSource):
         def lag(self) -> Mapping[str, int]:

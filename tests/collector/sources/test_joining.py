@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.sources.joining import NO_REQUEST
+from collector.sources.merging import MergedSource
 from collector.sources.waiting_room import PARTITION, WaitingRoom
 from collector.store.halves import Waiting, begin_waiting, room
 from collector.store.store import Store
@@ -18,6 +19,7 @@ from driftline.events import Payload
 from driftline.halves import join_halves
 from driftline.records import Ignored, Record, Several
 from driftline.results import StreamKey
+from driftline.testing import ListSource
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, OneWay, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import halves, list_collector, outcomes, pairing_collector, require_balance
 
@@ -121,6 +123,18 @@ def test_a_request_past_its_time_keeps_its_inputs_and_has_no_prediction(parts: P
     assert (letter.reason, letter.model, letter.partition) == (NO_REQUEST, "flights", PARTITION)
     assert "request-1" in letter.detail
     require_balance(parts.store, 0)
+
+
+def test_after_an_outage_what_waits_in_the_streams_is_read_before_a_half_is_given_up(parts: Parts) -> None:
+    alone, (request, response) = halves(2)[0], halves(1)
+    drain(list_collector(parts, records([alone, response])))
+    parts.clock.advance(2 * MONITOR.pairing.timeout)
+    came = records([event(number) for number in range(10, 40)]) + records([request], "kafka:t:1")
+    room = waiting_room(parts)
+    collector = pairing_collector(parts, MergedSource(ListSource(came, parts.store.position), [room], print))
+    room.follow(collector.activity.behind_s)
+    drain(collector)
+    assert outcomes(parts.store) == {"received": 3, "paired": 2, "unpaired": 1}
 
 
 def test_a_monitor_may_say_that_lone_requests_are_dropped(parts: Parts, url: str) -> None:
