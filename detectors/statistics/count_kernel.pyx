@@ -105,18 +105,19 @@ def tabulate(
     uint8_t[:, ::1] sparse,
     int64_t[::1] dense_cells,
     int64_t[::1] freedom,
-) -> bool:
+) -> int:
     """Known cells, those apart, and the sparse known ones pooled, with which are dense, how many, and which sparse.
 
-    Known cells lie between neighbouring ``ends``; where there are none, they are the first ``known_bins``. Whether any
-    is sparse is returned.
+    Known cells lie between neighbouring ``ends``; where there are none, they are the first ``known_bins``. How many
+    are sparse is returned.
     """
     cdef Py_ssize_t column, cell, cells = known.shape[1], others = apart.shape[1]
     cdef const int64_t* counts = &current[0, 0]
     cdef const int64_t* up_to = &below[0, 0]
     cdef int64_t pooled, pooled_now, here, fewer
     cdef double expected, share
-    cdef bint grouped = ends.shape[1] > 0, any_sparse = False
+    cdef bint grouped = ends.shape[1] > 0
+    cdef int64_t all_sparse = 0
     with nogil:
         for column in range(known.shape[0]):
             fewer = rows_before[column] if rows_before[column] < rows[column] else rows[column]
@@ -145,10 +146,10 @@ def tabulate(
                 dense[column, cell] = expected >= minimum_expected
                 sparse[column, cell] = (expected > 0) & (expected < minimum_expected)
                 here += dense[column, cell]
-                any_sparse |= sparse[column, cell]
+                all_sparse += sparse[column, cell]
             dense_cells[column] = here
             freedom[column] = here - 1 if here > 1 else 1
-    return any_sparse
+    return all_sparse
 
 
 @cython.boundscheck(False)
@@ -195,6 +196,55 @@ def weigh(
                     &shares[side, columns + place, 0],
                     cells,
                 )
+
+
+@cython.boundscheck(False)
+@cython.wraparound(False)
+@cython.cdivision(True)
+def find_rare(
+    const double[:, :, ::1] tables,
+    const uint8_t[:, ::1] sparse,
+    const int64_t[::1] rows_before,
+    const int64_t[::1] rows,
+    int64_t[::1] columns,
+    double[:, ::1] asked,
+) -> None:
+    """The ``columns`` of sparse cells, and what the incomplete beta function is ``asked`` of each; shape (3, cells)."""
+    cdef Py_ssize_t column, cell, place = 0
+    cdef double hits, missed, share
+    with nogil:
+        for column in range(tables.shape[1]):
+            share = <double>rows[column] / <double>(rows_before[column] + rows[column])
+            for cell in range(tables.shape[2]):
+                if not sparse[column, cell] or place == columns.shape[0]:
+                    continue
+                hits, missed = tables[1, column, cell], tables[0, column, cell]
+                columns[place] = column
+                if not hits >= (hits + missed) * share:
+                    hits, missed, share = missed, hits, 1.0 - share
+                # Of any number of rows, none or more is sure: the function of one is one.
+                asked[0, place] = hits if hits > 1.0 else 1.0
+                asked[1, place] = missed + 1.0
+                asked[2, place] = share if hits > 0.0 else 1.0
+                share = <double>rows[column] / <double>(rows_before[column] + rows[column])
+                place += 1
+
+
+@cython.boundscheck(False)
+@cython.wraparound(False)
+def keep_smallest(
+    const int64_t[::1] columns, const double[::1] tails, double[::1] smallest, int64_t[::1] cells
+) -> None:
+    """Each column's smallest p-value, twice the smallest of its tails, at most 1, and of how many; 1 without any."""
+    cdef Py_ssize_t place, column
+    with nogil:
+        for column in range(smallest.shape[0]):
+            smallest[column], cells[column] = 1.0, 0
+        for place in range(columns.shape[0]):
+            column = columns[place]
+            cells[column] += 1
+            if 2.0 * tails[place] < smallest[column]:
+                smallest[column] = 2.0 * tails[place]
 
 
 cdef double total(const double* values, Py_ssize_t count) noexcept nogil:

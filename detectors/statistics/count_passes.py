@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from driftline.native import native_module
 
@@ -64,8 +65,24 @@ class Kernel(Protocol):
         sparse: NDArray[np.uint8],
         dense_cells: Counts,
         freedom: Counts,
-    ) -> bool:
+    ) -> int:
         """As :func:`tabulated`."""
+        ...
+
+    def find_rare(
+        self,
+        tables: Shares,
+        sparse: NDArray[np.uint8],
+        rows_before: Counts,
+        rows: Counts,
+        columns: Counts,
+        asked: Shares,
+    ) -> None:
+        """As :func:`smallest_tails`."""
+        ...
+
+    def keep_smallest(self, columns: Counts, tails: Shares, smallest: Shares, cells: Counts) -> None:
+        """As :func:`smallest_tails`."""
         ...
 
     def weigh(
@@ -201,7 +218,7 @@ class Tabulated:
     """The tables of the reference and of a window: known cells, those apart, and the sparse known ones pooled.
 
     ``rows``: as floating numbers, which tests go on with, shape (2, columns, cells); ``dense``, ``sparse``: which cells
-    are; ``any_sparse``: there is one. ``cells``: how many are dense, ``freedom``: the degrees of freedom that they
+    are; ``all_sparse``: how many are sparse. ``cells``: dense ones, ``freedom``: the degrees of freedom that they
     leave, at least 1; shape (columns,).
     """
 
@@ -210,7 +227,7 @@ class Tabulated:
     sparse: Flags
     cells: Counts
     freedom: Counts
-    any_sparse: bool
+    all_sparse: int
 
 
 def tabulated(
@@ -235,10 +252,10 @@ def tabulated(
     of_reference = cells.known, cells.apart
     places = cells.ends, cells.known_bins, cells.special
     of_cells = *tables, *flags.view(np.uint8), counts, freedom
-    any_sparse = compiled.tabulate(
+    all_sparse = compiled.tabulate(
         *of_reference, current, below, *places, cells.rows, rows, minimum_expected, *of_cells
     )
-    return Tabulated(tables, dense, sparse, counts, freedom, any_sparse)
+    return Tabulated(tables, dense, sparse, counts, freedom, all_sparse)
 
 
 def _tabulated(
@@ -268,7 +285,19 @@ def _tabulated(
         dense[:, -1] = expected_together >= minimum_expected
         sparse[:, -1] = (expected_together > 0.0) ^ dense[:, -1]
     counts = dense.sum(axis=1)
-    return Tabulated(tables, dense, sparse, counts, np.maximum(counts - 1, 1), bool(sparse.any()))
+    return Tabulated(tables, dense, sparse, counts, np.maximum(counts - 1, 1), int(np.count_nonzero(sparse)))
+
+
+def smallest_tails(table: Tabulated, rows: tuple[Counts, Counts], compiled: Kernel) -> tuple[Shares, Counts, Counts]:
+    """Exact tests of sparse cells, ``Rarest`` of ``tables.py``; ``rows``: of both sides, shape (columns,).
+
+    Only the compiled build has it: the same needs two dozen calls of NumPy, a loop of Python where cells are few.
+    """
+    columns, asked = np.empty(table.all_sparse, dtype=np.int64), np.empty((3, table.all_sparse))
+    compiled.find_rare(table.rows, table.sparse.view(np.uint8), *rows, columns, asked)
+    smallest, cells = np.empty(len(table.cells)), np.empty(len(table.cells), dtype=np.int64)
+    compiled.keep_smallest(columns, special.betainc(*asked), smallest, cells)
+    return smallest, cells, cells.nonzero()[0]
 
 
 def weighed(

@@ -19,12 +19,22 @@ from scipy import special
 
 from detectors.counts.binning import CATEGORICAL_EXTRA
 from detectors.statistics.columns import Columns, References
-from detectors.statistics.count_passes import Cells, Tabulated, smallest_of, tabulated, weighed
+from detectors.statistics.count_passes import (
+    Cells,
+    Kernel,
+    Tabulated,
+    kernel,
+    smallest_of,
+    smallest_tails,
+    tabulated,
+    weighed,
+)
 from detectors.statistics.worked_out import worked_out
 
 MINIMUM_EXPECTED = 5.0
 # So few tests take longer together than one by one.
 _FEW = 4
+_KERNEL = kernel()
 #: Groups of finite values, of about equal reference mass, that the frequency statistics look at.
 GROUPS = 10
 # Bins of a numeric column beside the finite ones, before its end: infinity, missing. Minus infinity is the first.
@@ -42,9 +52,7 @@ class Tables:
     _rarest: "Rarest | None" = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        counted = self.counted
-        found = rarest(self.columns, counted.rows, counted.sparse) if counted.any_sparse else None
-        object.__setattr__(self, "_rarest", found)
+        object.__setattr__(self, "_rarest", rarest_of(self.counted, self.columns) if self.counted.all_sparse else None)
 
     @property
     def freedom(self) -> NDArray[np.int64]:
@@ -218,6 +226,13 @@ def rarest(columns: Columns, rows: Iterable[NDArray[Any]], cells: NDArray[np.boo
     np.minimum.at(smallest, column, binomial_p_values(now, now + before, size / (size_before + size)))
     each = np.bincount(column, minlength=len(cells))
     return Rarest(smallest, each, np.flatnonzero(each))
+
+
+def rarest_of(counted: Tabulated, columns: Columns, compiled: Kernel | None = _KERNEL) -> Rarest | None:
+    """The same of the sparse cells of tables that have some."""
+    if compiled is None:
+        return rarest(columns, counted.rows, counted.sparse)
+    return Rarest(*smallest_tails(counted, (columns.before.rows, columns.rows), compiled))
 
 
 def with_rarest(p_values: NDArray[np.float64], tested: NDArray[np.bool_], rare: Rarest | None) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from detectors.evaluating import picking, shapes
-from detectors.statistics import count_passes, reasons
+from detectors.statistics import count_passes, reasons, tables
 from detectors.statistics.columns import alongside
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.reasons import measured
@@ -117,7 +117,7 @@ def test_sparse_known_cells_are_pooled_and_others_stand_apart(
         assert found.sparse[column].tolist() == [0.0 < count < 5.0 for count in rows]
         assert found.cells[column] == sum(count >= 5.0 for count in rows)
         assert found.freedom[column] == max(1, found.cells[column] - 1)
-    assert found.any_sparse == found.sparse.any()
+    assert found.all_sparse == found.sparse.sum()
 
 
 @pytest.mark.parametrize("compiled", PASSES)
@@ -202,6 +202,26 @@ def test_places_are_picked_out_of_any_list(compiled: picking.Kernel | None) -> N
     for places in ([0, 3], [-4, 0]):
         with pytest.raises(IndexError):
             picking.picker(places, compiled)("abc")
+
+
+@pytest.mark.parametrize("compiled", PASSES)
+@settings(deadline=None)
+@given(SEEDS, LARGEST)
+def test_sparse_cells_are_tested_one_by_one(compiled: count_passes.Kernel | None, seed: int, largest: int) -> None:
+    columns = alongside(
+        [ColumnSample("x", "categorical", *sides) for sides in zip(*counts_of(seed, largest, 60), strict=True)]
+    )
+    counted = tables.tables(columns).counted
+    found = tables.rarest_of(counted, columns, compiled)
+    for column, is_sparse in enumerate(counted.sparse):
+        n, m = int(columns.before.rows[column]), int(columns.rows[column])
+        before, now = (side[column][is_sparse].tolist() for side in counted.rows)
+        p_values = [tables.binomial_p_value(b, a + b, m / (n + m)) for a, b in zip(before, now, strict=True)]
+        assert (min(p_values, default=1.0), len(p_values)) == (1.0, 0) if found is None else True
+        if found is not None:
+            assert found.smallest[column] == min(p_values, default=1.0)
+            assert found.cells[column] == len(p_values)
+            assert (column in found.columns) is bool(p_values)
 
 
 @pytest.mark.parametrize("compiled", PASSES)
