@@ -6,7 +6,6 @@ before. Making the event, folding a stream, redaction and writing are the record
 
 import math
 from collections.abc import Callable, Mapping
-from operator import attrgetter, itemgetter
 from typing import TypeVar
 
 from driftline.events import Payload
@@ -27,8 +26,6 @@ STATUS_CLIENT_GONE = 499
 _MAX_KINDS = 1024
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
-#: Of a record the answer's body, of a kind its counters.
-_ANSWER, _METERS = itemgetter(10), attrgetter("meters")
 _Key = TypeVar("_Key")
 _NO_NOTES: Mapping[str, str] = {}
 #: The status code under which the metrics count inferences of which nobody can say how they ended.
@@ -154,14 +151,29 @@ class Capture:
 
     def _settle_made(self) -> None:
         made, self._made = self._made, []
-        records, sizes, kinds = zip(*made, strict=True)
-        bytes_out = sum(map(len, map(_ANSWER, records)))
+        records: list[Record] = []
+        sizes: list[int] = []
+        receipts: list[StreamMeters] = []
+        bytes_in: int
+        bytes_out: int
+        record_bytes: int
+        size_bytes: int
+        kind: Kind
+        bytes_in = bytes_out = 0
+        record_bytes = RECORD_BYTES
+        for record, size, kind in made:
+            size_bytes = size
+            bytes_in += size_bytes - record_bytes
+            bytes_out += len(record[10])
+            records.append(record)
+            sizes.append(size)
+            receipts.append(kind.meters)
+            if kind.waiting_s:  # all of its own at once
+                kind.meters.answered_many(kind.counted, kind.waiting_s)
+                kind.waiting_s = []
+        self._meters.bytes_in += bytes_in - bytes_out
         self._meters.bytes_out += bytes_out
-        self._meters.bytes_in += sum(sizes) - bytes_out - RECORD_BYTES * len(made)
-        for kind in dict.fromkeys(kinds):
-            kind.meters.answered_many(kind.counted, kind.waiting_s)
-            kind.waiting_s = []
-        self._spool.add(records, sizes, list(map(_METERS, kinds)))
+        self._spool.add(records, sizes, receipts)
 
     def _kept_kind(self, exchange: Exchange, head: Head, body: bytes, duration_s: float) -> Kind | None:
         """Decide whether it is kept, and at which rate; None: it is not, and is counted."""

@@ -237,8 +237,16 @@ class RecorderClient(asyncio.Protocol):
         for index, reason in lost.items():
             self._sent[index].lost(reason)
         written = [each for index, each in enumerate(self._sent) if index not in lost] if lost else self._sent
-        for receipt, count in Counter(written).items():
-            receipt.written(count)
+        last, count = None, 0
+        for receipt in written:  # those of one stream mostly follow each other
+            if receipt is last:
+                count += 1
+                continue
+            if last is not None:
+                last.written(count)
+            last, count = receipt, 1
+        if last is not None:
+            last.written(count)
         self._settled()
 
     def _settled(self) -> None:
