@@ -35,6 +35,8 @@ ENOUGH_LABELS = 0.95
 FEWEST_LABELS = 30
 #: Fewer judged reference rows calibrate nothing.
 FEWEST_REFERENCE_ROWS = 100
+# So many times as many predictions in the outermost strata as the reference has, and most lie beyond its range.
+_MANY_BEYOND = 3.0
 # Of "nothing but the labels' shares changed": below, something else did.
 _FITS = 0.01
 # Standard errors that a change of accuracy has to be: chance does it once in a thousand windows.
@@ -114,7 +116,7 @@ def _sizes(
     if labels < window.minimum_rows:
         measure = Measure("estimated_mae", estimated_size(before, rows), "larger_is_worse")
         told = f"mae {spelt(measure.interval)} estimated without labels, from what the model said of {told_rows} rows"
-        verdict, told = _compared(measure, known, told)
+        verdict, told = _compared(measure, known, told + _beyond(before[:, 0], rows))
         results.append(measured_result(window.key, measure, known, verdict, told, told_rows, expected.judged, None))
     found = corrected_size(before, rows, judged) if FEWEST_LABELS <= labels < ENOUGH_LABELS * told_rows else None
     if found is not None:
@@ -124,6 +126,18 @@ def _sizes(
         coverage = labels / told_rows
         results.append(measured_result(window.key, measure, known, verdict, told, labels, expected.judged, coverage))
     return results
+
+
+def _beyond(before: NDArray[np.float64], rows: NDArray[np.float64]) -> str:
+    """What is said where many predictions are as large or small as few of the reference's, ``before``, shape (S,)."""
+    ends = [0, -2]  # the last stratum is of rows without a prediction
+    known, now = (float(each[ends].sum() / each.sum()) for each in (before, rows))
+    if now <= _MANY_BEYOND * known:
+        return ""
+    return (
+        f"; {percent(now)} of the predictions are among the largest and smallest, {percent(known)} in the reference: "
+        "how large errors are beyond those is a guess"
+    )
 
 
 def _corrections(window: Window, strata: Strata, expected: Expected) -> list[Result]:

@@ -111,3 +111,10 @@ def test_a_window_says_what_its_errors_will_be_and_corrects_it() -> None:
     assert corrected.statistic == pytest.approx(shown, rel=0.15)
     assert corrected.coverage == pytest.approx(0.2, abs=0.05)
     assert "corrected_mae" not in results_of(high, 1.0)
+
+
+def test_predictions_beyond_the_references_are_told_for_what_is_said_of_them_is_a_guess() -> None:
+    wide = frame_of(2000, 3)
+    wide[["x", "prediction", "label"]] *= 2.0
+    assert "is a guess" in results_of(wide, 0.0)["estimated_mae"].reason
+    assert "is a guess" not in results_of(frame_of(2000, 3), 0.0)["estimated_mae"].reason
