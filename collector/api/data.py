@@ -73,6 +73,7 @@ def add_data_routes(app: FastAPI, eraser: Eraser, monitors: Mapping[str, Monitor
         summary="Erase what is stored of a request or a subject",
         tags=["data"],
         responses={
+            400: described("The body is not JSON."),
             404: described("No monitor describes this model, and nothing is stored of it."),
             503: described("The store or a payload file is away; nothing was erased."),
         },

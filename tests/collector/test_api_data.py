@@ -61,6 +61,14 @@ def test_where_no_subject_is_named_the_answer_says_so(client: TestClient) -> Non
     assert client.request("DELETE", "/v1/data", json=body, headers=bearer(FLIGHTS)).json()["notes"] == []
 
 
+def test_a_body_that_is_no_text_is_refused_as_described(client: TestClient) -> None:
+    sent = {**bearer(FLIGHTS), "content-type": "application/json"}
+    answer = client.request("DELETE", "/v1/data", content=b"\xffi0\xcb", headers=sent)
+    described = client.get("/openapi.json").json()["paths"]["/v1/data"]["delete"]["responses"]
+    assert answer.status_code == 400
+    assert "400" in described
+
+
 def test_a_token_for_other_models_erases_nothing(client: TestClient, parts: Parts) -> None:
     body = {"model": "flights", "request_id": "request-1"}
     assert client.request("DELETE", "/v1/data", json=body, headers=bearer(OTHER)).status_code == 403
