@@ -52,9 +52,12 @@ class Machine:
         return {**ports, **kafka, "upstream": self.upstream, "database_url": self.store_url, "clock": self.clock}
 
     def write_addresses(self) -> None:
-        """Write :meth:`addresses` beside the data."""
+        """Write :meth:`addresses` beside the data, for its owner alone: the store's may hold a password."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        (self.data_dir / ADDRESSES_FILE).write_text(json.dumps(self.addresses(), indent=2), encoding="utf-8")
+        file = self.data_dir / ADDRESSES_FILE
+        file.touch()
+        file.chmod(0o600)
+        file.write_text(json.dumps(self.addresses(), indent=2), encoding="utf-8")
 
     @property
     def store_url(self) -> str:
@@ -91,15 +94,23 @@ def up(
     upstream: Annotated[
         str | None, typer.Option(help="Address of your model server; left out with --models-dir.")
     ] = None,
-    monitors: Annotated[Path, typer.Option(help="Directory of monitor files.")] = Path("monitors"),
+    monitors: Annotated[Path, typer.Option(help="Directory of monitor files.", envvar="DRIFTLINE_MONITORS")] = Path(
+        "monitors"
+    ),
     models_dir: Annotated[Path | None, typer.Option(help="Serve these models too (NAME/VERSION/model.json).")] = None,
     data_dir: Annotated[Path, typer.Option(help="Spool, database, logs.")] = wiring.DEFAULT_DATA_DIR,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of another store than the one in --data-dir.", envvar="DRIFTLINE_DATABASE_URL"
+        ),
+    ] = None,
 ) -> None:
     """Run everything on one machine: proxy, collector, detectors, alert evaluation and web pages.
 
     Send inference requests to the printed proxy address instead of the model server; Ctrl-C stops all of it.
     """
-    machine = this_machine(upstream, monitors, models_dir, data_dir)
+    machine = this_machine(upstream, monitors, models_dir, data_dir, database_url)
     ports = machine.ports
     if upstream is None and models_dir is None:
         raise typer.BadParameter("give --upstream with your model server's address, or --models-dir to serve models")
@@ -112,7 +123,9 @@ def up(
         run_until_interrupted(group)
 
 
-def this_machine(upstream: str | None, monitors: Path, models_dir: Path | None, data_dir: Path) -> Machine:
+def this_machine(
+    upstream: str | None, monitors: Path, models_dir: Path | None, data_dir: Path, database_url: str | None = None
+) -> Machine:
     """What the options say, with the clock of the environment, which all parts are to share.
 
     Raises SettingsError where that is none, MonitorError with the faults of monitors.
@@ -127,6 +140,7 @@ def this_machine(upstream: str | None, monitors: Path, models_dir: Path | None, 
         upstream=upstream or f"http://{HOST}:{ports.model}",
         namespace=_only_namespace(files),
         models_dir=models_dir.resolve() if models_dir else None,
+        database_url=database_url,
         clock=os.environ.get(wiring.ENV_CLOCK, "system"),
     )
 
