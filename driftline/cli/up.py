@@ -54,10 +54,11 @@ class Machine:
     def write_addresses(self) -> None:
         """Write :meth:`addresses` beside the data, for its owner alone: the store's may hold a password."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        file = self.data_dir / ADDRESSES_FILE
-        file.touch()
-        file.chmod(0o600)
-        file.write_text(json.dumps(self.addresses(), indent=2), encoding="utf-8")
+        written = self.data_dir / f"{ADDRESSES_FILE}.new"
+        written.touch()
+        written.chmod(0o600)
+        written.write_text(json.dumps(self.addresses(), indent=2), encoding="utf-8")
+        written.replace(self.data_dir / ADDRESSES_FILE)  # others wait for it, and read it at once
 
     @property
     def store_url(self) -> str:
