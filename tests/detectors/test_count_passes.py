@@ -156,7 +156,9 @@ def test_homogeneity_of_the_used_cells_is_that_of_each_table(
         before, now = (side[(before > 0) | (now > 0)] for side in (before, now))
         if before.any() and now.any() and len(before) > 1:
             oracle = stats.chi2_contingency(np.array([before, now]), correction=False)
-            assert found[column] == pytest.approx(oracle.statistic, rel=1e-9, abs=1e-9)
+            # Beside a trillion rows the other side's single one misses its expectation by less than rounding spares.
+            spared = 1e-9 + 1e-15 * float(before.sum() + now.sum())
+            assert found[column] == pytest.approx(oracle.statistic, rel=spared, abs=1e-9)
 
 
 @pytest.mark.parametrize("compiled", PASSES)
