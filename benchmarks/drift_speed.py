@@ -14,6 +14,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -164,10 +165,10 @@ def main() -> None:
     )
     parser.add_argument("--ours", action="store_true", help="only this build's figures, as one line of JSON at the end")
     options = parser.parse_args()
-    figures = measured(quick=options.quick, rounds=options.rounds)
-    print(figures if not options.ours else json.dumps(figures), flush=True)
     if options.ours:
+        print(json.dumps(measured(quick=options.quick, rounds=options.rounds)), flush=True)
         return
+    figures = dict(_asked(Path(sys.executable), {}, quick=options.quick, rounds=options.rounds))
     other = None if options.compiled is None else _of(options.compiled, quick=options.quick, rounds=options.rounds)
     figures |= {f"compiled_{name}": None if other is None else other[name] for name in OF_BUILDS}
     if other is None:
@@ -208,10 +209,17 @@ def _of(python: Path, *, quick: bool, rounds: int) -> Mapping[str, Any]:
     program = "import sysconfig; print(sysconfig.get_path('platlib'))"
     installed = subprocess.run([python.absolute(), "-c", program], check=True, capture_output=True, text=True).stdout
     # What is installed there stands before the checkout, which has the benchmarks.
-    environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{installed.strip()}{os.pathsep}{_CHECKOUT}"}
+    environment = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{installed.strip()}{os.pathsep}{_CHECKOUT}"}
+    return _asked(python, environment, quick=quick, rounds=rounds)
+
+
+def _asked(python: Path, environment: Mapping[str, str], *, quick: bool, rounds: int) -> Mapping[str, Any]:
+    """The figures of a process of its own, whose products of matrices take one thread, as those of all parts do."""
     options = ["--ours", "--rounds", str(rounds), *(["--quick"] if quick else [])]
     command = [str(python.absolute()), "-m", "benchmarks.drift_speed", *options]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    environment = {**os.environ, **environment, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    print(done.stdout, end="", flush=True)
     found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
