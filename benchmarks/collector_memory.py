@@ -17,7 +17,7 @@ import tempfile
 import time
 import tracemalloc
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from driftline.cli import wiring
 from driftline.events import KafkaMessage, Label, encode_inference, encode_label
 from driftline.records import Record
-from driftline.testing import ManualClock
+from driftline.testing import ManualClock, OneWay
 from serving.decode_many import BatchDecoder
 from tests.parts.postgres import PostgresServer
 
@@ -49,7 +49,7 @@ _LABEL_AFTER_S = 3600.0
 _EVENTS, _LABELS = TopicPartition("inference", 0), TopicPartition("labels", 0)
 
 
-class PassingDays:
+class PassingDays(OneWay):
     """A ``RecordSource`` of events and labels that are made when they are asked for; moves ``clock`` with them."""
 
     def __init__(self, rows: int, spacing_s: float, clock: ManualClock, *, pure: bool) -> None:
@@ -73,24 +73,6 @@ class PassingDays:
             return ()
         fetched = self._current[0]
         return self._reader.records({fetched.topic_partition: fetched.take(max_records)})
-
-    def acknowledge(self, partition: str, next_offset: int) -> None:
-        """Nobody asks."""
-
-    def go_back(self, partition: str) -> bool:
-        """Nothing is read twice."""
-        return False
-
-    def held(self) -> Mapping[str, str]:
-        """None: nobody is there."""
-        return {}
-
-    def lag(self) -> Mapping[str, int]:
-        """Nobody asks."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing to do."""
 
     def _fetch(self) -> bool:
         first = next(self._numbers, None)

@@ -44,6 +44,7 @@ from detectors.evaluating.engine import StatisticsEngine
 from driftline.cli import wiring
 from driftline.events import encode_inference
 from driftline.records import Record
+from driftline.testing import OneWay
 from serving.decode_many import BatchDecoder
 from tests.parts.postgres import PostgresServer
 
@@ -72,7 +73,7 @@ class Stages:
         return measured
 
 
-class FromMemory:
+class FromMemory(OneWay):
     """A ``RecordSource`` of batches that are here already, read as the collector reads Kafka's."""
 
     def __init__(self, batches: list[bytes], stages: Stages, scanner: RecordScanner | None) -> None:
@@ -87,24 +88,6 @@ class FromMemory:
         """The next records."""
         taken = self._take(max_records)
         return self._read({_PARTITION: taken}) if taken else ()
-
-    def acknowledge(self, partition: str, next_offset: int) -> None:
-        """Nobody asks."""
-
-    def go_back(self, partition: str) -> bool:
-        """Nothing is read twice."""
-        return False
-
-    def held(self) -> Mapping[str, str]:
-        """None: nobody is there."""
-        return {}
-
-    def lag(self) -> Mapping[str, int]:
-        """Nobody asks."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing to do."""
 
     def _taken(self, count: int) -> list[RawRecords]:
         while True:

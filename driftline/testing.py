@@ -34,6 +34,28 @@ class Crash:
     """A mark in a ``ListSource``: reading it raises, as a process that dies there would stop."""
 
 
+class OneWay:
+    """What a source has beside its ``poll`` where nobody asks it to go back, or what is left."""
+
+    def acknowledge(self, partition: str, next_offset: int) -> None:
+        """Nobody asks how far it was read."""
+
+    def go_back(self, partition: str) -> bool:
+        """Nothing is read twice."""
+        return False
+
+    def held(self) -> Mapping[str, str]:
+        """Nothing waits."""
+        return {}
+
+    def lag(self) -> Mapping[str, int]:
+        """Nobody asks what is left."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
 @dataclass
 class ListSource:
     """A record source over a list, starting where ``start`` says, as the real ones do."""

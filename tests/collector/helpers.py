@@ -256,25 +256,6 @@ def drain(collector: Collector) -> int:
     return handled
 
 
-class OneWay:
-    """What a source has beside its ``poll`` where nobody asks it to go back, or what is left."""
-
-    def acknowledge(self, partition: str, next_offset: int) -> None:
-        pass
-
-    def go_back(self, partition: str) -> bool:
-        return False
-
-    def held(self) -> Mapping[str, str]:
-        return {}
-
-    def lag(self) -> Mapping[str, int]:
-        return {}
-
-    def close(self) -> None:
-        pass
-
-
 def tables(url: str, *names: str) -> dict[str, list[tuple[Any, ...]]]:
     """Every table's rows (or the named ones'), sorted, with stream numbers replaced by names and states decoded.
 

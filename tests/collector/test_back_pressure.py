@@ -13,7 +13,8 @@ from collector.store.store import Store
 from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent
 from driftline.records import Record
-from tests.collector.helpers import START_S, OneWay, Parts, event, tables
+from driftline.testing import OneWay
+from tests.collector.helpers import START_S, Parts, event, tables
 from tests.parts.processes import wait_until
 
 

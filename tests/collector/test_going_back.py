@@ -13,8 +13,8 @@ from collector.store import schema
 from driftline import names
 from driftline.errors import TransientError
 from driftline.records import Record
-from driftline.testing import ListSource
-from tests.collector.helpers import OneWay, Parts, drain, event, label, records, tables
+from driftline.testing import ListSource, OneWay
+from tests.collector.helpers import Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import outcomes
 
 

@@ -21,7 +21,8 @@ from collector.store.store import Store
 from driftline.events import InferenceEvent, KafkaMessage, Payload, encode_inference
 from driftline.record_batches import RecordBatch, RecordRun
 from driftline.records import Record
-from tests.collector.helpers import START_S, OneWay, Parts, drain, event, label, tables
+from driftline.testing import OneWay
+from tests.collector.helpers import START_S, Parts, drain, event, label, tables
 
 PARTITION = "kafka:inference:0"
 #: What stands between the events that are alike.

@@ -14,12 +14,11 @@ from driftline import names
 from driftline.errors import TransientError, UnavailableError
 from driftline.records import Malformed, Record
 from driftline.results import StreamKey, WindowKey
-from driftline.testing import Crash, ListSource
+from driftline.testing import Crash, ListSource, OneWay
 from tests.collector.helpers import (
     HOUR_S,
     MONITOR,
     START_S,
-    OneWay,
     Parts,
     drain,
     event,

@@ -19,8 +19,8 @@ from driftline.events import Payload
 from driftline.halves import join_halves
 from driftline.records import Ignored, Record, Several
 from driftline.results import StreamKey
-from driftline.testing import ListSource
-from tests.collector.helpers import HOUR_S, MONITOR, START_S, OneWay, Parts, drain, event, label, records, tables
+from driftline.testing import ListSource, OneWay
+from tests.collector.helpers import HOUR_S, MONITOR, START_S, Parts, drain, event, label, records, tables
 from tests.collector.sources.parts import halves, list_collector, outcomes, pairing_collector, require_balance
 
 #: What differs between pairs and whole events by nature: ids, and the counters of halves.
