@@ -55,7 +55,6 @@ class Activity:
         self._in_hand = in_hand
         # As far as that was told before: the next telling knows it.
         self._lag = {name: max(0, distance - in_hand.get(name, 0)) for name, distance in self._lag.items()}
-
         for name in self._left.keys() & in_hand.keys():
             time_s, left = self._left[name]
             if left > in_hand[name]:

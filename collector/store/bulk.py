@@ -25,8 +25,8 @@ from driftline.errors import PermanentError
 _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
-#: Marks a connection that knows how to send :mod:`collector.store.arrays`.
 _SAVEPOINT = "SAVEPOINT driftline"
+#: Marks a connection that knows how to send :mod:`collector.store.arrays`.
 _TAKES_ARRAYS = "driftline_takes_arrays"
 #: Rows that are handed to the driver at once.
 _ROWS_AT_ONCE = 20_000
