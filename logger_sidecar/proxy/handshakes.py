@@ -1,11 +1,13 @@
 """TLS handshakes that came to nothing, on either side, counted by why.
 
 Whatever drives a connection's TLS asks its object to shake hands, and is told there why that failed. So each context
-that is watched makes objects of a class of its own, and nothing is asked of a connection after its handshake.
+that is watched makes objects of a class of its own. In TLS 1.3 a client is done before the server has seen its
+certificate, and hears by its first read that it was refused.
 """
 
 import ssl
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
@@ -69,6 +71,7 @@ class Handshakes:
 
         class Watched(ssl.SSLObject):
             token: object | None = None
+            has_heard = False
 
             def do_handshake(self) -> None:
                 if self.token is None:
@@ -83,6 +86,18 @@ class Handshakes:
                     handshakes.failed(side, reason_of(error))
                     raise
                 handshakes.ended(self.token)
+
+            def read(self, *given: Any) -> Any:  # bytes, or their number where a buffer is given
+                if self.has_heard:
+                    return super().read(*given)
+                try:
+                    found = super().read(*given)
+                except ssl.SSLError as error:
+                    if reason_of(error) == OURS_REFUSED:
+                        handshakes.failed(side, OURS_REFUSED)
+                    raise
+                self.has_heard = True
+                return found
 
         context.sslobject_class = Watched
         return context

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from logger_sidecar.proxy.dial import Dialer
-from logger_sidecar.proxy.upstream_pool import tls_fault
+from logger_sidecar.proxy.tls import tls_fault
 
 #: Longest time that an answer is given again without asking.
 _KEPT_S = 1.0

@@ -61,6 +61,11 @@ def client_context(files: TlsFiles, alpn: Sequence[str] = ALPN_HTTP1) -> ssl.SSL
     return context
 
 
+def tls_fault(error: ssl.SSLError) -> str:
+    """What the two sides could not agree on, in words."""
+    return str(getattr(error, "verify_message", "")) or error.reason or str(error)
+
+
 def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
     certificate, key = files.certificate, files.key
     if certificate is None or key is None:

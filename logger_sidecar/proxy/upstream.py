@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import ssl
 from typing import Protocol, cast
 
 from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
@@ -11,6 +12,7 @@ from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, HeaderNames, ResponseReader
 from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.fast_lane import FastLane
+from logger_sidecar.proxy.tls import tls_fault
 
 REASON_REFUSED = "connect_refused"
 REASON_CONNECT_TIMEOUT = "connect_timeout"
@@ -197,8 +199,11 @@ class UpstreamConnection(asyncio.Protocol):
         if not self._in_head and self._chunks is None and self._left == _UNTIL_CLOSE and exc is None:
             caller.done(self, reusable=False)
             return
-        reason = REASON_CLOSED if self._in_head else REASON_CLOSED_MID_RESPONSE
         fresh = self.served == 0 or self.answer_begun
+        if isinstance(exc, ssl.SSLError):
+            caller.failed(REASON_TLS, f"the model server ended the connection: {tls_fault(exc)}", fresh=fresh)
+            return
+        reason = REASON_CLOSED if self._in_head else REASON_CLOSED_MID_RESPONSE
         caller.failed(reason, "the model server closed the connection before its answer was complete", fresh=fresh)
 
     def _salvage(self) -> None:

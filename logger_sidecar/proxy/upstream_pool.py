@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from logger_sidecar.http1.heads import HeaderNames
 from logger_sidecar.proxy.dial import Dialer
 from logger_sidecar.proxy.fast_lane import FastLane
+from logger_sidecar.proxy.tls import tls_fault
 from logger_sidecar.proxy.upstream import (
     REASON_CONNECT_TIMEOUT,
     REASON_QUEUE_TIMEOUT,
@@ -180,8 +181,3 @@ class UpstreamPool:
             caller = next(iter(self._waiting))
             del self._waiting[caller]
             self.connect(caller)
-
-
-def tls_fault(error: ssl.SSLError) -> str:
-    """What went wrong in a handshake, in words."""
-    return str(getattr(error, "verify_message", "")) or error.reason or str(error)

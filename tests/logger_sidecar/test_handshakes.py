@@ -1,5 +1,6 @@
 """Handshakes that came to nothing, between objects in memory: each is counted once, by why."""
 
+import contextlib
 import ssl
 
 import pytest
@@ -93,3 +94,30 @@ def test_who_says_nothing_is_counted_once_its_time_is_over(authority: trustme.CA
     handshakes.tick()
     handshakes.tick()
     assert counted(handshakes) == {(CLIENT, UNFINISHED): 2}
+
+
+@pytest.mark.parametrize("has_heard", [False, True])
+def test_a_certificate_refused_after_the_handshake_is_counted_by_the_first_read(
+    authority: trustme.CA, has_heard: bool
+) -> None:
+    handshakes = Handshakes(ManualClock())
+    server, client = contexts(authority)
+    if not has_heard:
+        server.verify_mode = ssl.CERT_REQUIRED
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    watched = handshakes.watch(client, UPSTREAM, LIMIT_S)
+    asking = watched.wrap_bio(to_client, to_server, server_hostname="localhost")
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    for shake_hands in (asking.do_handshake, answering.do_handshake, asking.do_handshake, answering.do_handshake):
+        with contextlib.suppress(ssl.SSLError):
+            shake_hands()
+    assert counted(handshakes) == {}
+    if has_heard:
+        answering.write(b"hello")
+        assert asking.read(5) == b"hello"
+        with pytest.raises(ssl.SSLWantReadError):
+            asking.read(5)
+        to_client.write(b"no record of TLS")
+    with pytest.raises(ssl.SSLError, match="ALERT_CERTIFICATE_REQUIRED" if not has_heard else "WRONG_VERSION_NUMBER"):
+        asking.read(5)
+    assert counted(handshakes) == ({} if has_heard else {(UPSTREAM, OURS_REFUSED): 1})

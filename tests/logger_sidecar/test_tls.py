@@ -234,7 +234,11 @@ def test_the_sidecar_shows_its_certificate_to_a_model_server_that_asks(tmp_path:
         with sidecar(f"https://localhost:{port}", tmp_path / "spool", **files) as running:
             assert running.ask(post()).endswith(b"{}")
         with sidecar(f"https://localhost:{port}", tmp_path / "s2", upstream_ca=files["upstream_ca"]) as running:
-            assert running.ask(post()).startswith(b"HTTP/1.1 502 ")
+            answer = running.ask(post())
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert b"CERTIFICATE_REQUIRED" in answer
+            assert failures(running) == {("upstream", "certificate_refused"): 1}  # after the handshake: this is TLS 1.3
+            assert 'upstream_errors_total{reason="tls"} 1.0' in running.admin("/metrics")
 
 
 def test_unix_sockets_on_both_sides(tmp_path: Path) -> None:
