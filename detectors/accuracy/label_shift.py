@@ -4,16 +4,14 @@ Under label shift rows of one label look as they did, ``P(stratum | label)``; on
 window's strata are a mixture of the reference's, and the shares are what mixes them.
 
 :func:`mlls` finds the shares of largest likelihood (Newton's steps; expectation maximisation where they fail); with
-strata of calibrated scores it uses what the scores say. :func:`bbse` solves the equations of the confusion table, by
-least squares.
-Both have intervals from the delta method: the window's strata scatter, and so do the reference's per label.
+strata of calibrated scores it uses what the scores say. Intervals come from the delta method: the window's strata
+scatter, and so do the reference's per label.
 
 Sources: M. Saerens, P. Latinne, C. Decaestecker, Adjusting the outputs of a classifier to new a priori probabilities,
-2002; Z. Lipton, Y. Wang, A. Smola, Detecting and correcting for label shift with black box predictors, 2018;
-A. Alexandari, A. Kundaje, A. Shrikumar, Maximum likelihood with bias-corrected calibration is hard-to-beat, 2020.
+2002; A. Alexandari, A. Kundaje, A. Shrikumar, Maximum likelihood with bias-corrected calibration is hard-to-beat, 2020.
 
 >>> table = np.array([[80.0, 10.0], [20.0, 90.0]])  # said no, said yes; of 100 rows each that are no, yes
->>> found = bbse(table, np.array([100 * (0.8 * 0.3 + 0.1 * 0.7), 100 * (0.2 * 0.3 + 0.9 * 0.7)]))
+>>> found = mlls(table, np.array([100 * (0.8 * 0.3 + 0.1 * 0.7), 100 * (0.2 * 0.3 + 0.9 * 0.7)]))
 >>> found.shares.round(2).tolist()
 [0.3, 0.7]
 """
@@ -95,19 +93,6 @@ def _expectation_maximisation(
         if moved < _DONE:
             break
     return theta
-
-
-def bbse(reference: NDArray[np.float64], rows: NDArray[np.float64]) -> LabelShift | None:
-    """As :func:`mlls`, by least squares: strata are weighted by how much they scatter; shares below 0 become 0."""
-    prepared = _prepare(reference, rows)
-    if prepared is None:
-        return None
-    per_label, rows = prepared
-    mixed = np.maximum(per_label @ (reference.sum(axis=0) / reference.sum()), 1e-300)
-    normal = per_label.T @ (per_label / mixed[:, None])
-    theta = np.linalg.solve(normal, per_label.T @ (rows / rows.sum() / mixed))
-    theta = np.maximum(theta, 0.0)
-    return _with_covariance(theta / theta.sum(), per_label, reference, rows)
 
 
 def _prepare(

@@ -15,43 +15,22 @@ Sources: A. Angelopoulos et al., Prediction-powered inference, Science 2023 (arX
 2311.01453) for lambda; D. Horvitz, D. Thompson, A generalization of sampling without replacement from a finite
 universe, 1952.
 
->>> interval = mean_of_few(np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0] * 500), 1.0)
->>> interval.value
-0.5
+>>> rows, labels, right = np.array([200.0, 800.0]), np.array([40.0, 20.0]), np.array([36.0, 8.0])
+>>> corrected = corrected_share(Labelled(rows, labels, right, right, np.array([0.9, 0.4])))
+>>> round(44 / 60, 2), round(corrected.value, 2)  # right among the labelled rows; among all rows
+(0.73, 0.5)
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.statistics.wilson import Z_95, wilson
+from detectors.statistics.wilson import wilson
 from driftline.results import Interval
 
 #: Labels that a group needs to speak for its rows.
 LABELS_PER_GROUP = 15
-
-
-def mean_of_few(
-    truth: NDArray[np.float64],
-    guess: NDArray[np.float64],
-    guesses: NDArray[np.float64],
-    tuning: float | None = None,
-) -> Interval:
-    """The mean of what is known of few rows (``truth`` beside its ``guess``) over many that only have ``guesses``.
-
-    The rows with truth are a random sample, apart from the others. ``tuning``: lambda; None: the best one (PPI++).
-    """
-    few, many = len(truth), len(guesses)
-    if tuning is None:
-        spread = float(guess.var()) + few / many * float(guesses.var())
-        together = float(np.mean((truth - truth.mean()) * (guess - guess.mean())))
-        tuning = min(1.0, max(0.0, together / spread)) if spread > 0.0 else 0.0
-    off = truth - tuning * guess
-    value = tuning * float(guesses.mean()) + float(off.mean())
-    half = Z_95 * math.sqrt(tuning**2 * float(guesses.var()) / many + float(off.var()) / few)
-    return Interval(value, value - half, value + half)
 
 
 @dataclass(frozen=True, slots=True)

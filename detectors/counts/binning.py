@@ -5,7 +5,7 @@ belongs to the bin above it. Categorical bins: one per known category, then unse
 
 >>> count_numbers(np.array([1.0, 2.0, 5.0, np.nan, np.inf]), full_edges(np.array([2.0]))).tolist()
 [0, 1, 2, 1, 1]
->>> count_texts(["a", "b", None, "zebra"], {"a": 0, "b": 1})
+>>> place(tally(["a", "b", None, "zebra"]), {"a": 0, "b": 1})
 [1, 1, 1, 1]
 """
 
@@ -92,11 +92,6 @@ def merged(given: Mapping[Any, int]) -> Mapping[str | None, int]:
         name = category(value)
         counts[name] = counts.get(name, 0) + count
     return counts
-
-
-def count_texts(values: Sequence[object], codes: Mapping[str, int]) -> list[int]:
-    """Rows per categorical bin, ``codes`` giving the bin of each known category."""
-    return place(tally(values), codes)
 
 
 def place(tallied: Mapping[str | None, int], codes: Mapping[str, int]) -> list[int]:

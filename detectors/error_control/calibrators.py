@@ -1,12 +1,11 @@
-"""Between p-values and e-values. An e-value is what a bet that began with 1 has become; large is evidence.
+"""From p-values to e-values. An e-value is what a bet that began with 1 has become; large is evidence.
 
-``to_e`` mixes all bets ``k * p ** (k - 1)``, k in (0, 1): its mean under a uniform p-value is exactly 1. ``to_p`` is
-Markov's inequality, and the only way back that holds for every e-value.
+``to_e`` mixes all bets ``k * p ** (k - 1)``, k in (0, 1): its mean under a uniform p-value is exactly 1.
 
-Source: V. Vovk, R. Wang, E-values: calibration, combination and applications, 2021, equation (2) and proposition 2.2.
+Source: V. Vovk, R. Wang, E-values: calibration, combination and applications, 2021, equation (2).
 
->>> round(to_e(0.001), 2), round(to_e(0.5), 2), to_p(20.0)
-(20.79, 0.64, 0.05)
+>>> round(to_e(0.001), 2), round(to_e(0.5), 2)
+(20.79, 0.64)
 """
 
 import math
@@ -23,8 +22,3 @@ def to_e(p_value: float) -> float:
         return 0.5 + (1.0 - p_value) / 3.0
     log = math.log(p_value)
     return (1.0 - p_value + p_value * log) / (p_value * log * log)
-
-
-def to_p(e_value: float) -> float:
-    """The p-value of an e-value, at least 0."""
-    return 1.0 if e_value <= 1.0 else 1.0 / e_value

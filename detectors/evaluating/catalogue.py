@@ -26,9 +26,7 @@ from detectors.univariate.g_test import g_test, g_test_of_columns
 from detectors.univariate.hellinger import hellinger, hellinger_of_columns
 from detectors.univariate.jensen_shannon import jensen_shannon, jensen_shannon_of_columns
 from detectors.univariate.ks import ks, ks_of_columns
-from detectors.univariate.missing_rate import missing_rate
 from detectors.univariate.psi import psi, psi_of_columns
-from detectors.univariate.unseen_rate import unseen_rate
 from detectors.univariate.wasserstein import wasserstein, wasserstein_of_columns
 from driftline.errors import MonitorError
 from driftline.monitors import Monitor
@@ -78,11 +76,6 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("evidently:chisquare", ("categorical",), evidently_adapter.chisquare),
 )
 
-#: Shares that every window is asked for, whatever a monitor names; they warn and never say drift (``quality.py``).
-QUALITY: tuple[Entry, ...] = (
-    Entry("missing_rate", _BOTH, missing_rate),
-    Entry("unseen_rate", ("categorical",), unseen_rate),
-)
 _BY_NAME: Mapping[str, Detector] = {entry.name: entry.detect for entry in CATALOGUE}
 _OF_COLUMNS: Mapping[str, ColumnsDetector] = {
     entry.name: entry.of_columns or one_by_one(entry.detect) for entry in CATALOGUE

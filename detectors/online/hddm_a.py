@@ -63,9 +63,9 @@ class HddmA:
         if not high[0] or high[1] - self._bound(high[0]) <= mean - bound:
             high, high_at = (count, mean), number
         side = 0
-        if self._apart(count, *low, mean - low[1]):
+        if self._apart(count, low[0], mean - low[1]):
             side = 1
-        elif self.both_ways and self._apart(count, *high, high[1] - mean):
+        elif self.both_ways and self._apart(count, high[0], high[1] - mean):
             side = -1
         return HddmAState(number, count, mean, *low, *high, low_at, high_at, side)
 
@@ -88,7 +88,7 @@ class HddmA:
     def _bound(self, count: int) -> float:
         return math.sqrt(math.log(1.0 / self.confidence) / (2.0 * count))
 
-    def _apart(self, count: int, cut_count: int, cut_mean: float, gap: float) -> bool:
+    def _apart(self, count: int, cut_count: int, gap: float) -> bool:
         if cut_count == count:
             return False
         return gap >= math.sqrt((count - cut_count) / (2.0 * cut_count * count) * math.log(2.0 / self.confidence))

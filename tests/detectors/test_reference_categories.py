@@ -17,8 +17,8 @@ from detectors.online.column_shares import watched_shares
 from detectors.online.e_pooled import EPooled
 from detectors.online.share_bounds import bounds
 from detectors.statistics.evidence import ColumnSample
+from detectors.statistics.two_proportions import two_proportions
 from detectors.univariate.chi_square import chi_square
-from detectors.univariate.unseen_rate import unseen_rate
 from driftline.monitors import parse_monitor
 from driftline.results import ALL_ROWS
 
@@ -63,7 +63,8 @@ def test_windows_like_the_reference_are_within_the_budget(kind: str, categories:
         for _ in range(12):
             now = np.array(place(named(rng.multinomial(window, law)), codes))
             sample = ColumnSample("c", "categorical", before, now)
-            found.append((chi_square(sample).p_value, unseen_rate(sample).p_value))
+            unseen = two_proportions(int(now[-2]), sample.current_rows, int(before[-2]), sample.reference_rows)
+            found.append((chi_square(sample).p_value, unseen.p_value))
     alarms = (np.array(found, dtype=float) <= BUDGET).mean(axis=0)
     # Windows of one reference share its luck: 300 of them say as much as about 100 apart.
     assert (alarms <= BUDGET + 3.0 * np.sqrt(BUDGET / 100)).all(), alarms

@@ -30,9 +30,7 @@ from detectors.univariate.g_test import likelihood_ratio, williams
 from detectors.univariate.hellinger import distance as hellinger_distance
 from detectors.univariate.jensen_shannon import distance
 from detectors.univariate.ks import ks
-from detectors.univariate.missing_rate import missing_rate
 from detectors.univariate.psi import psi, stability_index
-from detectors.univariate.unseen_rate import unseen_rate
 from detectors.univariate.wasserstein import wasserstein
 from driftline.errors import MonitorError
 from driftline.monitors import parse_monitor
@@ -240,15 +238,6 @@ def test_sparse_categories_are_pooled_and_no_row_is_lost() -> None:
     used = found.dense | found.sparse
     assert [side[used].sum() for side in found.rows] == [5011, 502]
     assert (found.dense.sum(), found.sparse.sum()) == (1, 3)
-
-
-def test_missing_and_unseen_rates_compare_with_the_reference() -> None:
-    sample = categorical([900, 50, 0, 50], [50, 20, 10, 20])
-    assert missing_rate(sample).statistic == 0.2
-    assert unseen_rate(sample).statistic == 0.1
-    for found in (missing_rate(sample), unseen_rate(sample)):
-        assert found.p_value is not None
-        assert found.p_value < 1e-4
 
 
 def test_two_proportions_are_about_as_sure_as_fishers_exact_test() -> None:

@@ -1,10 +1,10 @@
-"""Shares of labels from what a model says: largest likelihood, the confusion table, intervals."""
+"""Shares of labels from what a model says: largest likelihood, intervals."""
 
 import numpy as np
 import pytest
 from scipy import optimize
 
-from detectors.accuracy.label_shift import bbse, mlls
+from detectors.accuracy.label_shift import mlls
 from tests.parts.scored_rows import cuts_of, rows_of, table_of
 
 
@@ -36,24 +36,14 @@ def test_mlls_on_the_edge_says_that_a_label_is_gone() -> None:
     assert found.p_value < 0.05 or found.interval(1).lower == 0.0
 
 
-def test_bbse_inverts_the_confusion_table() -> None:
-    confusion = np.array([[700.0, 60.0, 20.0], [200.0, 300.0, 80.0], [100.0, 40.0, 400.0]])
-    shares = np.array([0.2, 0.5, 0.3])
-    rows = confusion / confusion.sum(axis=0) @ shares * 10_000
-    found = bbse(confusion, rows)
-    assert found is not None
-    assert found.shares == pytest.approx(np.linalg.solve(confusion / confusion.sum(axis=0), rows / 10_000), abs=1e-3)
-
-
-@pytest.mark.parametrize("estimate", [mlls, bbse])
 @pytest.mark.parametrize(("before", "now", "prior"), [(1000, 200, 0.3), (3000, 1000, 0.6), (4000, 2000, 0.1)])
-def test_intervals_hold_the_true_share(estimate, before: int, now: int, prior: float) -> None:
+def test_intervals_hold_the_true_share(before: int, now: int, prior: float) -> None:
     rng = np.random.default_rng(1)
     held = fits = 0
     for _ in range(150):
         score, truth = rows_of(before, rng)
         cuts = cuts_of(score, max(2, before // 50))
-        found = estimate(table_of(score, truth, cuts), table_of(*rows_of(now, rng, prior), cuts).sum(axis=1))
+        found = mlls(table_of(score, truth, cuts), table_of(*rows_of(now, rng, prior), cuts).sum(axis=1))
         assert found is not None
         held += found.interval(1).lower <= prior <= found.interval(1).upper
         fits += found.p_value > 0.01
@@ -72,7 +62,6 @@ def test_rows_of_another_kind_are_told_from_other_labels() -> None:
 
 def test_labels_that_cannot_be_told_apart_have_no_answer() -> None:
     alike = np.array([[50.0, 100.0], [50.0, 100.0]])
-    for estimate in (mlls, bbse):
-        assert estimate(alike, np.array([10.0, 10.0])) is None
-        assert estimate(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([10.0, 10.0])) is None
-        assert estimate(np.array([[90.0, 10.0], [10.0, 90.0]]), np.zeros(2)) is None
+    assert mlls(alike, np.array([10.0, 10.0])) is None
+    assert mlls(np.array([[50.0, 0.0], [50.0, 0.0]]), np.array([10.0, 10.0])) is None
+    assert mlls(np.array([[90.0, 10.0], [10.0, 90.0]]), np.zeros(2)) is None
