@@ -44,14 +44,12 @@ _SeriesKey = tuple[str, frozenset[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How one alert stands: whether it fires, and the bad ratios behind it (NaN where there were no events)."""
+    """How one alert stands: whether it fires, and the bad ratio of its long window (NaN where there were no events)."""
 
     objective: Objective
     window: Window
     firing: bool
     long_ratio: float
-    long_lower: float
-    short_ratio: float
 
 
 @dataclass(slots=True)
@@ -132,8 +130,6 @@ class Evaluator:
             # Comparisons with NaN are false, in Python as in PromQL: without events nothing fires.
             firing=lower > window.threshold and short > window.threshold,
             long_ratio=_ratio(long_bad, long_total),
-            long_lower=lower,
-            short_ratio=short,
         )
 
     def _counts(self, objective: Objective, at_s: float, window_s: float) -> tuple[float, float]:

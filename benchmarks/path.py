@@ -33,7 +33,6 @@ from collector.store.store import Store
 from collector.store.transaction import StateKey, WindowRef, WindowState
 from detectors.baselines.reference import Reference, build_reference
 from detectors.evaluating.engine import StatisticsEngine
-from driftline.event_windows import window_of
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
@@ -155,7 +154,8 @@ def _obvious(directory: Path, spool: Path, name: str, events: int) -> float:
 def _obvious_event(store: Store, stream_id: int, event: InferenceEvent, edges: Mapping[str, list[float]]) -> None:
     tensors = json.loads(event.request.body)["inputs"] + json.loads(event.response.body)["outputs"]
     row = {tensor["name"]: tensor["data"][0] for tensor in tensors}
-    start_s, end_s = window_of(event.time_s, MONITOR.windows.size)
+    start_s = event.time_s // MONITOR.windows.size * MONITOR.windows.size
+    end_s = start_s + MONITOR.windows.size
     with store.transaction() as transaction:
         if transaction.known_events([(event.id, event.time_s)]):
             return

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """``meaning``: one sentence; ``advice``: what to do. ``replay_helps``: whether a fix here can make it readable."""
+    """``meaning``: one sentence; ``advice``: what to do."""
 
     word: str
     meaning: str
     advice: str
-    replay_helps: bool = True
 
 
 _ALL = (
@@ -70,13 +69,11 @@ _ALL = (
         "truncated",
         "The body was cut where it was logged, and the rest cannot be told from it.",
         "Raise the sidecar's max_body_bytes; what was cut is gone, so that a replay finds the same.",
-        replay_helps=False,
     ),
     Reason(
         "not_observable",
         "The values never passed the logger: shared memory, encryption, a stream in both directions.",
         "Send tensors in the body where they are to be watched; for what was logged already nothing can be done.",
-        replay_helps=False,
     ),
     Reason(
         "no_columns",
@@ -98,19 +95,16 @@ _ALL = (
         "spool_overwritten",
         "The spool was full, and its oldest events made room before they were read.",
         "Give the spool more bytes, or the collector more time; the events are gone.",
-        replay_helps=False,
     ),
     Reason(
         "corrupt_frame",
         "Bytes in the spool are damaged, and their checksum shows it.",
         "Look at the disk; the events are gone.",
-        replay_helps=False,
     ),
     Reason(
         "newer_frame",
         "A frame of the spool is of a later format than this version reads.",
         "Run the version that wrote it, or a later one, until the spool is empty; what was stepped over is gone.",
-        replay_helps=False,
     ),
     Reason(
         "bad_event",

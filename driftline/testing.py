@@ -1,12 +1,11 @@
-"""Fakes that ship with the product: a clock moved by hand, a source over a list with crash marks, publishers that
-collect or fail. They pass the same checks as the real adapters (``tests/contracts``).
+"""Fakes that ship with the product: a clock moved by hand, a source over a list with crash marks.
+
+They pass the same checks as the real adapters (``tests/contracts``).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from driftline.errors import UnavailableError
-from driftline.events import KafkaMessage
 from driftline.records import Record
 
 
@@ -104,31 +103,6 @@ class ListSource:
             if isinstance(item, Record):
                 left[item.partition] = left.get(item.partition, 0) + 1
         return left
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-@dataclass
-class ListPublisher:
-    """A publisher that keeps what it is given."""
-
-    messages: list[tuple[str, KafkaMessage]] = field(default_factory=list)
-
-    def publish(self, topic: str, messages: Iterable[KafkaMessage]) -> None:
-        """Keep the messages."""
-        self.messages.extend((topic, message) for message in messages)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-class FailingPublisher:
-    """A publisher whose broker is never there."""
-
-    def publish(self, topic: str, messages: Iterable[KafkaMessage]) -> None:
-        """Always raises UnavailableError."""
-        raise UnavailableError("kafka", "this publisher always fails")
 
     def close(self) -> None:
         """Nothing to let go of."""

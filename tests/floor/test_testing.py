@@ -2,12 +2,8 @@
 
 import pytest
 
-from driftline.errors import TransientError
-from driftline.events import KafkaMessage
 from driftline.records import Malformed, Record
-from driftline.testing import Crash, FailingPublisher, ListPublisher, ListSource
-
-MESSAGE = KafkaMessage([], b"key", b"value")
+from driftline.testing import Crash, ListSource
 
 
 def record(offset: int) -> Record:
@@ -27,15 +23,3 @@ def test_a_list_source_remembers_what_was_acknowledged() -> None:
     source = ListSource([record(0)])
     source.acknowledge("list:0", 1)
     assert source.acknowledged == {"list:0": 1}
-
-
-def test_a_list_publisher_keeps_messages_with_their_topic() -> None:
-    publisher = ListPublisher()
-    publisher.publish("topic", [MESSAGE, MESSAGE])
-    publisher.close()
-    assert publisher.messages == [("topic", MESSAGE)] * 2
-
-
-def test_a_failing_publisher_fails_in_a_way_that_may_pass() -> None:
-    with pytest.raises(TransientError, match="kafka is unavailable"):
-        FailingPublisher().publish("topic", [MESSAGE])
