@@ -1,12 +1,11 @@
-"""All boards with their provisioning files, and every query of a board as Prometheus would be asked.
+"""All boards with their provisioning files.
 
 >>> sorted(build_boards(BoardOptions()))[0]
 'driftline-debug.json'
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,66 +22,12 @@ from dashboards.panels import board_json
 Board = dict[str, Any]
 _PLAIN = BoardOptions()
 _MAKERS = (executive, oncall, debug, model_quality, pipeline_health)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 
 def build_boards(options: BoardOptions) -> dict[str, Board]:
     """Every board by its file name, as Grafana reads it. The same options always make the same boards."""
     specs = [make(options) for make in _MAKERS]
     return {f"{spec.uid}.json": board_json(spec) for spec in specs}
-
-
-def board_queries(
-    board: Board,
-    *,
-    namespace: str = ".*",
-    model: str = ".*",
-    version: str = ".*",
-    rate_window: str = "5m",
-    shown_range: str = "1h",
-) -> list[tuple[str, str]]:
-    """Every query of a board with its variables filled in, as (panel title, expression).
-
-    What Grafana would ask Prometheus: a test that runs these finds the panels that would be empty.
-    """
-    values = {
-        "namespace": namespace,
-        "model": model,
-        "version": version,
-        "__rate_interval": rate_window,
-        "__range": shown_range,
-        "__interval": rate_window,
-    }
-    return [
-        (str(panel["title"]), _fill(str(target["expr"]), values))
-        for panel in board_panels(board)
-        for target in panel.get("targets", ())
-    ]
-
-
-def board_annotations(board: Board) -> list[tuple[str, str]]:
-    """The annotation queries of a board, filled in like :func:`board_queries`."""
-    values = {"namespace": ".*", "model": ".*", "version": ".*"}
-    return [(str(made["name"]), _fill(str(made["expr"]), values)) for made in board["annotations"]["list"]]
-
-
-def board_panels(board: Board) -> Iterator[dict[str, Any]]:
-    """Every panel that shows data, also those inside rows."""
-    for panel in board["panels"]:
-        if panel["type"] == "row":
-            yield from panel.get("panels") or ()
-        else:
-            yield panel
-
-
-def _fill(expr: str, values: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        name = match.group(1) or match.group(2)
-        if name not in values:
-            raise ValueError(f"query uses the unknown variable '${name}': {expr}")
-        return values[name]
-
-    return _VARIABLE.sub(value, expr)
 
 
 # --- files --------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from dashboards.board_options import BoardOptions
-from dashboards.boards import board_annotations, board_panels, board_queries, build_boards, write_boards
+from dashboards.boards import build_boards, write_boards
 from driftline import rule_names
 from driftline.names import ALL_METRICS
+from tests.parts.board_queries import board_annotations, board_panels, board_queries
 
 GOLDEN = Path(__file__).parent / "golden" / "boards.json"
 BOARDS = build_boards(BoardOptions("http://pages.example"))

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from dashboards.board_options import BoardOptions
-from dashboards.boards import board_queries, build_boards
+from dashboards.boards import build_boards
 from driftline.cli.story.flights import DECEMBER
 from driftline.names import SEVERITY, SEVERITY_PAGE, SLO
 from driftline.rule_names import ALERT_OF_KIND
+from tests.parts.board_queries import board_queries
 from tests.parts.demo_full import FullDemo
 from tests.parts.http import get_json
 from tests.parts.postgres import PostgresServer
