@@ -5,7 +5,7 @@ of the message's beginning is enough. Fields (grpc_predict_v2.proto of the Open 
 name, 2 model version, 3 id, 5 inputs, 6 outputs; input 4 parameters; output 2 parameters; each entry of a map has its
 key in field 1. ModelStreamInferResponse, of Triton: 1 error message.
 
->>> read_beginning(b"\x0a\x04iris\x12\x013\x1a\x02r1\x2a\x00")
+>>> Beginnings().read(b"\x0a\x04iris\x12\x013\x1a\x02r1\x2a\x00")
 Beginning(model='iris', version='3', id='r1', is_whole=True)
 """
 
@@ -62,7 +62,11 @@ class Beginnings:
         return self._newest if _unpack_length(data, start + 1)[0] >= len(newest) else None
 
     def read(self, message: bytes) -> Beginning:
-        """As :func:`read_beginning`."""
+        """Model, version and id of a ModelInferRequest, of which ``message`` may be the first piece only.
+
+        Reads up to the first field behind them. A name is UTF-8 without control characters and a slash in it is quoted
+        as in a path; an id has visible characters only; what is not so counts as not given.
+        """
         if self._bytes and message.startswith(self._bytes):
             return self._newest
         found, end = _walk_beginning(message)
@@ -71,17 +75,8 @@ class Beginnings:
         return found
 
 
-def read_beginning(message: bytes) -> Beginning:
-    """Model, version and id of a ModelInferRequest, of which ``message`` may be the first piece only.
-
-    Reads up to the first field behind them. A name is UTF-8 without control characters and a slash in it is quoted
-    as in a path; an id has visible characters only; what is not so counts as not given.
-    """
-    return _walk_beginning(message)[0]
-
-
 def _walk_beginning(message: bytes) -> tuple[Beginning, int]:
-    """What :func:`read_beginning` returns, and where the fields end that say it."""
+    """What :meth:`Beginnings.read` returns, and where the fields end that say it."""
     said = [b"", b"", b"", b""]
     behind = 0
     is_whole = False

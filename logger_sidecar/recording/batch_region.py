@@ -127,11 +127,6 @@ class RegionReader:
             self._bodies = memoryview(mmap.mmap(shared, 0, mmap.MAP_SHARED, mmap.PROT_READ))
             os.close(shared)
 
-    @property
-    def viewed_bytes(self) -> int:
-        """Addresses that are kept for it; they take memory where something was written."""
-        return len(self._view)
-
     def read(self, announced: Announced) -> list[ReceivedRecord | bytes]:
         """The batch. Its bodies are views of the region, and last until the batch is answered.
 

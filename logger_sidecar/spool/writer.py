@@ -47,8 +47,6 @@ class SpoolWriter:
         self._monotonic = monotonic
         self._looked_s = self._dated_s = float("-inf")
         self._oldest_time_s = 0.0
-        #: Bytes of segments that went, unread by somebody or by nobody, to make room.
-        self.overwritten_bytes = 0
         #: What the disk said to the last write that failed; empty when writing is well.
         self.last_error = ""
         #: Batches that the disk refused.
@@ -141,7 +139,6 @@ class SpoolWriter:
                 return
             if not freed:
                 return
-            self.overwritten_bytes += freed
 
     def _write_batch(self, frames: list[Pieces]) -> int:
         """How many of the first frames are in the spool now."""

@@ -19,7 +19,6 @@ from serving.repository import Model, Repository, load_repository
 from serving.tensors import Tensor
 from tests.serving.model_examples import write_classifier, write_regressor
 
-INCOMES = [-2.0, 0.5, 3.0]
 REQUEST = {
     "id": "abc",
     "inputs": [
