@@ -72,6 +72,10 @@ class WindowStatistics(Protocol):
         """Several states, each after its labels: the first ``counts[0]`` of ``judged`` for the first, and so on."""
         ...
 
+    def answers(self, monitor: Monitor) -> Sequence[str]:
+        """The classes that the model was seen to answer with; none where nobody knows."""
+        ...
+
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """One score per row, NaN where there is none."""
         ...

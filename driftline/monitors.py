@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from driftline.errors import MonitorError
 from driftline.features import Datatype, Feature, feature_fault
 from driftline.monitor_detectors import WEEK_S, DetectorSpec, ReferenceSpec, WindowSpec
+from driftline.monitor_labels import LabelSpec
 from driftline.monitor_parts import Duration, Part
 from driftline.monitor_ranking import RankingSpec
 from driftline.objectives import SloSet
-from driftline.payload_paths import EVERY, parse_document_path, parse_path
+from driftline.payload_paths import parse_path
 
 #: Numbers of a vector that is kept beside its row.
 LONGEST_KEPT = 4096
@@ -33,14 +34,8 @@ def _a_path(text: str) -> str:
     return text
 
 
-def _a_document_path(text: str) -> str:
-    parse_document_path(text)
-    return text
-
-
 #: See ``driftline.payload_paths``.
 Path = Annotated[str, AfterValidator(_a_path)]
-DocumentPath = Annotated[str, AfterValidator(_a_document_path)]
 
 
 class ColumnSpec(Part):
@@ -123,63 +118,6 @@ class PredictionSpec(Part):
         if self.score_from is not None and self.score is None:
             raise ValueError("score_from needs score, the name that it goes by")
         return self
-
-
-class KeySpec(Part):
-    """A business key by which labels may name a prediction; a text alone stands for ``column``. Give one place."""
-
-    column: str | None = Field(None, min_length=1, description="Input column that holds the key of each row.")
-    header: str | None = Field(None, min_length=1, description="Header of the request that holds its key.")
-    path: DocumentPath | None = Field(
-        None,
-        description="Place in the JSON of the request, or behind `response.` of the answer, as for a column: "
-        "`order.id`, `instances[*].id` for one key a row, `[*].id` where the JSON is a list.",
-    )
-    several: Literal["newest", "all", "refuse"] = Field(
-        "newest", description="Which of several predictions with one key a label is for, of those that are stored."
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "KeySpec":
-        given = [name for name in ("column", "header", "path") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give one of column, header and path (found {', '.join(given) or 'none'})")
-        return self
-
-    @property
-    def per_row(self) -> bool:
-        """Every row has a key of its own; else all rows of a request share one."""
-        return self.column is not None or (self.path is not None and EVERY in parse_document_path(self.path).steps)
-
-
-def _key_place(value: object) -> object:
-    return {"column": value} if isinstance(value, str) else value
-
-
-class LabelSpec(Part):
-    """When labels come, what they name predictions by, and when accuracy is final."""
-
-    expected_delay: Duration = Field(86400.0, description="By then most labels have arrived.")
-    maturity: Duration = Field(7 * 86400.0, description="From then on a window's accuracy counts as final.")
-    mature_share: float = Field(
-        0.95,
-        gt=0,
-        le=1,
-        description="A window's accuracy counts as final earlier once this share of its labels is expected to have "
-        "come, by the delays seen so far.",
-    )
-    expected_share: float = Field(1.0, gt=0, le=1, description="Share of predictions that ever get a label.")
-    timeout: Duration = Field(30 * 86400.0, description="Labels without a prediction are kept this long.")
-    maximum_waiting: int = Field(200_000, ge=1, description="Labels without a prediction that are kept at once.")
-    key: Annotated[KeySpec | None, BeforeValidator(_key_place, json_schema_input_type=str | KeySpec | None)] = Field(
-        None, description="Business key of predictions, as a column's name or as below."
-    )
-    reward: Literal["judgement", "label"] | None = Field(
-        None,
-        description="What a reward without truth says: `judgement`, whether the prediction was right (classification, "
-        "and its default), or `label`, that it is the true value itself.",
-    )
-    correct_from: float = Field(0.5, description="Rewards from here on judge a prediction right.")
 
 
 class RetentionSpec(Part):
@@ -316,6 +254,10 @@ class Monitor(Part):
                 )
         if self.predicts_numbers and self.labels.reward == "judgement":
             raise ValueError(f"labels.reward 'judgement' is for classification; a {self.task}'s reward can be a label")
+
+        fault = self.labels.classes_fault(self.task, self.prediction.positive)
+        if fault is not None:
+            raise ValueError(f"labels.classes {fault}")
 
     @property
     def predicts_numbers(self) -> bool:

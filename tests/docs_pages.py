@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from driftline import monitor_detectors, monitor_ranking, monitors, objectives
+from driftline import monitor_detectors, monitor_labels, monitor_ranking, monitors, objectives
 from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
@@ -42,11 +42,11 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("detectors.control", monitor_detectors.ControlSpec),
     ("detectors.online", monitor_detectors.OnlineSpec),
     ("detectors.accuracy", monitor_detectors.AccuracyTestSpec),
-    ("labels", monitors.LabelSpec),
+    ("labels", monitor_labels.LabelSpec),
     ("pairing", monitors.PairingSpec),
     ("retention", monitors.RetentionSpec),
     ("subject", monitors.SubjectSpec),
-    ("labels.key", monitors.KeySpec),
+    ("labels.key", monitor_labels.KeySpec),
     ("slos", objectives.SloSet),
     ("slos.objectives, kind: availability", objectives.AvailabilitySlo),
     ("slos.objectives, kind: latency", objectives.LatencySlo),

@@ -8,7 +8,8 @@ from collector.labels.keys import row_keys
 from collector.store.database import key_text
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent
-from driftline.monitors import KeySpec, Monitor
+from driftline.monitor_labels import KeySpec
+from driftline.monitors import Monitor
 
 
 class SubjectHasher:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collector.labels.classes import label_classes
 from collector.labels.effects import (
     AMBIGUOUS,
     CORRECTED,
@@ -93,6 +94,7 @@ class LabelBook:
         self._statistics = statistics
         self._monitors = monitors
         self._scanner = label_scanner()
+        self._classes = label_classes(monitors, statistics)
 
     def refuse(
         self,
@@ -102,7 +104,9 @@ class LabelBook:
         allowed: Callable[[str], bool] = lambda _name: True,
     ) -> tuple[UsableLabels, dict[int, list[str]]]:
         """The usable labels, normalised, and the faults of the others by their places in ``labels``; counts those."""
-        plain = [] if self._first is None else plain_labels(labels, self._monitors, allowed, now_s, self._scanner)
+        plain: list[PlainLabels] = []
+        if self._first is not None:
+            plain = plain_labels(labels, self._monitors, allowed, now_s, self._scanner, self._classes)
         left = np.ones(len(labels), dtype=np.bool_)
         for group in plain:
             left[group.places] = False
@@ -122,7 +126,7 @@ class LabelBook:
             effects.count(UNKNOWN, UNKNOWN, FORBIDDEN)
             return Reading(None, [f"model '{name}' is not among those that the sender may label"])
         monitor = self._monitors.get(name)
-        reading = read_label(label, monitor, now_s)
+        reading = read_label(label, monitor, now_s, self._classes.get(name, ()))
         if reading.usable is None and monitor is None:
             effects.count(*self._unmonitored.named(label.namespace, label.model), UNKNOWN_MODEL)
         elif reading.usable is None:

@@ -16,6 +16,7 @@ from collector.labels.judging import allowed_error
 from collector.labels.plain import PlainLabels
 from collector.ports import WindowStatistics
 from collector.store.counts import DELAY, LABELLED, WRONG_DELAY
+from collector.store.spelling import class_name
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
 from collector.store.unlabelled import LabelledError, Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
@@ -143,7 +144,10 @@ def _differ(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
 def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> NDArray[np.int64]:
     """1 where the label contradicts the prediction, -1 where that cannot be said (see ``judging.is_wrong``)."""
     absent = found.predictions == None  # noqa: E711 - element by element
-    if monitor.task != "regression":
+    if monitor.task == "binary":
+        positive = class_name(monitor.prediction.positive)
+        wrong = np.asarray((found.predictions == positive) != (labels == positive), dtype=np.int64)
+    elif monitor.task == "multiclass":
         wrong = np.asarray(found.predictions != labels, dtype=np.int64)
     elif (tolerance := allowed_error(monitor)) is None:
         return np.full(len(found), -1, dtype=np.int64)

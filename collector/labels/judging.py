@@ -8,6 +8,7 @@ import numpy as np
 
 from collector.store.judged import judged_batch
 from collector.store.labels import LabelledRow
+from collector.store.spelling import class_name
 from collector.store.transaction import WindowRef
 from driftline.columns import JudgedBatch
 from driftline.monitors import Monitor
@@ -40,7 +41,10 @@ def is_wrong(monitor: Monitor, row: LabelledRow) -> int | None:
     if monitor.task == "ranking":
         ranking = monitor.ranking
         return None if row.rank is None or row.rank > ranking.cutoff else int(float(row.label) < ranking.relevant_from)
-    if monitor.task != "regression":
+    if monitor.task == "binary":  # as statistics count: everything but the positive class is the negative one
+        positive = class_name(monitor.prediction.positive)
+        return int((row.prediction == positive) != (row.label == positive))
+    if monitor.task == "multiclass":
         return int(row.prediction != row.label)
     tolerance = allowed_error(monitor)
     if tolerance is None:

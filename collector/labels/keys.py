@@ -15,7 +15,8 @@ from collector.store.keys import KeyedPrediction
 from collector.store.spelling import class_name
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload
-from driftline.monitors import KeySpec, Monitor
+from driftline.monitor_labels import KeySpec
+from driftline.monitors import Monitor
 from driftline.payload_paths import EVERY, Step, parse_document_path
 
 _LONGEST_BODY = 64 * 1024 * 1024

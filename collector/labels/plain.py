@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from collector.labels.readings import AHEAD_MAX_S, Usable, is_judgement
-from collector.labels.scanning import LabelScanner
+from collector.labels.scanning import LabelScanner, Spell
 from collector.store.database import clean, key_texts
 from collector.store.ids import KeyColumn, keys_of
 from collector.store.spelling import class_name, number_text
@@ -93,17 +93,24 @@ def plain_labels(
     allowed: Callable[[str], bool],
     now_s: float,
     scanner: LabelScanner | None = None,
+    classes: Mapping[str, Collection[str]] | None = None,
 ) -> list[PlainLabels]:
-    """The plain ones among ``labels``, by model; of models that have a monitor and are ``allowed``."""
+    """The plain ones among ``labels``, by model; of models that have a monitor and are ``allowed``.
+
+    ``classes``: of models whose labels may name these only; a label of another is not plain.
+    """
 
     def judged_alone(namespace: str, model: str) -> Monitor | None:
         name = f"{namespace}/{model}"
         monitor = monitors.get(name) if allowed(name) else None
         return None if monitor is None or monitor.task == "ranking" else monitor  # there rows count together
 
+    def spell(monitor: Monitor) -> Spell:
+        return partial(_text, monitor, (classes or {}).get(monitor.name, ()))
+
     if scanner is not None and labels:
         first = judged_alone(labels[0].namespace, labels[0].model)
-        scanned = None if first is None else _scanned(list(labels), first, now_s, scanner)
+        scanned = None if first is None else _scanned(list(labels), first, now_s, scanner, spell(first))
         if scanned is not None:
             return [scanned] if len(scanned) else []
     columns = _columns(labels)
@@ -111,16 +118,18 @@ def plain_labels(
     for each, places in _by_model(columns["namespace"], columns["model"]).items():
         if monitor := judged_alone(*each):
             chosen = columns if len(places) == len(labels) else _columns([labels[place] for place in places])
-            found.append(_plain_of(chosen, np.asarray(places, dtype=np.intp), monitor, now_s))
+            found.append(_plain_of(chosen, np.asarray(places, dtype=np.intp), monitor, now_s, spell(monitor)))
     return [plain for plain in found if len(plain)]
 
 
-def _scanned(labels: list[Label], monitor: Monitor, now_s: float, scanner: LabelScanner) -> PlainLabels | None:
+def _scanned(
+    labels: list[Label], monitor: Monitor, now_s: float, scanner: LabelScanner, spell: Spell
+) -> PlainLabels | None:
     """As :func:`_plain_of`, where all labels are of the monitor and nothing about them is rare; else None."""
     count = len(labels)
     raw, rows = np.empty((count, 16), dtype=np.uint8), np.empty(count, dtype=np.int64)
     observed_s, texts = np.empty(count), np.empty(count, dtype=np.object_)
-    read = scanner.scan(labels, partial(_text, monitor), now_s, raw, rows, observed_s, texts)
+    read = scanner.scan(labels, spell, now_s, raw, rows, observed_s, texts)
     if read is None:
         return None
     request_ids, all_spelt = read
@@ -155,9 +164,9 @@ def _are_one(values: Sequence[object]) -> bool:
 
 
 def _plain_of(
-    columns: Mapping[str, Sequence[Any]], places: NDArray[np.intp], monitor: Monitor, now_s: float
+    columns: Mapping[str, Sequence[Any]], places: NDArray[np.intp], monitor: Monitor, now_s: float, spell: Spell
 ) -> PlainLabels:
-    texts, plain = _texts(monitor, columns["value"])
+    texts, plain = _texts(spell, columns["value"])
     if any(columns["key"]) or any(columns["reward"]):
         pairs = zip(columns["key"], columns["reward"], strict=True)
         plain &= ~np.array([bool(key or reward) for key, reward in pairs], dtype=np.bool_)
@@ -197,15 +206,15 @@ def _whole(rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def _texts(
-    monitor: Monitor, values: Sequence[str | float | int | bool | None]
+    spell: Spell, values: Sequence[str | float | int | bool | None]
 ) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
     """Each value as ``readings.read_label`` spells it, and whether it need not be looked at closely; else None."""
     texts = np.empty(len(values), dtype=np.object_)
     if float in set(map(type, values)):  # which may be as many as the labels, and 0.0 is -0.0 to a dictionary
-        texts[:] = [_text(monitor, value) for value in values]
+        texts[:] = [spell(value) for value in values]
         all_are_plain = False  # as far as is known without a look at each
     else:
-        known = {value: _text(monitor, value) for value in set(values)}
+        known = {value: spell(value) for value in set(values)}
         texts[:] = list(map(known.__getitem__, values))
         all_are_plain = None not in known.values()
     if all_are_plain:
@@ -213,7 +222,7 @@ def _texts(
     return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
 
 
-def _text(monitor: Monitor, value: str | float | int | bool | None) -> str | None:
+def _text(monitor: Monitor, classes: Collection[str], value: str | float | int | bool | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
@@ -225,4 +234,4 @@ def _text(monitor: Monitor, value: str | float | int | bool | None) -> str | Non
         text = number_text(value) if monitor.task == "regression" else class_name(value)
     except ValueError:
         return None
-    return None if text is None else clean(text)
+    return None if text is None or (classes and text not in classes) else clean(text)

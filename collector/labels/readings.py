@@ -1,7 +1,9 @@
 """From a label as it was sent to one that can be stored: values spelt alike, rewards as the monitor takes them."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
+from collector.labels.classes import class_fault
 from collector.labels.keys import given_key
 from collector.store.database import clean, key_text
 from collector.store.spelling import class_name, number_text
@@ -28,15 +30,15 @@ class Reading(NamedTuple):
     faults: list[str]
 
 
-def read_label(label: Label, monitor: Monitor | None, now_s: float) -> Reading:
-    """The label, spelt as stored, or its faults by field and value."""
+def read_label(label: Label, monitor: Monitor | None, now_s: float, classes: Collection[str] = ()) -> Reading:
+    """The label, spelt as stored, or its faults by field and value. ``classes``: the only ones it may name, if any."""
     faults = label_faults(label)
     if not faults and label.observed_at_s is not None and label.observed_at_s > now_s + AHEAD_MAX_S:
         faults.append(f"observed_at_s {label.observed_at_s} is more than a day ahead of the collector's clock")
     if monitor is None:
         faults.append(f"model '{label.namespace}/{label.model}' has no monitor")
     else:
-        faults.extend(_misfits(label, monitor))
+        faults.extend(_misfits(label, monitor, () if faults else classes))
     if faults or monitor is None:
         return Reading(None, faults)
     text = _text(label, monitor)
@@ -70,7 +72,7 @@ def beside(monitor: Monitor, text: str | None, prediction: str | None) -> str | 
     return f"not {prediction}"
 
 
-def _misfits(label: Label, monitor: Monitor) -> list[str]:
+def _misfits(label: Label, monitor: Monitor, classes: Collection[str]) -> list[str]:
     faults = []
     if label.key and monitor.labels.key is None:
         faults.append(f"key '{label.key}' names nothing: the monitor of '{monitor.name}' has no labels.key")
@@ -81,8 +83,12 @@ def _misfits(label: Label, monitor: Monitor) -> list[str]:
     elif monitor.predicts_numbers:
         try:
             number_text(label.value)
-        except ValueError:
+        except (ValueError, OverflowError):
             faults.append(f"value '{label.value}' is not a number, which a {monitor.task}'s label must be")
+    elif classes and not (label.reward and monitor.reward_meaning == "judgement"):
+        text = class_name(label.value)
+        if text is not None and text not in classes:
+            faults.append(class_fault(monitor, text, classes))
     return faults
 
 

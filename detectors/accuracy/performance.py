@@ -10,7 +10,7 @@ from detectors.accuracy.classification import classification_measures
 from detectors.accuracy.measure import Measure
 from detectors.accuracy.ranking import FEWEST_QUERIES, main_metric, ranking_measures, told_labels
 from detectors.accuracy.regression import HEAVY_TAIL, regression_measures, tail_weight
-from detectors.counts.performance_counts import JUDGED, PerformanceLayout
+from detectors.counts.performance_counts import JUDGED, MAXIMUM_CLASSES, PerformanceLayout
 from detectors.counts.ranking_counts import LABELLED
 from detectors.counts.summary import Section
 from detectors.statistics.reasons import not_enough, percent
@@ -57,11 +57,13 @@ def performance_results(
         return [_no_labels(key, layout, section, rows, coverage)]
     results = []
     resting_on, lacking = _enough(layout, section, rows, minimum_rows)
+    strange = _strange_labels(layout, section)
     for found in measures:
         known = before.get(found.name)
         verdict, reason = _judge(found, known, resting_on, lacking)
         heavy = layout.task == "regression" and _heavy_tails(found, section, tail)
         reason += f"; {HEAVY_TAILS}" if heavy else ""
+        reason += strange
         measured = measured_result(key, found, known, verdict, reason, judged, before_rows, coverage)
         results.append(replace(measured, heavy_tails=True) if heavy else measured)
     return results
@@ -104,6 +106,17 @@ def measure(
     if layout.task == "regression":
         return regression_measures(layout, section, expected_tail)
     return classification_measures(layout, section, rng)
+
+
+def _strange_labels(layout: PerformanceLayout, section: Section) -> str:
+    """How many labels are of classes that the reference has not, in words; empty without any, or where nobody knows."""
+    if layout.task != "multiclass" or not 0 < len(layout.classes) < MAXIMUM_CLASSES:
+        return ""
+    strange = int(layout.confusion(section.values)[-1].sum())
+    if strange <= 0:
+        return ""
+    told = "1 label is of a class" if strange == 1 else f"{strange} labels are of classes"
+    return f"; {told} that the reference does not have (labels.classes refuses what is none)"
 
 
 def _tail(layout: PerformanceLayout, section: Section) -> float:

@@ -93,6 +93,12 @@ class StatisticsEngine:
         _, layout = self._layout(monitor)
         return plus_each(states, layout.fingerprint, count_judged_apart(layout, judged, counts))
 
+    def answers(self, monitor: Monitor) -> tuple[str, ...]:
+        """The classes that the reference's predictions name, sorted; none without predictions or classes."""
+        reference = self._references.get(monitor.name)
+        columns = () if reference is None or monitor.predicts_numbers else reference.layout.columns
+        return next((each.categories for each in columns if each.name == monitor.prediction.column), ())
+
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         """Score per row by the reference's outlier method, shape (rows,), at least 0; NaN where there is none."""
         reference = self._references.get(monitor.name)

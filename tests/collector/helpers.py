@@ -93,6 +93,9 @@ class CountingStatistics:
         parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
         return [self.judge(monitor, state, judged.take(part)) for state, part in zip(states, parts, strict=True)]
 
+    def answers(self, monitor: Monitor) -> Sequence[str]:
+        return ()
+
     def outlier_scores(self, monitor: Monitor, rows: ColumnBatch) -> NDArray[np.float64]:
         values = rows.numeric.get("distance", np.full(rows.rows, np.nan))
         return np.where(np.isfinite(values), np.abs(values - 1000.0) / 1000.0, np.nan)

@@ -20,7 +20,8 @@ from driftline import names
 from driftline.errors import TransientError
 from driftline.events import Payload
 from driftline.halves import Half
-from driftline.monitors import KeySpec, Monitor
+from driftline.monitor_labels import KeySpec
+from driftline.monitors import Monitor
 from driftline.records import Record
 from driftline.testing import ListSource
 from tests.collector.helpers import Parts, batched, decode, drain, event, label, records, tables

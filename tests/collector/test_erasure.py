@@ -14,7 +14,8 @@ from collector.keeping.erasure import Eraser, Selector
 from collector.server import open_subjects
 from collector.settings import CollectorSettings
 from collector.store.database import connect
-from driftline.monitors import ColumnSpec, KeySpec, Monitor, SubjectSpec
+from driftline.monitor_labels import KeySpec
+from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
 from driftline.results import WindowKey
 from tests.collector.helpers import MONITOR, START_S, Parts, drain, event, label, merged, records, tables
 from tests.collector.payload_rows import read_payloads

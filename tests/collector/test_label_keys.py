@@ -14,7 +14,8 @@ from collector.labels.keys import row_keys
 from driftline import names
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload
-from driftline.monitors import KeySpec, Monitor
+from driftline.monitor_labels import KeySpec
+from driftline.monitors import Monitor
 from tests.collector.helpers import MONITOR, Parts, drain, event, label, records
 
 FIELDS = MONITOR.model_dump(mode="json", exclude_defaults=True)

@@ -147,3 +147,10 @@ def test_a_reference_of_other_columns_is_refused_by_name() -> None:
     other = monitor(more="").model_copy(update={"columns": monitor().columns[:1]})
     with pytest.raises(ReferenceDataError, match="column 'c' is not in the monitor"):
         ENGINES["binary"].__class__({"default/m": reference()}).observe(other, None, batch([(1.0, "a")]))
+
+
+def test_the_answers_that_a_reference_knows_are_its_classes() -> None:
+    assert ENGINES["binary"].answers(monitor()) == ("0", "1")
+    assert ENGINES["multiclass"].answers(monitor("multiclass")) == ("u", "v", "w")
+    assert ENGINES["regression"].answers(monitor("regression")) == ()
+    assert StatisticsEngine({}).answers(monitor()) == ()

@@ -153,3 +153,20 @@ def test_errors_that_no_number_holds_are_left_out_and_counted() -> None:
     section = count_judged(REGRESSION, batch)
     assert section.values[:2].tolist() == [1, 3]
     assert measured(REGRESSION, section)["mae"].value == 1.0
+
+
+def test_labels_of_classes_that_the_reference_lacks_are_told_beside_the_accuracy_they_lower() -> None:
+    layout = PerformanceLayout("multiclass", "", ("a", "b"))
+
+    def told(*truth: str) -> tuple[float, str]:
+        said = np.full(len(truth), "a", dtype=object)
+        weight = np.ones(len(truth), dtype=np.int64)
+        section = count_judged(layout, JudgedBatch(said, np.full(len(truth), np.nan), np.array(truth, object), weight))
+        found = performance_results(KEY, layout, section, None, rows=len(truth), minimum_rows=1)[0]
+        return found.statistic, found.reason
+
+    assert "the reference does not have" not in told("a", "b")[1]
+    accuracy, reason = told("a", "aa", "a", "c")
+    assert accuracy == 0.5
+    assert "2 labels are of classes that the reference does not have" in reason
+    assert "1 label is of a class that the reference does not have" in told("a", "aa")[1]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from driftline.errors import MonitorError
 from driftline.monitor_detectors import DetectorSpec, ReferenceSpec, WindowSpec
+from driftline.monitor_labels import LabelSpec
 from driftline.monitors import (
     ColumnSpec,
-    LabelSpec,
     Monitor,
     PredictionSpec,
     dump_monitor,
@@ -309,3 +309,20 @@ def test_every_field_is_described_or_explains_itself() -> None:
         if "description" not in field and "$ref" not in field and name not in plain
     }
     assert bare <= {"columns", "objectives", "reference", "windows", "detectors", "labels", "slos", "prediction"}
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "told"),
+    [
+        ("regression", "['1']", "labels.classes is for classification (task is regression)"),
+        ("binary", "['0', '1', '2']", "labels.classes of a binary model are two, the positive one '1' among them"),
+        ("binary", "['no', 'yes']", "labels.classes of a binary model are two, the positive one '1' among them"),
+        ("binary", "['1', '1']", "labels.classes of a binary model are two"),
+        ("multiclass", "[0, 1]", "labels.classes.0: must be a text; write a number in quotes (found 0)"),
+    ],
+)
+def test_classes_that_labels_cannot_have_are_refused(task: str, classes: str, told: str) -> None:
+    text = f"model: m\ntask: {task}\ncolumns: [{{name: x, type: numeric}}]\nlabels: {{classes: {classes}}}\n"
+    with pytest.raises(MonitorError) as error:
+        parse_monitor(text, "f")
+    assert told in str(error.value)
