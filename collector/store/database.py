@@ -62,7 +62,11 @@ def connect(url: str) -> Engine:
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         shown = parsed.render_as_string(hide_password=True)
         raise SettingsError("store", [f"'{shown}' is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"])
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    directory = Path(parsed.database).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("store", [f"directory '{directory}' cannot be made: {error.strerror}"]) from error
     # The connection that was used last is used next: each has a page cache of its own, and taking turns fills them all.
     engine = create_engine(parsed, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
@@ -73,7 +77,7 @@ def connect(url: str) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for one consistent read."""
-    with translated_errors(), engine.connect() as connection:
+    with translated_errors(engine), engine.connect() as connection:
         yield connection
 
 
@@ -81,7 +85,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises."""
     with (
-        translated_errors(),
+        translated_errors(engine),
         engine.connect().execution_options(**{WRITES: True}) as connection,
         connection.begin(),
     ):
@@ -89,10 +93,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_errors(engine: Engine) -> Iterator[None]:
     """Turn the database's errors into driftline's.
 
-    UnavailableError: not there, busy or interrupted. TransientError: another writer was first. PermanentError: the
+    UnavailableError: not there, busy or interrupted; of a file it says which. TransientError: another writer was first. PermanentError: the
     values themselves cannot be stored.
     """
     try:
@@ -102,7 +106,7 @@ def translated_errors() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         if _sqlstate(error).startswith(_LIMIT_EXCEEDED):
             raise PermanentError(f"database refuses the values: {_sentence(error)}") from error
-        raise UnavailableError("database", _sentence(error)) from error
+        raise UnavailableError("database", _of_file(engine) + _sentence(error)) from error
     except DBAPIError as error:
         if _sqlstate(error) == _NO_TABLE:  # the database is migrated, so that it can only be a day that was dropped
             raise TransientError(f"a day was dropped meanwhile: {_sentence(error)}") from error
@@ -197,6 +201,11 @@ def _md5(text: str) -> str:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(WRITES) else "BEGIN")
+
+
+def _of_file(engine: Engine) -> str:
+    """Which file SQLite speaks of, as it does not say so itself; PostgreSQL names its host."""
+    return f"{engine.url.database}: " if engine.dialect.name == "sqlite" else ""
 
 
 def _sqlstate(error: Exception) -> str:

@@ -13,7 +13,7 @@ from collector.batches.payloads import PayloadWriter
 from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from detectors.baselines.history import KeptWindows, WindowHistory
-from driftline.errors import PermanentError, UnavailableError
+from driftline.errors import PermanentError, SettingsError, UnavailableError
 from driftline.results import (
     Alert,
     ColumnShape,
@@ -282,6 +282,18 @@ def test_a_store_that_is_not_there_is_unavailable_by_name() -> None:
 
 
 # --- payload files ------------------------------------------------------------------------------------------------
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(UnavailableError, match=f"^database is unavailable: {tmp_path}/folder.db: unable to open"):
+        Store(f"sqlite:///{tmp_path}/folder.db")
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=f"directory '{tmp_path}/file' cannot be made: File exists"):
+        Store(f"sqlite:///{tmp_path}/file/store.db")
+
+
 def test_payload_rows_say_what_the_events_said(parts: Parts, tmp_path: Path) -> None:
     directory = tmp_path / "payloads"
     parts.payloads = PayloadWriter(directory)
