@@ -96,8 +96,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def translated_errors(engine: Engine) -> Iterator[None]:
     """Turn the database's errors into driftline's.
 
-    UnavailableError: not there, busy or interrupted; of a file it says which. TransientError: another writer was first. PermanentError: the
-    values themselves cannot be stored.
+    UnavailableError: not there, busy or interrupted; of a file it says which. TransientError: another writer was first.
+    PermanentError: the values themselves cannot be stored.
     """
     try:
         yield
