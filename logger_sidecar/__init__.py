@@ -1,5 +1,5 @@
-"""The proxy in front of a model server: it logs every inference without harm, spools it and ships it.
+"""The sidecar: a proxy in front of a model server that logs every inference, spools it and ships it.
 
-``server.run`` is the sidecar process, ``shipper`` its child that moves the spool to Kafka, ``spool.SpoolSource`` the
-reader of the spool for whoever lives on the same machine.
+``server.run`` is the sidecar's process, ``shipping.shipper`` its child that delivers the spool to sinks, and
+``spool.source.SpoolSource`` reads the spool for a collector on the same machine.
 """

@@ -35,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help=(
-        "Log every inference without harm, turn the stream into calibrated evidence, and the evidence into error "
-        "budgets that page.\n\n"
+        "Log every inference of your models, watch inputs, predictions and accuracy for drift, and page when an "
+        "objective is at risk.\n\n"
         "First steps: [bold]driftline demo[/bold] shows the whole path on one machine in two minutes; "
         "[bold]driftline init[/bold] writes a monitor from your training data; [bold]driftline up[/bold] watches your "
         "model server with it; [bold]driftline doctor[/bold] walks the chain and names the broken link.\n\n"
