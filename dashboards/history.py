@@ -90,6 +90,11 @@ class WindowView:
         return told.partition("; against ")[2].partition(";")[0]
 
     @property
+    def lacking(self) -> str:
+        """Why the window cannot be judged, in its own words; empty where it was."""
+        return "" if self.whole is None else self.whole.reason.partition("not enough evidence: ")[2]
+
+    @property
     def headline(self) -> Measure | None:
         """The measure that stands for the window's accuracy."""
         by_name = {measure.name.partition("@")[0]: measure for measure in self.measures if measure.labelled > 0}

@@ -176,7 +176,7 @@ def window_sentence(window: WindowView) -> str:
     if window.verdict is Verdict.WARNING:
         return f"Some columns moved on {when}, less than the margin that matters."
     if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-        return f"Too little evidence on {when}: {count(window.rows)} rows."
+        return f"Too little evidence on {when}: {window.lacking or f'{count(window.rows)} rows'}."
     return f"Nothing that matters moved on {when}."
 
 
@@ -201,7 +201,8 @@ def history_sentence(history: History) -> str:
     period = f"from {days(first, last)}"
     judged = [window for window in history.windows if window.verdict is not Verdict.NOT_ENOUGH_EVIDENCE]
     if not judged:
-        return f"Too few rows to judge any of {len(history.windows)} windows {period}."
+        why = history.windows[-1].lacking
+        return f"Not enough evidence to judge any of {len(history.windows)} windows {period}{': ' if why else ''}{why}."
     if not drifted:
         return f"None of {len(history.windows)} windows {period} drifted."
     return f"{len(drifted)} of {len(history.windows)} windows {period} drifted; {_how_it_stands(history)}."
@@ -212,7 +213,7 @@ def _how_it_stands(history: History) -> str:
     if since is not None:
         return f"the drift has lasted since {date(since)}"
     if history.newest is not history.newest_judged:
-        return "the newest window has too few rows to say whether it goes on"
+        return "the newest window is not enough to say whether it goes on"
     return "the newest window is not among them"
 
 
@@ -223,7 +224,7 @@ def _one_window(window: WindowView) -> str:
     if window.verdict is Verdict.DRIFTED:
         return f"{when} drifted in {len(window.drifted)} of {len(window.columns)} columns."
     if window.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-        return f"{when} {'is' if one else 'are'} too few to be judged."
+        return f"{when} cannot be judged{': ' if window.lacking else ''}{window.lacking}."
     return f"{when} {'has' if one else 'have'} not drifted."
 
 

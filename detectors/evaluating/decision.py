@@ -16,6 +16,9 @@ from typing import cast
 from detectors.error_control.inside import inside
 from driftline.results import Verdict
 
+#: Beside fewer rows of the reference hardly any change would show, so a quiet window says nothing.
+FEWEST_REFERENCE_ROWS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -28,6 +31,18 @@ class Rule:
     minimum_effect: float
     drifted_columns: int = 1
     inside: str = "benjamini_hochberg"
+
+
+def lacking_reference(rows: int, minimum_rows: int) -> str:
+    """Why a reference (or its part of a segment) of so many rows is too small to judge by; empty: it is not.
+
+    ``minimum_rows``: of the monitor's windows; a reference needs no more than they do.
+
+    >>> lacking_reference(3, 100), lacking_reference(30, 100), lacking_reference(10, 10)
+    ('the reference has 3 rows, 30 are needed', '', '')
+    """
+    needed = min(minimum_rows, FEWEST_REFERENCE_ROWS)
+    return "" if rows >= needed else f"the reference has {rows} rows, {needed} are needed"
 
 
 def decide(p_values: Sequence[Sequence[float | None]], effects: Sequence[float], rule: Rule) -> list[list[Verdict]]:

@@ -23,7 +23,7 @@ from detectors.counts.summary import Section, WindowState
 from detectors.evaluating.blocks import SegmentBlocks, Watched, segment_blocks
 from detectors.evaluating.column_results import ColumnVerdicts, column_verdicts
 from detectors.evaluating.control import Level, controlled
-from detectors.evaluating.decision import Rule, decide_window, window_p_value
+from detectors.evaluating.decision import Rule, decide_window, lacking_reference, window_p_value
 from detectors.evaluating.engine import window_layouts
 from detectors.evaluating.hanging import of_columns, told_of_window
 from detectors.evaluating.quality import Share, Shares, SharesAsked, SharesBeside, share_results, shares_asked
@@ -190,6 +190,8 @@ class Evaluator:
             return [self._no_drift(key, rows, "there is no reference"), together]
         if beside is None:
             return [self._no_drift(key, rows, f"the reference has no rows of {key.segment}"), together]
+        if lacking := lacking_reference(int(self.reference.counts[key.segment][ROWS]), minimum_rows):
+            return [self._no_drift(key, rows, lacking), together]
         spec = self.monitor.detectors
         rate = columns_rate(self.monitor) if level is None else level.rate
         rule = Rule(rate, spec.minimum_effect, spec.drifted_columns, spec.control.inside)

@@ -18,6 +18,7 @@ from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.layout import ROWS as ALL
 from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
+from detectors.evaluating.decision import lacking_reference
 from detectors.evaluating.hanging import of_columns, of_plane, of_rows
 from detectors.evaluating.table_catalogue import TableEntry, table_detector
 from detectors.multivariate.arrays import Arrays
@@ -226,6 +227,7 @@ def _judge(one: Together, monitor: Monitor, *, may_drift: bool) -> tuple[Verdict
     spec, minimum_rows = monitor.detectors, monitor.windows.minimum_rows
     what = "all columns together" if one.column == ALL_COLUMNS else one.column
     why = one.why or (f"{one.rows} rows of {minimum_rows} needed" if one.rows < minimum_rows else "")
+    why = why or lacking_reference(one.reference_rows, minimum_rows)
     if why or (evidence.p_value is None and table_detector(one.detector).decides):
         return Verdict.NOT_ENOUGH_EVIDENCE, not_enough(one.column, why or "nothing in the rows can be compared")
     facts = f"{one.detector.replace('_', ' ')} {evidence.statistic:.3g} ({p_text(evidence.p_value)}), {one.rows} rows"

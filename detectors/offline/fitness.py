@@ -13,6 +13,7 @@ import pandas as pd
 from detectors.baselines.reference import Reference, build_reference
 from detectors.baselines.rows_in_order import TogetherRows
 from detectors.counts.layout import ROWS
+from detectors.evaluating.decision import FEWEST_REFERENCE_ROWS, lacking_reference
 from detectors.offline.files import OfflineWindows, Span
 from detectors.offline.time_columns import Times
 from detectors.statistics.evidence import ColumnSample
@@ -62,6 +63,13 @@ def weaknesses(
 def _size(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
     """Whether the smallest window that is judged can show the smallest effect that matters."""
     rows, fewest = int(reference.counts[ALL_ROWS][ROWS]), monitor.windows.minimum_rows
+    if lacking_reference(rows, fewest):
+        advice = (
+            f"gather at least {FEWEST_REFERENCE_ROWS} rows: every window is answered 'not enough evidence' until then"
+        )
+        few = "has one row only" if rows == 1 else f"has {rows} rows only"
+        yield Weakness("", few, advice)
+        return
     rate, matters = monitor.detectors.false_alarm_rate / len(monitor.watched()), monitor.detectors.minimum_effect
     found = detectable(rows, fewest, rate)
     if found <= matters:

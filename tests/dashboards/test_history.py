@@ -169,7 +169,7 @@ def test_a_newest_window_of_few_rows_does_not_hide_the_one_before():
     assert history.newest.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     assert history.newest_judged.verdict is Verdict.DRIFTED
     assert "Before: 1 column drifted" in words.newest_sentence(history)
-    assert "too few rows to say whether it goes on" in words.history_sentence(history)
+    assert "not enough to say whether it goes on" in words.history_sentence(history)
     assert group([few]).newest_judged is None
 
 

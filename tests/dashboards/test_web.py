@@ -88,7 +88,7 @@ def test_the_overview_says_how_things_stand(seen):
     assert "newest 4 minutes ago" in text
     assert "46~% of the window labelled" in text
     assert "1 open page" in text
-    assert "too few rows to judge" in text
+    assert "not enough to judge" in text
 
 
 def test_accuracy_never_stands_without_its_interval_and_coverage(seen):

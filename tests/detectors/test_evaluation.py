@@ -97,6 +97,17 @@ def test_a_window_like_the_reference_is_ok(evaluator: Evaluator) -> None:
     assert all(result.reason for result in found.results)
 
 
+@pytest.mark.parametrize(("rows", "judged_by"), [(3, False), (29, False), (30, True)])
+def test_beside_a_handful_of_reference_rows_nothing_is_ok(rows: int, judged_by: bool) -> None:
+    reference = build_reference(frame(np.random.default_rng(1), rows), monitor())
+    data = batch(frame(np.random.default_rng(2), 900))
+    found = evaluate(Evaluator(monitor(), reference, default_bridge()), data)
+    drift = [result for result in found.results if result.kind == "drift"]
+    assert ({result.verdict for result in drift} == {Verdict.NOT_ENOUGH_EVIDENCE}) is not judged_by
+    window = only(found, WHOLE_WINDOW, "window")
+    assert (f"the reference has {rows} rows, 30 are needed" in window.reason) is not judged_by
+
+
 def test_where_no_column_is_watched_nothing_is_said_of_columns(evaluator: Evaluator) -> None:
     columns = tuple(column.model_copy(update={"drift": False}) for column in evaluator.monitor.columns)
     watched = evaluator.monitor.model_copy(update={"columns": columns})

@@ -57,6 +57,15 @@ def test_windows_too_small_for_the_effect_that_matters_are_told_with_a_size_that
     assert found(data, monitor(minimum_rows=enough // 2, minimum_effect=0.1)) != []
 
 
+@pytest.mark.parametrize(("rows", "what"), [(1, "has one row only"), (3, "has 3 rows only"), (29, "has 29 rows only")])
+def test_a_handful_of_rows_is_told_whatever_effect_matters(rows: int, what: str) -> None:
+    large = monitor(minimum_effect=0.99)
+    data = frame(rows)
+    told = [each for each in weaknesses(data, large, build_reference(data, large)) if not each.column]
+    assert told[0].what == what
+    assert "'not enough evidence'" in told[0].advice
+
+
 def test_columns_that_say_nothing_are_told() -> None:
     assert found(frame().assign(said="1")) == [("said", "has one value only")]
     data = frame()
