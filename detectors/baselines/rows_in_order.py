@@ -6,6 +6,7 @@ does much, and in how far they are from the plane that most of them lie in.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scipy import stats
 from detectors.counts.comparable_rows import comparable
 from detectors.counts.layout import ColumnLayout, Layout, row_columns
 from detectors.counts.vectors import vectors
+from detectors.statistics.hanging_directions import MOST, HangingDirections, hanging_directions, rest_of
 from detectors.statistics.hanging_rows import for_windows, rows_together, rows_together_along, sizes
 from detectors.statistics.principal_plane import directions_of, residuals_of
 from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
@@ -26,7 +28,8 @@ _CATEGORIES = 16
 #: Directions that a vector is followed along, at random.
 _DIRECTIONS, _DIRECTIONS_SEED = 8, 20083
 _MIDDLE = 0.5
-_NAMED, _NAMED_WHOLE = "together/", "together whole/"
+_NAMED, _NAMED_WHOLE, _NAMED_DIRECTIONS = "together/", "together whole/", "together along/"
+_OF_DIRECTIONS = ("units", "weights", "by_size", "freedom")
 _NOBODY_ASKED = np.ones((2, 1), dtype=np.int64)
 
 
@@ -35,13 +38,15 @@ class TogetherRows:
     """Rows of a segment that say as much as one, by the rows of a window; see ``statistics/hanging_rows.py``.
 
     ``by_size``: of every column of the layout, shape (columns + 1, sizes); the last one is of the model's losses. 0:
-    the rows' order says nothing. ``whole``: the same of rows as wholes, shape (2, sizes): along columns and principal
-    directions, and of their distance from the plane that they lie in; of one size where no test of several columns was
-    asked for, or the file is older.
+    the rows' order says nothing. ``whole``: the same of rows as wholes, shape (3, sizes): along columns and principal
+    directions; of their distance from the plane that they lie in; and, as the first, but for ``directions``, which are
+    told by themselves, over all places of ``vectors``. Of one size where no test of several columns was asked for, or
+    the file is older; of two rows in older files.
     """
 
     by_size: NDArray[np.int64]
     whole: NDArray[np.int64] = field(default_factory=_NOBODY_ASKED.copy)
+    directions: HangingDirections = field(default_factory=HangingDirections)
 
     def of_columns(self, rows: int) -> NDArray[np.int64]:
         """Of every column in a window of so many rows, shape (columns,); 1: independent, or not known."""
@@ -50,6 +55,10 @@ class TogetherRows:
     def of_directions(self, rows: int) -> int:
         """Of rows as wholes in a window of so many, along the column or direction in which it is most."""
         return int(for_windows(self.whole[0], rows))
+
+    def of_rest(self, rows: int) -> int:
+        """Of rows as wholes, but for ``directions``."""
+        return int(for_windows(self.whole[2 if len(self.whole) > 2 else 0], rows))
 
     @property
     def knows_directions(self) -> bool:
@@ -122,13 +131,16 @@ class InOrder:
         if losses is not None:
             found = rows_together([losses], asked, in_time=self.in_time)
             by_size[-1] = found[np.minimum(np.arange(count), len(found) - 1)]
-        return TogetherRows(by_size, self._whole(layout, monitor, places, asked))
+        return TogetherRows(by_size, *self._whole(layout, monitor, places, asked))
 
-    def _whole(self, layout: Layout, monitor: Monitor, places: NDArray[np.intp], asked: int) -> NDArray[np.int64]:
+    def _whole(
+        self, layout: Layout, monitor: Monitor, places: NDArray[np.intp], asked: int
+    ) -> tuple[NDArray[np.int64], HangingDirections]:
         columns = row_columns(layout, monitor)
         if not columns or not monitor.detectors.multivariate:
-            return _NOBODY_ASKED.copy()
-        values, _ = comparable(vectors(columns, self.rows.take(places)))
+            return _NOBODY_ASKED.copy(), HangingDirections()
+        rows = vectors(columns, self.rows.take(places))
+        values, _ = comparable(rows)
         along = directions_of(values)
         along = along / along.std(axis=0)
         of_columns = [each for column in columns for each in _followed(self.rows, column, places)]
@@ -136,7 +148,13 @@ class InOrder:
         directions = rows_together_along(along, of_columns, asked, in_time=self.in_time)
         away = stats.rankdata((residuals_of(values, values) ** 2).sum(axis=1).round(9))[:, None]
         plane = rows_together([away], asked, in_time=self.in_time)
-        return np.array([directions, np.maximum(plane, _of_squares(directions))])
+        found = hanging_directions(rows, asked, in_time=self.in_time)
+        rest = directions
+        if 0 < len(found) < MOST:
+            left = rest_of(rows, found)
+            others = [*np.square(left).T, *(gone.astype(np.float64) for gone in np.isnan(rows).T if gone.any())]
+            rest = rows_together_along(left, [each[:, None] for each in others], asked, in_time=self.in_time)
+        return np.array([directions, np.maximum(plane, _of_squares(directions)), rest]), found
 
 
 def _of_squares(as_one: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -192,16 +210,29 @@ def _losses(judged: JudgedBatch) -> NDArray[np.float64] | None:
     return np.asarray(prediction != label, dtype=np.float64)[:, None]
 
 
-def arrays_of(known: Mapping[str, TogetherRows]) -> dict[str, NDArray[np.int64]]:
+def arrays_of(known: Mapping[str, TogetherRows]) -> dict[str, NDArray[Any]]:
     """As arrays of a file, by name."""
     of_columns = {f"{_NAMED}{name}": each.by_size for name, each in known.items()}
-    return of_columns | {f"{_NAMED_WHOLE}{name}": each.whole for name, each in known.items()}
+    along = {
+        f"{_NAMED_DIRECTIONS}{part}/{name}": getattr(each.directions, part)
+        for name, each in known.items()
+        if len(each.directions)
+        for part in _OF_DIRECTIONS
+    }
+    return of_columns | {f"{_NAMED_WHOLE}{name}": each.whole for name, each in known.items()} | along
 
 
-def read_together(arrays: Mapping[str, NDArray[np.int64]], segments: Sequence[str]) -> dict[str, TogetherRows]:
+def read_together(arrays: Mapping[str, NDArray[Any]], segments: Sequence[str]) -> dict[str, TogetherRows]:
     """What :func:`arrays_of` wrote; nothing of a file that was built before it was known."""
     return {
-        name: TogetherRows(arrays[f"{_NAMED}{name}"], arrays.get(f"{_NAMED_WHOLE}{name}", _NOBODY_ASKED))
+        name: TogetherRows(
+            arrays[f"{_NAMED}{name}"], arrays.get(f"{_NAMED_WHOLE}{name}", _NOBODY_ASKED), _directions_in(arrays, name)
+        )
         for name in segments
         if f"{_NAMED}{name}" in arrays
     }
+
+
+def _directions_in(arrays: Mapping[str, NDArray[Any]], segment: str) -> HangingDirections:
+    names = [f"{_NAMED_DIRECTIONS}{part}/{segment}" for part in _OF_DIRECTIONS]
+    return HangingDirections(*(arrays[name] for name in names)) if names[0] in arrays else HangingDirections()

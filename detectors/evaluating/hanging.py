@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from detectors.baselines.reference import Reference
 from detectors.baselines.rows_in_order import NOT_ASKED, TogetherRows
+from detectors.statistics.hanging_directions import HangingDirections
 from detectors.statistics.reasons import counted_as_one
 from driftline.monitor_detectors import AUTO, RowsTogether
 
@@ -32,6 +33,16 @@ def of_rows(said: RowsTogether, reference: Reference, segment: str, rows: int, c
         return whole.of_directions(rows)
     known = of_columns(said, reference, segment, rows)
     return max((int(known[reference.layout.index(name)]) for name in columns), default=1)
+
+
+def along_rows(said: RowsTogether, reference: Reference, segment: str) -> HangingDirections:
+    """Directions of rows as wholes that hang together more than the rest does."""
+    return _whole(said, reference, segment).directions
+
+
+def of_rest(reference: Reference, segment: str, rows: int) -> int:
+    """Of rows as wholes in a window of ``rows``, but for those directions."""
+    return reference.together[segment].of_rest(rows)
 
 
 def of_plane(said: RowsTogether, reference: Reference, segment: str, rows: int) -> int:

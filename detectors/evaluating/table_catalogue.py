@@ -55,7 +55,8 @@ class TableEntry:
     ``counted``: a window's counts hold what it needs; others need rows, of files or such as the monitor has kept
     (``detectors.kept_rows``). ``needs_context``: it asks whether more changed than the mix of the monitor's segments.
     ``placed``: the same detector, where a device can work it out. ``counts_as_one``: what of rows it looks at, of which
-    so many neighbours count as one as hang together; nothing: it takes rows as independent.
+    so many neighbours count as one as hang together; nothing: it takes rows as independent. ``tells_directions``: it
+    knows of directions of rows that hang together more than the rest.
     """
 
     name: str
@@ -65,13 +66,14 @@ class TableEntry:
     needs_context: bool = False
     placed: PlacedDetector | None = None
     counts_as_one: Literal["", "rows", "distances from the plane"] = ""
+    tells_directions: bool = False
 
 
 TABLE_CATALOGUE: tuple[TableEntry, ...] = (
     TableEntry(MMD_FEATURES, mmd_features, counted=True, counts_as_one="rows"),
-    TableEntry("mmd", mmd, placed=mmd, counts_as_one="rows"),
-    TableEntry("energy", energy, placed=energy, counts_as_one="rows"),
-    TableEntry("domain_classifier", domain_classifier, counts_as_one="rows"),
+    TableEntry("mmd", mmd, placed=mmd, counts_as_one="rows", tells_directions=True),
+    TableEntry("energy", energy, placed=energy, counts_as_one="rows", tells_directions=True),
+    TableEntry("domain_classifier", domain_classifier, counts_as_one="rows", tells_directions=True),
     TableEntry("pca_reconstruction", pca_reconstruction, counts_as_one="distances from the plane"),
     TableEntry("alibi:mmd", alibi.mmd),
     TableEntry("alibi:lsdd", alibi.lsdd),

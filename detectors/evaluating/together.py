@@ -19,10 +19,11 @@ from detectors.counts.layout import ROWS as ALL
 from detectors.counts.random_features import NAME, ROWS
 from detectors.counts.summary import WindowState
 from detectors.evaluating.decision import lacking_reference
-from detectors.evaluating.hanging import of_columns, of_plane, of_rows
+from detectors.evaluating.hanging import along_rows, of_columns, of_plane, of_rest, of_rows
 from detectors.evaluating.table_catalogue import TableEntry, table_detector
 from detectors.multivariate.arrays import Arrays
 from detectors.multivariate.mmd_features import chance_square, compare
+from detectors.statistics.hanging_directions import NO_DIRECTIONS
 from detectors.statistics.reasons import counted_as_one, not_enough, percent
 from detectors.statistics.table_sample import NOTHING, Drawn, TableEvidence, TableSample
 from driftline.alarm_budget import together_rate
@@ -181,11 +182,14 @@ def _drawn(
     counted = state.section(reference.fingerprint)
     window = 0 if counted is None else int(counted.values[ALL])
     before = table.reference_drawn.rows or int(reference.counts[segment][ALL])
-    drawn = [
-        Drawn(rows, _as_one(monitor, reference, segment, rows, what=entry.counts_as_one))
-        for rows in (max(before, table.reference_rows), max(window, table.current_rows))
-    ]
-    return replace(table, reference_drawn=drawn[0], current_drawn=drawn[1])
+    sizes = max(before, table.reference_rows), max(window, table.current_rows)
+    along = along_rows(monitor.detectors.rows_together, reference, segment) if entry.tells_directions else NO_DIRECTIONS
+    if not len(along):
+        drawn = [Drawn(rows, _as_one(monitor, reference, segment, rows, what=entry.counts_as_one)) for rows in sizes]
+        return replace(table, reference_drawn=drawn[0], current_drawn=drawn[1])
+    drawn = [Drawn(rows, of_rest(reference, segment, rows), along.of_windows(rows)[0]) for rows in sizes]
+    freedom = along.of_windows(sizes[1])[1]
+    return replace(table, reference_drawn=drawn[0], current_drawn=drawn[1], directions=along, freedom=freedom)
 
 
 def _without_rows(monitor: Monitor, reference: Reference | None, segment: str) -> str:
@@ -209,7 +213,8 @@ def _from_rows(
     else:
         spec = monitor.detectors
         found = entry.placed(table, rng, count, arrays or arrays_for(spec.device), spec.compared_rows)
-    together = table.current_drawn.as_one if entry.counts_as_one else as_one(table.current_rows)
+    drawn = table.current_drawn
+    together = max(drawn.as_one, *drawn.along, 1) if entry.counts_as_one else as_one(table.current_rows)
     return Together(name, found, table.current_rows, table.reference_rows, against=table.told, as_one=together)
 
 

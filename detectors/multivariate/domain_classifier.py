@@ -24,6 +24,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.multivariate.hanging_deals import Stretch, stretch, stretched
 from detectors.multivariate.prepared import Prepared, prepare
 from detectors.statistics.evidence import Evidence
 from detectors.statistics.table_sample import NOTHING, TableEvidence, TableSample, Telling, telling
@@ -33,6 +34,8 @@ from driftline.results import Interval
 _FOLDS, _RIDGE, _PRODUCTS_UP_TO = 5, 1e-2, 15
 _PERMUTED_AT_ONCE = 256
 _FEWEST_FREE = 1.0
+# Of the terms' spread, what is within samples at least, where a stretched labelling leaves none.
+_LEAST_WITHIN = 1e-3
 # Permuted AUCs are at most this near the observed one where they are equal but for rounding.
 _ROUNDING = 1e-9
 
@@ -47,12 +50,12 @@ def domain_classifier(sample: TableSample, rng: np.random.Generator, permutation
     current = np.zeros(len(terms), dtype=bool)
     current[prepared.n :] = True
     auc, variance = _auc(_scores(terms, current[:, None], folds)[:, 0], current, folds)
-    apart = sample.inflation(prepared.n, prepared.m)
-    if apart > 1.0:
+    apart, along = sample.inflation(prepared.n, prepared.m), stretch(sample, prepared, permutations, rng)
+    if apart > 1.0 or along is not None:
         # Spreads are known from so many rows only, by which Hotelling's statistic is the larger.
         free = max(_FEWEST_FREE, sample.worth(prepared.n, prepared.m) - 2.0 - terms.shape[1] - 1.0)
         unsure = 1.0 + (terms.shape[1] + 1.0) / free
-        p_value, left = _hanging(terms, current, rng, permutations, apart * unsure)
+        p_value, left = _hanging(terms, current, rng, permutations, apart * unsure, along)
     else:
         p_value, left = _p_value(terms, current, folds, auc, rng, permutations), 1.0
     found, half = 0.5 + left * (auc - 0.5), Z_95 * math.sqrt(apart * variance)
@@ -85,32 +88,35 @@ def _hanging(
     rng: np.random.Generator,
     permutations: int,
     inflation: float,
+    along: Stretch | None,
 ) -> tuple[float, float]:
     """Of rows that hang together: the p-value, of the separation; and what part of the AUC's distance from 0.5 is left
     without what such rows give by chance.
     """
-    separations = [_separations(terms, current[:, None])]
+    m, permuted = int(np.count_nonzero(current)), np.empty(permutations)
+    observed = float(_separations(terms, current[:, None], m)[0])
     for start in range(0, permutations, _PERMUTED_AT_ONCE):
-        count = min(_PERMUTED_AT_ONCE, permutations - start)
-        dealt = np.column_stack([rng.permutation(current) for _ in range(count)])
-        separations.append(_separations(terms, dealt))
-    observed, permuted = float(separations[0][0]), np.concatenate(separations[1:])
+        some = slice(start, min(start + _PERMUTED_AT_ONCE, permutations))
+        dealt = np.column_stack([rng.permutation(current) for _ in permuted[some]])
+        permuted[some] = _separations(terms, dealt if along is None else stretched(dealt, along, some), m)
     large = int(np.count_nonzero(inflation * permuted >= observed * (1.0 - _ROUNDING)))
     chance = float(permuted.mean())
     left = math.sqrt(max(0.0, observed - inflation * chance) / (observed - chance)) if observed > chance else 0.0
     return (1.0 + large) / (1.0 + permutations), left
 
 
-def _separations(terms: NDArray[np.float64], current: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Per labelling, the squared distance of the two samples' mean terms, as the classifier of all rows measures it:
-    in units of the spread within samples along its own direction.
+def _separations(
+    terms: NDArray[np.float64], current: NDArray[np.bool_] | NDArray[np.float32], m: int
+) -> NDArray[np.float64]:
+    """Per labelling of ``m`` rows, the squared distance of the two samples' mean terms, as the classifier of all rows
+    measures it: in units of the spread within samples along its own direction.
     """
-    rows, m = len(terms), int(np.count_nonzero(current[:, 0]))
+    rows = len(terms)
     gram = terms.T @ terms / rows
     gram[np.diag_indices_from(gram)] += _RIDGE
     gaps = terms.T @ current.astype(np.float64) * (1.0 / m + 1.0 / (rows - m))
     whole = np.einsum("ij,ij->j", gaps, np.linalg.solve(gram, gaps))
-    return np.asarray(whole / (1.0 - m * (rows - m) / rows**2 * whole))
+    return np.asarray(whole / np.maximum(1.0 - m * (rows - m) / rows**2 * whole, _LEAST_WITHIN))
 
 
 def _bound(auc: float) -> float:

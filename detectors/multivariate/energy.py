@@ -20,6 +20,7 @@ import math
 import numpy as np
 
 from detectors.multivariate.arrays import HOST, Arrays
+from detectors.multivariate.hanging_deals import stretch
 from detectors.multivariate.kernels import nearness
 from detectors.multivariate.permutations import permutation_test
 from detectors.multivariate.prepared import MAXIMUM_ROWS, prepare
@@ -41,13 +42,13 @@ def energy(
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    apart = sample.inflation(prepared.n, prepared.m)
-    found = permutation_test(rows, prepared.n, nearness(), permutations, rng, arrays, apart)
+    apart, along = sample.inflation(prepared.n, prepared.m), stretch(sample, prepared, permutations, rng)
+    found = permutation_test(rows, prepared.n, nearness(), permutations, rng, arrays, apart, along)
     between = -2.0 * found.between
     if between <= 0.0:
         return NOTHING
-    length, error = math.sqrt(max(0.0, found.square)), math.sqrt(max(0.0, apart * found.furthest))
-    value = max(0.0, found.square - apart * found.chance)
+    length, error = math.sqrt(max(0.0, found.square)), math.sqrt(max(0.0, found.furthest))
+    value = max(0.0, found.square - found.chance)
     ends = max(0.0, length - error) ** 2, (length + error) ** 2
     effect = Interval(*(min(1.0, square / between) for square in (value, min(ends[0], value), ends[1])))
     evidence = Evidence(max(0.0, found.square) / between, "larger_is_worse", found.p_value)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from detectors.counts.feature_reference import median_width
 from detectors.multivariate.arrays import HOST, Arrays
+from detectors.multivariate.hanging_deals import stretch
 from detectors.multivariate.kernels import gaussian
 from detectors.multivariate.mmd_features import kernel_effect
 from detectors.multivariate.permutations import permutation_test, squared_distances
@@ -41,13 +42,12 @@ def mmd(
     if prepared is None:
         return NOTHING
     rows = prepared.values.astype(np.float32)
-    apart = sample.inflation(prepared.n, prepared.m)
-    found = permutation_test(rows, prepared.n, gaussian(kernel_width(rows, rng)), permutations, rng, arrays, apart)
-    # Rows with themselves belong to the distance of the means.
-    square, chance, furthest = (each + found.itself for each in (found.square, found.chance, found.furthest))
-    effect = kernel_effect(max(0.0, square), apart * chance, max(0.0, apart * furthest))
-    unbiased = found.unbiased - (apart - 1.0) * chance
-    return TableEvidence(Evidence(unbiased, "larger_is_worse", found.p_value), effect, device=found.device)
+    apart, along = sample.inflation(prepared.n, prepared.m), stretch(sample, prepared, permutations, rng)
+    kernel = gaussian(kernel_width(rows, rng))
+    found = permutation_test(rows, prepared.n, kernel, permutations, rng, arrays, apart, along)
+    effect = kernel_effect(max(0.0, found.square), found.chance, max(0.0, found.furthest))
+    evidence = Evidence(found.unbiased - found.more, "larger_is_worse", found.p_value)
+    return TableEvidence(evidence, effect, device=found.device)
 
 
 def kernel_width(rows: NDArray[np.float32], rng: np.random.Generator) -> float:

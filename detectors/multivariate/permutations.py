@@ -23,7 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.multivariate.arrays import HOST, Arrays, DeviceFaultError, DeviceFullError
+from detectors.multivariate.hanging_deals import Stretch, stretched
 from detectors.multivariate.kernels import Kernel, KernelValues
+
+#: Whole, or stretched.
+Deals = NDArray[np.uint8] | NDArray[np.float32]
 
 _log = logging.getLogger(__name__)
 _LEVEL = 0.95
@@ -38,21 +42,22 @@ _FIXED = ("arrays", "values", "diagonal")
 
 @dataclass(frozen=True, slots=True)
 class Permuted:
-    """Distances with every pair counted but rows with themselves.
+    """Distances of two samples, and what chance gives.
 
-    ``square``: ``w' K w`` of the observed deal. ``unbiased``: the same with means within samples over pairs of
-    different rows. ``itself``: what rows with themselves would add to ``square``, in each deal. ``between``: the mean
-    kernel value of a row and one of the other sample. ``chance``, ``furthest``: the mean and the 95 % point of
-    ``square`` over permutations. ``device``: where it was worked out; empty: the host.
+    ``square``: ``w' K w`` of the observed deal, which here has rows with themselves. ``unbiased``: the same with means
+    within samples over pairs of different rows. ``between``: the mean kernel value of a row and one of the other
+    sample. ``chance``, ``furthest``: the mean and the 95 % point of ``square`` over permutations, by as much more as
+    rows that hang together vary. ``more``: what of ``chance`` is because they do. ``device``: where it was worked out;
+    empty: the host.
     """
 
     square: float
     unbiased: float
-    itself: float
     between: float
     p_value: float
     chance: float
     furthest: float
+    more: float = 0.0
     device: str = ""
 
 
@@ -60,10 +65,12 @@ class Permuted:
 class Sums:
     """What all tiles add up to: ``w' K w`` of each deal, and the sum of each row of ``K``, rows with themselves out.
 
-    ``itself``: the kernel's value of a row with itself. ``scale``: how large kernel values are.
+    ``lengths``: ``w' w`` of each deal. ``itself``: the kernel's value of a row with itself. ``scale``: how large kernel
+    values are.
     """
 
     squares: NDArray[np.float64]
+    lengths: NDArray[np.float64]
     rows: NDArray[np.float64]
     itself: float
     scale: float
@@ -87,35 +94,44 @@ def permutation_test(
     rng: np.random.Generator,
     arrays: Arrays = HOST,
     inflation: float = 1.0,
+    along: Stretch | None = None,
 ) -> Permuted:
     """Compare the first ``n`` rows with the rest, by ``permutations`` of all rows besides the observed order.
 
-    ``inflation``: above 1 where rows hang together, ``TableSample.inflation``.
+    ``inflation``: above 1 where rows hang together, ``TableSample.inflation``; ``along``: where they do more so.
     """
     m, order = len(rows) - n, mixed(n, len(rows) - n)
-    deals = deal(order, n, permutations, rng)
+    dealt = deal(order, n, permutations, rng)
+    deals = dealt if along is None else _but_first_stretched(dealt, along._replace(functions=along.functions[order]))
     sums = kernel_sums(rows[order], n, kernel, deals, arrays)
-    squares, one = sums.squares, 1.0 / n + 1.0 / m
+    one = 1.0 / n + 1.0 / m
     first, within, unbiased = _unbiased(sums, n, m, deals)
-    compared = unbiased
-    if inflation > 1.0:
-        # Rows with themselves belong to what varies more.
-        compared = (squares + one * sums.itself) * np.where(np.arange(len(squares)) > 0, inflation, 1.0)
+    hanging = inflation > 1.0 or along is not None
+    # Rows with themselves belong to what varies more.
+    squares = sums.squares + sums.lengths * sums.itself
+    squares[1:] *= inflation
+    compared = squares if hanging else unbiased
     large = int(np.count_nonzero(compared[1:] >= compared[0] - ROUNDING * (abs(compared[0]) + one * sums.scale)))
+    chance = float(squares[1:].mean())
+    independent = one * (sums.itself - float(sums.rows.sum()) / (len(rows) * (len(rows) - 1.0)))
     return Permuted(
         square=float(squares[0]),
         unbiased=float(unbiased[0]),
-        itself=one * sums.itself,
         between=float(first[0] - within[0]) / (n * m),
         p_value=(1.0 + large) / (1.0 + permutations),
-        chance=float(squares[1:].mean()),
+        chance=chance,
         furthest=float(np.quantile(squares[1:], _LEVEL)),
+        more=chance - independent if hanging else 0.0,
         device=sums.device,
     )
 
 
+def _but_first_stretched(deals: NDArray[np.uint8], by: Stretch) -> NDArray[np.float32]:
+    return np.hstack((deals[:, :1].astype(np.float32), stretched(deals[:, 1:], by)))
+
+
 def _unbiased(
-    sums: Sums, n: int, m: int, deals: NDArray[np.uint8]
+    sums: Sums, n: int, m: int, deals: Deals
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Of each deal: what its first sample's rows sum up to, what of it is within the sample, the unbiased distance."""
     # From w' K w to the sums within and between: with z = 1 for the first sample's rows, w = one * z - 1 / m.
@@ -130,10 +146,10 @@ def _unbiased(
     return first, within, unbiased
 
 
-def kernel_sums(
-    rows: NDArray[np.float32], n: int, kernel: Kernel, deals: NDArray[np.uint8], arrays: Arrays = HOST
-) -> Sums:
-    """Of ``deals``, 1 where a row is in the first sample, shape (rows, deals); on the host where the device fails."""
+def kernel_sums(rows: NDArray[np.float32], n: int, kernel: Kernel, deals: Deals, arrays: Arrays = HOST) -> Sums:
+    """Of ``deals``, 1 where a row is in the first sample, or stretched, shape (rows, deals); on the host where the
+    device fails.
+    """
     tile = arrays.tile_rows(len(rows), rows.shape[1], deals.shape[1])
     while True:
         try:
@@ -150,9 +166,7 @@ def kernel_sums(
         arrays, tile = HOST, HOST.tile
 
 
-def _tiled(
-    rows: NDArray[np.float32], n: int, kernel: Kernel, deals: NDArray[np.uint8], arrays: Arrays, tile: int
-) -> Sums:
+def _tiled(rows: NDArray[np.float32], n: int, kernel: Kernel, deals: Deals, arrays: Arrays, tile: int) -> Sums:
     total, m = len(rows), len(rows) - n
     whole, first, number = np.float32(total), np.float32(n), np.float32(kernel.number)
     itself, middle = kernel.values(HOST, np.array([0.0, _mean_square(rows)], dtype=np.float32), number)
@@ -171,9 +185,20 @@ def _tiled(
             if later > 0:
                 sums[(place + later) * tile :][: len(down)] += down
     # The weights were n m times as large; and ``middle`` was taken off every pair of different rows.
-    squares = squares / (float(n) * m) ** 2 - float(middle) * (1.0 / n + 1.0 / m)
+    lengths = _lengths(deals, n)
+    squares = squares / (float(n) * m) ** 2 - float(middle) * lengths
     rows_sums = sums[:total] + float(middle) * (total - 1)
-    return Sums(squares, rows_sums, float(itself), float(max(abs(itself), abs(middle))), arrays.name)
+    return Sums(squares, lengths, rows_sums, float(itself), float(max(abs(itself), abs(middle))), arrays.name)
+
+
+def _lengths(deals: Deals, n: int) -> NDArray[np.float64]:
+    """``w' w`` of each deal."""
+    total, m = len(deals), len(deals) - n
+    one = 1.0 / n + 1.0 / m
+    if deals.dtype == np.uint8:
+        return np.full(deals.shape[1], one)
+    squares = np.einsum("ij,ij->j", deals, deals, dtype=np.float64)
+    return np.asarray(one * one * squares - 2.0 * one * n / m + total / m**2)
 
 
 def _mean_square(rows: NDArray[np.float32]) -> float:
@@ -215,7 +240,7 @@ def _tile_sums(
     return products, tile @ beside.present, above.present @ tile
 
 
-def _blocks(rows: NDArray[np.float32], deals: NDArray[np.uint8], arrays: Arrays, tile: int) -> list[_Block]:
+def _blocks(rows: NDArray[np.float32], deals: Deals, arrays: Arrays, tile: int) -> list[_Block]:
     left, right = _factors(rows)
     parts = (left, right, deals, np.ones(len(rows), dtype=np.float32))
     blocks = []

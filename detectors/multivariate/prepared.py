@@ -25,12 +25,14 @@ _FEWEST = 2
 class Prepared:
     """``values``: the ``n`` rows of the reference, then the window's, shape (rows, places).
 
-    ``columns``: which column of the sample each place tells of.
+    ``columns``: which column of the sample each place tells of. ``along``: where rows stand along the directions that
+    hang together more than the rest, shape (rows, directions).
     """
 
     values: NDArray[np.float64]
     n: int
     columns: NDArray[np.intp]
+    along: NDArray[np.float64]
 
     @property
     def m(self) -> int:
@@ -43,8 +45,9 @@ def prepare(sample: TableSample, rng: np.random.Generator, limit: int = MAXIMUM_
     if min(sample.reference_rows, sample.current_rows) < _FEWEST:
         return None
     before, now = (_some(in_order(rows), rng, limit) for rows in (sample.reference, sample.current))
-    values, columns = comparable(np.concatenate((before, now)).astype(np.float64), embedding=sample.embedding)
-    return Prepared(values, len(before), columns) if len(columns) else None
+    rows = np.concatenate((before, now)).astype(np.float64)
+    values, columns = comparable(rows, embedding=sample.embedding)
+    return Prepared(values, len(before), columns, sample.directions.along(rows)) if len(columns) else None
 
 
 def in_order(rows: NDArray[np.float64]) -> NDArray[np.float64]:

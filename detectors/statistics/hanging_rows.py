@@ -28,7 +28,7 @@ _STEPS = 8
 #: Two sizes agree where they differ by no more than this many standard errors of the larger one.
 _ERRORS = 1.5
 #: Rows are said to hang together by chance, of all references whose rows are independent.
-_BY_CHANCE = 0.001
+BY_CHANCE = 0.001
 #: Less than this is no reason to count rows as fewer.
 _LITTLE = 1.2
 #: What grows by more with each of the last doublings has not come to its end: the file is sorted, or changes slowly.
@@ -87,8 +87,8 @@ def rows_together_along(
     """
     rows = len(directions)
     blocks = sizes(rows)
-    freedom = _freedom(blocks, rows)
-    chance = special.chdtri(freedom, _BY_CHANCE / (asked * len(blocks))) / freedom
+    freedom = freedom_of(blocks, rows)
+    chance = special.chdtri(freedom, BY_CHANCE / (asked * len(blocks))) / freedom
     together = _of_one(directions, asked, in_time=in_time)
     beyond = np.maximum(_ratios(directions, blocks)[0], 1.0) * chance
     for each in (*(direction[:, None] for direction in directions.T), *others):
@@ -113,8 +113,8 @@ def _of_one(values: NDArray[np.float64], asked: int, *, in_time: bool) -> NDArra
     rows = len(values)
     blocks = sizes(rows)
     ratios, known = _ratios(values, blocks)
-    freedom = _freedom(blocks, rows)
-    chance = special.chdtri(freedom, _BY_CHANCE / (asked * len(blocks))) / freedom
+    freedom = freedom_of(blocks, rows)
+    chance = special.chdtri(freedom, BY_CHANCE / (asked * len(blocks))) / freedom
     seen = np.maximum.accumulate(known & (ratios > chance))
     if not seen.any():
         return np.ones(len(blocks), dtype=np.int64)
@@ -166,7 +166,7 @@ def _ratios(values: NDArray[np.float64], blocks: NDArray[np.int64]) -> tuple[NDA
     return ratios, blocks * pairs >= _FEWEST_PAIRS
 
 
-def _freedom(blocks: NDArray[np.int64], rows: int) -> NDArray[np.float64]:
+def freedom_of(blocks: NDArray[np.int64], rows: int) -> NDArray[np.float64]:
     """Degrees of freedom of each size's figure, of independent rows: how far off it is by chance."""
     lags = np.maximum((blocks - 1) * (2 * blocks - 1) / (6.0 * blocks), 1e-9)
     return np.asarray(rows / (2.0 * lags), dtype=np.float64)

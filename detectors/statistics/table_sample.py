@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.statistics.evidence import Evidence
+from detectors.statistics.hanging_directions import NO_DIRECTIONS, HangingDirections
 from driftline.results import Interval
 
 
@@ -16,11 +17,13 @@ from driftline.results import Interval
 class Drawn:
     """Where a table's rows come from: drawn by chance from ``rows`` neighbours, of which ``as_one`` say as much as one.
 
-    ``rows``: none where they are all there were. ``as_one``: 1 where rows are independent.
+    ``rows``: none where they are all there were. ``as_one``: 1 where rows are independent. ``along``: the same along
+    each of the table's directions that hang together more than the rest.
     """
 
     rows: int = 0
     as_one: int = 1
+    along: tuple[int, ...] = ()
 
     def inflation(self, drawn: int) -> float:
         """How many times as much a mean of so many of the rows varies as that of independent rows (Kish's effect of a
@@ -41,7 +44,8 @@ class TableSample:
     each column is measured in units of its spread. ``context``: those columns whose mix may change without the rest
     being called changed, for tests that know of such. ``told``: whose the reference rows are; empty: the file's, as
     asked for. ``reference_drawn``, ``current_drawn``: how many rows either side's were drawn from, and how many of
-    those hang together, for tests that know of such.
+    those hang together, for tests that know of such. ``directions``: along which they hang together more than the rest
+    does, and, ``freedom``, from how many independent squares that is known of each, shape (directions,).
     """
 
     columns: tuple[str, ...]
@@ -52,6 +56,8 @@ class TableSample:
     told: str = ""
     reference_drawn: Drawn = Drawn()
     current_drawn: Drawn = Drawn()
+    directions: HangingDirections = NO_DIRECTIONS
+    freedom: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     reference_rows: int = field(init=False)
     current_rows: int = field(init=False)
@@ -68,8 +74,17 @@ class TableSample:
         """How many times as much a mean of ``n`` reference rows less one of ``m`` of the window varies as if all rows
         were independent; 1 where they are.
         """
-        apart = self.reference_drawn.inflation(n) / n + self.current_drawn.inflation(m) / m
-        return apart / (1.0 / n + 1.0 / m)
+        return _apart(self.reference_drawn, self.current_drawn, n, m)
+
+    def inflation_along(self, n: int, m: int) -> NDArray[np.float64]:
+        """The same along each of ``directions``, shape (directions,)."""
+        drawn = (self.reference_drawn, self.current_drawn)
+        each = zip(*([Drawn(side.rows, as_one) for as_one in side.along] for side in drawn), strict=True)
+        return np.array([_apart(before, now, n, m) for before, now in each])
+
+
+def _apart(before: Drawn, now: Drawn, n: int, m: int) -> float:
+    return (before.inflation(n) / n + now.inflation(m) / m) / (1.0 / n + 1.0 / m)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
     rng = np.random.default_rng(4)
     scores, current = rng.normal(size=200), np.arange(200) >= 120
     scores[current] += 0.5
-    folds = _folds(Prepared(scores[:, None], 120, np.zeros(1, dtype=np.intp)), rng)
+    folds = _folds(Prepared(scores[:, None], 120, np.zeros(1, dtype=np.intp), np.empty((200, 0))), rng)
     pairs = [
         np.mean([now > before for now, before in itertools.product(scores[fold & current], scores[fold & ~current])])
         for fold in (folds == place for place in range(5))

@@ -18,6 +18,7 @@ from detectors.evaluating.table_catalogue import TABLE_CATALOGUE, table_detector
 from detectors.evaluating.together import Together, find, together_results
 from detectors.offline.fitness import weaknesses
 from detectors.statistics.evidence import Evidence
+from detectors.statistics.hanging_directions import MOST
 from detectors.statistics.table_sample import Drawn, TableEvidence, TableSample
 from driftline.columns import ColumnBatch
 from driftline.monitors import Monitor
@@ -192,6 +193,56 @@ def test_other_libraries_tests_take_rows_as_independent_and_say_so() -> None:
     (result,) = together_results(KEY, [found], monitor(3, "mmd"))
     assert "250 rows taken as independent, though up to 17 in a row hang together" in result.reason
     assert result.column == ALL_COLUMNS
+
+
+def one_slow(rng: np.random.Generator, rows: int) -> Rows:
+    """The first of five columns is slow, the others are independent."""
+    return np.hstack((slow(rng, rows, 1), rng.normal(size=(rows, 4))))
+
+
+ALONG = ["mmd", "energy", "domain_classifier"]
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_where_one_column_hangs_together_it_raises_few_alarms_and_another_is_tested_as_if_it_did_not(name: str) -> None:
+    of, windows = monitor(5, name), 12
+    rows = one_slow(np.random.default_rng(13), (20 + windows) * ROWS)
+    reference, later = built(of, rows[: 20 * ROWS]), rows[20 * ROWS :]
+    known = reference.together[ALL_ROWS]
+    (as_one,), _ = known.directions.of_windows(ROWS)
+    assert (as_one > 5, known.of_rest(ROWS)) == (True, 1)
+    found = found_in(of, reference, later)
+    assert {each.as_one for each in found} == {as_one}
+    # One window in twenty is this test's; four standard errors of twelve are 3.0, and warnings count here.
+    assert alarms(found, of) <= windows * 0.05 + 4 * np.sqrt(windows * 0.05 * 0.95)
+    moved, as_all = later + np.array([0.0, 0.0, 0.0, 0.0, 0.7]), monitor(5, name, said=as_one)
+    seen, seen_as_all = (alarms(found_in(one, reference, moved), one) for one in (of, as_all))
+    assert seen > windows / 2 > 3 * seen_as_all
+
+
+def test_directions_are_kept_in_a_file_and_without_them_all_count_as_the_one_that_is_most(tmp_path: Path) -> None:
+    rows, of = one_slow(np.random.default_rng(14), 22 * ROWS), monitor(5, *ALONG)
+    reference = built(of, rows[: 20 * ROWS])
+    reference.save(tmp_path / "kept.reference")
+    found = found_in(of, reference, rows[20 * ROWS :])
+    assert found_in(of, load_reference(tmp_path / "kept.reference"), rows[20 * ROWS :]) == found
+    with np.load(tmp_path / "kept.reference") as arrays:
+        older = {name: arrays[name] for name in arrays.files if not name.startswith("together along/")}
+    older["together whole/"] = older["together whole/"][:2]
+    np.savez(tmp_path / "older.npz", **older)
+    read = load_reference(tmp_path / "older.npz")
+    known = read.together[ALL_ROWS]
+    assert (len(known.directions), known.of_rest(ROWS)) == (0, known.of_directions(ROWS))
+    assert known.of_directions(ROWS) > 5
+    assert {each.as_one for each in found_in(of, read, rows[20 * ROWS :])} == {known.of_directions(ROWS)}
+
+
+def test_where_more_stand_out_than_are_told_by_themselves_all_count_as_the_most_of_them() -> None:
+    rng = np.random.default_rng(15)
+    rows = np.hstack((alike(rng, 20 * ROWS, MOST + 2), rng.normal(size=(20 * ROWS, 40))))
+    known = built(monitor(MOST + 42, "mmd"), rows).together[ALL_ROWS]
+    assert len(known.directions) == MOST
+    assert known.of_rest(ROWS) == known.of_directions(ROWS) > 15
 
 
 @every_one
