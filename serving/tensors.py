@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.categories import LARGEST_WHOLE
 from driftline.columns import CodedTexts
 from driftline.errors import DecodeError
 from serving import reasons
@@ -38,9 +39,6 @@ DATATYPES = (*NUMPY_TYPES, BF16, BYTES)
 
 #: Values as read from JSON, an array as read from bytes, or texts of many events; flat, row after row.
 Values: TypeAlias = list[Any] | NDArray[Any] | CodedTexts
-
-#: Whole numbers below this are spelt alike as they are and as float64.
-_LARGEST_WHOLE = 10**15
 
 
 # A msgspec Struct, not a dataclass: fourteen are made per event, and it is several times cheaper to make.
@@ -89,7 +87,7 @@ def _as_array(values: Values) -> NDArray[Any] | None:
         return values
     if isinstance(values, CodedTexts) or not set(map(type, values)) <= {float, int, type(None)}:
         return None
-    if any(type(value) is int and abs(value) >= _LARGEST_WHOLE for value in values):
+    if any(type(value) is int and abs(value) >= LARGEST_WHOLE for value in values):
         return None
     return np.array(values, np.float64)
 

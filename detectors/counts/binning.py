@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.counts.cells import Cells, count_in_cells, kernel
+from driftline.categories import category_of_float
 
 #: What counts in C, where it was built.
 KERNEL = kernel()
@@ -29,8 +30,6 @@ CATEGORICAL_EXTRA = 2
 _BLOCK_ROWS = 65_536
 # Below this many values the search for all edges costs more than the search of the values.
 _FEW_ROWS = 200
-# Above this, whole float64 numbers are no longer all different; they keep their exponent.
-_LARGEST_WHOLE = 1e15
 _LOWEST = -np.finfo(np.float64).max
 
 
@@ -119,5 +118,5 @@ def category(value: object) -> str | None:
     if isinstance(value, np.floating):
         value = float(str(value))  # a float32 is spelt as itself, not as the float64 nearest to it
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < _LARGEST_WHOLE else repr(value)
+        return category_of_float(value)
     return str(value)
