@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from alerts.selectors import quote
 from driftline import names, rule_names
 from driftline.durations import format_duration
 from driftline.errors import SettingsError
@@ -140,7 +141,7 @@ def _routes(receivers: Mapping[str, str], options: AlertmanagerOptions) -> Secti
     }
     owned = [
         {
-            "matchers": [f"{names.OWNER}={_quote(owner)}"],
+            "matchers": [f"{names.OWNER}={quote(owner)}"],
             "receiver": receiver,
             "repeat_interval": options.wait(options.repeat_ticket_s),
             "routes": [dict(pages)],
@@ -184,10 +185,6 @@ def _refuse_shared(receivers: Mapping[str, str]) -> None:
     ]
     if faults:
         raise SettingsError("alertmanager", faults)
-
-
-def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def _is_url(url: str) -> bool:

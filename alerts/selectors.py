@@ -55,7 +55,7 @@ class Selector:
 
 
 def quote(text: str) -> str:
-    r"""A PromQL string literal.
+    r"""A string literal of PromQL, and of Alertmanager's matchers.
 
     >>> quote('a"b\\c')
     '"a\\"b\\\\c"'

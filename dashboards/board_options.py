@@ -28,6 +28,8 @@ VARIABLES = tuple(
     )
 )
 
+#: How a series is called that there is one of for each model.
+MODEL_LEGEND = "{{namespace}}/{{model}}"
 _VERSIONS = f"count by (namespace, model, version, variant) ({select(names.SIDECAR_REQUESTS)})"
 ANNOTATIONS = (
     AnnotationSpec(

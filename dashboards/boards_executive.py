@@ -4,6 +4,7 @@ from dashboards.board_options import (
     ANNOTATIONS,
     GOOD_SHARE,
     LATENCY_STEPS,
+    MODEL_LEGEND,
     VARIABLES,
     BoardOptions,
     budget_panels,
@@ -15,7 +16,6 @@ from driftline import names
 
 _ALL_ROWS = f'{names.SEGMENT}=""'
 _HEADLINE_METRICS = f'{names.METRIC}=~"accuracy|f1|r2|ndcg@.+"'
-_MODEL = "{{namespace}}/{{model}}"
 
 
 def executive(options: BoardOptions) -> BoardSpec:
@@ -133,7 +133,7 @@ def _models() -> tuple[PanelSpec, ...]:
             "Requests per second: where a fault would hurt most.",
             "timeseries",
             "reqps",
-            (Query(top(10, total(rate(names.SIDECAR_REQUESTS), *by_model)), _MODEL),),
+            (Query(top(10, total(rate(names.SIDECAR_REQUESTS), *by_model)), MODEL_LEGEND),),
             width=12,
         ),
         PanelSpec(
@@ -141,7 +141,7 @@ def _models() -> tuple[PanelSpec, ...]:
             "The models with the most server errors first, over the time shown.",
             "bargauge",
             "percentunit",
-            (Query(f"bottomk(20, {success_rate(*by_model, window=RANGE)})", _MODEL),),
+            (Query(f"bottomk(20, {success_rate(*by_model, window=RANGE)})", MODEL_LEGEND),),
             GOOD_SHARE,
             minimum=0.9,
             maximum=1.0,
@@ -153,7 +153,7 @@ def _models() -> tuple[PanelSpec, ...]:
             "Answered inferences in the time shown; multiply by your price per request for cost.",
             "bargauge",
             "short",
-            (Query(top(20, total(increase(names.SIDECAR_REQUESTS), *by_model)), _MODEL),),
+            (Query(top(20, total(increase(names.SIDECAR_REQUESTS), *by_model)), MODEL_LEGEND),),
             ((None, BLUE),),
             minimum=0.0,
             decimals=0,

@@ -4,6 +4,7 @@ from dashboards.board_options import (
     ANNOTATIONS,
     GOOD_SHARE,
     LATENCY_STEPS,
+    MODEL_LEGEND,
     VARIABLES,
     BoardOptions,
     budget_panels,
@@ -14,7 +15,6 @@ from dashboards.queries import RATE_WINDOW, age, or_zero, quantile, rate, select
 from driftline import names
 
 _BY_MODEL = ("namespace", "model")
-_MODEL = "{{namespace}}/{{model}}"
 _FIRING = 'ALERTS{alertstate="firing",namespace=~"$namespace",model=~"$model"}'
 
 
@@ -103,7 +103,7 @@ def _errors() -> tuple[PanelSpec, ...]:
             "The ten models with the most server errors per second.",
             "timeseries",
             "reqps",
-            (Query(top(10, server_errors), _MODEL),),
+            (Query(top(10, server_errors), MODEL_LEGEND),),
         ),
         PanelSpec(
             "No answer from the model server",
@@ -133,7 +133,7 @@ def _latency() -> tuple[PanelSpec, ...]:
             "The ten slowest models.",
             "timeseries",
             "s",
-            (Query(top(10, quantile(0.95, metric, *_BY_MODEL)), _MODEL),),
+            (Query(top(10, quantile(0.95, metric, *_BY_MODEL)), MODEL_LEGEND),),
             minimum=0.0,
         ),
         PanelSpec(

@@ -38,6 +38,11 @@ class ColumnFinding:
         return next((result.effect for result in self.results if result.effect is not None), None)
 
     @property
+    def effect_size(self) -> float:
+        """The value of :attr:`effect`; 0 where none is known."""
+        return 0.0 if self.effect is None else self.effect.value
+
+    @property
     def p_value(self) -> float | None:
         """The deciding p-value, where there is one."""
         return next((result.p_value for result in self.results if result.p_value is not None), None)
@@ -162,7 +167,9 @@ def group(results: Iterable[Result], monitor: Monitor | None = None) -> History:
 
 def worst_first(findings: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
     """Columns by verdict, then by effect, largest first."""
-    return tuple(sorted(findings, key=lambda finding: (-_SEVERITY[finding.verdict], -_effect(finding), finding.column)))
+    return tuple(
+        sorted(findings, key=lambda finding: (-_SEVERITY[finding.verdict], -finding.effect_size, finding.column))
+    )
 
 
 def findings_of(results: Iterable[Result], monitor: Monitor | None) -> tuple[ColumnFinding, ...]:
@@ -245,7 +252,3 @@ def _deciding_first(results: Sequence[Result], detectors: Sequence[str]) -> tupl
         return (-_SEVERITY[result.verdict], place, result.effect is None, p_value, result.detector)
 
     return tuple(sorted(results, key=order))
-
-
-def _effect(finding: ColumnFinding) -> float:
-    return 0.0 if finding.effect is None else finding.effect.value

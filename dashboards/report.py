@@ -132,14 +132,10 @@ def _drifted_columns(reader: Reader, history: History) -> tuple[DriftedColumn, .
             seen.setdefault(finding.column, []).append((window, finding))
     columns = []
     for name, found in seen.items():
-        window, worst = max(found, key=lambda pair: _size(pair[1]))
+        window, worst = max(found, key=lambda pair: pair[1].effect_size)
         shape = next((shape for shape in reader.shapes(window.key) if shape.column == name), None)
         columns.append(DriftedColumn(name, len(found), found[0][0].key.start_s, worst, shape))
-    return tuple(sorted(columns, key=lambda column: (-_size(column.worst), column.column)))
-
-
-def _size(finding: ColumnFinding) -> float:
-    return 0.0 if finding.effect is None else finding.effect.value
+    return tuple(sorted(columns, key=lambda column: (-column.worst.effect_size, column.column)))
 
 
 def _verdict(history: History) -> Verdict:

@@ -14,7 +14,7 @@ from tests.parts.alertmanager import Alertmanager
 from tests.parts.http import WebhookReceiver, post_json
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
-from tests.parts.processes import PartProcess, wait_until
+from tests.parts.processes import PartProcess, has_ended, wait_until
 from tests.parts.programs import find_program
 from tests.parts.prometheus import PrometheusFactory
 from tests.parts.roll import PartsRoll
@@ -47,14 +47,7 @@ def test_a_stopped_process_takes_its_children_along(tmp_path: Path) -> None:
     wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip() != "", 120, "child")
     child = int((tmp_path / "child").read_text())
     process.stop(timeout_s=0.1)
-    wait_until(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), 120, "the child's end")
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+    wait_until(lambda: has_ended(child), 120, "the child's end")
 
 
 def test_the_webhook_receiver_keeps_bodies(webhook_receiver: WebhookReceiver) -> None:

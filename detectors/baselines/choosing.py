@@ -18,7 +18,7 @@ from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
 from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.layout import ROWS
-from detectors.counts.summary import Section, StateError, WindowState, merge
+from detectors.counts.summary import Section, WindowState, merge_readable
 from driftline.monitor_detectors import ReferenceSpec
 from driftline.monitor_parts import UTC_ZONE
 from driftline.monitors import Monitor
@@ -62,7 +62,7 @@ def _of_the_past(
     chosen = chosen_windows(spec, key, found)
     if len(chosen) < spec.minimum_windows:
         return _file(reference, f"{len(chosen)} of {spec.minimum_windows} earlier windows are there")
-    merged = _merged(history.past_states(key.stream, key.segment, [window.start_s for window in chosen]))
+    merged = merge_readable(history.past_states(key.stream, key.segment, [window.start_s for window in chosen]))
     span = f"{len(chosen)} windows, {_day(chosen[0].start_s)} to {_day(chosen[-1].end_s)}"
     zone = "" if spec.time_zone == UTC_ZONE else f" by the clocks of {spec.time_zone}"
     windows = tuple(replace(key, start_s=window.start_s, end_s=window.end_s) for window in chosen)
@@ -86,7 +86,7 @@ def _of_variant(
 ) -> Expectation:
     if key.stream.variant == spec.variant:
         return Expectation(reference)
-    merged = _merged(history.variant_states(key, spec.variant))
+    merged = merge_readable(history.variant_states(key, spec.variant))
     windows = tuple(history.variant_windows(key, spec.variant))
     found = _compared(monitor, reference, key, merged, windows, f"variant {spec.variant} in the same window")
     section = merged.section(reference.performance_layout.fingerprint)
@@ -103,7 +103,7 @@ def _of_segments(reference: Reference, key: WindowKey, variant: str, history: Wi
     layout, found = reference.performance_layout, {}
     for segment in reference.performance:
         if segment != ALL_ROWS:
-            merged = _merged(history.variant_states(replace(key, segment=segment), variant))
+            merged = merge_readable(history.variant_states(replace(key, segment=segment), variant))
             found[segment] = merged.section(layout.fingerprint) or layout.empty()
     return found
 
@@ -137,16 +137,6 @@ def _features(features: ReferenceFeatures, segment: str, merged: WindowState) ->
     if section is not None and segment in features.expected:
         expected[segment] = replace(features.expected[segment], sums=section.values)
     return replace(features, expected=expected)
-
-
-def _merged(states: Sequence[bytes]) -> WindowState:
-    readable = []
-    for state in states:
-        try:
-            readable.append(WindowState.from_bytes(state))
-        except StateError:  # the window itself was evaluated, and its damage told, before
-            continue
-    return merge(readable)
 
 
 def _file(reference: Reference, why: str) -> Expectation:

@@ -87,7 +87,7 @@ def _rows(frame: pd.DataFrame, monitor: Monitor, what: str, fault_of: FaultOf, *
         if fault is not None:
             faults.append(fault)
         elif name in frame.columns and kind == "numeric":
-            numeric[name] = _numbers(frame[name])
+            numeric[name] = as_numbers(frame[name])
         elif name in frame.columns:
             coded[name] = _texts(frame[name])
     vector_faults = (vector_fault(frame, spec, needed=needed) for spec in monitor.vectors)
@@ -106,7 +106,7 @@ def _column_fault(frame: pd.DataFrame, name: str, kind: Kind) -> str | None:
     if name in frame.columns and all(isinstance(value, str) and not value for value in frame[name].dropna()):
         return f"column '{name}' has no values, all {len(frame)} are missing"
     fault = _unreadable(frame, name, kind)
-    if fault is None and kind == "numeric" and not np.isfinite(_numbers(frame[name])).any():
+    if fault is None and kind == "numeric" and not np.isfinite(as_numbers(frame[name])).any():
         return f"column '{name}' has no finite value"
     return fault
 
@@ -136,7 +136,8 @@ def _there_are(frame: pd.DataFrame) -> str:
     return f"there are {', '.join(listed)}{f' and {more} more' if more else ''}"
 
 
-def _numbers(series: pd.Series) -> NDArray[np.float64]:
+def as_numbers(series: pd.Series) -> NDArray[np.float64]:
+    """The values as float64, shape (rows,); NaN where they are missing. Decimals are rounded to it."""
     values = series if types.is_numeric_dtype(series) else pd.to_numeric(series, errors="coerce")
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
@@ -189,7 +190,7 @@ def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str
         score = numbers(rows, monitor.prediction.score)
     known = frame[label].notna().to_numpy().astype(np.int64)
     if _label_kind(monitor) == "numeric":
-        truth = _numbers(frame[label])
+        truth = as_numbers(frame[label])
         return JudgedBatch(numbers(rows, monitor.prediction.column), score, truth, known)
     return JudgedBatch(rows.text[monitor.prediction.column], score, _texts(frame[label]).objects(), known)
 
@@ -197,7 +198,7 @@ def _judged(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str
 def _judged_queries(frame: pd.DataFrame, rows: ColumnBatch, monitor: Monitor, label: str) -> JudgedBatch:
     query, _ = pd.factorize(query_column(frame, monitor))
     said, none = numbers(rows, monitor.prediction.column), np.full(rows.rows, np.nan)
-    return JudgedBatch(said, none, _numbers(frame[label]), np.ones(rows.rows, dtype=np.int64), query.astype(np.int64))
+    return JudgedBatch(said, none, as_numbers(frame[label]), np.ones(rows.rows, dtype=np.int64), query.astype(np.int64))
 
 
 def query_column(frame: pd.DataFrame, monitor: Monitor) -> pd.Series:

@@ -107,6 +107,17 @@ def merge(states: Iterable[WindowState]) -> WindowState:
     return total
 
 
+def merge_readable(states: Iterable[bytes]) -> WindowState:
+    """The sum of those states that can be read; a damaged one was told of where its window was evaluated."""
+    readable = []
+    for state in states:
+        try:
+            readable.append(WindowState.from_bytes(state))
+        except StateError:
+            continue
+    return merge(readable)
+
+
 def exact_sum(values: NDArray[np.float64], weights: NDArray[np.int64]) -> int:
     """The sum of ``values * weights``, exactly, in units of 2**-1126; values must be finite.
 

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
+from detectors.counts.frames import as_numbers
 from detectors.counts.reference_bins import MAXIMUM_CATEGORIES
 from detectors.counts.vector_frames import numbers_of
 from detectors.statistics.reasons import percent
@@ -93,12 +94,6 @@ def column_role(name: str, series: pd.Series) -> ColumnRole:
     distinct = int(known.nunique())
     role, why = _role(_plain(name), known, distinct)
     return ColumnRole(name, role, why, distinct, missing, subject)
-
-
-def as_numbers(series: pd.Series) -> NDArray[np.float64]:
-    """The values as float64, shape (rows,); NaN where they are missing. Decimals are rounded to it."""
-    values = series if types.is_numeric_dtype(series) else pd.to_numeric(series, errors="coerce")
-    return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
 def is_number(series: pd.Series) -> bool:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from detectors.counts.binning import category
-from detectors.offline.column_roles import ColumnRole, as_numbers, column_role, is_number, natural_range
+from detectors.counts.frames import as_numbers
+from detectors.offline.column_roles import ColumnRole, column_role, is_number, natural_range
 from detectors.offline.fitness import detectable, enough_rows
 from detectors.offline.giving_away import gives_away
 from detectors.offline.output_roles import Named, OutputRoles, output_roles

@@ -16,7 +16,8 @@ import pandas as pd
 from pandas.api import types
 
 from detectors.counts.binning import category
-from detectors.offline.column_roles import as_numbers, shown
+from detectors.counts.frames import as_numbers
+from detectors.offline.column_roles import shown
 from detectors.offline.ranking_roles import RankingRoles, ranking_roles, ranking_spec
 from detectors.statistics.reasons import percent
 from driftline.errors import ReferenceDataError

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from detectors.counts.frames import as_numbers
 from detectors.counts.ranking_counts import LARGEST_GRADE
-from detectors.offline.column_roles import as_numbers
 from driftline.monitor_ranking import RankingSpec
 
 _QUERIES = ("query", "query_id", "qid", "queryid", "search_id", "srch_id", "impression_id")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from detectors.baselines.reference import Reference
 from detectors.counts.performance_counts import CORRECT, JUDGED
-from detectors.counts.summary import StateError, WindowState, merge
+from detectors.counts.summary import merge_readable
 from detectors.evaluating.accuracy_tests import STANDING
 from detectors.evaluating.evaluation import Evaluator, default_bridge
 from detectors.evaluating.row_tables import LabelledRows, TableOfWindow, no_labelled_rows, no_table
@@ -73,7 +73,7 @@ def replay(
     layout = reference.performance_layout
     replayed, stood = [], dict[tuple[StreamKey, str], bool]()
     for key, found in evaluate_in_order(evaluator, known, table, labelled):
-        section = None if monitor.predicts_numbers else _merged(states[key]).section(layout.fingerprint)
+        section = None if monitor.predicts_numbers else merge_readable(states[key]).section(layout.fingerprint)
         judged, correct = (0, 0) if section is None else (int(section.values[JUDGED]), int(section.values[CORRECT]))
         alarm = next((each for each in found.results if _says_that_accuracy_fell(each)), None)
         began = None if stood.get((key.stream, key.segment)) else alarm
@@ -84,13 +84,3 @@ def replay(
 
 def _says_that_accuracy_fell(result: Result) -> bool:
     return result.detector.startswith(STANDING) and result.verdict is Verdict.WARNING
-
-
-def _merged(states: Sequence[bytes]) -> WindowState:
-    readable = []
-    for state in states:
-        try:
-            readable.append(WindowState.from_bytes(state))
-        except StateError:  # told in the log where the window was evaluated
-            continue
-    return merge(readable)

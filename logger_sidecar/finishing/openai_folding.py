@@ -36,7 +36,7 @@ def has_generated(chunk: Json) -> bool:
     """Whether a chunk of a chat or a completion holds generated content that is not empty."""
     return any(
         said.get(key)
-        for choice in _dicts(chunk.get("choices"))
+        for choice in dicts(chunk.get("choices"))
         for said in (choice.get("delta"), choice)
         if isinstance(said, dict)
         for key in _CONTENT_KEYS
@@ -52,7 +52,7 @@ def _fold_choices(
         for name, value in chunk.items():
             if name != "choices" and (value is not None or name not in whole):
                 whole[name] = value
-        for choice in _dicts(chunk.get("choices")):
+        for choice in dicts(chunk.get("choices")):
             index = choice.get("index")
             index = index if isinstance(index, int) else 0
             known = choices.get(index)
@@ -202,5 +202,6 @@ def _part(item: Json, event: Json, blank: Json) -> Json:
     return part
 
 
-def _dicts(value: Any) -> list[Json]:
+def dicts(value: Any) -> list[Json]:
+    """The objects of a list; none where it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -27,6 +27,7 @@ from logger_sidecar.finishing.event_streams import ServerEvent, read_events
 from logger_sidecar.finishing.openai_folding import (
     RESPONSE_END_TYPES,
     Json,
+    dicts,
     fold_chat,
     fold_completion,
     fold_response,
@@ -112,9 +113,9 @@ def _kind(payload: Any) -> _Kind | None:
     if isinstance(choices := payload.get("choices"), list):
         if payload.get("object") == "text_completion":
             return _COMPLETION
-        if payload.get("object") == "chat.completion.chunk" or any("delta" in choice for choice in _dicts(choices)):
+        if payload.get("object") == "chat.completion.chunk" or any("delta" in choice for choice in dicts(choices)):
             return _CHAT
-        return _COMPLETION if any("text" in choice for choice in _dicts(choices)) else None
+        return _COMPLETION if any("text" in choice for choice in dicts(choices)) else None
     if str(payload.get("type", "")).startswith("response."):
         return _RESPONSES
     if "text_output" in payload:
@@ -173,7 +174,7 @@ def _no_response_end(_is_done: bool, said: Sequence[Json]) -> str:
 
 
 def _has_rows(payload: Any) -> bool:
-    return any(tensor.get("data") for tensor in _dicts(payload.get("outputs")))
+    return any(tensor.get("data") for tensor in dicts(payload.get("outputs")))
 
 
 _CHAT = _Kind(lambda said: plain_tool_calls(fold_chat(said)), has_generated, _no_done)
@@ -218,7 +219,3 @@ def _encode(document: Any) -> bytes:
         return msgspec.json.encode(document)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return json.dumps(document, default=str).encode()
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -58,7 +58,7 @@ def write_raw(datatype: str, data: Any) -> tuple[str, bytes]:
         return datatype, data.tobytes()
     items = data if isinstance(data, list) else [data]
     if datatype == BYTES or any(isinstance(item, str | bytes | dict | list) for item in items):
-        elements = [_element(item) for item in items]
+        elements = [as_bytes(item) for item in items]
         return BYTES, b"".join(_LENGTH.pack(len(element)) + element for element in elements)
     return datatype, array(_CODES[datatype], [0 if item is None else item for item in items]).tobytes()
 
@@ -85,7 +85,8 @@ def text_or_bytes(value: bytes) -> str | bytes:
         return value
 
 
-def _element(item: Any) -> bytes:
-    if isinstance(item, bytes):
-        return item
-    return b"" if item is None else str(item).encode("utf-8", "surrogatepass")
+def as_bytes(value: Any) -> bytes:
+    """Bytes as they are, anything else as its text in UTF-8; none for None."""
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else str(value).encode("utf-8", "surrogatepass")

@@ -21,7 +21,7 @@ from logger_sidecar.finishing.protobuf_wire import (
     write_field,
     write_varint,
 )
-from logger_sidecar.finishing.tensor_data import read_raw, text_or_bytes, write_raw
+from logger_sidecar.finishing.tensor_data import as_bytes, read_raw, text_or_bytes, write_raw
 
 Document = dict[str, Any]
 
@@ -76,7 +76,7 @@ def write_response(document: Document) -> bytes:
     if not way:
         return _write(document, "outputs", _RAW_OUTPUTS)
     error = document.get("error_message")
-    head = write_bytes(1, _utf8(error)) if error is not None else b""
+    head = write_bytes(1, as_bytes(error)) if error is not None else b""
     inner = {name: value for name, value in document.items() if name != "error_message"}
     return head + (write_bytes(2, _write(inner, "outputs", _RAW_OUTPUTS)) if way.endswith("response") else b"")
 
@@ -130,7 +130,9 @@ def _add_raws(tensors: list[_Noted], raws: list[bytes]) -> None:
 
 def _write(document: Document, tensors: str, raw_number: int) -> bytes:
     parts = [
-        write_bytes(number, _utf8(document[name])) for number, name in _TEXTS.items() if document.get(name) is not None
+        write_bytes(number, as_bytes(document[name]))
+        for number, name in _TEXTS.items()
+        if document.get(name) is not None
     ]
     parts += _parameters(document, _PARAMETERS)
     raws: list[bytes] = []
@@ -179,7 +181,7 @@ def _write_tensor(tensor: _Noted, raws: list[bytes]) -> bytes:
         raws.append(raw)
     elif way:
         datatype, contents = _contents(int(way), datatype, data)
-    parts = [write_bytes(1, _utf8(tensor.get("name", ""))), write_bytes(2, _utf8(datatype))]
+    parts = [write_bytes(1, as_bytes(tensor.get("name", ""))), write_bytes(2, as_bytes(datatype))]
     if tensor["shape"]:
         parts.append(write_bytes(3, b"".join(varint(int(size or 0)) for size in tensor["shape"])))
     parts += _parameters(tensor, 4)
@@ -189,7 +191,7 @@ def _write_tensor(tensor: _Noted, raws: list[bytes]) -> bytes:
 def _contents(number: int, datatype: str, data: Any) -> tuple[str, bytes]:
     items = data if isinstance(data, array | list) else [data]
     if number == _CONTENTS_BYTES or any(isinstance(item, str | bytes) for item in items):
-        return "BYTES", b"".join(write_bytes(_CONTENTS_BYTES, _utf8(item)) for item in items)
+        return "BYTES", b"".join(write_bytes(_CONTENTS_BYTES, as_bytes(item)) for item in items)
     values = [0 if item is None else item for item in items]
     code = _CONTENTS[number]
     packed = array(code, values).tobytes() if code in "fd" else b"".join(varint(int(value)) for value in values)
@@ -227,7 +229,7 @@ def _read_requested(message: bytes) -> Document:
 
 
 def _write_requested(output: Document) -> bytes:
-    return b"".join((write_bytes(1, _utf8(output.get("name", ""))), *_parameters(output, 2)))
+    return b"".join((write_bytes(1, as_bytes(output.get("name", ""))), *_parameters(output, 2)))
 
 
 # --- parameters ---------------------------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def _parameters(holder: Document, number: int) -> list[bytes]:
     if not isinstance(parameters, dict):
         return []
     return [
-        write_bytes(number, write_bytes(1, _utf8(name)) + write_bytes(2, _parameter(value)))
+        write_bytes(number, write_bytes(1, as_bytes(name)) + write_bytes(2, _parameter(value)))
         for name, value in parameters.items()
     ]
 
@@ -269,7 +271,7 @@ def _parameter(value: Any) -> bytes:
         return write_varint(_WHOLE if value < 2**63 else _UNSIGNED, value)
     if isinstance(value, float):
         return write_field(Field(_DOUBLE, FIXED64, struct.pack("<d", value)))
-    return b"" if value is None else write_bytes(_STRING, _utf8(value))
+    return b"" if value is None else write_bytes(_STRING, as_bytes(value))
 
 
 def _bytes(field: Field) -> bytes:
@@ -280,9 +282,3 @@ def _bytes(field: Field) -> bytes:
 
 def _text(field: Field) -> Any:
     return text_or_bytes(_bytes(field))
-
-
-def _utf8(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None else str(value).encode("utf-8", "surrogatepass")

@@ -23,7 +23,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.supervisor import Supervisor
 from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, between, post, read_message, spooled
-from tests.parts.processes import free_ports
+from tests.parts.processes import free_ports, has_ended
 
 _MAIN = """
 import os, sys
@@ -250,15 +250,8 @@ def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
         [shipper] = shippers(sidecar.pid)
         sidecar.kill()
         sidecar.wait()
-        wait_for(lambda: _has_ended(shipper))
+        wait_for(lambda: has_ended(shipper))
     upstream.close()
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_every_wrong_setting_is_named() -> None:

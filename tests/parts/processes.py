@@ -62,6 +62,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, pause
         time.sleep(pause_s)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether no such process is there, or one that waits for its parent to look."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 def running_for(directory: Path) -> list[str]:
     """Command lines of other processes that know the directory, from their arguments or their environment."""
     found = []
