@@ -1,7 +1,6 @@
 """The benchmarks' runner: reads closing lines, writes figures as measured, and says what failed."""
 
 import os
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,6 +13,7 @@ from benchmarks.false_alarms_streams import STREAMS
 from benchmarks.run_all import closing_line, kept, page
 from benchmarks.sidecar_contenders import Cores, descendants, process
 from benchmarks.sidecar_figures import cpu_ratios, middle, quartiles
+from tests.parts.processes import wait_until
 
 RESULT = (
     '{"benchmark": "path", "figures": {"a_s": 0.5, "n": {"x": 12345.6}}, '
@@ -102,8 +102,7 @@ def test_helpers_are_moved_and_the_proxy_stays() -> None:
     usable = sorted(os.sched_getaffinity(0))
     cores = Cores(str(usable[0]), str(usable[-1]))
     with process(["sh", "-c", "sh -c 'sleep 60; :' & wait"], None) as pid:
-        while len(descendants(pid)) < 2:
-            time.sleep(0.01)
+        wait_until(lambda: len(descendants(pid)) == 2, what="both helpers")
         cores.move_helpers(pid)
         assert [os.sched_getaffinity(helper) for helper in descendants(pid)] == [{usable[-1]}, {usable[-1]}]
         assert os.sched_getaffinity(pid) == set(usable)

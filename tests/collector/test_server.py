@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.processes import free_ports
+from tests.parts.processes import free_ports, wait_until
 
 pytestmark = pytest.mark.slow  # each starts a process
 
@@ -68,9 +68,7 @@ def test_it_works_answers_and_ends_well_on_a_signal(tmp_path: Path, number: sign
     process, url = start(tmp_path, "pass")
     try:
         assert json.loads(answer(f"{url}/healthz"))["state"] in ("working", "idle")  # idle once all is committed
-        until = time.monotonic() + 120
-        while 'outcome="stored"' not in answer(f"{url}/metrics") and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: 'outcome="stored"' in answer(f"{url}/metrics"), what="the events are stored")
         assert 'variant="stable",version="3"} 50.0' in answer(f"{url}/metrics")
         process.send_signal(number)
         assert process.wait(120) == 0
@@ -114,9 +112,7 @@ def test_the_command_uploads_a_file_and_tells_what_became_of_it(tmp_path: Path) 
     command = [sys.executable, "-m", "driftline", "labels", "upload", "labels.csv", "--url", url, *mapping]
     try:
         answer(f"{url}/healthz")
-        until = time.monotonic() + 120
-        while 'outcome="stored"' not in answer(f"{url}/metrics") and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: 'outcome="stored"' in answer(f"{url}/metrics"), what="the events are stored")
         surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env=surroundings

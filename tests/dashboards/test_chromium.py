@@ -21,7 +21,7 @@ from driftline.names import PAGE_DESK_PATH
 from driftline.testing import ManualClock
 from tests.dashboards.conftest import parse_plain
 from tests.dashboards.fakes import MONITOR, NOW_S, FakePages, flights_alert, flights_page
-from tests.parts.processes import free_ports
+from tests.parts.processes import free_ports, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 PATHS = ("/", "/models/default/flights", "/pages/made-elsewhere", "/report/default/flights")
@@ -58,8 +58,7 @@ def address(reader):
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    while not server.started:
-        time.sleep(0.02)
+    wait_until(lambda: server.started, what="the pages' start")
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(60)

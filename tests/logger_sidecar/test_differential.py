@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import Running, Upstream, read_all, sidecar
+from tests.parts.processes import wait_until
 
 _ID_LINE = re.compile(rb"x-request-id: [0-9a-f-]{36}\r\n")
 _CLOSE_LINE = b"connection: close\r\n"
@@ -37,7 +37,7 @@ class Oracle:
     def begin(self, running: Running, answers: Sequence[bytes] = ()) -> None:
         """Begin anew, once the conversation before is over on both sides of the sidecar."""
         made = running.sidecar
-        wait_for(lambda: not made._open_connections() and made.pool.open_connections == self.open_connections)
+        wait_until(lambda: not made._open_connections() and made.pool.open_connections == self.open_connections)
         self.answers, self.received, self.requests, self.faults = list(answers), b"", [], []
 
     def _script(self, upstream: Upstream, connection: socket.socket) -> None:

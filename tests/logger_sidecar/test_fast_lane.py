@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, between, post, read_all, read_message, receive
+from tests.parts.processes import wait_until
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
@@ -141,7 +141,7 @@ def test_a_model_server_that_does_not_answer_is_given_up_and_the_client_goes_on(
         enter(running, client)
         before = len(upstream.requests)
         client.sendall(post(b"<>"))
-        wait_for(lambda: len(upstream.requests) > before)
+        wait_until(lambda: len(upstream.requests) > before)
         on_loop(running, lambda: running.sidecar.pool.tick(0, 1000))
         assert b" 504 " in read_message(client).split(b"\r\n")[0]
         for _ in range(3):
@@ -162,9 +162,9 @@ def test_a_silent_client_is_closed(tmp_path: Path) -> None:
 
         on_loop(running, tick)
         assert client.recv(1) == b""
-        wait_for(lambda: not connections)
+        wait_until(lambda: not connections)
         on_loop(running, lambda: running.sidecar.pool.tick(1000, 0))
-        wait_for(lambda: not running.sidecar.pool.connections)
+        wait_until(lambda: not running.sidecar.pool.connections)
 
 
 def test_at_the_end_what_is_in_flight_is_answered_and_the_idle_are_closed(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_at_the_end_what_is_in_flight_is_answered_and_the_idle_are_closed(tmp_pa
             enter(running, busy)
             before = len(upstream.requests)
             busy.sendall(post(b"<>"))
-            wait_for(lambda: len(upstream.requests) > before)
+            wait_until(lambda: len(upstream.requests) > before)
             running.loop.call_soon_threadsafe(running.sidecar.stop)
             assert read_all(idle) == b""
             held.set()
@@ -203,7 +203,7 @@ def test_a_client_that_does_not_read_gets_every_byte_in_order(tmp_path: Path) ->
         while not is_full():
             client.sendall(post(b"{}", "x-request-id: r"))
             sent += 1
-            wait_for(functools.partial(is_answered, sent))
+            wait_until(functools.partial(is_answered, sent))
         client.sendall(post(b"{}", "x-request-id: r"))
         for number in range(1, sent + 2):
             whole = receive(client, len(_HEAD % size) + len(b"x-request-id: r\r\n") + size)
@@ -244,9 +244,9 @@ def test_a_client_that_breaks_off_within_its_request_is_recorded_as_gone(tmp_pat
             enter(running, client)
             before = len(upstream.requests)
             client.sendall(post(b"<>"))
-            wait_for(lambda: len(upstream.requests) > before)
+            wait_until(lambda: len(upstream.requests) > before)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)
         [gone] = [event for event in running.events() if event.request.body == b"<>"]
     assert gone.status_code == 499
 
@@ -257,7 +257,7 @@ def test_a_client_that_has_said_all_still_gets_its_answer(tmp_path: Path) -> Non
         enter(running, client)
         before = len(upstream.requests)
         client.sendall(post(b"<>"))
-        wait_for(lambda: len(upstream.requests) > before)
+        wait_until(lambda: len(upstream.requests) > before)
         client.shutdown(socket.SHUT_WR)
         held.set()
         assert read_all(client).endswith(b"{}")
@@ -278,7 +278,7 @@ def test_a_kept_connection_that_the_model_server_closes_costs_no_request(tmp_pat
         enter(running, client)
         [kept] = running.sidecar.pool.connections
         closing.set()
-        wait_for(lambda: kept not in running.sidecar.pool.connections)
+        wait_until(lambda: kept not in running.sidecar.pool.connections)
         for _ in range(4):
             assert ask(client).endswith(b"{}")
         assert upstream.connections == 2
@@ -309,9 +309,9 @@ def test_a_stopwatch_measures_in_the_lane_too(tmp_path: Path) -> None:
         before = measured()
         on_loop(running, lambda: made._stopwatches.tick(list(made._parts.connections), made.pool.connections))
         ask(client, b"{}")
-        wait_for(lambda: measured()["out"] > before["out"])
+        wait_until(lambda: measured()["out"] > before["out"])
         assert measured()["in"] > before["in"]
-        wait_for(lambda: bool(stream.examples))
+        wait_until(lambda: bool(stream.examples))
 
 
 def test_what_fails_in_it_ends_that_connection_and_no_other(tmp_path: Path) -> None:
@@ -330,4 +330,4 @@ def test_what_fails_in_it_ends_that_connection_and_no_other(tmp_path: Path) -> N
             assert read_all(client) == b""
             broken.clear()
             assert ask(other).endswith(b"{}")
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.logger_sidecar.test_fast_lane import ask, enter, on_loop
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, between, post, read_all, read_message
+from tests.parts.processes import wait_until
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
@@ -67,7 +67,7 @@ def test_a_first_request_in_pieces_or_with_another_behind_it_is_answered(tmp_pat
             with running.connect() as other:
                 other.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 other.sendall(whole[:cut])
-                wait_for(lambda: len(running.sidecar._parts.connections) == 2)
+                wait_until(lambda: len(running.sidecar._parts.connections) == 2)
                 other.sendall(whole[cut:])
                 assert read_message(other).endswith(b"\r\n\r\ncba")
                 other.sendall(post(b"abc") + post(b"xyz"))
@@ -87,7 +87,7 @@ def test_settings_that_change_hold_for_the_next_client_s_first_request(tmp_path:
     with between(tmp_path, answering(OK)) as (running, _):
         with running.connect() as client:
             enter(running, client, b"{}", "x-team: a")
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)
         changed = dataclasses.replace(running.settings, capture_headers=("x-team",))
         on_loop(running, lambda: running.sidecar._live.follow(changed))
         with running.connect() as client:
@@ -111,7 +111,7 @@ def test_a_client_that_ends_between_two_requests_is_closed(tmp_path: Path) -> No
         enter(running, client)
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == b""
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)
 
 
 def test_what_is_said_together_with_the_end_is_still_answered(tmp_path: Path) -> None:

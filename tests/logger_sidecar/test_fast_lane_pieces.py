@@ -9,8 +9,8 @@ import pytest
 
 from logger_sidecar.proxy.upstream import REASON_TIMEOUT
 from tests.logger_sidecar.test_fast_lane import ask, enter, on_loop
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, between, post, read_all, read_message, receive
+from tests.parts.processes import wait_until
 
 _SIZE = 1_500_000
 _ID = "x-request-id: r"
@@ -58,7 +58,7 @@ def test_each_piece_goes_on_at_once_and_what_is_kept_is_bounded(tmp_path: Path, 
             for start in range(0, len(whole), 400_000):
                 client.sendall(whole[start : start + 400_000])
                 sent = min(len(whole), start + 400_000)
-                wait_for(lambda sent=sent, whole=whole: heard.size_bytes == sent or upstream.requests[-1] == whole)
+                wait_until(lambda sent=sent, whole=whole: heard.size_bytes == sent or upstream.requests[-1] == whole)  # type: ignore[misc]
                 assert is_in_lane(running) is has_lane
             assert read_message(client).endswith(b"{}")
         events = running.events()
@@ -126,10 +126,10 @@ def test_a_client_that_leaves_within_a_long_body_is_recorded_as_gone(tmp_path: P
         with running.connect() as client:
             enter(running, client, body_of(0), _ID)
             client.sendall(post(body_of(9), _ID)[:100_000])
-            wait_for(lambda: heard.size_bytes == 100_000)
+            wait_until(lambda: heard.size_bytes == 100_000)
             if how == "reset":
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)
         [gone] = [event for event in running.events() if event.status_code == 499]
     assert gone.truncated
     assert body_of(9).startswith(gone.request.body)
@@ -153,7 +153,7 @@ def test_a_model_server_that_closes_within_a_long_body_fails_that_request_only(t
                 ask(client, body_of(number), _ID)
             whole = post(body_of(9), _ID)
             client.sendall(whole[:100_000])
-            wait_for(lambda: heard == 100_000)
+            wait_until(lambda: heard == 100_000)
             client.sendall(whole[100_000:100_100])
             assert b" 502 " in read_message(client).split(b"\r\n")[0]
             assert read_all(client) == b""
@@ -166,7 +166,7 @@ def test_a_model_server_that_is_too_slow_for_a_long_body_is_given_up(tmp_path: P
     with between(tmp_path, heard.script) as (running, _), running.connect() as client:
         enter(running, client, body_of(0), _ID)
         client.sendall(post(body_of(9), _ID)[:100_000])
-        wait_for(lambda: heard.size_bytes == 100_000)
+        wait_until(lambda: heard.size_bytes == 100_000)
         [upper] = running.sidecar.pool.connections
         on_loop(running, lambda: upper.fail(REASON_TIMEOUT, "too slow"))
         assert b" 504 " in read_message(client).split(b"\r\n")[0]
@@ -193,7 +193,7 @@ def test_a_model_server_that_does_not_read_holds_the_client_back(tmp_path: Path)
         sender = threading.Thread(target=client.sendall, args=(long,))
         sender.start()
         [upper] = running.sidecar.pool.connections
-        wait_for(lambda: upper.transport.get_write_buffer_size() > 0)
+        wait_until(lambda: upper.transport.get_write_buffer_size() > 0)
         sender.join(0.2)
         assert sender.is_alive()
         assert upper.transport.get_write_buffer_size() < 2 * _SIZE

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.events import InferenceEvent
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import Running, Upstream, sidecar
+from tests.parts.processes import wait_until
 
 _CONNECTIONS = 3
 _ID_LINE = re.compile(rb"x-request-id: [^\r]*\r\n")
@@ -255,7 +255,7 @@ def test_any_talk_is_passed_and_recorded_as_without_the_lane(tmp_path: Path) -> 
 
         any_talk()
         for running in (ours, plain):
-            wait_for(lambda running=running: not running.sidecar._parts.connections)
+            wait_until(lambda running=running: not running.sidecar._parts.connections)  # type: ignore[misc]
         assert figures(ours) == figures(plain)
         assert described(ours.events()) == described(plain.events())
     upstream.close()

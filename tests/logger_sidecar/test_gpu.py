@@ -19,7 +19,7 @@ from tests.logger_sidecar.fake_nvml import (
     NVMLError,
     h100,
 )
-from tests.logger_sidecar.test_spool import wait_for
+from tests.parts.processes import wait_until
 
 LABELS = {"gpu": "0", "uuid": "GPU-1", "name": "NVIDIA H100 80GB HBM3"}
 
@@ -87,7 +87,7 @@ def test_a_driver_that_hangs_holds_nobody_up() -> None:
     assert b"driftline_gpu_readings_total" in generate_latest(collected(metrics))
     assert metrics.devices == ()
     hangs.set()
-    wait_for(lambda: len(metrics.devices) == 1)
+    wait_until(lambda: len(metrics.devices) == 1)
     metrics.close()
 
 
@@ -95,7 +95,7 @@ def test_without_a_driver_the_thread_ends_and_nothing_failed() -> None:
     nvml = FakeNvml(init_error=NVML_ERROR_LIBRARY_NOT_FOUND)
     metrics = gpu_metrics(0.001, nvml)
     assert metrics is not None
-    wait_for(metrics._ended.is_set)
+    wait_until(metrics._ended.is_set)
     assert nvml.inits == 1
     assert collected(metrics).get_sample_value(names.GPU_READINGS.name, {"outcome": "failed"}) == 0
 

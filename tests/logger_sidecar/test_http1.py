@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import (
     GET,
     OK,
@@ -20,6 +19,7 @@ from tests.logger_sidecar.wire import (
     read_message,
     receive,
 )
+from tests.parts.processes import wait_until
 
 
 # --- half-closed ends and pipelines -----------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def test_a_request_that_breaks_off_is_never_finished_by_the_sidecar(tmp_path: Pa
             client.sendall(GET + post(b"0123456789")[:-5])
             client.shutdown(socket.SHUT_WR)
             assert read_all(client).startswith(OK[:15])
-        wait_for(lambda: running.sidecar._open_connections() == 0)
+        wait_until(lambda: running.sidecar._open_connections() == 0)
         assert [request[:3] for request in upstream.requests[:2]] == [b"GET", b"GET"]
         assert not any(request.endswith(b"0123456789") for request in upstream.requests)
 
@@ -61,7 +61,7 @@ def test_a_client_gone_mid_request_takes_its_upstream_connection_along(tmp_path:
     with between(tmp_path, script) as (running, upstream):
         client = running.connect()
         client.sendall(post(b"x" * 1000)[:-500])
-        wait_for(lambda: running.sidecar.pool.counts()["busy"] == 1)
+        wait_until(lambda: running.sidecar.pool.counts()["busy"] == 1)
         client.close()
         assert seen.wait(60)
         assert len(upstream.requests[0]) < len(post(b"x" * 1000))
@@ -145,7 +145,7 @@ def test_a_final_answer_instead_of_100_continue_ends_the_connection(tmp_path: Pa
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert b"connection: close" in answer
         client.sendall(smuggled := b"GET /smuggled HTTP/1.1\r\n\r\n")
-        wait_for(lambda: len(upstream.requests) == 2)
+        wait_until(lambda: len(upstream.requests) == 2)
         assert smuggled not in upstream.requests[1]
 
 

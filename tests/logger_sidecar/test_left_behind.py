@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.logger_sidecar.grpc.servers import INFER, STREAM_INFER, call, channel, infer_request, served
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, between, post, read_all, read_message, sidecar
 from tests.parts.processes import wait_until
 
@@ -94,7 +93,7 @@ def leak(running: Running, visit: Callable[[Running], None]) -> Counter[str]:
     gc.disable()
     try:
         visited()
-        wait_for(lambda: not running.sidecar._parts.connections)
+        wait_until(lambda: not running.sidecar._parts.connections)
         before = left()
         visited()
         # Of one look: a connection that is only now accepted would be in the next.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import (
     GET,
     OK,
@@ -22,7 +21,7 @@ from tests.logger_sidecar.wire import (
     read_message,
     sidecar,
 )
-from tests.parts.processes import refusing_socket
+from tests.parts.processes import refusing_socket, wait_until
 
 
 # --- the pool ---------------------------------------------------------------------------------------------------------
@@ -45,7 +44,7 @@ def test_requests_beyond_the_bound_wait_in_order_and_all_are_served(tmp_path: Pa
         clients = [stack.enter_context(running.connect()) for _ in range(12)]
         for number, client in enumerate(clients):
             client.sendall(post(b"{}", f"x-request-id: {number}"))
-            wait_for(lambda number=number: running.sidecar.pool.waiting + len(upstream.requests) > number)
+            wait_until(lambda number=number: running.sidecar.pool.waiting + len(upstream.requests) > number)  # type: ignore[misc]
         for client in clients:
             assert read_message(client).startswith(b"HTTP/1.1 200")
         assert (most, upstream.connections) == (1, 1)
@@ -65,13 +64,13 @@ def test_who_waits_for_too_long_gets_a_503_that_is_counted_and_who_left_is_not_s
     with between(tmp_path, script, max_upstream_connections=1, queue_timeout_s=4.0) as (running, upstream):
         with running.connect() as first, running.connect() as second:
             first.sendall(GET)
-            wait_for(lambda: len(upstream.requests) == 1)
+            wait_until(lambda: len(upstream.requests) == 1)
             gone = running.connect()
             gone.sendall(post(b"{}", "x-request-id: gone"))
-            wait_for(lambda: running.sidecar.pool.waiting == 1)
+            wait_until(lambda: running.sidecar.pool.waiting == 1)
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             gone.close()
-            wait_for(lambda: running.sidecar.pool.waiting == 0)
+            wait_until(lambda: running.sidecar.pool.waiting == 0)
             second.sendall(post(b"{}", "x-request-id: late"))
             answer = read_message(second)
             assert answer.startswith(b"HTTP/1.1 503 ")
@@ -98,7 +97,7 @@ def test_a_connection_that_dies_makes_room_for_who_waits(tmp_path: Path) -> None
         running.connect() as second,
     ):
         first.sendall(post())
-        wait_for(lambda: running.sidecar.pool.open_connections == 1)
+        wait_until(lambda: running.sidecar.pool.open_connections == 1)
         second.sendall(GET)
         assert read_message(first).startswith(b"HTTP/1.1 502 ")
         assert read_message(second) == OK
@@ -114,13 +113,13 @@ def test_idle_connections_are_used_newest_first(tmp_path: Path) -> None:
     go_on = threading.Event()
     with between(tmp_path, script) as (running, upstream), running.connect() as one, running.connect() as two:
         one.sendall(GET)
-        wait_for(lambda: len(upstream.requests) == 1)
+        wait_until(lambda: len(upstream.requests) == 1)
         two.sendall(GET)
-        wait_for(lambda: len(upstream.requests) == 2)
+        wait_until(lambda: len(upstream.requests) == 2)
         go_on.set()
         read_message(one)
         newest = read_message(two)[-1:]
-        wait_for(lambda: len(running.sidecar.pool._idle) == 2)
+        wait_until(lambda: len(running.sidecar.pool._idle) == 2)
         one.sendall(GET)
         assert read_message(one)[-1:] in (newest, b"1", b"2")
         assert upstream.connections == 2
@@ -176,7 +175,7 @@ def test_ready_is_only_who_answers_the_ready_path_and_everybody_asks_once_a_seco
         assert len(upstream.requests) <= 2 + int(time.monotonic() - began_s)
         assert b"GET /v2/health/ready HTTP/1.1\r\nhost: 127.0.0.1\r\n" in upstream.requests[0]
         answer = OK
-        wait_for(lambda: ready(running) == (200, "ok\n"))
+        wait_until(lambda: ready(running) == (200, "ok\n"))
         assert running.events() == []
 
 
@@ -197,7 +196,7 @@ def test_before_its_model_server_the_sidecar_answers_clearly_and_is_not_ready(tm
                         threading.Thread(target=answer_all, args=(connection,), daemon=True).start()
 
             threading.Thread(target=serve, daemon=True).start()
-            wait_for(lambda: ready(running)[0] == 200)
+            wait_until(lambda: ready(running)[0] == 200)
             client.sendall(post())
             assert read_message(client).startswith(b"HTTP/1.1 200 ")
             listener.shutdown(socket.SHUT_RDWR)

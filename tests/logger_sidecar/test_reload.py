@@ -13,9 +13,8 @@ import pytest
 from driftline.events import InferenceEvent
 from logger_sidecar.config_file import Sources
 from logger_sidecar.recording.sampling import is_sampled
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar, spooled
-from tests.parts.processes import free_ports
+from tests.parts.processes import free_ports, wait_until
 
 
 def config(file: Path, running: Running | None = None, **settings: object) -> None:
@@ -27,7 +26,7 @@ def config(file: Path, running: Running | None = None, **settings: object) -> No
     if running is not None:
         before = sum(running.sidecar.reloader.outcomes.values())
         running.loop.call_soon_threadsafe(running.sidecar.reloader.ask)
-        wait_for(lambda: sum(running.sidecar.reloader.outcomes.values()) > before)
+        wait_until(lambda: sum(running.sidecar.reloader.outcomes.values()) > before)
 
 
 def ask(connection: socket.socket, request_id: str, *headers: str) -> bytes:
@@ -161,7 +160,7 @@ def test_a_changed_file_is_seen_without_a_signal(upstream: Upstream, tmp_path: P
     sources = Sources({}, file)
     with sidecar(upstream.url, tmp_path / "spool", sources=sources, watch_config_s=0.02) as running:
         config(file, watch_config_s=0.02, variant="seen")
-        wait_for(lambda: running.sidecar.settings.variant == "seen")
+        wait_until(lambda: running.sidecar.settings.variant == "seen")
         assert running.sidecar.reloader.outcomes["refused"] == 0
 
 
@@ -171,7 +170,7 @@ def test_annotations_of_the_pod_are_followed(upstream: Upstream, tmp_path: Path)
     sources = Sources({"DRIFTLINE_SIDECAR_WATCH_CONFIG_S": "0.02"}, annotations=annotations)
     with sidecar(upstream.url, tmp_path / "spool", sources=sources, watch_config_s=0.02) as running:
         annotations.write_text('driftline.io/sample-rate="0.25"\n')
-        wait_for(lambda: running.sidecar.settings.sample_rate == 0.25)
+        wait_until(lambda: running.sidecar.settings.sample_rate == 0.25)
 
 
 @pytest.mark.slow
@@ -200,7 +199,7 @@ def test_twenty_reloads_under_load_lose_no_request_and_no_event(upstream: Upstre
             headers = "[x-team]" if turn % 2 else "[]"
             config(file, running, sample_rate=rates[turn % 4], capture_headers=headers)
             reached = sum(sent.values()) + 100
-            wait_for(lambda: sum(sent.values()) >= reached or bool(failures))  # noqa: B023
+            wait_until(lambda: sum(sent.values()) >= reached or bool(failures))  # noqa: B023
         stop.set()
         for client in clients:
             client.join(60)
@@ -231,10 +230,10 @@ def test_nothing_that_is_written_after_a_reload_goes_by_the_old_rules(upstream: 
         clients = [threading.Thread(target=load, args=(number,)) for number in range(8)]
         for client in clients:
             client.start()
-        wait_for(lambda: running.outcomes()["logged"] > 200)
+        wait_until(lambda: running.outcomes()["logged"] > 200)
         config(file, running, redact="['json:$.user']")
         written = running.outcomes()["logged"]
-        wait_for(lambda: running.outcomes()["logged"] > written + 200)
+        wait_until(lambda: running.outcomes()["logged"] > written + 200)
         stop.set()
         for client in clients:
             client.join(60)

@@ -10,8 +10,8 @@ from driftline.events import InferenceEvent
 from logger_sidecar.http1.heads import HeaderNames, RequestReader, ResponseReader
 from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client import ClientConnection
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, post, read_message, sidecar
+from tests.parts.processes import wait_until
 
 JSON = "Content-Type: application/json"
 
@@ -317,10 +317,10 @@ def test_an_idle_connection_keeps_no_body(tmp_path: Path, size: int) -> None:
         for _ in range(3):
             client.sendall(post(b"x" * size, "x-request-id: r"))
             assert read_message(client).endswith(b"{}")
-        wait_for(lambda: not any(one.calls_in_flight for one in running.sidecar._parts.connections))
+        wait_until(lambda: not any(one.calls_in_flight for one in running.sidecar._parts.connections))
         [connection] = running.sidecar._parts.connections
         assert isinstance(connection, ClientConnection)
         exchange = connection._own_exchange
-        wait_for(lambda: exchange.held is None and exchange.request.parts == exchange.response.parts == [])
+        wait_until(lambda: exchange.held is None and exchange.request.parts == exchange.response.parts == [])
         assert len(running.events()) == 3
     upstream.close()

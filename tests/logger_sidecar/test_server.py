@@ -21,9 +21,8 @@ from logger_sidecar.server import Sidecar, environment_of
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.supervisor import Supervisor
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Upstream, answering, between, post, read_message, spooled
-from tests.parts.processes import free_ports, has_ended
+from tests.parts.processes import free_ports, has_ended, wait_until
 
 _MAIN = """
 import os, sys
@@ -70,7 +69,7 @@ def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[sub
     environ.update({f"DRIFTLINE_SIDECAR_{name.upper()}": str(value) for name, value in settings.items()})
     started = subprocess.Popen([sys.executable, "-c", _MAIN], env=environ, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: _listens(port))
+        wait_until(lambda: _listens(port))
         yield started, port
     finally:
         started.kill()
@@ -130,7 +129,7 @@ def test_without_time_limits_everything_is_looked_after_all_the_same(tmp_path: P
     without = {"response_timeout_s": math.inf, "idle_timeout_s": math.inf}
     with between(tmp_path, answering(OK), **without) as (running, _):
         running.ask(post())
-        wait_for(lambda: any(each.silent_ticks > 1 for each in running.sidecar.pool.connections))
+        wait_until(lambda: any(each.silent_ticks > 1 for each in running.sidecar.pool.connections))
 
 
 def test_what_fails_while_all_is_looked_after_is_logged_and_tried_again(
@@ -146,7 +145,7 @@ def test_what_fails_while_all_is_looked_after_is_logged_and_tried_again(
     failing = Failing("timeit", {}, time.monotonic)
     with between(tmp_path, answering(OK), idle_timeout_s=0.5) as (running, _):
         running.sidecar._supervisor = failing
-        wait_for(lambda: failing.ticks > 1)
+        wait_until(lambda: failing.ticks > 1)
     assert "looking after connections and helpers failed" in caplog.text
 
 
@@ -176,10 +175,10 @@ def test_a_second_sigterm_hurts_nothing_and_all_ends_within_the_grace_period(tmp
     ):
         client.sendall(post())
         assert client.recv(100)
-        wait_for((tmp_path / "writer.lock").exists)  # or the recorder's start is part of the grace period
+        wait_until((tmp_path / "writer.lock").exists)  # or the recorder's start is part of the grace period
         began_s = time.monotonic()
         sidecar.terminate()
-        wait_for(lambda: not _listens(port))
+        wait_until(lambda: not _listens(port))
         while sidecar.poll() is None:
             sidecar.terminate()
             time.sleep(0.05)
@@ -195,7 +194,7 @@ def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Pa
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path) as (sidecar, port):
         ask(port, post(b"{}", "x-request-id: first"))
-        wait_for(lambda: any(path.stat().st_size for path in tmp_path.glob("*.segment")))
+        wait_until(lambda: any(path.stat().st_size for path in tmp_path.glob("*.segment")))
         sidecar.kill()
         sidecar.wait()
     with process(upstream.url, tmp_path) as (sidecar, port):
@@ -210,11 +209,11 @@ def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Pa
 def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, port):
-        wait_for(lambda: len(shippers(sidecar.pid)) == 1)
+        wait_until(lambda: len(shippers(sidecar.pid)) == 1)
         [first] = shippers(sidecar.pid)
         os.kill(first, signal.SIGKILL)
         assert ask(port, post()).startswith(b"HTTP/1.1 200")
-        wait_for(lambda: [pid for pid in shippers(sidecar.pid) if pid != first] != [])
+        wait_until(lambda: [pid for pid in shippers(sidecar.pid) if pid != first] != [])
         [second] = shippers(sidecar.pid)
         assert ask(port, post()).startswith(b"HTTP/1.1 200")
         sidecar.terminate()
@@ -238,7 +237,7 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
         ours = os.getpriority(os.PRIO_PROCESS, sidecar.pid)
         behind = {"recording.recorder": 5, "shipping.shipper": 10}
         expected = {f"logger_sidecar.{name}": (min(19, ours + steps), os.SCHED_BATCH) for name, steps in behind.items()}
-        wait_for(lambda: priorities() == expected)
+        wait_until(lambda: priorities() == expected)
     upstream.close()
 
 
@@ -246,11 +245,11 @@ def test_helpers_run_behind_the_proxy_and_the_shipper_behind_all(tmp_path: Path)
 def test_the_shipper_of_a_killed_sidecar_ends_by_itself(tmp_path: Path) -> None:
     upstream = Upstream(answering(OK))
     with process(upstream.url, tmp_path, sinks="kafka") as (sidecar, _port):
-        wait_for(lambda: len(shippers(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
+        wait_until(lambda: len(shippers(sidecar.pid)) == 1 and (tmp_path / "kafka.cursor").exists())
         [shipper] = shippers(sidecar.pid)
         sidecar.kill()
         sidecar.wait()
-        wait_for(lambda: has_ended(shipper))
+        wait_until(lambda: has_ended(shipper))
     upstream.close()
 
 

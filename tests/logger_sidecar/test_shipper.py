@@ -29,8 +29,8 @@ from logger_sidecar.shipping.sinks import BatchBounds
 from logger_sidecar.spool.segments import read_cursor
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.supervisor import Supervisor
-from tests.logger_sidecar.test_spool import event, fill, wait_for
-from tests.parts.processes import free_ports, refusing_socket
+from tests.logger_sidecar.test_spool import event, fill
+from tests.parts.processes import free_ports, refusing_socket, wait_until
 
 
 class ListSink:
@@ -243,7 +243,7 @@ def test_a_child_that_dies_is_started_again_after_a_growing_pause() -> None:
         pid = supervisor.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: supervisor.pid is None)
+        wait_until(lambda: supervisor.pid is None)
         supervisor.tick()  # notices, and waits
         assert supervisor.restarts == expected - 1
         now[0] += pause
@@ -342,7 +342,7 @@ def test_a_dead_broker_is_waited_for_and_the_end_is_still_bounded(tmp_path: Path
         refusing_socket() as (_, gone),
         shipper_process(tmp_path, f"127.0.0.1:{gone}", request_timeout_s=0.3, drain_timeout_s=0.5) as (process, port),
     ):
-        wait_for(answers(port, "/healthz", "away: kafka"))
+        wait_until(answers(port, "/healthz", "away: kafka"))
         lag = next(
             family
             for family in text_string_to_metric_families(get(port, "/metrics"))
@@ -361,7 +361,7 @@ def test_a_shipper_says_who_it_is_and_what_it_costs(tmp_path: Path) -> None:
     who = ("service.name=iris", "service.namespace=a%2Cb", "k8s.pod.name=iris-0")
     sinks = (f"file://{tmp_path}/out?format=jsonl&max_age=0.1&name=files",)
     with shipper_process(tmp_path / "spool", "127.0.0.1:1", sinks=sinks, resource=who) as (_, port):
-        wait_for(answers(port, "/healthz", "ok"))
+        wait_until(answers(port, "/healthz", "ok"))
         families = {family.name: family for family in text_string_to_metric_families(get(port, "/metrics"))}
     (target,) = families["target_info"].samples
     assert target.labels == {"service_name": "iris", "service_namespace": "a,b", "k8s_pod_name": "iris-0"}
@@ -379,13 +379,13 @@ def test_files_beside_a_sink_that_is_away_are_written_and_sighup_is_no_end(tmp_p
         process,
         port,
     ):
-        wait_for(answers(port, "/healthz", "away: kafka\n"))
-        wait_for(
+        wait_until(answers(port, "/healthz", "away: kafka\n"))
+        wait_until(
             answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="files"} 30.0')
         )
         process.send_signal(signal.SIGHUP)
         fill(spool, range(30, 40))
-        wait_for(
+        wait_until(
             answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="files"} 40.0')
         )
         process.terminate()
@@ -416,7 +416,7 @@ def test_events_reach_kafka_as_cloudevents_that_others_read(tmp_path: Path, kafk
     topic = f"sidecar-{os.getpid()}-{time.time_ns()}"
     fill(tmp_path, range(40))
     with shipper_process(tmp_path, kafka, topic=topic) as (process, port):
-        wait_for(
+        wait_until(
             answers(port, "/metrics", 'driftline_shipper_events_total{outcome="delivered",reason="",sink="kafka"} 40.0')
         )
         fill(tmp_path, range(40, 60))

@@ -16,7 +16,6 @@ from logger_sidecar.recording.meters import StreamMeters
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.traces import parse_traceparent
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar
 from tests.parts.http import get_json
 from tests.parts.processes import wait_until
@@ -70,7 +69,7 @@ def test_a_kept_connection_is_measured_now_and_then_and_gives_exemplars(upstream
             found = values(running.admin("/metrics"))
             return found["driftline_sidecar_overhead_seconds_count[('direction', 'out')]"] >= 2
 
-        wait_for(seen)
+        wait_until(seen)
         families = {family.name: family for family in in_open_metrics(running)}
     latency = families["driftline_sidecar_request_duration_seconds"]
     exemplars = [sample.exemplar for sample in latency.samples if sample.exemplar is not None]

@@ -18,7 +18,8 @@ from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sink_workers import SinkWorkers
 from logger_sidecar.shipping.sinks import BatchBounds, Sink
 from logger_sidecar.spool.segments import read_cursors
-from tests.logger_sidecar.test_spool import fill, wait_for
+from tests.logger_sidecar.test_spool import fill
+from tests.parts.processes import wait_until
 
 
 class TestSink:
@@ -96,25 +97,25 @@ def test_a_sink_that_is_away_broken_or_hanging_delays_no_other(tmp_path: Path, h
     fill(tmp_path, range(50))
     house.follow("away", "broken", "hanging", "good")
     everything = [str(number) for number in range(50)]
-    wait_for(lambda: house.newest("good").taken == everything)
-    wait_for(lambda: house.meters.away == ["away", "broken"])
+    wait_until(lambda: house.newest("good").taken == everything)
+    wait_until(lambda: house.meters.away == ["away", "broken"])
     assert house.samples(names.SHIPPER_SINK_UP) == {"away": 0.0, "broken": 0.0, "hanging": 1.0, "good": 1.0}
-    wait_for(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
-    wait_for(lambda: house.samples(names.SHIPPER_INFLIGHT_BYTES)["hanging"] > 0.0)
+    wait_until(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
+    wait_until(lambda: house.samples(names.SHIPPER_INFLIGHT_BYTES)["hanging"] > 0.0)
     lag, inflight = house.samples(names.SHIPPER_LAG_BYTES), house.samples(names.SHIPPER_INFLIGHT_BYTES)
     assert lag["away"] == lag["hanging"] > inflight["hanging"] > inflight["good"] == 0.0
     age = house.samples(names.SHIPPER_LAG_AGE)  # the first event's time is 0 s, now is 100 s
     assert (age["away"], age["hanging"], age["good"]) == (100.0, 100.0, 0.0)
     for name in ("away", "broken", "hanging"):
         house.newest(name).well.set()
-        wait_for(lambda name=name: house.newest(name).taken == everything)  # type: ignore[misc]
-    wait_for(lambda: house.meters.away == [])
+        wait_until(lambda name=name: house.newest(name).taken == everything)  # type: ignore[misc]
+    wait_until(lambda: house.meters.away == [])
 
 
 def test_the_end_waits_for_no_sink_longer_than_it_may(tmp_path: Path, house: House) -> None:
     fill(tmp_path, range(20))
     house.follow("away", "hanging", "good")
-    wait_for(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
+    wait_until(lambda: house.samples(names.SHIPPER_LAG_BYTES)["good"] == 0.0)
     assert house.workers.drain(2.0) == {"away": False, "hanging": False, "good": True}
 
 
@@ -122,12 +123,12 @@ def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: Ho
     fill(tmp_path, range(10))
     house.follow("good-a", "good-b")
     for name in ("good-a", "good-b"):
-        wait_for(lambda name=name: len(house.newest(name).taken) == 10)  # type: ignore[misc]
+        wait_until(lambda name=name: len(house.newest(name).taken) == 10)  # type: ignore[misc]
     house.follow("good-b", "good-c")
     assert house.workers.names == ["good-b", "good-c"]
     assert set(read_cursors(tmp_path)) - {"good-c"} == {"good-b"}  # the spool no longer waits for the one that went
     fill(tmp_path, range(10, 20))
-    wait_for(lambda: len(house.newest("good-b").taken) == 20)
+    wait_until(lambda: len(house.newest("good-b").taken) == 20)
     assert [len(house.sinks[name]) for name in ("good-a", "good-b", "good-c")] == [1, 1, 1]
     assert len(house.newest("good-a").taken) == 10
     assert set(house.samples(names.SHIPPER_LAG_BYTES)) == {"good-b", "good-c"}
@@ -136,11 +137,11 @@ def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: Ho
 def test_new_settings_of_all_open_every_sink_anew_and_go_on_where_it_stood(tmp_path: Path, house: House) -> None:
     fill(tmp_path, range(10))
     house.follow("good")
-    wait_for(lambda: len(house.newest("good").taken) == 10)
+    wait_until(lambda: len(house.newest("good").taken) == 10)
     house.follow("good", client_id="another")
     fill(tmp_path, range(10, 20))
-    wait_for(lambda: len(house.sinks["good"]) == 2)
-    wait_for(lambda: house.newest("good").taken == [str(number) for number in range(10, 20)])
+    wait_until(lambda: len(house.sinks["good"]) == 2)
+    wait_until(lambda: house.newest("good").taken == [str(number) for number in range(10, 20)])
 
 
 def test_a_sink_that_cannot_be_had_is_away_until_it_can_be_and_stops_no_other(
@@ -149,21 +150,21 @@ def test_a_sink_that_cannot_be_had_is_away_until_it_can_be_and_stops_no_other(
     fill(tmp_path, range(10))
     house.impossible = True
     house.follow("good-a", "good-b")
-    wait_for(lambda: house.tried > 2)
+    wait_until(lambda: house.tried > 2)
     assert house.meters.away == ["good-a"]
     assert caplog.text.count("its library is not installed") == 1
-    wait_for(lambda: len(house.newest("good-b").taken) == 10)
+    wait_until(lambda: len(house.newest("good-b").taken) == 10)
     house.impossible = False
-    wait_for(lambda: "good-a" in house.sinks and len(house.newest("good-a").taken) == 10)
-    wait_for(lambda: house.meters.away == [])
+    wait_until(lambda: "good-a" in house.sinks and len(house.newest("good-a").taken) == 10)
+    wait_until(lambda: house.meters.away == [])
 
 
 def test_sighup_connects_anew_between_two_deliveries(tmp_path: Path, house: House) -> None:
     house.follow("good")
     house.workers.reopen()
-    wait_for(lambda: house.newest("good").closed == 1)
+    wait_until(lambda: house.newest("good").closed == 1)
     fill(tmp_path, range(10))
-    wait_for(lambda: len(house.newest("good").taken) == 10)
+    wait_until(lambda: len(house.newest("good").taken) == 10)
 
 
 def test_a_sink_whose_name_somebody_else_reads_under_waits_for_it(tmp_path: Path, house: House) -> None:
@@ -173,4 +174,4 @@ def test_a_sink_whose_name_somebody_else_reads_under_waits_for_it(tmp_path: Path
     other = SpoolSource(tmp_path, "good", lambda _partition: None)
     house.follow("good")
     other.close()
-    wait_for(lambda: len(house.newest("good").taken) == 10)
+    wait_until(lambda: len(house.newest("good").taken) == 10)

@@ -24,7 +24,6 @@ from logger_sidecar.spool.segment_writer import Fsync, skip
 from logger_sidecar.spool.segments import list_segments, read_cursors, segment_path
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
-from tests.parts.processes import wait_until
 
 
 class Tally:
@@ -477,8 +476,3 @@ def test_a_segment_that_vanishes_is_stepped_over(tmp_path: Path) -> None:
     assert found[0] == event(0)
     assert found[-1] == event(299)
     assert segment_path(tmp_path, 7, 3).name == "00000000000000000007-3.segment"
-
-
-def wait_for(condition: object) -> None:
-    assert callable(condition)
-    wait_until(lambda: bool(condition()), 120, "what is waited for", pause_s=0.005)

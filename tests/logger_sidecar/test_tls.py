@@ -15,8 +15,8 @@ from driftline.errors import SettingsError
 from driftline.names import SIDECAR_TLS_FAILURES
 from driftline.settings import load
 from logger_sidecar.settings import SidecarSettings
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar
+from tests.parts.processes import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +109,7 @@ def test_clients_speak_tls_and_their_inferences_are_logged(tmp_path: Path, autho
                 assert b"HTTP/1.1" not in plain.recv(100)
             with contextlib.suppress(ssl.SSLError):  # it does not know who signed the certificate
                 secure_client(running, ssl.create_default_context())
-            wait_for(lambda: len(failures(running)) == 2)
+            wait_until(lambda: len(failures(running)) == 2)
             assert failures(running) == {("client", "not_tls"): 1, ("client", "certificate_refused"): 1}
             assert [event.request_id for event in running.events()] == ["0", "1", "2"]
 
@@ -168,7 +168,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_old_ones_stay(
             threading.Event().wait(1.0)
             assert shown() == before
             written(tmp_path, "server", authority.issue_cert("localhost", common_name="new"))
-            wait_for(lambda: shown() != before)
+            wait_until(lambda: shown() != before)
             old.sendall(post())
             assert read_message(old).endswith(b"{}")
 

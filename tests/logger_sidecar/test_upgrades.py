@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.logger_sidecar.test_spool import wait_for
 from tests.logger_sidecar.wire import (
     OK,
     Upstream,
@@ -19,6 +18,7 @@ from tests.logger_sidecar.wire import (
     read_message,
     receive,
 )
+from tests.parts.processes import wait_until
 
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nX-Key: k\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Accept: a\r\n\r\n"
@@ -43,7 +43,7 @@ def test_an_upgraded_connection_passes_bytes_both_ways_untouched(tmp_path: Path)
         assert running.sidecar._requests_inflight() == 1
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
-        wait_for(lambda: running.sidecar._open_connections() == 0)
+        wait_until(lambda: running.sidecar._open_connections() == 0)
         assert running.sidecar.pool.open_connections == 0
 
 

@@ -53,7 +53,9 @@ def _candidate() -> int:
     return secrets.choice(range(_LOWEST_PORT, first_outgoing))
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, what: str, pause_s: float = 0.05) -> None:
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float = 120.0, what: str = "what is waited for", pause_s: float = 0.01
+) -> None:
     """Return once ``condition`` holds; raises TimeoutError naming ``what`` when it does not within ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from driftline.events import InferenceEvent
 from logger_sidecar.settings import SidecarSettings
 from tests.logger_sidecar.wire import Running, Upstream, answering, post, sidecar
+from tests.parts.processes import wait_until
 
 SECRET = "ann.secret@example.com"
 CHAT = "/v1/chat/completions"
@@ -122,8 +122,7 @@ def test_a_killed_child_costs_no_event_and_shows_no_secret(tmp_path: Path) -> No
         for index in range(60):
             running.ask(post(body))
             if index % 20 == 10:
-                while running.outcomes().get("logged", 0) < index - 5:
-                    time.sleep(0.01)
+                wait_until(lambda enough=index - 5: running.outcomes().get("logged", 0) >= enough)  # type: ignore[misc]
                 pid = _finishing_pid(running)
                 with contextlib.suppress(ProcessLookupError):
                     if pid is not None:
@@ -140,8 +139,7 @@ def test_rules_can_be_changed_while_it_runs(tmp_path: Path) -> None:
     body = json.dumps({"user": SECRET}).encode()
     with sidecar(upstream.url, tmp_path / "spool") as running:
         running.ask(post(body))
-        while running.outcomes()["logged"] < 1:
-            time.sleep(0.01)
+        wait_until(lambda: running.outcomes()["logged"] == 1)
         changed = _with_rules(running, ("json:$.user",))
         asyncio.run_coroutine_threadsafe(running.sidecar._follow(changed, None), running.loop).result(60)
         running.ask(post(body))

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from driftline.events import Payload, decode_frame
 from logger_sidecar.finishing.captured import Captured, encode_captured
 from logger_sidecar.finishing.finisher import REASON_FINISHING_FAILED, FinishingProcess
 from logger_sidecar.finishing.wire import Setup
+from tests.parts.processes import wait_until
 
 RULES = Setup(rules=("json:$.user",))
 
@@ -162,10 +162,7 @@ def test_the_process_ends_with_its_parent_even_when_that_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 120
-    while _is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _is_alive(pid)
+    wait_until(lambda: not _is_alive(pid), what="the end of the process whose parent has gone")
 
 
 def test_closing_ends_the_process(process: FinishingProcess) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -162,11 +161,3 @@ def call(channel: grpc.Channel, method: str, request: object, **more: object) ->
     kind = _KINDS[HANDLERS[method][0]][1]
     more.setdefault("timeout", 60)
     return getattr(channel, kind)(method)(request, **more)
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for it; fails when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)

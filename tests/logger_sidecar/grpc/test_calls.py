@@ -23,9 +23,9 @@ from tests.logger_sidecar.grpc.servers import (
     infer_request,
     served,
     slow,
-    wait_until,
 )
 from tests.logger_sidecar.wire import Running, sidecar
+from tests.parts.processes import wait_until
 
 
 @pytest.fixture(scope="module")

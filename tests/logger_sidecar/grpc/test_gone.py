@@ -25,10 +25,9 @@ from tests.logger_sidecar.grpc.servers import (
     framed,
     infer_request,
     served,
-    wait_until,
 )
 from tests.logger_sidecar.wire import Running, Upstream, read_all, sidecar
-from tests.parts.processes import refusing_socket
+from tests.parts.processes import refusing_socket, wait_until
 
 
 @pytest.fixture

@@ -17,10 +17,9 @@ import pytest
 import trustme
 
 from driftline.events import InferenceEvent
-from tests.logger_sidecar.grpc.servers import wait_until
 from tests.logger_sidecar.http2.plain_server import EARLY, Answer, Asked, plain_server
 from tests.logger_sidecar.wire import PATH, Running, Upstream, answering, sidecar
-from tests.parts.processes import refusing_socket
+from tests.parts.processes import refusing_socket, wait_until
 
 JSON = {"content-type": "application/json"}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
