@@ -24,6 +24,7 @@ from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.in_time import reference_in_time
 from detectors.offline.outline import Draft, draft
+from driftline.cli.label_files import KnownLabels, LabelFile, known_labels
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
 from driftline.cli.report_files import ENDINGS, form_of
@@ -68,14 +69,6 @@ class Roles:
     prediction: str | None = None
     score: str | None = None
     time: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelFile:
-    """Labels that lie apart, with the truth in the target's column; ``key`` is a column of theirs and of the rows."""
-
-    source: Source
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +196,8 @@ def analyze(
     name = Path(reference).name if isinstance(reference, str | Path) else f"{len(frame)} rows"
     built = replace(built, source=name, built_at_s=clock())
     windows = OfflineWindows(monitor, built, stream, span)
-    known = None if labels is None else _known_labels(labels, monitor)
-    prepare = partial(_prepared, monitor=monitor, known=known, key="" if labels is None else labels.key)
+    known = None if labels is None else known_labels(labels, monitor)
+    prepare = partial(_prepared, monitor=monitor, known=known)
     seen = (
         _count_with_spark(current, windows, prepare, spark_master)
         if engine == "spark"
@@ -214,7 +207,9 @@ def analyze(
         raise ReferenceDataError(f"{_named(current)} has no rows")
     told = [] if time is not None else [_UNDATED]
     told += [] if drafted is None else _not_compared(drafted, [name for name in seen if name not in frame.columns])
-    return _reported(windows.evaluate(), monitor, stream, clock, told)
+    found = windows.evaluate()
+    told += [] if known is None else _told_of_labels(known, monitor, frame, found, seen)
+    return _reported(found, monitor, stream, clock, told)
 
 
 def _check_engine(engine: Engine, monitor: Monitor, *, exact: bool) -> None:
@@ -292,32 +287,24 @@ def _not_compared(drafted: Draft, unexpected: Sequence[str]) -> list[str]:
     return [f"{what}: {_listed(names)}." for what, names in told.items() if names]
 
 
+def _told_of_labels(
+    known: KnownLabels, monitor: Monitor, reference: pd.DataFrame, found: OfflineResults, seen: Sequence[str]
+) -> list[str]:
+    """What is odd about labels that lie apart; ``seen``: the rows' columns, where they are known."""
+    if seen and monitor.prediction.column not in seen:
+        return [f"Labels need predictions beside them: the rows have no column '{monitor.prediction.column}'."]
+    return known.remarks(monitor, reference, used=any(result.coverage for result in found.results))
+
+
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _LISTED_COLUMNS
     return ", ".join(names[:_LISTED_COLUMNS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _known_labels(labels: LabelFile, monitor: Monitor) -> pd.Series:
-    """The truth by key; raises SettingsError or ReferenceDataError where the file cannot say it."""
-    target = None if monitor.reference is None else monitor.reference.label
-    if target is None:
-        raise SettingsError("analyze", ["labels need a target: the name of the column with the truth"])
-    frame = as_frame(labels.source, "the file of labels")
-    missing = [name for name in (labels.key, target) if name not in frame.columns]
-    if missing:
-        raise ReferenceDataError(f"{_named(labels.source)} lacks the columns {', '.join(missing)}")
-    known: pd.Series = frame.drop_duplicates(labels.key, keep="last").set_index(labels.key)[target].rename(target)
-    return known
-
-
-def _prepared(piece: pd.DataFrame, monitor: Monitor, known: pd.Series | None, key: str) -> pd.DataFrame:
+def _prepared(piece: pd.DataFrame, monitor: Monitor, known: KnownLabels | None) -> pd.DataFrame:
     """The piece under the monitor's names, with its labels where they lie apart."""
     piece = as_monitored(piece, monitor)
-    if known is None:
-        return piece
-    if key not in piece.columns:
-        raise ReferenceDataError(f"the current rows lack the column '{key}' that labels are found by")
-    return piece.assign(**{str(known.name): piece[key].map(known)})
+    return piece if known is None else known.beside(piece)
 
 
 def _count(

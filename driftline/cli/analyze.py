@@ -43,9 +43,9 @@ def analyze(
 ) -> None:
     """Compare a file with a reference: what moved, by how much, and what it did to accuracy, in one report."""
     wiring.one_thread_per_product()
-    from driftline.cli.analysis import LabelFile
     from driftline.cli.analysis import analyze as run
     from driftline.cli.analysis import evidently_report as save_evidently
+    from driftline.cli.label_files import LabelFile
     from driftline.results import Verdict
 
     if engine not in _ENGINES:

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from detectors.baselines.reference import build_reference
 from detectors.offline.files import OfflineWindows, Span, pieces
 from detectors.offline.outline import draft
-from driftline.cli.analysis import LabelFile, analyze
+from driftline.cli.analysis import analyze
 from driftline.cli.app import app
+from driftline.cli.label_files import LabelFile
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.results import StreamKey, Verdict
 from driftline.testing import ManualClock
@@ -101,6 +102,46 @@ def test_labels_that_lie_apart_are_found_by_their_key(reference: Path, tmp_path:
     assert measure.labelled == 1000
     assert measure.value == pytest.approx(right)
     assert whole.report.rows == apart.report.rows == 1500
+
+
+def told_of_labels(reference: Path | pd.DataFrame, frame: pd.DataFrame, labels: pd.DataFrame) -> tuple[int, list[str]]:
+    """How many rows were labelled, and what the report remarks on the labels."""
+    found = analyze(reference, frame.drop(columns="late"), labels=LabelFile(labels, "flight"), **ROLES)
+    newest = found.report.history.newest_labelled
+    labelled = 0 if newest is None or newest.headline is None else newest.headline.labelled
+    return labelled, [each for each in found.report.caveats if "the frame of labels" in each]
+
+
+def test_labels_that_fit_no_row_or_no_class_are_told(reference: Path) -> None:
+    frame = flights(1500, 6)
+    labels = frame[["flight", "late"]]
+    assert told_of_labels(reference, frame, labels) == (1500, [])
+    labelled, (told,) = told_of_labels(reference, frame, labels.assign(flight="X" + labels["flight"]))
+    assert labelled == 0
+    assert "None of the 1,500 labels of the frame of labels is of a row here, by 'flight' ('XF0'," in told
+    words = labels.assign(late=labels["late"].map({0: "no", 1: "1"}))
+    _, (told,) = told_of_labels(reference, frame, words)
+    assert told.startswith(f"{(labels['late'] == 0).sum():,} of 1,500 labels of the frame of labels are none of the")
+    assert "('no') and count as not positive" in told
+    assert told_of_labels(reference, frame, labels.assign(late=np.nan)) == (0, ["the frame of labels holds no labels."])
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_keys_that_are_numbers_in_one_file_and_texts_in_the_other_are_the_same(reference: Path, is_text: bool) -> None:
+    frame = flights(1500, 6).assign(flight=np.arange(1500))
+    labels = frame[["flight", "late"]]
+    if is_text:
+        labels = labels.assign(flight=labels["flight"].astype(str))
+    else:
+        frame = frame.assign(flight=frame["flight"].astype(str))
+    assert told_of_labels(reference, frame, labels) == (1500, [])
+
+
+def test_labels_without_predictions_are_told(reference: Path) -> None:
+    base = pd.read_parquet(reference)[["temp", "carrier", "late"]]
+    frame = flights(1500, 6)
+    found = analyze(base, frame[["temp", "carrier", "flight"]], target="late", labels=LabelFile(frame, "flight"))
+    assert "Labels need predictions beside them: the rows have no column 'predicted'." in found.report.caveats
 
 
 def test_inputs_alone_are_enough_and_a_column_that_went_missing_is_drift(reference: Path) -> None:

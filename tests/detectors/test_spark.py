@@ -15,7 +15,8 @@ from detectors.baselines.reference import build_reference
 from detectors.offline import spark
 from detectors.offline.files import OfflineWindows, Span
 from detectors.offline.outline import draft
-from driftline.cli.analysis import LabelFile, analyze
+from driftline.cli.analysis import analyze
+from driftline.cli.label_files import LabelFile
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitors import parse_monitor
 from driftline.results import StreamKey
