@@ -6,7 +6,7 @@ what was tried before is kept.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -247,28 +247,14 @@ class Replayer:
     def _commit_once(self, tries: Sequence[_Try], refused: str, *, dry_run: bool) -> Mapping[tuple[str, int], Attempt]:
         now_s = self._clock()
         position = self._store.position(LANE)
-        attempts: dict[tuple[str, int], Attempt] = {}
-        records: dict[int, _Try] = {}
-        first = (position or 0) * _BATCH_LETTERS  # no two batches share an offset, which files are named by
         tries = self._pair(tries)
-        known = self._known(tries)
         with self._store.reading() as connection:
             still = still_open(connection, [each.stored for each in tries])
-        for number, each in enumerate(tries):
-            key = _event_key(each.content)
-            if each.stored.place not in still:  # another replay was faster
-                attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
-            elif isinstance(each.content, Half):
-                attempts[each.stored.place] = Attempt(0, now_s, FAILED, LONE_ANSWER, _NO_REQUEST_WAITS)
-            elif refused:
-                attempts[each.stored.place] = Attempt(0, now_s, FAILED, UNSTORABLE, refused)
-            elif key is not None and key in known:
-                attempts[each.stored.place] = Attempt(0, now_s, DUPLICATE, each.stored.letter.reason, "")
-            else:
-                if key is not None:
-                    known.add(key)  # a copy of it may be among the letters
-                records[first + number] = each
-                attempts[each.stored.place] = Attempt(0, now_s, STORED, each.stored.letter.reason, "")
+        attempts = self._expected(tries, still, refused, now_s)
+        first = (position or 0) * _BATCH_LETTERS  # no two batches share an offset, which files are named by
+        records = {
+            first + number: each for number, each in enumerate(tries) if attempts[each.stored.place].outcome == STORED
+        }
         whole = [
             Record(LANE, offset, offset + 1, each.content)
             for offset, each in records.items()
@@ -290,6 +276,28 @@ class Replayer:
             outcomes = _Outcomes(letters, attempts, met, now_s)
             states = StateBook(StateCache(1))
             self._writer(forgetting).write(Batch([move], intake, states, now_s, self._monitors, [outcomes]))
+        return attempts
+
+    def _expected(
+        self, tries: Sequence[_Try], still: Collection[tuple[str, int]], refused: str, now_s: float
+    ) -> dict[tuple[str, int], Attempt]:
+        """What becomes of each letter as far as it is known before it is decoded; ``still``: those that are open."""
+        attempts: dict[tuple[str, int], Attempt] = {}
+        known = self._known(tries)
+        for each in tries:
+            key, reason = _event_key(each.content), each.stored.letter.reason
+            attempt = Attempt(0, now_s, STORED, reason, "")
+            if each.stored.place not in still:  # another replay was faster
+                attempt = Attempt(0, now_s, DUPLICATE, reason, "")
+            elif isinstance(each.content, Half):
+                attempt = Attempt(0, now_s, FAILED, LONE_ANSWER, _NO_REQUEST_WAITS)
+            elif refused:
+                attempt = Attempt(0, now_s, FAILED, UNSTORABLE, refused)
+            elif key is not None and key in known:
+                attempt = Attempt(0, now_s, DUPLICATE, reason, "")
+            elif key is not None:
+                known.add(key)  # a copy of it may be among the letters
+            attempts[each.stored.place] = attempt
         return attempts
 
     def _pair(self, tries: Sequence[_Try]) -> Sequence[_Try]:

@@ -74,17 +74,23 @@ def output_roles(frame: pd.DataFrame, path: str, named: Named) -> OutputRoles:
 
     Raises ReferenceDataError where a named column is missing; ``path`` is what the message calls the file.
     """
-    target, prediction, score = named.target, named.prediction, named.score
-    for role, name in (("target", target), ("prediction", prediction), ("score", score), ("query", named.query)):
+    for role in ("target", "prediction", "score", "query"):
+        name = getattr(named, role)
         if name is not None and name not in frame.columns:
             known = ", ".join(str(column) for column in frame.columns)
             raise ReferenceDataError(f"{path}: the {role} column '{name}' is missing; it has {known}")
     if named.query is not None or named.task in (None, "ranking"):
-        found = ranking_roles(frame, target, named.query, certain=named.task == "ranking")
+        found = ranking_roles(frame, named.target, named.query, certain=named.task == "ranking")
         if found is not None:
-            return _of_ranking(frame, found, prediction or score)
+            return _of_ranking(frame, found, named.prediction or named.score)
     if named.task == "ranking":
         raise ReferenceDataError(f"{path}: which column tells queries apart? Say it (--query)")
+    return _of_single_rows(frame, named)
+
+
+def _of_single_rows(frame: pd.DataFrame, named: Named) -> OutputRoles:
+    """The roles where each row is a prediction of its own: all tasks but rankings."""
+    target, prediction, score = named.target, named.prediction, named.score
     because: dict[str, str] = {}
     taken = {target, prediction, score}
     of_target = () if target is None else (f"predicted_{target}", f"{target}_pred", f"{target}_hat")
