@@ -1,5 +1,6 @@
 """Templates, their filters, and Markdown that cannot carry markup of its own."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from driftline.results import ALL_ROWS, Verdict
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
+_MARKUP = re.compile(r"[\\`*\[\]<|]")
+
+
+def plain(text: object) -> str:
+    r"""What Markdown shows as this text, on one line, whatever was sent to a model.
+
+    >>> plain("a|b <img src=x>\n![](http://x)")
+    'a\\|b \\<img src=x> !\\[\\](http://x)'
+    """
+    return _MARKUP.sub(r"\\\g<0>", " ".join(str(text).splitlines()))
 
 
 class Renderer:
@@ -43,6 +54,7 @@ class Renderer:
             moment=words.moment,
             date=words.date,
             markdown=self.markdown,
+            plain=plain,
         )
         self._templates.globals.update(
             words=words,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from markdown_it import MarkdownIt
 
 from dashboards.method import method
 from dashboards.report import build_report, render_html, render_json, render_markdown
@@ -160,6 +161,21 @@ def test_a_pipe_in_a_name_does_not_break_the_markdown_table(reader):
         FakeReader(hostile.streams_, moved, (), {}), MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S)
     )
     assert "| a\\|b |" in render_markdown(found)
+
+
+def test_what_clients_sent_is_no_markup_in_markdown(reader):
+    from tests.dashboards.fakes import flights_reader
+
+    sent = "<img src=x> ![](http://x) `a` | *b*\nc"
+    hostile = flights_reader(hostile=sent)
+    moved = [dataclasses.replace(r, verdict=Verdict.DRIFTED) if r.column == sent else r for r in hostile.results_]
+    text = render_markdown(
+        build_report(FakeReader(hostile.streams_, moved, (), {}), MONITOR, STABLE, FIRST_S, NOW_S, ManualClock(NOW_S))
+    )
+    shown = MarkdownIt("commonmark").enable("table").render(text)
+    assert "&lt;img src=x&gt; ![](http://x) `a` | *b* c</td>" in shown
+    assert "<img" not in shown
+    assert "<em>" not in shown
 
 
 def test_segments_say_how_complete_their_own_labels_are(reader, data):
