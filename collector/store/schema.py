@@ -362,6 +362,7 @@ window_counts = Table(
     Column("partition", Text, primary_key=True),
     Column("kind", Text, primary_key=True),  # rows, labelled, delay/NUMBER of the class; |SEGMENT
     Column("value", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 50},  # room for a row's next version on its page, which then enters no index again
 )
 
 #: What was known of a window's labels at each revision of its results.

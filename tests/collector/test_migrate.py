@@ -127,6 +127,28 @@ def test_results_of_before_say_in_their_field_what_their_sentence_said(parts: Pa
     assert parts.store.results(key.stream, 0.0, math.inf) == stored
 
 
+@pytest.mark.real
+def test_pages_of_counts_have_as_much_room_as_the_schema_says(postgres: str) -> None:
+    said = [
+        f"{name}={value}" for name, value in metadata.tables["window_counts"].dialect_kwargs["postgresql_with"].items()
+    ]
+    migrate(postgres)
+    assert _options_of_counts(postgres) == said
+    downgrade(postgres, "0011")
+    assert _options_of_counts(postgres) is None
+    migrate(postgres)
+    assert _options_of_counts(postgres) == said
+
+
+def _options_of_counts(url: str) -> list[str] | None:
+    engine = connect(url)
+    with engine.connect() as connection:
+        statement = text("SELECT reloptions FROM pg_class WHERE oid = 'window_counts'::regclass")
+        found: list[str] | None = connection.execute(statement).scalar_one()
+    engine.dispose()
+    return found
+
+
 def _key_of_labels(url: str) -> list[str]:
     engine = connect(url)
     key = inspect(engine).get_pk_constraint("labels")["constrained_columns"]
