@@ -2,8 +2,9 @@
 
 An event is taken when all its parts were answered with 2xx. What a batch already delivered is not sent again when the
 rest of the batch is tried again; a crash in between repeats it under the same ids. Answers that only say that the
-server is not well (408, 425, 429, 5xx) or does not let us in (401, 403, 407: a matter of configuration, not of the
-event) are waited out; any other refusal is counted as ``http_STATUS``, and the event is given up.
+server is not well (408, 425, 429, 5xx), does not let us in (401, 403, 407) or is elsewhere (404, 405, and redirects,
+which are not followed), which is a matter of configuration and not of the event, are waited out; any other refusal is
+counted as ``http_STATUS``, and the event is given up.
 """
 
 import threading
@@ -19,7 +20,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sinks import BatchBounds
 
-_WAITED_OUT = frozenset({401, 403, 407, 408, 425, 429})
+_WAITED_OUT = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 408, 425, 429})
 _NOT_TRIED = "not tried"
 
 Encode = Callable[[InferenceEvent], Sequence[HttpEvent]]

@@ -225,8 +225,8 @@ def test_what_is_refused_is_named_and_the_others_arrive() -> None:
     assert Counter(seen.headers["ce-id"] for seen in receiver.seen) == {"id-0": 2, "id-1": 2, "id-3": 2}
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503])
-def test_a_server_that_is_not_well_or_does_not_let_us_in_is_waited_for(status: int) -> None:
+@pytest.mark.parametrize("status", [301, 302, 308, 401, 403, 404, 405, 408, 429, 500, 502, 503])
+def test_a_server_that_is_not_well_or_does_not_let_us_in_or_is_elsewhere_is_waited_for(status: int) -> None:
     with receiving() as receiver:
         receiver.answer = lambda _seen: status
         one = sink(f"http://127.0.0.1:{receiver.port}/")
