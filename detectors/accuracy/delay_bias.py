@@ -9,7 +9,7 @@ that it would have come by now:
 with R right and W wrong labels so far, of which shares r and w should have come (:mod:`driftline.maturity`). It holds
 where delays depend on whether the prediction was right as they did in those windows. The interval, on the scale of log
 odds, holds that labels scatter and that r and w are known from finitely many; where one kind has hardly begun to come
-it is wide, which is what is known.
+it is wide, which is what is known, and where none of it has, it reaches to where there is none.
 
 How wrong the plain share of right labels may be is said by bounds without any assumption on delays, too: all labels
 that are still expected say "wrong", or all say "right".
@@ -47,7 +47,8 @@ def adjusted(right: int, wrong: int, maturity: OutcomeMaturity) -> Interval:
         variance += (1.0 - share) / (share * known)
     half = Z_95 * math.sqrt(variance)
     value, lower, upper = (1.0 / (1.0 + math.exp(-each)) for each in (odds, odds - half, odds + half))
-    return Interval(value, lower, upper)
+    # Where none of a kind has come, there may be none at all.
+    return Interval(value, lower if right else 0.0, upper if wrong else 1.0)
 
 
 def adjusted_accuracy(accuracy: Result, labels: LabelState | None) -> Result | None:

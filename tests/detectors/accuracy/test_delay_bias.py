@@ -62,6 +62,19 @@ def states(seed: int, late_days: tuple[float, float], age_days: float = 2.0) -> 
     return windows[-1], label_states(MONITOR, windows, NOW_S)[-1]
 
 
+@pytest.mark.parametrize("share", [0.6, 0.98, 0.999, 1.0])
+@pytest.mark.parametrize(("right", "wrong"), [(0.9, 0.25), (0.25, 0.9), (0.99, 0.03)])
+def test_what_is_told_holds_where_hardly_anything_is_wrong(share: float, right: float, wrong: float) -> None:
+    rng = np.random.default_rng(1)
+    rows, runs, known = 300, 500, 4000
+    rights = rng.binomial(rows, share, runs)
+    here = rng.binomial(rights, right), rng.binomial(rows - rights, wrong)
+    found = [adjusted(*each, OutcomeMaturity(right, wrong, known, known)) for each in zip(*here, strict=True)]
+    held = [each.lower <= truth / rows <= each.upper for each, truth in zip(found, rights, strict=True)]
+    assert np.mean(held) >= 0.95 - 4.0 * np.sqrt(0.05 * 0.95 / runs)
+    assert all(each.lower <= each.value <= each.upper for each in found)
+
+
 @pytest.mark.slow
 def test_early_labels_flatter_and_what_is_told_of_the_end_holds() -> None:
     late = (0.5, 5.0)
@@ -108,4 +121,4 @@ def test_without_delays_it_is_the_share_of_right_labels() -> None:
     found = adjusted(80, 20, OutcomeMaturity(1.0, 1.0, 10**9, 10**9))
     assert found.value == pytest.approx(0.8, abs=0.01)
     all_right = adjusted(50, 0, OutcomeMaturity(0.9, 0.1, 1000, 1000))
-    assert all_right.lower < 0.9 < all_right.upper < 1.0
+    assert all_right.lower < 0.9 < all_right.value < all_right.upper == 1.0
