@@ -88,10 +88,31 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are linked by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text())
+    own = [(page.parent / link if link else page, heading) for link, heading in links if "://" not in link]
+    assert [(target.name, heading) for target, heading in own if heading not in anchors(target)] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_make_target_named_is_there(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)`", page.read_text())) - targets == set()
+
+
+def test_every_decision_is_in_the_list_by_its_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    text = (folder / "README.md").read_text().lower()
+    pages = {page.name: page.read_text().splitlines()[0].partition(": ")[2] for page in folder.glob("0*.md")}
+    assert [name for name, title in pages.items() if f"({name}) | {title.lower()} |" not in text] == []
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in CATALOGUE])
