@@ -112,7 +112,7 @@ class Evaluator:
         self._forget(at_s)
 
     def evaluate(self, at_s: float) -> tuple[Decision, ...]:
-        """Every alert as it stands at ``at_s``, without telling anybody."""
+        """Every alert as it stands at ``at_s``; delivers nothing."""
         return tuple(self._decide(objective, window, at_s) for objective, window in self._rows)
 
     def firing(self) -> tuple[Alert, ...]:

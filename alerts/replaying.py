@@ -1,4 +1,4 @@
-"""What a history of counters would have had somebody told: the embedded evaluation, run through time."""
+"""The alerts that a history of counters would have caused: the embedded evaluation, run over it."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ def notices(
     step_s: float,
     options: RuleOptions | None = None,
 ) -> list[Alert]:
-    """What would have been told from ``since_s`` to ``until_s``, decided every ``step_s``, in the order of its telling.
+    """The alerts delivered from ``since_s`` to ``until_s``, evaluated every ``step_s``, in the order of their delivery.
 
     Each alert once when it fires and once when it is over, without repeats. A ticket for which a page spoke was told to
     nobody, as in production, and is left out.

@@ -34,7 +34,7 @@ def format_value(percent: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share that somebody chose as a percentage, with all of its digits.
+    """A configured share as a percentage, with all of its digits.
 
     >>> percent(0.0005), percent(0.99995)
     ('0.05', '99.995')

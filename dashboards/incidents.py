@@ -102,7 +102,7 @@ def bad_since(page: Page) -> float:
 
 
 def closed(page: Page) -> Page:
-    """The page with all of its alerts over; of those that nobody said so of, it is not known since when."""
+    """The page with all of its alerts resolved; when is unknown for those without a resolved notice."""
     return _of(page, [dataclasses.replace(each, status="resolved") for each in page.alerts])
 
 
@@ -112,7 +112,7 @@ def severity_of(page: Page) -> str:
 
 
 def gravest_first(pages: Iterable[Page]) -> tuple[Page, ...]:
-    """Those that wake somebody before the others; else in the order given."""
+    """Pages before tickets; else in the order given."""
     return tuple(sorted(pages, key=lambda page: _GRAVITY.get(severity_of(page), len(_GRAVITY))))
 
 

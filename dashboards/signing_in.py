@@ -136,7 +136,7 @@ def login_address(wanted: str) -> str:
 
 
 def local(wanted: str) -> str:
-    r"""The path of this server that somebody wants to go on to; the overview where it is none.
+    r"""The path of this server to go on to after signing in; the overview where ``wanted`` is no such path.
 
     >>> local("/pages?limit=5"), local("//evil.example"), local("https://evil.example"), local("/\\evil.example")
     ('/pages?limit=5', '/', '/', '/')

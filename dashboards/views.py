@@ -151,7 +151,7 @@ def open_pages(pages: Iterable[Page]) -> tuple[Page, ...]:
 
 
 def _waiting(pages: Sequence[Page]) -> tuple[int, int]:
-    """Least where most wait: first of those that wake somebody, then of all."""
+    """A key to sort by: the most pages of severity ``page`` first, then the most pages of any."""
     return -sum(severity_of(page) == SEVERITY_PAGE for page in pages), -len(pages)
 
 

@@ -62,7 +62,7 @@ _KEYS = ("name", "sha256", "scopes", "models", "expires")
 
 
 class AccessError(DriftlineError):
-    """No, and why; never with a token in it.
+    """A request is refused; the message says why and never holds a token.
 
     ``status``: 401 when it is not known who asks, 403 when it is known and may not. ``needs``: the scope or model that
     lacks.
@@ -241,7 +241,7 @@ def digest_of(token: str) -> str:
 
 
 def check_exposure(part: str, host: str, auth: str, *, has_tokens: bool) -> None:
-    """Raise SettingsError where a part would listen to the world and ask nobody who they are."""
+    """Raise SettingsError where a part would listen to other machines without tokens."""
     if auth == "tokens" and not has_tokens:
         raise SettingsError(part, ["'auth' is tokens, and there are none: give 'tokens_file' or 'tokens'"])
     if auth == "none" and has_tokens:

@@ -24,7 +24,7 @@ VectorColumn = NDArray[np.float64]
 class CodedTexts(Sequence[str | None]):
     """Texts of which most come again and again: each is a place in ``texts``, or -1 for a missing one.
 
-    ``texts`` are all different. Some of them may be nobody's.
+    ``texts`` are all different; some may be of no row.
 
     >>> column = CodedTexts(["AA", "UA", "DL"], np.array([1, -1, 1, 0], np.int32))
     >>> list(column), column.counts()

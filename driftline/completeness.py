@@ -93,7 +93,7 @@ class Balance:
 
     @property
     def unexplained(self) -> int:
-        """Missing, given up by no sink, while nothing is on its way: these are lost, and nobody said so."""
+        """Missing events that no sink gave up, while none is on its way: they were lost without being counted."""
         left = self.missing - self.lost.total()
         return 0 if self.on_the_way and left > 0 else left
 

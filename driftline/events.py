@@ -75,8 +75,8 @@ class InferenceEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ``stream_error``: the error that a stream reported under a status that says success; one line.
     ``not_observable``: why the payload holds no data for anybody but client and server ("shared_memory"), else empty.
     ``redacted``: something was taken out of headers or bodies before they were written down.
-    ``answer_unknown``: nobody logged the answer: ``response`` is empty and ``status_code`` 0.
-    ``metadata``: what whoever runs the sidecar says of all its events, by name: team, region, image.
+    ``answer_unknown``: the answer was not logged: ``response`` is empty and ``status_code`` 0.
+    ``metadata``: what the sidecar's settings say of all its events, by name: team, region, image.
     """
 
     id: str

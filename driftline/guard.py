@@ -28,15 +28,15 @@ _NOWHERE = "none"
 
 
 class Refusal(NamedTuple):
-    """The answer to somebody who may not, or not yet."""
+    """The answer to a request that is not allowed, or not yet."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Asked(Protocol):
-    """A request, of whichever framework."""
+class HasScope(Protocol):
+    """A request of any web framework that follows ASGI."""
 
     @property
     def scope(self) -> Scope:
@@ -76,7 +76,7 @@ def scope_of(route: object, open_paths: Iterable[str]) -> str:
     return str(extra.get(SCOPE_KEY, ADMIN))
 
 
-def grant_of(request: Asked) -> Grant:
+def grant_of(request: HasScope) -> Grant:
     """Who asks; everybody where no tokens are asked for."""
     found = request.scope.get("state", {}).get(_GRANT, EVERYBODY)
     return found if isinstance(found, Grant) else EVERYBODY
@@ -96,18 +96,18 @@ def authorization(scope: Scope) -> str | None:
 
 
 def problem(error: AccessError, _scope: Scope) -> Refusal:
-    """What programs are told."""
+    """The refusal as programs get it: :func:`problem_of`."""
     return problem_of(error)
 
 
-def _forget(_status: int) -> None:
-    """Nobody counts."""
+def _ignore_status(_status: int) -> None:
+    """Count nothing."""
 
 
 @contextmanager
-def nobody(_path: str, _scope: Scope) -> Iterator[Callable[[int], None]]:
-    """Nobody watches."""
-    yield _forget
+def unobserved(_path: str, _scope: Scope) -> Iterator[Callable[[int], None]]:
+    """An observer that keeps nothing."""
+    yield _ignore_status
 
 
 class Guard:
@@ -125,7 +125,7 @@ class Guard:
         now_s: Clock,
         who: Callable[[Scope], str | None] = authorization,
         refuse: Callable[[AccessError, Scope], Refusal] = problem,
-        observe: Observe = nobody,
+        observe: Observe = unobserved,
     ) -> None:
         self._app = app
         self._access = access

@@ -87,7 +87,7 @@ def join_halves(request: Half, response: Half) -> InferenceEvent:
 
 
 def lone_request(request: Half) -> InferenceEvent:
-    """The inference of a request whose answer nobody logged."""
+    """The inference of a request whose answer was not logged."""
     return _lone(request, request.payload, Payload())
 
 

@@ -1,6 +1,6 @@
 """Records of a stream in order, those of events that are alike as runs (``driftline.event_runs``).
 
-Whoever asks for a record gets one, made for them; most look at the columns of runs and at ``others``.
+A record of a run is made when it is indexed; most readers use the columns of runs, and ``others``.
 """
 
 from collections.abc import Iterator, Sequence

@@ -90,7 +90,7 @@ class _Taken:
             self.faults.append(f"{origin} is '{value}', which is not {_describe(self._hints[key])}")
 
     def missing(self) -> list[str]:
-        """A sentence per required setting that nobody gave."""
+        """A sentence per required setting that is absent."""
         return [
             f"'{name}' is required"
             for name, field in self._fields.items()

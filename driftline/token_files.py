@@ -10,8 +10,8 @@ from driftline.errors import SettingsError
 _log = logging.getLogger("driftline.tokens")
 
 
-def _silence(_fault: SettingsError | None) -> None:
-    """Nobody asked."""
+def _ignore_reload(_fault: SettingsError | None) -> None:
+    """Report nothing."""
 
 
 def access_of(
@@ -20,11 +20,11 @@ def access_of(
     auth: str,
     tokens_file: Path | None,
     tokens: str,
-    on_reload: Callable[[SettingsError | None], None] = _silence,
+    on_reload: Callable[[SettingsError | None], None] = _ignore_reload,
     *,
     may_be_open: bool = False,
 ) -> Access:
-    """How ``part`` decides who may; raises SettingsError where it would listen to the world and ask nobody.
+    """How ``part`` decides who may; raises SettingsError where it would listen to other machines without tokens.
 
     ``auth``: tokens, none, or auto, which asks for tokens where there are some and else listens to this machine only;
     with ``may_be_open`` to others as well, and the log says so once. ``tokens``: the content of such a file, as the
@@ -43,7 +43,7 @@ def access_of(
     return Access() if tokens_file is None else Access(followed_file(tokens_file, on_reload))
 
 
-def followed_file(path: Path, on_reload: Callable[[SettingsError | None], None] = _silence) -> FollowedBook:
+def followed_file(path: Path, on_reload: Callable[[SettingsError | None], None] = _ignore_reload) -> FollowedBook:
     """The tokens of a file, read again when it changes; raises SettingsError when it cannot be read now."""
 
     def told(fault: SettingsError | None) -> None:

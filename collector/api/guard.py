@@ -26,8 +26,8 @@ _TOKEN = {
 }
 
 
-def _nobody(_path: str, _status: int) -> None:
-    """Nobody counts."""
+def _uncounted(_path: str, _status: int) -> None:
+    """Count nothing."""
 
 
 def guard_app(
@@ -35,7 +35,7 @@ def guard_app(
     access: Access,
     open_paths: Iterable[str],
     now_s: Clock,
-    answered: Callable[[str, int], None] = _nobody,
+    answered: Callable[[str, int], None] = _uncounted,
     tracing: Tracing | None = None,
 ) -> None:
     """Put the guard before ``app``, and what it asks for into the description of the API."""

@@ -277,7 +277,7 @@ def _of_two_files(drafted: Draft) -> Monitor:
 
 
 def _not_compared(drafted: Draft, unexpected: Sequence[str]) -> list[str]:
-    """What nobody may take for unchanged: columns of the reference that are not compared, and others' than its."""
+    """Sentences on the reference's columns that are not compared, and on columns that it lacks."""
     compared = {column.name for column in drafted.monitor.columns if column.drift}
     compared |= {vector.name for vector in drafted.monitor.vectors}
     left_out = [

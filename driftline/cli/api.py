@@ -24,7 +24,7 @@ def authorization() -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
 
 
-def ask(
+def request_json(
     method: str,
     url: str,
     params: Mapping[str, Any] | None = None,
@@ -35,7 +35,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     also: Collection[int] = (),
 ) -> Any:
-    """The JSON of an answer; raises UnavailableError when nobody answers, PermanentError when it is no success.
+    """The JSON of an answer; raises UnavailableError without an answer, PermanentError for one that is no success.
 
     ``content``: bytes or a file to be sent instead of a ``body``, which is sent as JSON. ``also``: statuses that are an
     answer, too.

@@ -29,7 +29,7 @@ _SHORTEST_STEP_S, _MOST_STEPS = 15.0, 50_000
 
 
 def replayed_notices(monitor: Monitor, windows: Sequence[Replayed]) -> list[Alert]:
-    """What the windows, sorted by their starts, would have had somebody told: alerts as they fired and were over."""
+    """The alerts that the windows, sorted by their starts, would have caused, as they fired and as they resolved."""
     kept = tuple(slo for slo in monitor.slos.objectives if slo.kind in REPLAYED)
     if not kept or not windows:
         return []

@@ -31,7 +31,7 @@ class Fired:
 
     @property
     def severity(self) -> str:
-        """Whether somebody is woken (``page``) or not (``ticket``)."""
+        """``page``, which wakes the on-call person, or ``ticket``."""
         return self.alert.labels[names.SEVERITY]
 
 

@@ -151,11 +151,11 @@ def reference_build(
     time: Annotated[str | None, TIME_COLUMN] = None,
 ) -> None:
     """Build the reference of every monitor, as the parts would on their first start, and say how fit each is."""
-    from driftline.cli.fitness import looked_at
+    from driftline.cli.fitness import check_reference
 
     files = wiring.load_monitor_files(monitors)
     for name, built in wiring.load_references(files, data_dir / "references").items():
-        found = looked_at(files[name], built, time)
+        found = check_reference(files[name], built, time)
         typer.echo(f"{name}: {built.told}\n  {found.size}")
         typer.echo(found.text, nl=False)
 
@@ -165,14 +165,14 @@ def reference_check(monitors: Monitors = Path("monitors"), time: Annotated[str |
 
     Exits 1 when one is not.
     """
-    from driftline.cli.fitness import looked_at
+    from driftline.cli.fitness import check_reference
 
     weak = False
     for name, file in wiring.load_monitor_files(monitors).items():
         if file.reference_path is None:
             typer.echo(f"{name}: names no reference")
             continue
-        found = looked_at(file, None, time)
+        found = check_reference(file, None, time)
         typer.echo(f"{name}: {found.size}")
         typer.echo(found.text, nl=False)
         weak = weak or bool(found.weaknesses)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from driftline.cli import wiring
-from driftline.cli.api import COLLECTOR, Url, ask
+from driftline.cli.api import COLLECTOR, Url, request_json
 from driftline.cli.moments import FORMS, moment_s
 from driftline.errors import SettingsError
 
@@ -39,7 +39,7 @@ def list_letters(
         "since_s": moment_s("since", since, wiring.clock()),
         "partition": partition,
     }
-    found = ask("GET", f"{url}/v1/deadletters", {**wanted, "state": state, "limit": limit})
+    found = request_json("GET", f"{url}/v1/deadletters", {**wanted, "state": state, "limit": limit})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -67,7 +67,7 @@ def show(
     partition, separator, offset = place.rpartition("/")
     if not separator or not offset.isdigit():
         raise SettingsError("deadletters show", [f"'{place}' is not PARTITION/OFFSET, as 'deadletters list' prints it"])
-    letter = ask("GET", f"{url}/v1/deadletters/{partition}/{offset}")
+    letter = request_json("GET", f"{url}/v1/deadletters/{partition}/{offset}")
     if as_json:
         typer.echo(json.dumps(letter, indent=2))
         return
@@ -115,7 +115,7 @@ def replay(
         "offset": offset,
     }
     body = {**{name: value for name, value in wanted.items() if value is not None}, "limit": limit, "dry_run": not yes}
-    report = ask("POST", f"{url}/v1/deadletters/replay", body=body, timeout_s=600.0)
+    report = request_json("POST", f"{url}/v1/deadletters/replay", body=body, timeout_s=600.0)
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from driftline.cli.api import COLLECTOR, Url, ask
+from driftline.cli.api import COLLECTOR, Url, request_json
 from driftline.errors import SettingsError
 
 
@@ -25,7 +25,7 @@ def erase(
         body = {"model": name, "namespace": where or namespace, **chosen}
         if len(model) > 1:
             typer.echo(f"{where or namespace}/{name}")
-        _tell(ask("DELETE", f"{url}/v1/data", body=body, timeout_s=600.0), f"{where or namespace}/{name}")
+        _tell(request_json("DELETE", f"{url}/v1/data", body=body, timeout_s=600.0), f"{where or namespace}/{name}")
 
 
 def _tell(answer: Mapping[str, Any], model: str) -> None:

@@ -16,8 +16,8 @@ _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class LookedAt:
-    """``size`` of a reference in words, and what was found."""
+class ReferenceCheck:
+    """What a check of a reference found: its ``size`` and what was looked at, in words, and each weakness."""
 
     size: str
     looked_at: str
@@ -34,8 +34,11 @@ class LookedAt:
         return "".join(f"  {line}\n" for line in lines)
 
 
-def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> LookedAt:
-    """The reference of a monitor file; ``built``: where somebody has it. ``time``: its column; else a likely one."""
+def check_reference(file: MonitorFile, built: Reference | None, time: str | None) -> ReferenceCheck:
+    """Look for weaknesses of a monitor file's reference; raises MonitorError where it names none.
+
+    ``built``: the reference, where it is built already. ``time``: the column of times; a likely one where it is None.
+    """
     if file.reference_path is None:
         raise MonitorError(file.monitor.name, ["names no reference"])
     frame = load_frame(file.reference_path)
@@ -46,7 +49,7 @@ def looked_at(file: MonitorFile, built: Reference | None, time: str | None) -> L
         parts.insert(2, "segments")
     parts.append("no span of time (--time names the column)" if times is None else f"the span by '{times.column}'")
     found = weaknesses(frame, file.monitor, reference, times)
-    return LookedAt(_size(frame, reference, times), ", ".join(parts), found)
+    return ReferenceCheck(_size(frame, reference, times), ", ".join(parts), found)
 
 
 def _size(frame: pd.DataFrame, reference: Reference, times: Times | None) -> str:

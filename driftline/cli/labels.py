@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from driftline.cli.api import COLLECTOR, Url, ask
+from driftline.cli.api import COLLECTOR, Url, request_json
 from driftline.errors import DriftlineError, SettingsError
 
 _LINES = (".ndjson", ".jsonl")
@@ -57,7 +57,7 @@ def send(
             "row": row,
             "observed_at_s": wiring.clock()(),
         }
-        answer = ask("POST", f"{url}/v1/labels", body=label, also=[_ALL_REFUSED])
+        answer = request_json("POST", f"{url}/v1/labels", body=label, also=[_ALL_REFUSED])
         _tell(
             1, answer["refused"], answer["outcomes"], [fault for each in answer["faults"] for fault in each["faults"]]
         )
@@ -96,7 +96,9 @@ def upload(
     }
     headers = {"content-type": "application/octet-stream", "x-filename": file.name}
     with file.open("rb") as content:
-        begun = ask("POST", f"{url}/v1/labels/upload", mapping, timeout_s=600, content=content, headers=headers)
+        begun = request_json(
+            "POST", f"{url}/v1/labels/upload", mapping, timeout_s=600, content=content, headers=headers
+        )
     typer.echo(f"upload {begun['id']}")
     if wait:
         _show(_follow(f"{url}/v1/uploads/{begun['id']}"))
@@ -104,12 +106,12 @@ def upload(
 
 def _follow(place: str) -> Mapping[str, Any]:
     """The upload once it has ended, with a bar until then."""
-    found: dict[str, Any] = ask("GET", place)
+    found: dict[str, Any] = request_json("GET", place)
     with typer.progressbar(length=max(found["size_bytes"], 1), label="joining") as bar:
         while found["state"] in ("waiting", "working"):
             bar.update(max(0, found["bytes_read"] - bar.pos))
             time.sleep(_POLL_S)
-            found = ask("GET", place)
+            found = request_json("GET", place)
         bar.update(max(0, found["bytes_read"] - bar.pos))
     return found
 
@@ -134,7 +136,7 @@ def _send_lines(url: str, file: Path) -> None:
     with typer.progressbar(length=max(file.stat().st_size, 1), label="sending") as bar:
         for before, piece in _pieces(file):
             try:
-                answer = ask(
+                answer = request_json(
                     "POST", f"{url}/v1/labels", timeout_s=600, content=piece, headers=headers, also=[_ALL_REFUSED]
                 )
             except DriftlineError:

@@ -83,7 +83,7 @@ class Group:
             running.process = self._spawn(running.part)
 
     def stop(self) -> None:
-        """Stop all parts, the last started first, so that nobody talks to a part that is gone."""
+        """Stop all parts, the last started first, so that none asks a part that has ended."""
         for running in reversed(self._running):
             running.process.send_signal(signal.SIGTERM)
         deadline_s = time.monotonic() + STOP_TIMEOUT_S

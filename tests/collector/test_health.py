@@ -1,7 +1,6 @@
 """Health tells a stuck consumer from an idle one, and from one that waits for a part that is away."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -167,9 +166,10 @@ def test_a_real_consumer_whose_database_is_held_by_another_is_named(parts: Parts
     with parts.store.transaction():
         thread.start()
         wait_until(lambda: collector.activity.step()[0] == "commit", 120, "the commit begins")
-        time.sleep(0.05)
-        report = Health(collector.activity, thread, 0.01).report()
-        assert (report.state, report.waiting_records) == ("stuck", 3)
+        health = Health(collector.activity, thread, 0.01)
+        wait_until(lambda: health.report().state == "stuck", what="the step is too long")
+        report = health.report()
+        assert report.waiting_records == 3
         assert "the database holds it" in report.detail
     wait_until(lambda: parts.store.position("spool:0") is not None, 120, "the batch is committed")
     stop.set()

@@ -48,7 +48,7 @@ class Narrator:
             self._tell_page(page)
 
     def woken(self) -> bool:
-        """Whether a page that wakes somebody was delivered."""
+        """Whether a page of severity ``page`` was delivered."""
         return any(page.alert.labels.get(SEVERITY) == SEVERITY_PAGE for page in self._pages.values())
 
     def write_report(self, path: Path, clock: Clock) -> Path:

@@ -63,7 +63,7 @@ def tell(
     say: Callable[[str], None],
     until_page: bool,
 ) -> Outcome:
-    """Replay autumn and December, narrating; with ``until_page`` end at the first page that wakes somebody."""
+    """Replay autumn and December, narrating; with ``until_page`` end at the first page of severity ``page``."""
     monitor = prepared.monitor
     replay = Replay(
         machine.url(machine.ports.proxy), machine.url(machine.ports.collector), monitor.model, monitor.namespace, clock
