@@ -22,6 +22,8 @@ ABSENT_AFTER_S = 15 * MINUTE_S
 STALE_AFTER_S = HOUR_S
 STALLED_AFTER_S = 15 * MINUTE_S
 LAG_GROWS_FOR_S = 30 * MINUTE_S
+#: Real seconds: partitions of a collector that was killed rest for 15 until others have them.
+RESTS_FOR_S = 2 * MINUTE_S
 SPOOL_FULL_SHARE = 0.8
 DOWN_FOR_S = 5 * MINUTE_S
 REFUSED_WITHIN_S = 15 * MINUTE_S
@@ -241,13 +243,14 @@ def _collector_lagging(options: RuleOptions) -> Health:
 def _collector_stuck() -> Health:
     return Health(
         rule_names.ALERT_COLLECTOR_STUCK,
-        f"{names.COLLECTOR_STUCK.name} == 1\nor\nmax by (instance) ({names.COLLECTOR_HELD.name}) == 1",
+        f"{names.COLLECTOR_STUCK.name} == 1\nor\nmax by (instance) ({names.COLLECTOR_HELD.name}) == 1\nor\n"
+        f"max by (instance) ({names.COLLECTOR_RESTING.name}) > {RESTS_FOR_S:g}",
         MINUTE_S,
         "ticket",
         "The consumer of {{ $labels.instance }} is stuck",
-        "A step of it does not end, its source gives nothing although there is more, or a Kafka topic was made anew "
-        "and waits for somebody. Its /healthz names the step, or the topic and what to do; an idle consumer and one "
-        "whose database is away are none of these.",
+        "A step of it does not end, its source gives nothing although there is more, a Kafka topic was made anew and "
+        "waits for somebody, or nobody reads partitions that other collectors had. Its /healthz names the step, or the "
+        "topic or partitions and what to do; an idle consumer and one whose database is away are none of these.",
     )
 
 

@@ -11,7 +11,7 @@ from collector.store.transaction import Transaction
 from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
-from driftline.records import Record
+from driftline.records import Reach, Record
 
 
 class RecordSource(Protocol):
@@ -34,7 +34,14 @@ class RecordSource(Protocol):
         ...
 
     def lag(self) -> Mapping[str, int]:
-        """What lies between the next record and the end, by partition, in a unit of its own; none where unknown."""
+        """What lies between the next record and the end, by partition, in a unit of its own.
+
+        Raises UnavailableError where nobody says.
+        """
+        ...
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """How far partitions are that others have to read, beside this one; raises UnavailableError."""
         ...
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def run(
     sources = assemble(settings, store, monitors, clock, registry, main, embedded, metrics.transient, erased)
     source, shared = sources.source, (monitors, clock, settings, payloads, metrics)
     collector = Collector(source, store, decoder, statistics, *shared, sources.joiner, tracing, erased)
-    sources.room.follow(collector.activity.behind_s)
+    sources.room.follow(collector.activity.behind_s, collector.activity.is_away)
     stop, failed = threading.Event(), threading.Event()
     server = uvicorn.Server(http_config("", settings.host, settings.port))
     thread = threading.Thread(target=_consume, args=(collector, stop, failed, server), name="consumer", daemon=True)

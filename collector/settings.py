@@ -9,6 +9,10 @@ from driftline import names
 PREFIX = "COLLECTOR"
 #: What a topic of others may be said to hold.
 TOPIC_KINDS = ("any", "cloudevents", "seldon-v1", "seldon-v2")
+#: Kafka's default is 45 s, which spares a group the cost of sharing anew; here that is seconds, and changes no number.
+SESSION_S = 15.0
+#: What brokers allow unless they are told otherwise (group.min.session.timeout.ms, group.max.session.timeout.ms).
+_SESSIONS_S = (6.0, 1800.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class KafkaSettings:
     """Where events and labels come from: brokers (``HOST:PORT``), the consumer group and both topics.
 
     ``fetch_bytes``: what one answer of a broker may hold, as it is compressed; a quarter of it per partition.
+    ``session_s``: after so long without a sign of life a member of the group is gone, and others get its partitions.
     """
 
     bootstrap: tuple[str, ...]
@@ -23,6 +28,7 @@ class KafkaSettings:
     topic_inference: str = names.TOPIC_INFERENCE
     topic_labels: str = names.TOPIC_LABELS
     fetch_bytes: int = 8 * 1024 * 1024
+    session_s: float = SESSION_S
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class CollectorSettings:
     ``maximum_streams``: versions and variants told apart per model; events of any further one count as ``other``.
     ``maximum_unmonitored_models``: models without a monitor that are counted by name; any further one as ``unknown``.
     ``bootstrap``: Kafka brokers, ``HOST:PORT`` by commas, read when ``source`` is ``kafka``.
+    ``kafka_session_s``: the partitions of a collector that was killed rest for so long, and then others read them; one
+    that only waits for its database goes on giving signs of life.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
     ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some, and else
     nobody but this machine gets in. ``tokens_file``: what 'driftline tokens create' writes, followed while running.
@@ -105,6 +113,7 @@ class CollectorSettings:
     kafka_topic_inference: str = names.TOPIC_INFERENCE
     kafka_topic_labels: str = names.TOPIC_LABELS
 
+    kafka_session_s: float = SESSION_S
     kafka_topic_inbox: str = names.TOPIC_INBOX
     receive_events: bool = True
     inbox_dir: Path | None = None
@@ -132,7 +141,7 @@ class CollectorSettings:
     def kafka(self) -> KafkaSettings:
         """What the Kafka source needs of these."""
         topics = (self.kafka_topic_inference, self.kafka_topic_labels)
-        return KafkaSettings(self.bootstrap, self.kafka_group, *topics)
+        return KafkaSettings(self.bootstrap, self.kafka_group, *topics, session_s=self.kafka_session_s)
 
     def validate(self) -> list[str]:
         """Faults that a single field does not show."""
@@ -172,6 +181,10 @@ class CollectorSettings:
                 faults.append(f"topics names '{topic}'; write NAME or NAME=KIND with one of {', '.join(TOPIC_KINDS)}")
         if self.source == "files" and not self.files_from:
             faults.append("source is 'files', and 'files_from' does not say where they are")
+        shortest_s, longest_s = _SESSIONS_S
+        if not shortest_s <= self.kafka_session_s <= longest_s:
+            allowed = f"{shortest_s:g} to {longest_s:g}, as brokers allow"
+            faults.append(f"kafka_session_s is {self.kafka_session_s:g}, not {allowed}")
         if self.payload_dir is not None and self.payload_url:
             faults.append(f"'payload_dir' {self.payload_dir} and 'payload_url' {self.payload_url}: give one of them")
         if not 0 <= self.port < 65536:

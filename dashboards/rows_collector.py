@@ -30,15 +30,7 @@ def collector_state() -> tuple[PanelSpec, ...]:
             minimum=0.0,
             width=6,
         ),
-        PanelSpec(
-            "How far behind",
-            "Age of the newest stored event of each partition that has more to read; 0 at its end.",
-            "timeseries",
-            "s",
-            (Query(top(20, select(names.COLLECTOR_LAG_SECONDS)), "{{partition}}"),),
-            minimum=0.0,
-            width=6,
-        ),
+        _how_far_behind(),
         PanelSpec(
             "Not read until somebody acts",
             "Partitions of Kafka topics that were deleted and made anew: /healthz says what is to be done.",
@@ -90,4 +82,21 @@ def _use() -> tuple[PanelSpec, ...]:
             width=12,
             height=6,
         ),
+    )
+
+
+def _how_far_behind() -> PanelSpec:
+    """By partition; and those that nobody reads."""
+    return PanelSpec(
+        "How far behind",
+        "Age of the newest stored event of each partition that has more to read; 0 at its end. Nobody reads: for how "
+        "long nothing was stored of one in which more waits.",
+        "timeseries",
+        "s",
+        (
+            Query(top(20, select(names.COLLECTOR_LAG_SECONDS)), "{{partition}}"),
+            Query(f"max by (partition) ({select(names.COLLECTOR_RESTING)})", "nobody reads {{partition}}"),
+        ),
+        minimum=0.0,
+        width=6,
     )

@@ -287,10 +287,7 @@ COLLECTOR_ROWS = Metric(
     "Prediction rows stored, by whether they pass validation.",
 )
 VALIDATION_FAILURES = Metric(
-    "driftline_validation_failures_total",
-    "counter",
-    (*STREAM, COLUMN, REASON),
-    "Values that break the monitor's column rules.",
+    "driftline_validation_failures_total", "counter", (*STREAM, COLUMN, REASON), "Values that break the column rules."
 )
 COLLECTOR_LAG = Metric(
     "driftline_collector_lag",
@@ -300,6 +297,12 @@ COLLECTOR_LAG = Metric(
 )
 COLLECTOR_HELD = Metric(
     "driftline_collector_held", "gauge", (PARTITION,), "1 for a partition that is not read until people do something."
+)
+COLLECTOR_RESTING = Metric(
+    "driftline_collector_resting_seconds",
+    "gauge",
+    (PARTITION,),
+    "How long nobody reads a partition while more waits.",
 )
 COLLECTOR_LAG_SECONDS = Metric(
     "driftline_collector_lag_seconds",

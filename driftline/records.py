@@ -1,7 +1,7 @@
 """What a source of events hands to the collector: a record with its place in the stream."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -55,6 +55,13 @@ class Several:
 One = InferenceEvent | Label | Half | Malformed | Ignored
 #: A message is an inference as it will be sent on, by who asked to have it so.
 Content = One | Due | Several | InferenceMessage
+
+
+class Reach(NamedTuple):
+    """How far a partition is stored that others have to read, and where it ends, in the unit of offsets."""
+
+    position: int
+    end: int
 
 
 # A msgspec Struct, not a dataclass: one is made for every event, at a fifth of the cost.

@@ -6,7 +6,7 @@ They pass the same checks as the real adapters (``tests/contracts``).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from driftline.records import Record
+from driftline.records import Reach, Record
 
 
 @dataclass
@@ -49,6 +49,10 @@ class OneWay:
 
     def lag(self) -> Mapping[str, int]:
         """Nobody asks what is left."""
+        return {}
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """None: nobody shares it."""
         return {}
 
     def close(self) -> None:
@@ -103,6 +107,10 @@ class ListSource:
             if isinstance(item, Record):
                 left[item.partition] = left.get(item.partition, 0) + 1
         return left
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """None: nobody shares it."""
+        return {}
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 
 from collector.batches.commit import Batch, BatchWriter
@@ -49,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
+#: Between two looks how far others are with what they have to read.
+_OTHERS_EVERY_S = 3.0
 
 
 class Collector:
@@ -99,7 +102,7 @@ class Collector:
         self._waiting, self._ends = _NOTHING
         self._batch_records = settings.minimum_batch_records
         self._next_sweep = time.monotonic() + settings.sweep_interval_s
-        self._next_lag = 0.0
+        self._next_lag = self._next_others = 0.0
         self.activity = Activity()
 
     def run(self, stop: threading.Event) -> None:
@@ -304,8 +307,24 @@ class Collector:
     def _report_lag(self) -> None:
         if time.monotonic() >= self._next_lag:
             self._next_lag = time.monotonic() + 1.0
-            self.activity.lag(self._source.lag())
+            try:
+                self.activity.lag(self._source.lag())
+            except TransientError as error:
+                self._tell_away(error)
+            self._follow_others()
             self.activity.held = dict(self._source.held())
+
+    def _follow_others(self) -> None:
+        if time.monotonic() >= self._next_others:
+            self._next_others = time.monotonic() + _OTHERS_EVERY_S
+            with suppress(TransientError):  # a broker that is away is told by the lag, a database by the batch
+                self.activity.others(self._source.elsewhere())
+
+    def _tell_away(self, error: TransientError) -> None:
+        if self.activity.away is None:
+            _log.warning("%s; what waits there is not known until this passes", error)
+        self._metrics.transient(error)
+        self.activity.unreadable(error)
 
 
 def _traceparents(records: RecordBatch, maximum: int) -> list[str]:

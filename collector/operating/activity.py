@@ -6,14 +6,18 @@ Only the consumer writes. Every value is replaced whole, so that no reader ever 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from driftline.errors import TransientError
+from driftline.records import Reach
 
 #: ``read``: asks the source; ``commit``: decodes and stores a batch; ``sweep``: lets go of what waited too long;
 #: ``wait``: pauses because a part is away.
 Step = Literal["start", "read", "commit", "sweep", "wait"]
 STEPS: tuple[Step, ...] = ("start", "read", "commit", "sweep", "wait")
+
+#: A partition rests when more waits there and nothing of it was stored for so long (s); a batch takes a part of one.
+RESTS_AFTER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,26 @@ class Trouble:
     since_s: float
     tries: int
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What another has to read: how far it is, since when it stands still with more to come, and what was left.
+
+    ``left``: at which moment it ended where, which is not all read yet; ``read_until_s``: the last moment that is.
+    """
+
+    reach: Reach
+    still_since_s: float | None
+    left: tuple[float, int] | None
+    read_until_s: float | None
+
+
+class Resting(NamedTuple):
+    """A partition of which nobody stores anything: how many records wait, and since when (monotonic)."""
+
+    records: int
+    since_s: float
 
 
 class Activity:
@@ -37,9 +61,12 @@ class Activity:
         self._read_until_s: dict[str, float] = {}
         self._left: dict[str, tuple[float, int]] = {}
         self._newest: dict[str, float] = {}
+        self._others: dict[str, _Other] = {}
         self.last_turn_s = now()
         self.behind_since_s: float | None = None
         self.trouble: Trouble | None = None
+        #: A source that does not say how far it goes: nobody knows whether anything waits there.
+        self.away: Trouble | None = None
         self.waiting = 0
         #: Partitions that are not read until people do something, each with what.
         self.held: Mapping[str, str] = {}
@@ -74,14 +101,21 @@ class Activity:
 
     def failed(self, error: TransientError, waiting: int) -> None:
         """A part did not take or give; ``waiting`` records are in hand meanwhile."""
-        before = self.trouble
-        since_s = self._now() if before is None else before.since_s
-        self.trouble = Trouble(since_s, 1 if before is None else before.tries + 1, str(error))
+        self.trouble = self._again(self.trouble, error)
         self.waiting = waiting
         self.begin("wait")
 
+    def unreadable(self, error: TransientError) -> None:
+        """A source does not say how far it goes: what was told of it before says nothing any more."""
+        self.away = self._again(self.away, error)
+
+    def _again(self, before: Trouble | None, error: TransientError) -> Trouble:
+        since_s = self._now() if before is None else before.since_s
+        return Trouble(since_s, 1 if before is None else before.tries + 1, str(error))
+
     def lag(self, lag: Mapping[str, int]) -> None:
         """The distance to the end of each partition now read, from what was read of it."""
+        self.away = None
         self._lag = dict(lag)
         now_s = self._now()
         self._left = {name: self._left.get(name, (now_s, distance)) for name, distance in lag.items() if distance}
@@ -92,6 +126,11 @@ class Activity:
             self.behind_since_s = None
         elif self.behind_since_s is None:
             self.behind_since_s = self._now()
+
+    def others(self, reaches: Mapping[str, Reach]) -> None:
+        """How far partitions are that others have to read."""
+        now_s = self._now()
+        self._others = {name: _followed(self._others.get(name), reach, now_s) for name, reach in reaches.items()}
 
     def committed(self, newest: Mapping[str, float]) -> None:
         """Of these partitions everything up to an event of this time (seconds since the epoch) is stored."""
@@ -110,11 +149,27 @@ class Activity:
     def behind_s(self) -> float | None:
         """So long ago is the last moment of which all that had come by then was read; None: not known (yet).
 
-        Of the partitions that are this consumer's, where a batch in hand counts as read: ask between two batches.
+        Of the partitions that are this consumer's, where a batch in hand counts as read (ask between two batches), and
+        of those that others have to read.
         """
-        if not self._lag or self._lag.keys() - self._read_until_s.keys():
+        if self.away is not None or not self._lag or self._lag.keys() - self._read_until_s.keys():
             return None
-        return self._now() - min(self._read_until_s.values())
+        moments = [*self._read_until_s.values(), *(other.read_until_s for other in self._others.values())]
+        known = [moment for moment in moments if moment is not None]
+        return self._now() - min(known) if len(known) == len(moments) else None
+
+    def is_away(self) -> bool:
+        """Whether a source does not say how far it goes."""
+        return self.away is not None
+
+    def resting(self) -> Mapping[str, Resting]:
+        """Partitions that others have to read and nobody does: more waits there, and nothing was stored for a while."""
+        now_s = self._now()
+        return {
+            name: Resting(other.reach.end - other.reach.position, other.still_since_s)
+            for name, other in self._others.items()
+            if other.still_since_s is not None and now_s - other.still_since_s > RESTS_AFTER_S
+        }
 
     def distances(self) -> Mapping[str, int]:
         """Records (Kafka) or bytes (spool) from what is committed of each partition to its end, as last told."""
@@ -134,3 +189,16 @@ class Activity:
             elif partition in newest:
                 found[partition] = max(0.0, now_s - newest[partition])
         return found
+
+
+def _followed(before: _Other | None, reach: Reach, now_s: float) -> _Other:
+    """What is known of a partition of another once it is so far."""
+    if reach.position >= reach.end:
+        return _Other(reach, None, None, now_s)
+    moved = before is None or before.reach.position != reach.position
+    still_since_s = now_s if moved or before is None or before.still_since_s is None else before.still_since_s
+    left = (now_s, reach.end) if before is None or before.left is None else before.left
+    read_until_s = None if before is None else before.read_until_s
+    if reach.position >= left[1]:
+        left, read_until_s = (now_s, reach.end), left[0]
+    return _Other(reach, still_since_s, left, read_until_s)

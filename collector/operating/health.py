@@ -1,6 +1,7 @@
 """Whether the collector works, waits for work, waits for a part that is away, or is stuck."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,10 @@ State = Literal["working", "idle", "waiting", "stuck", "stopped"]
 _GIVEN_NOTHING_FACTOR = 5
 #: Sentences about what waits for people that are told at once.
 _TOLD = 3
+_WHY = (
+    "Whoever had these partitions was killed, and they are shared anew once kafka_session_s is over, or it is held up: "
+    "see its own health"
+)
 #: A step that does not end, and what is then in the way.
 _HELD_BY = {
     "start": "it has not begun",
@@ -54,10 +59,20 @@ class Health:
         """How it is now."""
         activity = self._activity
         state, detail = self._state()
-        held = list(dict.fromkeys(activity.held.values()))
+        held = [*dict.fromkeys(activity.held.values()), *self._resting()]
         if held and state in ("working", "idle"):
             state, detail = "waiting", f"{'; '.join(held[:_TOLD])}. Of the rest: {detail}"
         return HealthReport(state, detail, activity.waiting, activity.elapsed_s(activity.last_turn_s))
+
+    def _resting(self) -> Iterator[str]:
+        resting = self._activity.resting()
+        if not resting:
+            return
+        named, others = ", ".join(sorted(resting)[:_TOLD]), len(resting) - _TOLD
+        more = f" and {others} more" if others > 0 else ""
+        still_s = self._activity.elapsed_s(min(each.since_s for each in resting.values()))
+        waiting = sum(each.records for each in resting.values())
+        yield f"nobody reads {named}{more}: {waiting} records wait, and none were stored for {still_s:.0f} s. {_WHY}"
 
     def _state(self) -> tuple[State, str]:
         activity, limit_s = self._activity, self._stuck_after_s
@@ -71,6 +86,9 @@ class Health:
         if trouble is not None:
             since_s = activity.elapsed_s(trouble.since_s)
             return "waiting", f"for {since_s:.0f} s, tried {trouble.tries} times: {trouble.cause}"
+        if (away := activity.away) is not None:
+            since_s = activity.elapsed_s(away.since_s)
+            return "waiting", f"for {since_s:.0f} s, tried {away.tries} times: {away.cause}"
         if behind_since_s is not None and distance:
             behind_s = activity.elapsed_s(behind_since_s)
             if behind_s > limit_s * _GIVEN_NOTHING_FACTOR:

@@ -98,6 +98,10 @@ class ConsumerFigures(PrometheusCollector):
         for partition, age_s in self._activity.lag_s(self._clock()).items():
             lag_s.add_metric([partition], age_s)
         yield lag_s
+        resting = _gauge_family(names.COLLECTOR_RESTING)
+        for partition, found in self._activity.resting().items():
+            resting.add_metric([partition], self._activity.elapsed_s(found.since_s))
+        yield resting
         step = _gauge_family(names.COLLECTOR_STEP)
         present, seconds = self._activity.step()
         for each in STEPS:

@@ -106,7 +106,7 @@ def _topics(settings: CollectorSettings) -> TopicsSettings:
         name, _, kind = topic.partition("=")
         kinds[name] = cast("TopicKind", kind or "any")
     inbox = settings.kafka_topic_inbox if settings.source == "kafka" and settings.receive_events else ""
-    return TopicsSettings(settings.bootstrap, settings.topics_group, kinds, inbox)
+    return TopicsSettings(settings.bootstrap, settings.topics_group, kinds, inbox, session_s=settings.kafka_session_s)
 
 
 def _show(room: WaitingRoom, registry: CollectorRegistry) -> None:

@@ -21,7 +21,7 @@ from collector.sources.trustyai_rows import Item as StoredItem
 from collector.sources.trustyai_rows import MissingLibraryError, UnevenError
 from driftline.errors import EventError, SettingsError, UnavailableError
 from driftline.events import InferenceEvent
-from driftline.records import Content, Ignored, Malformed, Record
+from driftline.records import Content, Ignored, Malformed, Reach, Record
 
 MALFORMED = "malformed"
 TOO_LARGE = "too_large"
@@ -97,6 +97,10 @@ class FilesSource:
     def lag(self) -> Mapping[str, int]:
         """Files that are there and not read yet."""
         return {LANE: len(self._pending)}
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """None: nobody shares it."""
+        return {}
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -12,14 +12,15 @@ from kafka.errors import CorruptRecordError, KafkaError
 
 from collector.settings import KafkaSettings
 from collector.sources.event_templates import MALFORMED, EventReader
-from collector.sources.kafka_polling import poll
-from collector.sources.kafka_positions import Distances, SeekToStore, Start, partition_name, tell_broker
+from collector.sources.kafka_distances import Distances
+from collector.sources.kafka_polling import membership, poll
+from collector.sources.kafka_positions import SeekToStore, Start, partition_name, tell_broker
 from collector.sources.kafka_records import RawRecords, read_headers, records
 from collector.sources.record_scanning import RecordScanner, record_scanner
 from driftline.errors import EventError, UnavailableError
 from driftline.events import Label, decode_label
 from driftline.record_batches import RecordBatch, RecordRun
-from driftline.records import Malformed, Record
+from driftline.records import Malformed, Reach, Record
 
 _SECOND_FORMAT = 2
 
@@ -39,6 +40,7 @@ class KafkaSource:
                 auto_offset_reset="earliest",
                 max_poll_records=5000,
                 fetch_max_wait_ms=200,
+                **membership(settings.session_s),
                 metadata_max_age_ms=30_000,
                 fetch_max_bytes=settings.fetch_bytes,
                 max_partition_fetch_bytes=settings.fetch_bytes // 4,
@@ -47,7 +49,7 @@ class KafkaSource:
             self._consumer._fetcher.PartitionRecords = partial(FetchedRecords, scanner=scanner)  # noqa: SLF001 - see there
             topics = [settings.topic_inference, settings.topic_labels]
             self._seek = SeekToStore(self._consumer, start)
-            self._distances = Distances(self._consumer)
+            self._distances = Distances(self._consumer, start)
             self._consumer.subscribe(topics, listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
@@ -57,7 +59,6 @@ class KafkaSource:
         try:
             self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
-            self._distances.polled()
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         return self._messages.records(found)
@@ -75,8 +76,12 @@ class KafkaSource:
         return self._seek.held()
 
     def lag(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, by partition, also while none are polled."""
+        """Records between the next to be read and the end, by partition; raises UnavailableError."""
         return self._distances.now()
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """How far the store is with what others of the group have to read; raises UnavailableError."""
+        return self._distances.elsewhere()
 
     def close(self) -> None:
         """Leave the group."""

@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 _log = logging.getLogger("driftline.collector")
 _PREFIX = "kafka"
 #: Between two looks whether the store has another position of a topic that is not read.
 _LOOK_EVERY_S = 1.0
-#: How long a broker may take to say where partitions end, while the store is away.
-_ASKED_MS = 2000
 
 #: Where reading of a partition goes on; None: from its beginning.
 Start = Callable[[str], int | None]
@@ -110,43 +107,6 @@ class SeekToStore(ConsumerRebalanceListener):  # type: ignore[misc]
         if topic_partition in self._consumer.assignment():
             self._seek([topic_partition])
         return True
-
-
-class Distances:
-    """How many records of each partition are still to be read.
-
-    A client learns where partitions end from what it fetches. While nothing is polled, because a batch waits for the
-    store, the broker is asked instead: what waits there grows unseen otherwise.
-    """
-
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
-        self._polled = True
-
-    def polled(self) -> None:
-        """Something was fetched, or tried to be."""
-        self._polled = True
-
-    def now(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, of what is read; by the last fetch where nobody says."""
-        consumer = self._consumer
-        given = consumer.assignment() - consumer.paused()
-        ends = {} if self._polled else self._ask(given)
-        self._polled = False
-        lags = {}
-        for topic_partition in given:
-            end = ends.get(topic_partition, consumer.highwater(topic_partition))
-            if end is not None:
-                name = partition_name(topic_partition.topic, topic_partition.partition)
-                lags[name] = max(0, end - consumer.position(topic_partition))
-        return lags
-
-    def _ask(self, given: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        try:
-            ends: Mapping[TopicPartition, int] = self._consumer.end_offsets(sorted(given), timeout_ms=_ASKED_MS)
-        except KafkaError:  # the broker is away, too
-            return {}
-        return ends
 
 
 def tell_broker(consumer: KafkaConsumer, partition: str, next_offset: int) -> None:

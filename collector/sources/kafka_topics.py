@@ -13,14 +13,16 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
+from collector.settings import SESSION_S
 from collector.sources.cloud_event import CloudEvent
 from collector.sources.inbox import UNAVAILABLE
 from collector.sources.interpreting import Interpreter
+from collector.sources.kafka_distances import Distances
 from collector.sources.kafka_messages import Message, TopicKind, inbox_message, read_message
-from collector.sources.kafka_polling import poll
-from collector.sources.kafka_positions import Distances, SeekToStore, Start, partition_name, tell_broker, topic_of
+from collector.sources.kafka_polling import membership, poll
+from collector.sources.kafka_positions import SeekToStore, Start, partition_name, tell_broker, topic_of
 from driftline.errors import UnavailableError
-from driftline.records import Record
+from driftline.records import Reach, Record
 
 _APPEND_TIMEOUT_S = 10.0
 _SHORTEST_POLL_S = 0.03
@@ -33,7 +35,8 @@ class TopicsSettings:
     """Where topics of others are: brokers, the group that reads them, what they are called and of which kind they are.
 
     ``topics``: names, in which ``*`` stands for anything, each with its kind. ``inbox``: our own, empty for none.
-    ``look_every_s``: how soon a topic that is new, and of such a name, is found.
+    ``look_every_s``: how soon a topic that is new, and of such a name, is found. ``session_s``: after so long without a
+    sign of life a member of the group is gone.
     """
 
     bootstrap: tuple[str, ...]
@@ -41,6 +44,7 @@ class TopicsSettings:
     topics: Mapping[str, TopicKind]
     inbox: str = ""
     look_every_s: float = 10.0
+    session_s: float = SESSION_S
 
     def pattern(self) -> str:
         """A regular expression of all names."""
@@ -71,10 +75,11 @@ class TopicsSource:
                 auto_offset_reset="earliest",
                 max_poll_records=5000,
                 fetch_max_wait_ms=200,
+                **membership(settings.session_s),
                 metadata_max_age_ms=round(settings.look_every_s * 1000),
             )
             self._seek = SeekToStore(self._consumer, start)
-            self._distances = Distances(self._consumer)
+            self._distances = Distances(self._consumer, start)
             self._consumer.subscribe(pattern=settings.pattern(), listener=self._seek)
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(settings.bootstrap)}: {error}") from error
@@ -89,7 +94,6 @@ class TopicsSource:
         try:
             self._seek.check()
             found = poll(self._consumer, timeout_s, max_records)
-            self._distances.polled()
         except KafkaError as error:
             raise UnavailableError("kafka", str(error)) from error
         self._next_poll = time.monotonic() + (0.0 if found else _IDLE_S)
@@ -109,8 +113,12 @@ class TopicsSource:
         return self._seek.held()
 
     def lag(self) -> Mapping[str, int]:
-        """Records between the next to be read and the end, by partition, also while none are polled."""
+        """Records between the next to be read and the end, by partition; raises UnavailableError."""
         return self._distances.now()
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """How far the store is with what others of the group have to read; raises UnavailableError."""
+        return self._distances.elsewhere()
 
     def close(self) -> None:
         """Leave the group."""

@@ -7,7 +7,7 @@ from itertools import islice
 from collector.ports import RecordSource
 from driftline.errors import TransientError
 from driftline.record_batches import RecordBatch
-from driftline.records import Record
+from driftline.records import Reach, Record
 
 _SLICE_S = 0.05
 _PAUSE_S = 1.0
@@ -70,6 +70,10 @@ class MergedSource:
     def lag(self) -> Mapping[str, int]:
         """What every source says."""
         return {partition: left for source in self._sources() for partition, left in source.lag().items()}
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """What every source says."""
+        return {partition: reach for source in self._sources() for partition, reach in source.elsewhere().items()}
 
     def close(self) -> None:
         """Let go of all."""

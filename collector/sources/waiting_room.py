@@ -9,7 +9,7 @@ from collector.store.halves import Room
 from collector.store.store import Store
 from driftline.clock import Clock
 from driftline.monitors import Monitor
-from driftline.records import Due, Record
+from driftline.records import Due, Reach, Record
 
 #: The partition under which they are counted.
 PARTITION = "halves:waiting"
@@ -47,15 +47,20 @@ class WaitingRoom:
         self._offered: dict[tuple[str, ...], int] = {}
         self._next_offset: int | None = None
         self._behind_s: Callable[[], float | None] = lambda: 0.0
+        self._is_away: Callable[[], bool] = lambda: False
+        self._away_since_s: float | None = None
+        self._outages: list[tuple[float, float]] = []
         #: What waited when it was last looked at.
         self.room = Room(0, 0)
 
-    def follow(self, behind_s: Callable[[], float | None]) -> None:
+    def follow(self, behind_s: Callable[[], float | None], is_away: Callable[[], bool]) -> None:
         """Give up no half whose other half may be in what is still to be read, as after an outage.
 
         ``behind_s``: so long ago is the last moment of which all that had come by then was read; None: not known.
+        ``is_away``: whether a source cannot be read. Meanwhile no time passes for halves: who sends the others cannot
+        reach it either, and needs time once it is back.
         """
-        self._behind_s = behind_s
+        self._behind_s, self._is_away = behind_s, is_away
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """What is due, without waiting for more; nothing between two looks."""
@@ -84,12 +89,16 @@ class WaitingRoom:
         """Of what waits, nobody knows what will be due: ``room`` says how much it is."""
         return {}
 
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """None: nobody shares it."""
+        return {}
+
     def close(self) -> None:
         """Nothing to let go of."""
 
     def _due(self, limit: int) -> list[Due]:
-        behind_s = self._behind_s()
-        now_s = 0.0 if behind_s is None else self._clock() - behind_s
+        behind_s, outages_s = self._behind_s(), self._outages_s()
+        now_s = 0.0 if behind_s is None else self._clock() - behind_s - outages_s
         with self._store.reading() as connection:
             self.room = store_halves.room(connection)
             if not self.room.halves:
@@ -104,6 +113,21 @@ class WaitingRoom:
                 found += store_halves.oldest(connection, halves, size_bytes, limit)
         new = {due.identities: due for due in reversed(found) if due.identities not in self._offered}
         return list(reversed(new.values()))[:limit]
+
+    def _outages_s(self) -> float:
+        """How long sources were away of late: until a half from before has had all of its time again since."""
+        now_s = self._clock()
+        if self._is_away():
+            self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+            return now_s - self._away_since_s + self._past_outages_s(now_s)
+        if self._away_since_s is not None:
+            self._outages.append((self._away_since_s, now_s))
+            self._away_since_s = None
+        return self._past_outages_s(now_s)
+
+    def _past_outages_s(self, now_s: float) -> float:
+        self._outages = [outage for outage in self._outages if now_s - outage[1] <= self._longest_s]
+        return sum(end_s - begin_s for begin_s, end_s in self._outages)
 
     def _met(self, connection: Any, limit: int) -> list[Due]:
         """Pairs that passed each other: seldom, and dear to look for."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from driftline.errors import EventError
 from driftline.events import decode_frame
-from driftline.records import Content, Malformed, Record
+from driftline.records import Content, Malformed, Reach, Record
 from logger_sidecar.spool.frames import Found, frame_length_at, scan_frames
 from logger_sidecar.spool.segments import (
     FileLock,
@@ -104,6 +104,10 @@ class SpoolSource:
         """Bytes in the spool behind the last record that was read."""
         segments = list_segments(self._directory)
         return {self.partition: sum(max(0, one.end - max(one.base, self._position)) for one in segments)}
+
+    def elsewhere(self) -> Mapping[str, Reach]:
+        """None: nobody shares it."""
+        return {}
 
     def close(self) -> None:
         """Let another process read under this name."""

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from collector.labels.completeness import LabelGauges
-from collector.operating.activity import Activity
+from collector.operating.activity import RESTS_AFTER_S, Activity
 from collector.operating.asking import Asking
 from collector.operating.health import Health
 from collector.operating.metrics import ConsumerFigures, StoreCounters
@@ -20,7 +20,7 @@ from collector.store.database import connect
 from collector.store.store import Store
 from driftline import names
 from driftline.errors import UnavailableError
-from driftline.records import Record
+from driftline.records import Reach, Record
 from driftline.testing import ListSource, ManualClock
 from tests.collector.helpers import START_S, Parts, drain, event, records
 from tests.collector.running import RunningApi
@@ -218,6 +218,53 @@ def test_what_waits_for_people_is_told_beside_what_goes_on(activity: Activity, t
     assert state(activity, thread) == ("idle", True)
 
 
+def test_partitions_that_nobody_reads_are_told_with_what_waits_there(
+    activity: Activity, thread: threading.Thread, clock: ManualClock
+) -> None:
+    activity.lag({"kafka:a:0": 0})
+    activity.others({"kafka:a:1": Reach(5, 9), "kafka:a:2": Reach(7, 7)})
+    clock.advance(RESTS_AFTER_S)
+    activity.others({"kafka:a:1": Reach(5, 12), "kafka:a:2": Reach(7, 8)})
+    assert state(activity, thread) == ("idle", True)
+    clock.advance(1.0)
+    report = Health(activity, thread, LIMIT_S).report()
+    assert (report.state, report.healthy) == ("waiting", True)
+    assert report.detail.startswith("nobody reads kafka:a:1: 7 records wait, and none were stored for 11 s.")
+    registry = CollectorRegistry()
+    registry.register(ConsumerFigures(activity, Health(activity, thread, LIMIT_S).report, lambda: 0.0))
+    for partition, found in (("kafka:a:1", 11.0), ("kafka:a:2", None)):
+        assert registry.get_sample_value(names.COLLECTOR_RESTING.name, {"partition": partition}) == found
+    activity.others({"kafka:a:1": Reach(6, 12), "kafka:a:2": Reach(7, 8)})  # somebody goes on with it
+    assert state(activity, thread) == ("idle", True)
+    clock.advance(RESTS_AFTER_S + 1.0)
+    activity.others({})  # they are ours now
+    assert state(activity, thread) == ("idle", True)
+
+
+def test_a_source_that_does_not_say_how_far_it_goes_is_waited_for_and_not_idle(parts: Parts) -> None:
+    class Away(ListSource):
+        is_away = True
+
+        def lag(self) -> Mapping[str, int]:
+            if self.is_away:
+                raise UnavailableError("kafka", "no answer")
+            return {"kafka:a:0": 0}
+
+        def elsewhere(self) -> Mapping[str, Reach]:
+            raise UnavailableError("database", "gone")
+
+    collector = parts.collector_of(source := Away([]))
+    drain(collector)
+    activity = collector.activity
+    report = Health(activity, threading.current_thread(), LIMIT_S).report()
+    assert (report.state, report.detail[-42:]) == ("waiting", "tried 1 times: kafka is unavailable: no answer"[-42:])
+    assert activity.is_away()
+    assert activity.behind_s() is None
+    source.is_away = False
+    wait_until(lambda: not (collector.run_once() or activity.is_away()), 60, "it is asked again")
+    assert activity.behind_s() is not None
+
+
 def test_what_a_source_holds_is_told_with_its_lag(parts: Parts) -> None:
     class Holding(ListSource):
         def held(self) -> Mapping[str, str]:
@@ -301,6 +348,18 @@ def test_how_far_behind_it_is_goes_by_what_had_come_and_not_by_what_comes(
         activity.lag({"a": 0, "b": 10})  # as much comes as is read
     assert activity.behind_s() == clock.now_s - began_s
     activity.lag({"a": 0})  # 'b' is read by somebody else now
+    assert activity.behind_s() == 0.0
+    activity.others({"b": Reach(10, 20)})
+    assert activity.behind_s() is None  # what is left there, nobody knows since when
+    asked_s = clock.now_s
+    clock.advance(3.0)
+    activity.others({"b": Reach(19, 40)})
+    assert activity.behind_s() is None
+    clock.advance(3.0)
+    activity.others({"b": Reach(20, 50)})  # the other has read what was there at the first look
+    activity.lag({"a": 0})
+    assert activity.behind_s() == clock.now_s - asked_s
+    activity.others({"b": Reach(50, 50)})
     assert activity.behind_s() == 0.0
     activity.lag({})
     assert activity.behind_s() is None

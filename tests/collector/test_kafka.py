@@ -14,10 +14,12 @@ from collector.settings import KafkaSettings
 from collector.sources.kafka import KafkaSource, read_label
 from collector.sources.kafka_records import write_headers
 from collector.store import schema
+from driftline.errors import UnavailableError
 from driftline.events import KafkaMessage, encode_inference, encode_label
-from driftline.records import Malformed, Record
+from driftline.records import Malformed, Reach, Record
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, event, label, merged
+from tests.parts.kafka import KafkaBroker
 from tests.parts.processes import wait_until
 
 
@@ -167,4 +169,53 @@ def test_a_topic_that_was_made_anew_waits_alone_until_somebody_acts(
         transaction.connection.exec_driver_sql(command[1])
     assert len(read(source, 100)) == 100
     assert source.held() == {}
+    source.close()
+
+
+@pytest.mark.real
+def test_how_far_the_store_is_with_what_others_have_to_read(topics: KafkaSettings, producer: KafkaProducer) -> None:
+    for number in range(10):
+        headers, key, value = encode_inference(event(number))
+        producer.send(topics.topic_inference, value=value, key=key, headers=headers, partition=number % 2)
+    producer.flush()
+    names = [f"kafka:{topics.topic_inference}:{number}" for number in range(2)]
+    stored = {names[0]: 3}
+    sources = [KafkaSource(topics, stored.get) for _ in range(2)]
+
+    def shared() -> bool:
+        for source in sources:
+            source.poll(100, 0.5)
+        return all(len(set(names) & set(source.lag())) == 1 for source in sources)
+
+    wait_until(shared, 120, "each of the two has a partition")
+    (first,) = set(names) & set(sources[0].lag())
+    other = names[1 - names.index(first)]
+    told = [{name: reach for name, reach in source.elsewhere().items() if name in names} for source in sources]
+    reaches = {names[0]: Reach(3, 5), names[1]: Reach(0, 5)}
+    assert told == [{other: reaches[other]}, {first: reaches[first]}]
+    for source in sources:
+        source.close()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_broker_that_is_away_is_not_a_stream_that_is_at_its_end(kafka_broker: KafkaBroker) -> None:
+    settings = KafkaSettings((kafka_broker.bootstrap,))
+    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    admin.create_topics([NewTopic(settings.topic_inference, 2, 1), NewTopic(settings.topic_labels, 1, 1)])
+    admin.close()
+    source = KafkaSource(settings, lambda _partition: None)
+
+    def lag() -> dict[str, int] | None:
+        source.poll(10, 0.5)
+        try:
+            return dict(source.lag())
+        except UnavailableError:
+            return None
+
+    wait_until(lambda: len(lag() or {}) == 3, 120, "the partitions are read")
+    kafka_broker.pause()
+    wait_until(lambda: lag() is None, 120, "the lag is not known")
+    kafka_broker.resume()
+    wait_until(lambda: len(lag() or {}) == 3, 120, "the lag is known")
     source.close()

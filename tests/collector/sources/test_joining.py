@@ -132,9 +132,41 @@ def test_after_an_outage_what_waits_in_the_streams_is_read_before_a_half_is_give
     came = records([event(number) for number in range(10, 40)]) + records([request], "kafka:t:1")
     room = waiting_room(parts)
     collector = pairing_collector(parts, MergedSource(ListSource(came, parts.store.position), [room], print))
-    room.follow(collector.activity.behind_s)
+    room.follow(collector.activity.behind_s, collector.activity.is_away)
     drain(collector)
     assert outcomes(parts.store) == {"received": 3, "paired": 2, "unpaired": 1}
+
+
+def test_no_time_passes_for_halves_while_a_source_is_away(parts: Parts) -> None:
+    drain(list_collector(parts, records([halves(1)[0]])))
+    limit_s, away = MONITOR.pairing.timeout, False
+    room = waiting_room(parts)
+    room.follow(lambda: 0.0, lambda: away)
+    parts.clock.advance(limit_s / 2)
+    assert room.poll(10, 0.0) == []
+    away = True
+    for _ in range(2):
+        assert room.poll(10, 0.0) == []
+        parts.clock.advance(2 * limit_s)
+    away = False
+    assert room.poll(10, 0.0) == []
+    parts.clock.advance(limit_s / 2 - 1.0)
+    assert room.poll(10, 0.0) == []
+    parts.clock.advance(1.0)
+    assert len(room.poll(10, 0.0)) == 1
+
+
+def test_an_outage_is_forgotten_when_no_half_is_left_that_it_held_up(parts: Parts) -> None:
+    limit_s, away = MONITOR.pairing.timeout, True
+    room = waiting_room(parts)
+    room.follow(lambda: 0.0, lambda: away)
+    drain(list_collector(parts, records([halves(1)[0]])))
+    room.poll(10, 0.0)
+    parts.clock.advance(5 * limit_s)
+    away = False
+    room.poll(10, 0.0)
+    parts.clock.advance(limit_s + 1.0)
+    assert len(room.poll(10, 0.0)) == 1
 
 
 def test_a_monitor_may_say_that_lone_requests_are_dropped(parts: Parts, url: str) -> None:

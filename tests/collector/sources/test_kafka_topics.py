@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from kafka import KafkaProducer
@@ -24,6 +24,7 @@ from driftline.records import Record
 from tests.collector.helpers import MONITORS, Parts, event, tables
 from tests.collector.sources.messages import kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
+from tests.parts.kafka import KafkaBroker
 from tests.parts.processes import wait_until
 
 pytestmark = pytest.mark.real
@@ -199,3 +200,38 @@ def test_two_collectors_whose_halves_are_in_different_partitions_lose_and_double
     assert outcomes(parts.store) == {"received": 2 * count, "paired": 2 * count}
     assert len(tables(url)["predictions"]) == count
     assert outcomes(parts.store, names.COLLECTOR_EVENTS) == {"stored": count}
+
+
+@pytest.mark.slow
+def test_halves_wait_out_a_broker_that_is_away_for_longer_than_their_time(
+    kafka_broker: KafkaBroker, parts: Parts
+) -> None:
+    bootstrap, limit_s = kafka_broker.bootstrap, max(monitor.pairing.timeout for monitor in MONITORS.values())
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.create_topics([NewTopic("inbox", 1, 1)])
+    admin.close()
+    inbox = KafkaInbox((bootstrap,), "inbox", 1 << 20)
+    (request, response), (late, lone) = halves_of(1), halves_of(2)
+    room = WaitingRoom(parts.store, MONITORS, parts.clock, maximum_halves=100, maximum_bytes=10**9, look_every_s=0.0)
+    topics = TopicsSource(TopicsSettings((bootstrap,), "group", {}, "inbox"), parts.store.position, INTERPRETER)
+    collector = pairing_collector(parts, MergedSource(None, [room, topics], lambda _error: None))
+    room.follow(collector.activity.behind_s, collector.activity.is_away)
+
+    def turn(expected: Mapping[str, int]) -> bool:
+        collector.run_once()
+        return outcomes(parts.store) == expected
+
+    inbox.append([response, lone])
+    wait_until(lambda: turn({"received": 2}), 240, "two halves wait")
+    inbox.append([request])  # nobody has read it when the broker goes
+    kafka_broker.stop()
+    wait_until(lambda: turn({"received": 2}) and collector.activity.is_away(), 240, "the broker is away")
+    parts.clock.advance(2 * limit_s)
+    for _ in range(3):
+        assert turn({"received": 2})
+    kafka_broker.start()
+    wait_until(lambda: turn({"received": 3, "paired": 2}) and room.room.halves == 1, 240, "what lay there is paired")
+    inbox.append([late])  # who sends could not reach the broker either
+    wait_until(lambda: turn({"received": 4, "paired": 4}), 240, "what comes after it is paired as well")
+    topics.close()
+    inbox.close()

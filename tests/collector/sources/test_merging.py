@@ -6,7 +6,7 @@ import pytest
 
 from collector.sources.merging import MergedSource
 from driftline.errors import TransientError, UnavailableError
-from driftline.records import Ignored, Record
+from driftline.records import Ignored, Reach, Record
 from driftline.testing import ListSource
 
 
@@ -97,3 +97,11 @@ def test_every_source_says_its_own_lag() -> None:
 
     assert MergedSource(ListSource([]), [Behind([])], print).held() == {"b": "do something"}
     assert MergedSource(ListSource([]), [Behind([])], print).lag() == {"a": 7}
+
+
+def test_what_others_have_to_read_is_told_of_every_source() -> None:
+    class Shared(ListSource):
+        def elsewhere(self) -> dict[str, Reach]:
+            return {"c": Reach(3, 9)}
+
+    assert MergedSource(Shared([]), [ListSource([])], print).elsewhere() == {"c": Reach(3, 9)}
