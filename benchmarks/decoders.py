@@ -23,7 +23,7 @@ from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent, Payload
 from driftline.monitors import Monitor
 from serving.decode_many import decode_many
-from serving.decoder import decode
+from tests.parts.decoding import decode
 
 _NUMBERS = tuple(f"f{index}" for index in range(40))
 _TEXTS = tuple(f"kind{index}" for index in range(10))

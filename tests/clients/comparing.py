@@ -10,10 +10,10 @@ import pytest
 from driftline import names
 from driftline.events import InferenceEvent
 from driftline.monitors import Monitor
-from serving.decoder import decode
 from tests.clients.servers import Server
 from tests.clients.tap import Message, Tap
 from tests.logger_sidecar.wire import sidecar
+from tests.parts.decoding import decode
 
 ROWS = {"a": [0.0, 1.0, 2.0], "b": [5.0, 6.0, 7.5], "y": [16.0, 21.0, 27.5]}
 MONITOR = Monitor.model_validate(

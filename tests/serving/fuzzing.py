@@ -22,7 +22,7 @@ from driftline.events import InferenceEvent, Payload
 from driftline.monitors import Monitor
 from serving import reasons
 from serving.decode_many import BatchDecoder
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving import corpus, slow_reference
 from tests.serving.payload_examples import event, monitor
 from tests.serving.slow_parts import RefusedError, Sought, UnknownError

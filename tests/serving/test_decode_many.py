@@ -8,7 +8,7 @@ from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent
 from serving import reasons
 from serving.decode_many import decode_many
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving.fuzzing import check_batch
 from tests.serving.payload_examples import V2_REQUEST, V2_RESPONSE, event, monitor, tensor
 

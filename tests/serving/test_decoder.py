@@ -12,7 +12,7 @@ from driftline.errors import DecodeError
 from driftline.events import Payload
 from driftline.monitors import Monitor
 from serving import reasons
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving.payload_examples import V2_REQUEST, V2_RESPONSE, event, monitor, tensor
 
 NO_ANSWER: dict[str, Any] = {"outputs": []}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from driftline.errors import DecodeError
 from driftline.events import Payload
 from driftline.monitors import Monitor
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving import corpus, slow_reference
 from tests.serving.fuzzing import (
     CURIOUS,

@@ -10,7 +10,7 @@ from driftline.columns import ColumnBatch
 from driftline.errors import DecodeError
 from driftline.monitors import Monitor
 from serving.decode_many import decode_many
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving.codecs.reading_examples import monitor_of
 from tests.serving.payload_examples import event, tensor
 

@@ -8,7 +8,7 @@ import pytest
 from detectors.online.contract import Counted
 from detectors.online.entries import NUMBER_TESTS, NumberEntry
 from detectors.online.of_windows import ClassicState, OfWindows
-from detectors.online.state_bytes import from_bytes, to_bytes
+from tests.parts.state_bytes import from_bytes, to_bytes
 
 SHARES = np.array([0.05, 0.3, 0.5])
 QUIET, MOVED = 120, 60

@@ -21,7 +21,7 @@ from detectors.online.hddm_a import HddmA
 from detectors.online.hddm_w import HddmW
 from detectors.online.kswin import Kswin
 from detectors.online.page_hinkley import PageHinkley
-from detectors.online.state_bytes import from_bytes, to_bytes
+from tests.parts.state_bytes import from_bytes, to_bytes
 
 ALARMS = {
     "ddm": [[56, 274, 571], [586, 810], [523, 650]],

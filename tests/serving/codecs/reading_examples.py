@@ -7,7 +7,7 @@ from typing import Any
 from driftline.columns import ColumnBatch
 from driftline.events import Payload
 from driftline.monitors import Monitor
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving.payload_examples import event
 
 

@@ -15,7 +15,7 @@ import zstandard
 from driftline.errors import DecodeError
 from driftline.events import Payload
 from serving import reasons
-from serving.decoder import decode
+from tests.parts.decoding import decode
 from tests.serving.codecs.reading_examples import ROWS, TABLE, body, columns, monitor_of, payload
 from tests.serving.payload_examples import V2_RESPONSE, event
 

@@ -1,8 +1,4 @@
-"""From one inference event to the columns its monitor names: the collector's ``Decoder``.
-
-It is ``serving.decode_many`` for a single event. What each column is taken from: ``serving.extraction``; how a format
-is recognised: ``serving.recognition``.
-"""
+"""One inference event decoded alone, by the decoder of many."""
 
 from driftline.columns import ColumnBatch
 from driftline.events import InferenceEvent
