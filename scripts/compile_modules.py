@@ -56,6 +56,7 @@ NATIVE: dict[str, tuple[str, ...]] = {
     "detectors.statistics.sentence_kernel": (),
     "driftline.message_kernel": (),
     "logger_sidecar.proxy.lane": ("linux",),
+    "logger_sidecar.recording.record_writer": ("linux",),
     "logger_sidecar.recording.shared_bytes": ("linux",),
     "logger_sidecar.spool.frame_kernel": (),
     "serving.body_scanner": (),

@@ -33,6 +33,7 @@ from driftline.clock import system_clock
 from logger_sidecar.http1.request_ids import body_id
 
 include "lane_calls.pxi"
+include "lane_ids.pxi"
 include "lane_lines.pxi"
 include "lane_sameness.pxi"
 
@@ -376,7 +377,7 @@ cdef class Lane:
         if self._is_system_clock:
             now_ns = _since_1970_ns()
             exchange.time_ns = now_ns
-            exchange.event_id = ids.new_in(now_ns // _NS_PER_MS)
+            exchange.event_id = new_id(ids, now_ns // _NS_PER_MS)
         else:
             time_ns = int(parts.clock() * 1e9)
             exchange.time_ns = time_ns

@@ -7,7 +7,6 @@ from driftline import names
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(str text)
-    unsigned char *PyUnicode_1BYTE_DATA(str text)
 
 cdef bytes _ID_START = names.HEADER_REQUEST_ID.encode() + b": "
 

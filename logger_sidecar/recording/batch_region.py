@@ -35,6 +35,9 @@ KEPT_BYTES = 1024 * 1024
 _MAX_PIECES = 1024
 _NAME = "driftline-batch"
 _SHARED = native_module("logger_sidecar.recording.shared_bytes")
+_WRITER = native_module("logger_sidecar.recording.record_writer")
+#: Whether large bodies mostly are in memory that the recorder has open, before there is a batch.
+SHARES_BODIES: bool = _SHARED is not None and _SHARED.descriptor() >= 0
 _encoder = msgpack.Encoder()
 
 
@@ -73,13 +76,10 @@ class BatchRegion:
         head = self._head
         bodies: list[bytes | bytearray] = [head]
         self._elsewhere = []
-        told: Sequence[object] = records
-        if max(sizes_bytes, default=0) >= LARGE_BODY_BYTES:
-            told = [
-                record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies, self._elsewhere)
-                for record, size in zip(records, sizes_bytes, strict=True)
-            ]
-        _encoder.encode_into(told, head, GENERATION.size)
+        if _WRITER is not None:
+            _WRITER.write_records(head, GENERATION.size, records, bodies, self._elsewhere)
+        else:
+            _encoder.encode_into(_told(records, sizes_bytes, bodies), head, GENERATION.size)
         GENERATION.pack_into(head, 0, self._generation)
         written = _write_all(self.descriptor, bodies)
         self._batch_bytes = written
@@ -156,20 +156,28 @@ class RegionReader:
         os.close(self._descriptor)
 
 
-def _without_large_bodies(record: Record, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> object:
-    """The record with lengths in place of its large bodies, which are appended to ``bodies`` or to ``elsewhere``."""
+def _told(records: Sequence[Record], sizes_bytes: Sequence[int], bodies: list[bytes | bytearray]) -> Sequence[object]:
+    """What is written of the records themselves; their large bodies are appended to ``bodies``."""
+    if max(sizes_bytes, default=0) < LARGE_BODY_BYTES:
+        return records
+    return [
+        record if size < LARGE_BODY_BYTES else _without_large_bodies(record, bodies)
+        for record, size in zip(records, sizes_bytes, strict=True)
+    ]
+
+
+def _without_large_bodies(record: Record, bodies: list[bytes | bytearray]) -> object:
+    """The record with lengths in place of its large bodies, which are appended to ``bodies``."""
     if isinstance(record, bytes) or len(record) == 1:
         return record
     asked: Body
     answered: Body
     stream, event_id, request_id, time_ns, duration_ms, ttfb_ms, truncated, request, asked, response, answered = record
     asked_bytes = answered_bytes = 0
-    asked_places: Sequence[int] = ()
-    answered_places: Sequence[int] = ()
     if type(asked) is not bytes or len(asked) >= LARGE_BODY_BYTES:
-        asked, asked_bytes, asked_places = _told(asked, bodies, elsewhere)
+        asked, asked_bytes = _left_out(asked, bodies)
     if type(answered) is not bytes or len(answered) >= LARGE_BODY_BYTES:
-        answered, answered_bytes, answered_places = _told(answered, bodies, elsewhere)
+        answered, answered_bytes = _left_out(answered, bodies)
     return (
         stream,
         event_id,
@@ -184,38 +192,16 @@ def _without_large_bodies(record: Record, bodies: list[bytes | bytearray], elsew
         answered,
         asked_bytes,
         answered_bytes,
-        asked_places,
-        answered_places,
     )
 
 
-def _told(body: Body, bodies: list[bytes | bytearray], elsewhere: list[bytes]) -> tuple[bytes, int, Sequence[int]]:
-    """What stands in the record itself, how much stands behind all records or in shared memory, and where there."""
-    places = _places(body)
+def _left_out(body: Body, bodies: list[bytes | bytearray]) -> tuple[bytes, int]:
+    """What stands in place of a large body in its record, and how much stands behind all records."""
     if isinstance(body, bytes):
-        size = len(body)
-        if not places and size < LARGE_BODY_BYTES:
-            return body, 0, ()
-        (elsewhere if places else bodies).append(body)
-        return b"", size, places
-    (elsewhere if places else bodies).extend(body)
-    return b"", body_bytes(body), places
-
-
-def _places(body: Body) -> Sequence[int]:
-    """Where in shared memory its pieces stand, each with its length; none where one of them does not stand there."""
-    if _SHARED is None or type(body) is bytes:
-        return ()
-    if isinstance(body, bytes):
-        place = _SHARED.place_of(body)
-        return () if place < 0 else (place, len(body))
-    places: list[int] = []
-    for piece in body:
-        place = _SHARED.place_of(piece)
-        if place < 0:
-            return ()
-        places += (place, len(piece))
-    return places
+        bodies.append(body)
+        return b"", len(body)
+    bodies.extend(body)
+    return b"", body_bytes(body)
 
 
 def _find_bodies(record: ReceivedRecord, view: memoryview, start: int, shared: memoryview) -> int:

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 import msgspec
 
 from logger_sidecar.finishing.wire import Setup
-from logger_sidecar.recording.batch_region import BatchRegion
+from logger_sidecar.recording.batch_region import SHARES_BODIES, BatchRegion
 from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Announced, Record, decode_ack, encode
 
 _log = logging.getLogger("driftline.sidecar")
@@ -32,8 +32,10 @@ _BATCH_RECORDS = 4096
 _BATCH_BYTES = 8 * 1024 * 1024
 #: A batch costs both processes a wake-up or two and what they find cold in the processor's caches, however small it is.
 _GATHER_S = 0.05
-#: When so much waits, a batch goes at once: a processor's own cache still holds it.
+#: When so much waits, a batch goes at once: a processor's own cache still holds what is copied for it.
 _PROMPT_BYTES = 1024 * 1024
+#: The same where most of it lies in shared memory already: there a batch costs by being one, not by what it holds.
+_PROMPT_SHARED_BYTES = 4 * 1024 * 1024
 #: The pause before memory for a batch is asked for again.
 _NO_MEMORY_WAIT_S = 1.0
 #: How often memory that was not needed is given back.
@@ -104,7 +106,8 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes = 0
         #: Called before a batch is made: whoever has reserved room for records makes them now.
         self.before_batch: Callable[[], None] = _nothing
-        self._prompt_bytes: int = min(_PROMPT_BYTES, buffer_bytes // 4)
+        prompt_bytes = _PROMPT_SHARED_BYTES if SHARES_BODIES else _PROMPT_BYTES
+        self._prompt_bytes: int = min(prompt_bytes, buffer_bytes // 4)
         #: So long as less is held than this, nothing follows from one record more: whoever adds up for himself need not
         #: call ``reserve``.
         self.calm_below_bytes: int = buffer_bytes

@@ -179,11 +179,14 @@ def descriptor() -> int:
     return _descriptor
 
 
-def place_of(one) -> int:
+cdef Py_ssize_t place(one) noexcept:
     """Where in the file these bytes begin; -1: they are not there."""
-    if not driftline_is_shared(one):
-        return -1
-    return PyBytes_AS_STRING(one) - _start
+    return PyBytes_AS_STRING(one) - _start if driftline_is_shared(one) else -1
+
+
+def place_of(one) -> int:
+    """As ``place``."""
+    return place(one)
 
 
 def made(data, Py_ssize_t room=0) -> bytes:

@@ -102,6 +102,20 @@ def test_records_of_every_kind_come_out_as_they_went_in_batch_after_batch(batche
             assert list(map(whole, received)) == list(map(whole, batch))
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.text(st.characters(max_codepoint=0xFF), max_size=40) | st.integers(250, 70_000).map(lambda size: "é" * size),
+    st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(0, 300),
+    st.floats(allow_nan=False),
+    st.sampled_from([0, 255, 256, LARGE_BODY_BYTES]),
+)
+def test_ids_times_and_durations_come_out_whatever_they_are(
+    request_id: str, time_ns: int, duration_ms: float, answer_bytes: int
+) -> None:
+    record = (b"s", "id", request_id, time_ns, duration_ms, -0.0, True, b"r" * 300, b"", b"a", b"x" * answer_bytes)
+    assert list(map(whole, handed_over([record] * 20))) == [record] * 20
+
+
 def test_a_batch_has_more_bodies_than_one_system_call_takes() -> None:
     records: list[Record] = [short(bytes([number % 251]) * LARGE_BODY_BYTES, b"", number) for number in range(1500)]
     assert list(map(whole, handed_over(records))) == list(map(whole, records))

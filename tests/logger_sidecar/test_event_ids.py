@@ -2,13 +2,17 @@
 
 import random
 import uuid
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.native import native_module
 from logger_sidecar.recording.event_ids import EventIds
 
 _MS = 1_000_000
+_LANE: Any = native_module("logger_sidecar.proxy.lane")
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**32), st.integers(1, 50))
@@ -87,3 +91,17 @@ def test_the_line_beside_an_id_says_that_id_however_ids_are_asked_for(
         assert uuid.UUID(made_id).int >> 80 == millisecond
         made.append(made_id)
     assert len(set(made)) == len(made)
+
+
+@pytest.mark.skipif(_LANE is None, reason="only the compiled build on Linux has a lane")
+@given(st.integers(0, 2**48 - 2**20), st.lists(st.tuples(st.integers(0, 2), st.integers(-3, 1100)), max_size=60))
+def test_the_lane_makes_the_ids_that_would_be_made_without_it(first: int, steps: list[tuple[int, int]]) -> None:
+    ids, same = (EventIds(random.Random(5).getrandbits) for _ in range(2))
+    millisecond = first
+    assert ids.new(first * _MS) == same.new(first * _MS)
+    ids._low = same._low = 4090  # so that the last three digits run out
+    for way, step in steps:
+        millisecond = max(first, millisecond + step)
+        made = _LANE.new_id(ids, millisecond) if way else ids.new(millisecond * _MS)
+        assert made == same.new(millisecond * _MS)
+        assert (len(made), made.isascii()) == (36, True)
