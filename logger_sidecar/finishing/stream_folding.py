@@ -68,8 +68,8 @@ def fold_stream(body: bytes, arrivals: Arrivals, *, ends_early: bool) -> Folded:
     said = [payload for payload in payloads if isinstance(payload, dict) and not _is_error(payload)]
     document = _fold_safely(kind, said, payloads)
     error = _first_error(events, payloads)
-    if error is not None and isinstance(document, dict) and document.get("error") is None:
-        document["error"] = error
+    if error is not None and isinstance(document, dict) and document.get("object") != "error":
+        document["error"] = document.get("error") or error
     text = error_line(error)
     if not text and kind is not _OTHER and not all(isinstance(payload, dict) for payload in payloads):
         text = NO_DOCUMENT
@@ -81,7 +81,7 @@ def fold_stream(body: bytes, arrivals: Arrivals, *, ends_early: bool) -> Folded:
 def error_in(document: Any) -> str:
     """The error that a folded body reports, as :func:`fold_stream` finds it; empty where there is none."""
     items = document if isinstance(document, list) else [document]
-    return next((line for item in items if _is_error(item) and (line := error_line(item["error"]))), "")
+    return next((line for item in items if _is_error(item) and (line := error_line(_error_of(item)))), "")
 
 
 def error_line(error: Any) -> str:
@@ -186,14 +186,21 @@ _OTHER = _Kind(list, lambda payload: payload not in (None, "", [], {}), _no_end)
 
 
 def _is_error(payload: Any) -> bool:
-    """``{"error": ...}`` in place of a chunk: OpenAI's servers and Triton's say it so."""
-    return isinstance(payload, dict) and payload.get("error") is not None and "type" not in payload
+    """``{"error": ...}`` in place of a chunk, of OpenAI's servers and Triton's, or one that is the error (vLLM)."""
+    if not isinstance(payload, dict):
+        return False
+    return payload.get("object") == "error" or (payload.get("error") is not None and "type" not in payload)
+
+
+def _error_of(payload: Json) -> Any:
+    error = payload.get("error")
+    return {name: value for name, value in payload.items() if name != "object"} if error is None else error
 
 
 def _first_error(events: Sequence[ServerEvent], payloads: Sequence[Any]) -> Any:
     for event, payload in zip(events, payloads, strict=True):
         if _is_error(payload):
-            return payload["error"]
+            return _error_of(payload)
         if event.type == "error" or (isinstance(payload, dict) and payload.get("type") == "error"):
             return payload.get("error", payload) if isinstance(payload, dict) else payload
     return None

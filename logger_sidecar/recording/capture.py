@@ -5,7 +5,7 @@ before. Making the event, folding a stream, redaction and writing are the record
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from driftline.events import Payload
@@ -20,6 +20,7 @@ from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
 from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, ShortRecord, body_bytes
 from logger_sidecar.recording.shared_memory import shares_memory
+from logger_sidecar.recording.stream_errors import tells_error
 
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
@@ -201,6 +202,10 @@ class Capture:
         sampler = self._policy.sampler_of(route.model)
         return sampler.kept_rate(request_id, failed=failed, duration_s=duration_s, headers=asked.headers) or 0.0
 
+    def _stream_failed(self, route: Route, parts: Sequence[bytes]) -> bool:
+        """Whether a stream of events told of an error, where anything depends on it."""
+        return not self._policy.sampler_of(route.model).keeps_all and tells_error(parts)
+
     def _record_slowly(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
         exchange.status = head.status
         exchange.first_byte_s = now_s
@@ -226,7 +231,8 @@ class Capture:
         status, request, response = exchange.status, exchange.request, exchange.response
         variant = response.head.variant or self._policy.variant
         duration_s = now_s - exchange.started_s
-        rate = self._rate(route, exchange.request_id, status >= 500, duration_s, request.head)
+        failed = status >= 500 or (response.arrivals is not None and self._stream_failed(route, response.parts))
+        rate = self._rate(route, exchange.request_id, failed, duration_s, request.head)
         kind = self._kinds.get((route, status, variant, rate)) or self._kind(route, status, variant, rate)
         if not self._count(kind, duration_s, request.seen_bytes, response.seen_bytes, rate):
             return
@@ -293,6 +299,7 @@ class Capture:
         """Count a call; returns its record and who is told of it, None where it is sampled out."""
         duration_s = now_s - call.started_s
         failed = call.code >= 500 or bool(call.stream_error)
+        failed = failed or (bool(call.arrivals) and self._stream_failed(call.route, (call.response_body,)))
         rate = self._rate(call.route, call.request_id, failed, duration_s, call.request_head)
         variant = call.variant or self._policy.variant
         key = (call.route, call.code, call.status_code, call.grpc_status, variant, rate)

@@ -220,6 +220,7 @@ def test_anything_else_is_a_list() -> None:
         ({"error": "CUDA\nout of memory"}, "CUDA out of memory"),
         ({"error": {"message": "overloaded", "code": 503}}, "overloaded"),
         ({"error": {"code": 503}}, '{"code":503}'),
+        ({"object": "error", "message": "overloaded", "type": "InternalServerError", "code": 500}, "overloaded"),
         ({"error": "x" * 1000}, "x" * 512),
     ],
 )
