@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import counter_family, gauge_family
 
 _log = logging.getLogger("driftline.gpu")
 _T = TypeVar("_T")
@@ -169,14 +170,13 @@ class GpuMetrics:
         """Part of prometheus_client's Collector."""
         figures = self.devices
         for metric, value_of in _GAUGES:
-            family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            family = gauge_family(metric)
             for device in figures:
                 value = value_of(device)
                 if value is not None:
                     family.add_metric([str(device.index), device.uuid, device.name], float(value))
             yield family
-        metric = names.GPU_READINGS
-        readings = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        readings = counter_family(names.GPU_READINGS)
         for outcome, count in self._counts.items():
             readings.add_metric([outcome], count)
         yield readings

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import counter_family, gauge_family
 from logger_sidecar.proxy.upstream_pool import UpstreamPool
 from logger_sidecar.recording.recorder_client import RecorderClient
 
@@ -18,8 +19,7 @@ class QueueMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.SIDECAR_UPSTREAM_CONNECTIONS
-        connections = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        connections = gauge_family(names.SIDECAR_UPSTREAM_CONNECTIONS)
         for state, count in self._pool.counts().items():
             connections.add_metric([state], count)
         yield connections
@@ -27,7 +27,5 @@ class QueueMetrics:
             (names.CAPTURE_QUEUE_EVENTS, self._recorder.buffered_records),
             (names.CAPTURE_QUEUE_BYTES, self._recorder.buffered_bytes),
         ):
-            yield GaugeMetricFamily(metric.name, metric.help, value=float(value))
-        metric = names.SPOOL_WRITE_ERRORS
-        errors = self._recorder.write_errors
-        yield CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, value=float(errors))
+            yield gauge_family(metric, float(value))
+        yield counter_family(names.SPOOL_WRITE_ERRORS, float(self._recorder.write_errors))

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
 from driftline.errors import SettingsError
+from driftline.metric_families import counter_family, gauge_family
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
@@ -146,8 +147,7 @@ class Reloader:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.CONFIG_RELOADS
-        reloads = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        reloads = counter_family(names.CONFIG_RELOADS)
         for outcome, count in self.outcomes.items():
             reloads.add_metric([outcome], count)
         yield reloads
@@ -155,4 +155,4 @@ class Reloader:
             (names.CONFIG_LAST_RELOAD_SUCCESSFUL, float(self.was_successful)),
             (names.CONFIG_LAST_RELOAD, self.succeeded_s),
         ):
-            yield GaugeMetricFamily(metric.name, metric.help, value=value)
+            yield gauge_family(metric, value)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import InfoMetricFamily, Metric
 
 from driftline import __version__, names
+from driftline.metric_families import gauge_family
 
 
 class SelfMetrics:
@@ -18,8 +19,7 @@ class SelfMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.BUILD_INFO
-        build = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        build = gauge_family(names.BUILD_INFO)
         build.add_metric(self._build, 1.0)
         yield build
         yield InfoMetricFamily("target", "Resource attributes of OpenTelemetry.", value=self._attributes)

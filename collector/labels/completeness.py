@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
-from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -16,6 +15,7 @@ from driftline import names
 from driftline.clock import Clock
 from driftline.errors import DriftlineError
 from driftline.maturity import delay_curves, history_s, label_states
+from driftline.metric_families import gauge_family
 from driftline.monitors import Monitor
 from driftline.results import LabelState, StreamKey
 
@@ -71,7 +71,7 @@ class LabelGauges(Collector):
 
     def _read(self) -> tuple[Family, ...]:
         maturity, immature, delay, waiting = (
-            GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            gauge_family(metric)
             for metric in (
                 names.LABEL_MATURITY,
                 names.IMMATURE_WINDOWS,

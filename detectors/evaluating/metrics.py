@@ -6,12 +6,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from detectors.evaluating.accuracy_tests import STANDING
 from driftline import names
 from driftline.clock import Clock
+from driftline.metric_families import counter_family, cumulated, gauge_family, histogram_family
 from driftline.monitors import Monitor
 from driftline.results import VERDICT_STATE, WHOLE_WINDOW, Result, StreamKey, Verdict
 
@@ -103,21 +104,17 @@ class ResultsCollector(Collector):
     def _job(self) -> Iterator[Metric]:
         with self._lock:
             ran_at_s, durations, total_s = dict(self._ran_at_s), list(self._durations), self._total_s
-        last_run = _gauge(names.DETECTORS_LAST_RUN)
+        last_run = gauge_family(names.DETECTORS_LAST_RUN)
         for labels, at_s in sorted(ran_at_s.items()):
             last_run.add_metric(labels, at_s)
         yield last_run
-        histogram = HistogramMetricFamily(names.DETECTORS_EVALUATION.name, names.DETECTORS_EVALUATION.help, labels=())
-        bounds = [*(str(bound) for bound in self._bounds), "+Inf"]
-        cumulated = [float(sum(durations[: place + 1])) for place in range(len(durations))]
-        histogram.add_metric([], buckets=list(zip(bounds, cumulated, strict=True)), sum_value=total_s)
+        histogram = histogram_family(names.DETECTORS_EVALUATION)
+        histogram.add_metric([], buckets=cumulated(self._bounds, durations), sum_value=total_s)
         yield histogram
 
 
 def _windows(counts: Mapping[tuple[StreamKey, Verdict], int]) -> Metric:
-    family = CounterMetricFamily(
-        names.WINDOWS_EVALUATED.name, names.WINDOWS_EVALUATED.help, labels=names.WINDOWS_EVALUATED.labels
-    )
+    family = counter_family(names.WINDOWS_EVALUATED)
     # Every verdict of a known stream is there from the start: a rate over a series that just began misses one.
     for stream in sorted({stream for stream, _ in counts}):
         for verdict in Verdict:
@@ -126,8 +123,8 @@ def _windows(counts: Mapping[tuple[StreamKey, Verdict], int]) -> Metric:
 
 
 def _drift_metrics(results: Sequence[Result]) -> Iterator[Metric]:
-    statistic, p_value = _gauge(names.DRIFT_STATISTIC), _gauge(names.DRIFT_P_VALUE)
-    effect, state = _gauge(names.DRIFT_EFFECT), _gauge(names.DRIFT_STATE)
+    statistic, p_value = gauge_family(names.DRIFT_STATISTIC), gauge_family(names.DRIFT_P_VALUE)
+    effect, state = gauge_family(names.DRIFT_EFFECT), gauge_family(names.DRIFT_STATE)
     for result in results:
         if result.kind not in ("drift", "quality"):
             continue
@@ -144,8 +141,8 @@ def _drift_metrics(results: Sequence[Result]) -> Iterator[Metric]:
 
 
 def _window_metrics(results: Sequence[Result]) -> Iterator[Metric]:
-    drifted, rows, outliers = _gauge(names.DRIFTED_COLUMNS), _gauge(names.WINDOW_ROWS), _gauge(names.OUTLIER_RATIO)
-    spent = _gauge(names.ALARM_BUDGET_SPENT)
+    drifted, rows = gauge_family(names.DRIFTED_COLUMNS), gauge_family(names.WINDOW_ROWS)
+    outliers, spent = gauge_family(names.OUTLIER_RATIO), gauge_family(names.ALARM_BUDGET_SPENT)
     for result in results:
         if result.kind == "drift" and result.column == WHOLE_WINDOW:
             drifted.add_metric(_segment(result), result.statistic)
@@ -158,8 +155,8 @@ def _window_metrics(results: Sequence[Result]) -> Iterator[Metric]:
 
 
 def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:
-    value, lower = _gauge(names.PERFORMANCE), _gauge(names.PERFORMANCE_LOWER)
-    upper, coverage = _gauge(names.PERFORMANCE_UPPER), _gauge(names.LABEL_COVERAGE)
+    value, lower = gauge_family(names.PERFORMANCE), gauge_family(names.PERFORMANCE_LOWER)
+    upper, coverage = gauge_family(names.PERFORMANCE_UPPER), gauge_family(names.LABEL_COVERAGE)
     covered: dict[tuple[str, ...], float] = {}
     for result in results:
         if result.kind != "performance":
@@ -177,17 +174,13 @@ def _performance_metrics(results: Sequence[Result]) -> Iterator[Metric]:
 
 
 def _accuracy_test_metrics(results: Sequence[Result]) -> Iterator[Metric]:
-    alarm, evidence = _gauge(names.ACCURACY_ALARM), _gauge(names.ACCURACY_EVIDENCE)
+    alarm, evidence = gauge_family(names.ACCURACY_ALARM), gauge_family(names.ACCURACY_EVIDENCE)
     for result in results:
         if result.kind == "sequential" and result.detector.startswith(STANDING):
             labels = [*_segment(result), result.detector.removeprefix(STANDING)]
             alarm.add_metric(labels, float(result.verdict is Verdict.WARNING))
             evidence.add_metric(labels, result.statistic)
     yield from (alarm, evidence)
-
-
-def _gauge(metric: names.Metric) -> GaugeMetricFamily:
-    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
 
 
 def _stream(stream: StreamKey) -> list[str]:

@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import counter_family
 
 CLIENT, UPSTREAM = "client", "upstream"
 
@@ -125,8 +126,7 @@ class Handshakes:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.SIDECAR_TLS_FAILURES
-        family = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        family = counter_family(names.SIDECAR_TLS_FAILURES)
         for (side, reason), count in self._failed.items():
             family.add_metric([side, reason], count)
         yield family

@@ -15,9 +15,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import cumulated, histogram_family
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.proxy.client import ClientConnection
 from logger_sidecar.proxy.fast_lane import FastLane
@@ -46,14 +47,9 @@ class OverheadMeters:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.SIDECAR_OVERHEAD
-        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        family = histogram_family(names.SIDECAR_OVERHEAD)
         for direction, buckets in self._buckets.items():
-            total, cumulated = 0, []
-            for bound, count in zip([*map(str, _BUCKETS_S), "+Inf"], buckets, strict=True):
-                total += count
-                cumulated.append((bound, float(total)))
-            family.add_metric([direction], cumulated, self._seconds[direction])
+            family.add_metric([direction], cumulated(_BUCKETS_S, buckets), self._seconds[direction])
         yield family
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import counter_family
 from logger_sidecar.recording.recorder_client import RecorderClient
 
 
@@ -16,12 +17,10 @@ class FinishingMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """Part of prometheus_client's Collector."""
-        metric = names.REDACTION_LEFT_OUT
-        left_out = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        left_out = counter_family(names.REDACTION_LEFT_OUT)
         for reason, count in self._recorder.left_out.items():
             left_out.add_metric([reason], count)
         yield left_out
-        metric = names.FINISHING_STARTS
-        starts = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        starts = counter_family(names.FINISHING_STARTS)
         starts.add_metric([], self._recorder.finishing_starts)
         yield starts

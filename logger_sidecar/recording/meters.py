@@ -7,9 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Exemplar, Metric
 
 from driftline import names
+from driftline.metric_families import counter_family, gauge_family, histogram_family
 from logger_sidecar.traces import parse_traceparent
 
 OTHER = "other"
@@ -141,7 +142,7 @@ class Meters:
         yield self._requests(streams)
         yield self._latency(streams)
         yield self._events(streams)
-        in_and_out = _counter(names.SIDECAR_BYTES)
+        in_and_out = counter_family(names.SIDECAR_BYTES)
         in_and_out.add_metric(["in"], self.bytes_in)
         in_and_out.add_metric(["out"], self.bytes_out)
         yield in_and_out
@@ -153,21 +154,20 @@ class Meters:
             *self._spool(),
         ]
         for metric, value in gauges:
-            yield GaugeMetricFamily(metric.name, metric.help, value=value)
+            yield gauge_family(metric, value)
 
     def _labels(self, stream: StreamMeters) -> list[str]:
         return [self._namespace, stream.model, stream.version, stream.variant]
 
     def _requests(self, streams: Sequence[StreamMeters]) -> Metric:
-        family = _counter(names.SIDECAR_REQUESTS)
+        family = counter_family(names.SIDECAR_REQUESTS)
         for stream in streams:
             for (protocol, status), count in list(stream.requests.items()):
                 family.add_metric([*self._labels(stream), protocol, str(status)], count)
         return family
 
     def _latency(self, streams: Sequence[StreamMeters]) -> Metric:
-        metric = names.SIDECAR_LATENCY
-        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        family = histogram_family(names.SIDECAR_LATENCY)
         bounds = [str(bound) for bound in _BUCKETS_S] + ["+Inf"]
         for stream in streams:
             total = 0
@@ -181,7 +181,7 @@ class Meters:
         return family
 
     def _events(self, streams: Sequence[StreamMeters]) -> Metric:
-        family = _counter(names.CAPTURE_EVENTS)
+        family = counter_family(names.CAPTURE_EVENTS)
         for stream in streams:
             labels = self._labels(stream)
             family.add_metric([*labels, names.OUTCOME_LOGGED, ""], stream.logged)
@@ -197,11 +197,7 @@ def _nothing() -> None:
 
 
 def _by_reason(metric: names.Metric, counted: Mapping[str, int]) -> Metric:
-    family = _counter(metric)
+    family = counter_family(metric)
     for reason, count in list(counted.items()):
         family.add_metric([reason], count)
     return family
-
-
-def _counter(metric: names.Metric) -> CounterMetricFamily:
-    return CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)

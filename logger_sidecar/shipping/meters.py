@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from driftline import names
+from driftline.metric_families import counter_family, cumulated, gauge_family, histogram_family
 
 _BUCKETS_S = names.SHIPPER_DELIVERY.buckets_s
 
@@ -89,8 +90,7 @@ class ShipperMeters:
         return [meters for name, meters in list(self._sinks.items()) if name in self._current]
 
     def _events(self) -> Metric:
-        metric = names.SHIPPER_EVENTS
-        family = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+        family = counter_family(names.SHIPPER_EVENTS)
         for meters in list(self._sinks.values()):
             family.add_metric([meters.sink, names.OUTCOME_DELIVERED, ""], meters.delivered)
             for reason, count in list(meters.failed.items()):
@@ -98,19 +98,14 @@ class ShipperMeters:
         return family
 
     def _latency(self) -> Metric:
-        metric = names.SHIPPER_DELIVERY
-        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        family = histogram_family(names.SHIPPER_DELIVERY)
         for meters in list(self._sinks.values()):
-            total, cumulated = 0, []
-            for bound, count in zip([*map(str, _BUCKETS_S), "+Inf"], meters.buckets, strict=True):
-                total += count
-                cumulated.append((bound, float(total)))
-            family.add_metric([meters.sink], cumulated, meters.seconds)
+            family.add_metric([meters.sink], cumulated(_BUCKETS_S, meters.buckets), meters.seconds)
         return family
 
 
 def _gauge(metric: names.Metric, values: Sequence[tuple[str, float]]) -> Metric:
-    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    family = gauge_family(metric)
     for sink, value in values:
         family.add_metric([sink], value)
     return family
