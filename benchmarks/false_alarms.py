@@ -182,7 +182,7 @@ def main() -> None:
         figures, against, made = _of_columns(options)
     if "together" in options.parts:
         tests = together_streams.TESTS[:1] if options.quick else together_streams.TESTS
-        found, more = false_alarms_together.tables(options.together, tests, *((1, 3) if options.quick else (30, 10)))
+        found, more = false_alarms_together.tables(options.together, tests, *((1, 3) if options.quick else (20, 10)))
         figures, made = {**figures, **found}, [*made, *more]
     close("false_alarms", figures, against, made)
 

@@ -53,7 +53,7 @@ def tables(
     names: Sequence[str], tests: Sequence[str], references: int, windows: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Figures and tables: as the reference shows, and, of fewer references, as if rows were independent."""
-    fewer = max(1, references // 4)
+    fewer = max(1, references // 10)
     auto = every(names, tests, AUTO, references, windows)
     independent = every(names, tests, 1, fewer, windows)
     over = over_budget(auto)

@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from detectors.baselines.column_groups import fit_outcomes
+from detectors.baselines.feature_directions import told_apart
 from detectors.baselines.rows_in_order import InOrder, TogetherRows, arrays_of, read_together
 from detectors.counts.binning import tally
 from detectors.counts.column_outcomes import ReferenceOutcomes, read_outcomes
@@ -183,10 +184,9 @@ def build_reference(
 ) -> Reference:
     """The reference of a monitor from rows with its columns, prediction and, where named, label.
 
-    ``exact_with``: the rows it is to be compared with; every value of either side then has a bin of its own.
-    ``seconds``: when each row was, shape (rows,); without it rows are taken as they lie, to say how many hang together.
-    ``together``: how many do, where another reference of the same rows, columns and segments knows it already. Raises
-    ReferenceDataError that names every column with its problem.
+    ``exact_with``: rows it is to be compared with; every value of either side has a bin of its own then. ``seconds``:
+    when each row was, shape (rows,); without it rows hang together as they lie. ``together``: how many do, if another
+    reference of the same rows, columns and segments knows it. Raises ReferenceDataError that names all faulty columns.
     """
     rows = reference_rows(frame, monitor)
     segments = _segments(rows, monitor)
@@ -219,6 +219,7 @@ def build_reference(
         for name, chosen in segments.items()
     }
     outcomes = None if judged is None else fit_outcomes(monitor, layout, counts[ALL_ROWS], classes, rows, judged)
+    together = together or InOrder.of(rows, judged, seconds).together(layout, monitor, segments)
     return Reference(
         monitor=monitor.name,
         layout=layout,
@@ -227,11 +228,11 @@ def build_reference(
         performance_layout=classes,
         performance=_performance(classes, judged, segments),
         outliers=None if outliers is None else outliers.model,
-        features=_features(monitor, layout, rows, segments),
+        features=_features(monitor, layout, rows, segments, together),
         outcomes=outcomes,
         vectors={name: fitted.vector for name, fitted in vectors.items()},
         rows=_kept_rows(monitor, layout, rows, segments),
-        together=together or InOrder.of(rows, judged, seconds).together(layout, monitor, segments),
+        together=together,
     )
 
 
@@ -353,12 +354,17 @@ def _fit_outliers(rows: ColumnBatch, monitor: Monitor) -> outlier_model.Fit | No
 
 
 def _features(
-    monitor: Monitor, layout: Layout, rows: ColumnBatch, segments: Mapping[str, NDArray[np.bool_]]
+    monitor: Monitor,
+    layout: Layout,
+    rows: ColumnBatch,
+    segments: Mapping[str, NDArray[np.bool_]],
+    together: Mapping[str, TogetherRows],
 ) -> ReferenceFeatures | None:
-    columns = [(column.name, column.kind, column.categories) for column in row_columns(layout, monitor)]
+    columns = row_columns(layout, monitor)
     if MMD_FEATURES not in monitor.detectors.multivariate or not columns:
         return None
-    return fit_features(columns, rows, segments)
+    fitted = fit_features([(column.name, column.kind, column.categories) for column in columns], rows, segments)
+    return told_apart(fitted, columns, rows, segments, together)
 
 
 def _kept_rows(
@@ -383,6 +389,8 @@ def _feature_arrays(features: ReferenceFeatures, of: str = "") -> dict[str, NDAr
     arrays: dict[str, NDArray[Any]] = {f"{of}features/weights": features.map.weights}
     for name, expected in features.expected.items():
         arrays |= {f"{of}feature sums/{name}": expected.sums, f"{of}feature spread/{name}": expected.spread}
+        if len(expected.parts):
+            arrays[f"{of}feature parts/{name}"] = expected.parts
     return arrays
 
 
@@ -397,7 +405,11 @@ def _read_features(
         for name, kind, centre, scale, categories, *centres in header
     )
     expected = {
-        name: ExpectedFeatures(arrays[f"{of}feature sums/{name}"], arrays[f"{of}feature spread/{name}"])
+        name: ExpectedFeatures(
+            arrays[f"{of}feature sums/{name}"],
+            arrays[f"{of}feature spread/{name}"],
+            arrays.get(f"{of}feature parts/{name}", np.empty((0, 0))),
+        )
         for name in segments
     }
     return ReferenceFeatures(FeatureMap(columns, arrays[f"{of}features/weights"]), expected)

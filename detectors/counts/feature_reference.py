@@ -4,8 +4,8 @@ Made once from the reference rows, always the same for the same rows: projection
 from a fixed seed.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,13 @@ _QUARTILES = 1.3489795003921634
 @dataclass(frozen=True, slots=True)
 class ExpectedFeatures:
     """One segment's reference: its ``sums``, and the eigenvalues of the covariance of one row's features, ``spread``,
-    largest first, shape (2 * projections,).
+    largest first, shape (2 * projections,). ``parts``: the same of what no direction that hangs together by itself
+    explains, then of what each does, shape (1 + directions, 2 * projections); of none where there is no such direction.
     """
 
     sums: NDArray[np.int64]
     spread: NDArray[np.float64]
+    parts: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +135,46 @@ def _kernel_width(placed: NDArray[np.float64]) -> float:
 
 def _expected(features: FeatureMap, rows: ColumnBatch, rng: np.random.Generator) -> ExpectedFeatures:
     sums = count_features(features, rows).values
-    size = 2 * features.weights.shape[1]
     looked_at = rows.take(_some(rng, rows.rows, _SPREAD_ROWS))
-    total, squares = np.zeros(size), np.zeros((size, size))
-    for block in features.features(looked_at):
+    squares, _ = _products(features, looked_at, np.empty((looked_at.rows, 0)))
+    return ExpectedFeatures(sums, _spread(squares, looked_at.rows))
+
+
+def parts_of_spread(
+    features: FeatureMap,
+    rows: ColumnBatch,
+    explaining: Callable[[ColumnBatch], tuple[NDArray[np.float64], NDArray[np.intp]]],
+) -> NDArray[np.float64]:
+    """``ExpectedFeatures.parts`` of ``rows``. ``explaining``: of some rows what depends on each direction, as functions
+    that are orthonormal and of mean 0, shape (rows, functions), and which direction's each is.
+    """
+    looked_at = rows.take(_some(np.random.default_rng(_SEED), rows.rows, _SPREAD_ROWS))
+    functions, directions = explaining(looked_at)
+    squares, along = _products(features, looked_at, functions)
+    explained = [along[directions == each].T @ along[directions == each] for each in range(int(directions.max()) + 1)]
+    return np.array([_spread(part, looked_at.rows) for part in (squares - sum(explained), *explained)])
+
+
+def _products(
+    features: FeatureMap, rows: ColumnBatch, functions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums over rows of products of two features, less their means, and of functions, of mean 0, with features."""
+    size, start = 2 * features.weights.shape[1], 0
+    total, squares, along = np.zeros(size), np.zeros((size, size)), np.zeros((functions.shape[1], size))
+    for block in features.features(rows):
         exact = block.astype(np.float64)
         total += exact.sum(axis=0)
         squares += exact.T @ exact
-    n = looked_at.rows
-    covariance = (squares - np.outer(total, total) / max(1, n)) / max(1, n - 1)
-    found = np.linalg.eigvalsh(covariance / (AMPLITUDE**2 * size / 2))[::-1]
-    return ExpectedFeatures(sums, np.maximum(found, 0.0))
+        along += functions[start : start + len(exact)].T @ exact
+        start += len(exact)
+    return squares - np.outer(total, total) / max(1, rows.rows), along
+
+
+def _spread(squares: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """The eigenvalues of a covariance of one row's features, from sums of their products over so many rows."""
+    covariance = squares / max(1, rows - 1)
+    found = np.linalg.eigvalsh(covariance / (AMPLITUDE**2 * len(squares) / 2))[::-1]
+    return np.asarray(np.maximum(found, 0.0))
 
 
 def _some(rng: np.random.Generator, rows: int, limit: int) -> NDArray[np.intp]:

@@ -22,7 +22,7 @@ from detectors.evaluating.decision import lacking_reference
 from detectors.evaluating.hanging import along_rows, of_columns, of_plane, of_rest, of_rows
 from detectors.evaluating.table_catalogue import TableEntry, table_detector
 from detectors.multivariate.arrays import Arrays
-from detectors.multivariate.mmd_features import chance_square, compare
+from detectors.multivariate.mmd_features import Along, chance_square, compare
 from detectors.statistics.hanging_directions import NO_DIRECTIONS
 from detectors.statistics.reasons import counted_as_one, not_enough, percent
 from detectors.statistics.table_sample import NOTHING, Drawn, TableEvidence, TableSample
@@ -77,7 +77,8 @@ def find(
     for name in monitor.detectors.multivariate:
         if table_detector(name).counted:
             features = None if reference is None else reference.features
-            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, inputs))
+            along = partial(_along, monitor, reference, segment)
+            found.append(_from_features(name, ALL_COLUMNS, features, points, segment, state, inputs, along))
         elif table is None:
             found.append(Together(name, NOTHING, 0, 0, _without_rows(monitor, reference, segment)))
         else:
@@ -131,6 +132,7 @@ def _from_features(
     segment: str,
     state: WindowState,
     as_one: Callable[[int], int],
+    along: Callable[[int], tuple[int, Along] | None] = lambda _rows: None,
 ) -> Together:
     if features is None or segment not in features.expected:
         return Together(name, NOTHING, 0, 0, "the reference has no rows of it", column)
@@ -142,8 +144,10 @@ def _from_features(
     if (column, segment) not in points:
         points[column, segment] = chance_square(expected.spread)
     rows = int(section.values[ROWS])
-    together = as_one(rows)
-    found = compare(expected, section.values, points[column, segment], together)
+    together, known = as_one(rows), along(rows) if len(expected.parts) else None
+    rest, directions = (together, None) if known is None else known
+    found = compare(expected, section.values, points[column, segment], rest, directions)
+    together = together if directions is None else max(rest, int(directions.as_one.max()))
     return Together(name, found, rows, reference_rows, "", column, as_one=together)
 
 
@@ -166,6 +170,15 @@ def _as_one(
     if what != "rows":
         return of_plane(said, reference, segment, rows)
     return of_rows(said, reference, segment, rows, [column.name for column in reference.row_columns(monitor)])
+
+
+def _along(monitor: Monitor, reference: Reference | None, segment: str, rows: int) -> tuple[int, Along] | None:
+    """How many rows count as one but for the directions that stand out, and along these; None where none does."""
+    if reference is None:
+        return None
+    directions = along_rows(monitor.detectors.rows_together, reference, segment)
+    as_one, freedom = directions.of_windows(rows)
+    return (of_rest(reference, segment, rows), Along(np.array(as_one, float), freedom)) if as_one else None
 
 
 def _drawn(

@@ -22,9 +22,11 @@ J. Zhao, D. Meng, FastMMD, 2015.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from detectors.counts.feature_reference import ExpectedFeatures, fit_features
 from detectors.counts.random_features import ROWS, count_features, feature_means
@@ -39,23 +41,54 @@ from driftline.results import Interval
 KERNEL_BOUND = math.sqrt(2.0)
 _SMALLEST = 2
 _SURE, _HALVINGS = 0.05, 40
+# Of how well a figure is known, so many chances alike.
+_CHANCES = 31
 _WHOLE = "rows"
 
 
-def compare(expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float, as_one: float = 1) -> TableEvidence:
+@dataclass(frozen=True, slots=True)
+class Along:
+    """Directions of ``ExpectedFeatures.parts``: ``as_one`` neighbouring rows say as much as one along each, which is
+    known from ``freedom`` independent squares, shape (directions,) each.
+    """
+
+    as_one: NDArray[np.float64]
+    freedom: NDArray[np.float64]
+
+
+def compare(
+    expected: ExpectedFeatures, sums: NDArray[np.int64], furthest: float, as_one: float = 1, along: Along | None = None
+) -> TableEvidence:
     """A window's ``sums`` beside the expected ones; ``furthest`` from :func:`chance_square` of the expected spread.
 
-    ``as_one``: so many neighbouring rows say as much as one, on both sides.
+    ``as_one``: so many neighbouring rows say as much as one, on both sides. ``along``: other numbers of some
+    directions; ``furthest`` is then no matter.
     """
     n, m = int(expected.sums[ROWS]), int(sums[ROWS])
     if min(n, m) < _SMALLEST or not expected.spread.any():
         return NOTHING
-    size = as_one * (1.0 / n + 1.0 / m)
+    size = 1.0 / n + 1.0 / m
     gap = feature_means(sums) - feature_means(expected.sums)
     square = float(gap @ gap)
-    chance = float(expected.spread.sum()) * size
-    evidence = Evidence(square - chance, "larger_is_worse", tail(expected.spread * size, square))
+    if along is None:
+        size *= as_one
+        chance, p_value = float(expected.spread.sum()) * size, tail(expected.spread * size, square)
+    else:
+        of_parts = np.concatenate(([as_one], along.as_one))[:, None] * expected.parts
+        chance, furthest = float(of_parts.sum()) * size, chance_square(of_parts.ravel())
+        p_value = _unsure_tail(of_parts * size, along.freedom, square)
+    evidence = Evidence(square - chance, "larger_is_worse", p_value)
     return TableEvidence(evidence, kernel_effect(square, chance, furthest * size))
+
+
+def _unsure_tail(parts: NDArray[np.float64], freedom: NDArray[np.float64], square: float) -> float:
+    """The tail of the sum of all ``parts``, shape (1 + directions, parts), each direction's as large as it may be.
+
+    That is by how much too small its figure may be, by chi-square's law: all of them by the same chance at once.
+    """
+    chances = (np.arange(_CHANCES) + 0.5) / _CHANCES
+    times = freedom / special.chdtri(freedom, chances[:, None])
+    return float(np.mean([tail(np.concatenate((parts[0], *(parts[1:] * each[:, None]))), square) for each in times]))
 
 
 def kernel_effect(square: float, chance: float, furthest: float) -> Interval:

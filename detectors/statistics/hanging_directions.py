@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from detectors.counts.feature_reference import robust_scale
 from detectors.counts.random_features import FURTHEST
@@ -23,6 +23,10 @@ from detectors.statistics.hanging_rows import BY_CHANCE, for_windows, freedom_of
 
 #: Directions that are told by themselves, at most; of so many, there may be more.
 MOST = 8
+# Of the rank along a direction: up to which degree what depends on it is followed.
+_DEGREE = 5
+# Of a function's length, what is left of it by rounding when those before it are taken out.
+_LEFT = 1e-6
 # Of a series' variance, what is left of it by rounding.
 _NOTHING = 1e-6
 
@@ -141,6 +145,33 @@ def _taken(along: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is taken out with these directions: they, their squares and products, and every mean; orthonormal."""
     one, two = np.triu_indices(along.shape[1])
     return np.linalg.qr(np.column_stack((np.ones(len(along)), along, along[:, one] * along[:, two])))[0]
+
+
+def functions_along(along: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """What depends on where rows stand along directions, shape (rows, directions): orthonormal functions of the rows,
+    each of mean 0, shape (rows, functions), and which direction's each is, shape (functions,).
+
+    Of a direction: where rows stand along it, its square, and polynomials of their rank; and its products with the
+    directions before it, which hang together as the lesser of both. What two have in common is the first one's.
+
+    >>> functions, directions = functions_along(np.random.default_rng(1).normal(size=(500, 2)))
+    >>> np.bincount(directions).tolist(), bool(np.allclose(functions.T @ functions, np.eye(15)))
+    ([7, 8], True)
+    """
+    rows, count = along.shape
+    ranks = (2.0 * stats.rankdata(along, axis=0) - 1.0) / rows - 1.0
+    found, directions = [np.ones(rows)], [0]
+    for place in range(count):
+        polynomials = np.polynomial.legendre.legvander(ranks[:, place], _DEGREE)[:, 1:]
+        products = along[:, : place + 1] * along[:, [place]]
+        own = np.column_stack((along[:, place], products, polynomials))
+        found.extend(own.T)
+        directions.extend(itertools.repeat(place, own.shape[1]))
+    columns = np.column_stack(found)
+    orthonormal, triangle = np.linalg.qr(columns)
+    left = np.abs(np.diagonal(triangle)) > _LEFT * np.linalg.norm(columns, axis=0)
+    left[0] = False  # the constant
+    return orthonormal[:, left], np.array(directions)[left]
 
 
 def _furthest_out(

@@ -1,5 +1,6 @@
 """All columns together from sums of random features: exact sums, a kernel that is Gaussian, a law that holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import build_reference, load_reference
-from detectors.counts.feature_reference import fit_features
+from detectors.counts.feature_reference import ExpectedFeatures, fit_features, parts_of_spread
 from detectors.counts.random_features import NAME, VALUE_STEPS, WEIGHT_TURN, count_features, encode, feature_means
 from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.evaluation import Evaluated, Evaluator, default_bridge
 from detectors.evaluating.job import expecting
-from detectors.multivariate.mmd_features import chance_square, compare
+from detectors.multivariate.mmd_features import Along, chance_square, compare
+from detectors.statistics.hanging_directions import functions_along
 from driftline.columns import ColumnBatch
 from driftline.errors import MonitorError, ReferenceDataError
 from driftline.monitors import Monitor, parse_monitor
@@ -244,3 +246,44 @@ def test_windows_before_are_compared_with_as_the_file_is() -> None:
     assert result_of(found, ALL_COLUMNS).verdict is Verdict.OK
     assert result_of(found, ALL_COLUMNS).reference_size == 600
     assert result_of(evaluator.evaluate(KEY, now), ALL_COLUMNS).verdict is Verdict.DRIFTED
+
+
+def test_parts_of_the_spread_are_all_of_it_and_along_nothing_that_hangs_together_the_p_value_is_the_same() -> None:
+    rng = np.random.default_rng(21)
+    data, now = batch(frame(rng, 3000)), batch(frame(rng, 400))
+    fitted = fit_features([("x", "numeric", ()), ("y", "numeric", ())], data, {"rows": np.ones(3000, dtype=bool)})
+    expected, sums = fitted.expected["rows"], count_features(fitted.map, now).values
+
+    def explaining(rows: ColumnBatch) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        return functions_along(rows.numeric["x"][:, None])
+
+    apart = replace(expected, parts=parts_of_spread(fitted.map, data, explaining))
+    assert apart.parts.shape == (2, len(expected.spread))
+    assert apart.parts.sum() == pytest.approx(expected.spread.sum(), rel=1e-9)
+    # Of two alike columns each has about as much of it.
+    assert 0.3 < apart.parts[1].sum() / apart.parts.sum() < 0.5
+    plain = compare(expected, sums, chance_square(expected.spread), 3)
+    found = compare(apart, sums, 0.0, 3, Along(np.array([3.0]), np.array([1e9])))
+    assert found.evidence.statistic == pytest.approx(plain.evidence.statistic)
+    assert found.evidence.p_value == pytest.approx(plain.evidence.p_value, abs=0.02)
+    more = compare(apart, sums, 0.0, 3, Along(np.array([30.0]), np.array([1e9])))
+    assert more.evidence.p_value is not None
+    assert found.evidence.p_value is not None
+    assert more.evidence.p_value > found.evidence.p_value
+
+
+def test_how_surely_a_direction_is_known_is_in_the_law() -> None:
+    rng = np.random.default_rng(22)
+    rest, along, freedom = np.full(4, 0.02), np.array([1.0, 0.3]), 10.0
+    size = 1.0 / 1000 + 1.0 / 1000
+    expected = ExpectedFeatures(
+        np.array([1000, 0, 0]), rest, np.array([np.append(rest, [0.0, 0.0]), np.append(along, np.zeros(4))])
+    )
+    drawn = rng.normal(size=(200_000, 6)) ** 2
+    squares = drawn[:, :4] @ rest + 5.0 * (drawn[:, 4:] @ along) * freedom / rng.chisquare(freedom, len(drawn))
+    for share in (0.1, 0.01):
+        square = float(np.quantile(squares, 1.0 - share))
+        # A gap of that square, in features whose sums are of 1,000 rows.
+        sums = np.array([1000, round(np.sqrt(square * size) * 1000 * 1000), 0])
+        found = compare(expected, sums, 0.0, 1, Along(np.array([5.0]), np.array([freedom])))
+        assert found.evidence.p_value == pytest.approx(share, rel=0.2)

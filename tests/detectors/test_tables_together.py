@@ -200,7 +200,7 @@ def one_slow(rng: np.random.Generator, rows: int) -> Rows:
     return np.hstack((slow(rng, rows, 1), rng.normal(size=(rows, 4))))
 
 
-ALONG = ["mmd", "energy", "domain_classifier"]
+ALONG = ["mmd_features", "mmd", "energy", "domain_classifier"]
 
 
 @pytest.mark.parametrize("name", ALONG)
