@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from collector.api.problems import described
 from collector.batches.replay import NotReplayableError, Replayer, ReplayReport, content_of
 from collector.settings import CollectorSettings
-from collector.store.letters import LetterFilter, State, StoredLetter, attempts, find_letters
+from collector.store.letters import LetterFilter, State, StoredLetter, attempts, letter_at, visible_letters
 from collector.store.store import Store
 from collector.store.transaction import DeadLetter
 from driftline import access
@@ -41,6 +41,12 @@ class LetterQuery(BaseModel):
     partition: Partition = None
     state: State = "open"
     limit: int = Field(100, ge=1, le=1000, description="At most so many.")
+    after: str | None = Field(
+        None,
+        pattern=r"^.+/[0-9]{1,18}$",
+        description="PARTITION/OFFSET of the last one of an answer: those that follow it.",
+        examples=[f"{_PLACE}/4711"],
+    )
 
     def wanted(self) -> LetterFilter:
         """As the store is asked."""
@@ -132,15 +138,19 @@ def add_dead_letter_routes(app: FastAPI, store: Store, replayer: Replayer, setti
         summary="Newest dead letters",
         tags=["dead letters"],
         openapi_extra=needs(access.DEAD_LETTERS_READ),
-        responses={**_AWAY},
+        responses={404: described("There is none at the place `after`."), **_AWAY},
     )
     def dead_letters(request: Request, query: Annotated[LetterQuery, Query()]) -> list[DeadLetterAnswer]:
         """What could not be used, why, and what to do; newest first. A token for some models sees theirs only."""
         grant = grant_of(request)
         _require_visible(grant, query.model)
         with store.reading() as connection:
-            found = find_letters(connection, query.wanted(), query.limit)
-        return [_answer(stored) for stored in found if _may(grant, stored.letter)]
+            after = None
+            if query.after is not None:
+                partition, _, offset = query.after.rpartition("/")
+                after = _visible(letter_at(connection, partition, int(offset)), grant, query.after)
+            found = visible_letters(connection, query.wanted(), query.limit, grant.allows_model, after)
+        return [_answer(stored) for stored in found]
 
     @app.post(
         "/v1/deadletters/replay",
@@ -170,13 +180,11 @@ def add_dead_letter_routes(app: FastAPI, store: Store, replayer: Replayer, setti
         if not 0 <= offset <= _LARGEST_OFFSET:
             raise HTTPException(404, f"no dead letter at offset {offset} of '{partition}'")
         with store.reading() as connection:
-            wanted = LetterFilter(partition=partition, offset=offset, state="all")
-            found = [each for each in find_letters(connection, wanted, 100) if each.letter.partition == partition]
+            found = letter_at(connection, partition, offset)
             tried = attempts(connection, partition, offset) if found else []
-        if not found or not _may(grant_of(request), found[0].letter):
-            raise HTTPException(404, f"no dead letter at offset {offset} of '{partition}'")
+        found = _visible(found, grant_of(request), f"{partition}/{offset}")
         tried_answers = [AttemptAnswer(**{name: getattr(each, name) for name in each.__slots__}) for each in tried]
-        return _whole(found[0], tried_answers, settings.maximum_raw_bytes)
+        return _whole(found, tried_answers, settings.maximum_raw_bytes)
 
 
 def _may(grant: Grant, letter: DeadLetter) -> bool:
@@ -187,6 +195,12 @@ def _require_visible(grant: Grant, model: str | None) -> None:
     """A model asked for by its whole name is refused outright; an empty list would read like health."""
     if model is not None and "/" in model:
         grant.require_model(model)
+
+
+def _visible(found: StoredLetter | None, grant: Grant, place: str) -> StoredLetter:
+    if found is None or not _may(grant, found.letter):
+        raise HTTPException(404, f"no dead letter at '{place}'")
+    return found
 
 
 def _answer(stored: StoredLetter) -> DeadLetterAnswer:

@@ -1,6 +1,6 @@
 """Dead letters in the store: finding them, and keeping what became of each replay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,8 @@ _LETTER_COLUMNS = tuple(DeadLetter.__slots__)
 class LetterFilter:
     """Which dead letters: all that fit every field given.
 
-    ``model``: NAMESPACE/MODEL, or the model's name alone. ``partition``: a partition, or what it begins with.
+    ``model``: NAMESPACE/MODEL, or the model's name alone. ``partition``: a partition, or what it begins with; with an
+    ``offset`` that partition alone.
     ``since_s``, ``until_s``: when they became dead letters. ``models``: none of any other model (NAMESPACE/MODEL).
     """
 
@@ -69,6 +70,25 @@ def find_letters(
         statement = statement.where(or_(_LETTERS.time_s < time_s, same_time))
     statement = statement.order_by(_LETTERS.time_s.desc(), _LETTERS.partition, _LETTERS.offset.desc()).limit(limit)
     return [_stored(row) for row in connection.execute(statement)]
+
+
+def visible_letters(
+    connection: Connection, wanted: LetterFilter, limit: int, may: Callable[[str], bool], after: StoredLetter | None
+) -> list[StoredLetter]:
+    """As :func:`find_letters`, of those models (NAMESPACE/MODEL) that one ``may`` see; others may lie between."""
+    found: list[StoredLetter] = []
+    while len(found) < limit:
+        page = find_letters(connection, wanted, limit, after)
+        found += [each for each in page if may(f"{each.letter.namespace}/{each.letter.model}")]
+        if len(page) < limit:
+            break
+        after = page[-1]
+    return found[:limit]
+
+
+def letter_at(connection: Connection, partition: str, offset: int) -> StoredLetter | None:
+    """The letter of one place, whatever its state; None where there is none."""
+    return next(iter(find_letters(connection, LetterFilter(partition=partition, offset=offset, state="all"), 1)), None)
 
 
 def attempts(connection: Connection, partition: str, offset: int) -> list[Attempt]:
@@ -145,10 +165,12 @@ def _conditions(wanted: LetterFilter) -> list[ColumnElement[bool]]:
         found.append(_LETTERS.time_s >= wanted.since_s)
     if wanted.until_s is not None:
         found.append(_LETTERS.time_s < wanted.until_s)
-    if wanted.partition is not None:
-        found.append(_LETTERS.partition.startswith(wanted.partition, autoescape=True))
     if wanted.offset is not None:
         found.append(_LETTERS.offset == wanted.offset)
+    if wanted.partition is not None and wanted.offset is not None:
+        found.append(_LETTERS.partition == wanted.partition)
+    elif wanted.partition is not None:
+        found.append(_LETTERS.partition.startswith(wanted.partition, autoescape=True))
     if wanted.state != "all":
         open_ = _LETTERS.replayed_at_s.is_(None)
         found.append(open_ if wanted.state == "open" else ~open_)

@@ -20,6 +20,8 @@ Partition = Annotated[str | None, typer.Option(help="A partition of the source, 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 _SHOWN_CHARACTERS = 2000
+#: Letters of one answer.
+_PAGE = 1000
 
 
 def list_letters(
@@ -39,7 +41,8 @@ def list_letters(
         "since_s": moment_s("since", since, wiring.clock()),
         "partition": partition,
     }
-    found = request_json("GET", f"{url}/v1/deadletters", {**wanted, "state": state, "limit": limit})
+    found = _pages(url, {**wanted, "state": state}, limit + 1)
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -56,6 +59,20 @@ def list_letters(
     typer.echo("")
     for (word, meaning, advice), number in _by_reason(found):
         typer.echo(f"{number} {word}: {meaning}\n    what to do: {advice}")
+    if more:
+        typer.echo(f"\nthese are the newest {len(found)}, and there are more: --limit")
+
+
+def _pages(url: str, wanted: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:
+        after = {"after": f"{found[-1]['partition']}/{found[-1]['offset']}"} if found else {}
+        size = min(limit - len(found), _PAGE)
+        page = request_json("GET", f"{url}/v1/deadletters", {**wanted, **after, "limit": size})
+        found += page
+        if len(page) < size:
+            break
+    return found
 
 
 def show(
@@ -125,6 +142,8 @@ def replay(
         typer.echo(f"{'would be' if report['dry_run'] else 'replayed'}: {counted}")
         for fault in report["faults"][:20]:
             typer.echo(f"  {fault['partition']}/{fault['offset']}  {fault['reason']}: {fault['detail']}")
+        if report["found"] >= limit:
+            typer.echo(f"{limit} were looked at, as many as --limit allows; there may be more")
         if report["dry_run"] and report["outcomes"].get("stored"):
             typer.echo("a trial; --yes does it")
     if report["faults"]:

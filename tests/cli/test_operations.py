@@ -17,6 +17,7 @@ from collector.store.store import Store
 from driftline.access import Access
 from driftline.cli.app import app
 from driftline.errors import DriftlineError
+from driftline.records import Malformed
 from driftline.token_files import followed_file
 from tests.collector.helpers import MONITORS, Parts, drain, event, records, tables
 from tests.collector.running import RunningApi
@@ -39,9 +40,10 @@ def refused(*arguments: str, **environ: str) -> str:
     return str(caught.value)
 
 
-def made(file: Path, name: str, *scopes: str) -> str:
+def made(file: Path, name: str, *scopes: str, model: str | None = None) -> str:
     """A token, as the command prints it."""
     given = [part for scope in scopes for part in ("--scope", scope)]
+    given += [] if model is None else ["--model", model]
     done = RUNNER.invoke(app, ["tokens", "create", "--name", name, *given, "--file", str(file)])
     return done.stdout.strip().splitlines()[-1]
 
@@ -91,6 +93,29 @@ def test_dead_letters_are_listed_shown_tried_and_replayed(either: Parts) -> None
         assert report["outcomes"] == {"stored": 2}
         assert "no dead letters fit" in run("deadletters", "list", "--url", api.url)
         assert len(json.loads(run("deadletters", "list", "--state", "replayed", "--json", "--url", api.url))) == 3
+
+
+def test_more_dead_letters_than_are_shown_are_said_and_thousands_come_in_pages(parts: Parts) -> None:
+    drain(parts.collector(records([Malformed("bad", "why", b"")] * 1203, "kafka:t:0")))
+    with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
+        assert "these are the newest 100, and there are more" in run("deadletters", "list", "--url", api.url)
+        listed = run("deadletters", "list", "--limit", "1203", "--url", api.url)
+        assert "1203 bad" in listed
+        assert "there are more" not in listed
+        trial = RUNNER.invoke(app, ["deadletters", "replay", "--limit", "5", "--url", api.url])
+        assert "5 were looked at, as many as --limit allows" in trial.output
+
+
+def test_who_may_see_one_model_sees_its_letters_behind_those_of_others(parts: Parts, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.yaml"
+    token = made(file, "reader", "deadletters:read", model="default/trains")
+    drain(parts.collector(records([event(0, model="trains")], "kafka:t:0")))
+    parts.clock.advance(60.0)
+    drain(parts.collector(records([event(number, model="ships") for number in range(9)], "kafka:t:1")))
+    with RunningApi(make_app(parts, parts.store, FixedHealth(), Access(followed_file(file)))) as api:
+        listed = run("deadletters", "list", "--limit", "2", "--url", api.url, DRIFTLINE_TOKEN=token)
+        assert "kafka:t:0/0  default/trains" in listed
+        assert "ships" not in listed
 
 
 def test_a_token_is_printed_once_kept_as_a_digest_and_asked_for(parts: Parts, tmp_path: Path) -> None:

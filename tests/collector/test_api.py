@@ -118,6 +118,28 @@ def test_dead_letters_are_listed_and_shown(client: TestClient, parts: Parts) -> 
     assert client.get("/v1/deadletters", params={"model": "flights"}).json() == []
 
 
+def test_dead_letters_are_gone_through_page_by_page(client: TestClient, parts: Parts) -> None:
+    for partition in ("kafka:a:1", "kafka:a:10"):
+        drain(parts.collector(records([Malformed("bad", "why", b"")] * 4, partition)))
+    whole = client.get("/v1/deadletters").json()
+    assert len(whole) == 8
+    pages: list[Any] = []
+    query: dict[str, Any] = {"limit": 3}
+    while page := client.get("/v1/deadletters", params=query).json():
+        pages += page
+        query = {"limit": 3, "after": f"{page[-1]['partition']}/{page[-1]['offset']}"}
+    assert pages == whole
+    assert client.get("/v1/deadletters", params={"after": "kafka:a:1/5"}).status_code == 404
+    assert client.get("/v1/deadletters", params={"after": "nonsense"}).status_code == 422
+
+
+def test_a_place_is_one_letter_and_not_those_of_partitions_that_begin_alike(client: TestClient, parts: Parts) -> None:
+    for partition in ("kafka:a:1", "kafka:a:10"):
+        drain(parts.collector(records([Malformed("bad", "why", b"")], partition)))
+    report = client.post("/v1/deadletters/replay", json={"partition": "kafka:a:1", "offset": 0}).json()
+    assert report["found"] == 1
+
+
 def test_metrics_come_from_the_store_and_so_survive_a_restart(client: TestClient, parts: Parts) -> None:
     client.post("/v1/labels", json=as_json(1))
     samples = scraped(client)
