@@ -9,6 +9,9 @@ before the colon, names that are not tokens, any other version. (RFC 9112 sectio
 
 import re
 
+#: How a client begins that speaks HTTP/2: the part of its preface that has the form of a head (RFC 9113 section 3.4).
+HTTP2_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
+
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _FIELDS = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*+)\r\n"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]++) HTTP/1\.([01])\r\n" + _FIELDS)
@@ -29,6 +32,15 @@ class HeadError(Exception):
     def __init__(self, status: int, detail: str) -> None:
         self.status = status
         super().__init__(detail)
+
+
+def begins_http2(data: bytes) -> bool:
+    r"""Whether the first bytes of a connection are HTTP/2's preface, or may become it.
+
+    >>> [begins_http2(data) for data in (b"PRI * HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM", b"PRI /v2 HTTP/1.1")]
+    [True, True, False]
+    """
+    return HTTP2_PREFACE_HEAD.startswith(data[: len(HTTP2_PREFACE_HEAD)])
 
 
 def split_request(raw: bytes) -> tuple[bytes, bytes, bytes, bytes]:

@@ -8,8 +8,10 @@ b'\x00\x02te\x01x'
 
 import struct
 
+from logger_sidecar.http1.head_grammar import HTTP2_PREFACE_HEAD
+
 #: What a client that speaks HTTP/2 sends first (section 3.4).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = HTTP2_PREFACE_HEAD + b"SM\r\n\r\n"
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 

@@ -9,12 +9,12 @@ from logger_sidecar.http1.answer_heads import answer_head
 from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.http1.error_answers import ERROR_HEAD
 from logger_sidecar.http1.exchange import Exchange
-from logger_sidecar.http1.head_grammar import HeadError, is_hopeless
+from logger_sidecar.http1.head_grammar import HeadError, begins_http2, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
 from logger_sidecar.http1.request_ids import ID_KEY, LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id, id_line
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http1.sameness import same_but
-from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, HTTP2_PREFACE, PIPELINED, SERVER_FULL, ClientFlow
+from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.splice import Splice
 from logger_sidecar.proxy.upstream import (
@@ -101,7 +101,7 @@ class ClientConnection(ClientFlow):
                 return
             self._first_byte_s = monotonic()
         self._pending = b""
-        if data.startswith(b"PRI ") and self._parts.http2 is not None and HTTP2_PREFACE.startswith(data[:18]):
+        if data.startswith(b"PRI ") and self._parts.http2 is not None and begins_http2(data):
             self._become_http2(data, self._parts.http2)
             return
         while data.startswith(b"\r\n"):  # empty lines before a request are to be ignored, RFC 9112 section 2.2

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from logger_sidecar.http1.error_answers import error_body, error_head
 from logger_sidecar.http1.exchange import Exchange
+from logger_sidecar.http1.head_grammar import HTTP2_PREFACE_HEAD
 from logger_sidecar.proxy.lingering import Lingering
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.upstream import UpstreamConnection
@@ -15,8 +16,6 @@ from logger_sidecar.proxy.upstream import UpstreamConnection
 PIPELINED, CONNECTING, SERVER_FULL, CLIENT_FULL = 1, 2, 4, 8
 _HOLDS_CLIENT = PIPELINED | CONNECTING | SERVER_FULL
 
-#: What a client says first that speaks HTTP/2.
-HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 #: Linger for no time at all: what is unsent is thrown away, and the other end is told.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -141,7 +140,7 @@ class ClientFlow(asyncio.Protocol):
 
     def _become_http2(self, data: bytes, make: Callable[[], asyncio.Protocol]) -> None:
         """The client speaks HTTP/2 from the start: from here on the connection belongs to another protocol."""
-        if len(data) < len(HTTP2_PREFACE):
+        if len(data) < len(HTTP2_PREFACE_HEAD):
             self._pending = data
             return
         protocol = make()
