@@ -24,7 +24,7 @@ from detectors.evaluating.table_catalogue import needs_rows
 from detectors.offline.files import OfflineResults, OfflineWindows, Progress, Span, pieces, row_count, whole_queries
 from detectors.offline.in_time import reference_in_time
 from detectors.offline.outline import Draft, draft
-from driftline.cli.label_files import KnownLabels, LabelFile, known_labels
+from driftline.cli.label_files import CLASSES, KnownLabels, LabelFile, known_labels, told_of_classes
 from driftline.cli.payload_rows import QUERY as PAYLOAD_QUERY
 from driftline.cli.payload_rows import as_monitored
 from driftline.cli.report_files import ENDINGS, form_of
@@ -206,9 +206,9 @@ def analyze(
     if not windows.rows:
         raise ReferenceDataError(f"{_named(current)} has no rows")
     told = [] if time is not None else [_UNDATED]
-    told += [] if drafted is None else _not_compared(drafted, [name for name in seen if name not in frame.columns])
+    told += [] if drafted is None else _not_compared(drafted, seen.not_in(frame))
     found = windows.evaluate()
-    told += [] if known is None else _told_of_labels(known, monitor, frame, found, seen)
+    told += _told_of_labels(known, monitor, frame, found, seen)
     return _reported(found, monitor, stream, clock, told)
 
 
@@ -288,12 +288,18 @@ def _not_compared(drafted: Draft, unexpected: Sequence[str]) -> list[str]:
 
 
 def _told_of_labels(
-    known: KnownLabels, monitor: Monitor, reference: pd.DataFrame, found: OfflineResults, seen: Sequence[str]
+    known: KnownLabels | None, monitor: Monitor, reference: pd.DataFrame, found: OfflineResults, seen: "_Seen"
 ) -> list[str]:
-    """What is odd about labels that lie apart; ``seen``: the rows' columns, where they are known."""
-    if seen and monitor.prediction.column not in seen:
-        return [f"Labels need predictions beside them: the rows have no column '{monitor.prediction.column}'."]
-    return known.remarks(monitor, reference, used=any(result.coverage for result in found.results))
+    """What is odd about the labels of the rows; ``known``: those that lie apart."""
+    if seen.names and monitor.prediction.column not in seen.names:
+        return (
+            []
+            if known is None
+            else [f"Labels need predictions beside them: the rows have no column '{monitor.prediction.column}'."]
+        )
+    labels = known.truth.unique() if known is not None and not seen.names else seen.labels
+    told = told_of_classes(labels, monitor, reference)
+    return told if known is None else known.remarks(used=any(result.coverage for result in found.results)) + told
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -307,23 +313,35 @@ def _prepared(piece: pd.DataFrame, monitor: Monitor, known: KnownLabels | None) 
     return piece if known is None else known.beside(piece)
 
 
-def _count(
-    source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress
-) -> tuple[str, ...]:
-    """Count the rows; gives the names of their columns."""
-    total = row_count(source)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there was in the current rows: the columns' names, and every label. Nobody has seen Spark's."""
+
     names: tuple[str, ...] = ()
-    for piece in whole_queries(map(prepare, pieces(source)), windows.monitor):
+    labels: frozenset[object] = frozenset()
+
+    def not_in(self, frame: pd.DataFrame) -> list[str]:
+        """The columns that a frame has not."""
+        return [name for name in self.names if name not in frame.columns]
+
+
+def _count(source: Path | pd.DataFrame, windows: OfflineWindows, prepare: "Prepare", progress: Progress) -> _Seen:
+    """Count the rows."""
+    monitor, total = windows.monitor, row_count(source)
+    target = None if monitor.reference is None or monitor.task not in CLASSES else monitor.reference.label
+    names: tuple[str, ...] = ()
+    labels: set[object] = set()
+    for piece in whole_queries(map(prepare, pieces(source)), monitor):
         windows.add(piece)
         names = tuple(str(name) for name in piece.columns)
+        if target in names:
+            labels.update(piece[target].dropna().unique())
         progress(windows.rows, total)
-    return names
+    return _Seen(names, frozenset(labels))
 
 
-def _count_with_spark(
-    current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None
-) -> tuple[str, ...]:
-    """The same by Spark, which tells no names."""
+def _count_with_spark(current: Source, windows: OfflineWindows, prepare: "Prepare", master: str | None) -> _Seen:
+    """The same by Spark, which tells nothing of them."""
     if not is_file(current):
         raise SettingsError("analyze", ["engine 'spark' reads Parquet, and the current rows are a frame"])
     from detectors.offline import spark
@@ -333,7 +351,7 @@ def _count_with_spark(
     monitor = windows.monitor
     queries = (monitor.ranking.query, PAYLOAD_QUERY) if monitor.task == "ranking" else ()
     spark.count_with_spark(spark.open_session(master), str(current), windows, prepare, queries)
-    return ()
+    return _Seen()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
-"""Labels that lie apart from their rows: found by a key, and what is odd about them said."""
+"""Labels that lie apart from their rows, found by a key; and what is odd about labels, said."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,8 @@ from driftline.cli.tables import Source, as_frame, is_file
 from driftline.errors import ReferenceDataError, SettingsError
 from driftline.monitors import Monitor
 
+#: Tasks whose labels are classes.
+CLASSES = ("binary", "multiclass")
 # So many of what is odd are named.
 _NAMED = 3
 
@@ -51,31 +54,29 @@ class KnownLabels:
         truth = self.truth.set_axis(self.truth.index.map(category))
         return truth[~truth.index.duplicated(keep="last")]
 
-    def remarks(self, monitor: Monitor, reference: pd.DataFrame, *, used: bool) -> list[str]:
-        """What is odd, in sentences. ``reference``: rows with labels of their own. ``used``: some were found."""
+    def remarks(self, *, used: bool) -> list[str]:
+        """Why no row has one of these labels, in a sentence; empty where some have. ``used``: some have."""
         told = self.truth.dropna()
         if not len(told):
             return [f"{self.name} holds no labels."]
         if not used:
             first = ", ".join(repr(key) for key in told.index[:_NAMED])
             return [f"None of the {len(told):,} labels of {self.name} is of a row here, by '{self.key}' ({first})."]
-        return self._unknown_classes(told, monitor, reference)
+        return []
 
-    def _unknown_classes(self, told: pd.Series, monitor: Monitor, reference: pd.DataFrame) -> list[str]:
-        name = str(told.name)
-        if monitor.task not in ("binary", "multiclass") or name not in reference.columns:
-            return []
-        classes = set(reference[name].dropna().map(category))
-        texts = told.map(category)
-        unknown = texts[~texts.isin(classes)]
-        if not len(unknown):
-            return []
-        named = ", ".join(f"'{each}'" for each in unknown.unique()[:_NAMED])
-        counted = "not positive" if monitor.task == "binary" else "wrong"
-        share = f"{len(unknown):,} of {len(told):,} labels of {self.name}"
-        return [
-            f"{share} are none of the reference's classes ({named}) and count as {counted}: are they spelt otherwise?"
-        ]
+
+def told_of_classes(labels: Iterable[object], monitor: Monitor, reference: pd.DataFrame) -> list[str]:
+    """In a sentence, which of these labels of rows are none of the reference's classes; empty where there are none."""
+    target = None if monitor.reference is None else monitor.reference.label
+    if monitor.task not in CLASSES or target not in reference.columns:
+        return []
+    classes = set(map(category, reference[target].dropna().unique()))
+    unknown = sorted({text for label in labels if (text := category(label)) is not None and text not in classes})
+    if not unknown:
+        return []
+    named = ", ".join(f"'{each}'" for each in unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+    counted = "not positive" if monitor.task == "binary" else "wrong"
+    return [f"Labels that are none of the reference's classes count as {counted} ({named}): are they spelt otherwise?"]
 
 
 def known_labels(labels: LabelFile, monitor: Monitor) -> KnownLabels:
