@@ -14,10 +14,11 @@ _JOINED_BYTES = 8192
 class Half:
     """One direction: its head and as much of its body as is captured. It is itself where body parts go.
 
+    ``whole``: all of the body, where it came in one piece and is captured whole; ``parts`` is empty then.
     ``arrivals``: None, or for a streamed answer when each piece came: bytes of the body so far, monotonic seconds.
     """
 
-    __slots__ = ("_room", "arrivals", "head", "parts", "seen_bytes", "truncated")
+    __slots__ = ("_room", "arrivals", "head", "parts", "seen_bytes", "truncated", "whole")
 
     def __init__(self) -> None:
         self.head: Head = NO_HEAD
@@ -27,6 +28,7 @@ class Half:
         """Forget the body of before; at most ``room_bytes`` of the new one are kept."""
         self._room = room_bytes
         self.parts: list[bytes] = []
+        self.whole: bytes | None = None
         self.seen_bytes = 0
         self.truncated = False
         self.arrivals: list[tuple[int, float]] | None = None
@@ -34,6 +36,8 @@ class Half:
     @property
     def body(self) -> bytes:
         """The captured part of the body."""
+        if self.whole is not None:
+            return bytes(self.whole)
         parts = self.parts
         # As bytes: what was received into shared memory is of a type of its own, which not everything takes.
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
@@ -53,6 +57,12 @@ class Half:
             if self._room:
                 self.parts.append(data[: self._room])
                 self._room = 0
+            self.truncated = True
+
+    def cut(self, body: bytes, room_bytes: int) -> None:
+        """Take as much of a body that came whole as there is room for."""
+        if room_bytes:
+            self.parts.append(body[:room_bytes])
             self.truncated = True
 
     def _join_small(self) -> None:
@@ -123,10 +133,9 @@ class Exchange:
         request.head = head
         request.seen_bytes = size = len(body)
         if size <= room_bytes:
-            request.parts.append(body)
-        elif room_bytes:
-            request.parts.append(body[:room_bytes])
-            request.truncated = True
+            request.whole = body
+        else:
+            request.cut(body, room_bytes)
         self.room_bytes = room_bytes
 
     def release(self) -> None:
@@ -137,5 +146,7 @@ class Exchange:
         """As ``release``, where the answer was never taken in: it came whole."""
         self.held = None
         self.held_body = b""
-        self.request.parts = []
-        self.request.truncated = False
+        request = self.request
+        request.whole = None
+        if request.truncated or request.parts:
+            request.begin(0)

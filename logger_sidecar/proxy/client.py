@@ -75,20 +75,77 @@ class ClientConnection(ClientFlow):
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
         head = self._head
-        if self._exchange is not None:
-            if self._request_open:
-                self._more_body(data)
-                return
+        if self._exchange is not None or self._pending:
+            self._take_more(data)
+            return
+        if len(data) == head.whole_bytes and (body := data.removeprefix(head.raw)) is not data:
+            open_end, request_id, traceparent = head.open_end, head.request_id, head.traceparent
+        elif head.stretches and (found := same_but(head, data)) is not None:
+            end = found.head_bytes
+            open_end, body, request_id, traceparent = data[: end - 2], data[end:], found.request_id, found.traceparent
+        else:
+            self._take_head(data)
+            return
+        # A whole request that says what the newest head says, but in its places. Here and in ``answer_whole`` stands
+        # what others have methods for (``begin_whole``, ``_send_held``): in Python each call costs as much as its work.
+        parts = self._parts
+        exchange = self._own_exchange
+        route = self._route
+        request = exchange.request
+        exchange.route = route
+        exchange.room_bytes = room_bytes = self._room_bytes
+        exchange.traceparent = traceparent
+        exchange.started_s = monotonic()
+        request.head = head
+        request.seen_bytes = size = len(body)
+        if size <= room_bytes:
+            request.whole = body
+        else:
+            request.cut(body, room_bytes)
+        self._exchange = exchange
+        self._answer_begun = False
+        self._close_after = parts.draining
+        if route is not None:
+            clock_ns = parts.clock_ns
+            exchange.time_ns = time_ns = clock_ns()
+            if self._looks_for_id and body[:LOOK_BYTES].partition(ID_KEY)[1]:  # a bound makes ``find`` dearer than this
+                request_id = body_id(body)
+            if request_id:
+                exchange.event_id = parts.event_ids.new(time_ns)
+                exchange.request_id = request_id
+                exchange.id_line = id_line(request_id)
+            else:
+                event_id, line = parts.event_ids.new_with_line(time_ns)
+                exchange.request_id = exchange.event_id = event_id
+                exchange.id_line = line
+                data = b"".join((open_end, line, b"\r\n", body))
+        exchange.held = data
+        idle = parts.pool.idle
+        if self._stalls or parts.lane is not None or not idle or (connection := idle.pop()).transport.is_closing():
+            self._send_held()
+            return
+        self._upstream = connection
+        connection.ask(self, exchange, head)
+        connection.transport.write(data)
+
+    def _send_held(self) -> None:
+        """Send what the exchange holds on a connection that nobody uses, or on a new one."""
+        connection = self._parts.pool.take_idle()
+        if connection is not None:
+            self.use(connection)
+        else:
+            self._parts.pool.connect(self)
+
+    def _take_more(self, data: bytes) -> None:
+        """More came while a request is read or answered, or behind the beginning of a head."""
+        if self._exchange is None:
+            self._take_head(self._pending + data)
+        elif self._request_open:
+            self._more_body(data)
+        else:
             self._pending += data
             if len(self._pending) > _MAX_PIPELINED_BYTES:
                 self._hold(PIPELINED)
-        elif len(data) == head.whole_bytes and (body := data.removeprefix(head.raw)) is not data and not self._pending:
-            self._pass_whole(data, head.open_end, body, head.request_id, head.traceparent)
-        elif head.stretches and not self._pending and (found := same_but(head, data)) is not None:
-            end = found.head_bytes
-            self._pass_whole(data, data[: end - 2], data[end:], found.request_id, found.traceparent)
-        else:
-            self._take_head(self._pending + data if self._pending else data)
 
     def read_anew(self) -> None:
         """Settings have changed: what follows from a head is worked out again from the next request on."""
@@ -134,60 +191,6 @@ class ClientConnection(ClientFlow):
         self._route = route
         self._room_bytes = parts.max_body_bytes if route is not None else 0
         self._looks_for_id = route is not None and not head.request_id and route.protocol in PROTOCOLS_WITH_BODY_ID
-
-    def _pass_whole(self, data: bytes, open_end: bytes, body: bytes, request_id: str, traceparent: str | None) -> None:
-        """A whole request that says what the newest head says, but in its places. ``open_end``: as that of a head.
-
-        Here and in ``answer_whole`` stands what others have methods for: in Python each call costs as much as its work.
-        """
-        parts = self._parts
-        exchange = self._own_exchange
-        route = self._route
-        head = self._head
-        size = len(body)
-        room_bytes = self._room_bytes
-        request = exchange.request
-        # As Exchange.begin_whole.
-        exchange.route = route
-        exchange.room_bytes = room_bytes
-        exchange.traceparent = traceparent
-        exchange.started_s = monotonic()
-        request.head = head
-        request.seen_bytes = size
-        if size <= room_bytes:
-            request.parts = [body]
-        elif room_bytes:
-            request.parts = [body[:room_bytes]]
-            request.truncated = True
-        self._exchange = exchange
-        self._answer_begun = False
-        self._close_after = parts.draining
-        if route is not None:
-            clock_ns = parts.clock_ns
-            exchange.time_ns = time_ns = clock_ns()
-            if self._looks_for_id and body[:LOOK_BYTES].partition(ID_KEY)[1]:  # a bound makes ``find`` dearer than this
-                request_id = body_id(body)
-            if request_id:
-                exchange.event_id = parts.event_ids.new(time_ns)
-                exchange.request_id = request_id
-                exchange.id_line = id_line(request_id)
-            else:
-                event_id, line = parts.event_ids.new_with_line(time_ns)
-                exchange.request_id = exchange.event_id = event_id
-                exchange.id_line = line
-                data = b"".join((open_end, line, b"\r\n", body))
-        exchange.held = data
-        connection = parts.pool.take_idle()
-        if connection is None:
-            parts.pool.connect(self)
-            return
-        self._upstream = connection
-        if parts.lane is not None:
-            parts.lane.leave(connection)
-        connection.ask(self, exchange, head)
-        if self._stalls & CLIENT_FULL:
-            connection.transport.pause_reading()
-        connection.transport.write(data)
 
     def _begin(self, head: Head, data: bytes, end: int) -> None:
         has_body = head.chunked or head.content_length > 0
@@ -250,11 +253,7 @@ class ClientConnection(ClientFlow):
         else:
             out = data if body_end == len(data) else data[:body_end]
         exchange.held = out
-        connection = self._parts.pool.take_idle()
-        if connection is not None:
-            self.use(connection)
-        else:
-            self._parts.pool.connect(self)
+        self._send_held()
 
     def _name_request(self, exchange: Exchange, request_id: str) -> bool:
         """Find or make the request's id; tells whether the model server must be told of it."""
@@ -355,11 +354,16 @@ class ClientConnection(ClientFlow):
         # As Exchange.release_whole.
         exchange.held = None
         exchange.held_body = b""
-        request.parts = []
-        request.truncated = False
+        request.whole = None
+        if request.truncated or request.parts:
+            request.begin(0)
         if self._stalls:
             self._unstall(connection)
-        parts.pool.give_back(connection)
+        pool = parts.pool
+        if pool.awaiting or len(pool.idle) >= pool.max_idle:
+            pool.give_back(connection)
+        else:
+            pool.idle.append(connection)
         if self._pending or parts.draining:
             self._next()
         elif parts.lane is not None:

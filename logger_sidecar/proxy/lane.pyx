@@ -332,7 +332,7 @@ cdef class Lane:
         if connection is None:
             return False
         if connection.lane_fd < 0 and not self._enter(connection):
-            parts.pool._idle.append(connection)
+            parts.pool.idle.append(connection)
             self._find_unusual(client)  # a model server behind TLS will not be read here the next time either
             return False
         cdef Exchange exchange = client._own_exchange
@@ -361,7 +361,7 @@ cdef class Lane:
 
     cdef UpstreamConnection _idle_one(self):
         """As ``UpstreamPool.take_idle``. The transport of a connection in the lane is open: who closes one has it leave."""
-        cdef list idle = self._parts.pool._idle
+        cdef list idle = self._parts.pool.idle
         cdef UpstreamConnection connection
         while idle:
             connection = <UpstreamConnection> idle.pop()

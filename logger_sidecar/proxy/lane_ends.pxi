@@ -21,7 +21,7 @@ cdef bint _begin(Lane lane, ClientConnection client, bytes data) except -1:
     cdef Head head = lane._usual
     cdef Same same
     cdef ssize_t size = PyBytes_GET_SIZE(data)
-    if head is None or not head.whole_bytes or lane._epoll < 0 or client.lane_fd >= 0 or not lane._parts.pool._idle:
+    if head is None or not head.whole_bytes or lane._epoll < 0 or client.lane_fd >= 0 or not lane._parts.pool.idle:
         return False
     if not _is_same(PyBytes_AS_STRING(data), head, size, size, &same) or same.left < 0:
         return False

@@ -89,7 +89,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self._reader = ResponseReader(pool.header_names)
         self._head: Head = NO_HEAD
-        self._asked: Head = NO_HEAD
         self._caller: Caller | None = None
         self._exchange: Exchange
         self._in_head = True
@@ -124,10 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
         """As ``begin``, for the fast lane, which it stays in."""
         self._caller = caller
         self._exchange = exchange
-        self._asked = asked
         self._may_be_whole = asked.takes_whole
-        self._in_head = True
-        self._chunks = None
         self.silent_ticks = 0
 
     def read_head(self, raw: bytes) -> Head:
@@ -237,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             raw = data[:end]
             try:
-                self._head = self._reader.read(raw, answers_head=self._asked.method == b"HEAD")
+                self._head = self._reader.read(raw, answers_head=self._exchange.request.head.method == b"HEAD")
             except HeadError as error:
                 self.fail(REASON_BAD_RESPONSE, f"the model server's answer is not HTTP: {error}")
                 return
@@ -265,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.fail(REASON_BAD_RESPONSE, f"the head of the model server's answer is longer than {limit} bytes")
 
     def _switch(self, caller: Caller, raw: bytes, rest: bytes) -> None:
-        if not self._asked.is_upgrade:
+        if not self._exchange.request.head.is_upgrade:
             self.fail(REASON_BAD_RESPONSE, "the model server switched protocols without being asked to")
             return
         self._caller = None
@@ -321,5 +317,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self, caller: Caller, *, surplus: bool) -> None:
         self._caller = None
+        self._in_head = True
+        self._chunks = None
         self.served += 1
         caller.done(self, reusable=self._head.keep_alive and not surplus)

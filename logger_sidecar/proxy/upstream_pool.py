@@ -40,14 +40,16 @@ class UpstreamPool:
         self.header_names = header_names
         self.max_head_bytes = max_head_bytes
         self.lane: FastLane | None = None
-        self._max_idle = max_idle
+        #: How many connections are kept that nobody uses.
+        self.max_idle: int = max_idle
         self._max_connections = max_connections
         self._queue_timeout_s = queue_timeout_s
-        self._idle: list[UpstreamConnection] = []
+        #: The connections that nobody uses, newest last.
+        self.idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
-        # Who waits for a connection, first come first, and until when (the loop's clock).
-        self._waiting: dict[Caller, float] = {}
+        #: Who waits for a connection, first come first, and until when (the loop's clock).
+        self.awaiting: dict[Caller, float] = {}
 
     @property
     def address(self) -> str:
@@ -62,7 +64,7 @@ class UpstreamPool:
     @property
     def waiting(self) -> int:
         """How many requests wait for a connection."""
-        return len(self._waiting)
+        return len(self.awaiting)
 
     @property
     def connections(self) -> Sequence[UpstreamConnection]:
@@ -71,25 +73,25 @@ class UpstreamPool:
 
     def counts(self) -> dict[str, int]:
         """How many connections are busy, idle, being opened, and awaited by requests because all are busy."""
-        idle = len(self._idle)
+        idle = len(self.idle)
         return {
             "busy": len(self._all) - idle,
             "idle": idle,
             "opening": len(self._connecting),
-            "awaited": len(self._waiting),
+            "awaited": len(self.awaiting),
         }
 
     def follow(self, *, connect_timeout_s: float, max_idle: int) -> None:
         """Go by these settings, and by changed header names, from now on."""
         self.dialer.timeout_s = connect_timeout_s
-        self._max_idle = max_idle
+        self.max_idle = max_idle
         for connection in self._all:
             connection.read_anew()
 
     def take_idle(self) -> UpstreamConnection | None:
         """A connection that nobody uses, if there is one."""
-        while self._idle:
-            connection = self._idle.pop()
+        while self.idle:
+            connection = self.idle.pop()
             if not connection.transport.is_closing():
                 return connection
         return None
@@ -98,7 +100,7 @@ class UpstreamPool:
         """Get the caller a connection of its own: ``use`` is called when it is there, or ``failed``."""
         loop = asyncio.get_running_loop()
         if self._max_connections and self.open_connections >= self._max_connections:
-            self._waiting[caller] = loop.time() + self._queue_timeout_s
+            self.awaiting[caller] = loop.time() + self._queue_timeout_s
             return
         task = loop.create_task(self._connect(caller))
         self._connecting.add(task)
@@ -106,16 +108,16 @@ class UpstreamPool:
 
     def leave(self, caller: Caller) -> None:
         """The caller no longer waits for a connection."""
-        self._waiting.pop(caller, None)
+        self.awaiting.pop(caller, None)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep the connection for the next one."""
-        if self._waiting and not connection.transport.is_closing():
-            caller = next(iter(self._waiting))
-            del self._waiting[caller]
+        if self.awaiting and not connection.transport.is_closing():
+            caller = next(iter(self.awaiting))
+            del self.awaiting[caller]
             caller.use(connection)
-        elif len(self._idle) < self._max_idle:
-            self._idle.append(connection)
+        elif len(self.idle) < self.max_idle:
+            self.idle.append(connection)
         else:
             connection.transport.abort()
 
@@ -124,8 +126,8 @@ class UpstreamPool:
         if self.lane is not None:
             self.lane.leave(connection)
         self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
         self._serve_waiting()
 
     def tick(self, response_ticks: int, idle_ticks: int) -> None:
@@ -139,16 +141,16 @@ class UpstreamPool:
                     self.lane.leave(connection)
                 connection.transport.close()
         now_s = asyncio.get_running_loop().time()
-        for caller, until_s in list(self._waiting.items()):
+        for caller, until_s in list(self.awaiting.items()):
             if until_s > now_s:
                 break
-            if self._waiting.pop(caller, None) is not None:
+            if self.awaiting.pop(caller, None) is not None:
                 detail = f"all {self._max_connections} connections to the model server were busy for too long"
                 caller.failed(REASON_QUEUE_TIMEOUT, detail, fresh=True)
 
     def close(self) -> None:
         """Close every connection."""
-        self._waiting.clear()
+        self.awaiting.clear()
         for connection in list(self._all):
             connection.transport.abort()
         for task in self._connecting:
@@ -177,7 +179,7 @@ class UpstreamPool:
         self._serve_waiting()
 
     def _serve_waiting(self) -> None:
-        while self._waiting and self.open_connections < self._max_connections:
-            caller = next(iter(self._waiting))
-            del self._waiting[caller]
+        while self.awaiting and self.open_connections < self._max_connections:
+            caller = next(iter(self.awaiting))
+            del self.awaiting[caller]
             self.connect(caller)

@@ -6,6 +6,7 @@ before. Making the event, folding a stream, redaction and writing are the record
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import TypeVar
 
 from driftline.events import Payload
@@ -18,13 +19,15 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.event_frames import request_part, response_part, stream_part, traced
 from logger_sidecar.recording.meters import Meters, StreamMeters
 from logger_sidecar.recording.recorder_client import REASON_BUFFER_FULL, RECORD_BYTES, RecorderClient
-from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, ShortRecord, body_bytes
+from logger_sidecar.recording.recorder_wire import LARGE_BODY_BYTES, Body, Record, body_bytes
 from logger_sidecar.recording.shared_memory import shares_memory
 from logger_sidecar.recording.stream_errors import tells_error
 
 #: The client left before its answer was complete; nginx's word for it.
 STATUS_CLIENT_GONE = 499
 _MAX_KINDS = 1024
+#: Of a record the answer's body.
+_ANSWER = itemgetter(10)
 #: Content type and content encoding.
 _Types = tuple[str | None, str | None]
 _Key = TypeVar("_Key")
@@ -71,8 +74,11 @@ class Capture:
         self._call_kinds: dict[tuple[Route, int, int, int | None, str, float], Kind] = {}
         self._request_parts: dict[_Types, bytes] = {}
         self._response_parts: dict[_Types, bytes] = {}
-        #: What is not counted yet: each record, what was reserved for it, and its kind.
-        self._made: list[tuple[ShortRecord, int, Kind]] = []
+        # What is not counted yet: records, what was reserved for each, who is told of it, and the kinds they are of.
+        self._made: list[Record] = []
+        self._made_sizes: list[int] = []
+        self._made_receipts: list[StreamMeters] = []
+        self._waiting_kinds: list[Kind] = []
         #: Calls over HTTP/2: each, when it ended, and what was reserved for it.
         self._noted_calls: list[tuple[EndedCall, float, int]] = []
         spool.before_batch = meters.before_collect = self.settle
@@ -86,13 +92,10 @@ class Capture:
         self._call_kinds.clear()
 
     def record_whole(self, exchange: Exchange, head: Head, body: bytes, now_s: float) -> None:
-        """As ``record``, for an answer that came whole: with this head and this body.
+        """As ``record``, for an inference whose answer came whole: with this head and this body.
 
         Its record is made here, and counted with the others of its batch.
         """
-        route = exchange.route
-        if route is None:
-            return
         asked: Head
         request: Half
         kind: Kind
@@ -101,8 +104,8 @@ class Capture:
         answer_bytes: int
         held: int
         kind = head.kind
-        if kind is None or head.kind_route is not route or kind.made_for is not self._policy:
-            kind = self._kind_of(head, route)
+        if kind is None or head.kind_route is not exchange.route or kind.made_for is not self._policy:
+            kind = self._kind_of(head, exchange)
         duration_s = now_s - exchange.started_s
         if kind.needs_thought:
             kept = self._kept_kind(exchange, head, body, duration_s)
@@ -125,7 +128,7 @@ class Capture:
             return
         asked = request.head
         trace = exchange.traceparent
-        parts = request.parts
+        asked_body = request.whole
         duration_ms = duration_s * 1e3
         record = (
             kind.part,
@@ -136,12 +139,17 @@ class Capture:
             duration_ms,
             False,
             (trace is None and asked.event_part) or self._request_part(asked, trace),
-            parts[0] if len(parts) == 1 else _captured_body(request),
+            asked_body if asked_body is not None else _captured_body(request),
             head.event_part or self._response_part(head),
             body,
         )
-        kind.waiting_s.append(duration_s)
-        self._made.append((record, size_bytes, kind))
+        waiting_s = kind.waiting_s
+        if not waiting_s:
+            self._waiting_kinds.append(kind)
+        waiting_s.append(duration_s)
+        self._made.append(record)
+        self._made_sizes.append(size_bytes)
+        self._made_receipts.append(kind.meters)
 
     def settle(self) -> None:
         """Count what waits to be counted, and hand it over."""
@@ -151,29 +159,17 @@ class Capture:
             self._settle_calls()
 
     def _settle_made(self) -> None:
-        made, self._made = self._made, []
-        records: list[Record] = []
-        sizes: list[int] = []
-        receipts: list[StreamMeters] = []
-        bytes_in: int
-        bytes_out: int
-        record_bytes: int
-        size_bytes: int
+        records, self._made = self._made, []
+        sizes, self._made_sizes = self._made_sizes, []
+        receipts, self._made_receipts = self._made_receipts, []
+        kinds, self._waiting_kinds = self._waiting_kinds, []
         kind: Kind
-        bytes_in = bytes_out = 0
-        record_bytes = RECORD_BYTES
-        for record, size, kind in made:
-            size_bytes = size
-            bytes_in += size_bytes - record_bytes
-            bytes_out += len(record[10])
-            records.append(record)
-            sizes.append(size)
-            receipts.append(kind.meters)
-            if kind.waiting_s:  # all of its own at once
-                kind.meters.answered_many(kind.counted, kind.waiting_s)
-                kind.waiting_s = []
-        self._meters.bytes_in += bytes_in - bytes_out
+        for kind in kinds:  # all of its own at once
+            kind.meters.answered_many(kind.counted, kind.waiting_s)
+            kind.waiting_s = []
+        bytes_out = sum(map(len, map(_ANSWER, records)))
         self._meters.bytes_out += bytes_out
+        self._meters.bytes_in += sum(sizes) - bytes_out - RECORD_BYTES * len(records)
         self._spool.add(records, sizes, receipts)
 
     def _kept_kind(self, exchange: Exchange, head: Head, body: bytes, duration_s: float) -> Kind | None:
@@ -215,8 +211,10 @@ class Capture:
         self.record(exchange, now_s)
         exchange.response.begin(0)
 
-    def _kind_of(self, head: Head, route: Route) -> Kind:
+    def _kind_of(self, head: Head, exchange: Exchange) -> Kind:
         """The kind of an answer that is kept at the rate 1, remembered beside its head."""
+        route = exchange.route
+        assert route is not None  # noqa: S101 - whoever calls looked
         key = (route, head.status, head.variant or self._policy.variant, 1.0)
         head.kind = kind = self._kinds.get(key) or self._kind(*key)
         head.kind_route = route
@@ -440,6 +438,8 @@ def _whole(captured: Captured) -> Record:
 
 def _captured_body(half: Half) -> Body:
     """The captured part of a body; where it is large and came in pieces they are not joined."""
+    if half.whole is not None:
+        return half.whole
     parts = half.parts
     if len(parts) == 1:
         return parts[0]

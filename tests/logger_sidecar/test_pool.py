@@ -119,7 +119,7 @@ def test_idle_connections_are_used_newest_first(tmp_path: Path) -> None:
         go_on.set()
         read_message(one)
         newest = read_message(two)[-1:]
-        wait_until(lambda: len(running.sidecar.pool._idle) == 2)
+        wait_until(lambda: len(running.sidecar.pool.idle) == 2)
         one.sendall(GET)
         assert read_message(one)[-1:] in (newest, b"1", b"2")
         assert upstream.connections == 2
