@@ -146,7 +146,7 @@ class Exchange:
         """As ``release``, where the answer was never taken in: it came whole."""
         self.held = None
         self.held_body = b""
-        request = self.request
-        request.whole = None
-        if request.truncated or request.parts:
-            request.begin(0)
+        if self.request.whole is None:
+            self.request.begin(0)
+        else:
+            self.request.whole = None

@@ -354,9 +354,10 @@ class ClientConnection(ClientFlow):
         # As Exchange.release_whole.
         exchange.held = None
         exchange.held_body = b""
-        request.whole = None
-        if request.truncated or request.parts:
+        if request.whole is None:
             request.begin(0)
+        else:
+            request.whole = None
         if self._stalls:
             self._unstall(connection)
         pool = parts.pool
