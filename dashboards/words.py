@@ -16,9 +16,19 @@ VERDICT_WORDS = {
     Verdict.DRIFTED: "drifted",
     Verdict.NOT_ENOUGH_EVIDENCE: "not enough evidence",
 }
+#: Measures that are shown as percentages.
 _SHARES = frozenset(
-    {"accuracy", "f1", "precision", "recall", "auc", "balanced_accuracy", "label_shift", "hit_rate"}
-    | {"nothing_relevant_rate"}
+    (
+        "accuracy",
+        "auc",
+        "balanced_accuracy",
+        "f1",
+        "hit_rate",
+        "label_shift",
+        "nothing_relevant_rate",
+        "precision",
+        "recall",
+    )
 )
 _CHANGES_OF_SHARES = "accuracy_change_"
 _NAMES_OF_PEOPLE = frozenset({"brier"})

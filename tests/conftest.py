@@ -126,12 +126,6 @@ def chromium(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def nginx_binary(request: pytest.FixtureRequest) -> Path:
-    """The nginx program."""
-    return _need(request, "nginx", programs.find_nginx)
-
-
-@pytest.fixture(scope="session")
 def wrk_binary(request: pytest.FixtureRequest) -> Path:
     """The wrk program."""
     return _need(request, "wrk", programs.find_wrk)

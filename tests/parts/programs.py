@@ -61,11 +61,6 @@ def find_chromium() -> Path:
     return find_program("Chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium")
 
 
-def find_nginx() -> Path:
-    """The nginx server."""
-    return find_program("nginx", ("nginx",), "nginx-light")
-
-
 def find_wrk() -> Path:
     """The HTTP load generator wrk."""
     return find_program("wrk", ("wrk",), "wrk")
