@@ -321,7 +321,7 @@ def test_an_idle_connection_keeps_no_body(tmp_path: Path, size: int) -> None:
         [connection] = running.sidecar._parts.connections
         assert isinstance(connection, ClientConnection)
         exchange = connection._own_exchange
-        wait_until(lambda: exchange.held is None and exchange.request.parts == exchange.response.parts == [])
-        assert exchange.request.whole is None
+        wait_until(lambda: exchange.held is exchange.request.whole is None)
+        wait_until(lambda: exchange.request.parts == exchange.response.parts == [])
         assert len(running.events()) == 3
     upstream.close()
