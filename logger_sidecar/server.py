@@ -69,6 +69,8 @@ _NEVER_S = 1e9
 _RECORDER_TIMEOUT_S = 120.0
 #: What is left for the spool and its shipper at the end, even where requests took all the time.
 _LEAST_S = 0.5
+#: Of the time for the end, what ending the helpers and this process may take.
+_LEAVING_S = 1.0
 
 
 def implementation() -> str:
@@ -292,7 +294,7 @@ class Sidecar:
         for connection in list(self._parts.connections):
             connection.drain()
         begun_s = time.monotonic()
-        self._end_by_s = begun_s + self.settings.grace_period_s
+        self._end_by_s = begun_s + working_s(self.settings.grace_period_s)
         deadline = min(begun_s + self.settings.drain_timeout_s, self._end_by_s - _LEAST_S)
         while self._parts.connections:
             self._parts.emptied.clear()
@@ -337,6 +339,15 @@ class Sidecar:
             (names.SPOOL_LIMIT_BYTES, float(self.settings.spool_max_bytes)),
             (names.SPOOL_OLDEST_AGE, max(0.0, time.time() - oldest_s) if oldest_s else 0.0),
         ]
+
+
+def working_s(grace_period_s: float) -> float:
+    """What of the time for the end requests, spool and sinks may take: who is late is killed.
+
+    >>> working_s(30.0), working_s(2.0)
+    (29.0, 1.5)
+    """
+    return grace_period_s - min(_LEAVING_S, grace_period_s / 4)
 
 
 @contextlib.contextmanager

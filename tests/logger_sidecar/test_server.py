@@ -17,7 +17,7 @@ import uvloop
 from driftline.clock import system_clock
 from driftline.errors import SettingsError
 from driftline.settings import load
-from logger_sidecar.server import Sidecar, environment_of
+from logger_sidecar.server import Sidecar, environment_of, working_s
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.supervisor import Supervisor
@@ -187,6 +187,11 @@ def test_a_second_sigterm_hurts_nothing_and_all_ends_within_the_grace_period(tmp
     upstream.close()
     [event] = spooled(tmp_path)
     assert (event.truncated, event.response.body) == (True, b"a")
+
+
+@pytest.mark.parametrize("grace_s", [0.1, 1.0, 4.0, 30.0, 600.0])
+def test_sinks_that_hang_leave_time_to_leave(grace_s: float) -> None:
+    assert 0.5 * grace_s < working_s(grace_s) < grace_s
 
 
 @pytest.mark.slow
