@@ -229,5 +229,5 @@ class DetectorSpec(Part):
         AUTO,
         description="Neighbouring rows that hang together, as those of a slow signal or of one client do: drift "
         "detectors count so many as one. With 1 they take rows as independent; `auto`: as many of each column as the "
-        "reference shows, in windows of the same size.",
+        "reference shows, in windows of the same size, beside the hours that these are compared with.",
     )

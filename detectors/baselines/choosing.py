@@ -2,7 +2,8 @@
 
 Windows are counted on the file's frozen bins, so that a baseline is a sum of whole numbers: exact, and the same in any
 order. Where a baseline cannot be had (too few windows, too few rows, a reference that was rebuilt since) the file is
-what remains, and the result says so.
+what remains, and the result says so. How many rows hang together is known beside the whole file and, for windows that
+are compared with the same hours, beside these: each window takes what fits the baseline that it really has.
 
 Accuracy is compared with the file's also under a rolling or a seasonal baseline: what it slowly loses would else become
 what is expected. Under a variant baseline it is compared with the other variant's, in every segment; of that nobody has
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from detectors.baselines import rolling, seasonal
 from detectors.baselines.history import WindowHistory
 from detectors.baselines.reference import Reference
+from detectors.baselines.rows_in_order import compares_same_hours
 from detectors.counts.feature_reference import ReferenceFeatures
 from detectors.counts.layout import ROWS
 from detectors.counts.summary import Section, WindowState, merge_readable
@@ -122,12 +124,16 @@ def _compared(
         others = " on its bins" if merged.sections and section is None else ""
         return _file(reference, f"the {told} has {rows} rows{others}, {fewest} are needed")
     counts = {**reference.counts, key.segment: section.values}
+    together = reference.together
+    if key.segment in together and compares_same_hours(monitor):
+        together = {**together, key.segment: together[key.segment].beside_same_hours}
     features = None if reference.features is None else _features(reference.features, key.segment, merged)
     vectors = {
         name: replace(vector, features=_features(vector.features, key.segment, merged))
         for name, vector in reference.vectors.items()
     }
-    return Expectation(replace(reference, counts=counts, features=features, vectors=vectors), told, windows)
+    expected = replace(reference, counts=counts, features=features, vectors=vectors, together=together)
+    return Expectation(expected, told, windows)
 
 
 def _features(features: ReferenceFeatures, segment: str, merged: WindowState) -> ReferenceFeatures:

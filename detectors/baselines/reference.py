@@ -52,8 +52,9 @@ from driftline.results import ALL_ROWS
 
 __all__ = ["Reference", "build_reference", "load_frame", "load_reference"]
 
-#: Of files; another version cannot be read.
-FORMAT = "driftline reference 3"
+#: Of files; of others only what came before it can be read, which does not know rows beside the same hours.
+FORMAT = "driftline reference 4"
+_READABLE = (FORMAT, "driftline reference 3")
 
 _OUTLIERS, _ROWS = "outliers/", "rows/"
 _OUTLIER_SEED = 20080
@@ -265,7 +266,7 @@ def load_reference(path: Path) -> Reference:
 
 def _from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Reference:
     header = json.loads(arrays["header"].tobytes())
-    if header["format"] != FORMAT:
+    if header["format"] not in _READABLE:
         raise ValueError(f"it is '{header['format']}', not '{FORMAT}'")
     columns = tuple(
         ColumnLayout(name, kind, arrays[f"cuts/{index}"], tuple(categories))

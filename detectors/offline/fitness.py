@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from detectors.baselines.reference import Reference, build_reference
-from detectors.baselines.rows_in_order import TogetherRows
+from detectors.baselines.rows_in_order import TogetherRows, compares_same_hours
 from detectors.counts.layout import ROWS
 from detectors.evaluating.decision import FEWEST_REFERENCE_ROWS, lacking_reference
 from detectors.offline.files import OfflineWindows, Span
@@ -19,6 +19,7 @@ from detectors.offline.time_columns import Times
 from detectors.statistics.evidence import ColumnSample
 from detectors.statistics.power import detectable_effect
 from detectors.statistics.reasons import percent
+from detectors.statistics.weekly_rows import FEWEST_WEEKS
 from driftline.durations import format_duration
 from driftline.monitor_detectors import AUTO
 from driftline.monitors import Monitor
@@ -56,6 +57,7 @@ def weaknesses(
         *_scores(monitor, reference),
         *spans,
         *_together(monitor, reference),
+        *_same_hours(monitor, reference, times),
         *_rest(in_order, monitor, times),
     )
 
@@ -138,14 +140,19 @@ def _scores(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
 
 def _span(times: Times) -> Iterator[Weakness]:
     if times.span_s < _NEARLY_A_WEEK_S:
-        unit_s = _HOUR_S if times.span_s > _DAY_S else 1.0
-        told = format_duration(max(1.0, round(times.span_s / unit_s) * unit_s))
-        yield Weakness("", f"spans {told}", "days of the week differ; a reference of whole weeks knows them")
+        yield Weakness(
+            "", f"spans {_told_span(times)}", "days of the week differ; a reference of whole weeks knows them"
+        )
+
+
+def _told_span(times: Times) -> str:
+    unit_s = _HOUR_S if times.span_s > _DAY_S else 1.0
+    return format_duration(max(1.0, round(times.span_s / unit_s) * unit_s))
 
 
 def _together(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
     """Whether neighbouring rows hang together more than the monitor says, or so that few windows can show anything."""
-    known, said = reference.together.get(ALL_ROWS), monitor.detectors.rows_together
+    known, said = _known(monitor, reference), monitor.detectors.rows_together
     if known is None:
         if said == AUTO:
             advice = "build it again: detectors.rows_together: auto takes rows as independent until then"
@@ -175,6 +182,48 @@ def _together(monitor: Monitor, reference: Reference) -> Iterator[Weakness]:
             f"hangs together as a whole more than any column does: {along} rows in a row say as much as one",
             told if said == AUTO else f"set detectors.rows_together to {along}, or to auto",
         )
+
+
+def _known(monitor: Monitor, reference: Reference) -> TogetherRows | None:
+    """How many rows hang together beside what the monitor's windows are compared with, as soon as there is enough."""
+    known = reference.together.get(ALL_ROWS)
+    return known.beside_same_hours if known is not None and compares_same_hours(monitor) else known
+
+
+def _same_hours(monitor: Monitor, reference: Reference, times: Times | None) -> Iterator[Weakness]:
+    """Whether hours that differ every week alike are told from rows that hang together, where windows need that."""
+    known = reference.together.get(ALL_ROWS)
+    asked = compares_same_hours(monitor) and monitor.detectors.rows_together == AUTO
+    if not asked or known is None or known.in_season is not None or _most(known, monitor) <= 1:
+        return
+    if times is None:
+        why, advice = "no column says their times", "keep one"
+    elif times.span_s < _NEARLY_A_WEEK_S * FEWEST_WEEKS:
+        why, advice = f"it spans {_told_span(times)}", "take two weeks of rows at least"
+    else:
+        why, advice = "it was built before that was asked, or most hours of its weeks are seen once", "build it again"
+    yield Weakness(
+        "",
+        f"not enough evidence how rows hang together beside the same hours of other weeks: {why}",
+        f"{advice}: until then the differences between its hours count as such, and windows show less than they could",
+    )
+
+
+def told_together(monitor: Monitor, reference: Reference) -> str:
+    """In words, how many rows count as one beside the whole file, and beside the same hours where windows are compared
+    with these; empty where they are not, or it is not known.
+    """
+    known, fewest = reference.together.get(ALL_ROWS), monitor.windows.minimum_rows
+    if known is None or known.in_season is None or not compares_same_hours(monitor):
+        return ""
+    file, hours = _most(known, monitor), _most(known.in_season, monitor)
+    told = f"in a window of {fewest:,} rows up to {file} in a row count as one beside the whole file"
+    return f"{told}, up to {hours} beside the same hours of other weeks"
+
+
+def _most(known: TogetherRows, monitor: Monitor) -> int:
+    """Of any column, in the smallest window that is judged."""
+    return int(known.of_columns(monitor.windows.minimum_rows).max(initial=1))
 
 
 def _seen(monitor: Monitor, reference: Reference, known: TogetherRows, place: int) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from collector.store.store import Store
 from detectors.baselines.reference import Reference
-from detectors.baselines.rows_in_order import TogetherRows
+from detectors.baselines.rows_in_order import TogetherRows, compares_same_hours
 from detectors.counts.frames import load_frame, seconds_of
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
@@ -207,8 +207,9 @@ def _backtest_rows(monitor: Monitor, reference: Path, rows: Rows, plan: Plan, ch
 
 def reference_with(known: dict[str, Mapping[str, TogetherRows]], expected: pd.DataFrame, monitor: Monitor) -> Reference:
     """The monitor's reference; how its rows hang together is asked once of all monitors that read them alike."""
-    # Rows as wholes are read where somebody asks for tests of them.
-    read_by = f"{monitor.model_dump_json(exclude=_NOT_READ_BY)} {bool(monitor.detectors.multivariate)}"
+    # Rows as wholes are read where somebody asks for tests of them, hours of the week as windows lie in them.
+    window_s = monitor.windows.size if compares_same_hours(monitor) else None
+    read_by = f"{monitor.model_dump_json(exclude=_NOT_READ_BY)} {bool(monitor.detectors.multivariate)} {window_s}"
     built = reference_in_time(expected, monitor, together=known.get(read_by))
     known[read_by] = built.together
     return built

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from detectors.baselines.reference import Reference, load_frame
-from detectors.offline.fitness import Weakness, weaknesses
+from detectors.offline.fitness import Weakness, told_together, weaknesses
 from detectors.offline.in_time import reference_in_time
 from detectors.offline.time_columns import Times, named_times, time_column
 from driftline.cli.wiring import MonitorFile
@@ -49,7 +49,8 @@ def check_reference(file: MonitorFile, built: Reference | None, time: str | None
         parts.insert(2, "segments")
     parts.append("no span of time (--time names the column)" if times is None else f"the span by '{times.column}'")
     found = weaknesses(frame, file.monitor, reference, times)
-    return ReferenceCheck(_size(frame, reference, times), ", ".join(parts), found)
+    size = ", ".join(part for part in (_size(frame, reference, times), told_together(file.monitor, reference)) if part)
+    return ReferenceCheck(size, ", ".join(parts), found)
 
 
 def _size(frame: pd.DataFrame, reference: Reference, times: Times | None) -> str:

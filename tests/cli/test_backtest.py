@@ -229,6 +229,11 @@ def test_how_rows_hang_together_is_asked_once_of_monitors_that_read_them_alike(p
     )
     assert [built.together is stands.together for built in others] == [True, True, False]
     assert set(others[-1].together) == {"", "carrier=AA", "carrier=UA"}
+    seasonal = changed(monitor(), ["reference.baseline=seasonal"])
+    beside_hours, other_size = (
+        reference_with(known, expected, each) for each in (seasonal, changed(seasonal, ["windows.size=12h"]))
+    )
+    assert len({id(built.together) for built in (stands, beside_hours, other_size)}) == 3
 
 
 def test_windows_of_another_size_and_baseline_can_be_tried_on_files(place: Path) -> None:

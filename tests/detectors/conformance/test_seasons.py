@@ -39,9 +39,7 @@ ROWS = 300
 def monitor(zone: str) -> Monitor:
     return parse_monitor(
         "model: m\ntask: regression\nwindows: {size: 1h, minimum_rows: 50}\ncolumns: [{name: x, type: numeric}]\n"
-        f"reference: {{path: r, predictions: false, baseline: seasonal, drifted: keep, time_zone: {zone}}}\n"
-        # Hours that differ as much as these would else say that their rows hang together.
-        "detectors: {rows_together: 1}\n",
+        f"reference: {{path: r, predictions: false, baseline: seasonal, drifted: keep, time_zone: {zone}}}\n",
         "m.yaml",
     )
 
@@ -74,7 +72,8 @@ def drifted_hours(monday: datetime, zone: str, goes_by: str) -> list[str]:
     """Local hours of ``monday`` whose windows are called drifted, where the season goes by the clocks of a zone."""
     data = traffic(monday, zone)
     of = monitor(goes_by)
-    windows = OfflineWindows(of, build_reference(data[["x"]], of), STREAM, Span(0.0, 1.0, "at"))
+    expected = build_reference(data[["x"]], of, seconds=data["at"].to_numpy())
+    windows = OfflineWindows(of, expected, STREAM, Span(0.0, 1.0, "at"))
     windows.add(data)
     results = [one for one in windows.evaluate().results if one.detector == "window"]
     last = [one for one in results if one.window.start_s >= start_s(monday, zone)]
