@@ -43,7 +43,7 @@ class CodedTexts(Sequence[str | None]):
 
     @classmethod
     def joined(cls, parts: Sequence["CodedTexts"]) -> "CodedTexts":
-        """Several, one behind the other."""
+        """Several, one after the other."""
         if len(parts) == 1:
             return parts[0]
         numbers: dict[str, int] = {}
@@ -114,7 +114,7 @@ class ColumnBatch:
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """The rows of many events of one monitor, one under the other, in the order of the events.
+    """The rows of many events of one monitor, stacked in the order of the events.
 
     ``columns``: all rows of all events that could be read. ``events``: for each row its event, as its place in the
     sequence that was decoded; never falling. ``rows``: for each row its place within its request, from 0. ``faults``:

@@ -1,4 +1,4 @@
-"""Many pieces of bytes one behind the other, to be looked at all at once.
+"""Many pieces of bytes one after the other, to be looked at all at once.
 
 Like ``driftline.columns`` it needs NumPy; the sidecar does not import it.
 

@@ -2,7 +2,7 @@
 
 It reads frames as the recorder writes them: what a stream's events share, then what each has of its own, in one order.
 What is shared was decoded once, by the functions that are given (``frame_messages.py``), and is known again by its
-bytes. A frame that is unlike that takes the long way.
+bytes. A frame that is unlike that takes the slow path.
 """
 
 import binascii

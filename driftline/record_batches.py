@@ -41,7 +41,7 @@ class RecordBatch(Mixed[RecordRun, Record], Sequence[Record]):
 
     @classmethod
     def of(cls, parts: Sequence[Sequence[Record]]) -> "RecordBatch":
-        """Records of several sequences, one behind the other."""
+        """Records of several sequences, one after the other."""
         if len(parts) == 1 and isinstance(parts[0], RecordBatch):
             return parts[0]
         runs: list[tuple[Positions, RecordRun]] = []

@@ -17,7 +17,7 @@ NUMBERS, TEXTS, IDS = range(3)
 
 
 class Scanned(NamedTuple):
-    """Which bodies fit, and what those have in each gap that holds no id, one body's values behind the other's."""
+    """Which bodies fit, and what those have in each gap that holds no id, one body's values after the other's."""
 
     fits: Mask
     gaps: Sequence[NDArray[np.float64] | CodedTexts]

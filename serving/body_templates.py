@@ -66,7 +66,7 @@ class BodyTemplate:
 
 
 def values_of(gaps: Sequence[bytes], count: int) -> list[Any] | None:
-    """The values in one gap of many bodies, one body's behind the other's; None unless each has ``count`` of them.
+    """The values in one gap of many bodies, one body's after the other's; None unless each has ``count`` of them.
 
     Raises one of NOT_VALUES where a gap is no list of JSON.
     """

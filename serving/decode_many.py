@@ -2,8 +2,8 @@
 
 Each event's bodies are read alone; what follows is done once for all events whose tensors look alike
 (``serving.groups``).
-An answer outside 200-299, or with a gRPC error, has no rows: nothing was predicted. Where nobody logged the answer, the
-rows have inputs and no prediction.
+An answer outside 200-299, or with a gRPC error, has no rows: nothing was predicted. Where the answer was not logged,
+the rows have inputs and no prediction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, 
 
 @dataclass(frozen=True, slots=True)
 class BatchDecoder:
-    """:func:`decode_many` with what this build has to be quick at it, chosen once."""
+    """:func:`decode_many` with the scanner of bodies that the compiled build has; None where this one has none."""
 
     make_scanner: MakeScanner | None = field(default_factory=scanners)
 
@@ -47,7 +47,7 @@ def decode_many(
 ) -> DecodedBatch:
     """The rows of all events; never raises for what they hold. Reasons of faults: ``serving.reasons``.
 
-    ``make_scanner`` decides how fast, not what.
+    ``make_scanner`` makes it faster and changes no answer.
     """
     batch = _Batch(events, plan_of(monitor), make_scanner)
     batch.read(range(len(events)))

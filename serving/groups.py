@@ -1,6 +1,6 @@
-"""Events whose tensors have the same names and shapes, taken together: their values become columns in one go.
+"""Events whose tensors have the same names and shapes, taken together: their values become columns at once.
 
-The values of such events are put one behind the other as they are read, so that NumPy is called once per column and
+The values of such events are put one after the other as they are read, so that NumPy is called once per column and
 group instead of once per column and event, and so that nothing is kept of an event but its values.
 """
 
@@ -32,7 +32,7 @@ from serving.tensors import Tensor, Values, joined_values
 
 
 class Part(NamedTuple):
-    """Rows of some events, one event under the other: the events' places, each one's rows, and the columns."""
+    """Rows of some events, stacked: the events' places, each one's rows, and the columns."""
 
     places: Sequence[int]
     counts: NDArray[np.intp]
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 class Stack:
-    """A tensor of many events, one under the other."""
+    """The tensors of many events, stacked."""
 
     __slots__ = ("_listed", "_parts", "like")
 
@@ -195,7 +195,7 @@ class Group:
 
 
 def signature(request: Reading, response: Reading) -> Any:
-    """What events have in common whose values may be put one under the other."""
+    """What events have in common whose values may be stacked."""
     tensors = [*request.tensors, *response.tensors]
     kinds = [(tensor.name, tensor.shape[1:], _kind(tensor)) for tensor in tensors]
     rows = [tensor.rows for tensor in tensors]

@@ -54,7 +54,7 @@ def _read_json(body: bytes, half: Half, wanted: Wanted, rows: int | None) -> Rea
 
 
 def _read_v2(body: bytes, half: Half, wanted: Wanted) -> Reading | None:
-    """The short way of the most frequent format; None where it is not, or not only, that."""
+    """The fast path of the most frequent format; None where it is not, or not only, that."""
     try:
         parts = v2_json.parse_request(body).inputs if half == REQUEST else v2_json.parse_response(body).outputs
     except (NotThisFormat, DecodeError):

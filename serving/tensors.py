@@ -66,7 +66,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
 
 
 def joined_values(parts: Sequence[Values]) -> Values:
-    """Values one behind the other: as an array or as coded texts, where every part can be that, else as a list.
+    """Values one after the other: as an array or as coded texts, where every part can be that, else as a list.
 
     >>> joined_values([[1, None], np.array([0.5])])
     array([1. , nan, 0.5])

@@ -1,7 +1,7 @@
-"""The short way of V1: rows that are objects with the same fields as those of an event before them.
+"""The fast path of V1: rows that are objects with the same fields as those of an event before them.
 
-Their values are put one behind the other as they are read, and become columns once for all events. Whatever looks
-different in the least takes the long way, which decides.
+Their values are put one after the other as they are read, and become columns once for all events. Whatever looks
+different in the least takes the slow path, which decides.
 """
 
 from collections.abc import Sequence

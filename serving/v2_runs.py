@@ -1,8 +1,8 @@
-"""The short ways of the most frequent event: V2 JSON on both sides, with the same tensors as an event before it.
+"""The fast paths of the most frequent event: V2 JSON on both sides, with the same tensors as an event before it.
 
 Events whose bodies are spelt alike are taken all at once, by a template (``serving.body_templates``). One that is not
 needs no more than to be parsed and compared with what its kind looks like. Their values then go where those of the
-others are (``serving.groups``). Whatever looks different in the least takes the long way, which decides.
+others are (``serving.groups``). Whatever looks different in the least takes the slow path, which decides.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,9 +1,9 @@
 """Inference events out of Kafka messages, by what messages have in common.
 
 Messages of one stream differ in a few headers and in two bodies; all else is the same bytes again and again. The first
-message is read the long way (``driftline.events.decode_inference``), and what it has in common with others becomes a
+message is read by the slow path (``driftline.events.decode_inference``), and what it has in common with others makes a
 *template*: bytes that must be equal, with gaps between them. Where a later message fits, only its gaps are read. Where
-none fits, the long way is taken again, so a template can be wrong about nothing: it decides how fast, not what.
+none fits, the slow path is taken again, so a template can be wrong about nothing: it decides how fast, not what.
 All messages of a batch are held against a template at once, and their gaps are read column by column.
 """
 
@@ -41,9 +41,9 @@ class ReadMessages(NamedTuple):
 _TEMPLATES = 64
 _MINUTES = 4096
 _LATEST_NS = 2**63 - 10**12
-#: Fewer messages are read the long way: it takes no longer.
+#: Fewer messages are read by the slow path: it takes no longer.
 _FEW = 4
-#: Messages read the long way make templates at first, and every so often later.
+#: Messages read by the slow path make templates at first, and every so often later.
 _EAGER, _SELDOM = 512, 16
 _RESPONSE = b'"response":'
 #: Bodies that stand nowhere else: if they come out of a message made with a template, its gaps are where it says.
@@ -57,7 +57,7 @@ _DIGIT_NS = 10 ** np.arange(10, -1, -1, dtype=np.int64)
 
 
 class NoFitError(Exception):
-    """A gap holds what has to be read the long way."""
+    """A gap holds what has to be read by the slow path."""
 
 
 class _Messages:
@@ -293,7 +293,7 @@ class EventReader:
         self._minutes[text] = minute_ns
         return minute_ns
 
-    # --- the long way -------------------------------------------------------------------------------------------
+    # --- the slow path -------------------------------------------------------------------------------------------
     def _long_way(self, messages: _Messages, place: int) -> Read:
         block, value = messages.blocks.piece(place), messages.values.piece(place)
         self.long_ways += 1

@@ -142,7 +142,7 @@ class Head:
         #: Length of the message where head and body together can be passed on as they are, but for a line added to the
         #: head; 0 where that needs a closer look.
         self.whole_bytes = 0
-        #: Where other messages may differ from this one and still take the short way; ``sameness.Said``.
+        #: Where other messages may differ from this one and still take the fast path; ``sameness.Said``.
         self.stretches: tuple[bytes, ...] = ()
         self.places = b""
         #: What capture makes of it, kept for the next event whose head this is.

@@ -17,18 +17,10 @@ from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.splice import Splice
-from logger_sidecar.proxy.upstream import (
-    REASON_BAD_RESPONSE,
-    REASON_CLOSED,
-    REASON_CONNECT_TIMEOUT,
-    REASON_QUEUE_TIMEOUT,
-    REASON_TIMEOUT,
-    UpstreamConnection,
-)
+from logger_sidecar.proxy.upstream import REASON_BAD_RESPONSE, REASON_CLOSED, STATUS_OF_REASON, UpstreamConnection
 from logger_sidecar.recording.capture import STATUS_CLIENT_GONE
 
 _MAX_PIPELINED_BYTES = 256 * 1024
-_STATUS_OF = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
 
 
 class ClientConnection(ClientFlow):
@@ -412,7 +404,7 @@ class ClientConnection(ClientFlow):
             self._parts.pool.connect(self)
             return
         self._parts.meters.upstream_error(reason)
-        status = _STATUS_OF.get(reason, 502)
+        status = STATUS_OF_REASON.get(reason, 502)
         if self._answer_begun:
             self._give_up(exchange, status)
             self._cut()

@@ -28,7 +28,7 @@ class ClientFlow(asyncio.Protocol):
         self.silent_ticks = 0
         #: Its descriptor while it is in the fast lane, else -1.
         self.lane_fd = -1
-        #: After so many more requests that took the short way it may come into the lane, and how many they were.
+        #: After so many more requests that took the fast path it may come into the lane, and how many they were.
         self.lane_wait = self.lane_penalty = 1
         #: How many requests were passed there since it was last found unusual.
         self.lane_passed = 0

@@ -6,7 +6,7 @@ that says what the last one on its connection said, but in a few places (``http1
 a connection of the pool; its answer, where the same is true of it and it came whole, goes with one ``send`` back. Of a
 request whose body comes in pieces each is received where it is kept, and goes on at once (``lane_pieces.pxi``).
 
-Every step leaves the two protocols in the state that ``ClientConnection._pass_whole`` and ``answer_whole`` would have
+Every step leaves the two protocols in the state that ``ClientConnection.data_received`` and ``answer_whole`` would have
 left them in, or for pieces ``_begin`` and ``_more_body``. So whatever is different (an end, an error, another head,
 bytes ahead of their turn, a full socket, the end of the sidecar) is no case of its own here: both connections leave the
 lane, the bytes in hand are given to ``data_received`` or to ``transport.write``, and their transports read on from there.
@@ -310,7 +310,7 @@ cdef class Lane:
         client.data_received(data)
 
     cdef bint _pass(self, ClientConnection client, ssize_t size) except -1:
-        """As ``ClientConnection._pass_whole``, where this is a request for it; False: nothing was done.
+        """As ``ClientConnection.data_received``, where this is a request for it; False: nothing was done.
 
         As ``_begin`` where it is a request that has not come whole.
         """

@@ -23,6 +23,8 @@ REASON_TIMEOUT = "response_timeout"
 REASON_TLS = "tls"
 #: Every connection that may be open was busy for too long.
 REASON_QUEUE_TIMEOUT = "queue_timeout"
+#: What the client is answered where the model server did not; 502 for all other reasons.
+STATUS_OF_REASON = {REASON_TIMEOUT: 504, REASON_CONNECT_TIMEOUT: 504, REASON_QUEUE_TIMEOUT: 503}
 
 _UNTIL_CLOSE = -1
 _READ_BYTES = 262144

@@ -1,6 +1,6 @@
 """From an exchange to the record of an inference: sampled, marked, and counted exactly once.
 
-Most inferences take the short way: their record is what their event's frame is made of, in parts that were encoded
+Most inferences take the fast path: their record is what their event's frame is made of, in parts that were encoded
 before. Making the event, folding a stream, redaction and writing are the recorder's work, in a process of its own.
 """
 
@@ -336,7 +336,7 @@ class Capture:
         stream.drop(reason)
 
     def _captured_call(self, call: Call, duration_s: float, variant: str, rate: float) -> Record:
-        """The frame of a call that does not take the short way."""
+        """The frame of a call that does not take the fast path."""
         policy, head = self._policy, call.request_head
         captured = Captured(
             **policy.stream_of(call.route, variant, rate),
@@ -361,7 +361,7 @@ class Capture:
         return _whole(captured)
 
     def _captured(self, exchange: Exchange, now_s: float, variant: str, rate: float) -> Record:
-        """The frame of an event that does not take the short way."""
+        """The frame of an event that does not take the fast path."""
         request, response, route, policy = exchange.request, exchange.response, exchange.route, self._policy
         assert route is not None  # noqa: S101 - record looked
         captured = Captured(

@@ -19,7 +19,7 @@ LARGE_BODY_BYTES = 4096
 Body = bytes | tuple[bytes, ...]
 #: The same as it arrives.
 ReceivedBody = memoryview | tuple[memoryview, ...]
-#: The arguments of ``event_frames.frame``, in their order: an event that takes the short way.
+#: The arguments of ``event_frames.frame``, in their order: an event that takes the fast path.
 ShortRecord = tuple[bytes, str, str, int, float, float, bool, bytes, Body, bytes, Body]
 #: A frame as ``captured.encode_captured`` made it; alone in a tuple it has work left before it may be written.
 Record = ShortRecord | bytes | tuple[bytes]

@@ -1,4 +1,4 @@
-"""Reading by template says what reading the long way says; records are read as kafka-python writes them."""
+"""Reading by template says what reading by the slow path says; records are read as kafka-python writes them."""
 
 import msgspec
 import pytest

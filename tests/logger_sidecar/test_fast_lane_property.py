@@ -1,6 +1,6 @@
 """The fast lane against the way without it, and both against no sidecar at all: any talk on any connections.
 
-Where there is no lane, in the build in Python, it is the short way against the model server.
+Where there is no lane, in the build in Python, it is the fast path against the model server.
 """
 
 import itertools

@@ -91,7 +91,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def short(number: int) -> Record:
-    """A record that takes the short way, of the event ``event(number)``."""
+    """A record that takes the fast path, of the event ``event(number)``."""
     wanted = event(number)
     stream = stream_part(
         source=wanted.source,

@@ -1,4 +1,4 @@
-"""Messages that say the same as those before them take the short way, and must come out as on the long one."""
+"""Messages that say the same as those before them take the fast path, and must come out as on the slow one."""
 
 import socket
 from collections.abc import Callable, Sequence

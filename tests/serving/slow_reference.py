@@ -63,7 +63,7 @@ def _inputs(given: Found, sought: Sought) -> list[Row]:
 
 
 def _as_one_row(name: str, shape: list[int], values: list[Any]) -> tuple[str, list[int], list[Any]]:
-    """Pieces of a streamed answer: texts one behind the other, of others the last."""
+    """Pieces of a streamed answer: texts one after the other, of others the last."""
     if shape[0] < 2 or math.prod(shape[1:]) != 1:
         return name, shape, values
     is_text = all(isinstance(value, str) for value in values)
