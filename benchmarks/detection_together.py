@@ -58,7 +58,7 @@ def found(name: str, test: str, references: int, windows: int) -> dict[str, floa
 
 
 def table(
-    names: Sequence[str] = HANGING, tests: Sequence[str] = TESTS, references: int = 40, windows: int = 5
+    names: Sequence[str] = HANGING, tests: Sequence[str] = TESTS, references: int = 80, windows: int = 3
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures and the table."""
     shares = {name: {test: found(name, test, references, windows) for test in tests} for name in names}
