@@ -80,9 +80,7 @@ def walk(monitors: Path, addresses: Mapping[str, str]) -> Iterator[Link]:
         yield _http(
             "shipper to Kafka", f"{addresses['shipper']}/healthz", "is the broker up, and the bootstrap address right?"
         )
-    yield _http(
-        "collector", f"{addresses['collector']}/healthz", "start 'driftline collector'; a stuck one names its part"
-    )
+    yield _collector(f"{addresses['collector']}/healthz")
     collected = _scrape(f"{addresses['collector']}/metrics")
     yield _stored(collected)
     yield _dead_letters(collected)
@@ -136,6 +134,18 @@ def _http(name: str, url: str, advice: str, any_answer: bool = False) -> Link:
         return Link(name, "broken", f"{url} answers {error.code} {detail}", advice)
     except OSError as error:
         return Link(name, "broken", f"{url}: {getattr(error, 'reason', error)}", advice)
+
+
+def _collector(url: str) -> Link:
+    """Whether it works; one that waits is well itself, and says for what."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - the user's own address
+            said = json.load(response)
+    except (OSError, ValueError):
+        return _http("collector", url, "start 'driftline collector'; a stuck one names its part")
+    if said.get("state") == "waiting":
+        return Link("collector", "broken", f"it waits: {said.get('detail')}", "see to what it waits for")
+    return Link("collector", "ok", f"{url} answers 200, and is {said.get('state')}")
 
 
 class Scraped:

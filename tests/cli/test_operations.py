@@ -230,3 +230,15 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
     assert [dict(row)["actor"] for row in stored["audit"]] == ["privacy"] * 4
     assert stored["labels_pending"] == []
     assert "request-2" not in repr({name: rows for name, rows in stored.items() if name != "uploads"})
+
+
+def test_doctor_names_what_a_collector_waits_for(parts: Parts) -> None:
+    health = FixedHealth()
+    with RunningApi(make_app(parts, parts.store, health)) as api:
+        given = ["doctor", "--address", f"collector={api.url}"]
+        assert f"ok       collector: {api.url}/healthz answers 200, and is working" in RUNNER.invoke(app, given).output
+        health.state = "waiting"
+        assert "BROKEN   collector: it waits: as told" in RUNNER.invoke(app, given).output
+        health.state = "stuck"
+        assert f"BROKEN   collector: {api.url}/healthz answers 503" in RUNNER.invoke(app, given).output
+    assert "what to do: start 'driftline collector'" in RUNNER.invoke(app, given).output
