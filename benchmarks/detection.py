@@ -4,7 +4,7 @@
 the exact test, on the rows, get the threshold that gives them exactly 5 % alarms on windows without it. *Delay*:
 river's FriedmanDrift, a model's errors, every detector at its own defaults or promise. *Known drift*: NannyML's
 car-loan data, which change half-way. A dummy that rolls dice stands in every table. *Together*: tests of several
-columns where rows hang together, beside an oracle.
+columns where rows hang together, beside an oracle. *Seasonal*: windows beside the same hours of other weeks.
 
 Tables of data that no package brings, each made where a folder with them is given: changes that people marked
 (``--tcpd``), anomalies in streams (``--nab``), run lengths over several columns (``--wine``); each has its own file.
@@ -24,7 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks import detection_loans, detection_nab, detection_tcpd, detection_together, detection_wine
+from benchmarks import (
+    detection_loans,
+    detection_nab,
+    detection_tcpd,
+    detection_together,
+    detection_wine,
+    seasonal_streams,
+)
 from benchmarks.detection_series import watched
 from benchmarks.equal_rates import RATE, found_at_rate
 from benchmarks.harness import close
@@ -340,10 +347,20 @@ def _together(options: argparse.Namespace, figures: dict[str, Any], _against: di
     return [made]
 
 
+def _seasonal(options: argparse.Namespace, figures: dict[str, Any], _against: dict[str, Any]) -> list[dict[str, Any]]:
+    """Windows beside the same hours, moved: what is found with a season over what is found without."""
+    found = seasonal_streams.every(1 if options.quick else options.seasons, change=True)
+    of_noise = [[each["significant"] for each in seasons.values()] for seasons in found.values()]
+    figures["seasonal_found_vs_none_min"] = min(min(others) / max(none, 1) for none, *others in of_noise)
+    moves = ", ".join(f"{noise} by {moved:g} sd" for noise, (_, moved) in seasonal_streams.NOISES.items())
+    return [seasonal_streams.table(f"Hourly windows beside the same hours of other weeks, moved: {moves}", found)]
+
+
 #: Tables of data that are drawn, or come with a peer's package.
 TABLES: Mapping[str, Callable[..., list[dict[str, Any]]]] = {
     "power": _power,
     "together": _together,
+    "seasonal": _seasonal,
     "friedman": _friedman,
     "loans": _loans_table,
 }
@@ -374,6 +391,7 @@ def main() -> None:
     parser.add_argument(
         "--together", nargs="+", choices=several, default=several, help="streams of that table, these alone"
     )
+    parser.add_argument("--seasons", type=int, default=4, help="references of each stream of that table")
     parser.add_argument("--null-streams", type=int, default=400, help="to find the thresholds of equal false alarms")
     names = [entry.name for entry in SHARE_TESTS]
     parser.add_argument("--tests", nargs="*", choices=names, default=names, help=f"{STRONGEST} and others")

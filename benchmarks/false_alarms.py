@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from benchmarks import false_alarms_together, together_streams
+from benchmarks import false_alarms_together, seasonal_streams, together_streams
 from benchmarks.false_alarms_streams import CONTROL, STREAMS, Stream, write
 from benchmarks.harness import close
 from benchmarks.peers.asking import Columns, load
@@ -25,8 +25,8 @@ from detectors.evaluating.catalogue import CATALOGUE
 from driftline.results import WHOLE_WINDOW, Verdict
 
 BUDGET = 0.01
-#: Detectors of one column each, and tests of several columns, on streams of several.
-PARTS = ("columns", "together")
+#: Detectors of one column each; tests of several columns, on streams of several; windows beside the same hours.
+PARTS = ("columns", "together", "seasonal")
 # Of each detector, so many windows of one column: the ratio to the budget is known to a third or better.
 _COLUMN_WINDOWS = 600
 SEED = 7
@@ -160,6 +160,19 @@ def _of_columns(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, 
     return figures, against, tables(ours, peers, detectors)
 
 
+def _beside_same_hours(references: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Windows with a seasonal baseline: the worst stream's share over the budget, and a table."""
+    found = seasonal_streams.every(references, change=False)
+    over = {
+        f"{noise}, {season}": each["drifted"] / each["windows"] / BUDGET
+        for noise, seasons in found.items()
+        for season, each in seasons.items()
+    }
+    title = "Hourly windows beside the same hours of other weeks, without drift: called drifted + warned of"
+    figures = {"seasonal_false_alarm_rate_over_budget_max": max(over.values()), "seasonal_over_budget": over}
+    return figures, seasonal_streams.table(title, found)
+
+
 def main() -> None:
     """Draw, ask everybody, close."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,6 +187,7 @@ def main() -> None:
     parser.add_argument(
         "--together", nargs="+", choices=several, default=several, help="streams of that part, these alone"
     )
+    parser.add_argument("--seasons", type=int, default=8, help="references of each stream of that part")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     against: dict[str, Any] = {}
@@ -184,6 +198,9 @@ def main() -> None:
         tests = together_streams.TESTS[:1] if options.quick else together_streams.TESTS
         found, more = false_alarms_together.tables(options.together, tests, *((1, 3) if options.quick else (20, 10)))
         figures, made = {**figures, **found}, [*made, *more]
+    if "seasonal" in options.parts:
+        found, of_hours = _beside_same_hours(1 if options.quick else options.seasons)
+        figures, made = {**figures, **found}, [*made, of_hours]
     close("false_alarms", figures, against, made)
 
 
