@@ -364,7 +364,7 @@ cdef class Lane:
         cdef list idle = self._parts.pool.idle
         cdef UpstreamConnection connection
         while idle:
-            connection = <UpstreamConnection> idle.pop()
+            connection = <UpstreamConnection> driftline_last_of(idle)
             if connection.lane_fd >= 0 or not connection.transport.is_closing():
                 return connection
         return None

@@ -4,6 +4,18 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
+cdef extern from *:
+    """
+    /* As list.pop() of a list that is not empty, whose memory stays as it is: the next one is about to be appended. */
+    static PyObject *driftline_last_of(PyObject *list) {
+        Py_ssize_t size = PyList_GET_SIZE(list) - 1;
+        PyObject *last = PyList_GET_ITEM(list, size);
+        Py_SET_SIZE((PyVarObject *) list, size);
+        return last;
+    }
+    """
+    object driftline_last_of(list of)
+
 cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
     unsigned int EPOLLET, EPOLLIN, EPOLLRDHUP
