@@ -302,7 +302,7 @@ COLLECTOR_RESTING = Metric(
     "driftline_collector_resting_seconds",
     "gauge",
     (PARTITION,),
-    "How long nobody reads a partition while more waits.",
+    "How long nobody reads a partition while more waits; 0 where somebody does.",
 )
 COLLECTOR_LAG_SECONDS = Metric(
     "driftline_collector_lag_seconds",

@@ -171,6 +171,11 @@ class Activity:
             if other.still_since_s is not None and now_s - other.still_since_s > RESTS_AFTER_S
         }
 
+    def rests_s(self) -> dict[str, float]:
+        """How long nobody has read each partition, of this consumer and of others; 0 for one that somebody reads."""
+        read = dict.fromkeys([*self.distances(), *self._others], 0.0)
+        return read | {name: self.elapsed_s(found.since_s) for name, found in self.resting().items()}
+
     def distances(self) -> Mapping[str, int]:
         """Records (Kafka) or bytes (spool) from what is committed of each partition to its end, as last told."""
         lag, in_hand = self._lag, self._in_hand

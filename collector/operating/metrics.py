@@ -99,8 +99,8 @@ class ConsumerFigures(PrometheusCollector):
             lag_s.add_metric([partition], age_s)
         yield lag_s
         resting = _gauge_family(names.COLLECTOR_RESTING)
-        for partition, found in self._activity.resting().items():
-            resting.add_metric([partition], self._activity.elapsed_s(found.since_s))
+        for partition, rest_s in self._activity.rests_s().items():
+            resting.add_metric([partition], rest_s)
         yield resting
         step = _gauge_family(names.COLLECTOR_STEP)
         present, seconds = self._activity.step()

@@ -232,7 +232,7 @@ def test_partitions_that_nobody_reads_are_told_with_what_waits_there(
     assert report.detail.startswith("nobody reads kafka:a:1: 7 records wait, and none were stored for 11 s.")
     registry = CollectorRegistry()
     registry.register(ConsumerFigures(activity, Health(activity, thread, LIMIT_S).report, lambda: 0.0))
-    for partition, found in (("kafka:a:1", 11.0), ("kafka:a:2", None)):
+    for partition, found in (("kafka:a:0", 0.0), ("kafka:a:1", 11.0), ("kafka:a:2", 0.0)):
         assert registry.get_sample_value(names.COLLECTOR_RESTING.name, {"partition": partition}) == found
     activity.others({"kafka:a:1": Reach(6, 12), "kafka:a:2": Reach(7, 8)})  # somebody goes on with it
     assert state(activity, thread) == ("idle", True)
