@@ -1,6 +1,6 @@
 """Prediction rows on their way into the store: as columns, because a batch of thousands is written at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -38,10 +38,6 @@ class PredictionColumns:
 
     def __len__(self) -> int:
         return len(self.event_id)
-
-    def tuples(self) -> Iterator[tuple[Any, ...]]:
-        """Row by row, values in the order of :data:`PREDICTION_COLUMNS`."""
-        return zip(*(getattr(self, name) for name in PREDICTION_COLUMNS), strict=True)
 
 
 #: The columns of a prediction row as the collector makes it.

@@ -300,10 +300,6 @@ class Transaction:
         """Add to the counters of one partition."""
         upsert_together(self.connection, [added_totals({partition: counts})])
 
-    def add_spans(self, partition: str, spans: Mapping[int, Span]) -> None:
-        """Add to the summaries of the streams, by stream number."""
-        upsert_together(self.connection, [added_spans({partition: spans})])
-
     def add_missing(self, table: Table, rows: Sequence[Mapping[str, str | int]]) -> None:
         """Insert rows, leaving those that are there as they are."""
         if rows:
