@@ -25,6 +25,8 @@ from driftline.errors import UnavailableError
 from driftline.records import Reach, Record
 
 _APPEND_TIMEOUT_S = 10.0
+#: A broker that was away is tried again so soon: Kafka's client waits for up to half a minute, and senders with it.
+_RECONNECT_MS = 1_000
 _SHORTEST_POLL_S = 0.03
 #: Between two polls by a caller that does not wait, while nothing comes.
 _IDLE_S = 0.2
@@ -148,6 +150,7 @@ class KafkaInbox:
                 max_block_ms=5_000,
                 delivery_timeout_ms=10_000,
                 request_timeout_ms=8_000,
+                reconnect_backoff_max_ms=_RECONNECT_MS,
             )
         except KafkaError as error:
             raise UnavailableError("kafka", f"{', '.join(bootstrap)}: {error}") from error

@@ -48,6 +48,7 @@ class WaitingRoom:
         self._next_offset: int | None = None
         self._behind_s: Callable[[], float | None] = lambda: 0.0
         self._is_away: Callable[[], bool] = lambda: False
+        self._reached_s: float | None = None
         self._away_since_s: float | None = None
         self._outages: list[tuple[float, float]] = []
         #: What waited when it was last looked at.
@@ -118,8 +119,10 @@ class WaitingRoom:
         """How long sources were away of late: until a half from before has had all of its time again since."""
         now_s = self._clock()
         if self._is_away():
-            self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
+            if self._away_since_s is None:  # it went away after it was last seen, and nobody knows when
+                self._away_since_s = now_s if self._reached_s is None else self._reached_s
             return now_s - self._away_since_s + self._past_outages_s(now_s)
+        self._reached_s = now_s
         if self._away_since_s is not None:
             self._outages.append((self._away_since_s, now_s))
             self._away_since_s = None
