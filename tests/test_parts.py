@@ -1,6 +1,8 @@
 """The real parts start, answer and stop; a part that lacks says so."""
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.parts.alertmanager import Alertmanager
 from tests.parts.http import WebhookReceiver, post_json
 from tests.parts.kafka import KafkaBroker
 from tests.parts.missing import MissingPartError
-from tests.parts.processes import PartProcess, has_ended, wait_until
+from tests.parts.processes import PartProcess, free_ports, has_ended, wait_until
 from tests.parts.programs import find_program
 from tests.parts.prometheus import PrometheusFactory
 from tests.parts.roll import PartsRoll
@@ -58,6 +60,17 @@ def test_the_webhook_receiver_keeps_bodies(webhook_receiver: WebhookReceiver) ->
 def test_an_unused_port_can_be_bound(unused_port: int) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", unused_port))
+
+
+def test_no_other_process_that_runs_tests_is_given_the_same_ports() -> None:
+    ours = set(free_ports(150))
+    program = "from tests.parts.processes import free_ports; print(*free_ports(150))"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    ).stdout
+    theirs = set(map(int, printed.split()))
+    assert (len(ours), len(theirs)) == (150, 150)
+    assert not ours & theirs
 
 
 @pytest.mark.real

@@ -91,12 +91,19 @@ def test_a_place_that_is_free_is_the_next_ones() -> None:
 
 def test_where_no_place_is_left_they_are_usual_bytes() -> None:
     assert type(shared.made(bytes(600_000))) is bytes  # longer than any place
-    held = [shared.made(b"%d" % number * 90_000) for number in range(9)]
-    while shared.place_of(held[-1]) >= 0:
-        held.append(shared.made(b"x" * 100_000))
-    assert type(held[-1]) is bytes
-    assert sum(map(len, held[:-1])) < shared.SHARED_BYTES
-    assert [one[:1] for one in held[:9]] == [b"%d" % number for number in range(9)]
+    # In a process of its own: a place keeps its size for ever, and the tests after this one need other sizes.
+    takes_every_place = textwrap.dedent(
+        """
+        from logger_sidecar.recording import shared_bytes as shared
+        held = [shared.made(b"%d" % number * 90_000) for number in range(9)]
+        while shared.place_of(held[-1]) >= 0:
+            held.append(shared.made(b"x" * 100_000))
+        assert type(held[-1]) is bytes
+        assert 0 < sum(map(len, held[:-1])) < shared.SHARED_BYTES
+        assert [one[:1] for one in held[:9]] == [b"%d" % number for number in range(9)]
+        """
+    )
+    subprocess.run([sys.executable, "-c", takes_every_place], check=True)
 
 
 def test_memory_that_was_not_needed_for_a_while_is_given_back() -> None:

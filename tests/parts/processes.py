@@ -3,7 +3,7 @@
 import atexit
 import contextlib
 import os
-import secrets
+import random
 import shutil
 import signal
 import socket
@@ -15,20 +15,22 @@ from typing import Self
 
 #: Above the ports that programs have by default, 9090 for one.
 _LOWEST_PORT = 12_000
+_STRETCH_PORTS = 100
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nothing listens on now, all different.
+    """Ports on 127.0.0.1 that nothing listens on now, all different, and none of them given out before.
 
     Taken from below those that the kernel gives outgoing connections: between this moment and the one when a server
-    listens, another test may open a thousand of these.
+    listens, another test may open a thousand of these. For the same reason no other process that runs tests is given
+    any of them while this one lives.
     """
     ports: list[int] = []
     with contextlib.ExitStack() as stack:
         while len(ports) < count:
             one = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):
-                one.bind(("127.0.0.1", _candidate()))
+                one.bind(("127.0.0.1", _own_ports.draw()))
                 ports.append(int(one.getsockname()[1]))
     return ports
 
@@ -46,11 +48,39 @@ def refusing_socket() -> Iterator[tuple[socket.socket, int]]:
         yield bound, port
 
 
-def _candidate() -> int:
-    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    if first_outgoing < _LOWEST_PORT + 5000:
-        return 0  # the kernel's choice
-    return secrets.choice(range(_LOWEST_PORT, first_outgoing))
+class _OwnPorts:
+    """Ports that this process alone draws, each once, a stretch at a time.
+
+    A stretch is held by the name of a socket, which the kernel gives to one process at a time and takes back when it
+    ends, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+        self._held: list[socket.socket] = []
+
+    def draw(self) -> int:
+        """The next one; 0, which is the kernel's choice, where it leaves too few to tests."""
+        if not self._left:
+            self._hold_another()
+        return self._left.pop() if self._left else 0
+
+    def _hold_another(self) -> None:
+        first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        stretches = range(_LOWEST_PORT, first_outgoing - _STRETCH_PORTS, _STRETCH_PORTS)
+        for first in random.SystemRandom().sample(stretches, len(stretches)):
+            name = socket.socket(socket.AF_UNIX)
+            try:
+                name.bind(f"\0driftline-tests-ports-{first}")
+            except OSError:
+                name.close()  # another's
+                continue
+            self._held.append(name)
+            self._left = list(range(first, first + _STRETCH_PORTS))
+            return
+
+
+_own_ports = _OwnPorts()
 
 
 def wait_until(
