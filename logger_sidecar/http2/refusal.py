@@ -1,7 +1,9 @@
 """What a client that speaks HTTP/2 is told where no model server can be reached.
 
 It is answered as a gRPC server would: settings, then "unavailable" on each stream it begins, then the wish that it
-come again on another connection. A stream that is no gRPC gets the answer that it would get over HTTP/1.1.
+come again on another connection. What crosses that wish is refused like the rest, for not every client gives up by
+itself a stream that is never answered (gRPC's core waits for the end of the connection). A stream that is no gRPC gets
+the answer that it would get over HTTP/1.1.
 """
 
 import json
@@ -15,6 +17,7 @@ from logger_sidecar.http2.frames import (
     END_STREAM,
     HEAD_BYTES,
     HEADERS,
+    HIGHEST_STREAM,
     NO_ERROR,
     PING,
     PREFACE,
@@ -79,11 +82,11 @@ class Refusal:
         return frame(SETTINGS, 0, 0)
 
     def goodbye(self) -> bytes:
-        """What a server says last, once: calls that the client begins from now on are for another connection."""
+        """What a server says last, once: the client shall begin its next calls on another connection."""
         if self._is_leaving:
             return b""
         self._is_leaving = True
-        return goaway(self._highest)
+        return goaway(HIGHEST_STREAM)
 
     def feed(self, data: bytes) -> bytes:
         """Take what the client sends; returns the answers to it, whole frames."""
@@ -107,7 +110,7 @@ class Refusal:
             return frame(SETTINGS, ACK, 0)
         if kind == PING and not flags & ACK:
             return frame(PING, ACK, 0, payload)
-        if kind != HEADERS or stream <= self._highest or not stream & 1 or self._is_leaving:
+        if kind != HEADERS or stream <= self._highest or not stream & 1:
             return b""
         self._highest = stream
         self.count += 1

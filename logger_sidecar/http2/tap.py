@@ -30,7 +30,7 @@ class Streams:
     where it did not say.
     """
 
-    __slots__ = ("client_max_list_bytes", "ended", "highest", "open", "parts", "plain", "server_max_list_bytes")
+    __slots__ = ("client_max_list_bytes", "ended", "highest", "last", "open", "parts", "plain", "server_max_list_bytes")
 
     def __init__(self, parts: CallParts) -> None:
         self.parts = parts
@@ -40,6 +40,8 @@ class Streams:
         self.plain: dict[int, bytes] = {}
         #: The highest stream that the client has begun.
         self.highest = 0
+        #: The last stream that the server will look at; what crosses its goodbye is asked again elsewhere.
+        self.last = HIGHEST_STREAM
         self.client_max_list_bytes = 0
         self.server_max_list_bytes = 0
         #: What is left to do for streams that have ended, once their bytes are on their way.
@@ -48,6 +50,8 @@ class Streams:
     def begin(self, stream: int, head: CallHead) -> FollowedCall | None:
         """The client begins a stream, whose header block says ``head``; returns its call if it is an inference."""
         self.highest = stream
+        if stream > self.last:
+            return None
         call: FollowedCall | None = None
         if head.method is not None:
             call = GrpcCall(self.parts, head, head.method)
@@ -219,7 +223,7 @@ class _Answers(FrameWalk):
         (RFC 9113, section 6.8), and there the call is seen.
         """
         self.goes_away = True
-        last = number_at(payload, 0) & HIGHEST_STREAM
+        self._streams.last = last = number_at(payload, 0) & HIGHEST_STREAM
         for stream in [stream for stream in self._streams.open if stream > last]:
             call = self._streams.pop(stream)
             if call is not None:

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +68,27 @@ def test_a_server_that_cannot_be_reached_is_unavailable(tmp_path: Path, closed: 
         assert codes(running) == {("v2-grpc", 503): 2}
     assert [(event.model, event.grpc_status, event.status_code) for event in events] == [("iris", 14, 200)] * 2
     assert events[-1].request_id == told[0]
+
+
+def test_every_call_is_answered_and_logged_once_however_many_goodbyes_it_meets(
+    tmp_path: Path, closed: tuple[socket.socket, int]
+) -> None:
+    found: Counter[tuple[grpc.StatusCode, bool]] = Counter()
+    connections: set[object] = set()
+    with (
+        sidecar(f"http://127.0.0.1:{closed[1]}", tmp_path) as running,
+        channel(running.sidecar.listen_port, ("grpc.max_reconnect_backoff_ms", 100)) as made,
+    ):
+        ask = made.unary_unary(INFER)
+        while len(connections) < 5:  # each but the last has said goodbye
+            asked = [ask.future(infer_request(), timeout=120, wait_for_ready=True) for _ in range(16)]
+            found.update((each.code(), "cannot be reached" in each.details()) for each in asked)
+            connections.update(running.sidecar._parts.connections)
+        connections.clear()
+        assert list(found) == [(grpc.StatusCode.UNAVAILABLE, True)]
+        made.close()
+        events = running.events()
+    assert Counter(event.grpc_status for event in events) == {14: found.total()}
 
 
 def test_a_stream_to_a_server_that_cannot_be_reached_is_unavailable(

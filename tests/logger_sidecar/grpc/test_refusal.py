@@ -7,7 +7,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from logger_sidecar.http2.frames import PREFACE, frame
+from logger_sidecar.http2.frames import HIGHEST_STREAM, PREFACE, frame
 from logger_sidecar.http2.refusal import Refusal
 from tests.logger_sidecar.grpc.conversations import read_frames, request_headers
 
@@ -49,7 +49,8 @@ def test_each_call_is_unavailable_and_the_client_is_asked_to_come_again(step: in
     assert [type(event) for event in events].count(h2.events.StreamEnded) == 2
     assert any(isinstance(event, h2.events.PingAckReceived) for event in events)
     assert any(isinstance(event, h2.events.SettingsAcknowledged) for event in events)
-    assert [event.last_stream_id for event in events if isinstance(event, h2.events.ConnectionTerminated)][-1] == 3
+    goodbye = [event.last_stream_id for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+    assert goodbye[-1] == HIGHEST_STREAM
 
 
 def test_what_is_no_grpc_is_refused_as_plain_http() -> None:
@@ -75,12 +76,14 @@ def test_noise_is_answered_with_whole_frames_or_not_at_all() -> None:
         assert read_frames(heard)
 
 
-def test_a_call_that_crosses_the_goodbye_is_left_for_another_connection() -> None:
+def test_a_call_that_crosses_the_goodbye_is_refused_like_the_others() -> None:
     refusal = Refusal("gone", 502, FifthAndSeventh())
     head = frame(1, 4, 1, b"\x82")
     assert len(read_frames(refusal.feed(PREFACE + head))) == 2
-    assert read_frames(refusal.goodbye())[0][3] == b"\0\0\0\1\0\0\0\0"
-    assert refusal.goodbye() == refusal.feed(frame(1, 4, 3, b"\x82")) == b""
+    assert read_frames(refusal.goodbye())[0][3] == b"\x7f\xff\xff\xff\0\0\0\0"
+    assert len(read_frames(refusal.feed(frame(1, 4, 3, b"\x82")))) == 2
+    assert refusal.goodbye() == b""
+    assert refusal.count == 2
 
 
 def test_a_ping_that_comes_in_two_pieces_is_answered_once() -> None:

@@ -377,6 +377,8 @@ def test_calls_that_the_server_never_looked_at_are_counted_where_they_are_asked_
     for stream in (1, 3, 5):
         observed.client(frame(HEADERS, END_HEADERS, stream, block(request_headers(), encoder)))
     observed.server(goaway(3))
+    observed.client(frame(HEADERS, END_HEADERS, 7, block(request_headers(), encoder)))  # it crossed the goodbye
+    assert observed.tap.open_streams == 2
     observed.tap.client_gone()
     assert len(observed.recorded.calls) == 2
     assert observed.parts.room.held_bytes == 0
