@@ -156,7 +156,7 @@ def _sentence(history: History, drifted: Sequence[DriftedColumn]) -> str:
 def _accuracy_sentence(history: History) -> str:
     labelled = [(window, found) for window in history.windows if (found := window.headline) is not None]
     if not labelled:
-        return "No labels have arrived, so nothing can be said about accuracy."
+        return "No answer of the model has a label, so nothing can be said about accuracy."
     window, newest = labelled[-1]
     name = words.metric_name(newest.name)
     told = f"{name} was {words.measure(newest)} on {words.span(window.key.start_s, window.key.end_s)}, "

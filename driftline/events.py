@@ -299,6 +299,10 @@ def label_from_json(value: bytes) -> Label:
     return label
 
 
+#: Digits of a number that a message shows: one may have thousands.
+_SHOWN = 40
+
+
 def label_faults(label: Label) -> list[str]:
     """Everything wrong with a label's values (its types are checked on reading)."""
     faults = []
@@ -316,7 +320,7 @@ def label_faults(label: Label) -> list[str]:
     if isinstance(label.value, float) and not abs(label.value) < float("inf"):
         faults.append(f"value {label.value} is not a finite number")
     if isinstance(label.value, int) and abs(label.value) >= 2**63:
-        faults.append("value is a whole number beyond 64 bits")
+        faults.append(f"value {str(label.value)[:_SHOWN]} does not fit into 64 bits; send it as a text")
     if label.observed_at_s is not None and not 0 <= label.observed_at_s < 253402300800.0:
         faults.append(f"observed_at_s {label.observed_at_s} is not a time in seconds since 1970")
     return faults

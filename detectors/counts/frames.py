@@ -1,12 +1,14 @@
 """Reference data from files and frames to columns, with every fault named by its column."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pandas.api import types
 from pandas.errors import EmptyDataError
@@ -36,6 +38,7 @@ def load_frame(path: Path) -> pd.DataFrame:
         raise ReferenceDataError(f"file {path} {'is a directory' if path.is_dir() else 'does not exist'}")
     with reading(path):
         if path.suffix in PARQUET:
+            distinct_names(pq.read_schema(path).names)
             return pd.read_parquet(path)
         if path.suffix in CSV:
             return separated(pd.read_csv(path))
@@ -51,6 +54,14 @@ def reading(path: Path) -> Iterator[None]:
         raise ReferenceDataError(f"file {path} is empty") from error
     except (ValueError, OSError, ImportError) as error:
         raise ReferenceDataError(f"file {path} cannot be read: {error}") from error
+
+
+def distinct_names(names: Iterable[object]) -> None:
+    """Raises ValueError naming the columns whose name is there twice: nobody could tell which of them is meant."""
+    twice = [repr(str(name)) for name, times in Counter(names).items() if times > 1]
+    if twice:
+        more = f" and {len(twice) - _LISTED} more" if len(twice) > _LISTED else ""
+        raise ValueError(f"several of its columns have one name: {', '.join(twice[:_LISTED])}{more}")
 
 
 def separated(frame: pd.DataFrame) -> pd.DataFrame:
@@ -211,22 +222,3 @@ def query_column(frame: pd.DataFrame, monitor: Monitor) -> pd.Series:
     else:
         return frame[name]
     raise ReferenceDataError(f"the rows for {monitor.name}: {fault}")
-
-
-def seconds_of(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """Seconds since the epoch of a column of times (UTC where none is said) or of such seconds, shape (rows,).
-
-    Raises ReferenceDataError naming the first row that holds none.
-    """
-    if name not in frame.columns:
-        raise ReferenceDataError(f"the time column '{name}' is missing; there are {', '.join(map(str, frame.columns))}")
-    series = frame[name]
-    if pd.api.types.is_numeric_dtype(series):
-        times_s = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        parsed = pd.to_datetime(series, utc=True, errors="coerce", format="mixed")
-        times_s = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(times_s))
-    if len(wrong):
-        raise ReferenceDataError(f"the time column '{name}' holds {series.iloc[wrong[0]]!r} in row {wrong[0]}, no time")
-    return times_s

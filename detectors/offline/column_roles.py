@@ -26,10 +26,10 @@ from driftline.monitors import LONGEST_VECTOR
 #: ``numeric``, ``boolean``, ``category``, ``constant`` (one value): can be watched. ``calendar``: a part of a date, in
 #: every window another. ``entity``: whom or what a row is about. ``identifier``: the row itself. ``text``: words. The
 #: ``vector``: as many numbers in each row, watched as a whole. The others have nothing that could be compared:
-#: ``time``, ``empty``, and ``nested`` (other lists, mappings).
+#: ``time``, ``empty``, ``nested`` (other lists, mappings), and ``nameless``.
 Role = Literal[
     "numeric", "boolean", "category", "constant", "calendar", "entity", "identifier", "time", "text", "empty", "nested",
-    "vector",
+    "vector", "nameless",
 ]  # fmt: skip
 
 #: Whole numbers or texts that differ this often are not categories by their name alone.
@@ -81,6 +81,8 @@ class ColumnRole:
 def column_role(name: str, series: pd.Series) -> ColumnRole:
     """What the column seems to be; ``series`` has all its values, in the order of the rows."""
     missing = float(series.isna().mean()) if len(series) else 1.0
+    if not name:
+        return ColumnRole(name, "nameless", "it has no name, which no request could say", 0, missing)
     known = series.dropna()
     subject = bool(_SUBJECT.search(_plain(name)))
     if known.empty:
@@ -159,7 +161,7 @@ def _role(name: str, known: pd.Series, distinct: int) -> tuple[Role, str]:
     if is_number(known):
         return _of_numbers(name, as_numbers(known), distinct)
     role, why = _of_texts(name, known, distinct)
-    if role in ("identifier", "entity") and _all_spell_numbers(known):
+    if (role in ("identifier", "entity") or distinct > MAXIMUM_CATEGORIES) and _all_spell_numbers(known):
         why += "; all spell numbers, which are compared where the file has them as numbers"
     return role, why
 
@@ -170,6 +172,8 @@ def _all_spell_numbers(known: pd.Series) -> bool:
 
 
 def _of_numbers(name: str, values: NDArray[np.float64], distinct: int) -> tuple[Role, str]:
+    if not np.isfinite(values).any():
+        return "empty", "no finite number in any row"
     whole = bool((np.abs(values) <= _LARGEST_WHOLE).all() and (values == np.floor(values)).all())
     if _TIME.search(name) and _is_epoch(values):
         return "time", "seconds, or parts of them, since 1970"

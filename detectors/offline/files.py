@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from detectors.baselines.history import KeptWindows
 from detectors.baselines.reference import Reference
+from detectors.counts.frame_times import seconds_of
 from detectors.counts.frames import (
     CSV,
     PARQUET,
+    distinct_names,
     judged_rows,
     load_frame,
     query_column,
     reading,
-    seconds_of,
     separated,
     window_rows,
 )
@@ -273,6 +274,7 @@ def pieces(source: Path | pd.DataFrame, rows: int = PIECE_ROWS) -> Iterator[pd.D
 def _parquet_pieces(source: Path, rows: int) -> Iterator[pd.DataFrame]:
     # Unless told so, Arrow reads a row group as a whole, and often a file is one.
     file = pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+    distinct_names(file.schema_arrow.names)
     for batch in file.iter_batches(rows, use_threads=False):
         yield batch.to_pandas()
 

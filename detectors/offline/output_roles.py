@@ -17,7 +17,7 @@ from pandas.api import types
 
 from detectors.counts.binning import category
 from detectors.counts.frames import as_numbers
-from detectors.offline.column_roles import shown
+from detectors.offline.column_roles import column_role, is_number, shown
 from detectors.offline.ranking_roles import RankingRoles, ranking_roles, ranking_spec
 from detectors.statistics.reasons import percent
 from driftline.errors import ReferenceDataError
@@ -72,13 +72,17 @@ class Named:
 def output_roles(frame: pd.DataFrame, path: str, named: Named) -> OutputRoles:
     """The roles that are named, and by usual names those that are not.
 
-    Raises ReferenceDataError where a named column is missing; ``path`` is what the message calls the file.
+    Raises ReferenceDataError where a named column is missing, or holds lists or mappings; ``path`` is what the message
+    calls the file.
     """
     for role in ("target", "prediction", "score", "query"):
         name = getattr(named, role)
         if name is not None and name not in frame.columns:
             known = ", ".join(str(column) for column in frame.columns)
             raise ReferenceDataError(f"{path}: the {role} column '{name}' is missing; it has {known}")
+        if name is not None and column_role(name, frame[name]).role in ("nested", "vector"):
+            value = shown(str(frame[name].dropna().iloc[0]))
+            raise ReferenceDataError(f"{path}: the {role} column '{name}' holds {value}, no number or class")
     if named.query is not None or named.task in (None, "ranking"):
         found = ranking_roles(frame, named.target, named.query, certain=named.task == "ranking")
         if found is not None:
@@ -177,7 +181,7 @@ def _task(frame: pd.DataFrame, target: str | None, prediction: str | None, becau
         listed = " and ".join(sorted(shown(str(category(value))) for value in values.unique()))
         because["task"] = f"{told} is one of two: {listed}."
         return "binary"
-    number = types.is_numeric_dtype(values) and not types.is_bool_dtype(values)
+    number = is_number(values)
     if not number or (distinct <= _MAXIMUM_CLASSES and bool((as_numbers(values) % 1 == 0).all())):
         doubt = " If they are amounts rather than names, write regression." if number else ""
         because["task"] = f"{told} has {distinct} different values.{doubt}"

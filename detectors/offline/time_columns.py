@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from detectors.counts.frames import seconds_of
+from detectors.counts.frame_times import seconds_of
 from detectors.offline.column_roles import column_role
 from driftline.errors import ReferenceDataError
 from driftline.monitors import Monitor

@@ -292,11 +292,9 @@ def _told_of_labels(
 ) -> list[str]:
     """What is odd about the labels of the rows; ``known``: those that lie apart."""
     if seen.names and monitor.prediction.column not in seen.names:
-        return (
-            []
-            if known is None
-            else [f"Labels need predictions beside them: the rows have no column '{monitor.prediction.column}'."]
-        )
+        labelled = known is not None or (monitor.reference is not None and monitor.reference.label in seen.names)
+        name = monitor.prediction.column
+        return [f"Labels need predictions beside them: the rows have no column '{name}'."] if labelled else []
     labels = known.truth.unique() if known is not None and not seen.names else seen.labels
     told = told_of_classes(labels, monitor, reference)
     return told if known is None else known.remarks(used=any(result.coverage for result in found.results)) + told

@@ -15,7 +15,8 @@ import pandas as pd
 from collector.store.store import Store
 from detectors.baselines.reference import Reference
 from detectors.baselines.rows_in_order import TogetherRows, compares_same_hours
-from detectors.counts.frames import load_frame, seconds_of
+from detectors.counts.frame_times import seconds_of
+from detectors.counts.frames import load_frame
 from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.evaluation import default_bridge
 from detectors.evaluating.row_tables import (

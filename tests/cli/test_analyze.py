@@ -142,14 +142,19 @@ def test_labels_without_predictions_are_told(reference: Path) -> None:
     base = pd.read_parquet(reference)[["temp", "carrier", "late"]]
     frame = flights(1500, 6)
     found = analyze(base, frame[["temp", "carrier", "flight"]], target="late", labels=LabelFile(frame, "flight"))
-    assert "Labels need predictions beside them: the rows have no column 'predicted'." in found.report.caveats
+    lacking = "Labels need predictions beside them: the rows have no column 'predicted'."
+    assert lacking in found.report.caveats
+    beside = analyze(base, frame[["temp", "carrier", "late"]], target="late")
+    assert lacking in beside.report.caveats
+    assert "No answer of the model has a label" in beside.report.accuracy_sentence
+    assert lacking not in analyze(base, frame[["temp", "carrier"]], target="late").report.caveats
 
 
 def test_inputs_alone_are_enough_and_a_column_that_went_missing_is_drift(reference: Path) -> None:
     frame = flights(1000, 7)[["temp", "carrier"]].assign(temp=np.nan)
     found = analyze(pd.read_parquet(reference)[["temp", "carrier"]], frame)
     assert found.drifted == ("temp",)
-    assert "No labels" in found.report.accuracy_sentence
+    assert "No answer of the model has a label" in found.report.accuracy_sentence
 
 
 def test_answers_that_the_reference_has_not_are_judged_by_labels_and_not_tested_for_drift(reference: Path) -> None:
@@ -180,11 +185,29 @@ def test_csv_and_parquet_say_the_same(reference: Path, tmp_path: Path) -> None:
         ({"temp": "cold"}, {}, r"column 'temp' holds 'cold' in row 0, which is not a number"),
         ({}, {"time": "when"}, r"the time column 'when' is missing; there are temp"),
         ({"at": "soon"}, {"time": "at"}, r"the time column 'at' holds 'soon' in row 0, no time"),
+        ({"at": "09:30"}, {"time": "at"}, r"'at' holds '09:30' in row 0, a time without a date"),
+        ({"at": 1.7924544e12}, {"time": "at"}, r"holds 1792454400000.0 in row 0, no seconds .*; divide milli"),
+        ({"at": "03.04.2026 10:00"}, {"time": "at"}, r"holds '03.04.2026 10:00' in row 0: does the day or the month"),
+        (
+            {"at": ["3/14/2026", "14/3/2026"] * 25},
+            {"time": "at"},
+            r"'14/3/2026' in row 1 and '3/14/2026' in row 0: does",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_value(reference: Path, change, named, message: str) -> None:
     with pytest.raises(ReferenceDataError, match=message):
         analyze(reference, flights(50, 9).assign(**change), **ROLES, **named)
+
+
+@pytest.mark.parametrize("written", ["%d.%m.%Y %H:%M", "%m/%d/%Y %H:%M", "%Y-%m-%dT%H:%M+00:00", "%d-%b-%Y %H:%M"])
+def test_dates_as_people_write_them_are_those_days(reference: Path, written: str) -> None:
+    frame = flights(500, 12)
+    # Days beyond the twelfth say which number the day is, for all others too.
+    frame["at"] = pd.Timestamp("2026-03-05", tz="UTC") + pd.to_timedelta(np.arange(500) // 25, unit="D")
+    days = sorted({result.window.start_s for result in analyze(reference, frame, time="at", **ROLES).results})
+    spelt = analyze(reference, frame.assign(at=frame["at"].dt.strftime(written)), time="at", **ROLES)
+    assert sorted({result.window.start_s for result in spelt.results}) == days
 
 
 def test_what_was_not_compared_is_said_and_what_was_constant_is_compared() -> None:

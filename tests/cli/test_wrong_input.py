@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from driftline.cli.app import main
@@ -140,6 +142,15 @@ def test_a_file_that_is_not_as_expected_says_how(
     else:
         (tmp_path / name).write_bytes(content)
     assert fault in told(["analyze", str(train), str(tmp_path / name), "--target", "late"], capsys)
+
+
+@pytest.mark.parametrize("command", [["analyze", "{train}", "{twice}"], ["init", "--reference", "{twice}"]])
+def test_columns_of_one_name_are_named(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame({"age": [row % 90 for row in range(300)]}).to_csv(tmp_path / "train.csv", index=False)
+    pq.write_table(pa.table([pa.array([1.0, 2.0])] * 3, names=["age", "b", "age"]), tmp_path / "twice.parquet")
+    files = {"train": tmp_path / "train.csv", "twice": tmp_path / "twice.parquet"}
+    fault = told([part.format(**files) for part in command], capsys)
+    assert fault.endswith("twice.parquet cannot be read: several of its columns have one name: 'age'\n")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ def test_classes_of_numbers_are_compared_however_they_are_spelt(parts: Parts) ->
     assert receipt.outcomes == {"joined": 3, "invalid": 1}
 
 
+def test_classes_that_are_whole_numbers_keep_the_digits_that_a_float_has_not(parts: Parts) -> None:
+    parts = with_answers(parts, of_task("multiclass"), str(2**53 + 1), str(2**53 + 2), "1e+16")
+    submit(parts, label(0, 2**53 + 1), label(1, 2**53 + 1), label(2, 1e16))
+    assert judged(parts) == {"correct": 2, "incorrect": 1}
+
+
 def test_a_correction_to_no_class_changes_nothing_and_a_withdrawal_needs_none(parts: Parts, url: str) -> None:
     parts = with_answers(parts, of_task("binary", CLASSES), "yes", "no")
     submit(parts, label(0, "yes", after_s=10), label(1, "no", after_s=10))

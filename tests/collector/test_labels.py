@@ -121,14 +121,16 @@ def test_refused_labels_say_field_and_value_and_stop_no_other(parts: Parts, desk
             label(3, 1, model="nobody"),
             label(4, 1, row=2**40),
             label(5, "x", model="delay"),
+            label(6, 2**63),
         ]
     )
-    assert receipt.outcomes == {"joined": 1, "invalid": 3, "unknown_model": 1}
+    assert receipt.outcomes == {"joined": 1, "invalid": 4, "unknown_model": 1}
     faults = {fault.index: fault.faults[0] for fault in receipt.faults}
     assert "value inf" in faults[1]
     assert "default/nobody" in faults[2]
     assert f"row {2**40}" in faults[3]
     assert "value 'x' is not a number" in faults[4]
+    assert f"value {2**63} does not fit" in faults[5]
 
 
 @pytest.mark.parametrize("many", [1, 50])

@@ -16,6 +16,7 @@ from driftline.columns import ColumnBatch
 from driftline.errors import SettingsError
 from driftline.event_windows import windows_of
 from driftline.settings import load
+from serving.column_values import text
 from tests.collector.helpers import MONITOR
 
 
@@ -49,6 +50,12 @@ def test_windows_of_whole_seconds_are_aligned_to_the_epoch(times_s: list[int]) -
 @given(st.integers(-(10**12), 10**12))
 def test_a_whole_number_is_one_class_however_it_is_spelt(number: int) -> None:
     assert class_name(number) == class_name(float(number)) == class_name(str(number)) == class_name(f"{number}.0")
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.booleans())
+def test_a_label_s_class_is_spelt_as_the_payload_s_however_large(number: float | bool) -> None:
+    (payload,) = text("answer", [number])
+    assert class_name(number) == class_name(payload)
 
 
 def test_an_absent_required_column_fails_every_row() -> None:

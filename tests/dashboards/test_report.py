@@ -89,7 +89,7 @@ def test_columns_come_largest_effect_first_with_their_worst_window(data):
 def test_few_rows_and_no_labels_are_said_not_hidden(reader):
     canary = build_report(reader, MONITOR, CANARY, FIRST_S, NOW_S, ManualClock(NOW_S))
     assert canary.verdict is Verdict.NOT_ENOUGH_EVIDENCE
-    assert "No labels have arrived" in canary.accuracy_sentence
+    assert "No answer of the model has a label" in canary.accuracy_sentence
     assert any("fewer than 100 rows" in caveat for caveat in canary.caveats)
     assert read_html(render_html(canary)).faults == []
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from detectors.baselines.reference import build_reference
-from detectors.counts.frames import seconds_of
+from detectors.counts.frame_times import seconds_of
 from detectors.offline.fitness import weaknesses
 from detectors.offline.time_columns import named_times, time_column
 from driftline.errors import ReferenceDataError

@@ -1,6 +1,7 @@
 """A drafted monitor is one that a person would begin with, and one that works at once."""
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,12 @@ def test_a_draft_survives_being_written_and_read_and_fits_its_own_data() -> None
 
 @pytest.mark.parametrize(
     ("target", "task"),
-    [([0.1, 2.5, 3.7] * 20, "regression"), (["a", "b", "c"] * 20, "multiclass"), (["yes", "no", "no"] * 20, "binary")],
+    [
+        ([0.1, 2.5, 3.7] * 20, "regression"),
+        ([Decimal("0.10"), Decimal("2.50"), Decimal("3.70")] * 20, "regression"),
+        (["a", "b", "c"] * 20, "multiclass"),
+        (["yes", "no", "no"] * 20, "binary"),
+    ],
 )
 def test_the_task_follows_from_the_target(target: list[object], task: str) -> None:
     data = pd.DataFrame({"x": np.arange(60.0) / 7, "y": target, "prediction": target})
@@ -117,6 +123,23 @@ def test_missing_columns_are_named() -> None:
         drafted(frame(), "gone")
     with pytest.raises(ReferenceDataError, match="no column is left"):
         drafted(frame()[["late"]], "late")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2]])
+def test_a_target_that_is_no_value_is_named_with_it(value: object) -> None:
+    data = frame().assign(truth=pd.Series([value] * len(frame()), dtype=object))
+    with pytest.raises(ReferenceDataError, match=re.escape(f"the target column 'truth' holds '{value}', no number or")):
+        drafted(data, "truth")
+
+
+def test_what_cannot_be_watched_is_left_out_and_keeps_nobody_from_the_rest() -> None:
+    data = frame().assign(**{"": 1.5, "endless": [np.inf, -np.inf] * (len(frame()) // 2)})
+    found = drafted(data, "late")
+    roles = {role.name: role for role in found.inputs}
+    assert (roles[""].role, roles["endless"].role) == ("nameless", "empty")
+    assert not {"", "endless"} & {column.name for column in found.monitor.columns}
+    assert "no finite number in any row" in text_of(data, found)
+    build_reference(data, found.monitor)
 
 
 def test_what_is_no_measurement_is_recognised() -> None:
