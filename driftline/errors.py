@@ -74,8 +74,9 @@ class DecodeError(PermanentError):
 
 
 class UnavailableError(TransientError):
-    """A part is not there now. ``part`` names it, the message says what was tried."""
+    """A part is not there now. ``part`` names it, ``detail`` says what was tried, the message both."""
 
     def __init__(self, part: str, detail: str) -> None:
         self.part = part
+        self.detail = detail
         super().__init__(f"{part} is unavailable: {detail}")

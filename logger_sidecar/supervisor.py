@@ -13,6 +13,8 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 #: A child that lived this long was well; the next wait is short again.
 _WELL_AFTER_S = 60.0
+#: Tells the shipper that another one follows at once: it leaves what is left to that one.
+HAND_OVER = signal.SIGUSR1
 
 
 class Supervisor:
@@ -58,7 +60,7 @@ class Supervisor:
                 self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
     def follow(self, environ: Mapping[str, str]) -> None:
-        """Give the child this environment: it finishes and is started anew, unless the environment is the same.
+        """Give the child this environment: it hands over to a new one, unless the environment is the same.
 
         The same environment is read again by the child itself (SIGHUP), which may find other files behind it.
         """
@@ -69,7 +71,7 @@ class Supervisor:
         if is_same:
             self._child.send_signal(signal.SIGHUP)
         else:
-            self._child.terminate()
+            self._child.send_signal(HAND_OVER)
             self._was_told_to_end = True
 
     def stop(self, timeout_s: float) -> None:

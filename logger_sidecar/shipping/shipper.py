@@ -1,7 +1,8 @@
 """The shipper: a process of its own that moves the spool to its sinks and forgets nothing it was not told to.
 
 One process for all sinks, a thread and a position for each (``sink_workers``). SIGHUP reads the settings again and
-connects anew, so that certificates that were replaced are used.
+connects anew, so that certificates that were replaced are used. SIGTERM ends it once the sinks have taken all or their
+time is over, ``HAND_OVER`` at once, for another shipper follows.
 """
 
 import logging
@@ -21,6 +22,7 @@ from logger_sidecar.shipping.meters import ShipperMeters
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_workers import SinkWorkers
+from logger_sidecar.supervisor import HAND_OVER
 
 _log = logging.getLogger("driftline.shipper")
 _LOOK_S = 0.25
@@ -38,8 +40,11 @@ class _Lifetime:
         self._news = threading.Event()
         self._is_over = False
         self._is_reload = False
+        #: Whether this is the end because the parent is gone, or because another shipper follows at once.
+        self.is_orphaned = self.hands_over = False
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGHUP, self._reload)
+        signal.signal(HAND_OVER, self._hand_over)
         # Ctrl-C reaches the whole group; the parent drains first and then sends SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN if parent_pid else self._end)
 
@@ -47,6 +52,7 @@ class _Lifetime:
         """Wait for a signal; True when the settings are to be read again, False when this is the end."""
         while not self._is_over:
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
+                self.is_orphaned = True
                 return False
             if self._is_reload:
                 self._is_reload = False
@@ -54,6 +60,10 @@ class _Lifetime:
             self._news.wait(_LOOK_S)
             self._news.clear()
         return False
+
+    def _hand_over(self, *_signal: object) -> None:
+        self.hands_over = True
+        self._end()
 
     def _end(self, *_signal: object) -> None:
         self._is_over = True
@@ -83,11 +93,21 @@ def run(read: ReadSettings) -> int:
         while lifetime.wait():
             settings = _followed(workers, read, settings)
     finally:
-        for name, is_empty in workers.drain(settings.drain_timeout_s).items():
-            if not is_empty:
-                _log.warning("sink %s has not taken all; the spool keeps the rest", name)
-        admin.close()
+        if lifetime.is_orphaned:  # a sidecar started meanwhile needs the port: without it none of its sinks is served
+            admin.close()
+        if lifetime.hands_over:  # a sink that is away must not keep the others waiting for the shipper that follows
+            workers.drain(0.0)
+        else:
+            _drain(workers, settings.drain_timeout_s)
+        if not lifetime.is_orphaned:
+            admin.close()
     return 0
+
+
+def _drain(workers: SinkWorkers, timeout_s: float) -> None:
+    for name, is_empty in workers.drain(timeout_s).items():
+        if not is_empty:
+            _log.warning("sink %s has not taken all; the spool keeps the rest", name)
 
 
 def _followed(workers: SinkWorkers, read: ReadSettings, settings: ShipperSettings) -> ShipperSettings:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from driftline.errors import TransientError, UnavailableError
+from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, decode_frame
 from logger_sidecar.shipping.cloud_events import HttpEvent, binary_event, kserve_events, structured_event
 from logger_sidecar.shipping.http_post import Poster
@@ -83,9 +83,9 @@ class HttpSink:
                 return _NOT_TRIED
             try:
                 reply = self._poster.post(part)
-            except TransientError as error:
+            except UnavailableError as error:
                 given_up.set()
-                return str(error)
+                return error.detail
             if 200 <= reply.status < 300:
                 self._arrived[event.id] = number + 1
             elif reply.status in _WAITED_OUT or reply.status >= 500:

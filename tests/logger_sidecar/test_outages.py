@@ -19,7 +19,7 @@ from driftline.events import decode_inference, encode_frame
 from logger_sidecar.server import environment_of
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
-from tests.logger_sidecar.test_shipper import answers, get, shipper_process
+from tests.logger_sidecar.test_shipper_process import answers, get, shipper_process
 from tests.logger_sidecar.test_spool import Tally, event, fill, put
 from tests.parts.kafka import KafkaBroker
 from tests.parts.processes import wait_until

@@ -267,8 +267,9 @@ def test_a_server_that_is_not_there_is_unavailable_and_one_that_is_silent_meets_
             one.deliver([event(number) for number in range(10)])
         release.set()
         one.close()
-    with pytest.raises(UnavailableError, match="refused"):
+    with pytest.raises(UnavailableError, match="refused") as caught:
         sink(f"http://127.0.0.1:{port}/").deliver([event(1)])
+    assert str(caught.value).count("unavailable") == 1
 
 
 def test_mutual_tls_and_a_token_that_is_renewed(tmp_path: Path) -> None:
