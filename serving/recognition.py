@@ -1,8 +1,8 @@
 """Which codec a body needs, found in the body itself: headers may be lost or wrong, and the path is not always known.
 
 In this order: raw tensors behind the JSON that a header measures; a JSON document; JSON with raw tensors whose header
-was lost, or JSON lines; frames of gRPC, or a bare message of the V2 protocol; a stream of events; a table as CSV;
-anything else is one row with the field ``body``.
+was lost, or JSON lines; frames of gRPC, or a bare message of the V2 protocol, of TensorFlow Serving or of Seldon; a
+stream of events; a table as CSV; anything else is one row with the field ``body``.
 """
 
 from typing import Any, Final
@@ -11,7 +11,19 @@ from driftline import names
 from driftline.errors import DecodeError
 from driftline.events import Payload
 from serving import json_body, reasons
-from serving.codecs import csv_text, documents, event_streams, json_lines, torchserve, v1, v2_binary, v2_grpc, v2_json
+from serving.codecs import (
+    csv_text,
+    documents,
+    event_streams,
+    json_lines,
+    seldon_grpc,
+    tf_serving_grpc,
+    torchserve,
+    v1,
+    v2_binary,
+    v2_grpc,
+    v2_json,
+)
 from serving.codecs.reading import REQUEST, Half, Reading, Wanted
 from serving.content import plain_body
 from serving.json_body import NotThisFormat
@@ -33,7 +45,7 @@ def read(payload: Payload, half: Half, wanted: Wanted, rows: int | None = None) 
     if header is not None:
         return _read_binary(body, header, half, wanted)
     first = body[:1] if body[:1] in _JSON_STARTS else body.lstrip()[:1]
-    if first and first in _JSON_STARTS and not (first != body[:1] and v2_grpc.is_message(body, half)):
+    if first and first in _JSON_STARTS and (first == body[:1] or not _is_bare_message(body, half)):
         return _read_json(body, half, wanted, rows)
     return _read_other(payload, body, half, wanted, rows)
 
@@ -106,9 +118,12 @@ def _read_other(payload: Payload, body: bytes, half: Half, wanted: Wanted, rows:
     """A body that does not begin as JSON."""
     messages = _grpc_messages(payload, body, half)
     if messages is not None:
-        return v2_grpc.read(messages, half)
+        return _read_messages(messages, half, wanted, rows)
     if not body:
         raise DecodeError(reasons.UNSUPPORTED_FORMAT, f"the {half} has 0 bytes")
+    is_told = "protobuf" in (payload.content_type or "")
+    if (other := _read_message(body, half, wanted, rows, is_told=is_told)) is not None:
+        return other
     if event_streams.is_stream(body):
         reading = documents.read(event_streams.fold(body), half, wanted, rows)
         reading.messages = 2  # a stream, whatever it folded to
@@ -135,6 +150,33 @@ def _grpc_messages(payload: Payload, body: bytes, half: Half) -> list[bytes] | N
     if found is None and v2_grpc.is_message(body, half):
         return [body]
     return found
+
+
+def _read_messages(messages: list[bytes], half: Half, wanted: Wanted, rows: int | None) -> Reading:
+    """The messages of a call, of the V2 protocol unless they are of another."""
+    try:
+        reading = v2_grpc.read(messages, half)
+    except DecodeError:
+        reading = None
+    if reading is None or (not reading.tensors and len(messages) == 1):
+        other = _read_message(messages[0], half, wanted, rows, is_told=True) if len(messages) == 1 else None
+        return other or reading or v2_grpc.read(messages, half)
+    return reading
+
+
+def _read_message(body: bytes, half: Half, wanted: Wanted, rows: int | None, *, is_told: bool) -> Reading | None:
+    """A message of protobuf that is not of the V2 protocol; None where it is none that is known."""
+    reading = tf_serving_grpc.read(body, half)
+    if reading is None and (document := seldon_grpc.document(body, is_told=is_told)) is not None:
+        return documents.read(document, half, wanted, rows)
+    return reading
+
+
+def _is_bare_message(body: bytes, half: Half) -> bool:
+    """Whether what begins like JSON behind a blank is a message: a line feed is the first field of many."""
+    if v2_grpc.is_message(body, half) or tf_serving_grpc.is_message(body, half):
+        return True
+    return seldon_grpc.document(body, is_told=False) is not None
 
 
 def _scalar(body: bytes) -> Any:

@@ -213,12 +213,14 @@ def _read_tensor(message: bytes, start: int, end: int, raws: list[tuple[int, int
     if any(number != kept_in and number <= _TYPED[BYTES] and start < end for number, _, start, end in pieces):
         raise DecodeError(reasons.MALFORMED, f"tensor '{name}' is {datatype} and has values of another type")
     pieces = [field for field in pieces if field[0] == kept_in]
-    values = _typed_values(message, kept_in, pieces)
+    values = typed_values(message, datatype, pieces)
     check_count(name, shape, len(values))
     return Tensor(name, datatype, shape, values)
 
 
-def _typed_values(message: bytes, kept_in: int, pieces: Sequence[Field]) -> Values:
+def typed_values(message: bytes, datatype: str, pieces: Sequence[Field]) -> Values:
+    """Numbers or texts that protobuf keeps in these repeated fields, packed or not; raises WireError."""
+    kept_in = _TYPED[datatype]
     if kept_in == _TYPED[BYTES]:
         return [text_or_bytes(message[start:end]) for _, wire_type, start, end in pieces if wire_type == DELIMITED]
     if kept_in in _FLOATS:

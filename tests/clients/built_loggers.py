@@ -28,9 +28,9 @@ KNATIVE = "DRIFTLINE_KNATIVE_KAFKA"
 MODELMESH = "DRIFTLINE_MODELMESH"
 
 
-def built(variable: str) -> pytest.MarkDecorator:
-    """The mark of a test that needs the checkout which a variable names."""
-    return pytest.mark.skipif(not os.environ.get(variable), reason=f"{variable} is not set: 'make loggers' runs this")
+def built(variable: str, target: str = "make loggers") -> pytest.MarkDecorator:
+    """The mark of a test that needs what a variable names, which ``target`` builds."""
+    return pytest.mark.skipif(not os.environ.get(variable), reason=f"{variable} is not set: '{target}' runs this")
 
 
 def _java() -> str:

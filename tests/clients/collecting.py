@@ -37,6 +37,7 @@ MONITOR = Monitor.model_validate(
         "task": "regression",
         "columns": [{"name": "a", "type": "numeric"}, {"name": "b", "type": "numeric"}],
         "prediction": {"column": "y"},
+        "labels": {"reward": "label"},
     }
 )
 MONITORS = {MONITOR.name: MONITOR}
@@ -92,12 +93,22 @@ class Receiving:
 
 
 class Stored:
-    """What a collector made of events: ``rows``, ``halves`` by what became of them, ``letters`` with their reasons."""
+    """What a collector made of events: ``rows``, ``halves`` by what became of them, ``letters`` with their reasons.
 
-    def __init__(self, rows: Sequence[Row], halves: Mapping[str, int], letters: Sequence[tuple[str, str]]) -> None:
+    ``labels``: by request id and row.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        halves: Mapping[str, int],
+        letters: Sequence[tuple[str, str]],
+        labels: Mapping[tuple[str, int], float],
+    ) -> None:
         self.rows = rows
         self.halves = halves
         self.letters = letters
+        self.labels = labels
 
 
 def stored(store: Store, address: str, source: Any, directory: Path) -> Stored:
@@ -118,13 +129,15 @@ def stored(store: Store, address: str, source: Any, directory: Path) -> Stored:
     )
     drain(collector)
     found = read_payloads(directory / "payloads", store.payload_files(), MONITOR, 0.0, 1e12).to_pylist()
+    held = {name: [dict(row) for row in rows] for name, rows in tables(address, "predictions", "labels").items()}
     # An id that is an UUID is its own key.
-    listed = map(dict, tables(address)["predictions"])
-    predicted = {(row["request_id"] or str(row["request_key"]), row["row"]): row for row in listed}
+    predicted = {(row["request_id"] or str(row["request_key"]), row["row"]): row for row in held["predictions"]}
+    asked = {(row["event_key"], row["row"]): place for place, row in predicted.items()}
+    labels = {asked[row["event_key"], row["row"]]: float(row["label"]) for row in held["labels"]}
     assert len(predicted) == len(found)
     rows = []
     for one in found:
         prediction = float(predicted[one["_request_id"], one["_row"]]["prediction"])
         rows.append((one["_request_id"], one["_row"], one["a"], one["b"], prediction))
     letters = [(letter.reason, letter.detail) for letter in store.dead_letters(100)]
-    return Stored(sorted(rows), outcomes(store), letters)
+    return Stored(sorted(rows), outcomes(store), letters, labels)

@@ -9,9 +9,11 @@ import zstandard
 
 from driftline.events import Payload
 from tests.logger_sidecar.finishing.predict_messages import message_types
+from tests.serving import table_messages
 from tests.serving.payload_examples import V2_REQUEST, V2_RESPONSE
 
 _TYPES = message_types()
+_TABLES = table_messages.message_types()
 
 
 class Seed(NamedTuple):
@@ -37,7 +39,7 @@ def _texts(*texts: bytes) -> bytes:
 
 
 def _frame(message: Any) -> bytes:
-    body = message.SerializeToString()
+    body = message.SerializeToString(deterministic=True)
     return b"\0" + struct.pack(">I", len(body)) + bytes(body)
 
 
@@ -80,6 +82,35 @@ def _grpc_answer() -> Any:
     return message
 
 
+def _seldon(*values: float) -> Any:
+    message = _TABLES["SeldonMessage"]()
+    message.meta.puid = "r1"
+    message.data.names.extend(["age", "income"])
+    message.data.tensor.shape.extend([len(values) // 2, 2])
+    message.data.tensor.values.extend(values)
+    return message
+
+
+def _seldon_rows(*rows: list[Any], names: tuple[str, ...]) -> Any:
+    message = _TABLES["SeldonMessage"]()
+    message.data.names.extend(names)
+    message.data.ndarray.extend(rows)
+    return message
+
+
+def _tf_tensors(kind: str, field: str) -> Any:
+    message = _TABLES[kind]()
+    message.model_spec.name = "credit"
+    for name, dtype, kept_in, values in (
+        ("default" if field == "outputs" else "age", 9, "int64_val", [0, 1]),
+        ("probability" if field == "outputs" else "income", 2, "double_val", [0.25]),  # the last one again
+    ):
+        tensor = _TABLES["TensorProto"](dtype=dtype, **{kept_in: values})
+        tensor.tensor_shape.dim.add(size=2)
+        getattr(message, field)[name].CopyFrom(tensor)
+    return message
+
+
 _CHAT = {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "temperature": 1}
 _TURNS = [{"role": role, "content": role[:2]} for role in ("system", "user", "assistant", "user")]
 _CHAT_ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
@@ -105,6 +136,10 @@ REQUESTS = (
     Seed("v2_grpc", _frame(_grpc(raw=True))),
     Seed("v2_grpc", _frame(_grpc(raw=False))),
     Seed("v2_grpc", _grpc(raw=True).SerializeToString()),
+    Seed("seldon", _frame(_seldon(1, 2, 3, 4))),
+    Seed("seldon", _seldon_rows([31, 5, "Paris"], [4, 7, None], names=("age", "income", "city")).SerializeToString()),
+    Seed("tf", _frame(_tf_tensors("PredictRequest", "inputs"))),
+    Seed("tf", _tf_tensors("PredictRequest", "inputs").SerializeToString(deterministic=True)),
     Seed("v1", _json({"instances": _ROWS})),
     Seed("v1", _json({"instances": [[31, 1000.5, "Paris"], [None, 2e5, "Rome"]]})),
     Seed("v1", _json({"inputs": {"age": [[1], [2]], "city": ["a", "b"]}})),
@@ -143,6 +178,8 @@ RESPONSES = (
     Seed("v2", _json(V2_RESPONSE)),
     Seed("v2", _json({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2, 2], "data": [0.1, 0.9, 0.5, 0.5]}]})),
     Seed("v2_grpc", _frame(_grpc_answer())),
+    Seed("seldon", _frame(_seldon_rows([0.1, 0.9], [0.5, 0.5], names=("t:0", "t:1")))),
+    Seed("tf", _tf_tensors("PredictResponse", "outputs").SerializeToString(deterministic=True)),
     Seed("v1", _json({"predictions": [[0.1, 0.9], [0.5, 0.5]]})),
     Seed("v1", _json({"predictions": [{"default": 1, "probability": 0.5}, {"default": 0, "probability": 0.25}]})),
     Seed("v1", _json({"predictions": [1, 0]})),

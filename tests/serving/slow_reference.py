@@ -11,7 +11,7 @@ from typing import Any
 
 from driftline.events import Payload
 from tests.logger_sidecar.finishing.predict_messages import message_types
-from tests.serving import slow_documents, slow_texts
+from tests.serving import slow_documents, slow_messages, slow_texts
 from tests.serving.slow_parts import Found, RefusedError, Row, Sought, Tensors, UnknownError, refuse
 
 # What nobody looks at need not be well-formed.
@@ -204,7 +204,7 @@ def _read(payload: Payload, side: str, sought: Sought, count: int | None) -> Fou
             raise UnknownError
         return Found(_v2(_document(body[: int(header)]), side, body[int(header) :]))
     if body[:1] in (b"\0", b"\1"):
-        return Found(_grpc(body, side))
+        return _grpc(body, side, sought, count)
     if body[:1] == b"\n":
         raise UnknownError
     if body.lstrip()[:1] in (b"{", b"["):
@@ -347,7 +347,24 @@ def _utf8(text: bytes) -> str:
         raise RefusedError from error
 
 
-def _grpc(body: bytes, columns: str) -> Tensors:
+def _grpc(body: bytes, side: str, sought: Sought, count: int | None) -> Found:
+    try:
+        tensors = _v2_message(body, side)
+    except RefusedError:
+        _refuse_unless_another(body, side, sought, count)
+        raise
+    return Found(tensors) if tensors else slow_messages.read(body[5:], side, sought, count)
+
+
+def _refuse_unless_another(body: bytes, side: str, sought: Sought, count: int | None) -> None:
+    try:
+        slow_messages.read(body[5:], side, sought, count)
+    except (UnknownError, RefusedError):
+        return
+    raise UnknownError
+
+
+def _v2_message(body: bytes, columns: str) -> Tensors:
     size = int.from_bytes(body[1:5], "big")
     if body[0] or size != len(body) - 5:
         raise UnknownError
