@@ -2,9 +2,10 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from collector.labels.from_json import UploadError
+from collector.store.spelling import class_name
 from collector.store.uploads import ColumnNames, FileFault
 from driftline.events import Label
 
@@ -158,16 +160,18 @@ def _read_parquet(path: Path, columns: ColumnNames, now_s: float, skip: int, siz
 # --- rows -----------------------------------------------------------------------------------------------------------
 def _row(line: int, found: Mapping[str, Any], columns: ColumnNames, now_s: float) -> FileRow:
     fields: dict[str, Any] = {"model": columns.of_model, "namespace": columns.of_namespace}
-    for name in ("request_id", "key", "model", "namespace"):
-        if (value := found.get(columns.column_of(name))) is not None:
-            fields[name] = str(value)
-    for name, read in (("row", _whole), ("observed_at_s", _seconds), ("value", _value)):
+    for name, read in _READERS.items():
         column = columns.column_of(name)
         value = found.get(column)
         try:
-            fields[name] = _absent(name, now_s) if value is None else read(value)
+            if value is not None:
+                fields[name] = read(value)
+            elif name not in _NAMES:
+                fields[name] = _absent(name, now_s)
         except (ValueError, OverflowError) as error:
             return _refused(line, column, value, str(error))
+    if not fields.get("request_id") and not fields.get("key"):
+        return _refused(line, "", "", f"there is neither a value of '{columns.request_id}' nor one of '{columns.key}'")
     return FileRow(line, Label(**fields))
 
 
@@ -175,31 +179,53 @@ def _absent(name: str, now_s: float) -> Any:
     return {"row": 0, "observed_at_s": now_s, "value": None}[name]
 
 
+def _name(value: Any) -> str:
+    """A name or id; a column of whole numbers is one of floats where a row has none."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, float | Decimal):
+        return class_name(float(value)) or ""
+    if isinstance(value, str | int):
+        return str(value)
+    raise ValueError("is neither a text nor a number")
+
+
 def _whole(value: Any) -> int:
-    number = float(value)
-    if not number.is_integer():
+    if not isinstance(value, str | int | float | Decimal) or not float(value).is_integer():
         raise ValueError("is not a whole number")
-    return int(number)
+    return int(float(value))
 
 
 def _seconds(value: Any) -> float:
-    """Seconds since the epoch, or a moment; one without a time zone is meant in UTC."""
+    """Seconds since the epoch, or a moment; one without a time zone is meant in UTC, a day at its beginning."""
     if isinstance(value, str):
         try:
             return float(value)
         except ValueError:
             value = datetime.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, datetime):
         return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).timestamp()
-    return float(value)
+    if isinstance(value, int | float | Decimal):
+        return float(value)
+    raise ValueError("is no time")
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, str):
         return _TRUTH.get(value.lower(), value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bool | int | float):
         return value
     raise ValueError("is neither a number nor a text nor a truth value")
+
+
+_NAMES = ("request_id", "key", "model", "namespace")
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_NAMES, _name), "row": _whole, "observed_at_s": _seconds, "value": _value
+}  # fmt: skip
 
 
 def _refused(line: int, column: str, value: Any, fault: str) -> FileRow:
