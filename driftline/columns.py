@@ -5,7 +5,7 @@ Needs NumPy, so the sidecar does not import it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,10 @@ class CodedTexts(Sequence[str | None]):
         """Those that ``index`` (positions or a mask) selects."""
         return CodedTexts(self.texts, self.codes[index])
 
+    def are(self, text: str | None) -> NDArray[np.bool_]:
+        """Which are this text, or missing."""
+        return np.array([*(each == text for each in self.texts), text is None])[self.codes]
+
     def objects(self) -> TextColumn:
         """The texts themselves, None for a missing one."""
         return np.array([*self.texts, None], np.object_)[self.codes]
@@ -128,6 +132,15 @@ class DecodedBatch:
     faults: Sequence[tuple[int, DecodeError]] = ()
 
 
+#: Classes as they are spelt, None where there is none, or numbers.
+JudgedColumn: TypeAlias = NDArray[np.object_] | NDArray[np.float64] | CodedTexts
+
+
+def each_judged(values: JudgedColumn) -> NDArray[np.object_] | NDArray[np.float64]:
+    """Such a column, value by value."""
+    return values.objects() if isinstance(values, CodedTexts) else values
+
+
 @dataclass(frozen=True, slots=True)
 class JudgedBatch:
     """Predictions beside the labels that arrived for them.
@@ -140,9 +153,9 @@ class JudgedBatch:
     a label with the label NaN. A query of which anything changed is here twice: as it was (-1), and as it is (+1).
     """
 
-    prediction: NDArray[np.object_] | NDArray[np.float64]
+    prediction: JudgedColumn
     score: NDArray[np.float64]
-    label: NDArray[np.object_] | NDArray[np.float64]
+    label: JudgedColumn
     weight: NDArray[np.int64]
     query: NDArray[np.int64] | None = None
 
@@ -153,4 +166,9 @@ class JudgedBatch:
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> "JudgedBatch":
         """Some of the rows."""
         query = None if self.query is None else self.query[rows]
-        return JudgedBatch(self.prediction[rows], self.score[rows], self.label[rows], self.weight[rows], query)
+        said, labels = _some(self.prediction, rows), _some(self.label, rows)
+        return JudgedBatch(said, self.score[rows], labels, self.weight[rows], query)
+
+
+def _some(values: JudgedColumn, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> JudgedColumn:
+    return CodedTexts(values.texts, values.codes[rows]) if isinstance(values, CodedTexts) else values[rows]

@@ -21,7 +21,7 @@ from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
 from collector.store.unlabelled import LabelledError, Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
 from driftline import names
-from driftline.columns import JudgedBatch
+from driftline.columns import CodedTexts, JudgedBatch
 from driftline.maturity import LAST_CLASS
 from driftline.monitors import Monitor
 from driftline.results import ALL_ROWS, StreamKey
@@ -35,7 +35,7 @@ class _Joined:
     """
 
     found: Unlabelled
-    labels: NDArray[np.object_]
+    labels: CodedTexts
     wrong: NDArray[np.int64]
     windows: NDArray[np.intp]
     refs: Sequence[WindowRef]
@@ -88,17 +88,16 @@ class FirstLabels:
             self._labelled_again.discard(monitor.name)
         if not len(found):
             return None
-        texts = labels.texts[found.places]
+        texts = labels.texts.take(found.places)
         joined = _Joined(found, texts, _wrong(monitor, found, texts), *_windows(found), _members(found))
         known = joined.wrong >= 0
         values = {
-            "label": texts,
             "observed_at_s": labels.observed_s[found.places],
             "received_at_s": np.full(len(found), labels.received_s),
             "wrong": joined.wrong if known.all() else _nullable(joined.wrong),
             "judged": known.astype(np.int64),
         }
-        save_first_labels(transaction, found, labels.rows[found.places], values)
+        save_first_labels(transaction, found, labels.rows[found.places], texts, values)
         return joined
 
     def _judge(
@@ -141,14 +140,15 @@ def _differ(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
     return new
 
 
-def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> NDArray[np.int64]:
+def _wrong(monitor: Monitor, found: Unlabelled, labels: CodedTexts) -> NDArray[np.int64]:
     """1 where the label contradicts the prediction, -1 where that cannot be said (see ``judging.is_wrong``)."""
-    absent = found.predictions == None  # noqa: E711 - element by element
+    absent = found.predictions.codes < 0
     if monitor.task == "binary":
         positive = class_name(monitor.prediction.positive)
-        wrong = np.asarray((found.predictions == positive) != (labels == positive), dtype=np.int64)
+        wrong = np.asarray(found.predictions.are(positive) != labels.are(positive), dtype=np.int64)
     elif monitor.task == "multiclass":
-        wrong = np.asarray(found.predictions != labels, dtype=np.int64)
+        both = CodedTexts.joined([found.predictions, labels]).codes
+        wrong = np.asarray(both[: len(labels)] != both[len(labels) :], dtype=np.int64)
     elif (tolerance := allowed_error(monitor)) is None:
         return np.full(len(found), -1, dtype=np.int64)
     else:
@@ -160,11 +160,8 @@ def _wrong(monitor: Monitor, found: Unlabelled, labels: NDArray[np.object_]) -> 
 
 def _judged(monitor: Monitor, joined: _Joined, rows: NDArray[np.intp]) -> JudgedBatch:
     weight = np.ones(len(rows), dtype=np.int64)
-    predictions, labels, score = (
-        joined.found.predictions[rows],
-        joined.labels[rows],
-        joined.found.numbers["score"][rows],
-    )
+    predictions, labels = joined.found.predictions.take(rows), joined.labels.take(rows)
+    score = joined.found.numbers["score"][rows]
     if monitor.task == "regression":
         return JudgedBatch(_floats(predictions), score, _floats(labels), weight)
     return JudgedBatch(predictions, score, labels, weight)
@@ -172,17 +169,17 @@ def _judged(monitor: Monitor, joined: _Joined, rows: NDArray[np.intp]) -> Judged
 
 def _members(found: Unlabelled) -> dict[str, NDArray[np.intp]]:
     members: dict[str, list[NDArray[np.intp]]] = {ALL_ROWS: [np.arange(len(found), dtype=np.intp)]}
-    for segments in sorted(set(found.segments.tolist())):
+    for segments in sorted(found.segments.texts):
         if segments != "[]":
-            rows = np.flatnonzero(np.asarray(found.segments == segments, dtype=np.bool_))
+            rows = np.flatnonzero(found.segments.are(segments))
             for segment in msgspec.json.decode(segments, type=list[str]):
                 members.setdefault(segment, []).append(rows)
-    return {segment: np.concatenate(parts) for segment, parts in members.items()}
+    return {segment: np.concatenate(parts) for segment, parts in members.items() if any(map(len, parts))}
 
 
 def _changes(partition: str, joined: _Joined) -> Iterator[tuple[StateKey, NDArray[np.intp]]]:
     """Every window and segment whose statistics change, with its rows: those that have a prediction."""
-    known = np.asarray(joined.found.predictions != None, dtype=np.bool_)  # noqa: E711 - element by element
+    known = joined.found.predictions.codes >= 0
     for segment, members in joined.members.items():
         rows = members[known[members]]
         rows = rows[np.argsort(joined.windows[rows], kind="stable")]
@@ -251,8 +248,9 @@ def _nullable(wrong: NDArray[np.int64]) -> NDArray[np.object_]:
     return _objects([None if value < 0 else value for value in wrong.tolist()])
 
 
-def _floats(values: NDArray[np.object_]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else float(value) for value in values.tolist()], dtype=np.float64)
+def _floats(values: CodedTexts) -> NDArray[np.float64]:
+    known: NDArray[np.float64] = np.array([*map(float, values.texts), np.nan])
+    return known[values.codes]
 
 
 def _objects(values: Sequence[object]) -> NDArray[np.object_]:

@@ -20,6 +20,7 @@ from collector.store.database import clean, key_texts
 from collector.store.ids import KeyColumn, keys_of
 from collector.store.spelling import class_name, number_text
 from collector.store.waiting import LabelKey, PendingLabel
+from driftline.columns import CodedTexts
 from driftline.events import Label
 from driftline.monitors import Monitor
 
@@ -39,7 +40,7 @@ class PlainLabels:
     places: NDArray[np.intp]
     keys: KeyColumn
     rows: NDArray[np.int64]
-    texts: NDArray[np.object_]
+    texts: CodedTexts
     observed_s: NDArray[np.float64]
     received_s: float
 
@@ -55,7 +56,7 @@ class PlainLabels:
             places=self.places[chosen],
             keys=self.keys.take(np.flatnonzero(chosen)),
             rows=self.rows[chosen],
-            texts=self.texts[chosen],
+            texts=self.texts.take(chosen),
             observed_s=self.observed_s[chosen],
         )
 
@@ -69,7 +70,7 @@ class PlainLabels:
 
     def one_by_one(self) -> Iterator[tuple[int, PendingLabel]]:
         """Each label, with its place."""
-        columns = (self.places, self.rows, self.texts, self.observed_s)
+        columns = (self.places, self.rows, self.texts.objects(), self.observed_s)
         values = zip(self.keys.ids, *(column.tolist() for column in columns), strict=True)
         for request_id, place, row, text, observed_s in values:
             key = LabelKey(self.namespace, self.model, request_id, row)
@@ -128,16 +129,15 @@ def _scanned(
     """As :func:`_plain_of`, where all labels are of the monitor and nothing about them is rare; else None."""
     count = len(labels)
     raw, rows = np.empty((count, 16), dtype=np.uint8), np.empty(count, dtype=np.int64)
-    observed_s, texts = np.empty(count), np.empty(count, dtype=np.object_)
-    read = scanner.scan(labels, spell, now_s, raw, rows, observed_s, texts)
+    observed_s, codes = np.empty(count), np.empty(count, dtype=np.int32)
+    read = scanner.scan(labels, spell, now_s, raw, rows, observed_s, codes)
     if read is None:
         return None
-    request_ids, all_spelt = read
-    plain = (rows >= 0) & (rows < _ROWS) & _are_times(observed_s, now_s)
-    if not all_spelt:
-        plain &= np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
+    request_ids, texts = read
+    plain = (rows >= 0) & (rows < _ROWS) & _are_times(observed_s, now_s) & (codes >= 0)
     keys, places = KeyColumn(request_ids, raw, np.ones(count, dtype=np.bool_)), np.arange(count, dtype=np.intp)
-    return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, texts, observed_s, now_s).take(plain)
+    coded = CodedTexts(texts, codes)
+    return PlainLabels(monitor.namespace, monitor.model, places, keys, rows, coded, observed_s, now_s).take(plain)
 
 
 def _columns(labels: Sequence[Label]) -> Mapping[str, Sequence[Any]]:
@@ -166,7 +166,8 @@ def _are_one(values: Sequence[object]) -> bool:
 def _plain_of(
     columns: Mapping[str, Sequence[Any]], places: NDArray[np.intp], monitor: Monitor, now_s: float, spell: Spell
 ) -> PlainLabels:
-    texts, plain = _texts(spell, columns["value"])
+    texts = _texts(spell, columns["value"])
+    plain = texts.codes >= 0
     if any(columns["key"]) or any(columns["reward"]):
         pairs = zip(columns["key"], columns["reward"], strict=True)
         plain &= ~np.array([bool(key or reward) for key, reward in pairs], dtype=np.bool_)
@@ -205,21 +206,14 @@ def _whole(rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return found, (found >= 0) & (found < _ROWS)
 
 
-def _texts(
-    spell: Spell, values: Sequence[str | float | int | bool | None]
-) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-    """Each value as ``readings.read_label`` spells it, and whether it need not be looked at closely; else None."""
-    texts = np.empty(len(values), dtype=np.object_)
+def _texts(spell: Spell, values: Sequence[str | float | int | bool | None]) -> CodedTexts:
+    """Each value as ``readings.read_label`` spells it; None where it has to be looked at closely."""
     if float in set(map(type, values)):  # which may be as many as the labels, and 0.0 is -0.0 to a dictionary
-        texts[:] = [spell(value) for value in values]
-        all_are_plain = False  # as far as is known without a look at each
-    else:
-        known = {value: spell(value) for value in set(values)}
-        texts[:] = list(map(known.__getitem__, values))
-        all_are_plain = None not in known.values()
-    if all_are_plain:
-        return texts, np.ones(len(values), dtype=np.bool_)
-    return texts, np.asarray(texts != None, dtype=np.bool_)  # noqa: E711 - element by element
+        return CodedTexts.of([spell(value) for value in values])
+    different = list(dict.fromkeys(values))
+    spelt = CodedTexts.of([spell(value) for value in different])
+    codes = dict(zip(different, spelt.codes.tolist(), strict=True))
+    return CodedTexts(spelt.texts, np.fromiter(map(codes.__getitem__, values), np.int32, len(values)))
 
 
 def _text(monitor: Monitor, classes: Collection[str], value: str | float | int | bool | None) -> str | None:

@@ -26,9 +26,9 @@ class LabelScanner(Protocol):
         keys: NDArray[np.uint8],
         rows: NDArray[np.int64],
         observed_s: NDArray[np.float64],
-        texts: NDArray[np.object_],
-    ) -> tuple[list[str], bool] | None:
-        """Fill the columns, ``keys`` of shape (labels, 16); answers the request ids, and whether each value was spelt.
+        codes: NDArray[np.int32],
+    ) -> tuple[list[str], list[str]] | None:
+        """Fill the columns, ``keys`` of shape (labels, 16); answers the request ids, and the texts that ``codes`` mean.
 
         None where not all labels are of one model and of request ids that are UUIDs, or a value is a floating number.
         """

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.store.ids import KeyColumn
+from driftline.columns import CodedTexts
 
 _HEAD = np.dtype(">i4")
 _HEAD_BYTES = 5 * _HEAD.itemsize
@@ -75,32 +76,30 @@ def _sized(values: NDArray[Any], kind: str | np.dtype[Any]) -> bytes:
     return rows.tobytes()
 
 
-def read_texts(raw: bytes) -> NDArray[np.object_]:
-    """The values of ``array_send(...)`` of an array of texts that is not empty; None where one is NULL."""
+def read_texts(raw: bytes) -> CodedTexts:
+    """The values of ``array_send(...)`` of an array of texts that is not empty."""
     count, size = np.frombuffer(raw, dtype=_HEAD, count=3, offset=_HEAD_BYTES - 8)[[0, 2]].tolist()
-    found = np.empty(count, dtype=np.object_)
-    if size > 0 and len(raw) == _HEAD_BYTES + count * (4 + size):
-        rows = np.frombuffer(raw, dtype=[("size", ">i4"), ("value", f"S{size}")], offset=_HEAD_BYTES)
+    if count > _FEW and size > 0 and len(raw) == _HEAD_BYTES + count * (4 + size):
+        rows = np.frombuffer(raw, dtype=[("size", ">i4"), ("value", f"V{size}")], offset=_HEAD_BYTES)
         if (rows["size"] == size).all():
-            _spread(rows["value"], found)
-            return found
-    values = _each_value(raw, count)
-    known = {value: None if value is None else value.decode() for value in set(values)}
-    found[:] = [known[value] for value in values]
-    return found
+            return _coded(rows["value"])
+    return CodedTexts.of([None if value is None else value.decode() for value in _each_value(raw, count)])
 
 
-def _spread(values: NDArray[np.bytes_], found: NDArray[np.object_]) -> None:
-    """Values of one length as texts: in columns of few different ones without a look at each."""
+def _coded(values: NDArray[np.void]) -> CodedTexts:
+    """Values of one length: in columns of few different ones without a look at each."""
+    codes = np.empty(len(values), dtype=np.int32)
+    texts: list[str] = []
     left = np.arange(len(values))
-    for _ in range(_FEW):
+    for code in range(_FEW):
         if not len(left):
-            return
+            return CodedTexts(texts, codes)
         first = values[left[0]]
         same = values[left] == first
-        found[left[same]] = first.decode()
+        texts.append(first.tobytes().decode())
+        codes[left[same]] = code
         left = left[~same]
-    found[left] = [value.decode() for value in values[left].tolist()]
+    return CodedTexts.of([value.decode() for value in values.tolist()])
 
 
 def _each_value(raw: bytes, count: int) -> list[bytes | None]:

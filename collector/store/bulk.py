@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from collector.store.arrays import BytesArray, register
 from collector.store.ids import KeyColumn
+from driftline.columns import CodedTexts
 from driftline.errors import PermanentError
 
 _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -32,7 +33,7 @@ _TAKES_ARRAYS = "driftline_takes_arrays"
 _ROWS_AT_ONCE = 20_000
 
 _Encode = Callable[[Any], bytes]
-#: A column: values, numbers as an array, or keys.
+#: A column: values (texts may be coded), numbers as an array, or keys.
 Column = Sequence[Any] | NDArray[Any] | KeyColumn
 
 
@@ -162,6 +163,8 @@ def _insert(connection: Connection, table: Table, columns: Sequence[str], rows: 
 def _listed(values: Column) -> Sequence[Any]:
     if isinstance(values, KeyColumn):
         return values.texts
+    if isinstance(values, CodedTexts):
+        return list(values)
     return values.tolist() if isinstance(values, np.ndarray) else values
 
 
@@ -265,6 +268,8 @@ def _encode_column(table: str, column: Any, values: Sequence[Any] | NDArray[Any]
     """The column in one piece, or its lengths and its values in two."""
     kind = type(_on_postgresql(column.type))
     try:
+        if isinstance(values, CodedTexts):
+            return (_coded_texts(values),)
         fixed = _fixed(kind, values)
         if fixed is not None:
             return (fixed,)
@@ -312,6 +317,18 @@ def _all_one(values: NDArray[Any]) -> bool:
     """Whether all are the same to the last bit, as columns that speak of the batch are: then no row is looked at."""
     bits = values.view(f"i{values.dtype.itemsize}") if values.dtype.kind == "f" else values  # -0.0 is 0.0
     return len(values) > 0 and bool((bits == bits[0]).all())
+
+
+def _coded_texts(values: CodedTexts) -> _Encoded:
+    """Texts of which each different one is looked at once."""
+    if len(values.texts) and (values.codes >= 0).all():
+        raws = [text.encode() for text in values.texts]
+        size = len(raws[0])
+        if size and all(len(raw) == size for raw in raws):
+            kind = f"V{size}"
+            return _sized(np.frombuffer(b"".join(raws), kind)[values.codes], kind)
+    encoded = [*map(_text, values.texts), _NULL]
+    return [encoded[code] for code in values.codes.tolist()]
 
 
 def _texts(values: Sequence[str | None]) -> _Fixed | None:

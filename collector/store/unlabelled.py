@@ -17,6 +17,7 @@ from collector.store.database import is_any_of
 from collector.store.ids import KeyColumn
 from collector.store.partitions import DAY_S, day_numbers, partition_name
 from collector.store.transaction import Transaction
+from driftline.columns import CodedTexts
 from driftline.errors import TransientError
 from driftline.results import StreamKey
 
@@ -54,8 +55,8 @@ class Unlabelled:
     places: NDArray[np.intp]
     event_keys: NDArray[Any]
     numbers: dict[str, NDArray[np.float64]]
-    segments: NDArray[np.object_]
-    predictions: NDArray[np.object_]
+    segments: CodedTexts
+    predictions: CodedTexts
     others_labelled: bool = False
 
     def __len__(self) -> int:
@@ -68,8 +69,8 @@ class Unlabelled:
             self.places[chosen],
             self.event_keys[chosen],
             numbers,
-            self.segments[chosen],
-            self.predictions[chosen],
+            self.segments.take(chosen),
+            self.predictions.take(chosen),
             self.others_labelled,
         )
 
@@ -126,9 +127,13 @@ def unlabelled_rows(
 
 
 def save_first_labels(
-    transaction: Transaction, found: Unlabelled, rows: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
+    transaction: Transaction,
+    found: Unlabelled,
+    rows: NDArray[np.int64],
+    labels: CodedTexts,
+    values: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Keep each row's first label; ``values``: the other columns of the table of labels, objects where some are None.
+    """Keep each row's first label, ``labels``; ``values``: the table's other columns, objects where some are None.
 
     Raises LabelledError, and keeps none, when a row has, or had, a label.
     """
@@ -141,6 +146,7 @@ def save_first_labels(
         "event_key": found.event_keys[order],
         "time_s": times_s[order],
         "stream_id": found.numbers["stream_id"][order].astype(np.int64),
+        "label": labels.take(order),
     }
     for name, value in {"row": rows, **values}.items():
         if name in _MOSTLY and (value == _MOSTLY[name]).all():
@@ -201,8 +207,8 @@ def _stacked(parts: Sequence[Unlabelled]) -> Unlabelled:
         np.concatenate([part.places for part in parts]),
         np.concatenate([part.event_keys for part in parts]),
         {name: np.concatenate([part.numbers[name] for part in parts]) for name in _FOUND_NUMBERS},
-        np.concatenate([part.segments for part in parts]),
-        np.concatenate([part.predictions for part in parts]),
+        CodedTexts.joined([part.segments for part in parts]),
+        CodedTexts.joined([part.predictions for part in parts]),
         others_labelled,
     )
 
@@ -216,8 +222,8 @@ def _listed(rows: Sequence[Sequence[Any]]) -> Unlabelled:
         np.array(places, dtype=np.intp),
         _objects(keys),
         {name: np.array(column, dtype=np.float64) for name, column in numbers},
-        _objects(segments),
-        _objects(predictions),
+        CodedTexts.of(segments),
+        CodedTexts.of(predictions),
     )
 
 
@@ -309,7 +315,7 @@ def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]
     count = sum(counts)
     if question.close:  # what is the same in a window is there once for each
         values.update({name: np.repeat(values[name], counts) for name in _OF_WINDOW})
-        spread = np.repeat(np.concatenate([read_texts(raw) for raw in segments]), counts)
+        spread = _repeated(segments, counts)
     else:
         spread = read_texts(segments[0])
     if stream_ids[0] is None:
@@ -323,11 +329,15 @@ def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]
     else:
         found = _places_of(question, asked, b"".join(request_keys), None if rows[0] is None else b"".join(rows))
     event_keys = np.frombuffer(b"".join(keys), _KEY_BYTES)
-    said = np.concatenate([read_texts(raw) for raw in predictions])
-    if question.close and asked.few:
-        said = np.repeat(said, counts)
+    said = _repeated(predictions, counts if question.close and asked.few else None)
     answer = Unlabelled(found, event_keys, values, spread, said)
     return answer if (found >= 0).all() else answer.take(found >= 0)
+
+
+def _repeated(raws: Sequence[bytes], counts: Sequence[int] | None) -> CodedTexts:
+    """Texts of several groups: each as often as ``counts`` says, where there is one a group."""
+    read = CodedTexts.joined([read_texts(raw) for raw in raws])
+    return read if counts is None else CodedTexts(read.texts, np.repeat(read.codes, counts))
 
 
 def _numbers(raws: Sequence[bytes]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from detectors.statistics.hanging_directions import MOST, HangingDirections, han
 from detectors.statistics.hanging_rows import Blocks, for_windows, rows_together, rows_together_along
 from detectors.statistics.principal_plane import directions_of, residuals_of
 from detectors.statistics.weekly_rows import ClockTimes, WeeklyRows
-from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch
+from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch, each_judged
 from driftline.monitors import Monitor
 
 #: Rows that are looked at, from the first on; for two weeks of them more are.
@@ -243,7 +243,7 @@ def _losses(judged: JudgedBatch) -> NDArray[np.float64] | None:
     if judged.query is not None:
         return None
     known = judged.weight > 0
-    prediction, label = judged.prediction[known], judged.label[known]
+    prediction, label = each_judged(judged.prediction)[known], each_judged(judged.label)[known]
     if prediction.dtype.kind == "f":
         errors = np.nan_to_num(np.abs(np.asarray(prediction - label, dtype=np.float64)))
         return np.asarray(stats.rankdata(errors) / max(len(errors), 1))[:, None]

@@ -25,7 +25,7 @@ from detectors.counts.counting import numbers, texts
 from detectors.counts.performance_counts import PerformanceLayout
 from detectors.counts.ranking_counts import RANK_STEPS, judged_queries
 from detectors.counts.summary import Section
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import ColumnBatch, JudgedBatch, JudgedColumn, each_judged
 
 #: Numbers per group: rows, losses, squares of losses.
 FIELDS = 3
@@ -171,7 +171,7 @@ def _losses(layout: PerformanceLayout, judged: JudgedBatch) -> tuple[NDArray[np.
     return np.asarray(said == truth, dtype=np.float64), np.ones(len(said), dtype=bool)
 
 
-def _categories(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[Any]:
-    listed = values.tolist()
+def _categories(values: JudgedColumn) -> NDArray[Any]:
+    listed = each_judged(values).tolist()
     known = {value: category(value) for value in set(listed)}
     return np.array([known[value] for value in listed], dtype=np.object_)

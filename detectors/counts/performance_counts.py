@@ -28,7 +28,7 @@ from detectors.counts.counting import numbers
 from detectors.counts.ranking_counts import SIZE as RANKING_SIZE
 from detectors.counts.ranking_counts import count_queries
 from detectors.counts.summary import Section, exact_sum
-from driftline.columns import ColumnBatch, JudgedBatch
+from driftline.columns import CodedTexts, ColumnBatch, JudgedBatch, JudgedColumn
 from driftline.monitor_ranking import RankingSpec
 from driftline.monitors import Monitor, Task
 
@@ -219,7 +219,9 @@ def _strata(layout: PerformanceLayout, said: NDArray[np.intp], score: NDArray[np
 
 
 def _score_bins(layout: PerformanceLayout, score: NDArray[np.float64]) -> NDArray[np.intp]:
-    bins = np.searchsorted(np.array(layout.cuts), score, side="right")
+    bins = np.zeros(len(score), dtype=np.intp)
+    if layout.cuts:
+        bins = np.searchsorted(np.array(layout.cuts), score, side="right")
     bins[~np.isfinite(score)] = len(layout.cuts) + 1
     return bins
 
@@ -260,7 +262,7 @@ def error_bins(errors: NDArray[np.float64]) -> NDArray[np.intp]:
     return bins
 
 
-def _floats(values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.float64]:
+def _floats(values: JudgedColumn) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64)
 
 
@@ -301,7 +303,9 @@ def _histogram_bins(score: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.minimum((score * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
 
 
-def _are(positive: str, values: NDArray[np.object_] | NDArray[np.float64]) -> NDArray[np.bool_]:
+def _are(positive: str, values: JudgedColumn) -> NDArray[np.bool_]:
+    if isinstance(values, CodedTexts):
+        return np.array([*(category(text) == positive for text in values.texts), False])[values.codes]
     found = np.zeros(len(values), dtype=np.bool_)
     for value in set(values.tolist()):  # two, mostly
         if category(value) == positive:

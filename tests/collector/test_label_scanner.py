@@ -46,7 +46,7 @@ def _read(labels: list[Label], scanner: LabelScanner | None) -> list[dict[str, A
 
 
 def _said(plain: PlainLabels) -> dict[str, Any]:
-    columns = (plain.places, plain.rows, plain.texts, plain.observed_s, plain.keys.raw, plain.keys.own)
+    columns = (plain.places, plain.rows, plain.texts.objects(), plain.observed_s, plain.keys.raw, plain.keys.own)
     dtypes = [column.dtype for column in columns]
     return {"ids": list(plain.keys.ids), "columns": [column.tolist() for column in columns], "dtypes": dtypes}
 
@@ -61,8 +61,8 @@ def test_labels_are_the_same_columns_with_the_scanner_and_without(labels: list[L
 
 def test_what_most_labels_are_is_read_by_the_scanner() -> None:
     labels = [Label(request_id=ID[:-1] + digit, value=int(digit) % 2, model="flights") for digit in "0123456789"]
-    columns = np.empty((10, 16), np.uint8), np.empty(10, np.int64), np.empty(10), np.empty(10, np.object_)
+    columns = np.empty((10, 16), np.uint8), np.empty(10, np.int64), np.empty(10), np.empty(10, np.int32)
     scanner = label_scanner()
     assert scanner is not None
-    assert scanner.scan(labels, str, START_S, *columns) == ([label.request_id for label in labels], True)
-    assert columns[3].tolist() == ["0", "1"] * 5
+    assert scanner.scan(labels, str, START_S, *columns) == ([label.request_id for label in labels], ["0", "1"])
+    assert columns[3].tolist() == [0, 1] * 5
