@@ -74,7 +74,11 @@ class CodedTexts(Sequence[str | None]):
         return CodedTexts(self.texts, self.codes[index])
 
     def are(self, text: str | None) -> NDArray[np.bool_]:
-        """Which are this text, or missing."""
+        """Which are this text, or missing.
+
+        >>> CodedTexts(["AA", "UA"], np.array([1, -1, 0], np.int32)).are("UA").tolist()
+        [True, False, False]
+        """
         return np.array([*(each == text for each in self.texts), text is None])[self.codes]
 
     def objects(self) -> TextColumn:

@@ -11,13 +11,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.store.ids import KeyColumn
+from collector.store.ids import KEY_KIND, KeyColumn
 from driftline.columns import CodedTexts
 
 _HEAD = np.dtype(">i4")
 _HEAD_BYTES = 5 * _HEAD.itemsize
 _SIZE = struct.Struct(">i")
-_KEY = np.dtype((np.uint8, 16))
 _BINARY = 1
 _FEW = 8
 
@@ -42,7 +41,7 @@ class KeyArray(BinaryArray):
     @classmethod
     def of(cls, keys: KeyColumn, places: NDArray[np.intp]) -> Self:
         """The keys at these places."""
-        return cls(len(places), _sized(keys.raw[places], _KEY), 2950)
+        return cls(len(places), _sized(keys.values[places], KEY_KIND), 2950)
 
 
 class IntegerArray(BinaryArray):

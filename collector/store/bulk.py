@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.exc import DBAPIError
 
 from collector.store.arrays import BytesArray, register
-from collector.store.ids import KeyColumn
+from collector.store.ids import KEY_KIND, KeyColumn
 from driftline.columns import CodedTexts
 from driftline.errors import PermanentError
 
@@ -285,7 +285,7 @@ def _fixed(kind: type, values: Sequence[Any] | NDArray[Any]) -> _Fixed | None:
     count = len(values)
     if isinstance(values, np.ndarray):
         if kind is UUID:
-            return _sized(np.ascontiguousarray(values).view("V16").ravel(), "V16")
+            return _sized(np.ascontiguousarray(values).view(KEY_KIND).ravel(), KEY_KIND)
         return _numbers(kind, values)
     if kind is Text:
         return _texts(values)

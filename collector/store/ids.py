@@ -28,6 +28,10 @@ _VALUES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # any odd number of 64 bits
 
 
+#: A key as one value of an array: such arrays are copied and picked from ten times as fast as rows of 16 bytes.
+KEY_KIND = "V16"
+
+
 @dataclass(frozen=True)
 class KeyColumn:
     """The keys of many ids.
@@ -61,6 +65,11 @@ class KeyColumn:
     def second_halves(self) -> NDArray[np.uint64]:
         """The other 64 bits of each key."""
         return self._numbers[:, 1].astype(np.uint64)
+
+    @property
+    def values(self) -> NDArray[np.void]:
+        """The keys' bytes, shape (ids,), each one value of 16 bytes."""
+        return np.ascontiguousarray(self.raw).view(KEY_KIND).ravel()
 
     @property
     def _numbers(self) -> NDArray[np.uint64]:

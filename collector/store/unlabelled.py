@@ -14,7 +14,7 @@ from collector.store import schema
 from collector.store.arrays import IntegerArray, KeyArray, read_texts
 from collector.store.bulk import Column, driver_cursor, insert_columns, savepoint
 from collector.store.database import is_any_of
-from collector.store.ids import KeyColumn
+from collector.store.ids import KEY_KIND, KeyColumn
 from collector.store.partitions import DAY_S, day_numbers, partition_name
 from collector.store.transaction import Transaction
 from driftline.columns import CodedTexts
@@ -34,7 +34,6 @@ _MOSTLY = {"row": 0, "judged": 1}
 _STREAMS = select(schema.streams).where(
     schema.streams.c.namespace == bindparam("of_namespace"), schema.streams.c.model == bindparam("of_model")
 )
-_KEY_BYTES = np.dtype((np.uint8, 16))
 #: So many rows that follow each other in the index are read in the time that one key takes to be looked up.
 _ROWS_FOR_A_LOOK_UP = 4
 
@@ -178,9 +177,9 @@ def _different(days: NDArray[np.int64]) -> set[int]:
 
 def _order(keys: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.intp]:
     """By key and row, as any writer stores them, so that two writers cannot wait for each other."""
-    if keys.ndim == 1:
+    if keys.dtype == np.object_:
         return np.lexsort((rows, keys))
-    high, low = np.ascontiguousarray(keys).view(">u8").astype(np.uint64).T
+    high, low = keys.view(">u8").reshape(-1, 2).astype(np.uint64).T
     order = np.argsort(high)
     if (high[order[1:]] == high[order[:-1]]).any():
         order = np.lexsort((rows, low, high))
@@ -328,7 +327,7 @@ def _answer(question: _Question, asked: _Asked, parts: Sequence[Sequence[bytes]]
         found = question.places[np.frombuffer(places[0], ">i8") - 1]
     else:
         found = _places_of(question, asked, b"".join(request_keys), None if rows[0] is None else b"".join(rows))
-    event_keys = np.frombuffer(b"".join(keys), _KEY_BYTES)
+    event_keys = np.frombuffer(b"".join(keys), KEY_KIND)
     said = _repeated(predictions, counts if question.close and asked.few else None)
     answer = Unlabelled(found, event_keys, values, spread, said)
     return answer if (found >= 0).all() else answer.take(found >= 0)
@@ -425,8 +424,8 @@ def _source(question: _Question, predictions: str, labelled: str, asked: _Asked)
 
 
 def _joined(value: str) -> str:
-    """SQL: its bytes of all rows, one after the other, which costs less than an array."""
-    return f"string_agg({value}, ''::bytea)"
+    """SQL: its bytes of all rows, one after the other, which costs less than an array; with nothing to put between."""
+    return f"string_agg({value}, NULL::bytea)"
 
 
 def _ask_sqlite(connection: Connection, keys: KeyColumn, rows: NDArray[np.int64]) -> Unlabelled:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from collector.store.bulk import Upsert, UpsertForm, insert_columns, savepoint, upsert_together
 from collector.store.database import connect
+from driftline.columns import CodedTexts
 from driftline.errors import PermanentError
 
 TABLE = Table(
@@ -64,17 +65,17 @@ def test_what_is_copied_comes_back_to_the_last_bit(postgres: str) -> None:
         texts, reals, wholes, smalls, raws = (list(column) for column in zip(*rows, strict=True))
         columns = {
             "place": np.arange(len(rows)),
-            "text": texts,
             "real": reals if None in reals else np.array(reals),
             "whole": wholes,
             "small": np.array(smalls),
             "raw": raws,
         }
-        with engine.begin() as connection:
-            connection.execute(TABLE.delete())
-            insert_columns(connection, TABLE, columns)
-            found = connection.execute(select(TABLE).order_by(TABLE.c.place)).all()
-        assert _spelt([tuple(row[1:]) for row in found]) == _spelt(rows)
+        for spelt in (texts, CodedTexts.of(texts)):
+            with engine.begin() as connection:
+                connection.execute(TABLE.delete())
+                insert_columns(connection, TABLE, {**columns, "text": spelt})
+                found = connection.execute(select(TABLE).order_by(TABLE.c.place)).all()
+            assert _spelt([tuple(row[1:]) for row in found]) == _spelt(rows)
 
     check()
     engine.dispose()
