@@ -5,13 +5,13 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest
 """
 
-import base64
-import binascii
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from driftline.errors import DecodeError
 from serving import reasons
+from serving.base64_texts import bytes_of
+from serving.column_values import shown
 from serving.tensors import Tensor
 
 #: Names of the fields of an answer that lists classes with their shares.
@@ -57,9 +57,9 @@ def plain_value(value: Any) -> Any:
     """The bytes of ``{"b64": text}``, any other value as it is; raises DecodeError where the text is not base64."""
     if type(value) is dict and len(value) == 1 and isinstance(text := value.get("b64"), str):
         try:
-            return base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise DecodeError(reasons.MALFORMED, f"a value with b64 is not base64: {error}") from error
+            return bytes_of(text)
+        except ValueError as error:
+            raise DecodeError(reasons.MALFORMED, f"b64 is {shown(text)}, which is not base64: {error}") from error
     return value
 
 

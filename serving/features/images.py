@@ -5,8 +5,6 @@ standard deviation of its luma (ITU-R 601, 0 to 255). Of an array both are those
 of an array are rows and columns of pixels, with the channels (1, 3 or 4) last or first.
 """
 
-import base64
-import binascii
 import functools
 import importlib
 import io
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from driftline.errors import DecodeError
 from serving import reasons
+from serving.base64_texts import bytes_of
 
 #: An image of more pixels is refused before it is decoded: it could fill the memory from a few kilobytes.
 MAX_PIXELS = 64_000_000
@@ -76,10 +75,9 @@ def _bytes_of(image: str | bytes) -> bytes:
         return image
     if image.startswith(_RAW_STARTS):  # the bytes of an image may happen to be UTF-8
         return image.encode()
-    text = image.partition(",")[2] if image.startswith("data:") else image
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return bytes_of(image)
+    except ValueError as error:
         shown = image[:40]
         raise DecodeError(reasons.NOT_OBSERVABLE, f"'{shown}' holds no image; an address is not followed") from error
 

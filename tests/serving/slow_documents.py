@@ -97,7 +97,8 @@ def _bytes(value: Any) -> Any:
 
 def _base64(text: str) -> bytes:
     try:
-        return base64.b64decode(text.encode(), validate=True)
+        packed = text.split(",", 1)[-1] if text.startswith("data:") else text
+        return base64.b64decode("".join(packed.split()).encode(), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RefusedError from error
 

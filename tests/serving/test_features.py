@@ -140,6 +140,11 @@ def test_an_encoded_image_is_read_from_every_place_it_may_be_in(kind: str) -> No
     message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/x;base64,{text}"}}]}
     requests: list[tuple[Any, str]] = [
         ({"instances": [{"i": {"b64": text}}]}, "i"),
+        ({"instances": [{"i": {"b64": text}}]}, "i.b64"),
+        ({"instances": [{"i": {"b64": f"data:image/x;base64,{text}"}}]}, "i"),
+        ({"instances": [{"deep": {"i": {"b64": text}}}]}, "deep.i.b64"),
+        ({"instances": [{"i": base64.encodebytes(data).decode()}]}, "i"),
+        ({"instances": [{"i": {"b64": base64.encodebytes(data).decode()}}]}, "i"),
         ({"instances": [{"i": text}]}, "i"),
         (head + len(data).to_bytes(4, "little") + data, "i"),
         (data, "body"),
