@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from collector.api.answers import FEEDBACK_ANSWERS, FEEDBACK_BODY
 from collector.api.labels import bounded_body, submit_for
 from collector.labels.desk import LabelDesk, LabelReceipt
+from collector.labels.effects import FORBIDDEN
 from collector.labels.from_lines import Submit
 from collector.labels.from_seldon import read_feedback
 from collector.settings import CollectorSettings
@@ -84,11 +85,11 @@ class _Feedback:
 def _feedback_answer(labels: Sequence[Label], receipt: LabelReceipt, puid: str) -> JSONResponse:
     reasons = [f"row {labels[fault.index].row}: {reason}" for fault in receipt.faults for reason in fault.faults]
     if len(receipt.faults) == len(labels):
-        return _failure("; ".join(reasons), puid)
+        return _failure("; ".join(reasons), puid, 403 if receipt.outcomes.keys() == {FORBIDDEN} else 400)
     tags = {"outcomes": receipt.outcomes, "faults": reasons}
     return JSONResponse({"status": {"code": 200, "status": "SUCCESS"}, "meta": {"puid": puid, "tags": tags}})
 
 
-def _failure(info: str, puid: str) -> JSONResponse:
-    status = {"code": 400, "info": info, "status": "FAILURE"}
-    return JSONResponse({"status": status, "meta": {"puid": puid}}, 400)
+def _failure(info: str, puid: str, code: int = 400) -> JSONResponse:
+    status = {"code": code, "info": info, "status": "FAILURE"}
+    return JSONResponse({"status": status, "meta": {"puid": puid}}, code)

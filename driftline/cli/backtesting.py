@@ -232,8 +232,8 @@ def backtest_stored(
     for title, each in variations(monitor, changes):
         check_detectors(each)
         if _counted_by(each) != _counted_by(monitor):
-            said = "--set changes windows.size, columns or detectors.kept_rows, which needs rows: give --files"
-            raise SettingsError("backtest", [said])
+            changed = "--set changes windows.size, columns or detectors.kept_rows"
+            raise SettingsError("backtest", [f"{changed}, which needs rows: give --files, or --payloads"])
         # What is put in is put into counts; rows stay as they are and would say that nothing was.
         table = no_table if plan.injections else stored_tables(each, reference, store)
         labelled = no_labelled_rows if plan.injections else stored_labelled_rows(each, store)

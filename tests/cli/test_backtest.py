@@ -213,7 +213,7 @@ def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
     assert stored.incidents == from_files.incidents
     later = backtest_stored(monitor(), reference, store, Plan(since_s=FIRST_S + 5 * DAY_S, null_windows=0))
     assert len(later.outcomes[0].windows) == DAYS - 5
-    with pytest.raises(SettingsError, match=r"needs rows: give --files"):
+    with pytest.raises(SettingsError, match=r"needs rows: give --files, or --payloads"):
         backtest_stored(monitor(), reference, store, plan, ["windows.size=2d"])
     with pytest.raises(SettingsError, match=r"the store holds no windows of default/m in that time"):
         backtest_stored(monitor(), reference, store, Plan(since_s=1e12))

@@ -74,6 +74,20 @@ def test_every_endpoint_names_a_scope_and_refuses_without_it(client: TestClient)
             assert ask(client, method, path, headers=bearer(allowed)).status_code not in (401, 403), path
 
 
+@pytest.mark.parametrize("address", ["/seldon/default/flights/api/v1.0/feedback", "/api/v1.0/feedback?model=flights"])
+def test_feedback_for_a_model_that_the_token_is_not_for_is_forbidden_in_seldon_s_words(
+    parts: Parts, address: str
+) -> None:
+    token = new_token()
+    grant = Grant("other", frozenset({access.LABELS_WRITE}), ("default/other",))
+    book = AccessBook((TokenEntry(grant, digest_of(token)),))
+    client = TestClient(make_app(parts, parts.store, FixedHealth(), Access(lambda: book)))
+    headers = {"Authorization": f"Bearer {token}", "Seldon-Puid": "request-1"}
+    answer = client.post(address, json={"reward": 1}, headers=headers)
+    assert answer.status_code == answer.json()["status"]["code"] == 403
+    assert "model 'default/flights' is not among those" in answer.json()["status"]["info"]
+
+
 def test_another_method_of_an_endpoint_asks_as_well(client: TestClient) -> None:
     assert client.put("/v1/labels").status_code == 401
     assert client.put("/v1/labels", headers=bearer(access.LABELS_WRITE)).status_code == 405
