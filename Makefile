@@ -29,7 +29,7 @@ COMPILED_READY := .venv-compiled/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others explore examples real real-whole real-parts real-whole-compiled compiled extras spark alibi loggers seldon test fuzz proofs demo demo-full bench constraints clean
+.PHONY: help setup setup-extras setup-compiled clients check lint types unit unit-sidecar unit-others explore examples real real-whole real-parts real-whole-compiled compiled extras spark alibi loggers seldon seldon2 test fuzz proofs demo demo-full bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ seldon: $(READY)  ## Seldon Core 1's executor, built from a checkout: make seldo
 	ln -sfn ../operator "$(SELDON)/executor/_operator"
 	cd "$(SELDON)/executor" && GOFLAGS=-buildvcs=false go build -o driftline-executor ./cmd/executor
 	DRIFTLINE_SELDON_EXECUTOR="$(abspath $(SELDON))/executor/driftline-executor" $(BIN)/pytest -q tests/clients/test_seldon_executor.py
+
+seldon2: $(READY)  ## Seldon Core 2's gateways, built from a checkout: make seldon2 SELDON2=DIR; needs Go and a C compiler
+	cd "$(SELDON2)/scheduler" && GOFLAGS=-buildvcs=false go build -o driftline/ ./cmd/modelgateway ./cmd/pipelinegateway
+	DRIFTLINE_SELDON_GATEWAYS="$(abspath $(SELDON2))/scheduler/driftline" $(BIN)/pytest -q tests/clients/test_seldon_gateways.py
 
 test: setup setup-extras check examples  ## everything, with the real parts that are installed; says which lack
 	@$(MAKE) --no-print-directory -j 2 -k -O real-parts real-whole-compiled

@@ -135,7 +135,7 @@ def _is_seldon_v2(topic: str, fields: Mapping[str, str]) -> bool:
     return INFER_TYPE in fields or PIPELINE_ERRORS in fields or _SELDON_TOPIC.match(topic) is not None
 
 
-def _seldon_v2(message: Message, fields: Mapping[str, str]) -> Half:
+def _seldon_v2(message: Message, fields: Mapping[str, str]) -> Half | Several:
     request_id = fields.get(names.HEADER_REQUEST_ID) or message.key.decode("utf-8", "replace")
     if not request_id:
         raise EventError("message", ["has neither x-request-id nor a key"])
@@ -164,25 +164,35 @@ def _seldon_payload(body: bytes) -> Payload:
     return Payload(content_type=kind, body=body)
 
 
-def _seldon_error(message: Message, fields: Mapping[str, str], request_id: str) -> Half:
-    """A pipeline that failed: the answer to its input is an error."""
+def _seldon_error(message: Message, fields: Mapping[str, str], request_id: str) -> Several:
+    """A model that failed: the answer to its input, and to that of the pipeline it was asked for, is an error."""
     found = _SELDON_ERRORS.match(message.topic)
-    pipeline = fields.get("pipeline")
-    if found is None or not pipeline:
+    pipeline, model = fields.get("pipeline", ""), fields.get(PIPELINE_ERRORS, "")
+    if found is None or not (pipeline or model):
         raise EventError("message", [f"topic '{message.topic}' is none of a model, a pipeline or their errors"])
-    return Half(
-        kind="response",
-        id=request_id,
-        source=message.topic,
-        type="errors",
-        request_id=request_id,
-        model=f"{pipeline.split('.')[0]}.pipeline",
-        namespace=found["namespace"],
-        time_ns=message.time_ns,
-        status_code=500,
-        payload=Payload(body=message.value),
-        metadata={"failed": fields.get(PIPELINE_ERRORS, "")},
-    )
+    failed = {"errors/model": model}
+    if (
+        pipeline and pipeline != model
+    ):  # a model that was asked by itself is its own pipeline, and no other is called so
+        failed["errors"] = f"{pipeline.split('.')[0]}.pipeline"
+    answers = [
+        Half(
+            kind="response",
+            id=request_id,
+            source=message.topic,
+            type=kind,
+            request_id=request_id,
+            model=name,
+            namespace=found["namespace"],
+            time_ns=message.time_ns,
+            status_code=500,
+            payload=Payload(body=message.value),
+            metadata={"failed": model},
+        )
+        for kind, name in failed.items()
+        if name
+    ]
+    return Several(tuple(answers))
 
 
 def without_schema_id(value: bytes) -> bytes:

@@ -174,15 +174,15 @@ class ModelMesh:
 
 def _runtime() -> tuple[grpc.Server, int]:
     """A model runtime by ModelMesh's contract, and its port: it loads anything, and its models are all ``line``."""
-    ready = _message({1: 1, 2: 1 << 30, 3: 1, 4: 60_000, 5: 1 << 20, 6: "1", 10: 1})
+    ready = message_of({1: 1, 2: 1 << 30, 3: 1, 4: 60_000, 5: 1 << 20, 6: "1", 10: 1})
     answers = {
         "runtimeStatus": ready,
-        "loadModel": _message({1: 1 << 20}),
+        "loadModel": message_of({1: 1 << 20}),
         "unloadModel": b"",
-        "modelSize": _message({1: 1}),
+        "modelSize": message_of({1: 1}),
     }
     mesh = {name: grpc.unary_unary_rpc_method_handler(_always(answer)) for name, answer in answers.items()}
-    infer = {"ModelInfer": grpc.unary_unary_rpc_method_handler(_infer)}
+    infer = {"ModelInfer": grpc.unary_unary_rpc_method_handler(infer_line)}
     server = grpc.server(futures.ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers(
         (
@@ -199,7 +199,8 @@ def _always(answer: bytes) -> Any:
     return lambda _request, _context: answer
 
 
-def _infer(request: bytes, context: grpc.ServicerContext) -> bytes:
+def infer_line(request: bytes, context: grpc.ServicerContext) -> bytes:
+    """The model ``line`` by the V2 protocol over gRPC: anything but two columns is an error."""
     types = message_types()
     asked = types["Request"]()
     asked.ParseFromString(request)
@@ -217,7 +218,7 @@ def _infer(request: bytes, context: grpc.ServicerContext) -> bytes:
 def register(channel: grpc.Channel, virtual: str, model: str) -> None:
     """Let ``virtual`` name the model ``model``, and wait until it is loaded."""
     set_model = channel.unary_unary("/mmesh.ModelMesh/setVModel")
-    request = _message({1: virtual, 2: model, 4: _message({1: "any", 2: "nowhere"}), 6: 1, 8: 1})
+    request = message_of({1: virtual, 2: model, 4: message_of({1: "any", 2: "nowhere"}), 6: 1, 8: 1})
 
     def registered() -> bool:
         try:
@@ -238,7 +239,7 @@ def infer(channel: grpc.Channel, virtual: str, columns: Mapping[str, Sequence[fl
     return bytes(channel.unary_unary(_INFER)(request.SerializeToString(), timeout=60, metadata=metadata))
 
 
-def _message(fields: Mapping[int, int | str | bytes]) -> bytes:
+def message_of(fields: Mapping[int, int | str | bytes]) -> bytes:
     """A protobuf message with these fields."""
     parts = []
     for number, value in fields.items():

@@ -80,7 +80,7 @@ def test_what_knatives_kafka_broker_keeps_and_what_it_hands_on_are_the_same_rows
 
 
 def read_topic(kafka: str, topic: str, messages: int, directory: Path) -> Stored:
-    """What a collector stores that reads the topic."""
+    """What a collector stores that reads the topic, or all topics of a pattern."""
     source = TopicsSource(TopicsSettings((kafka,), f"group-{topic}", {topic: "any"}), lambda _: None, INTERPRETER)
     records: list[Record] = []
 

@@ -141,20 +141,26 @@ def test_seldon_v2s_topics_say_model_and_namespace(
     assert (request.payload.body, request.payload.content_type) == (body, content_type)
 
 
-def test_a_pipeline_has_a_model_of_its_own_and_its_errors_are_its_answers() -> None:
-    request = half([("x-request-id", "abc")], PROTO, topic="my.seldon.prod.pipeline.shop.inputs")
-    failed = half(
-        [("x-request-id", "abc"), ("pipeline", "shop"), ("seldon-pipeline-errors", "iris")],
-        b"boom",
-        topic="my.seldon.prod.errors.errors",
-    )
-    assert (request.model, failed.model, failed.kind, failed.status_code) == (
-        "shop.pipeline",
-        "shop.pipeline",
-        "response",
-        500,
-    )
-    assert request.pair == failed.pair
+def test_a_pipeline_has_a_model_of_its_own_and_an_error_answers_it_and_the_model_that_failed() -> None:
+    of_pipeline = half([("x-request-id", "abc")], PROTO, topic="my.seldon.prod.pipeline.shop.inputs")
+    of_model = half([("x-request-id", "abc")], PROTO, topic="my.seldon.prod.model.iris.inputs")
+    failed = errors_of("shop", "iris")
+    assert {one.model for one in failed} == {"shop.pipeline", "iris"} == {of_pipeline.model, of_model.model}
+    assert {(one.kind, one.status_code) for one in failed} == {("response", 500)}
+    assert {one.pair for one in failed} == {of_pipeline.pair, of_model.pair}
+    assert len({(one.id, one.source, one.type) for one in failed}) == 2  # else one would be a copy of the other
+
+
+def test_an_error_of_a_model_that_was_asked_by_itself_answers_the_model() -> None:
+    assert [one.model for one in errors_of("iris", "iris")] == ["iris"]
+
+
+def errors_of(pipeline: str, model: str) -> list[Half]:
+    """What Seldon's gateway writes where a model fails."""
+    headers = [("x-request-id", "abc"), ("pipeline", pipeline), ("seldon-pipeline-errors", model)]
+    found = read(headers, b"boom", topic="my.seldon.prod.errors.errors")
+    assert isinstance(found, Several)
+    return [one for one in found.contents if isinstance(one, Half)]
 
 
 def test_the_key_stands_in_for_a_lost_request_id() -> None:
