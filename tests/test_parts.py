@@ -39,7 +39,7 @@ def test_the_roll_says_what_was_used_and_what_lacked() -> None:
 def test_a_process_that_ends_early_shows_its_output(tmp_path: Path) -> None:
     process = PartProcess(["sh", "-c", "echo no such luck; exit 3"], tmp_path / "log")
     with pytest.raises(RuntimeError, match=r"ended with 3[\s\S]*no such luck"):
-        process.wait_ready(lambda: False, 30.0)
+        process.wait_ready(lambda: False, 120.0)
 
 
 def test_a_stopped_process_takes_its_children_along(tmp_path: Path) -> None:
@@ -97,13 +97,13 @@ def test_a_broker_comes_back_on_its_port_with_its_data(kafka_broker: KafkaBroker
 
 def _produce(bootstrap: str, topic: str, value: bytes) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
-    producer.send(topic, value).get(timeout=60)
+    producer.send(topic, value).get(timeout=240)
     producer.close()
 
 
 def _consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=60_000
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=240_000
     )
     values = [next(consumer).value for _ in range(count)]
     consumer.close()

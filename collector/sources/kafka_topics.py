@@ -136,10 +136,16 @@ class TopicsSource:
 
 
 class KafkaInbox:
-    """An ``Inbox`` in a topic; an event is kept once every replica that must has it."""
+    """An ``Inbox`` in a topic; an event is kept once every replica that must has it.
 
-    def __init__(self, bootstrap: Sequence[str], topic: str, maximum_bytes: int) -> None:
+    ``timeout_s``: how long a broker may take for that; who sends waits as long.
+    """
+
+    def __init__(
+        self, bootstrap: Sequence[str], topic: str, maximum_bytes: int, timeout_s: float = _APPEND_TIMEOUT_S
+    ) -> None:
         self._topic = topic
+        self._timeout_s = timeout_s
         try:
             self._producer = KafkaProducer(
                 bootstrap_servers=list(bootstrap),
@@ -147,9 +153,9 @@ class KafkaInbox:
                 acks="all",
                 linger_ms=0,
                 max_request_size=maximum_bytes + 1024 * 1024,
-                max_block_ms=5_000,
-                delivery_timeout_ms=10_000,
-                request_timeout_ms=8_000,
+                max_block_ms=round(timeout_s * 500),
+                delivery_timeout_ms=round(timeout_s * 1000),
+                request_timeout_ms=round(timeout_s * 800),
                 reconnect_backoff_max_ms=_RECONNECT_MS,
             )
         except KafkaError as error:
@@ -164,12 +170,12 @@ class KafkaInbox:
                 sent.append(self._producer.send(self._topic, value=event.body, key=key, headers=headers))
             except KafkaError:
                 sent.append(None)
-        until = time.monotonic() + _APPEND_TIMEOUT_S
+        until = time.monotonic() + self._timeout_s
         return {place: UNAVAILABLE for place, future in enumerate(sent) if not _is_kept(future, until)}
 
     def close(self) -> None:
         """As ``Inbox.close``."""
-        self._producer.close(timeout=_APPEND_TIMEOUT_S)
+        self._producer.close(timeout=self._timeout_s)
 
 
 def _is_kept(future: Any, until: float) -> bool:

@@ -113,8 +113,8 @@ def test_an_incident_is_one_ticket_and_one_page_for_its_team_and_one_group_for_t
             ticket = chat.wait_for(1)[0]
             post_json(f"{manager.url}/api/v2/alerts", before + after)
             paged = chat.wait_for(2)[1]
-            wait_until(lambda: len(silenced(manager)) == 3, 60.0, "three silenced tickets")
-            wait_until(lambda: told_of(webhook_receiver.bodies, "page"), 60.0, "the page at the desk")
+            wait_until(lambda: len(silenced(manager)) == 3, 120.0, "three silenced tickets")
+            wait_until(lambda: told_of(webhook_receiver.bodies, "page"), 120.0, "the page at the desk")
             assert silenced(manager) == {"drift", "data_quality", "correctness"}
     assert {alert["labels"]["slo"] for alert in ticket["alerts"]} == {"drift", "data_quality"}
     assert [alert["labels"]["severity"] for alert in paged["alerts"]] == ["page"]

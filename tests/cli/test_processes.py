@@ -8,6 +8,7 @@ from driftline.cli.ports import Ports, free_ports
 from driftline.cli.processes import MAX_RESTARTS, Group, Part
 from driftline.errors import UnavailableError
 from tests.parts.http import WebhookReceiver
+from tests.parts.processes import free_ports as parts_ports
 from tests.parts.processes import wait_until
 
 
@@ -37,7 +38,7 @@ def test_a_part_that_dies_is_started_again_but_not_for_ever(tmp_path: Path) -> N
                 return True
             return False
 
-        wait_until(gives_up, 120, "the group to give up", pause_s=0.05)
+        wait_until(gives_up, 400, "the group to give up", pause_s=0.05)
     assert said[-1].startswith("short is unavailable: keeps dying; its log is")
     assert said[:-1] == ["short ended with code 0; starting it again"] * MAX_RESTARTS
 
@@ -47,7 +48,9 @@ def test_leaving_the_group_ends_its_parts(tmp_path: Path) -> None:
     monitors = tmp_path / "monitors"
     monitors.mkdir()
     (monitors / "m.yaml").write_text("model: m\ntask: binary\ncolumns: [{name: x, type: numeric}]\n")
-    ports = free_ports(Ports(detectors=0))
+    [port] = parts_ports(1)
+    ports = free_ports(Ports(detectors=port))
+    assert ports.detectors == port
     arguments = ("detectors", "--monitors", str(monitors), "--port", str(ports.detectors))
     environ = {"DRIFTLINE_DATABASE_URL": f"sqlite:///{tmp_path / 'store.db'}", "DRIFTLINE_DATA_DIR": str(tmp_path)}
     health = f"http://127.0.0.1:{ports.detectors}/healthz"

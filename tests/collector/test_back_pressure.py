@@ -101,7 +101,7 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres_st
             watching = connect(postgres_store)
             with watching.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 wait_until(
-                    lambda: bool(connection.execute(blocked_sessions).scalar_one()), 30.0, "a session that waits"
+                    lambda: bool(connection.execute(blocked_sessions).scalar_one()), 120.0, "a session that waits"
                 )
             watching.dispose()
             given, held = source.given, tracemalloc.get_traced_memory()[0]
@@ -114,7 +114,7 @@ def test_a_blocked_database_pauses_the_reading_and_memory_stays_flat(postgres_st
         wait_until(lambda: source.acknowledged > given + 500, 120, "more records once the lock is gone")
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(120)
         tracemalloc.stop()
         other.dispose()
     stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
@@ -146,7 +146,7 @@ def test_a_database_that_goes_away_is_waited_for_with_one_batch_in_hand(postgres
             assert source.given - source.acknowledged <= 2 * parts.settings.maximum_batch_records
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(120)
         other.dispose()
     stored = [dict(row)["event_id"] for row in tables(postgres_store)["predictions"]]
     assert sorted(stored) == sorted(f"e-{number}" for number in range(store.position("spool:0") or 0))

@@ -28,7 +28,7 @@ from tests.parts.processes import wait_until
 EVENTS = int(os.environ.get("DRIFTLINE_PROOF_EVENTS", "1500"))
 KILLS = int(os.environ.get("DRIFTLINE_PROOF_KILLS", "4"))
 SEED = int(os.environ.get("DRIFTLINE_PROOF_SEED", "20"))
-_TIMEOUT_S = 60.0 + EVENTS / 20
+_TIMEOUT_S = 120.0 + EVENTS / 20
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(4 * _TIMEOUT_S)]
 

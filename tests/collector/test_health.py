@@ -321,7 +321,7 @@ def test_metrics_and_readiness_answer_while_the_database_holds_everybody(postgre
     stored = 'driftline_collector_events_total{model="flights",namespace="default",outcome="stored"'
     other = connect(postgres_store)
     with RunningApi(make_app(parts, parts.store, FixedHealth())) as api:
-        assert stored in httpx.get(f"{api.url}/metrics").text
+        assert stored in httpx.get(f"{api.url}/metrics", timeout=120).text
         with other.begin() as blocking:
             for table in schema.metadata.sorted_tables:
                 blocking.execute(text(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE"))
@@ -329,7 +329,7 @@ def test_metrics_and_readiness_answer_while_the_database_holds_everybody(postgre
             assert (held.status_code, stored in held.text) == (200, True)
             assert not Speaker(parts.store).speaks()
             assert list(LabelGauges(parts.store, parts.monitors, parts.clock).collect()) == []
-        assert stored in httpx.get(f"{api.url}/metrics").text
+        assert stored in httpx.get(f"{api.url}/metrics", timeout=120).text
     other.dispose()
 
 

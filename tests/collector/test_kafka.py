@@ -1,13 +1,11 @@
 """The Kafka source against a real broker."""
 
 import re
-import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
 from sqlalchemy import insert
 
 from collector.settings import KafkaSettings
@@ -19,7 +17,7 @@ from driftline.events import KafkaMessage, encode_inference, encode_label
 from driftline.records import Malformed, Reach, Record
 from driftline.results import StreamKey, WindowKey
 from tests.collector.helpers import HOUR_S, START_S, Parts, event, label, merged
-from tests.parts.kafka import KafkaBroker
+from tests.parts.kafka import KafkaBroker, make_topics, said
 from tests.parts.processes import wait_until
 
 
@@ -39,9 +37,7 @@ def test_a_label_is_read_as_it_was_sent() -> None:
 def topics(kafka: str) -> KafkaSettings:
     name = uuid.uuid4().hex[:8]
     settings = KafkaSettings((kafka,), f"group-{name}", f"inference-{name}", f"labels-{name}")
-    admin = KafkaAdminClient(bootstrap_servers=kafka)
-    admin.create_topics([NewTopic(settings.topic_inference, 2, 1), NewTopic(settings.topic_labels, 1, 1)])
-    admin.close()
+    make_topics(kafka, {settings.topic_inference: 2, settings.topic_labels: 1})
     return settings
 
 
@@ -53,16 +49,19 @@ def producer(kafka: str) -> Iterator[KafkaProducer]:
 
 
 def send(producer: KafkaProducer, topic: str, messages: list[KafkaMessage]) -> None:
-    for headers, key, value in messages:
-        producer.send(topic, value=value, key=key, headers=headers)
-    producer.flush()
+    sent = [producer.send(topic, value=value, key=key, headers=headers) for headers, key, value in messages]
+    for one in sent:
+        one.get(240)
 
 
 def read(source: KafkaSource, count: int) -> list[Record]:
     found: list[Record] = []
-    until = time.monotonic() + 120
-    while len(found) < count and time.monotonic() < until:
+
+    def are_read() -> bool:
         found.extend(source.poll(100, 0.5))
+        return len(found) >= count
+
+    wait_until(are_read, 240, f"{count} records")
     return found
 
 
@@ -72,9 +71,9 @@ def test_what_comes_while_nothing_is_polled_is_behind(topics: KafkaSettings, pro
     send(producer, topics.topic_inference, messages)
     source = KafkaSource(topics, lambda _partition: None)
     assert len(read(source, 30)) == 30
-    source.lag()  # as of that fetch
+    said(source.lag)  # as of that fetch
     send(producer, topics.topic_inference, messages[:20])
-    assert sum(source.lag().values()) == 20
+    assert sum(said(source.lag).values()) == 20
     source.close()
 
 
@@ -87,10 +86,15 @@ def test_events_and_labels_travel_from_the_broker_into_the_store(
     send(producer, topics.topic_labels, [encode_label(label(number, 1), str(number)) for number in range(30)])
     source = KafkaSource(topics, parts.store.position)
     collector = parts.collector_of(source)
-    handled, until = 0, time.monotonic() + 120
-    while handled < 61 and time.monotonic() < until:
+    handled = 0
+
+    def are_handled() -> bool:
+        nonlocal handled
         handled += collector.run_once()
-    assert sum(source.lag().values()) == 0
+        return handled >= 61
+
+    wait_until(are_handled, 240, "61 records")
+    assert sum(said(source.lag).values()) == 0
     source.close()
     window = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
     counts = merged(parts.store.window_states(window))
@@ -125,10 +129,13 @@ def test_a_second_member_takes_its_share_and_nothing_is_counted_twice(
     send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(40)])
     sources = [KafkaSource(topics, parts.store.position) for _ in range(2)]
     collectors = [parts.collector_of(source) for source in sources]
-    until = time.monotonic() + 90
-    while sum(parts.store.positions().values()) < 40 and time.monotonic() < until:
+
+    def are_stored() -> bool:
         for collector in collectors:
             collector.run_once()
+        return sum(parts.store.positions().values()) >= 40
+
+    wait_until(are_stored, 240, "forty events")
     for source in sources:
         source.close()
     window = WindowKey(StreamKey("default", "flights", "3", "stable"), "", START_S, START_S + HOUR_S)
@@ -155,7 +162,7 @@ def test_a_topic_that_was_made_anew_waits_alone_until_somebody_acts(
     assert sorted(source.held()) == partitions
     assert f"'{partitions[0]}' ended at " in told
     assert "the store has read it up to 30." in told
-    assert not set(partitions) & set(source.lag())
+    assert not set(partitions) & set(said(source.lag))
 
     send(producer, topics.topic_labels, [encode_label(label(number, "1"), f"label-{number}") for number in range(20)])
     send(producer, topics.topic_inference, [encode_inference(event(number)) for number in range(20, 100)])
@@ -176,8 +183,7 @@ def test_a_topic_that_was_made_anew_waits_alone_until_somebody_acts(
 def test_how_far_the_store_is_with_what_others_have_to_read(topics: KafkaSettings, producer: KafkaProducer) -> None:
     for number in range(10):
         headers, key, value = encode_inference(event(number))
-        producer.send(topics.topic_inference, value=value, key=key, headers=headers, partition=number % 2)
-    producer.flush()
+        producer.send(topics.topic_inference, value=value, key=key, headers=headers, partition=number % 2).get(240)
     names = [f"kafka:{topics.topic_inference}:{number}" for number in range(2)]
     stored = {names[0]: 3}
     sources = [KafkaSource(topics, stored.get) for _ in range(2)]
@@ -185,12 +191,12 @@ def test_how_far_the_store_is_with_what_others_have_to_read(topics: KafkaSetting
     def shared() -> bool:
         for source in sources:
             source.poll(100, 0.5)
-        return all(len(set(names) & set(source.lag())) == 1 for source in sources)
+        return all(len(set(names) & set(said(source.lag))) == 1 for source in sources)
 
-    wait_until(shared, 120, "each of the two has a partition")
-    (first,) = set(names) & set(sources[0].lag())
+    wait_until(shared, 240, "each of the two has a partition")
+    (first,) = set(names) & set(said(sources[0].lag))
     other = names[1 - names.index(first)]
-    told = [{name: reach for name, reach in source.elsewhere().items() if name in names} for source in sources]
+    told = [{name: reach for name, reach in said(source.elsewhere).items() if name in names} for source in sources]
     reaches = {names[0]: Reach(3, 5), names[1]: Reach(0, 5)}
     assert told == [{other: reaches[other]}, {first: reaches[first]}]
     for source in sources:
@@ -201,9 +207,7 @@ def test_how_far_the_store_is_with_what_others_have_to_read(topics: KafkaSetting
 @pytest.mark.slow
 def test_a_broker_that_is_away_is_not_a_stream_that_is_at_its_end(kafka_broker: KafkaBroker) -> None:
     settings = KafkaSettings((kafka_broker.bootstrap,))
-    admin = KafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
-    admin.create_topics([NewTopic(settings.topic_inference, 2, 1), NewTopic(settings.topic_labels, 1, 1)])
-    admin.close()
+    make_topics(kafka_broker.bootstrap, {settings.topic_inference: 2, settings.topic_labels: 1})
     source = KafkaSource(settings, lambda _partition: None)
 
     def lag() -> dict[str, int] | None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from collector.ports import RecordSource
 from collector.settings import KafkaSettings
@@ -16,6 +15,8 @@ from driftline.records import Malformed, Record
 from driftline.testing import ListSource
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import SpoolWriter
+from tests.parts.kafka import make_topics
+from tests.parts.processes import wait_until
 
 Start = Callable[[str], int | None]
 
@@ -92,17 +93,19 @@ class KafkaStream:
         topics = {"topic_inference": f"inference-{unique}", "topic_labels": f"labels-{unique}"}
         self._settings = KafkaSettings((bootstrap,), f"group-{unique}", **topics)
         # Both at once and beforehand: a topic that is seen late has the group shared out anew, and all read again.
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-        admin.create_topics([NewTopic(topic, 1, 1) for topic in topics.values()])
-        admin.close()
+        make_topics(bootstrap, dict.fromkeys(topics.values(), 1))
 
     def fill(self, contents: Sequence[InferenceEvent | bytes]) -> None:
         """Append through a producer."""
         producer = KafkaProducer(bootstrap_servers=list(self._settings.bootstrap), acks="all")
-        for content in contents:
-            message = KafkaMessage([], b"", content) if isinstance(content, bytes) else encode_inference(content)
-            producer.send(self._settings.topic_inference, message.value, message.key, message.headers)
-        producer.flush(60)
+        messages = (
+            KafkaMessage([], b"", content) if isinstance(content, bytes) else encode_inference(content)
+            for content in contents
+        )
+        topic = self._settings.topic_inference
+        sent = [producer.send(topic, message.value, message.key, message.headers) for message in messages]
+        for one in sent:
+            one.get(240)
         producer.close()
 
     def open(self, start: Start) -> RecordSource:
@@ -111,11 +114,12 @@ class KafkaStream:
 
 
 def take(source: RecordSource, count: int, batch: int = 1000) -> list[Record]:
-    """``count`` records, or fewer when no more come; a group needs a few polls before it has its partitions."""
+    """``count`` records; a group needs a few polls before it has its partitions."""
     records: list[Record] = []
-    for _ in range(240):
-        found = source.poll(min(batch, count - len(records)), 0.25)
-        records.extend(found)
-        if len(records) >= count or (isinstance(source, ListSource) and not found):
-            break
+
+    def are_taken() -> bool:
+        records.extend(source.poll(min(batch, count - len(records)), 0.25))
+        return len(records) >= count
+
+    wait_until(are_taken, 240, f"{count} records", pause_s=0.0)
     return records

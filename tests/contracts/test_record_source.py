@@ -10,6 +10,7 @@ from collector.ports import RecordSource
 from driftline.events import InferenceEvent
 from driftline.records import Malformed, Record
 from tests.contracts.streams import KafkaStream, ListStream, SpoolStream, Start, Stream, an_event, take
+from tests.parts.kafka import said
 
 
 @pytest.fixture(params=["list", "spool", pytest.param("kafka", marks=pytest.mark.real)])
@@ -160,8 +161,8 @@ def test_what_is_left_is_told_by_partition_and_is_nothing_at_the_end(stream: Str
     source = opened(stream)
     first = take(source, 4)
     # Kafka's end is known of what was fetched: its first poll has more than was asked for.
-    assert source.lag()[first[0].partition] > 0
+    assert said(source.lag)[first[0].partition] > 0
     assert source.held() == {}  # nothing waits for people
     take(source, 6)
     source.poll(1, 0.1)
-    assert source.lag()[first[0].partition] == 0
+    assert said(source.lag)[first[0].partition] == 0

@@ -87,7 +87,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield Installation(directory, json.loads(addresses.read_text()), process)
     finally:
         process.send_signal(signal.SIGINT)  # does nothing where the last test has killed it
-        process.wait(90)
+        process.wait(240)
 
 
 def test_answers_through_the_proxy_are_the_model_servers_and_carry_a_request_id(installation: Installation) -> None:

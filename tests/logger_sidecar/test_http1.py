@@ -281,10 +281,10 @@ def test_a_long_silent_stream_is_cut_by_the_response_timeout_alone(tmp_path: Pat
 def test_a_connection_is_not_idle_while_its_answer_is_awaited(tmp_path: Path) -> None:
     def script(upstream: Upstream, connection: socket.socket) -> None:
         while upstream.read(connection):
-            time.sleep(1.5)
+            time.sleep(2.6)
             connection.sendall(OK)
 
-    timeouts = {"idle_timeout_s": 1.0, "response_timeout_s": 30.0}
+    timeouts = {"idle_timeout_s": 2.0, "response_timeout_s": 30.0}
     with between(tmp_path, script, **timeouts) as (running, _), running.connect() as client:
         for _ in range(2):
             client.sendall(GET)

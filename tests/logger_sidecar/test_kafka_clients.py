@@ -9,7 +9,6 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from kafka import KafkaConsumer
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from driftline.errors import UnavailableError
 from driftline.events import KafkaMessage, encode_inference
@@ -19,7 +18,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import parse
 from logger_sidecar.shipping.sinks import open_sink
 from tests.logger_sidecar.test_spool import event
-from tests.parts.kafka import KafkaBroker, Security
+from tests.parts.kafka import KafkaBroker, Security, make_topics
 
 CLIENTS: Sequence[type[KafkaSink] | type[ConfluentSink]] = [KafkaSink, ConfluentSink]
 each_client = pytest.mark.parametrize("client", CLIENTS)
@@ -31,7 +30,7 @@ def topic_of(name: str) -> str:
 
 def records(bootstrap: str, topic: str, count: int) -> list[tuple[int, bytes, bytes, Sequence[tuple[str, bytes]]]]:
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=60_000
+        topic, bootstrap_servers=[bootstrap], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=240_000
     )
     found: list[tuple[int, bytes, bytes, Sequence[tuple[str, bytes]]]] = []
     for record in consumer:
@@ -71,9 +70,7 @@ def test_a_password_file_that_is_not_there_is_named_and_waited_for(client: type,
 @pytest.mark.parametrize("compression", ["auto", "none", "gzip", "lz4", "zstd"])
 def test_both_clients_make_the_same_messages_in_the_same_partitions(kafka: str, compression: str) -> None:
     topic = topic_of("same")
-    admin = KafkaAdminClient(bootstrap_servers=[kafka])
-    admin.create_topics([NewTopic(topic, num_partitions=5, replication_factor=1)])
-    admin.close()
+    make_topics(kafka, {topic: 5})
     events = [event(number, b'{"a": [%d]}' % number) for number in range(40)]
     for client in CLIENTS:
         sink = client(ShipperSettings(bootstrap_servers=(kafka,), topic=topic, compression=compression))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -30,6 +31,7 @@ from logger_sidecar.recording.recorder_wire import (
     Record,
 )
 from tests.logger_sidecar.test_spool import event, read
+from tests.parts.processes import wait_until
 
 Scenario = Callable[[RecorderClient], Coroutine[Any, Any, None]]
 
@@ -352,9 +354,11 @@ def test_a_proxy_killed_at_any_moment_leaves_what_reached_the_socket(tmp_path: P
         said += child.stdout.readlines()
         child.wait()
         last = max(int(line) for line in said if line.endswith("\n"))
-        for _ in range(200):
-            found = [int(one.id) for one in read(place, f"reader{_}") if isinstance(one, InferenceEvent)]
-            if found and found[-1] >= last:
-                break
+        wait_until(lambda place=place, last=last: len(numbers_in(place)) > last, what="what had reached the socket")  # type: ignore[misc]
+        found = numbers_in(place)
         assert found == list(range(len(found)))
-        assert len(found) > last
+
+
+def numbers_in(place: Path) -> list[int]:
+    """The numbers of the events there, as a new reader finds them."""
+    return [int(one.id) for one in read(place, f"reader{time.time_ns()}") if isinstance(one, InferenceEvent)]

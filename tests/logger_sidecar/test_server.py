@@ -55,7 +55,8 @@ def process(upstream: str, spool: Path, **changes: object) -> Iterator[tuple[sub
         "admin_port": 0,
         "spool_directory": spool,
         "sinks": "",
-        "drain_timeout_s": 3.0,
+        "drain_timeout_s": 60.0,
+        "grace_period_s": 90.0,
         **changes,
     }
     shipper = ShipperSettings(
@@ -155,7 +156,7 @@ def test_sigterm_flushes_the_spool_and_exits_0(tmp_path: Path) -> None:
         for number in range(20):
             ask(port, post(b"{}", f"x-request-id: {number}"))
         sidecar.send_signal(signal.SIGTERM)
-        assert sidecar.wait(60) == 0
+        assert sidecar.wait(120) == 0
     upstream.close()
     assert [event.request_id for event in spooled(tmp_path)] == [str(number) for number in range(20)]
 
@@ -205,7 +206,7 @@ def test_a_killed_sidecar_leaves_a_spool_that_is_read_and_continued(tmp_path: Pa
     with process(upstream.url, tmp_path) as (sidecar, port):
         ask(port, post(b"{}", "x-request-id: second"))
         sidecar.terminate()
-        assert sidecar.wait(60) == 0
+        assert sidecar.wait(120) == 0
     upstream.close()
     assert [event.request_id for event in spooled(tmp_path)] == ["first", "second"]
 
@@ -222,7 +223,7 @@ def test_a_killed_shipper_comes_back_and_inference_never_notices(tmp_path: Path)
         [second] = shippers(sidecar.pid)
         assert ask(port, post()).startswith(b"HTTP/1.1 200")
         sidecar.terminate()
-        assert sidecar.wait(60) == 0
+        assert sidecar.wait(120) == 0
         assert not Path(f"/proc/{second}").exists()
     upstream.close()
     assert len(spooled(tmp_path)) == 2  # the broker never was there: the spool still holds both

@@ -263,7 +263,7 @@ def test_events_reach_kafka_as_cloudevents_that_others_read(tmp_path: Path, kafk
         process.terminate()  # the rest goes out in the last drain
         assert process.wait(60) == 0
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=[kafka], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=60_000
+        topic, bootstrap_servers=[kafka], auto_offset_reset="earliest", group_id=None, consumer_timeout_ms=240_000
     )
     found = {}
     for record in consumer:

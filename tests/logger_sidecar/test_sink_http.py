@@ -21,6 +21,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_http import HttpSink
 from logger_sidecar.shipping.sink_urls import parse
 from logger_sidecar.shipping.sinks import open_sink
+from tests.parts.processes import refusing_socket
 
 
 class Seen(NamedTuple):
@@ -267,8 +268,8 @@ def test_a_server_that_is_not_there_is_unavailable_and_one_that_is_silent_meets_
             one.deliver([event(number) for number in range(10)])
         release.set()
         one.close()
-    with pytest.raises(UnavailableError, match="refused") as caught:
-        sink(f"http://127.0.0.1:{port}/").deliver([event(1)])
+    with refusing_socket() as (_, gone), pytest.raises(UnavailableError, match="refused") as caught:
+        sink(f"http://127.0.0.1:{gone}/").deliver([event(1)])
     assert str(caught.value).count("unavailable") == 1
 
 

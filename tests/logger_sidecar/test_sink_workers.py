@@ -68,6 +68,8 @@ class House:
         self.workers.follow(self.settings)
 
     def newest(self, name: str) -> TestSink:
+        """The last one of that name, once its worker, which has a thread of its own, has opened it."""
+        wait_until(lambda: name in self.sinks, what=f"the sink {name}")
         return self.sinks[name][-1]
 
     def samples(self, metric: names.Metric) -> dict[str, float]:
@@ -80,7 +82,7 @@ class House:
             self.tried += 1
             raise SettingsError("sink", ["its library is not installed"])
         self.sinks.setdefault(url.name, []).append(TestSink(url.name))
-        return self.newest(url.name)
+        return self.sinks[url.name][-1]
 
 
 @pytest.fixture
@@ -129,6 +131,7 @@ def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: Ho
     assert set(read_cursors(tmp_path)) - {"good-c"} == {"good-b"}  # the spool no longer waits for the one that went
     fill(tmp_path, range(10, 20))
     wait_until(lambda: len(house.newest("good-b").taken) == 20)
+    wait_until(lambda: len(house.newest("good-c").taken) == 10)
     assert [len(house.sinks[name]) for name in ("good-a", "good-b", "good-c")] == [1, 1, 1]
     assert len(house.newest("good-a").taken) == 10
     assert set(house.samples(names.SHIPPER_LAG_BYTES)) == {"good-b", "good-c"}
@@ -140,7 +143,7 @@ def test_new_settings_of_all_open_every_sink_anew_and_go_on_where_it_stood(tmp_p
     wait_until(lambda: len(house.newest("good").taken) == 10)
     house.follow("good", client_id="another")
     fill(tmp_path, range(10, 20))
-    wait_until(lambda: len(house.sinks["good"]) == 2)
+    wait_until(lambda: len(house.sinks["good"]) == 2, what="the second sink")
     wait_until(lambda: house.newest("good").taken == [str(number) for number in range(10, 20)])
 
 

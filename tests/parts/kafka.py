@@ -7,13 +7,20 @@ import socket
 import struct
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from driftline.errors import UnavailableError
 from tests.parts.locks import locked
 from tests.parts.missing import MissingPartError
-from tests.parts.processes import PartProcess, free_ports
+from tests.parts.processes import PartProcess, free_ports, wait_until
 from tests.parts.programs import find_java
+
+T = TypeVar("T")
 
 VERSION = "4.1.0"
 _POM = Path(__file__).with_name("kafka-pom.xml")
@@ -63,6 +70,35 @@ def _fetch_jars(cache: Path) -> None:
         if done.returncode != 0:
             raise MissingPartError("Apache Kafka", f"Maven could not fetch its jars: {done.stdout[-500:].strip()}")
         jars.rename(cache)
+
+
+def make_topics(bootstrap: str, partitions: Mapping[str, int]) -> None:
+    """Make topics, each with so many partitions; returns once the broker tells clients of all of them.
+
+    It says a moment before that they are made. Who joins a group in between is soon given its partitions anew, and
+    reads again what was not committed.
+    """
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        admin.create_topics([NewTopic(name, count, 1) for name, count in partitions.items()])
+        wait_until(lambda: set(partitions) <= set(admin.list_topics()), 240, f"the topics {sorted(partitions)}")
+    finally:
+        admin.close()
+
+
+def said(ask: Callable[[], T]) -> T:
+    """What ``ask`` answers; again where the broker, on a busy machine, does not answer in time."""
+    answers: list[T] = []
+
+    def is_said() -> bool:
+        try:
+            answers.append(ask())
+        except UnavailableError:
+            return False
+        return True
+
+    wait_until(is_said, 240, "the broker's answer")
+    return answers[0]
 
 
 # Laid over the others: of a property that stands twice, the last counts.

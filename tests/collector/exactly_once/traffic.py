@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import msgspec
 from confluent_kafka import Producer
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from collector.keeping.erasure import Selector
 from collector.settings import KafkaSettings
 from driftline.events import InferenceEvent, KafkaMessage, Label, encode_inference, encode_label
 from driftline.monitors import Monitor
 from tests.collector.helpers import HOUR_S, MONITOR, START_S, event
+from tests.parts.kafka import make_topics
 
 PARTITIONS = 8
 #: Of this model version requests and people are erased.
@@ -81,15 +81,13 @@ class Topics:
 def fill(bootstrap: str, name: str, events: int, seed: int) -> Topics:
     """Topics with events, many of them twice, errors, broken messages, and labels before and after their events."""
     topics = Topics(bootstrap, f"inference-{name}", f"labels-{name}", groups=_groups(events))
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics([NewTopic(topics.inference, PARTITIONS, 1), NewTopic(topics.labels, 2, 1)])
-    admin.close()
+    make_topics(bootstrap, {topics.inference: PARTITIONS, topics.labels: 2})
     producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random"})
     sent = {topics.inference: 0, topics.labels: 0}
     for topic, message in _traffic(topics, events, random.Random(seed)):
         producer.produce(topic, value=message.value, key=message.key, headers=message.headers)
         sent[topic] += 1
-    producer.flush(30)
+    assert producer.flush(240) == 0  # messages that nobody took
     return replace(topics, records=sum(sent.values()), labels_sent=sent[topics.labels])
 
 

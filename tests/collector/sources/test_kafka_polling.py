@@ -1,12 +1,12 @@
 """A consumer whose caller hardly waits, against a real broker."""
 
-import time
 import uuid
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
 from collector.sources.kafka_polling import poll
+from tests.parts.processes import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -20,11 +20,14 @@ def test_topics_are_joined_when_they_appear_however_short_the_waits_are(kafka: s
     consumer.subscribe(pattern=f"^{name}.*$")
     found: list[str] = []
     for number in range(3):
-        producer.send(f"{name}-{number}", b"1").get(30)
-        until = time.monotonic() + 120
-        while len(found) <= number and time.monotonic() < until:
+        producer.send(f"{name}-{number}", b"1").get(240)
+
+        def is_found(number: int = number) -> bool:
             for messages in poll(consumer, 0.001, 100).values():
-                found += [message.topic for message in messages]
+                found.extend(message.topic for message in messages)
+            return len(found) > number
+
+        wait_until(is_found, 240, f"what is in {name}-{number}", pause_s=0.0)
     consumer.close()
     producer.close()
     assert found == [f"{name}-{number}" for number in range(3)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient
 
 from collector.labels.from_seldon import read_feedback
 from collector.sources.cloud_event import CloudEvent
@@ -24,11 +24,13 @@ from driftline.records import Record
 from tests.collector.helpers import MONITORS, Parts, event, tables
 from tests.collector.sources.messages import kserve
 from tests.collector.sources.parts import outcomes, pairing_collector
-from tests.parts.kafka import KafkaBroker
+from tests.parts.kafka import KafkaBroker, make_topics, said
 from tests.parts.processes import wait_until
 
 pytestmark = pytest.mark.real
 INTERPRETER = Interpreter(MONITORS, read_feedback)
+#: How long a broker on a busy machine may take.
+PATIENCE_S = 240.0
 
 
 @pytest.fixture
@@ -61,16 +63,19 @@ def halves_of(number: int) -> list[CloudEvent]:
 
 def run_until(parts: Parts, source: TopicsSource, rows: int) -> None:
     collector = pairing_collector(parts, source)
-    until = time.monotonic() + 90
-    while outcomes(parts.store).get("paired", 0) < 2 * rows and time.monotonic() < until:
+
+    def are_paired() -> bool:
         collector.run_once()
+        return outcomes(parts.store).get("paired", 0) >= 2 * rows
+
+    wait_until(are_paired, PATIENCE_S, f"{rows} rows")
 
 
 def test_both_halves_of_an_inference_are_in_one_partition_of_the_inbox(
     kafka: str, name: str, admin: KafkaAdminClient, parts: Parts, url: str
 ) -> None:
-    admin.create_topics([NewTopic(f"inbox-{name}", 3, 1)])
-    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20)
+    make_topics(kafka, {f"inbox-{name}": 3})
+    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20, PATIENCE_S)
     sent = [half for number in range(20) for half in halves_of(number)]
     assert inbox.append(sent) == {}
     source = TopicsSource(
@@ -90,7 +95,7 @@ def test_both_halves_of_an_inference_are_in_one_partition_of_the_inbox(
 
 
 def test_an_inbox_that_does_not_answer_keeps_nothing(kafka: str, name: str) -> None:
-    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20)
+    inbox = KafkaInbox((kafka,), f"inbox-{name}", 1 << 20, PATIENCE_S)
     assert inbox.append(halves_of(1)) == {}
     inbox._producer.close(timeout=1)
     assert inbox.append(halves_of(2)) == dict.fromkeys(range(2), UNAVAILABLE)
@@ -133,12 +138,15 @@ def test_reading_goes_on_where_the_store_says(kafka: str, name: str, producer: K
     settings = TopicsSettings((kafka,), f"group-{name}", {f"events-{name}": "any"})
     source = TopicsSource(settings, lambda _: 7, INTERPRETER)
     found: list[Record] = []
-    until = time.monotonic() + 120
-    while len(found) < 3 and time.monotonic() < until:
-        found += source.poll(100, 0.5)
+
+    def are_read() -> bool:
+        found.extend(source.poll(100, 0.5))
+        return len(found) >= 3
+
+    wait_until(are_read, PATIENCE_S, "three records")
     assert [record.offset for record in found] == [7, 8, 9]
     assert all(isinstance(record.content, Half) for record in found)
-    assert source.lag() == {f"kafka:events-{name}:0": 0}
+    assert said(source.lag) == {f"kafka:events-{name}:0": 0}
     source.close()
 
 
@@ -153,11 +161,11 @@ def test_names_with_stars_are_patterns_and_nothing_else_is() -> None:
 
 
 def test_two_collectors_whose_halves_are_in_different_partitions_lose_and_double_nothing(
-    kafka: str, name: str, admin: KafkaAdminClient, producer: KafkaProducer, parts: Parts, url: str
+    kafka: str, name: str, producer: KafkaProducer, parts: Parts, url: str
 ) -> None:
     """As a broker without keys deals them out; one collector leaves half-way and another comes."""
     topic, count = f"dealt-{name}", 40
-    admin.create_topics([NewTopic(topic, 2, 1)])
+    make_topics(kafka, {topic: 2})
     for number in range(count):
         for place, half in enumerate(halves_of(number)):
             headers = [(f"ce_{key}", text.encode()) for key, text in half.attributes.items()]
@@ -188,15 +196,15 @@ def test_two_collectors_whose_halves_are_in_different_partitions_lose_and_double
     try:
         start()
         start()
-        wait_until(lambda: outcomes(parts.store).get("received", 0) >= count // 2, 90, "half of it read")
+        wait_until(lambda: outcomes(parts.store).get("received", 0) >= count // 2, PATIENCE_S, "half of it read")
         running[0].set()
         start()
-        wait_until(lambda: outcomes(parts.store).get("paired", 0) == 2 * count, 90, "all halves paired")
+        wait_until(lambda: outcomes(parts.store).get("paired", 0) == 2 * count, PATIENCE_S, "all halves paired")
     finally:
         for stop in running:
             stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
     assert outcomes(parts.store) == {"received": 2 * count, "paired": 2 * count}
     assert len(tables(url)["predictions"]) == count
     assert outcomes(parts.store, names.COLLECTOR_EVENTS) == {"stored": count}
@@ -207,10 +215,8 @@ def test_halves_wait_out_a_broker_that_is_away_for_longer_than_their_time(
     kafka_broker: KafkaBroker, parts: Parts
 ) -> None:
     bootstrap, limit_s = kafka_broker.bootstrap, max(monitor.pairing.timeout for monitor in MONITORS.values())
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics([NewTopic("inbox", 1, 1)])
-    admin.close()
-    inbox = KafkaInbox((bootstrap,), "inbox", 1 << 20)
+    make_topics(bootstrap, {"inbox": 1})
+    inbox = KafkaInbox((bootstrap,), "inbox", 1 << 20, PATIENCE_S)
     (request, response), (late, lone) = halves_of(1), halves_of(2)
     room = WaitingRoom(parts.store, MONITORS, parts.clock, maximum_halves=100, maximum_bytes=10**9, look_every_s=0.0)
     topics = TopicsSource(TopicsSettings((bootstrap,), "group", {}, "inbox"), parts.store.position, INTERPRETER)
@@ -222,17 +228,17 @@ def test_halves_wait_out_a_broker_that_is_away_for_longer_than_their_time(
         return outcomes(parts.store) == expected
 
     assert not inbox.append([response, lone])
-    wait_until(lambda: turn({"received": 2}), 240, "two halves wait")
+    wait_until(lambda: turn({"received": 2}), PATIENCE_S, "two halves wait")
     assert not inbox.append([request])  # nobody has read it when the broker goes, unless its client was quick
     kafka_broker.stop()
     at_the_end = {"received": 3, "paired": 2}
-    wait_until(lambda: not turn({}) and collector.activity.is_away(), 240, "the broker is away")
+    wait_until(lambda: not turn({}) and collector.activity.is_away(), PATIENCE_S, "the broker is away")
     parts.clock.advance(2 * limit_s)
     for _ in range(3):
         assert turn({"received": 2}) or turn(at_the_end)
     kafka_broker.start()
-    wait_until(lambda: turn(at_the_end) and room.room.halves == 1, 240, "what lay there is paired")
-    wait_until(lambda: not inbox.append([late]), 240, "who sends reaches the broker again, too")
-    wait_until(lambda: turn({"received": 4, "paired": 4}), 240, "what comes after it is paired as well")
+    wait_until(lambda: turn(at_the_end) and room.room.halves == 1, PATIENCE_S, "what lay there is paired")
+    wait_until(lambda: not inbox.append([late]), PATIENCE_S, "who sends reaches the broker again, too")
+    wait_until(lambda: turn({"received": 4, "paired": 4}), PATIENCE_S, "what comes after it is paired as well")
     topics.close()
     inbox.close()
