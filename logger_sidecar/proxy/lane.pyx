@@ -1,7 +1,7 @@
 """The fast lane: what most requests are, without the loop's transports and without an object that is not kept.
 
-Only the compiled build has it. It owns an epoll descriptor that the loop watches. A connection is *in the lane* while
-its transport does not read and its socket is registered there. What comes on it is received into a buffer. A request
+Only the compiled build has it, on uvloop's loop. It owns an epoll descriptor, on which it waits in the loop's stead
+(``lane_waits.pxi``). A connection is *in the lane* while its transport does not read and its socket is registered there. What comes on it is received into a buffer. A request
 that says what the last one on its connection said, but in a few places (``http1.sameness``), goes with one ``send`` to
 a connection of the pool; its answer, where the same is true of it and it came whole, goes with one ``send`` back. Of a
 request whose body comes in pieces each is received where it is kept, and goes on at once (``lane_pieces.pxi``).
@@ -16,6 +16,7 @@ transport does leaves the lane, so that nothing overtakes them.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -29,12 +30,17 @@ from logger_sidecar.proxy.upstream cimport UpstreamConnection
 from logger_sidecar.recording.event_ids cimport EventIds
 from logger_sidecar.recording.shared_bytes cimport first_of, new_bytes
 
+import os
+
+import uvloop
+
 from driftline.clock import system_clock
 from logger_sidecar.http1.request_ids import body_id
 
 include "lane_calls.pxi"
 include "lane_ids.pxi"
 include "lane_lines.pxi"
+include "lane_loop.pxi"
 include "lane_sameness.pxi"
 
 cdef enum:
@@ -62,6 +68,8 @@ cdef class Lane:
     #: Whether the deployment's clock is the system's, which is asked without an object.
     cdef bint _is_system_clock
     cdef object _loop
+    #: With which the lane waits in the loop's stead; NULL until the first connection comes.
+    cdef Waiting *_waiting
     cdef int _epoll
     cdef char *_data
     #: A piece of a body that is not kept is received here; only pages that are written to take memory.
@@ -100,10 +108,9 @@ cdef class Lane:
 
     def open(self, loop):
         """Part of fast_lane.FastLane."""
-        self._epoll = epoll_create1(EPOLL_CLOEXEC)
-        if self._epoll >= 0:  # else there are no descriptors left, and the loop does it all
+        if _find_libuv(loop):  # else, and where no descriptors are left, the loop does it all
+            self._epoll = epoll_create1(EPOLL_CLOEXEC)
             self._loop = loop
-            loop.add_reader(self._epoll, self._turn)
 
     def close(self):
         """Part of fast_lane.FastLane."""
@@ -112,7 +119,9 @@ cdef class Lane:
         for connection in self._connections:
             if connection is not None:
                 self.leave(connection)
-        self._loop.remove_reader(self._epoll)
+        if self._waiting != NULL:
+            _no_longer(self._waiting)
+            self._waiting = NULL
         close(self._epoll)
         self._epoll = -1
 
@@ -157,8 +166,11 @@ cdef class Lane:
         # to its end, which a buffer that is not full shows, or left to the transport, which looks for itself.
         event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
         event.data.fd = fd
-        if fd < 0 or epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) != 0:
+        if self._waiting == NULL:
+            self._waiting = _waiting_of(self)
+        if fd < 0 or self._waiting == NULL or epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) != 0:
             return False
+        self._waiting.connections += 1
         transport.pause_reading()
         while len(self._connections) <= fd:
             self._connections.append(None)
@@ -176,6 +188,8 @@ cdef class Lane:
         connection.lane_fd = -1
         self._connections[fd] = None
         epoll_ctl(self._epoll, EPOLL_CTL_DEL, fd, &event)
+        self._waiting.connections -= 1
+        self._waiting.has_left = True
         watch = self._watches.pop(connection, None)
         transport = connection.transport
         if not transport.is_closing():
@@ -198,17 +212,6 @@ cdef class Lane:
             self.leave(connection)
 
     # --- what comes ---------------------------------------------------------------------------------------------------
-    def _turn(self):
-        cdef epoll_event events[_EVENTS]
-        cdef int left = _EVENTS, found, index
-        while left > 0:
-            found = epoll_wait(self._epoll, events, left, 0)
-            for index in range(found):
-                self._come(events[index].data.fd, events[index].events)
-            if found <= 1:  # one that comes alone is most often followed by none, and asking costs a system call
-                return
-            left -= found  # while several are worked on others come; asking for them costs less than the loop's next turn
-
     cdef _come(self, int fd, unsigned int events):
         cdef epoll_event event
         connection = self._connections[fd]
@@ -491,3 +494,4 @@ cdef class Lane:
 
 include "lane_ends.pxi"
 include "lane_pieces.pxi"
+include "lane_waits.pxi"

@@ -224,6 +224,7 @@ def sidecar(
     clock: Clock | None = None,
     sources: Sources | None = None,
     recorder_process: bool = False,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
     **changes: object,
 ) -> Iterator[Running]:
     """A sidecar in a thread of this process, stopped at the end."""
@@ -241,7 +242,7 @@ def sidecar(
     }
     settings = SidecarSettings(**given)  # type: ignore[arg-type]
     assert settings.validate() == []
-    loop = uvloop.new_event_loop()
+    loop = new_loop()
     starts = None if recorder_process else functools.partial(RecorderThread, settings.recorder())
     made = Sidecar(settings, None, clock or ManualClock(1_700_000_000.0), sources, starts)
     thread = threading.Thread(target=lambda: loop.run_until_complete(made.serve()), daemon=True)
