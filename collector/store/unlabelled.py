@@ -352,15 +352,17 @@ def _places_of(question: _Question, asked: _Asked, request_keys: bytes, rows: by
     halves, seconds = asked.keys.first_halves[question.places], asked.keys.second_halves[question.places]
     found = np.frombuffer(request_keys, ">u8").reshape(-1, 2).astype(np.uint64)
     wanted = asked.rows[question.places]
-    numbers = np.full(len(found), question.numbers[0]) if rows is None else np.frombuffer(rows, ">i4")
     if (halves[1:] != halves[:-1]).all():  # nearly always
         at = np.searchsorted(halves, found[:, 0])
         at[at == len(halves)] = 0
-        same = (halves[at] == found[:, 0]) & (seconds[at] == found[:, 1]) & (wanted[at] == numbers)
+        same = (halves[at] == found[:, 0]) & (seconds[at] == found[:, 1])
+        if rows is not None:
+            same &= wanted[at] == np.frombuffer(rows, ">i4")
         return np.where(same, question.places[at], -1)
     known = dict(
         zip(zip(halves.tolist(), seconds.tolist(), wanted.tolist(), strict=True), question.places.tolist(), strict=True)
     )
+    numbers = np.full(len(found), question.numbers[0]) if rows is None else np.frombuffer(rows, ">i4")
     each = zip(*found.T.tolist(), numbers.tolist(), strict=True)
     return np.array([known.get(one, -1) for one in each], dtype=np.intp)
 

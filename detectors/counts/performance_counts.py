@@ -269,9 +269,9 @@ def _floats(values: JudgedColumn) -> NDArray[np.float64]:
 # --- classification ---------------------------------------------------------------------------------------------------
 def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Sequence[int]) -> NDArray[np.int64]:
     """Shape (groups, layout size). Sums of whole numbers are exact in float64, which ``bincount`` adds in."""
-    groups = len(counts)
+    groups, sizes = len(counts), np.asarray(counts, dtype=np.intp)
     values = np.zeros((groups, layout.size), dtype=np.int64)
-    owners = np.repeat(np.arange(groups), counts)
+    owners = np.repeat(np.arange(groups), sizes)
     weights = np.asarray(judged.weight, dtype=np.int64)
     truth, said = _are(layout.positive, judged.label), _are(layout.positive, judged.prediction)
     table = np.bincount(4 * owners + 2 * truth + said, weights, minlength=4 * groups).reshape(groups, 4)
@@ -281,20 +281,30 @@ def _binary_counts(layout: PerformanceLayout, judged: JudgedBatch, counts: Seque
     strata = _strata(layout, said.astype(np.intp), score) * 2 + truth
     _add(values, owners, layout.strata_at + strata, weights)
     usable = (score >= 0.0) & (score <= 1.0)
-    owners, score, truth, weights = owners[usable], score[usable], truth[usable], weights[usable]
+    if not usable.all():
+        owners, score, truth, weights = owners[usable], score[usable], truth[usable], weights[usable]
+        sizes = np.bincount(owners, minlength=groups)
     steps = np.rint(score * SCORE_STEPS).astype(np.int64) - truth * SCORE_STEPS
     losses = -np.log(np.maximum(np.where(truth, score, 1.0 - score), SMALLEST_PROBABILITY))
     squared = np.rint(losses * LOSS_SQUARE_STEPS).astype(np.int64) ** 2
-    _add(values, owners, SCORED, weights)
-    _add(values, owners, BRIER, steps * steps * weights)
-    _add(values, owners, LOG_LOSS, np.rint(losses * LOSS_STEPS).astype(np.int64) * weights)
-    _add(values, owners, LOG_LOSS_SQUARES, squared * weights)
+    log_losses = np.rint(losses * LOSS_STEPS).astype(np.int64)
+    for place, terms in ((SCORED, 1), (BRIER, steps * steps), (LOG_LOSS, log_losses), (LOG_LOSS_SQUARES, squared)):
+        values[:, place] = _sums(terms * weights, sizes)
     _add(values, owners, HISTOGRAMS + _histogram_bins(score) + truth * SCORE_BINS, weights)
     return values
 
 
+def _sums(terms: NDArray[np.int64], sizes: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The sum of each group of so many terms that follow each other."""
+    found = np.zeros(len(sizes), dtype=np.int64)
+    filled = np.flatnonzero(sizes)
+    if len(filled):
+        found[filled] = np.add.reduceat(terms, (np.cumsum(sizes) - sizes)[filled])
+    return found
+
+
 def _add(
-    values: NDArray[np.int64], owners: NDArray[np.intp], places: NDArray[np.intp] | int, terms: NDArray[np.int64]
+    values: NDArray[np.int64], owners: NDArray[np.intp], places: NDArray[np.intp], terms: NDArray[np.int64]
 ) -> None:
     np.add.at(values.reshape(-1), owners * values.shape[1] + places, terms)
 
