@@ -17,7 +17,7 @@ from dashboards.rendering import Renderer
 from driftline.clock import Clock
 from driftline.maturity import quantile_s
 from driftline.monitors import Monitor
-from driftline.results import ColumnShape, LabelState, SamplePayload, StreamKey, Verdict, WindowKey
+from driftline.results import LEFT_OUT, ColumnShape, LabelState, SamplePayload, StreamKey, Verdict, WindowKey
 
 _LARGEST_TIMELINE = 120
 _SAMPLES = 8
@@ -195,6 +195,12 @@ def _caveats(monitor: Monitor, history: History, provisional: int) -> tuple[str,
         caveats.append(
             f"In {len(immature)} of {len(history.windows)} windows fewer than {words.share(_MATURE_COVERAGE, 0)} of "
             "the predictions have a label yet; accuracy may still move, and early labels are rarely a fair sample."
+        )
+    lacking = sum(any(LEFT_OUT in measure.result.reason for measure in window.measures) for window in history.windows)
+    if lacking:
+        caveats.append(
+            f"In {lacking} of {len(history.windows)} windows labelled rows are {LEFT_OUT}: "
+            "accuracy is that of the others."
         )
     if provisional:
         caveats.append(

@@ -39,7 +39,7 @@ def parse_alarm_rate(text: str) -> tuple[float, float]:
         count = float(number)
     except ValueError:
         count = 0.0
-    if not 0 < count < float("inf"):
+    if not period or not 0 < count < float("inf"):
         raise ValueError(f"'{text}' is not a number and a time, such as '1 per 90d'")
     return count, parse_duration(period)
 

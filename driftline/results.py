@@ -26,6 +26,8 @@ Direction = Literal["larger_is_worse", "smaller_is_worse"]
 WHOLE_WINDOW = ""
 #: What is said of a metric whose interval heavy tails may break, in its reason and beside the interval.
 HEAVY_TAILS = "errors have heavy tails: a few rows decide it, and such an interval may hold less often than 95 %"
+#: What is said, in its reason and among a report's caveats, of a metric that some labelled rows are not part of.
+LEFT_OUT = "left out, whose answer or error is no number, or beyond 1e76"
 #: The column name of a result about all input columns together.
 ALL_COLUMNS = "all columns"
 #: The segment of all rows; others are spelt ``column=value``.

@@ -10,11 +10,11 @@ from detectors.accuracy.classification import classification_measures
 from detectors.accuracy.measure import Measure
 from detectors.accuracy.ranking import FEWEST_QUERIES, main_metric, ranking_measures, told_labels
 from detectors.accuracy.regression import HEAVY_TAIL, regression_measures, tail_weight
-from detectors.counts.performance_counts import JUDGED, MAXIMUM_CLASSES, PerformanceLayout
+from detectors.counts.performance_counts import JUDGED, MAXIMUM_CLASSES, UNUSABLE, PerformanceLayout
 from detectors.counts.ranking_counts import LABELLED
 from detectors.counts.summary import Section
 from detectors.statistics.reasons import not_enough, percent
-from driftline.results import HEAVY_TAILS, WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
+from driftline.results import HEAVY_TAILS, LEFT_OUT, WHOLE_WINDOW, Interval, Result, Verdict, WindowKey
 
 # Metrics that are means of squared errors, or follow from them.
 _OF_SQUARES = ("rmse", "r2")
@@ -109,7 +109,10 @@ def measure(
 
 
 def _strange_labels(layout: PerformanceLayout, section: Section) -> str:
-    """How many labels are of classes that the reference has not, in words; empty without any, or where nobody knows."""
+    """How many labels are of classes that the reference has not, or are no part of what is said; empty without any."""
+    if layout.task == "regression":
+        rows = max(0, int(section.values[UNUSABLE]))
+        return f"; {rows} labelled row{' is' if rows == 1 else 's are'} {LEFT_OUT}" if rows else ""
     if layout.task != "multiclass" or not 0 < len(layout.classes) < MAXIMUM_CLASSES:
         return ""
     strange = int(layout.confusion(section.values)[-1].sum())
@@ -193,7 +196,7 @@ def _no_labels(
         statistic=0.0,
         direction="larger_is_worse" if regression else "smaller_is_worse",
         verdict=Verdict.NOT_ENOUGH_EVIDENCE,
-        reason=not_enough("", why),
+        reason=not_enough("", why) + ("" if section is None else _strange_labels(layout, section)),
         sample_size=0,
         coverage=coverage,
     )

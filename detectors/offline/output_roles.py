@@ -72,17 +72,12 @@ class Named:
 def output_roles(frame: pd.DataFrame, path: str, named: Named) -> OutputRoles:
     """The roles that are named, and by usual names those that are not.
 
-    Raises ReferenceDataError where a named column is missing, or holds lists or mappings; ``path`` is what the message
-    calls the file.
+    Raises ReferenceDataError where a named column is missing, or holds what its role cannot; ``path`` is what the
+    message calls the file.
     """
     for role in ("target", "prediction", "score", "query"):
-        name = getattr(named, role)
-        if name is not None and name not in frame.columns:
-            known = ", ".join(str(column) for column in frame.columns)
-            raise ReferenceDataError(f"{path}: the {role} column '{name}' is missing; it has {known}")
-        if name is not None and column_role(name, frame[name]).role in ("nested", "vector"):
-            value = shown(str(frame[name].dropna().iloc[0]))
-            raise ReferenceDataError(f"{path}: the {role} column '{name}' holds {value}, no number or class")
+        if getattr(named, role) is not None:
+            _require_values(frame, path, role, getattr(named, role))
     if named.query is not None or named.task in (None, "ranking"):
         found = ranking_roles(frame, named.target, named.query, certain=named.task == "ranking")
         if found is not None:
@@ -90,6 +85,18 @@ def output_roles(frame: pd.DataFrame, path: str, named: Named) -> OutputRoles:
     if named.task == "ranking":
         raise ReferenceDataError(f"{path}: which column tells queries apart? Say it (--query)")
     return _of_single_rows(frame, named)
+
+
+def _require_values(frame: pd.DataFrame, path: str, role: str, name: str) -> None:
+    """Raises ReferenceDataError where a named column is missing, or what it holds cannot be of its role."""
+    if name not in frame.columns:
+        known = ", ".join(str(column) for column in frame.columns)
+        raise ReferenceDataError(f"{path}: the {role} column '{name}' is missing; it has {known}")
+    no_value = column_role(name, frame[name]).role in ("nested", "vector")
+    if no_value or (role == "score" and not is_number(frame[name])):
+        held = shown(str(next(iter(frame[name].dropna()), "nothing")))
+        wanted = "number" if role == "score" else "number or class"
+        raise ReferenceDataError(f"{path}: the {role} column '{name}' holds {held}, no {wanted}")
 
 
 def _of_single_rows(frame: pd.DataFrame, named: Named) -> OutputRoles:

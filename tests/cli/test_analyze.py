@@ -150,6 +150,16 @@ def test_labels_without_predictions_are_told(reference: Path) -> None:
     assert lacking not in analyze(base, frame[["temp", "carrier"]], target="late").report.caveats
 
 
+def test_labels_that_no_error_can_be_told_of_are_told() -> None:
+    rows = 400
+    frame = pd.DataFrame({"x": np.arange(rows) % 7 + 0.5, "said": np.arange(rows) % 50 + 0.25})
+    frame["truth"] = frame["said"] + 1.0
+    strange = frame.assign(truth=np.where(np.arange(rows) % 4 == 0, 1e80, frame["truth"]))
+    roles = {"target": "truth", "prediction": "said"}
+    told = [analyze(frame, current, **roles).report.caveats for current in (frame, strange)]
+    assert [sum("labelled rows are left out" in caveat for caveat in caveats) for caveats in told] == [0, 1]
+
+
 def test_inputs_alone_are_enough_and_a_column_that_went_missing_is_drift(reference: Path) -> None:
     frame = flights(1000, 7)[["temp", "carrier"]].assign(temp=np.nan)
     found = analyze(pd.read_parquet(reference)[["temp", "carrier"]], frame)

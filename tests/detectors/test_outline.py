@@ -132,6 +132,11 @@ def test_a_target_that_is_no_value_is_named_with_it(value: object) -> None:
         drafted(data, "truth")
 
 
+def test_a_score_that_is_no_number_is_named_with_its_value() -> None:
+    with pytest.raises(ReferenceDataError, match=r"the score column 'carrier' holds '(AA|UA)', no number"):
+        draft(frame(), model="m", reference_path="r.parquet", target="late", score="carrier")
+
+
 def test_what_cannot_be_watched_is_left_out_and_keeps_nobody_from_the_rest() -> None:
     data = frame().assign(**{"": 1.5, "endless": [np.inf, -np.inf] * (len(frame()) // 2)})
     found = drafted(data, "late")

@@ -10,7 +10,7 @@ from detectors.accuracy.performance import expected_performance, measure, perfor
 from detectors.counts.performance_counts import PerformanceLayout, count_judged
 from detectors.counts.summary import Section
 from driftline.columns import JudgedBatch
-from driftline.results import Interval, StreamKey, Verdict, WindowKey
+from driftline.results import LEFT_OUT, Interval, StreamKey, Verdict, WindowKey
 
 KEY = WindowKey(StreamKey("default", "m", "1", "stable"), "", 0.0, 3600.0)
 BINARY, REGRESSION = PerformanceLayout("binary", "1"), PerformanceLayout("regression")
@@ -153,6 +153,9 @@ def test_errors_that_no_number_holds_are_left_out_and_counted() -> None:
     section = count_judged(REGRESSION, batch)
     assert section.values[:2].tolist() == [1, 3]
     assert measured(REGRESSION, section)["mae"].value == 1.0
+    for rest in (section, count_judged(REGRESSION, batch.take(slice(1, 4)))):
+        reasons = [found.reason for found in performance_results(KEY, REGRESSION, rest, None, rows=4, minimum_rows=1)]
+        assert all(reason.endswith(f"; 3 labelled rows are {LEFT_OUT}") for reason in reasons)
 
 
 def test_labels_of_classes_that_the_reference_lacks_are_told_beside_the_accuracy_they_lower() -> None:
