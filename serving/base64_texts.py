@@ -12,5 +12,9 @@ def bytes_of(text: str) -> bytes:
     >>> bytes_of("AQ==") == bytes_of("A\nQ==\n") == bytes_of("data:image/png;base64,AQ==") == b"\x01"
     True
     """
-    packed = text.partition(",")[2] if text.startswith("data:") else text
+    packed = text
+    if text.startswith("data:"):
+        _, comma, packed = text.partition(",")
+        if not comma:
+            raise ValueError("a data: URL has no comma before its data")
     return base64.b64decode(_BLANKS.sub("", packed), validate=True)

@@ -151,6 +151,8 @@ def test_bytes_of_tensorflow_are_read_from_base64() -> None:
         assert columns(request, monitor=monitor) == {"size": [3.0]}
     with pytest.raises(DecodeError, match=r"b64 is '[?]', which is not base64"):
         columns({"instances": [{"image": {"b64": "?"}}]}, monitor=monitor)
+    with pytest.raises(DecodeError, match="no comma before its data"):  # cut: no bytes at all would be another image
+        columns({"instances": [{"image": {"b64": "data:image/png;base64"}}]}, monitor=monitor)
 
 
 def test_a_csv_knows_its_names_by_its_content_type() -> None:
