@@ -104,6 +104,7 @@ class GrpcCall(FollowedCall):
 
     def _holds(self, data: bytes, start: int, end: int) -> bool:
         """Hold the room of a piece of a body that is one whole message, where there is so much room."""
+        size: int
         size = end - start
         room = self._parts.room
         if size > self._parts.max_body_bytes or size < PREFIX_BYTES or room.held_bytes + size > room.max_bytes:
@@ -283,6 +284,8 @@ class GrpcCall(FollowedCall):
         )
 
     def _look_for_id(self, data: bytes, behind: int, stream: int) -> int:
+        start: int
+        end: int
         if not self._is_v2 or self._streams:  # the messages of a stream have an id each, if any
             return ID_IS_NOT
         start, end = body_behind(data, behind, stream)

@@ -95,6 +95,8 @@ class FrameWalk:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of this direction; returns those that shall go on now."""
+        position: int
+        end: int
         if self._held:
             self._held += data
             if len(self._held) < self._needed and self.walks:
@@ -166,6 +168,14 @@ class FrameWalk:
 
     def _walk(self, data: bytes, position: int) -> int:
         """Walk from a frame's beginning as far as there are bytes; returns where those begin that must be held."""
+        high: int
+        low: int
+        kind: int
+        flags: int
+        stream: int
+        start: int
+        end: int
+        size: int
         size = len(data)
         while size - position >= HEAD_BYTES:
             high, low, kind, flags, stream = unpack_head(data, position)
