@@ -10,7 +10,7 @@ from typing import Any, Self
 from tests.clients.environments import python_of
 
 _PROGRAMS = Path(__file__).with_name("programs")
-_LONGEST_S = 180.0
+_LONGEST_S = 300.0
 
 
 class ClientHost:

@@ -15,7 +15,7 @@ from tests.serving.model_examples import write_regressor
 
 _PROGRAMS = Path(__file__).with_name("programs")
 _OURS = "from driftline.cli.app import main; main()"
-_START_TIMEOUT_S = 180.0
+_START_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from tests.parts.prometheus import Prometheus
 DAY_S = 8.0
 SCRAPE_INTERVAL_S = 0.25
 _START_TIMEOUT_S = 300.0
-_STOP_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 120.0
 
 
 class FullDemo:
@@ -70,6 +70,7 @@ class FullDemo:
             self.process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
         self.prometheus.stop()
         self.alertmanager.stop()
 

@@ -35,7 +35,7 @@ def test_the_server_process_answers_and_ends_in_order_on_sigterm(tmp_path: Path)
             asked = client.post("/v1/models/line:predict", json={"instances": [[1, 1]]}, headers=AS_JAVA_ASKS)
             assert asked.json() == answer.json()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

@@ -210,7 +210,7 @@ def test_a_full_inbox_is_answered_503_with_a_time_to_try_again(open_post: Callab
     assert len(records) == codes.count(202)
     source.acknowledge(records[-1].partition, records[-1].next_offset)
     again = lambda: post(kserve("request", ce_id="again"), b"x" * 1500).status_code == 202  # noqa: E731
-    wait_until(again, 60, "the writer to look at its readers")
+    wait_until(again, 120, "the writer to look at its readers")
     source.close()
 
 

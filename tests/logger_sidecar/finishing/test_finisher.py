@@ -107,7 +107,7 @@ def test_a_frame_that_ends_the_process_twice_is_lost_alone(
     tmp_path: Path, deed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only who sleeps is waited for in vain; twice, and an innocent frame on a busy machine must not take as long.
-    process = poisoned(tmp_path, deed, monkeypatch, 5.0 if "sleep" in deed else 60.0)
+    process = poisoned(tmp_path, deed, monkeypatch, 12.0 if "sleep" in deed else 60.0)
     finished = process.finish([frame(), frame(b'{"user":"POISON"}'), frame()])
     assert bodies(finished) == [b'{"user":"[redacted]"}', REASON_FINISHING_FAILED, b'{"user":"[redacted]"}']
     assert process.starts == 3
