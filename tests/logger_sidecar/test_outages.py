@@ -24,7 +24,7 @@ from tests.logger_sidecar.test_spool import Tally, event, fill, put
 from tests.parts.kafka import KafkaBroker
 from tests.parts.processes import wait_until
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 _QUICK = {"request_timeout_s": 1.0, "retry_backoff_s": 0.1, "max_backoff_s": 0.5}
 
@@ -59,19 +59,20 @@ def events_of(port: int) -> dict[tuple[str, str], int]:
 
 
 class Load(threading.Thread):
-    """Writes events steadily until told to stop, as the recorder does."""
+    """Writes events steadily until told to stop, as the recorder does: ``at_once`` two hundred times a second."""
 
-    def __init__(self, spool: SpoolWriter) -> None:
+    def __init__(self, spool: SpoolWriter, at_once: int = 1) -> None:
         super().__init__(daemon=True)
         self.tally = Tally()
         self.appended = 0
         self._spool = spool
+        self._at_once = at_once
         self._over = threading.Event()
         self.start()
 
     def run(self) -> None:
         while not self._over.wait(0.005):
-            for _ in range(3):
+            for _ in range(self._at_once):
                 put(self._spool, encode_frame(event(self.appended, b'"%s"' % (b"x" * 300))), self.tally)
                 self.appended += 1
 
@@ -102,9 +103,10 @@ def test_a_broker_that_is_away_costs_nothing(
         load.stop()
         spool.close()
         assert load.tally.counts == {"written": load.appended}
-        wait_until(lambda: events_of(port) == {("delivered", ""): load.appended}, 120, "catching up")
+        # The shipper stands back behind whatever else a machine does, and has what was written meanwhile before it.
+        wait_until(lambda: events_of(port) == {("delivered", ""): load.appended}, 400, "catching up")
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     found = consumed(kafka_broker.bootstrap, names.TOPIC_INFERENCE, load.appended)
     assert set(found) == {str(number) for number in range(load.appended)}
 
@@ -123,7 +125,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
     settings = {**_QUICK, "batch_records": 100}
     with shipper_process(tmp_path / "spool", kafka_broker.bootstrap, **settings) as (process, port):
         wait_until(answers(port, "/healthz", "ok"), 120, "the shipper")
-        load = Load(spool)
+        load = Load(spool, at_once=3)
         wait_until(lambda: events_of(port).get(("delivered", ""), 0) > 200, 120, "the first deliveries")
         kafka_broker.kill()
         before = load.appended
@@ -135,7 +137,7 @@ def test_past_the_bound_the_policy_decides_and_every_event_is_counted(
         counts = load.tally.counts
         assert counts["written"] + counts["refused"] == load.appended
         assert (counts["refused"] > 0) is (policy == "newest")
-        wait_until(lambda: sum(events_of(port).values()) == counts["written"], 120, "catching up")
+        wait_until(lambda: sum(events_of(port).values()) == counts["written"], 400, "catching up")
         seen = events_of(port)
         assert (("failed", "spool_overwritten") in seen) is (policy == "oldest")
         process.terminate()
