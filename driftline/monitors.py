@@ -117,6 +117,8 @@ class PredictionSpec(Part):
     def _score_has_a_name(self) -> "PredictionSpec":
         if self.score_from is not None and self.score is None:
             raise ValueError("score_from needs score, the name that it goes by")
+        if self.score == self.column:
+            raise ValueError(f"score is '{self.score}', as column is: each needs a name; score_from says where one is")
         return self
 
 
@@ -203,10 +205,7 @@ class Monitor(Part):
         if fault is not None:
             raise ValueError(f"prediction.as: {fault}")
         self._check_tensors()
-        types = {column.name: column.type for column in self.columns}
-        for segment in self.segments:
-            if types.get(segment) != "categorical":
-                raise ValueError(f"segments names '{segment}', which is not a categorical column")
+        self._segments_fit()
         self._labels_fit({column.name: column for column in self.columns})
         self._objectives_fit()
         if 0 < self.detectors.kept_rows < self.windows.minimum_rows:
@@ -236,6 +235,14 @@ class Monitor(Part):
             raise ValueError(f"detectors.accuracy.tolerance is for regressions (task is {self.task})")
         if self.task == "regression" and spec.floor is not None and spec.tolerance is None:
             raise ValueError("detectors.accuracy.floor of a regression needs a tolerance")
+
+    def _segments_fit(self) -> None:
+        types = {column.name: column.type for column in self.columns}
+        for segment in self.segments:
+            if types.get(segment) != "categorical":
+                raise ValueError(f"segments names '{segment}', which is not a categorical column")
+            if self.segments.count(segment) > 1:
+                raise ValueError(f"segments names '{segment}' more than once")
 
     def _labels_fit(self, columns: Mapping[str, ColumnSpec]) -> None:
         key = self.labels.key

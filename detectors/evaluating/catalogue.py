@@ -116,6 +116,8 @@ def _faults(kind: Kind, chosen: Sequence[str]) -> list[str]:
             faults.append(f"{place}: '{name}' is not a detector; {hint}")
         elif kind not in entries[name].kinds:
             faults.append(f"{place}: '{name}' cannot look at {kind} columns")
+        elif name in chosen[:index]:
+            faults.append(f"{place}: '{name}' is named twice")
         elif index == 0 and not entries[name].decides:
             faults.append(
                 f"{place}: '{name}' has no p-value and cannot decide; put it after one that has, such as 'psi'"

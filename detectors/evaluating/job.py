@@ -33,6 +33,7 @@ from detectors.evaluating.table_catalogue import placed_names
 from detectors.statistics.reasons import percent
 from detectors.statistics.table_sample import TableSample
 from driftline.clock import Clock
+from driftline.errors import DriftlineError
 from driftline.maturity import history_s, label_states
 from driftline.monitors import Monitor
 from driftline.result_columns import ResultColumns, joined
@@ -100,6 +101,7 @@ class EvaluationJob:
         self._store = store
         self._clock = clock
         self._observer = observer
+        self._first = 0
         self._evaluators = [Evaluator(monitor, references.get(monitor.name), bridge) for monitor in monitors]
         self._folds = [self._folds_of(evaluator) for evaluator in self._evaluators]
         self._accuracy = [self._accuracy_of(evaluator) for evaluator in self._evaluators]
@@ -121,26 +123,39 @@ class EvaluationJob:
         return AccuracyStreams(AccuracyTests(evaluator.monitor, evaluator.reference), self._store, read)
 
     def run_once(self) -> int:
-        """Evaluate every window that is due now; returns how many were."""
-        count = 0
-        for evaluator, folds, accuracy in zip(self._evaluators, self._folds, self._accuracy, strict=True):
-            now_s = self._clock()
-            due_now = self._store.due_windows(evaluator.monitor, now_s)
-            states = self._labels(evaluator.monitor, due_now, now_s, accuracy)
-            entering = accuracy.plan(due_now, states, now_s)
-            planned = folds.plan(entering.due, now_s)
-            labels = {each.window.key: each for each in states if each.window.rows or not each.window.segment}
-            for due in planned.due:
-                whole = replace(due.key, segment=ALL_ROWS)  # for windows older than counts by segment
-                sequential = planned.results.get(due.key, ())
-                of_accuracy = accuracy.told(entering, due.key)
-                self._run(evaluator, due, labels.get(due.key) or labels.get(whole), sequential, of_accuracy)
-                count += 1
-            folds.keep(planned)
-            accuracy.keep(entering)
-            if self._observer is not None:
-                self._observer.ran(evaluator.monitor, now_s)
+        """Evaluate every window that is due now; returns how many were.
+
+        Raises DriftlineError where one could not be; the models behind it come first then in the next round, so that
+        one that fails every time keeps no other waiting.
+        """
+        count, models = 0, len(self._evaluators)
+        for place in range(self._first, self._first + models):
+            try:
+                count += self._run_model(place % models)
+            except DriftlineError:
+                self._first = (place + 1) % models
+                _log.warning("%s: its windows are not all evaluated", self._evaluators[place % models].monitor.name)
+                raise
         return count
+
+    def _run_model(self, place: int) -> int:
+        evaluator, folds, accuracy = self._evaluators[place], self._folds[place], self._accuracy[place]
+        now_s = self._clock()
+        due_now = self._store.due_windows(evaluator.monitor, now_s)
+        states = self._labels(evaluator.monitor, due_now, now_s, accuracy)
+        entering = accuracy.plan(due_now, states, now_s)
+        planned = folds.plan(entering.due, now_s)
+        labels = {each.window.key: each for each in states if each.window.rows or not each.window.segment}
+        for due in planned.due:
+            whole = replace(due.key, segment=ALL_ROWS)  # for windows older than counts by segment
+            sequential = planned.results.get(due.key, ())
+            of_accuracy = accuracy.told(entering, due.key)
+            self._run(evaluator, due, labels.get(due.key) or labels.get(whole), sequential, of_accuracy)
+        folds.keep(planned)
+        accuracy.keep(entering)
+        if self._observer is not None:
+            self._observer.ran(evaluator.monitor, now_s)
+        return len(planned.due)
 
     def _labels(
         self, monitor: Monitor, due: Sequence[DueWindow], now_s: float, accuracy: AccuracyStreams

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from alerts.http import MetricsScraper
 from detectors.baselines.reference import Reference, build_reference
 from detectors.counts.summary import WindowState
+from detectors.evaluating.catalogue import check_detectors
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.job import EvaluationJob
 from detectors.evaluating.metrics import ResultsCollector
@@ -25,7 +26,7 @@ from detectors.settings import DetectorsSettings
 from driftline import names
 from driftline.access import OPERATIONS_READ, Access, AccessBook, Grant, TokenEntry, digest_of, new_token
 from driftline.columns import ColumnBatch, JudgedBatch
-from driftline.errors import MonitorError, SettingsError, UnavailableError
+from driftline.errors import MonitorError, SettingsError, TransientError, UnavailableError
 from driftline.monitors import Monitor, parse_monitor
 from driftline.results import ColumnShape, DueWindow, PastWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
 from driftline.settings import load
@@ -284,6 +285,29 @@ def test_a_store_that_is_away_fails_rounds_but_not_the_service() -> None:
         store.fault = None
         assert running.round() == 1
         assert get(f"{running.address}/healthz")[0] == 200
+
+
+def test_a_model_that_fails_every_round_keeps_no_other_waiting() -> None:
+    class OneFails(ListStore):
+        def due_windows(self, monitor: Monitor, now_s: float) -> Sequence[DueWindow]:
+            if monitor.model == "broken":
+                raise TransientError("its windows cannot be stored")
+            return super().due_windows(monitor, now_s)
+
+    filled = store_with(2.0)
+    store = OneFails(filled.states, filled.due)
+    broken = monitor().model_copy(update={"model": "broken"})
+    job = EvaluationJob(store, {"default/m": reference()}, [broken, monitor()], ManualClock())
+    for saved in (0, 1):
+        with pytest.raises(TransientError):
+            job.run_once()
+        assert len(store.saved) == saved
+
+
+def test_detectors_that_are_named_twice_are_refused() -> None:
+    twice = monitor().detectors.model_copy(update={"numeric": ("ks", "psi", "ks")})
+    with pytest.raises(MonitorError, match=r"detectors.numeric.2: 'ks' is named twice"):
+        check_detectors(monitor().model_copy(update={"detectors": twice}))
 
 
 def test_the_loop_ends_when_told() -> None:

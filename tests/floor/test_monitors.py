@@ -195,7 +195,16 @@ def test_all_faults_of_a_file_come_together() -> None:
         ("reference: x.csv", "reference: must be a mapping of fields (found 'x.csv')"),
         ("namespace: Air", "namespace: must match pattern '^[a-z0-9-]+$' (found 'Air')"),
         ("segments: [a]", "segments names 'a', which is not a categorical column"),
+        ("segments: [c, c]", "segments names 'c' more than once"),
         ("prediction: {column: a}", "prediction names 'a', which is an input column"),
+        (
+            "prediction: {column: p, score: p}",
+            "prediction: score is 'p', as column is: each needs a name; score_from says where one is",
+        ),
+        (
+            "detectors: {online: {false_pages: '1'}}",
+            "detectors.online.false_pages: '1' is not a number and a time, such as '1 per 90d' (found '1')",
+        ),
         ("slos: {objectives: [{target: 0.9}]}", "slos.objectives.0: needs a kind"),
         (
             "slos: {objectives: [{kind: laency, target: 0.9}]}",
