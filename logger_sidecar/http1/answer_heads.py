@@ -27,4 +27,4 @@ def answer_head(head: Head, exchange: Exchange, *, closes: bool, keeps: bool) ->
         options = (b"keep-alive",)
     if head.must_rewrite or without or options:
         return rewritten(head, without=without, added=added, options=options)
-    return b"".join((head.open_end, added, b"\r\n")) if added else head.raw
+    return head.open_end + exchange.id_end if added else head.raw

@@ -79,6 +79,7 @@ class Exchange:
     ``route`` None: not an inference, passed through unseen. ``started_s``, ``first_byte_s``: monotonic seconds of the
     first request byte and the first answer byte. ``time_ns``: arrival on the deployment's clock.
     ``traceparent``: the caller's trace context; None: there is none.
+    ``id_end``: the header line that says the request's id, and the blank line behind it; empty: it has none yet.
     ``held``: all bytes sent upstream so far while they are few enough to be sent again, else None; behind them
     ``held_body``, where that is not among them.
     """
@@ -88,7 +89,7 @@ class Exchange:
         "first_byte_s",
         "held",
         "held_body",
-        "id_line",
+        "id_end",
         "request",
         "request_id",
         "response",
@@ -118,12 +119,17 @@ class Exchange:
         self.traceparent: str | None = head.traceparent
         self.event_id = ""
         self.request_id = ""
-        self.id_line = b""
+        self.id_end = b""
         self.held: bytes | None = None
         self.held_body = b""
         self.first_byte_s = 0.0
         self.time_ns = 0
         self.status = 0
+
+    @property
+    def id_line(self) -> bytes:
+        """The header line that says the request's id."""
+        return self.id_end[:-2]
 
     def begin_whole(self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes) -> None:
         """As ``begin``, with all of the request's body; who calls names it and its trace. The last one was released."""

@@ -1,4 +1,4 @@
-"""The id of a request: the line that says it, and where no header gives one, what the first bytes of the body say."""
+"""The id of a request: the end of a head that says it, and what the first bytes of a body say where no header does."""
 
 import re
 
@@ -6,6 +6,7 @@ from driftline import names
 
 #: How far into the body the key may stand: those who write one write it first.
 LOOK_BYTES = 128
+BEGINNING = slice(LOOK_BYTES)
 ID_KEY = b'"id"'
 READ_BYTES = LOOK_BYTES + 512
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"|[{}\[\]]')
@@ -14,9 +15,9 @@ _VALUE = re.compile(rb'\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]{1,256})"')
 PROTOCOLS_WITH_BODY_ID = frozenset({"v2", "v2-binary", "generate"})
 
 
-def id_line(request_id: str) -> bytes:
-    """The header line that names a request."""
-    return f"{names.HEADER_REQUEST_ID}: {request_id}\r\n".encode("latin-1")
+def id_end(request_id: str) -> bytes:
+    """How a head ends that names a request: the header line that says its id, and the blank line."""
+    return f"{names.HEADER_REQUEST_ID}: {request_id}\r\n\r\n".encode("latin-1")
 
 
 def body_id(body: bytes) -> str:

@@ -11,7 +11,7 @@ from logger_sidecar.http1.error_answers import ERROR_HEAD
 from logger_sidecar.http1.exchange import Exchange
 from logger_sidecar.http1.head_grammar import HeadError, begins_http2, is_hopeless
 from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
-from logger_sidecar.http1.request_ids import ID_KEY, LOOK_BYTES, PROTOCOLS_WITH_BODY_ID, body_id, id_line
+from logger_sidecar.http1.request_ids import BEGINNING, ID_KEY, PROTOCOLS_WITH_BODY_ID, body_id, id_end
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http1.sameness import same_but
 from logger_sidecar.proxy.client_flow import CLIENT_FULL, CONNECTING, PIPELINED, SERVER_FULL, ClientFlow
@@ -78,8 +78,7 @@ class ClientConnection(ClientFlow):
         else:
             self._take_head(data)
             return
-        # A whole request that says what the newest head says, but in its places. Here and in ``answer_whole`` stands
-        # what others have methods for (``begin_whole``, ``_send_held``): in Python each call costs as much as its work.
+        # It is whole and says what the newest head says. Here stands what others have methods for: calls are dear here.
         parts = self._parts
         exchange = self._own_exchange
         route = self._route
@@ -95,29 +94,34 @@ class ClientConnection(ClientFlow):
         else:
             request.cut(body, room_bytes)
         self._exchange = exchange
-        self._answer_begun = False
         self._close_after = parts.draining
         if route is not None:
             clock_ns = parts.clock_ns
             exchange.time_ns = time_ns = clock_ns()
-            if self._looks_for_id and body[:LOOK_BYTES].partition(ID_KEY)[1]:  # a bound makes ``find`` dearer than this
+            if self._looks_for_id and body[BEGINNING].partition(ID_KEY)[1]:  # a bound makes ``find`` dearer than this
                 request_id = body_id(body)
             if request_id:
                 exchange.event_id = parts.event_ids.new(time_ns)
                 exchange.request_id = request_id
-                exchange.id_line = id_line(request_id)
+                exchange.id_end = id_end(request_id)
             else:
-                event_id, line = parts.event_ids.new_with_line(time_ns)
-                exchange.request_id = exchange.event_id = event_id
-                exchange.id_line = line
-                data = b"".join((open_end, line, b"\r\n", body))
+                exchange.event_id, exchange.id_end = parts.event_ids.new_with_end(time_ns)
+                exchange.request_id = exchange.event_id
+                data = open_end + exchange.id_end + body
         exchange.held = data
-        idle = parts.pool.idle
-        if self._stalls or parts.lane is not None or not idle or (connection := idle.pop()).transport.is_closing():
+        if (
+            self._stalls
+            or parts.lane is not None
+            or not (idle := parts.pool.idle)
+            or (connection := idle.pop()).transport.is_closing()
+        ):
             self._send_held()
             return
         self._upstream = connection
-        connection.ask(self, exchange, head)
+        connection.caller = self
+        connection.exchange = exchange
+        connection.may_be_whole = head.takes_whole
+        connection.silent_ticks = 0
         connection.transport.write(data)
 
     def _send_held(self) -> None:
@@ -237,11 +241,10 @@ class ClientConnection(ClientFlow):
     def _send_first(self, exchange: Exchange, data: bytes, end: int, body_end: int) -> None:
         head = self._head
         adds_id = exchange.route is not None and self._name_request(exchange, head.request_id)
-        added = exchange.id_line if adds_id else b""
         if head.must_rewrite:
-            out = rewritten(head, added=added) + data[end:body_end]
-        elif added:
-            out = b"".join((head.open_end, added, b"\r\n", data[end:body_end]))
+            out = rewritten(head, added=exchange.id_line if adds_id else b"") + data[end:body_end]
+        elif adds_id:
+            out = b"".join((head.open_end, exchange.id_end, data[end:body_end]))
         else:
             out = data if body_end == len(data) else data[:body_end]
         exchange.held = out
@@ -255,7 +258,7 @@ class ClientConnection(ClientFlow):
         if self._looks_for_id and exchange.request.parts:
             request_id = body_id(exchange.request.parts[0])
         exchange.request_id = request_id or event_id
-        exchange.id_line = id_line(exchange.request_id)
+        exchange.id_end = id_end(exchange.request_id)
         return not request_id
 
     def _more_body(self, data: bytes) -> None:
@@ -341,7 +344,7 @@ class ClientConnection(ClientFlow):
         if exchange.route is None:
             self.transport.write(data)
         else:
-            self.transport.write(b"".join((open_end, exchange.id_line, b"\r\n", body)))
+            self.transport.write(open_end + exchange.id_end + body)
             parts.capture.record_whole(exchange, head, body, monotonic())
         # As Exchange.release_whole.
         exchange.held = None
@@ -387,6 +390,7 @@ class ClientConnection(ClientFlow):
         if self._stalls:
             self._unstall(connection)
         self._end(exchange)
+        self._answer_begun = False
         if reusable and not self._request_open:
             self._parts.pool.give_back(connection)
         else:

@@ -355,11 +355,11 @@ cdef class Lane:
         client._answer_begun = False
         client._close_after = False
         client._upstream = connection
-        cdef bytes line = None
+        cdef bytes end = None
         if client._route is not None:
-            line = self._named(client, exchange, body, request_id)
+            end = self._named(client, exchange, body, request_id)
         connection.ask(client, exchange, head)
-        self._send_on(client, connection, exchange, line, head_bytes, body)
+        self._send_on(client, connection, exchange, end, head_bytes, body)
         return True
 
     cdef UpstreamConnection _idle_one(self):
@@ -373,7 +373,7 @@ cdef class Lane:
         return None
 
     cdef bytes _named(self, ClientConnection client, Exchange exchange, bytes body, str request_id):
-        """Name the exchange; returns the line that names it to the model server, None where that knows its name."""
+        """Name the exchange; returns the end of a head that tells the model server, None where that knows its name."""
         cdef ProxyParts parts = self._parts
         cdef EventIds ids = parts.event_ids
         cdef long long now_ns
@@ -388,25 +388,25 @@ cdef class Lane:
         if client._looks_for_id and _has_id_key(body):
             request_id = body_id(body)
         exchange.request_id = request_id or exchange.event_id
-        exchange.id_line = _id_line(exchange.request_id)
-        return None if request_id else exchange.id_line
+        exchange.id_end = _id_end(exchange.request_id)
+        return None if request_id else exchange.id_end
 
     cdef _send_on(
         self,
         ClientConnection client,
         UpstreamConnection connection,
         Exchange exchange,
-        bytes line,
+        bytes end,
         ssize_t head_bytes,
         bytes body,
     ):
-        """Send the message in hand; ``line`` is added to its head."""
+        """Send the message in hand; its head gets this end, where there is one."""
         cdef ssize_t body_bytes = PyBytes_GET_SIZE(body), size, sent
         cdef bint is_apart = self._apart is not None
         self._apart = None
-        if line is not None:
-            _insert(self._data, self._data, head_bytes if is_apart else head_bytes + body_bytes, head_bytes - 2, line)
-            head_bytes += PyBytes_GET_SIZE(line)
+        if end is not None:
+            size = head_bytes if is_apart else head_bytes + body_bytes
+            head_bytes += _insert(self._data, self._data, size, head_bytes, end)
         exchange.held = PyBytes_FromStringAndSize(self._data, head_bytes)
         exchange.held_body = body
         size = head_bytes + body_bytes
@@ -429,7 +429,7 @@ cdef class Lane:
             if 0 < size < _MESSAGE_BYTES and self._answer(connection, size):
                 return
         data = _all_of_it(self, connection._head, size) if size > 0 else None
-        caller = connection._caller
+        caller = connection.caller
         if type(caller) is ClientConnection:
             if data is not None:
                 self._find_unusual(<ClientConnection> caller)
@@ -442,25 +442,25 @@ cdef class Lane:
         """As ``ClientConnection.answer_whole``, where this is an answer for it; False: nothing was done."""
         cdef Head head = connection._head
         cdef Same same
-        if not connection._in_head or not connection._may_be_whole or connection._pending:
+        if not connection._in_head or not connection.may_be_whole or connection._pending:
             return False
-        if connection._caller is None or not self._says_the_same(head, size, &same):
+        if connection.caller is None or not self._says_the_same(head, size, &same):
             return False
         if same.left:
             return False
-        cdef ClientConnection client = connection._caller
+        cdef ClientConnection client = connection.caller
         cdef ProxyParts parts = self._parts
         if client.lane_fd < 0 or client._close_after or client._request_open or parts.draining:
             return False
         if client._stalls or client._pending:
             return False
         cdef Exchange exchange = client._exchange
-        if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_line) > _LINE_BYTES:  # the buffer ends there
+        if exchange.route is not None and PyBytes_GET_SIZE(exchange.id_end) > _LINE_BYTES:  # the buffer ends there
             return False
         cdef bytes body = self._body(same.head_bytes, size)
         connection.silent_ticks = 0
-        connection._caller = None
-        connection.served += 1
+        connection.caller = None
+        connection.has_served = True
         client._exchange = None
         client._upstream = None
         client.lane_passed += 1
@@ -473,18 +473,12 @@ cdef class Lane:
 
     cdef _send_back(self, ClientConnection client, Exchange exchange, ssize_t head_bytes, bytes body):
         """As ``_send_on``."""
-        cdef ssize_t body_bytes = PyBytes_GET_SIZE(body), sent = 0
+        cdef ssize_t body_bytes = PyBytes_GET_SIZE(body), size, sent = 0
         cdef bint is_apart = self._apart is not None
         self._apart = None
         if exchange.route is not None:
-            _insert(
-                self._data,
-                self._data,
-                head_bytes if is_apart else head_bytes + body_bytes,
-                head_bytes - 2,
-                exchange.id_line,
-            )
-            head_bytes += PyBytes_GET_SIZE(exchange.id_line)
+            size = head_bytes if is_apart else head_bytes + body_bytes
+            head_bytes += _insert(self._data, self._data, size, head_bytes, exchange.id_end)
         if not client.transport.get_write_buffer_size():
             sent = max(0, _sent(client.lane_fd, self._data, head_bytes, body, is_apart))
         if sent < head_bytes + body_bytes:

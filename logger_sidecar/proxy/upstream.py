@@ -87,15 +87,17 @@ class UpstreamConnection(asyncio.Protocol):
         self.silent_ticks = 0
         #: Its descriptor while it is in the fast lane, else -1.
         self.lane_fd = -1
-        self.served = 0
+        #: Whether it has answered anybody yet.
+        self.has_served = False
         self._pool = pool
         self._reader = ResponseReader(pool.header_names)
         self._head: Head = NO_HEAD
-        self._caller: Caller | None = None
-        self._exchange: Exchange
+        #: Who waits for an answer, and the exchange that it belongs to.
+        self.caller: Caller | None = None
+        self.exchange: Exchange
         self._in_head = True
         #: Whether the next piece may be an answer from its first byte to its last; never within one.
-        self._may_be_whole = True
+        self.may_be_whole = True
         self._left = 0
         self._chunks: ChunkedScanner | None = None
         self._pending = b""
@@ -103,12 +105,12 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether somebody waits for an answer."""
-        return self._caller is not None
+        return self.caller is not None
 
     @property
     def serving(self) -> tuple[Caller, Exchange] | None:
         """Who waits for an answer, and the exchange that it belongs to."""
-        return None if self._caller is None else (self._caller, self._exchange)
+        return None if self.caller is None else (self.caller, self.exchange)
 
     @property
     def answer_begun(self) -> bool:
@@ -123,9 +125,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def ask(self, caller: Caller, exchange: Exchange, asked: Head) -> None:
         """As ``begin``, for the fast lane, which it stays in."""
-        self._caller = caller
-        self._exchange = exchange
-        self._may_be_whole = asked.takes_whole
+        self.caller = caller
+        self.exchange = exchange
+        self.may_be_whole = asked.takes_whole
         self.silent_ticks = 0
 
     def read_head(self, raw: bytes) -> Head:
@@ -139,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self) -> None:
         """The caller is gone; what is on the way would be in nobody's name, so the connection ends."""
-        self._caller = None
+        self.caller = None
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,53 +153,53 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol."""
-        if self._caller is not None:
-            self._caller.pause()
+        if self.caller is not None:
+            self.caller.pause()
 
     def resume_writing(self) -> None:
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
-        if self._caller is not None:
-            self._caller.resume()
+        if self.caller is not None:
+            self.caller.resume()
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         self.silent_ticks = 0
-        caller, head = self._caller, self._head
+        caller, head = self.caller, self._head
         if (
-            self._may_be_whole
+            self.may_be_whole
             and caller is not None
             and len(data) == head.whole_bytes
             and (body := data.removeprefix(head.raw)) is not data
         ):
             # It says what the answer before it said, and came in one piece, as most do.
-            self._caller = None
-            self.served += 1
+            self.caller = None
+            self.has_served = True
             caller.answer_whole(self, head, head.open_end, body, data)
         elif caller is None:  # nobody asked: whatever it is, it must not become somebody's answer
             self.transport.abort()
         elif not self._in_head:
             self._take_body(caller, data)
-        elif self._may_be_whole and head.stretches and (found := same_but(head, data)) is not None:
-            self._caller = None
-            self.served += 1
+        elif self.may_be_whole and head.stretches and (found := same_but(head, data)) is not None:
+            self.caller = None
+            self.has_served = True
             caller.answer_whole(self, head, data[: found.head_bytes - 2], data[found.head_bytes :], data)
         else:
             self._take_head(caller, self._pending + data if self._pending else data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
-        if exc is not None and self._caller is not None:
+        if exc is not None and self.caller is not None:
             self._salvage()
         self._pool.forget(self)
-        caller = self._caller
+        caller = self.caller
         if caller is None:
             return
-        self._caller = None
+        self.caller = None
         if not self._in_head and self._chunks is None and self._left == _UNTIL_CLOSE and exc is None:
             caller.done(self, reusable=False)
             return
-        fresh = self.served == 0 or self.answer_begun
+        fresh = not self.has_served or self.answer_begun
         if isinstance(exc, ssl.SSLError):
             caller.failed(REASON_TLS, f"the model server ended the connection: {tls_fault(exc)}", fresh=fresh)
             return
@@ -213,12 +215,12 @@ class UpstreamConnection(asyncio.Protocol):
         if opened is None or self.transport.get_extra_info("sslcontext") is not None:
             return
         with contextlib.suppress(OSError):  # nothing there, or no longer open
-            while self._caller is not None and (data := os.read(opened.fileno(), _READ_BYTES)):
+            while self.caller is not None and (data := os.read(opened.fileno(), _READ_BYTES)):
                 self.data_received(data)
 
     def fail(self, reason: str, detail: str) -> None:
         """Give the exchange up."""
-        caller, self._caller = self._caller, None
+        caller, self.caller = self.caller, None
         self.transport.abort()
         if caller is not None:
             caller.failed(reason, detail, fresh=True)
@@ -235,7 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             raw = data[:end]
             try:
-                self._head = self._reader.read(raw, answers_head=self._exchange.request.head.method == b"HEAD")
+                self._head = self._reader.read(raw, answers_head=self.exchange.request.head.method == b"HEAD")
             except HeadError as error:
                 self.fail(REASON_BAD_RESPONSE, f"the model server's answer is not HTTP: {error}")
                 return
@@ -246,7 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             caller.inform(raw)
             data = data[end:]
-        self._in_head = self._may_be_whole = False
+        self._in_head = self.may_be_whole = False
         self._answer(caller, data, end)
 
     def _wait_for_head(self, data: bytes) -> None:
@@ -256,21 +258,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._refuse_length()
         elif data:
             self._pending = data
-            self._may_be_whole = False
+            self.may_be_whole = False
 
     def _refuse_length(self) -> None:
         limit = self._pool.max_head_bytes
         self.fail(REASON_BAD_RESPONSE, f"the head of the model server's answer is longer than {limit} bytes")
 
     def _switch(self, caller: Caller, raw: bytes, rest: bytes) -> None:
-        if not self._exchange.request.head.is_upgrade:
+        if not self.exchange.request.head.is_upgrade:
             self.fail(REASON_BAD_RESPONSE, "the model server switched protocols without being asked to")
             return
-        self._caller = None
+        self.caller = None
         caller.switch(self, raw, rest)
 
     def _answer(self, caller: Caller, data: bytes, end: int) -> None:
-        head, exchange = self._head, self._exchange
+        head, exchange = self._head, self.exchange
         out = caller.answer(head)
         if len(data) > end:
             body = data[end:]
@@ -294,7 +296,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunks = ChunkedScanner(self._pool.max_head_bytes) if self._head.chunked else None
 
     def _take_body(self, caller: Caller, data: bytes) -> None:
-        response = self._exchange.response
+        response = self.exchange.response
         if self._chunks is not None:
             try:
                 end = self._chunks.feed(data, 0, response)
@@ -318,8 +320,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(caller, surplus=surplus)
 
     def _finish(self, caller: Caller, *, surplus: bool) -> None:
-        self._caller = None
+        self.caller = None
         self._in_head = True
         self._chunks = None
-        self.served += 1
+        self.has_served = True
         caller.done(self, reusable=self._head.keep_alive and not surplus)

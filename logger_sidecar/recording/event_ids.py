@@ -18,9 +18,9 @@ _NEVER = -(1 << 62)
 #: An id is its first 33 digits and dashes, and the last three digits, which are looked up and not formatted.
 _STEM = 33
 _LAST_DIGITS = tuple(f"{number:03x}" for number in range(1 << 12))
-#: The same for the header line that names a request by it.
-_LINE_START = f"{names.HEADER_REQUEST_ID}: ".encode()
-_LAST_OF_LINE = tuple(f"{digits}\r\n".encode() for digits in _LAST_DIGITS)
+#: The same for the end of a head that names a request by it: the header line and the blank line.
+_END_START = f"{names.HEADER_REQUEST_ID}: ".encode()
+_LAST_OF_END = tuple(f"{digits}\r\n\r\n".encode() for digits in _LAST_DIGITS)
 _ENDS = len(_LAST_DIGITS)
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(1 << 8))
 #: Of the 48 bits that count up, how far those before the last three digits go.
@@ -38,11 +38,11 @@ class EventIds:
 
     __slots__ = (
         "_drawn_since",
+        "_end_stem",
         "_ends",
         "_first",
         "_getrandbits",
         "_high",
-        "_line_stem",
         "_low",
         "_middle",
         "_millisecond",
@@ -62,7 +62,7 @@ class EventIds:
         self._ends: int = _ENDS
         #: Of the stem: what stands before the last four digits of the time, and what stands behind them.
         self._first = self._middle = self._stem = ""
-        self._line_stem = b""
+        self._end_stem = b""
         self._high = 0
         self._low = 0
 
@@ -75,14 +75,14 @@ class EventIds:
             return self._stem + _LAST_DIGITS[low]
         return self.new_in(time_ns // MILLISECOND_NS)
 
-    def new_with_line(self, time_ns: int) -> tuple[str, bytes]:
-        """As ``new``, and the header line that says it to the model server and the caller."""
+    def new_with_end(self, time_ns: int) -> tuple[str, bytes]:
+        """As ``new``, and the end of a head that says it to the model server or the caller."""
         low: int
         low = self._low + 1
         if self._since_ns <= time_ns < self._until_ns and low < self._ends:
             self._low = low
-            return self._stem + _LAST_DIGITS[low], self._line_stem + _LAST_OF_LINE[low]
-        return self.new_in(time_ns // MILLISECOND_NS), self._line_stem + _LAST_OF_LINE[self._low]
+            return self._stem + _LAST_DIGITS[low], self._end_stem + _LAST_OF_END[low]
+        return self.new_in(time_ns // MILLISECOND_NS), self._end_stem + _LAST_OF_END[self._low]
 
     def new_in(self, millisecond: int) -> str:
         """The next id, of this millisecond since 1970."""
@@ -118,4 +118,4 @@ class EventIds:
 
     def _begin_with(self, stem: str) -> None:
         self._stem = stem
-        self._line_stem = _LINE_START + stem.encode()
+        self._end_stem = _END_START + stem.encode()

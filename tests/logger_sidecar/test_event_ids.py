@@ -77,15 +77,13 @@ def test_two_processes_that_draw_differently_make_no_id_twice() -> None:
 
 
 @given(st.integers(0, 2**48 - 4096), st.lists(st.tuples(st.booleans(), st.integers(-2, 1500)), min_size=1, max_size=60))
-def test_the_line_beside_an_id_says_that_id_however_ids_are_asked_for(
-    first: int, steps: list[tuple[bool, int]]
-) -> None:
+def test_the_end_beside_an_id_says_that_id_however_ids_are_asked_for(first: int, steps: list[tuple[bool, int]]) -> None:
     ids, millisecond, made = EventIds(random.Random(3).getrandbits), first, []
-    for with_line, step in steps:
+    for with_end, step in steps:
         millisecond = max(0, min(millisecond + step, 2**48 - 1))
-        if with_line:
-            made_id, line = ids.new_with_line(millisecond * _MS)
-            assert line == f"x-request-id: {made_id}\r\n".encode()
+        if with_end:
+            made_id, end = ids.new_with_end(millisecond * _MS)
+            assert end == f"x-request-id: {made_id}\r\n\r\n".encode()
         else:
             made_id = ids.new(millisecond * _MS)
         assert uuid.UUID(made_id).int >> 80 == millisecond
