@@ -165,7 +165,8 @@ def test_a_model_server_in_a_crash_loop_is_seen_as_it_is_and_every_call_is_logge
     port = free_ports(1)[0]
     enough = threading.Event()
     crashes = 0
-    with sidecar_process(tmp_path / "sidecar", port) as sidecar:
+    # While there is no model server clients are told so faster than a recorder behind them, on a busy core, can write.
+    with sidecar_process(tmp_path / "sidecar", port, sidecar_buffer_bytes=1 << 27) as sidecar:
 
         def crash_loop() -> None:
             nonlocal crashes
