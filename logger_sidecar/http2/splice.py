@@ -68,6 +68,7 @@ class Http2Connection(asyncio.Protocol):
         self._refusal: Refusal | None = None
         self._silent_ticks = 0
         self._goodbye_ticks = 0
+        self._refusing_ticks = 0
         self._closing_ticks = 0
         self._closing_bytes = 0
         self._says_goodbye = False
@@ -193,7 +194,10 @@ class Http2Connection(asyncio.Protocol):
         if self._is_lost or self.transport.is_closing():
             self._tick_closing(idle_ticks)
         elif self._refusal is not None:
-            self._end_refusing()
+            # Not at once: a client that hears a goodbye with the first settings may wait for others in vain, for 20 s.
+            self._refusing_ticks += 1
+            if self._refusing_ticks > 1:
+                self._end_refusing()
             if self._silent_ticks > _REFUSED_TICKS:
                 self.transport.close()
         elif self._says_goodbye:

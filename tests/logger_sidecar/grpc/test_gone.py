@@ -275,6 +275,7 @@ class ClosedTransport(asyncio.Transport):
     def __init__(self, *, is_closing: bool = False) -> None:
         super().__init__()
         self._closing = is_closing
+        self.written = b""
 
     def is_closing(self) -> bool:
         return self._closing
@@ -294,6 +295,7 @@ class ClosedTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
             raise RuntimeError("the handler is closed")
+        self.written += data
 
 
 class Registered:
@@ -332,5 +334,25 @@ def test_the_end_of_the_sidecar_says_nothing_to_a_client_that_is_gone_already() 
         connection.drain()
         server[0][1].connection_lost(None)
         assert registered.open == set()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_has_just_come_is_not_told_goodbye_with_the_settings() -> None:
+    """gRPC's core would wait for another connection for twenty seconds."""
+
+    async def refuse(_make: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        raise ConnectionRefusedError
+
+    async def scenario() -> None:
+        connection = Http2Connection(SpliceParts(Observed().parts, Registered(), refuse, "model", 1.0))
+        client = ClosedTransport()
+        connection.connection_made(client)
+        connection.data_received(PREFACE)
+        await asyncio.sleep(0.01)
+        connection.tick(300)
+        assert [each[0] for each in read_frames(client.written)] == ["SettingsFrame"]
+        connection.tick(300)
+        assert [each[0] for each in read_frames(client.written)] == ["SettingsFrame", "GoAwayFrame"]
 
     asyncio.run(scenario())
