@@ -117,7 +117,10 @@ class Balance:
         if unknown is not None and unknown.arrived:
             found.append(f"{unknown.arrived} arrived without a known model: 'driftline deadletters list' says which")
         if self.unexplained > 0:
-            found.append(f"{self.unexplained} are lost, and nothing says where")
+            found.append(
+                f"{self.unexplained} are lost, and nothing says where; under traffic the newest may be on their way: "
+                "balance again"
+            )
         if self.unexplained < 0:
             found.append(
                 f"{-self.unexplained} more arrived than were logged: a sidecar was started anew since, or others sent "
