@@ -224,6 +224,21 @@ def test_with_nothing_stored_the_overview_says_what_to_do(make_client):
     assert "No page has been received" in client.get("/pages").text
 
 
+def test_a_model_with_estimates_only_shows_them_before_the_first_label(make_client, reader):
+    told = [
+        dataclasses.replace(found, detector=f"estimated_{found.detector}", coverage=None)
+        if found.kind == "performance"
+        else found
+        for found in reader.results_
+    ]
+    client = make_client(dataclasses.replace(reader, results_=told))
+    for path in (MODEL, f"{MODEL}?metric=estimated_accuracy", "/", "/report/default/flights"):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert read_html(answer.text).faults == [], path
+    assert "metric=estimated_accuracy" in client.get(MODEL).text
+
+
 def test_a_stream_without_closed_windows_says_why(make_client, reader):
     client = make_client(FakeReader(streams_=reader.streams_[:1]))
     assert "No window has closed yet" in client.get("/").text
