@@ -171,9 +171,8 @@ def _seldon_error(message: Message, fields: Mapping[str, str], request_id: str) 
     if found is None or not (pipeline or model):
         raise EventError("message", [f"topic '{message.topic}' is none of a model, a pipeline or their errors"])
     failed = {"errors/model": model}
-    if (
-        pipeline and pipeline != model
-    ):  # a model that was asked by itself is its own pipeline, and no other is called so
+    # A model that was asked by itself is its own pipeline, and no other is called so.
+    if pipeline and pipeline != model:
         failed["errors"] = f"{pipeline.split('.')[0]}.pipeline"
     answers = [
         Half(
