@@ -62,15 +62,15 @@ class CodedTexts(Sequence[str | None]):
     def __getitem__(self, place: slice) -> "CodedTexts": ...
     def __getitem__(self, place: int | slice) -> "str | CodedTexts | None":
         if isinstance(place, slice):
-            return CodedTexts(self.texts, self.codes[place])
+            return self.take(place)
         code = int(self.codes[place])
         return None if code < 0 else self.texts[code]
 
     def __iter__(self) -> Iterator[str | None]:
         return iter(self.objects().tolist())
 
-    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "CodedTexts":
-        """Those that ``index`` (positions or a mask) selects."""
+    def take(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> "CodedTexts":
+        """Those that ``index`` (positions, a mask or a stretch) selects."""
         return CodedTexts(self.texts, self.codes[index])
 
     def are(self, text: str | None) -> NDArray[np.bool_]:
@@ -175,4 +175,4 @@ class JudgedBatch:
 
 
 def _some(values: JudgedColumn, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> JudgedColumn:
-    return CodedTexts(values.texts, values.codes[rows]) if isinstance(values, CodedTexts) else values[rows]
+    return values.take(rows) if isinstance(values, CodedTexts) else values[rows]

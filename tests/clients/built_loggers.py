@@ -7,7 +7,6 @@ builds both and sets the variables below.
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.clients.grpc_services import grpc_services
 from tests.clients.kserve_agent import listens
 from tests.clients.plain_server import line
 from tests.logger_sidecar.finishing.predict_messages import message_types
@@ -127,21 +127,17 @@ class ModelMesh:
     @contextmanager
     def running(self) -> Iterator[grpc.Channel]:
         """A channel to it, while all of it runs."""
-        runtime, runtime_port = _runtime()
         kept = f"http://127.0.0.1:{self._kept}"
         peers = f"http://127.0.0.1:{self._peers}"
         etcd = [self._etcd, "--data-dir", str(self._directory / "etcd"), "--listen-client-urls", kept]
         etcd += ["--advertise-client-urls", kept, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers]
         etcd += ["--initial-cluster", f"default={peers}"]
-        try:
-            with PartProcess(etcd, self._directory / "etcd.log") as store:
-                store.wait_ready(lambda: listens(self._kept), _START_TIMEOUT_S)
-                with self._process(kept, runtime_port) as mesh:
-                    mesh.wait_ready(lambda: listens(self._port), _START_TIMEOUT_S)
-                    with grpc.insecure_channel(f"127.0.0.1:{self._port}") as channel:
-                        yield channel
-        finally:
-            runtime.stop(0)
+        with grpc_services(_runtime()) as runtime_port, PartProcess(etcd, self._directory / "etcd.log") as store:
+            store.wait_ready(lambda: listens(self._kept), _START_TIMEOUT_S)
+            with self._process(kept, runtime_port) as mesh:
+                mesh.wait_ready(lambda: listens(self._port), _START_TIMEOUT_S)
+                with grpc.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+                    yield channel
 
     def _process(self, kept: str, runtime_port: int) -> PartProcess:
         jars = (self._source / "target" / "classpath.txt").read_text().strip().split(":")
@@ -172,8 +168,8 @@ class ModelMesh:
         return PartProcess(command, self._directory / "mesh.log", cwd=self._directory, environ=environ)
 
 
-def _runtime() -> tuple[grpc.Server, int]:
-    """A model runtime by ModelMesh's contract, and its port: it loads anything, and its models are all ``line``."""
+def _runtime() -> dict[str, dict[str, grpc.RpcMethodHandler]]:
+    """A model runtime by ModelMesh's contract: it loads anything, and its models are all ``line``."""
     ready = message_of({1: 1, 2: 1 << 30, 3: 1, 4: 60_000, 5: 1 << 20, 6: "1", 10: 1})
     answers = {
         "runtimeStatus": ready,
@@ -183,16 +179,7 @@ def _runtime() -> tuple[grpc.Server, int]:
     }
     mesh = {name: grpc.unary_unary_rpc_method_handler(_always(answer)) for name, answer in answers.items()}
     infer = {"ModelInfer": grpc.unary_unary_rpc_method_handler(infer_line)}
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler("mmesh.ModelRuntime", mesh),
-            grpc.method_handlers_generic_handler("inference.GRPCInferenceService", infer),
-        )
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, port
+    return {"mmesh.ModelRuntime": mesh, "inference.GRPCInferenceService": infer}
 
 
 def _always(answer: bytes) -> Any:

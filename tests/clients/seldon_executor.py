@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from tests.clients.grpc_services import grpc_services
 from tests.clients.kserve_agent import listens
 from tests.clients.plain_server import line
 from tests.parts import pinned_environments
@@ -80,15 +80,8 @@ def tensorflow_model(port: int) -> Iterator[Served]:
     handler = grpc.unary_unary_rpc_method_handler(
         _predict, TYPES["PredictRequest"].FromString, TYPES["PredictResponse"].SerializeToString
     )
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    service = "tensorflow.serving.PredictionService"
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Predict": handler}),))
-    grpc_port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
+    with grpc_services({"tensorflow.serving.PredictionService": {"Predict": handler}}) as grpc_port:
         yield Served(port, grpc_port)
-    finally:
-        server.stop(None)
 
 
 def _predict(request: Any, context: grpc.ServicerContext) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 
 from tests.clients.built_loggers import infer_line, message_of
+from tests.clients.grpc_services import grpc_services
 from tests.clients.kserve_agent import listens
 from tests.clients.seldon_executor import Served
 from tests.parts.processes import PartProcess, free_ports
@@ -66,19 +67,9 @@ def _services() -> Iterator[int]:
         "PipelineStatusEvent": grpc.unary_unary_rpc_method_handler(lambda _request, _context: b""),
     }
     model = {"ModelInfer": grpc.unary_unary_rpc_method_handler(infer_line)}
-    server = grpc.server(futures.ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler("seldon.mlops.scheduler.Scheduler", scheduler),
-            grpc.method_handlers_generic_handler("inference.GRPCInferenceService", model),
-        )
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
+    services = {"seldon.mlops.scheduler.Scheduler": scheduler, "inference.GRPCInferenceService": model}
+    with grpc_services(services) as port:
         yield port
-    finally:
-        server.stop(None)
 
 
 def _models(_request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:

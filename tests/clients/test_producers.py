@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from collector.store.migrate import migrate
 from collector.store.store import Store
 from tests.clients.collecting import INTERPRETER, Receiving, Row, Stored, stored
 from tests.clients.go_programs import program_of
+from tests.clients.grpc_services import grpc_services
 from tests.clients.kserve_agent import kserve_agent, listens
 from tests.clients.plain_server import PlainServer, binary_request, line
 from tests.logger_sidecar.finishing.predict_messages import message_types
@@ -242,23 +242,15 @@ def test_kserves_agent_logs_calls_of_grpc(agent: Path, receiving: Receiving, tmp
     answers_of_rows = [line(*row) for row in ROWS]
     answered.outputs.add(name="y", datatype="FP64", shape=[2]).contents.fp64_contents.extend(answers_of_rows)
     answer = answered.SerializeToString()
-    handler = grpc.method_handlers_generic_handler(
-        "inference.GRPCInferenceService", {"ModelInfer": grpc.unary_unary_rpc_method_handler(lambda _, __: answer)}
-    )
-    behind = grpc.server(futures.ThreadPoolExecutor(1))
-    behind.add_generic_rpc_handlers((handler,))
-    behind_port = behind.add_insecure_port("127.0.0.1:0")
-    behind.start()
-    try:
-        with (
-            kserve_agent(agent, tmp_path, behind_port, ["--log-url", receiving.url]) as port,
-            grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
-        ):
-            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-            assert call(request.SerializeToString(), timeout=60, metadata=[("ce-id", "called")]) == answer
-            receiving.wait_for(2)
-    finally:
-        behind.stop(None)
+    infer = {"ModelInfer": grpc.unary_unary_rpc_method_handler(lambda _, __: answer)}
+    with (
+        grpc_services({"inference.GRPCInferenceService": infer}) as behind_port,
+        kserve_agent(agent, tmp_path, behind_port, ["--log-url", receiving.url]) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        assert call(request.SerializeToString(), timeout=60, metadata=[("ce-id", "called")]) == answer
+        receiving.wait_for(2)
     found = receiving.store()
     assert (found.rows, found.letters) == (asked("called"), [])
 
