@@ -113,7 +113,7 @@ def severity_of(page: Page) -> str:
 
 def gravest_first(pages: Iterable[Page]) -> tuple[Page, ...]:
     """Pages before tickets; else in the order given."""
-    return tuple(sorted(pages, key=lambda page: _GRAVITY.get(severity_of(page), len(_GRAVITY))))
+    return tuple(sorted(pages, key=lambda page: _rank(severity_of(page))))
 
 
 def is_over(message: Mapping[str, Any]) -> bool:
@@ -138,7 +138,11 @@ def _of(page: Page, alerts: list[Alert]) -> Page:
 
 def _gravest(alerts: Iterable[Alert]) -> str:
     severities = [alert.labels.get(names.SEVERITY, "") for alert in alerts]
-    return min(severities, key=lambda severity: _GRAVITY.get(severity, len(_GRAVITY)))
+    return min(severities, key=_rank)
+
+
+def _rank(severity: str) -> int:
+    return _GRAVITY.get(severity, len(_GRAVITY))
 
 
 def _was_resolved(alert: Alert) -> bool:
