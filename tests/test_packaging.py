@@ -1,13 +1,16 @@
-"""What is installed is this checkout, under names that nobody else has; a wheel holds all of it and no more."""
+"""What is installed is a checkout, under names that nobody else has; a wheel holds all of it and no more."""
 
 import importlib.metadata
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -24,11 +27,15 @@ def test_no_other_distribution_owns_a_name_of_ours() -> None:
 
 
 @pytest.mark.parametrize("package", packages())
-def test_a_package_is_imported_from_this_checkout(package: str) -> None:
-    # From another folder, so that the answer comes from what is installed and not from the working directory.
+def test_a_package_is_imported_from_the_checkout_that_is_installed(package: str) -> None:
+    origin = importlib.metadata.distribution("driftline").read_text("direct_url.json")
+    assert origin is not None
+    # Mostly this checkout; another where several share an environment.
+    installed = Path(url2pathname(urlsplit(json.loads(origin)["url"]).path))
+    # Isolated, so that the answer comes from what is installed, not from the working directory or PYTHONPATH.
     code = f"import {package}; print({package}.__file__)"
-    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()) == ROOT / package / "__init__.py"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) == installed / package / "__init__.py"
 
 
 def test_the_version_is_said_once_for_all() -> None:
