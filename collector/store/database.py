@@ -74,6 +74,13 @@ def connect(url: str) -> Engine:
     return engine
 
 
+def require_database(url: str) -> None:
+    """Raise SettingsError where ``url`` names a file of SQLite that is not there, which connecting would make."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).is_file():
+        raise SettingsError("store", [f"there is no file '{parsed.database}'; --database-url says where the store is"])
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for one consistent read."""

@@ -89,7 +89,7 @@ def _of_the_store(
     """Of its windows, or of the payload files that it has registered."""
     from driftline.cli.backtesting import backtest_payloads, backtest_stored
 
-    store, source = wiring.open_store(database_url), file.reference_path
+    store, source = wiring.existing_store(database_url), file.reference_path
     if payloads is None or source is None:
         reference = wiring.load_references({file.monitor.name: file}, references)[file.monitor.name]
         return backtest_stored(file.monitor, reference, store, plan, changes)

@@ -200,7 +200,7 @@ def report(
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     if model not in by_name:
         raise MonitorError(str(monitors), [f"has no monitor '{model}'; there are {', '.join(by_name)}"])
-    store = wiring.open_store(database_url)
+    store = wiring.existing_store(database_url)
     found = [
         each
         for each in store.streams()

@@ -107,6 +107,14 @@ def open_store(database_url: str) -> "Store":
     return Store(database_url)
 
 
+def existing_store(database_url: str) -> "Store":
+    """The same for commands that only read; raises SettingsError where there is none, instead of making one."""
+    from collector.store.database import require_database
+
+    require_database(database_url)
+    return open_store(database_url)
+
+
 def _reference(monitor: "Monitor", source: Path, cache_dir: Path) -> "Reference":
     from detectors.baselines.reference import FORMAT, load_frame, load_reference
     from detectors.offline.in_time import reference_in_time

@@ -209,6 +209,19 @@ def test_what_cannot_be_written_is_named_by_each_command(tmp_path: Path, capsys:
     )
 
 
+@pytest.mark.parametrize("command", [["report", "default/m"], ["backtest", "default/m"]])
+def test_what_reads_a_store_that_is_not_there_names_it_and_makes_none(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monitor = "{model: m, task: binary, columns: [{name: age, type: numeric}], reference: {path: train.csv}}"
+    (tmp_path / "m.yaml").write_text(monitor)
+    (tmp_path / "train.csv").write_text("age\n" + "1\n2\n" * 50)
+    missing = tmp_path / "elsewhere" / "driftline.db"
+    where = ["--monitors", str(tmp_path), "--database-url", f"sqlite:///{missing}"]
+    assert f"there is no file '{missing}'; --database-url says where the store is" in told([*command, *where], capsys)
+    assert not missing.parent.exists()
+
+
 def test_a_monitor_without_objectives_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "m.yaml").write_text("{model: m, task: binary, columns: [{name: age, type: numeric}]}")
     with pytest.raises(SystemExit) as ended:
