@@ -1,5 +1,6 @@
 """What the label API takes and answers, as OpenAPI describes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,6 +10,7 @@ from collector.labels.desk import LabelReceipt
 from collector.labels.from_json import ReadLabel
 from collector.labels.from_lines import LineFault, LineProgress
 from collector.store.uploads import Upload
+from driftline.events import Label
 
 
 class LabelBody(BaseModel):
@@ -31,7 +33,8 @@ class FaultAnswer(BaseModel):
 
     index: int = Field(description="Place of the label in what was sent, from 0.")
     line: int | None = Field(None, description="Line of newline-delimited JSON, from 1.")
-    request_id: str | None = Field(None, description="Its request id or key, where it could be read.")
+    request_id: str | None = Field(None, description="Its request id, where it was given one and could be read.")
+    key: str | None = Field(None, description="Its business key, likewise.")
     faults: list[str] = Field(description="Every fault, with field and value.")
 
 
@@ -96,21 +99,21 @@ def receipt_answer(receipt: LabelReceipt, parts: list[ReadLabel]) -> ReceiptAnsw
     """The desk counted the readable labels only; their places in what was sent are found again here."""
     places = [place for place, part in enumerate(parts) if part.label is not None]
     faults = [
-        FaultAnswer(index=place, request_id=None, faults=[part.fault or ""])
-        for place, part in enumerate(parts)
-        if part.label is None
+        FaultAnswer(index=place, faults=[part.fault or ""]) for place, part in enumerate(parts) if part.label is None
     ]
-    faults += [
-        FaultAnswer(index=places[fault.index], request_id=fault.request_id, faults=list(fault.faults))
-        for fault in receipt.faults
-    ]
+    faults += [_fault_answer(places[fault.index], fault.label, fault.faults) for fault in receipt.faults]
     faults.sort(key=lambda fault: fault.index)
     return ReceiptAnswer(received=receipt.received, refused=len(faults), outcomes=receipt.outcomes, faults=faults)
 
 
 def line_fault_answer(fault: LineFault) -> FaultAnswer:
     """A refused line."""
-    return FaultAnswer(index=fault.index, line=fault.line, request_id=fault.request_id, faults=list(fault.faults))
+    return _fault_answer(fault.index, fault.label, fault.faults, fault.line)
+
+
+def _fault_answer(index: int, label: Label | None, faults: Sequence[str], line: int | None = None) -> FaultAnswer:
+    named = {"request_id": label.request_id or None, "key": label.key or None} if label is not None else {}
+    return FaultAnswer(index=index, line=line, faults=list(faults), **named)
 
 
 def progress_line(progress: LineProgress, *, done: bool, error: str | None = None) -> bytes:

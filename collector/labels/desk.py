@@ -23,10 +23,10 @@ DESK = "labels:desk"
 
 @dataclass(frozen=True, slots=True)
 class LabelFault:
-    """Why the label at ``index`` of a submission was refused."""
+    """Why ``label``, at ``index`` of a submission, was refused."""
 
     index: int
-    request_id: str | None
+    label: Label
     faults: tuple[str, ...]
 
 
@@ -109,5 +109,5 @@ def _receipt(
 ) -> LabelReceipt:
     """``faults`` and ``refused`` by place in ``labels``."""
     reasons = {**faults, **{place: (reason,) for place, reason in refused.items()}}
-    found = [LabelFault(place, labels[place].subject, tuple(reasons[place])) for place in sorted(reasons)]
+    found = [LabelFault(place, labels[place], tuple(reasons[place])) for place in sorted(reasons)]
     return LabelReceipt(received, dict(effects.outcomes), tuple(found))

@@ -24,11 +24,11 @@ Submit = Callable[[Sequence[Label], int], LabelReceipt]
 
 @dataclass(frozen=True, slots=True)
 class LineFault:
-    """Why a line was refused; ``index``: its place among the labels, from 0."""
+    """Why a line was refused; ``index``: its place among the labels, from 0. ``label`` None: it cannot be read."""
 
     line: int
     index: int
-    request_id: str | None
+    label: Label | None
     faults: tuple[str, ...]
 
 
@@ -106,7 +106,7 @@ def _take(lines: Sequence[tuple[int, bytes | None]], submit: Submit, progress: L
                 faults.append(LineFault(number, index, None, (part.fault or "",)))
                 continue
             if usable in told:
-                faults.append(LineFault(number, index, told[usable].request_id, told[usable].faults))
+                faults.append(LineFault(number, index, part.label, told[usable].faults))
             usable += 1
         progress.received += len(wanted)
     progress.refused += len(faults)

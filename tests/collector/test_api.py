@@ -94,6 +94,17 @@ def test_lines_with_a_broken_one_among_them_are_answered_207(client: TestClient)
     assert sum(found["outcomes"].values()) == found["received"]
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+def test_a_refused_label_is_named_by_what_it_was_given(client: TestClient, kind: str) -> None:
+    by_key = b'{"key": "order-7", "value": 1, "model": "flights"}'
+    by_id = b'{"request_id": "request-2", "value": 1, "model": "nobody"}'
+    lines = b"%s\n%s\n" % (by_key, by_id)
+    body = lines if kind.endswith("ndjson") else b"[%s, %s]" % (by_key, by_id)
+    answer = client.post("/v1/labels", content=body, headers={"content-type": kind})
+    found = [{name: fault.get(name) for name in ("request_id", "key")} for fault in answer.json()["faults"]]
+    assert found == [{"request_id": None, "key": "order-7"}, {"request_id": "request-2", "key": None}]
+
+
 def test_when_every_label_is_refused_the_answer_is_422(client: TestClient) -> None:
     assert client.post("/v1/labels", json={"request_id": "x"}).status_code == 422
 
