@@ -41,6 +41,7 @@ def load_frame(path: Path) -> pd.DataFrame:
             distinct_names(pq.read_schema(path).names)
             return pd.read_parquet(path)
         if path.suffix in CSV:
+            distinct_header(path)
             return separated(pd.read_csv(path))
     raise ReferenceDataError(f"file {path} is neither .parquet nor .csv")
 
@@ -62,6 +63,12 @@ def distinct_names(names: Iterable[object]) -> None:
     if twice:
         more = f" and {len(twice) - _LISTED} more" if len(twice) > _LISTED else ""
         raise ValueError(f"several of its columns have one name: {', '.join(twice[:_LISTED])}{more}")
+
+
+def distinct_header(path: Path) -> None:
+    """:func:`distinct_names` of a CSV file; pandas calls the second ``age`` ``age.1``. Columns may have no name."""
+    first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+    distinct_names(name for name in first.iloc[0] if name)
 
 
 def separated(frame: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from detectors.counts.frame_times import seconds_of
 from detectors.counts.frames import (
     CSV,
     PARQUET,
+    distinct_header,
     distinct_names,
     judged_rows,
     load_frame,
@@ -280,6 +281,7 @@ def _parquet_pieces(source: Path, rows: int) -> Iterator[pd.DataFrame]:
 
 
 def _csv_pieces(source: Path, rows: int) -> Iterator[pd.DataFrame]:
+    distinct_header(source)
     yield from pd.read_csv(source, chunksize=rows)
 
 

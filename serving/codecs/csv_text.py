@@ -8,6 +8,7 @@ An empty field is missing. All values are texts; a column that is numeric reads 
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from driftline.errors import DecodeError
@@ -46,8 +47,8 @@ def tensors(body: bytes, wanted: Collection[str], header: bool | None) -> list[T
                 reasons.SHAPE_MISMATCH, f"line {place + 1} has {len(row)} values, the first has {len(rows[0])}"
             )
     known = [name for name in rows[0] if name in wanted]
-    if len(set(known)) != len(known):
-        raise DecodeError(reasons.SHAPE_MISMATCH, "the first line has a name twice")
+    if twice := [name for name, times in Counter(known).items() if times > 1]:
+        raise DecodeError(reasons.SHAPE_MISMATCH, f"the first line names '{twice[0]}' several times")
     has_names = bool(known) if header is None else header
     names, data = (rows[0], rows[1:]) if has_names else ([], rows)
     if has_names and known:

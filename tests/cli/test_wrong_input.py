@@ -1,5 +1,6 @@
 """What people get wrong on the command line: one sentence each, with field and value and no traceback; and its help."""
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from detectors.counts.frames import load_frame
 from driftline.cli.app import main
 from driftline.cli.moments import moment_s
 from driftline.cli.report_files import report_file
@@ -144,13 +146,26 @@ def test_a_file_that_is_not_as_expected_says_how(
     assert fault in told(["analyze", str(train), str(tmp_path / name), "--target", "late"], capsys)
 
 
+@pytest.mark.parametrize("ending", ["parquet", "csv", "csv.gz"])
 @pytest.mark.parametrize("command", [["analyze", "{train}", "{twice}"], ["init", "--reference", "{twice}"]])
-def test_columns_of_one_name_are_named(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_of_one_name_are_named(
+    command: list[str], ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pd.DataFrame({"age": [row % 90 for row in range(300)]}).to_csv(tmp_path / "train.csv", index=False)
-    pq.write_table(pa.table([pa.array([1.0, 2.0])] * 3, names=["age", "b", "age"]), tmp_path / "twice.parquet")
-    files = {"train": tmp_path / "train.csv", "twice": tmp_path / "twice.parquet"}
+    files = {"train": tmp_path / "train.csv", "twice": tmp_path / f"twice.{ending}"}
+    if ending == "parquet":
+        pq.write_table(pa.table([pa.array([1.0, 2.0])] * 3, names=["age", "b", "age"]), files["twice"])
+    else:
+        content = b"age,b,age\n1,1,1\n2,2,2\n"
+        files["twice"].write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
     fault = told([part.format(**files) for part in command], capsys)
-    assert fault.endswith("twice.parquet cannot be read: several of its columns have one name: 'age'\n")
+    assert fault.endswith(f"twice.{ending} cannot be read: several of its columns have one name: 'age'\n")
+
+
+@pytest.mark.parametrize("header", ["age,,", "age,age.1,age.2", "\n\nage,NA,"])
+def test_columns_without_a_name_are_not_taken_for_each_other(header: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(f"{header}\n1,2,3\n4,5,6\n")
+    assert list(load_frame(tmp_path / "train.csv").to_numpy().ravel()) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(tmp_path: Path) -> None:

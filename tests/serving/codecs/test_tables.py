@@ -195,6 +195,11 @@ def test_a_table_that_does_not_add_up_is_refused(content: Any, reason: str) -> N
     assert found.value.reason == reason, found.value.detail
 
 
+def test_a_name_that_stands_twice_is_told() -> None:
+    with pytest.raises(DecodeError, match="the first line names 'city' several times"):
+        columns(payload(b"age,city,city\n1,Rome,Paris\n", content_type="text/csv"))
+
+
 def test_a_sentence_with_commas_is_no_table() -> None:
     two = monitor_of([{"name": "a", "type": "categorical"}, {"name": "b", "type": "categorical"}])
     with pytest.raises(DecodeError):
