@@ -16,6 +16,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ from driftline.errors import SettingsError
 from driftline.names import ENV_PREFIX
 
 T = TypeVar("T")
+#: What eight bytes hold: the compiled build counts in them, and messages between processes do.
+_MOST = 2**63 - 1
 
 
 def load(
@@ -59,7 +62,8 @@ def load(
             taken.take(key, value, f"--{key.replace('_', '-')}")
     missing = taken.missing()
     settings = None if missing else cls(**taken.values)
-    faults = [*taken.faults, *missing, *taken.faults_between(settings)]
+    absent = [f"'{name}' is required" for name in missing if name not in taken.wrong]
+    faults = [*taken.faults, *absent, *taken.faults_between(settings)]
     if settings is None or faults:
         raise SettingsError(f"settings of {prefix.lower()}", faults)
     return settings
@@ -72,7 +76,7 @@ class _Taken:
         self._hints = get_type_hints(cls)
         self._fields = {field.name: field for field in dataclasses.fields(cls)}
         self._origins: dict[str, str] = {}
-        self._wrong: set[str] = set()
+        self.wrong: set[str] = set()
         self.values: dict[str, Any] = {}
         self.faults: list[str] = []
 
@@ -85,14 +89,17 @@ class _Taken:
         self._origins[key] = origin
         try:
             self.values[key] = _convert(value, self._hints[key])
+        except OverflowError:
+            self.wrong.add(key)
+            self.faults.append(f"{origin} is '{value}', which is out of range")
         except (ValueError, TypeError):
-            self._wrong.add(key)
+            self.wrong.add(key)
             self.faults.append(f"{origin} is '{value}', which is not {_describe(self._hints[key])}")
 
     def missing(self) -> list[str]:
-        """A sentence per required setting that is absent."""
+        """Required settings without a value."""
         return [
-            f"'{name}' is required"
+            name
             for name, field in self._fields.items()
             if name not in self.values
             and field.default is dataclasses.MISSING
@@ -103,7 +110,7 @@ class _Taken:
         """What the settings find wrong with themselves, but for what only follows from a fault named already."""
         validate: Callable[[], list[str]] | None = getattr(settings, "validate", None)
         found = [] if validate is None else validate()
-        wrong = [re.compile(rf"\b{name}\b") for name in self._wrong]
+        wrong = [re.compile(rf"\b{name}\b") for name in self.wrong]
         return [self._with_origin(fault) for fault in found if not any(name.search(fault) for name in wrong)]
 
     def _with_origin(self, fault: str) -> str:
@@ -123,7 +130,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint is bool:
         return _to_bool(value)
     if hint is Path:
-        return Path(value)
+        return _to_path(value)
     if hint in (int, float, str):
         return _to_plain(value, hint)
     if origin is not None and set(map(type, get_args(hint))) == {str} and value not in get_args(hint):  # Literal
@@ -131,8 +138,20 @@ def _convert(value: Any, hint: Any) -> Any:
     return value
 
 
+def _to_path(value: Any) -> Path:
+    path = Path(value)
+    if b"\0" in os.fsencode(path):  # which no file's name can hold
+        raise ValueError(value)
+    return path
+
+
 def _to_plain(value: Any, hint: type[int] | type[float] | type[str]) -> int | float | str:
+    if isinstance(value, (Mapping, list, tuple, set, bytes)):  # a text would pass silently, as "['a']"
+        raise TypeError(value)
     converted = hint(value)
+    # It is written on events, and handed to other processes in their environment.
+    if isinstance(converted, str) and b"\0" in converted.encode():
+        raise ValueError(value)
     # These would pass silently, as 'None', 1, "not a number" or cut to a whole number.
     if value is None or (isinstance(value, bool) and hint is not str):
         raise ValueError(value)
@@ -140,11 +159,15 @@ def _to_plain(value: Any, hint: type[int] | type[float] | type[str]) -> int | fl
         raise ValueError(value)
     if hint is int and isinstance(value, float) and not value.is_integer():
         raise ValueError(value)
+    if isinstance(converted, int) and not -_MOST <= converted <= _MOST:
+        raise OverflowError(value)
     return converted
 
 
 def _parts(value: Any) -> list[Any]:
     """The parts of a list; a text has commas between them, or is a JSON list, for parts that hold commas themselves."""
+    if isinstance(value, (Mapping, set, bytes)):  # keys, or numbers, would pass silently
+        raise TypeError(value)
     if not isinstance(value, str):
         return list(value)
     if value.lstrip().startswith("["):

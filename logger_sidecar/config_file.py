@@ -26,6 +26,8 @@ from logger_sidecar.shipping.settings import ShipperSettings
 
 #: The sections of the file: the settings class of each.
 SECTIONS: Mapping[str, type[Any]] = {"sidecar": SidecarSettings, "shipper": ShipperSettings}
+#: What the YAML library lets through of a day that no month has, a tag that its text does not fit, or endless nesting.
+_MISREAD = (ValueError, AttributeError, LookupError, RecursionError)
 
 
 class Chosen(NamedTuple):
@@ -140,7 +142,7 @@ def _sections(path: Path, faults: list[str]) -> dict[str, Mapping[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
         return {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_MISREAD) as error:
         faults.append(f"{path} is not YAML: {' '.join(str(error).split())}")
         return {}
     if content is None:

@@ -112,11 +112,12 @@ class Reloader:
                 continue
             self._seen = seen
             try:
-                chosen = await loop.run_in_executor(None, self._sources.read)
+                await self._follow(await loop.run_in_executor(None, self._sources.read))
             except SettingsError as error:
-                self._refuse(error)
-            else:
-                await self._follow(chosen)
+                self._refuse(error.faults)
+            except Exception as error:  # noqa: BLE001 - the next configuration must still be read
+                _log.exception("a configuration could not be followed")
+                self._refuse([f"{type(error).__name__}: {error}"])
 
     async def _wait(self) -> bool:
         """Until somebody asks (True) or it is time to look (False)."""
@@ -128,8 +129,8 @@ class Reloader:
         self._asked.clear()
         return True
 
-    def _refuse(self, error: SettingsError) -> None:
-        for fault in error.faults:
+    def _refuse(self, faults: Iterable[str]) -> None:
+        for fault in faults:
             _log.error("configuration refused, the old one stays: %s", fault)
         self.outcomes[names.OUTCOME_REFUSED] += 1
         self.was_successful = False

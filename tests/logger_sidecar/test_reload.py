@@ -1,5 +1,7 @@
 """A configuration that changes while requests are in flight: nobody notices but the events."""
 
+import asyncio
+import functools
 import signal
 import socket
 import subprocess
@@ -13,6 +15,9 @@ import pytest
 from driftline.events import InferenceEvent
 from logger_sidecar.config_file import Sources
 from logger_sidecar.recording.sampling import is_sampled
+from logger_sidecar.reload import Reloader
+from logger_sidecar.settings import SidecarSettings
+from logger_sidecar.shipping.settings import ShipperSettings
 from tests.logger_sidecar.wire import OK, Running, Upstream, answering, post, read_message, sidecar, spooled
 from tests.parts.processes import free_ports, wait_until
 
@@ -139,6 +144,30 @@ def test_a_wrong_configuration_is_refused_whole_and_the_old_one_stays(
     assert len(refused) == 2
     assert "sample_rate is 7" in refused[1]
     assert "'listen_prt' is not a setting; did you mean 'listen_port'?" in refused[0]
+
+
+def test_a_configuration_that_cannot_be_followed_counts_as_refused_and_the_next_one_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "conf.yaml"
+    config(file)
+    taken = []
+
+    async def take(settings: SidecarSettings, _shipper: ShipperSettings | None) -> None:
+        taken.append(settings.variant)
+        if settings.variant == "odd":
+            raise RuntimeError("nobody thought of that")
+
+    async def follow_both() -> dict[str, int]:
+        reloader = Reloader(Sources({}, file), SidecarSettings(), take)
+        following = asyncio.create_task(reloader.run())
+        for outcome, variant in (("refused", "odd"), ("applied", "even")):
+            config(file, variant=variant)
+            reloader.ask()
+            await asyncio.to_thread(wait_until, functools.partial(reloader.outcomes.get, outcome))
+        following.cancel()
+        return reloader.outcomes
+
+    assert asyncio.run(follow_both()) == {"applied": 1, "refused": 1}
+    assert taken == ["odd", "even"]
 
 
 def test_what_cannot_change_is_named_and_left(
