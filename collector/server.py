@@ -63,9 +63,7 @@ def run(
     0 after a signal; 1 when the consumer ended by itself, so that whoever supervises starts it again.
     """
     metrics = CollectorMetrics(registry := CollectorRegistry())
-    access = access_of(
-        "collector", settings.host, settings.auth, settings.tokens_file, settings.tokens, metrics.tokens_read
-    )
+    access = access_of("collector", settings.host, settings, metrics.tokens_read)
     store = Store(settings.database_url)
     speaker = _show(registry, store, monitors, clock)
     payloads = None if settings.payloads is None else PayloadWriter(settings.payloads)

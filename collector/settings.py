@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from driftline import names
+from driftline.token_files import AccessSettings
 
 PREFIX = "COLLECTOR"
 #: What a topic of others may be said to hold.
@@ -32,7 +33,7 @@ class KafkaSettings:
 
 
 @dataclass(frozen=True)
-class CollectorSettings:
+class CollectorSettings(AccessSettings):
     """Every setting of the collector; ``DRIFTLINE_COLLECTOR_<FIELD>`` in the environment.
 
     ``database_url``: ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
@@ -55,9 +56,7 @@ class CollectorSettings:
     ``kafka_session_s``: the partitions of a collector that was killed rest for so long, and then others read them; one
     that only waits for its database goes on giving signs of life.
     ``maximum_future_s``: an event further ahead of the clock than this is refused.
-    ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some, and else
-    nobody but this machine gets in. ``tokens_file``: what 'driftline tokens create' writes, followed while running.
-    ``tokens``: the content of such a file. ``open_paths``: endpoints that need no token.
+    With ``auth`` auto and no tokens nobody but this machine gets in.
     ``upload_dir``: where uploaded files of labels lie until they are joined; it must outlive a restart.
     ``maximum_upload_bytes``, ``maximum_waiting_uploads``: bounds of one such file, and of how many wait.
     ``otlp_endpoint``: where spans of the collector's own work go, such as ``http://host:4318/v1/traces``; none without.
@@ -97,9 +96,6 @@ class CollectorSettings:
     maximum_labels_per_request: int = 50_000
     maximum_request_bytes: int = 16 * 1024 * 1024
     maximum_raw_bytes: int = 256 * 1024
-    auth: Literal["auto", "tokens", "none"] = "auto"
-    tokens_file: Path | None = None
-    tokens: str = field(default="", repr=False)
     open_paths: tuple[str, ...] = ("/healthz", "/readyz", "/metrics")
     upload_dir: Path = Path("uploads")
     maximum_upload_bytes: int = 1024 * 1024 * 1024

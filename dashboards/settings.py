@@ -1,20 +1,17 @@
 """Settings of the web pages: prefix ``WEB``."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
 
 from driftline import names
+from driftline.token_files import AccessSettings
 
 
 @dataclass(frozen=True, slots=True)
-class WebSettings:
+class WebSettings(AccessSettings):
     """Where the pages listen and what they link to.
 
     ``external_url``: how people reach the pages, for links in reports; ``grafana_url``: Grafana with the boards, empty
-    where there is none; ``shown_windows``: windows drawn on a model's page. ``auth``: tokens; none, where something in
-    front asks for them; or auto: tokens where there are some. ``tokens_file``: what 'driftline tokens create' writes,
-    followed while running; ``tokens``: the content of such a file. ``open_paths``: endpoints that need no token.
+    where there is none; ``shown_windows``: windows drawn on a model's page.
     """
 
     host: str = "127.0.0.1"
@@ -27,10 +24,6 @@ class WebSettings:
     shown_windows: int = 60
     refresh_s: float = 5.0
     drain_s: float = 5.0
-    auth: Literal["auto", "tokens", "none"] = "auto"
-    tokens_file: Path | None = None
-    tokens: str = field(default="", repr=False)
-    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
 
     def validate(self) -> list[str]:
         """What is wrong with the values, as sentences."""

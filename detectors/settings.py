@@ -1,31 +1,23 @@
 """Settings of the detectors' process."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
 
 from driftline import names
+from driftline.token_files import AccessSettings
 
 
 @dataclass(frozen=True)
-class DetectorsSettings:
+class DetectorsSettings(AccessSettings):
     """Read with prefix ``DETECTORS``: ``DRIFTLINE_DETECTORS_DATABASE_URL`` and so on.
 
     ``database_url``: the store's address, as SQLAlchemy writes it. ``host`` and ``port`` of ``/metrics`` and
-    ``/healthz`` (port 0: any free one). ``interval_s``: real seconds between two looks at windows. ``auth``: tokens;
-    none, where something in front asks for them; or auto: tokens where there are some. ``tokens_file``: what 'driftline
-    tokens create' writes, followed while running; ``tokens``: the content of such a file. ``open_paths``: what needs no
-    token.
+    ``/healthz`` (port 0: any free one). ``interval_s``: real seconds between two looks at windows.
     """
 
     database_url: str = names.DATABASE_URL
     host: str = "127.0.0.1"
     port: int = 9085
     interval_s: float = 10.0
-    auth: Literal["auto", "tokens", "none"] = "auto"
-    tokens_file: Path | None = None
-    tokens: str = field(default="", repr=False)
-    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
 
     def validate(self) -> list[str]:
         """Everything wrong with the values."""

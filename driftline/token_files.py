@@ -2,12 +2,29 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from driftline.access import Access, AccessBook, FollowedBook, check_exposure, is_loopback
 from driftline.errors import SettingsError
 
 _log = logging.getLogger("driftline.tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may use what a part serves; settings of the parts that serve over HTTP begin with these.
+
+    ``auth``: tokens; none, where something in front asks for them; or auto: tokens where there are some.
+    ``tokens_file``: what 'driftline tokens create' writes, followed while running; ``tokens``: the content of such a
+    file, as the environment of a container gives it. ``open_paths``: endpoints that need no token.
+    """
+
+    auth: Literal["auto", "tokens", "none"] = "auto"
+    tokens_file: Path | None = None
+    tokens: str = field(default="", repr=False)
+    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
 
 
 def _ignore_reload(_fault: SettingsError | None) -> None:
@@ -17,19 +34,17 @@ def _ignore_reload(_fault: SettingsError | None) -> None:
 def access_of(
     part: str,
     host: str,
-    auth: str,
-    tokens_file: Path | None,
-    tokens: str,
+    settings: AccessSettings,
     on_reload: Callable[[SettingsError | None], None] = _ignore_reload,
     *,
     may_be_open: bool = False,
 ) -> Access:
     """How ``part`` decides who may; raises SettingsError where it would listen to other machines without tokens.
 
-    ``auth``: tokens, none, or auto, which asks for tokens where there are some and else listens to this machine only;
-    with ``may_be_open`` to others as well, and the log says so once. ``tokens``: the content of such a file, as the
-    environment of a container gives it.
+    ``auto`` without tokens listens to this machine only; with ``may_be_open`` to others as well, and the log says so
+    once. ``on_reload``: told when the file was read again, and of its fault where it could not be.
     """
+    auth, tokens_file, tokens = settings.auth, settings.tokens_file, settings.tokens
     has_tokens = tokens_file is not None or bool(tokens)
     if tokens_file is not None and tokens:
         raise SettingsError(part, ["'tokens_file' and 'tokens' are both given; one of them is enough"])

@@ -196,7 +196,7 @@ def detectors(
         "tokens_file": tokens_file,
     }
     chosen = _settings(DetectorsSettings, "DETECTORS", given)
-    asked = access_of("detectors", chosen.host, chosen.auth, chosen.tokens_file, chosen.tokens, may_be_open=True)
+    asked = access_of("detectors", chosen.host, chosen, may_be_open=True)
     files = wiring.load_monitor_files(monitors)
     by_name = wiring.monitors_of(files)
     references = wiring.load_references(files, data_dir / "references")
@@ -223,7 +223,7 @@ def dashboards_serve(
 
     given = {"database_url": database_url, "host": host, "port": port, "auth": auth, "tokens_file": tokens_file}
     chosen = _settings(WebSettings, "WEB", given)
-    asked = access_of("web", chosen.host, chosen.auth, chosen.tokens_file, chosen.tokens, may_be_open=True)
+    asked = access_of("web", chosen.host, chosen, may_be_open=True)
     by_name = wiring.monitors_of(wiring.load_monitor_files(monitors))
     now = wiring.clock()
     store = wiring.open_store(chosen.database_url)

@@ -16,7 +16,7 @@ from driftline import access
 from driftline.access import SCOPES, Access, AccessBook, Grant, TokenEntry, digest_of, entry_yaml, new_token
 from driftline.errors import SettingsError
 from driftline.guard import needs, scope_of
-from driftline.token_files import access_of, followed_file
+from driftline.token_files import AccessSettings, access_of, followed_file
 from tests.collector.helpers import Parts
 from tests.collector.test_api import FixedHealth, as_json, make_app
 
@@ -220,9 +220,9 @@ def written(token: str) -> str:
 
 def test_tokens_may_come_from_the_environment_but_not_from_two_places(tmp_path: Path) -> None:
     token = new_token()
-    found = access_of("collector", "0.0.0.0", "auto", None, written(token))
+    found = access_of("collector", "0.0.0.0", AccessSettings(tokens=written(token)))
     assert found.grant(f"Bearer {token}", 0.0).name == "feed"
     with pytest.raises(SettingsError, match="both given"):
-        access_of("collector", "0.0.0.0", "auto", tmp_path / "x", written(token))
+        access_of("collector", "0.0.0.0", AccessSettings(tokens_file=tmp_path / "x", tokens=written(token)))
     with pytest.raises(SettingsError, match="cannot be read"):
-        access_of("collector", "0.0.0.0", "auto", tmp_path / "x", "")
+        access_of("collector", "0.0.0.0", AccessSettings(tokens_file=tmp_path / "x"))
