@@ -3,6 +3,8 @@
 It fails closed. A body that a rule by path or column may apply to, and that cannot be read, is left out as a whole, and
 told by reason. Patterns alone also apply to bodies that are no documents: to their text.
 
+Texts that came in pieces, in the events or messages of a stream, are looked at as one text, too.
+
 What no rule can see: the event's own fields (ids, model, variant), values inside images or base64, tokens given as
 numbers, and fractions (patterns look at whole numbers only, as a whole). Where something was taken out of a text, token
 lists beside it (``logprobs``, ``token_ids``) go too, because they spell the same text.
@@ -23,6 +25,7 @@ import msgspec
 from driftline import names
 from driftline.content_coding import REASON_TRUNCATED, CodingError, decode, is_coded
 from driftline.events import InferenceEvent, Payload
+from logger_sidecar.finishing.openai_folding import dicts
 from logger_sidecar.finishing.redaction_bodies import (
     REASON_BROKEN_MESSAGE,
     REASON_TOO_DEEP,
@@ -35,13 +38,16 @@ from logger_sidecar.finishing.redaction_bodies import (
 )
 from logger_sidecar.finishing.redaction_columns import redact_columns
 from logger_sidecar.finishing.redaction_rules import RedactionRules, parse_rules
-from logger_sidecar.finishing.redaction_texts import TextScrubber
+from logger_sidecar.finishing.redaction_texts import REASON_OPAQUE, TextScrubber
 from logger_sidecar.finishing.redaction_values import REDACTED, Replacement
 from logger_sidecar.finishing.stream_folding import NO_DOCUMENT, NO_DONE, NO_RESPONSE_END, error_in
 
 __all__ = ["Redacted", "Redactor", "parse_rules"]
 #: Lists that spell a generated text again, token by token.
 _TOKENS = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "top_logprobs"})
+_GRPC_MESSAGE = "grpc-message"
+#: So often a body may be packed within a packed one; nobody does it in earnest.
+_MAX_LAYERS = 4
 _OWN_ERRORS = frozenset({"", NO_DOCUMENT, NO_DONE, NO_RESPONSE_END})
 
 
@@ -113,20 +119,15 @@ class Redactor:
         replacement = self._headers.get(name)
         if replacement is not None:
             return replacement.text(value.encode("utf-8", "surrogatepass"))
-        # The length of a body's JSON is a number of ours, not a text of theirs.
-        return value if name == names.HEADER_BINARY_LENGTH else self._texts.text(value)
+        if name == names.HEADER_BINARY_LENGTH:
+            return value  # a number of ours, not a text of theirs
+        return self._texts.percent_text(value) if name == _GRPC_MESSAGE else self._texts.text(value)
 
     def _body(self, event: InferenceEvent, payload: Payload, *, is_request: bool) -> _Half:
         """Raises Unreadable or CodingError where the body must be left out."""
         messages = is_grpc(payload.content_type, event.protocol)
-        plain = payload
-        cut = event.truncated
-        if not messages and is_coded(payload.body, payload.content_encoding):
-            decoded = decode(payload.body, payload.content_encoding, self._limit_bytes)
-            if not decoded.is_whole and self._reads_documents:
-                raise Unreadable(decoded.reason)
-            cut = cut or not decoded.is_whole
-            plain = msgspec.structs.replace(payload, body=decoded.body, content_encoding=None)
+        plain, is_whole = (payload, True) if messages else self._unpacked(payload)
+        cut = event.truncated or not is_whole
         try:
             opened = open_body(
                 plain.body,
@@ -142,11 +143,28 @@ class Redactor:
             if cut:
                 raise Unreadable(REASON_TRUNCATED) from fault
             raise
-        return self._documents(plain, opened)
+        return self._documents(plain, opened, is_folded=not is_request and event.chunk_count > 1)
 
-    def _documents(self, payload: Payload, opened: Opened) -> _Half:
+    def _unpacked(self, payload: Payload) -> tuple[Payload, bool]:
+        """A body without its content coding, and without one inside it; and whether all of it is there."""
+        is_whole = True
+        for _ in range(_MAX_LAYERS):
+            if not is_coded(payload.body, payload.content_encoding):
+                return payload, is_whole
+            decoded = decode(payload.body, payload.content_encoding, self._limit_bytes)
+            if not decoded.is_whole and self._reads_documents:
+                raise Unreadable(decoded.reason)
+            is_whole = is_whole and decoded.is_whole
+            if payload.content_encoding is None and decoded.body == payload.body:
+                return payload, is_whole  # it only begins like one
+            payload = msgspec.structs.replace(payload, body=decoded.body, content_encoding=None)
+        raise Unreadable(REASON_OPAQUE)
+
+    def _documents(self, payload: Payload, opened: Opened, *, is_folded: bool) -> _Half:
         documents = opened.documents
-        is_changed = False
+        is_changed = bool(self._texts) and self._pieces(documents, is_folded=is_folded)
+        if is_changed:
+            _drop_tokens(documents)
         for place in range(len(documents)):
             if self._apply(documents, place):
                 _drop_tokens(documents[place])
@@ -174,6 +192,16 @@ class Redactor:
             scrubbed, found = self._texts.document(documents[index])
             documents[index] = scrubbed
             is_changed |= found
+        return is_changed
+
+    def _pieces(self, documents: list[Any], *, is_folded: bool) -> bool:
+        """Take out what crosses the borders of documents, or of the pieces that a stream was folded from."""
+        is_changed = self._texts.pieces(documents) if len(documents) > 1 else False
+        for document in documents if is_folded else ():
+            outputs = document.get("outputs") if isinstance(document, dict) else [{"data": document}]
+            for tensor in dicts(outputs):
+                if isinstance(rows := tensor.get("data"), list):
+                    is_changed |= self._texts.pieces(rows)
         return is_changed
 
     def _text(self, payload: Payload, *, messages: bool, cut: bool) -> _Half:

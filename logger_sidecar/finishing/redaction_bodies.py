@@ -66,6 +66,8 @@ def open_body(
     try:
         return _open_json(body)
     except Unreadable:
+        if lines := _open_lines(body):
+            return lines
         length = json_length(body) if body[:1] == b"{" else 0
         if not 0 < length < len(body):
             raise
@@ -81,6 +83,31 @@ def is_grpc(content_type: str | None, protocol: str) -> bool:
 def _open_json(body: bytes) -> Opened:
     document, is_strict = read_json(body)
     return Opened([document], lambda documents: (write_json(documents[0], is_strict), {}))
+
+
+def _open_lines(body: bytes) -> Opened | None:
+    """JSON lines, as batches and streams have them; None where a line is no object or list."""
+    documents, are_strict = [], []
+    for line in body.splitlines():
+        if not line.strip():
+            continue
+        if line.lstrip()[:1] not in (b"{", b"["):
+            return None
+        try:
+            document, is_strict = read_json(line)
+        except Unreadable:
+            return None
+        documents.append(document)
+        are_strict.append(is_strict)
+
+    def write(documents: list[Any]) -> tuple[bytes, dict[str, str]]:
+        return b"".join(map(_line, documents, are_strict)), {}
+
+    return Opened(documents, write) if len(documents) > 1 else None
+
+
+def _line(document: Any, is_strict: bool) -> bytes:
+    return write_json(document, is_strict) + b"\n"
 
 
 def read_json(body: bytes) -> tuple[Any, bool]:

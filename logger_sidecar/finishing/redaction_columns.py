@@ -2,7 +2,8 @@
 
 Objects: the member of that name (V1 rows, ``inputs`` as an object, MLflow's records). Tensors of V2: the data of the
 tensor with that name. Seldon's ``names`` beside ``ndarray`` or ``tensor``, MLflow's ``columns`` beside ``data``: the
-values in that column. Values without a name cannot be found by one.
+values in that column; beside Seldon's ``tftensor``: the whole of it. Values without a name cannot be found by one.
+Requests that a server refuses are logged too, so nothing is asked of their form but what finds a value by its name.
 
 >>> from logger_sidecar.finishing.redaction_values import Replacement
 >>> body = {"instances": [{"age": 31, "email": "a@b.c"}]}
@@ -45,10 +46,11 @@ def _holds(value: Any) -> bool:
 
 def _redact(value: Any, columns: Replacements) -> bool:
     if isinstance(value, list):
-        redact = _redact_tensor if value and _is_tensor(value[0]) else _redact
-        return sum(redact(item, columns) for item in value if isinstance(item, dict | list)) > 0
+        return sum(_redact(item, columns) for item in value if isinstance(item, dict | list)) > 0
     if not isinstance(value, dict):
         return False
+    if "name" in value and ("datatype" in value or "data" in value or "shape" in value):
+        return _redact_tensor(value, columns)
     changed = _redact_split(value, columns)
     return _redact_members(value, columns) or changed
 
@@ -65,21 +67,15 @@ def _redact_members(holder: dict[str, Any], columns: Replacements) -> bool:
     return changed
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, dict) and "name" in value and ("datatype" in value or "shape" in value)
-
-
-def _redact_tensor(tensor: Any, columns: Replacements) -> bool:
-    if not _is_tensor(tensor):
-        return _redact(tensor, columns)
+def _redact_tensor(tensor: dict[str, Any], columns: Replacements) -> bool:
+    """A tensor, or a row that has some members of one."""
     replacement = columns.get(tensor["name"]) if isinstance(tensor["name"], str) else None
-    data = tensor.get("data")
-    if replacement is None:
-        return _redact(data, columns)
-    if data is None:
-        return False
-    tensor["data"] = replacement.value(data)
-    return True
+    if replacement is not None and tensor.get("data") is not None:
+        tensor["data"] = replacement.value(tensor["data"])
+        return True
+    if "datatype" in tensor and "shape" in tensor:
+        return _redact(tensor.get("data"), columns)  # its name and shape are no values
+    return _redact_members(tensor, columns)
 
 
 def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
@@ -91,6 +87,10 @@ def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
             for place, replacement in _placed(names, columns):
                 changed |= _redact_place(values, place, replacement)
     names, tensor = holder.get("names"), holder.get("tensor")
+    if isinstance(names, list) and holder.get("tftensor") is not None:
+        for _, replacement in _placed(names, columns)[:1]:
+            holder["tftensor"] = replacement.value(holder["tftensor"])
+            changed = True
     if isinstance(names, list) and isinstance(tensor, dict) and isinstance(tensor.get("values"), list) and names:
         values = tensor["values"]
         for place, replacement in _placed(names, columns):
@@ -100,14 +100,19 @@ def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
 
 
 def _placed(names: list[Any], columns: Replacements) -> list[tuple[int, Replacement]]:
-    return [(place, columns[name]) for place, name in enumerate(names) if isinstance(name, str) and name in columns]
+    """Place and replacement of each column; pandas writes a name of several levels as a list."""
+    return [
+        (place, columns[level])
+        for place, name in enumerate(names)
+        for level in (name if isinstance(name, list) else [name])
+        if isinstance(level, str) and level in columns
+    ]
 
 
 def _redact_place(rows: list[Any], place: int, replacement: Replacement) -> bool:
-    if not any(isinstance(row, list) for row in rows):  # one row, not wrapped in a list of rows
-        rows = [rows]
+    # What is no list stands in one row that is not wrapped in a list of rows.
     changed = False
-    for row in rows:
+    for row in (rows, *rows) if any(not isinstance(row, list | dict) for row in rows) else rows:
         if isinstance(row, list) and place < len(row):
             row[place] = replacement.value(row[place])
             changed = True

@@ -37,20 +37,32 @@ class TextPattern:
 
     def replace(self, text: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
         """The text with each match replaced; the same object where there is none."""
-        if self.needs is not None and self.needs.search(text) is None:
+        spans = self.spans(text)
+        if not spans:
             return text
         pieces: list[bytes] = []
-        position = kept = 0
-        while (found := self.form.search(text, position)) is not None:
-            start, end = found.span()
+        kept = 0
+        for start, end in spans:
+            pieces += (text[kept:start], replacement(text[start:end]))
+            kept = end
+        return b"".join((*pieces, text[kept:]))
+
+    def spans(self, text: bytes) -> list[tuple[int, int]]:
+        """Start and end of each match, in order."""
+        found: list[tuple[int, int]] = []
+        if self.needs is not None and self.needs.search(text) is None:
+            return found
+        position = 0
+        while (match := self.form.search(text, position)) is not None:
+            start, end = match.span()
             if start == end or (span := self._span(text[start:end])) is None:
                 position = start + 1 if start == end else _next_start(text, start)
                 if position > len(text):
                     break
                 continue
-            pieces += (text[kept : start + span[0]], replacement(text[start + span[0] : start + span[1]]))
-            position = kept = start + span[1]
-        return b"".join((*pieces, text[kept:])) if pieces else text
+            position = start + span[1]
+            found.append((start + span[0], position))
+        return found
 
     def _span(self, found: bytes) -> tuple[int, int] | None:
         return (0, len(found)) if self.check is None else self.check(found)

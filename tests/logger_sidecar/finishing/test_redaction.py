@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from driftline import names
 from driftline.events import InferenceEvent, Payload, encode_frame
-from logger_sidecar.finishing.redaction import Redacted, Redactor
-from logger_sidecar.finishing.redaction_rules import parse_rules
+from logger_sidecar.finishing.redaction import Redacted
 from tests.logger_sidecar.finishing.predict_messages import message_types
+from tests.logger_sidecar.finishing.redacting import holds, redact
 
 TYPES = message_types()
-KEY = b"0123456789abcdef"
 SECRET = "Zq7-ännchen"
 PLAIN = "Zq7secretZq7"
 JSON_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6)
@@ -27,25 +26,6 @@ anything = st.recursive(
     JSON_LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
 )
 actions = st.sampled_from(["", " => hash"])
-
-
-def redact(
-    event: InferenceEvent | bytes, *rules: str, protocol: str = "v1", truncated: bool = False, **half: Any
-) -> Redacted:
-    parsed, faults = parse_rules(rules)
-    assert faults == []
-    if isinstance(event, bytes):
-        event = InferenceEvent(
-            id="1", source="/a/b/c", model="m", time_ns=0, request_id="r", protocol=protocol, status_code=200,
-            request=Payload(body=event, **half), response=Payload(body=event, **half), truncated=truncated,
-        )  # fmt: skip
-    return Redactor(parsed, KEY, limit_bytes=10**6).redact(event)
-
-
-def holds(redacted: Redacted, secret: str) -> bool:
-    frame = encode_frame(redacted.event)
-    forms = {secret, json.dumps(secret)[1:-1], secret.encode("utf-16-le").decode("latin-1")}
-    return any(form.encode("utf-8") in frame or form.encode("latin-1", "replace") in frame for form in forms)
 
 
 def request_of(redacted: Redacted) -> Any:
