@@ -1,5 +1,9 @@
 """Checks that several settings share; each returns its faults as sentences."""
 
+import re
+
+#: The name of a header: a token of RFC 9110, section 5.6.2.
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: A day. Times for the end, and between two attempts, are never longer.
 MAX_WAIT_S = 86400
 

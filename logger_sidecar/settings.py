@@ -13,7 +13,7 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
-from logger_sidecar.setting_faults import above_zero, below_zero, endless, port_faults
+from logger_sidecar.setting_faults import HEADER_NAME, above_zero, below_zero, endless, port_faults
 from logger_sidecar.shipping import sink_urls
 from logger_sidecar.tls_settings import Listening, loop_faults, socket_faults, tls_faults, upstream_faults
 
@@ -275,8 +275,6 @@ class SidecarSettings:
         ]
 
 
-#: A token of RFC 9110, 5.6.2.
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ABOVE_ZERO = (
     "max_head_bytes",
     "max_models",
@@ -295,7 +293,7 @@ _ABOVE_ZERO = (
 
 
 def _header_faults(setting: str, headers: tuple[str, ...]) -> list[str]:
-    faults = [f"{setting} names '{name}', which is not a header" for name in headers if not _HEADER.fullmatch(name)]
+    faults = [f"{setting} names '{name}', which is not a header" for name in headers if not HEADER_NAME.fullmatch(name)]
     return faults + [
         f"{setting} names '{name}', which holds credentials and is never captured"
         for name in headers

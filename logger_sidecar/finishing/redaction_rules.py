@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from driftline import names
 from logger_sidecar.finishing.json_paths import JsonPath, PathError, parse_path
 from logger_sidecar.finishing.redaction_patterns import PatternError, TextPattern, compile_pattern
+from logger_sidecar.setting_faults import HEADER_NAME
 
 #: What an event is found by, or a body read with; without them it would be of no use.
 _KEPT_HEADERS = frozenset({*names.REQUEST_ID_HEADERS, names.HEADER_VARIANT, names.HEADER_BINARY_LENGTH})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ACTION = re.compile(r"\s=>\s*(\w*)\s*$")
 
 
@@ -76,7 +76,7 @@ def _add_path(rules: RedactionRules, what: str, hashes: bool) -> str:
 
 def _add_header(rules: RedactionRules, what: str, hashes: bool) -> str:
     name = what.lower()
-    if not _HEADER_NAME.fullmatch(name):
+    if not HEADER_NAME.fullmatch(name):
         return "which names no header"
     if name in _KEPT_HEADERS:
         return f"but an event is found, or its body read, by {name}"

@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from driftline import names
 from driftline.clock import Clock
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.http2.capture_room import CaptureRoom
 from logger_sidecar.http2.frames import DATA, HEAD_BYTES, PADDED, WINDOW_UPDATE, literal, unpack_head
-from logger_sidecar.http2.stream_heads import CallHead, HeadMeaning
+from logger_sidecar.http2.stream_heads import ID_NAME, CallHead, HeadMeaning
 from logger_sidecar.http2.v2_messages import Beginnings
 from logger_sidecar.recording.calls import Call, EndedCall
 from logger_sidecar.recording.event_ids import EventIds
@@ -23,12 +22,11 @@ REASON_TOO_MANY_CALLS = "too_many_calls"
 REASON_INTERNAL = "internal_error"
 
 _log = logging.getLogger("driftline.sidecar")
-_ID_NAME = names.HEADER_REQUEST_ID.encode()
 _ID_LENGTH = 36
 #: A field with an id of our own making, but for the id.
-_OWN_ID = literal(_ID_NAME, b"x" * _ID_LENGTH)[:-_ID_LENGTH]
+_OWN_ID = literal(ID_NAME, b"x" * _ID_LENGTH)[:-_ID_LENGTH]
 _FIELD_OVERHEAD = 32  # RFC 9113, section 6.5.2
-_OWN_ID_LIST_BYTES = len(_ID_NAME) + _ID_LENGTH + _FIELD_OVERHEAD
+_OWN_ID_LIST_BYTES = len(ID_NAME) + _ID_LENGTH + _FIELD_OVERHEAD
 NO_TRAILERS = CallHead()
 #: What is known of an id in the body: it has none, it was found, it may come at some time, or with the next bytes.
 ID_IS_NOT, ID_IS_FOUND, ID_MAY_COME, ID_MAY_FOLLOW = range(4)
@@ -243,6 +241,6 @@ def _id_field(request_id: str, head: CallHead, max_list_bytes: int) -> bytes:
     """x-request-id as a field of a header block; nothing where the block would grow past what its reader takes."""
     value = request_id.encode("latin-1")
     size = len(value)
-    if max_list_bytes and head.list_bytes + len(_ID_NAME) + size + _FIELD_OVERHEAD > max_list_bytes:
+    if max_list_bytes and head.list_bytes + len(ID_NAME) + size + _FIELD_OVERHEAD > max_list_bytes:
         return b""
-    return literal(_ID_NAME, value)
+    return literal(ID_NAME, value)

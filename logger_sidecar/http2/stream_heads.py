@@ -16,7 +16,8 @@ PROTOCOL_V2 = "v2-grpc"
 PROTOCOL_OTHER = "grpc"
 _SERVICE = b"/inference.GRPCInferenceService/"
 _ID_RANKS = {name.encode(): rank for rank, name in enumerate(names.REQUEST_ID_HEADERS)}
-_ID_NAME = names.HEADER_REQUEST_ID.encode()
+#: The header of a call that says its id.
+ID_NAME = names.HEADER_REQUEST_ID.encode()
 _AUTHORITY = b":authority"
 _TRACEPARENT = names.HEADER_TRACEPARENT.encode()
 _VARIANT = names.HEADER_VARIANT.encode()
