@@ -28,9 +28,10 @@ from collector.batches.loop import Collector
 from collector.batches.payloads import PayloadWriter
 from collector.operating.metrics import CollectorMetrics
 from collector.settings import CollectorSettings
+from collector.store.bulk import upsert_together
 from collector.store.predictions import PredictionColumns
 from collector.store.store import Store
-from collector.store.transaction import StateKey, WindowRef, WindowState
+from collector.store.transaction import StateKey, WindowRef, WindowState, changed_states
 from detectors.baselines.reference import Reference, build_reference
 from detectors.evaluating.engine import StatisticsEngine
 from driftline.events import InferenceEvent, Payload, encode_frame
@@ -170,7 +171,7 @@ def _obvious_event(store: Store, stream_id: int, event: InferenceEvent, edges: M
                 place = bisect.bisect(edges[name], value) if name in edges else value
                 counts[f"{name}:{place}"] = counts.get(f"{name}:{place}", 0) + 1
             changed[key] = WindowState(json.dumps(counts).encode(), (old.change if old else 0) + 1)
-        transaction.save_window_states(changed)
+        upsert_together(transaction.connection, [changed_states(changed)])
         values = (event.id, 0, stream_id, event.request_id, event.time_s, start_s, end_s, json.dumps([segment]))
         every = (*values, str(row["late"]), row["score"], None, 1, None, json.dumps(row).encode())
         transaction.insert_predictions(PredictionColumns(*([value] for value in every)))

@@ -19,7 +19,7 @@ from collector.batches.subjects import SubjectHasher
 from collector.labels.book import LabelBook
 from collector.ports import BatchDecoder, WindowStatistics
 from collector.settings import CollectorSettings
-from collector.store.halves import end_waiting, settle, waiting_of_pairs
+from collector.store.halves import LONE_ANSWER, end_waiting, read_half, settle, waiting_of_pairs
 from collector.store.letters import (
     Attempt,
     LetterFilter,
@@ -52,13 +52,10 @@ ERASED = names.OUTCOME_ERASED
 #: Nothing in the letter can be read again.
 NOT_REPLAYABLE = "not_replayable"
 
-#: An answer whose request had not come in time.
-LONE_ANSWER = "response_without_request"
 _NO_REQUEST_WAITS = (
     "no request waits for this answer: it never came, was paired with another one, or was stored alone when its own "
     "time was over"
 )
-_read_half = msgspec.msgpack.Decoder(Half)
 
 _BATCH_LETTERS = 200
 _TRIES = 5
@@ -143,7 +140,7 @@ def content_of(letter: DeadLetter, maximum_raw_bytes: int) -> InferenceEvent | L
         if letter.event_id is not None:
             return decode_frame(letter.raw)
         if letter.reason == LONE_ANSWER:
-            return _read_half.decode(letter.raw)
+            return read_half(letter.raw)
         if letter.raw[:1] == b"{":
             return msgspec.json.decode(letter.raw, type=Label)
     except (EventError, msgspec.MsgspecError, UnicodeDecodeError) as error:

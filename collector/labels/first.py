@@ -19,7 +19,14 @@ from collector.store.counts import DELAY, LABELLED, WRONG_DELAY
 from collector.store.spelling import class_name
 from collector.store.states import StateBook
 from collector.store.transaction import Span, StateKey, Transaction, WindowRef, total
-from collector.store.unlabelled import LabelledError, Unlabelled, save_first_labels, streams_by_number, unlabelled_rows
+from collector.store.unlabelled import (
+    LabelledError,
+    Unlabelled,
+    objects,
+    save_first_labels,
+    streams_by_number,
+    unlabelled_rows,
+)
 from driftline import names
 from driftline.columns import CodedTexts, JudgedBatch
 from driftline.maturity import LAST_CLASS
@@ -245,15 +252,9 @@ def delay_classes(delays_s: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _nullable(wrong: NDArray[np.int64]) -> NDArray[np.object_]:
-    return _objects([None if value < 0 else value for value in wrong.tolist()])
+    return objects([None if value < 0 else value for value in wrong.tolist()])
 
 
 def _floats(values: CodedTexts) -> NDArray[np.float64]:
     known: NDArray[np.float64] = np.array([*map(float, values.texts), np.nan])
     return known[values.codes]
-
-
-def _objects(values: Sequence[object]) -> NDArray[np.object_]:
-    found = np.empty(len(values), dtype=np.object_)
-    found[:] = values
-    return found

@@ -21,10 +21,12 @@ import msgspec
 from collector.ports import JoinedBatch
 from collector.store.erased import ErasedBook, nothing_erased
 from collector.store.halves import (
+    LONE_ANSWER,
     Waiting,
     begin_waiting,
     end_waiting,
     forget_settled,
+    half_bytes,
     settle,
     settled,
     waiting_of_pairs,
@@ -38,7 +40,6 @@ from driftline.monitors import Monitor
 from driftline.record_batches import RecordBatch
 from driftline.records import Content, Due, Ignored, Malformed, One, Record, Several
 
-NO_REQUEST = "response_without_request"
 _UNKNOWN = "unknown"
 _FORGET_EVERY_S = 60.0
 
@@ -206,9 +207,9 @@ class _Batch:
         if half.kind == "response":
             since = "too much was waiting" if due.reason == "full" else "no request came in time"
             detail = f"answer '{half.id}' to request '{half.request_id}': {since}"
-            raw = msgspec.msgpack.encode(half)
+            raw = half_bytes(half)
             yield _changed(
-                record, content=Malformed(NO_REQUEST, detail, raw, 1, half.namespace, half.model or _UNKNOWN)
+                record, content=Malformed(LONE_ANSWER, detail, raw, 1, half.namespace, half.model or _UNKNOWN)
             )
         else:
             yield _changed(record, content=lone_request(half))

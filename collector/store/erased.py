@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from collector.store import schema
 from collector.store.database import key_text, upsert
@@ -118,8 +118,3 @@ def wait_for_writers(transaction: Transaction) -> None:
     """Wait for all who have asked what was erased and not ended yet; others cannot ask until this transaction ends."""
     if transaction.connection.dialect.name != "sqlite":  # there one writes at a time anyway
         transaction.connection.execute(text("LOCK TABLE erased IN ACCESS EXCLUSIVE MODE"))
-
-
-def erased_count(connection: Connection) -> int:
-    """How many erasures are remembered."""
-    return int(connection.execute(select(func.count()).select_from(schema.erased)).scalar_one())

@@ -15,8 +15,20 @@ from driftline.halves import Half
 from driftline.monitors import Monitor
 from driftline.records import Due, DueReason
 
-_read_half = msgspec.msgpack.Decoder(Half)
-_write_half = msgspec.msgpack.Encoder()
+#: Why an answer whose request has not come in time is a dead letter, which keeps the half.
+LONE_ANSWER = "response_without_request"
+_reader = msgspec.msgpack.Decoder(Half)
+_writer = msgspec.msgpack.Encoder()
+
+
+def half_bytes(half: Half) -> bytes:
+    """A half as it is kept, in the store and in dead letters."""
+    return _writer.encode(half)
+
+
+def read_half(data: bytes) -> Half:
+    """What :func:`half_bytes` wrote; raises msgspec.MsgspecError."""
+    return _reader.decode(data)
 
 
 class Waiting(NamedTuple):
@@ -48,7 +60,7 @@ def waiting_of_pairs(connection: Connection, pairs: Sequence[str]) -> list[Waiti
         .where(is_any_of(connection, table.pair, pairs))
         .order_by(table.received_at_s, table.identity)
     )
-    return [Waiting(_read_half.decode(half), received_at_s) for half, received_at_s in found]
+    return [Waiting(read_half(half), received_at_s) for half, received_at_s in found]
 
 
 def room(connection: Connection) -> Room:
@@ -124,7 +136,7 @@ def begin_waiting(transaction: Transaction, halves: Sequence[Waiting]) -> None:
             clean(half.model),
             received_at_s,
             half.size_bytes,
-            _write_half.encode(half),
+            half_bytes(half),
             key_text(half.request_id),
         )
         for half, received_at_s in halves

@@ -291,10 +291,6 @@ class Transaction:
                 found[StateKey(partition, WindowRef(*window))] = WindowState(bytes(state), change)
         return found
 
-    def save_window_states(self, states: Mapping[StateKey, WindowState]) -> None:
-        """Write states over what was there."""
-        upsert_together(self.connection, [changed_states(states)])
-
     # --- counters -----------------------------------------------------------------------------------------------
     def add_totals(self, partition: str, counts: Mapping[TotalKey, int]) -> None:
         """Add to the counters of one partition."""

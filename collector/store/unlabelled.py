@@ -219,14 +219,15 @@ def _listed(rows: Sequence[Sequence[Any]]) -> Unlabelled:
     segments, predictions = rest[len(_NUMBERS) : -1]
     return Unlabelled(
         np.array(places, dtype=np.intp),
-        _objects(keys),
+        objects(keys),
         {name: np.array(column, dtype=np.float64) for name, column in numbers},
         CodedTexts.of(segments),
         CodedTexts.of(predictions),
     )
 
 
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+def objects(values: Sequence[object]) -> NDArray[np.object_]:
+    """The values as they are, in an array; NumPy would look into them."""
     found = np.empty(len(values), dtype=np.object_)
     found[:] = values
     return found

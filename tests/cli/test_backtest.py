@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from collector.store.bulk import upsert_together
 from collector.store.store import Store
-from collector.store.transaction import StateKey, WindowRef, WindowState
+from collector.store.transaction import StateKey, WindowRef, WindowState, changed_states
 from detectors.baselines.reference import build_reference
 from detectors.baselines.rows_in_order import TogetherRows
 from detectors.offline.files import pieces
@@ -200,13 +201,12 @@ def test_the_store_gives_what_files_give(place: Path, tmp_path: Path) -> None:
     states = counted(monitor(), reference, frames, shifted).states()
     store = Store(f"sqlite:///{tmp_path}/store.db")
     number = store.stream_ids([StreamKey("default", "m", "", "stable")])[StreamKey("default", "m", "", "stable")]
+    found = {
+        StateKey("0", WindowRef(number, key.segment, key.start_s, key.end_s)): WindowState(state, 1)
+        for key, (state,) in states.items()
+    }
     with store.transaction() as transaction:
-        transaction.save_window_states(
-            {
-                StateKey("0", WindowRef(number, key.segment, key.start_s, key.end_s)): WindowState(state, 1)
-                for key, (state,) in states.items()
-            }
-        )
+        upsert_together(transaction.connection, [changed_states(found)])
     stored = backtest_stored(monitor(), reference, store, plan).outcomes[0]
     from_files = of_files(place, shifted).outcomes[0]
     assert stored.windows == from_files.windows

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from collector.labels.desk import LabelDesk
 from collector.labels.uploads import UploadDesk, UploadWorker
 from collector.store.migrate import migrate
 from collector.store.store import Store
@@ -222,7 +221,7 @@ def test_a_request_is_erased_with_its_audit_and_stays_so(parts: Parts, tmp_path:
         # What comes after is not kept: neither a copy of the event nor the label in the file that waits.
         drain(parts.collector(records([event(2), event(2, event_id="another")], "spool:1")))
         uploads = UploadDesk(parts.store, parts.directory / "uploads", parts.clock, 2)
-        labels = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+        labels = parts.desk()
         assert UploadWorker(parts.store, labels, uploads, parts.clock).run_once(threading.Event())
         assert list((parts.directory / "uploads").iterdir()) == []
     stored = tables(f"sqlite:///{tmp_path}/store.db")

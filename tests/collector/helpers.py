@@ -10,17 +10,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from collector.batches.loop import Collector
 from collector.batches.payloads import PayloadWriter
 from collector.labels.book import LabelBook
+from collector.labels.desk import LabelDesk
 from collector.operating.metrics import CollectorMetrics
 from collector.ports import BatchDecoder
 from collector.settings import CollectorSettings
 from collector.store import schema
 from collector.store.database import connect
+from collector.store.erased import ErasedBook
 from collector.store.store import Store
+from driftline import names
 from driftline.columns import ColumnBatch, DecodedBatch, JudgedBatch
 from driftline.errors import DecodeError
 from driftline.events import InferenceEvent, Label, Payload
@@ -250,6 +253,15 @@ class Parts:
     def book(self) -> LabelBook:
         return LabelBook(self.statistics, self.monitors)
 
+    def desk(self, statistics: Any = None, erased: ErasedBook | None = None) -> LabelDesk:
+        counting = statistics or self.statistics
+        return LabelDesk(self.store, counting, self.monitors, self.clock, self.metrics, erased=erased)
+
+    def judged(self) -> dict[str, int]:
+        """Judged predictions by outcome."""
+        metric = names.JUDGED_PREDICTIONS.name
+        return {key.labels[4]: count for key, count in self.store.totals().items() if key.metric == metric}
+
 
 def drain(collector: Collector) -> int:
     """Run until nothing is left; how many records were handled."""
@@ -257,6 +269,12 @@ def drain(collector: Collector) -> int:
     while count := collector.run_once():
         handled += count
     return handled
+
+
+def erasures(store: Store) -> int:
+    """How many are remembered."""
+    count = select(func.count()).select_from(schema.erased)
+    return int(store.read(lambda connection: connection.execute(count).scalar_one()))
 
 
 def tables(url: str, *names: str) -> dict[str, list[tuple[Any, ...]]]:

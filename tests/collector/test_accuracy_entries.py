@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from collector.labels.desk import LabelDesk
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.job import EvaluationJob
 from driftline.monitor_detectors import AccuracyTestSpec
@@ -18,7 +17,7 @@ def test_a_window_enters_once_and_stays_as_it_entered(parts: Parts) -> None:
     statistics: Any = StatisticsEngine({})
     parts.monitors, parts.statistics = {monitor.name: monitor}, statistics
     drain(parts.collector(records([event(number) for number in range(0, 60, 10)])))
-    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk = parts.desk()
     desk.submit([label(number, "1") for number in range(0, 60, 10)])
     parts.clock.advance(monitor.labels.maturity + 3 * HOUR_S)
 

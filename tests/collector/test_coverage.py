@@ -19,7 +19,7 @@ WINDOW = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
 
 @pytest.fixture
 def desk(parts: Parts) -> LabelDesk:
-    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    return parts.desk()
 
 
 @pytest.fixture

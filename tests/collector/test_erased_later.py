@@ -12,9 +12,8 @@ from collector.batches.replay import Replayer
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
 from collector.keeping.retention import Retention
-from collector.labels.desk import LabelDesk
 from collector.store.database import connect
-from collector.store.erased import ErasedBook, erased_count
+from collector.store.erased import ErasedBook
 from collector.store.letters import LetterFilter
 from driftline import names
 from driftline.errors import TransientError
@@ -24,7 +23,7 @@ from driftline.monitor_labels import KeySpec
 from driftline.monitors import Monitor
 from driftline.records import Record
 from driftline.testing import ListSource
-from tests.collector.helpers import Parts, batched, decode, drain, event, label, records, tables
+from tests.collector.helpers import Parts, batched, decode, drain, erasures, event, label, records, tables
 from tests.collector.sources.parts import halves, list_collector, outcomes
 from tests.collector.test_erasure import ANNA, BEN, CUSTOMER, customers
 
@@ -98,7 +97,7 @@ def test_rows_of_an_erased_subject_are_left_out_and_others_of_the_request_stay(p
 def test_who_stays_in_a_request_keeps_row_key_and_waiting_labels(parts: Parts, url: str, key: KeySpec) -> None:
     keyed = CUSTOMER.model_copy(update={"labels": CUSTOMER.labels.model_copy(update={"key": key})})
     parts.monitors = {keyed.name: keyed}
-    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk = parts.desk()
     erase(parts, "subject", ANNA)
     assert desk.submit([label(2, "0", row=1)]).outcomes == {"pending": 1}
     came = customers(2, ANNA, BEN, carrier=["anna's", "ben's"])
@@ -110,14 +109,7 @@ def test_who_stays_in_a_request_keeps_row_key_and_waiting_labels(parts: Parts, u
 
 def test_labels_of_what_was_erased_do_not_wait(parts: Parts, url: str) -> None:
     parts.monitors = {KEYED.name: KEYED}
-    desk = LabelDesk(
-        parts.store,
-        parts.statistics,
-        parts.monitors,
-        parts.clock,
-        parts.metrics,
-        erased=ErasedBook(SubjectHasher().hash),
-    )
+    desk = parts.desk(erased=ErasedBook(SubjectHasher().hash))
     erase(parts, "request_id", "request-2")
     erase(parts, "subject", ANNA)
     sent = [label(2, "1"), label(3, "1"), label(0, "1", request_id="", key=ANNA), label(0, "1", request_id="", key=BEN)]
@@ -206,9 +198,9 @@ def test_an_erasure_is_remembered_for_as_long_as_rows_are_kept(parts: Parts, tmp
     keep_s = parts.monitors["default/flights"].retention.predictions
     at_s = parts.clock()
     Retention(parts.store, parts.monitors).run(at_s + keep_s - 1.0)
-    assert parts.store.read(erased_count) == 1
+    assert erasures(parts.store) == 1
     Retention(parts.store, parts.monitors).run(at_s + keep_s + 1.0)
-    assert parts.store.read(erased_count) == 0
+    assert erasures(parts.store) == 0
     erase(parts, "request_id", "request-3")  # with a number that nobody has seen yet
     book = ErasedBook(SubjectHasher().hash)
     parts.store.read(book.follow)

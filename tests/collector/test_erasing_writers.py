@@ -14,14 +14,13 @@ from collector.batches.loop import Collector
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import FILES, Eraser, Selector
 from collector.settings import CollectorSettings
-from collector.store.erased import erased_count
 from collector.store.store import Store
 from collector.store.waiting import LabelKey, PendingLabel, let_wait
 from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.errors import TransientError
 from driftline.monitors import Monitor
-from tests.collector.helpers import START_S, CountingStatistics, Parts, drain, event, label, records, tables
+from tests.collector.helpers import START_S, CountingStatistics, Parts, drain, erasures, event, label, records, tables
 from tests.collector.sources.parts import outcomes
 from tests.collector.test_erasure import ANNA, CUSTOMER, customers
 from tests.parts.processes import wait_until
@@ -104,7 +103,7 @@ def erase_while(store: Store, selector: Selector, statistics: Pausing, write: Ca
         with store.transaction() as transaction:
             transaction.lock_partition(FILES)  # where the eraser waits, before it looks for rows
             erasing = threads.submit(eraser.erase, selector, "somebody")
-            wait_until(lambda: store.read(erased_count) == 1, LIMIT_S, "the erasure is remembered")
+            wait_until(lambda: erasures(store) == 1, LIMIT_S, "the erasure is remembered")
             writing = threads.submit(write)
             wait_until(statistics.reached.is_set, LIMIT_S, "a label is joined and not committed")
         wait_until(lambda: erasing.done() or anybody_waits(store), LIMIT_S, "the eraser went on, or waits")

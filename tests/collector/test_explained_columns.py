@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
-from collector.labels.desk import LabelDesk
 from collector.settings import CollectorSettings
 from detectors.accuracy.explaining import BY_COLUMN, BY_VALUE
 from detectors.baselines.reference import Reference, build_reference
@@ -68,7 +67,7 @@ def put(parts: Parts, monitor: Monitor, rows: pd.DataFrame, every: int = 1) -> R
     sent: list[Label] = [
         label(at // ROWS, truth, row=at % ROWS) for at, truth in enumerate(rows.truth.tolist()) if at % every == 0
     ]
-    LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics).submit(sent)
+    parts.desk().submit(sent)
     EvaluationJob(parts.store, {monitor.name: known}, [monitor], parts.clock).run_once()
     return known
 
@@ -116,7 +115,7 @@ def test_corrected_and_withdrawn_labels_count_as_they_stand(parts: Parts) -> Non
     put(parts, monitor, rows)
     other = "1" if rows.truth[0] == "0" else "0"
     changes = [label(0, other, row=0, after_s=9000.0), label(0, None, row=1, after_s=9000.0)]
-    LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics).submit(changes)
+    parts.desk().submit(changes)
     columns, judged = parts.store.labelled_rows(monitor, HOUR, 10_000)
     standing = [(rows.distance[0], other), *zip(rows.distance[2:], rows.truth[2:], strict=True)]
     assert sorted(zip(columns.numeric["distance"], judged.label, strict=True)) == sorted(standing)

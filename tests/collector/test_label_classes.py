@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from collector.labels.book import LabelBook
-from collector.labels.desk import LabelDesk, LabelReceipt
+from collector.labels.desk import LabelReceipt
 from collector.labels.effects import LabelEffects, save_effects
 from collector.labels.from_seldon import read_feedback
 from collector.store.states import StateBook, StateCache
@@ -43,13 +43,8 @@ def with_answers(parts: Parts, monitor: Monitor, *answers: str, seen: tuple[str,
 
 
 def submit(parts: Parts, *labels: Label) -> LabelReceipt:
-    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk = parts.desk()
     return desk.submit(labels)
-
-
-def judged(parts: Parts) -> dict[str, int]:
-    totals = parts.store.totals().items()
-    return {key.labels[4]: value for key, value in totals if key.metric == names.JUDGED_PREDICTIONS.name}
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -60,7 +55,7 @@ def test_a_label_of_no_named_class_is_refused_with_field_value_and_what_was_mean
     (told,), (other,) = (fault.faults for fault in receipt.faults)
     assert told == ("value 'yess' is none of labels.classes of 'default/flights' ('no', 'yes'); did you mean 'yes'?")
     assert "value 'YES'" in other
-    assert judged(parts) == {"correct": 1}
+    assert parts.judged() == {"correct": 1}
 
 
 def test_classes_of_numbers_are_compared_however_they_are_spelt(parts: Parts) -> None:
@@ -72,7 +67,7 @@ def test_classes_of_numbers_are_compared_however_they_are_spelt(parts: Parts) ->
 def test_classes_that_are_whole_numbers_keep_the_digits_that_a_float_has_not(parts: Parts) -> None:
     parts = with_answers(parts, of_task("multiclass"), str(2**53 + 1), str(2**53 + 2), "1e+16")
     submit(parts, label(0, 2**53 + 1), label(1, 2**53 + 1), label(2, 1e16))
-    assert judged(parts) == {"correct": 2, "incorrect": 1}
+    assert parts.judged() == {"correct": 2, "incorrect": 1}
 
 
 def test_a_correction_to_no_class_changes_nothing_and_a_withdrawal_needs_none(parts: Parts, url: str) -> None:
@@ -97,7 +92,7 @@ def test_a_feedback_s_truth_is_held_to_the_classes_and_a_judgement_is_none(parts
     (refused,) = read_feedback(truth, "default", "flights", "request-0", START_S)
     (reward,) = read_feedback(b'{"reward": 0}', "default", "flights", "request-1", START_S)
     assert submit(parts, refused, reward).outcomes == {"invalid": 1, "joined": 1}
-    assert judged(parts) == {"incorrect": 1}
+    assert parts.judged() == {"incorrect": 1}
 
 
 def test_a_reward_that_is_a_label_is_held_to_them(parts: Parts) -> None:
@@ -132,7 +127,7 @@ def test_of_a_reference_that_does_not_show_both_nothing_follows(parts: Parts, se
 def test_of_many_classes_one_that_the_reference_lacks_is_a_class_that_came_later(parts: Parts) -> None:
     parts = with_answers(parts, of_task("multiclass"), "yes", "no", seen=CLASSES)
     assert submit(parts, label(0, "later"), label(1, "no")).outcomes == {"joined": 2}
-    assert judged(parts) == {"correct": 1, "incorrect": 1}
+    assert parts.judged() == {"correct": 1, "incorrect": 1}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -148,4 +143,4 @@ def test_what_is_not_the_positive_class_is_the_negative_one_for_counters_as_for_
         book.apply(transaction, states, "labels:desk", usable, effects)
         save_effects(transaction, "labels:desk", effects, states.changed())
     assert not faults
-    assert judged(parts) == {"correct": 1, "incorrect": 2}
+    assert parts.judged() == {"correct": 1, "incorrect": 2}

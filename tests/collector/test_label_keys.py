@@ -27,7 +27,7 @@ def monitored(parts: Parts, **labels: Any) -> LabelDesk:
     changed = {**FIELDS, "columns": [*FIELDS["columns"], ORDER], "labels": {"timeout": "2h", **labels}}
     monitor = Monitor.model_validate(changed)
     parts.monitors = {monitor.name: monitor}
-    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    return parts.desk()
 
 
 def ordered(number: int, *orders: str | None, **changes: Any) -> InferenceEvent:

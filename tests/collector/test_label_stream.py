@@ -17,7 +17,6 @@ from collector.labels.desk import LabelReceipt
 from collector.labels.from_lines import LONGEST_LINE, LineCutter, LineProgress, take_lines
 from collector.labels.from_seldon import read_feedback
 from collector.store.store import Store
-from driftline import names
 from driftline.errors import EventError, UnavailableError
 from driftline.events import Label
 from tests.collector.helpers import Parts, drain, event, label, records
@@ -30,11 +29,6 @@ NDJSON = {"content-type": "application/x-ndjson"}
 def client(parts: Parts) -> TestClient:
     drain(parts.collector(records([event(number) for number in range(3)])))
     return TestClient(make_app(parts, parts.store, FixedHealth()))
-
-
-def judged(parts: Parts) -> dict[str, int]:
-    totals = parts.store.totals().items()
-    return {key.labels[4]: value for key, value in totals if key.metric == names.JUDGED_PREDICTIONS.name}
 
 
 # --- lines ----------------------------------------------------------------------------------------------------------
@@ -158,7 +152,7 @@ def test_truth_per_row_is_joined_by_the_puid(client: TestClient, parts: Parts) -
     url = "/seldon/default/flights/api/v1.0/feedback"
     answer = client.post(url, json=body, headers={"Seldon-Puid": "request-1"})
     assert answer.json()["meta"] == {"puid": "request-1", "tags": {"outcomes": {"joined": 1}, "faults": []}}
-    assert judged(parts) == {"correct": 1}
+    assert parts.judged() == {"correct": 1}
 
 
 def test_a_reward_of_zero_is_a_reward(client: TestClient, parts: Parts) -> None:
@@ -166,7 +160,7 @@ def test_a_reward_of_zero_is_a_reward(client: TestClient, parts: Parts) -> None:
     for number, reward in ((0, 0), (1, 1.0), (2, 0)):
         body = {"reward": reward, "response": {"meta": {"puid": f"request-{number}"}}}
         assert client.post(address, json=body).json()["status"]["status"] == "SUCCESS"
-    assert judged(parts) == {"incorrect": 2, "correct": 1}
+    assert parts.judged() == {"incorrect": 2, "correct": 1}
 
 
 def test_feedback_without_a_model_among_several_is_refused_by_name(client: TestClient) -> None:

@@ -23,15 +23,7 @@ WINDOW = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
 
 @pytest.fixture
 def desk(parts: Parts) -> LabelDesk:
-    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
-
-
-def judged(parts: Parts) -> dict[str, int]:
-    return {
-        key.labels[4]: value
-        for key, value in parts.store.totals().items()
-        if key.metric == names.JUDGED_PREDICTIONS.name
-    }
+    return parts.desk()
 
 
 def confusion(parts: Parts, window: WindowKey = WINDOW) -> dict[str, float]:
@@ -49,7 +41,7 @@ def test_labels_are_compared_as_class_names_however_they_are_spelt(
 ) -> None:
     stored(parts, 1)  # predicts "1"
     assert desk.submit([label(1, spelling)]).outcomes == {"joined": 1}
-    assert judged(parts) == {"correct": 1}
+    assert parts.judged() == {"correct": 1}
     assert confusion(parts) == {"1/1": 1}
 
 
@@ -66,7 +58,7 @@ WINDOW_ENDS = (START_S, START_S + HOUR_S)
 def test_an_early_label_waits_for_its_prediction(parts: Parts, desk: LabelDesk) -> None:
     assert desk.submit([label(1, 0)]).outcomes == {"pending": 1}
     stored(parts, 1)
-    assert judged(parts) == {"incorrect": 1}
+    assert parts.judged() == {"incorrect": 1}
     assert confusion(parts) == {"1/0": 1}
     assert desk.submit([label(1, 0)]).outcomes == {"duplicate": 1}
 
@@ -78,7 +70,7 @@ def test_a_correction_and_a_withdrawal_take_back_what_was_counted(parts: Parts, 
     assert confusion(parts) == {"1/1": 1}
     assert desk.submit([label(1, None, after_s=30)]).outcomes == {"withdrawn": 1}
     assert confusion(parts) == {}
-    assert judged(parts) == {"incorrect": 1}  # by the first label, never revised
+    assert parts.judged() == {"incorrect": 1}  # by the first label, never revised
     assert parts.store.streams()[0].labelled_rows == 0
 
 
@@ -151,7 +143,7 @@ def test_regression_is_right_within_its_tolerance(parts: Parts, desk: LabelDesk)
     events = [event(number, model="delay", distance=[1.0], minutes=[30.0]) for number in range(3)]
     drain(parts.collector(records(events)))
     desk.submit([label(0, 40, model="delay"), label(1, 41, model="delay"), label(2, "20.5", model="delay")])
-    assert judged(parts) == {"correct": 2, "incorrect": 1}
+    assert parts.judged() == {"correct": 2, "incorrect": 1}
 
 
 def test_of_two_events_with_one_request_id_the_newest_gets_the_label(parts: Parts, desk: LabelDesk) -> None:
@@ -185,7 +177,7 @@ def test_labels_that_wait_too_long_expire_and_are_counted(parts: Parts, desk: La
     stored(parts, 1)
     outcomes = {key.labels[2]: value for key, value in parts.store.totals().items() if key.metric == names.LABELS.name}
     assert outcomes == {"pending": 1, "expired": 1}
-    assert judged(parts) == {}
+    assert parts.judged() == {}
 
 
 def test_a_label_and_its_prediction_that_passed_each_other_are_joined_by_the_sweep(
@@ -197,7 +189,7 @@ def test_a_label_and_its_prediction_that_passed_each_other_are_joined_by_the_swe
         key = LabelKey("default", "flights", "request-1", 0)
         let_wait(transaction, [PendingLabel(key, "1", START_S + 100, START_S + 100)])
     parts.collector([]).sweep()
-    assert judged(parts) == {"correct": 1}
+    assert parts.judged() == {"correct": 1}
 
 
 @pytest.mark.slow
@@ -252,5 +244,5 @@ def test_the_desk_stores_nothing_when_it_fails(store: Store, parts: Parts, desk:
     broken = LabelDesk(store, Broken(), parts.monitors, parts.clock, parts.metrics)
     with pytest.raises(ZeroDivisionError):
         broken.submit([label(1, 1), label(9, 1)])
-    assert judged(parts) == {}
+    assert parts.judged() == {}
     assert desk.submit([label(1, 1), label(9, 1)]).outcomes == {"joined": 1, "pending": 1}

@@ -14,7 +14,6 @@ from sqlalchemy import text
 
 from collector.batches.subjects import SubjectHasher
 from collector.keeping.erasure import Eraser, Selector
-from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from detectors.baselines.reference import build_reference
 from detectors.counts.performance_counts import performance_layout
@@ -23,7 +22,6 @@ from detectors.counts.summary import WindowState, merge
 from detectors.evaluating.engine import StatisticsEngine
 from detectors.evaluating.job import EvaluationJob
 from detectors.offline.files import OfflineWindows, Span
-from driftline import names
 from driftline.columns import JudgedBatch
 from driftline.events import InferenceEvent, Label
 from driftline.monitors import ColumnSpec, Monitor, SubjectSpec
@@ -59,10 +57,6 @@ def ranked(parts: Parts) -> Parts:
     return replace(parts, monitors={RANKING.name: RANKING}, statistics=statistics, registry=CollectorRegistry())
 
 
-def desk_of(parts: Parts) -> LabelDesk:
-    return LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
-
-
 def graded(number: int, row: int, grade: float | None, after_s: float = 60.0) -> Label:
     return label(number, grade, after_s=after_s, row=row)
 
@@ -75,7 +69,7 @@ def counts(parts: Parts, segment: str = "") -> list[int]:
 
 def test_a_query_counts_once_its_last_candidate_has_a_label(ranked: Parts) -> None:
     drain(ranked.collector(records([query(1)])))
-    desk = desk_of(ranked)
+    desk = ranked.desk()
     desk.submit([graded(1, row, grade) for row, grade in ((0, 0.0), (1, 2.0), (2, 0.0))])
     assert [counts(ranked)[place] for place in (QUERIES, PARTIAL, LABELLED)] == [0, 1, 3]
     desk.submit([graded(1, 3, 1.0)])
@@ -86,7 +80,7 @@ def test_a_query_counts_once_its_last_candidate_has_a_label(ranked: Parts) -> No
 
 def test_a_segment_holds_the_query_with_its_own_candidates(ranked: Parts) -> None:
     drain(ranked.collector(records([query(1)])))
-    desk_of(ranked).submit([graded(1, 0, 1.0), graded(1, 1, 0.0), graded(1, 2, 0.0), graded(1, 3, 0.0)])
+    ranked.desk().submit([graded(1, 0, 1.0), graded(1, 1, 0.0), graded(1, 2, 0.0), graded(1, 3, 0.0)])
     assert counts(ranked, "shop=a")[QUERIES] == 1
     assert [counts(ranked, "shop=b")[place] for place in (QUERIES, BARREN)] == [0, 1]
 
@@ -103,7 +97,7 @@ def test_a_query_of_which_candidates_were_erased_stays_counted_as_it_was(ranked:
         event(2, **shown, customer=["ben"] * 4),
     ]
     drain(ranked.collector(records(asked)))
-    desk = desk_of(ranked)
+    desk = ranked.desk()
     desk.submit([graded(number, row, grade) for number in (1, 2) for row, grade in enumerate((0.0, 2.0, 0.0, 1.0))])
     before = counts(ranked)
     assert before[QUERIES] == 2
@@ -121,13 +115,8 @@ def test_a_query_of_which_candidates_were_erased_stays_counted_as_it_was(ranked:
 
 def test_what_stands_high_should_be_relevant(ranked: Parts) -> None:
     drain(ranked.collector(records([query(1)])))
-    desk_of(ranked).submit([graded(1, row, grade) for row, grade in enumerate((3.0, 0.0, 0.0, 1.0))])
-    judged = {
-        key.labels[4]: value
-        for key, value in ranked.store.totals().items()
-        if key.metric == names.JUDGED_PREDICTIONS.name
-    }
-    assert judged == {"correct": 1, "incorrect": 1}  # of the first two places; the others say nothing
+    ranked.desk().submit([graded(1, row, grade) for row, grade in enumerate((3.0, 0.0, 0.0, 1.0))])
+    assert ranked.judged() == {"correct": 1, "incorrect": 1}  # of the first two places; the others say nothing
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -138,7 +127,7 @@ def test_any_order_with_corrections_and_early_labels_counts_as_the_last_labels_s
     sent += [graded(number, row, 2.0, after_s=50.0) for number, row in list(grades)[::2]]
     sent += [graded(number, row, None, after_s=70.0) for number, row in list(grades)[::3]]
     shuffler.shuffle(sent)
-    desk = desk_of(ranked)
+    desk = ranked.desk()
     desk.submit(sent[:10])
     drain(ranked.collector(records([query(number) for number in range(1, 7)])))
     for start in range(10, len(sent), 7):
@@ -219,7 +208,7 @@ def test_queries_of_traffic_explain_a_change_as_those_of_a_file_do(parts: Parts)
     ]
     drain(parts.collector(records(sent)))
     grades = [graded(at // 4, at % 4, grade) for at, grade in enumerate(frame.grade.tolist())]
-    desk_of(parts).submit(grades)
+    parts.desk().submit(grades)
     key = WindowKey(STREAM, "", START_S, START_S + HOUR_S)
     _, judged = parts.store.labelled_rows(monitor, key, 401)
     assert judged.query is not None

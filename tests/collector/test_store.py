@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Connection
 
 from collector.batches.payloads import PayloadWriter
-from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from detectors.baselines.history import KeptWindows, WindowHistory
 from driftline.errors import PermanentError, SettingsError, UnavailableError
@@ -152,7 +151,7 @@ def test_samples_show_wrong_rows_then_outliers_then_the_newest(parts: Parts) -> 
         event(5, distance=["inf"], **near),
     ]
     drain(parts.collector(records(events)))
-    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk = parts.desk()
     desk.submit([label(1, 0), label(4, 1)])
     found = parts.store.samples(STREAM, START_S, START_S + HOUR_S, 4)
     assert [sample.request_id for sample in found] == ["request-1", "request-2", "request-4", "request-3"]
@@ -166,7 +165,7 @@ def test_however_many_are_wrong_half_of_the_samples_are_the_others_furthest_out(
     plain = {"carrier": ["AA"], "late": ["1"], "score": [0.5]}
     events = [event(number, distance=[1000.0 + 100.0 * (number >= 20) * number], **plain) for number in range(30)]
     drain(parts.collector(records(events)))
-    desk = LabelDesk(parts.store, parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    desk = parts.desk()
     desk.submit([label(number, 0) for number in range(20)])
     found = parts.store.samples(STREAM, START_S, START_S + HOUR_S, 7)
     numbers = [int(sample.request_id.removeprefix("request-")) for sample in found]

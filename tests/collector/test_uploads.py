@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.api.form_file import FormFile
-from collector.labels.desk import LabelDesk
 from collector.labels.from_files import FileRow, read_batches
 from collector.labels.from_json import UploadError
 from collector.labels.uploads import UploadDesk, UploadWorker
@@ -42,7 +41,7 @@ def desk_of(parts: Parts) -> UploadDesk:
 
 
 def worker(parts: Parts, statistics: Any = None) -> UploadWorker:
-    labels = LabelDesk(parts.store, statistics or parts.statistics, parts.monitors, parts.clock, parts.metrics)
+    labels = parts.desk(statistics)
     return UploadWorker(parts.store, labels, desk_of(parts), parts.clock)
 
 
@@ -292,7 +291,7 @@ def test_a_restart_goes_on_where_it_was_and_no_row_counts_twice(parts: Parts, ki
 
 
 def worker_of_seven(parts: Parts, statistics: Any) -> UploadWorker:
-    labels = LabelDesk(parts.store, statistics, parts.monitors, parts.clock, parts.metrics)
+    labels = parts.desk(statistics)
     return UploadWorker(parts.store, labels, desk_of(parts), parts.clock, batch_rows=7)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from collector.labels.desk import LabelDesk
 from collector.store.store import Store
 from dashboards.settings import WebSettings
 from dashboards.web import create_app
@@ -39,7 +38,7 @@ def test_labels_that_come_late_revise_their_window_until_it_is_final(store: Stor
     statistics = StatisticsEngine({})
     parts = Parts(store, clock, statistics, monitors={DETECTED.name: DETECTED})  # type: ignore[arg-type]
     drain(parts.collector(records([event(number) for number in range(60)])))
-    desk = LabelDesk(store, statistics, parts.monitors, clock, parts.metrics)
+    desk = parts.desk()
     job = EvaluationJob(store, {}, [DETECTED], clock)
     assert job.run_once() > 0
     for first, last, hours in ((0, 20, 1), (20, 60, 24)):

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.sources.joining import NO_REQUEST
 from collector.sources.merging import MergedSource
 from collector.sources.waiting_room import PARTITION, WaitingRoom
-from collector.store.halves import Waiting, begin_waiting, room
+from collector.store.halves import LONE_ANSWER, Waiting, begin_waiting, room
 from collector.store.store import Store
 from driftline import names
 from driftline.events import Payload
@@ -120,7 +119,7 @@ def test_a_request_past_its_time_keeps_its_inputs_and_has_no_prediction(parts: P
     parts.clock.advance(MONITOR.pairing.timeout)
     drain(pairing_collector(parts, source))
     letter = parts.store.dead_letters(10)[0]
-    assert (letter.reason, letter.model, letter.partition) == (NO_REQUEST, "flights", PARTITION)
+    assert (letter.reason, letter.model, letter.partition) == (LONE_ANSWER, "flights", PARTITION)
     assert "request-1" in letter.detail
     require_balance(parts.store, 0)
 
