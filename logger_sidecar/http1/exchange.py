@@ -6,6 +6,8 @@ from logger_sidecar.http1.heads import NO_HEAD, Head
 from logger_sidecar.http1.routes import Route
 
 _MAX_ARRIVALS = 4096
+#: Methods that may be asked twice (RFC 9110 section 9.2.2).
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 #: A piece shorter than this is joined with those before it: an object for each would take many times its bytes.
 _SMALL_BYTES = 512
 _JOINED_BYTES = 8192
@@ -130,6 +132,11 @@ class Exchange:
     def id_line(self) -> bytes:
         """The header line that says the request's id."""
         return self.id_end[:-2]
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether all that was sent is here still, and does no harm should the server have heard it already."""
+        return self.held is not None and (self.route is not None or self.request.head.method in _IDEMPOTENT)
 
     def begin_whole(self, head: Head, route: Route | None, room_bytes: int, started_s: float, body: bytes) -> None:
         """As ``begin``, with all of the request's body; who calls names it and its trace. The last one was released."""

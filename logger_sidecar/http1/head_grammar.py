@@ -23,6 +23,7 @@ _SPACED_NAME = re.compile(_TOKEN + rb"[ \t]+:")
 FIELD = re.compile(rb"([^:]++):([^\r]*+)\r\n")
 #: What can never become a head, however it goes on. A CR may be the last byte for now.
 _HOPELESS = re.compile(rb"(?<!\r)\n|\r[^\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _TRAILER = re.compile(_TOKEN + rb":[\t -~\x80-\xff]*+\r\n")
 
 
@@ -61,9 +62,27 @@ def split_answer(raw: bytes) -> tuple[bytes, bytes, bytes]:
     return found[1], found[2], found[3]
 
 
+def without_empty_lines(data: bytes) -> bytes:
+    """What stands behind the empty lines before a request, which are to be ignored (RFC 9112 section 2.2)."""
+    found = _EMPTY_LINES.match(data)
+    return data[found.end() :] if found else data
+
+
 def is_hopeless(data: bytes, seen: int) -> bool:
     """Whether the beginning of a head can never become a whole one. The first ``seen`` bytes were looked at before."""
     return _HOPELESS.search(data, max(0, seen - 1)) is not None
+
+
+def text_of(value: bytes) -> str:
+    """What a header's value says: UTF-8, where it is, else Latin-1, which is what it was meant for once.
+
+    >>> text_of("Zürich".encode()), text_of("Zürich".encode("latin-1"))
+    ('Zürich', 'Zürich')
+    """
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def is_trailer(line: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from driftline import names
-from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request
+from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request, text_of
 from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE, Place, around, is_plain
 from logger_sidecar.traces import valid_traceparent
 
@@ -159,6 +159,7 @@ class Head:
         self.content_encoding: str | None = None
         self.traceparent: str | None = None
         self.variant = ""
+        #: A character for each byte, as it must be said again; ``request_ids.id_text`` has its text.
         self.request_id = ""
         self.is_probe = False
         #: Server-sent events: passed on as they come, and one event when they have ended.
@@ -246,6 +247,8 @@ class _Reader:
 
 
 _KEEP_ALIVE = frozenset({b"keep-alive"})
+#: Each line of Connection is looked at with all before it.
+_MAX_OPTIONS = 64
 _FRAMING = frozenset({_LENGTH, _ENCODING, _LOOKALIKE})
 #: Where they are captured they are part of the event, and no place.
 _DIFFERING = {_LENGTH: LENGTH, _DATE: DATE, _TRACE: TRACE, _STATE: STATE}
@@ -303,9 +306,11 @@ def _take(head: Head, code: int, name: bytes, value: bytes) -> None:
 
 def _take_rare(head: Head, code: int, name: bytes, value: bytes) -> None:
     if code == _VARIANT:
-        head.variant = value.decode("latin-1")
+        head.variant = text_of(value)
     elif code == _CONNECTION:
         head.options |= _KEEP_ALIVE if value.lower() == b"keep-alive" else _tokens(value)
+        if len(head.options) > _MAX_OPTIONS:
+            raise HeadError(400, "Connection names too many options")
     elif code == _UPGRADE:
         head.upgrade += value
     elif code == _HOP or (code == _TE and value.lower() != b"trailers"):
@@ -333,7 +338,7 @@ def _take_id(head: Head, code: int, value: bytes) -> None:
 def _keep(head: Head, name: bytes, value: bytes) -> None:
     if head.headers is _NO_HEADERS:
         head.headers = {}
-    head.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    head.headers[name.decode("latin-1").lower()] = text_of(value)
 
 
 class RequestReader(_Reader):
@@ -369,6 +374,8 @@ class ResponseReader(_Reader):
         head.minor, head.status = int(minor), int(status)
         differing = self._take_fields(head, fields)
         if answers_head or head.status in (204, 304) or head.status < 200:
+            if head.status == 204 and (head.chunked or head.content_length > 0):
+                head.keep_alive = False  # a body that must not be there may be on its way, and is nobody's answer
             head.content_length, head.chunked = 0, False
             return head
         self._newest = head
@@ -395,8 +402,10 @@ def _found(raw: bytes, lines: Sequence[_Line]) -> list[Place]:
 
 def _found_id(head: Head) -> list[Place]:
     """Where the request id stands, if that is one place and nothing else is said by it."""
-    if not head.request_id or (head.headers and head.request_id in head.headers.values()):
-        return []  # the second: events carry the header it stands in, and no other request says the same
+    if not head.request_id.isascii() or not head.request_id:
+        return []
+    if head.headers and head.request_id in head.headers.values():
+        return []  # events carry the header it stands in, and no other request says the same
     written = head.request_id.encode("latin-1")
     start = head.raw.index(written)
     end = start + len(written)

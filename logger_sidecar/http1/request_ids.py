@@ -20,6 +20,20 @@ def id_end(request_id: str) -> bytes:
     return f"{names.HEADER_REQUEST_ID}: {request_id}\r\n\r\n".encode("latin-1")
 
 
+def id_text(request_id: str) -> str:
+    """The text of an id that has a character for each byte which a header says of it, as those on the path have.
+
+    >>> id_text("r-7"), id_text("b\u00c3\u00a9b\u00c3\u00a9")
+    ('r-7', 'bébé')
+    """
+    if request_id.isascii():
+        return request_id
+    try:
+        return request_id.encode("latin-1").decode()
+    except UnicodeError:
+        return request_id
+
+
 def body_id(body: bytes) -> str:
     """The top-level ``id`` of a JSON object, if its key stands near the beginning; else an empty text.
 

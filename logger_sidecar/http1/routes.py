@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from logger_sidecar.http1.head_grammar import text_of
+
 _V2 = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer|infer_stream|generate|generate_stream)$")
 _V1 = re.compile(r"/v1/models/([^/:]+)(?:/(?:versions|labels)/([^/:]+))?:(?:predict|classify|regress)$")
 _TORCHSERVE = re.compile(r"^/predictions/([^/]+)(?:/([^/]+))?$")
@@ -23,6 +25,8 @@ _OTHERS = (
     (re.compile(r"/api/v(?:0\.1|1\.0)/predictions$"), "seldon"),
     (re.compile(r"/invocations$"), "invocations"),
 )
+#: What stands before the path in a target of absolute form (RFC 9112 section 3.2.2).
+_ORIGIN = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)
 _CACHE_SIZE = 1024
 _MODEL = "{model}"
 #: What a path holds beside it: visible, and nothing that ends a path.
@@ -93,7 +97,7 @@ class RouteTable:
             return route
 
     def _read(self, target: bytes) -> Route | None:
-        path = target.partition(b"?")[0].decode("latin-1")
+        path = _ORIGIN.sub("", text_of(target.partition(b"?")[0]), 1)
         for rule in self._rules:
             if found := rule.pattern.fullmatch(path):
                 named = _name(found[1]) if found.re.groups else rule.model

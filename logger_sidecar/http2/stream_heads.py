@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from driftline import names
+from logger_sidecar.http1.head_grammar import text_of
 from logger_sidecar.http1.routes import Route, RouteTable
 from logger_sidecar.http2.header_blocks import Fields
 from logger_sidecar.traces import valid_traceparent
@@ -102,6 +103,7 @@ class CallHead:
         self.expects_continue = False
         #: HTTP status of an answer, 0 in a request and in trailers.
         self.status = 0
+        #: As ``http1.heads.Head.request_id``.
         self.request_id = ""
         #: Whether ``request_id`` is what x-request-id says.
         self.names_request_id = False
@@ -149,7 +151,7 @@ class HeadMeaning:
             given = _ID_RANKS.get(name)
             if given is not None:
                 if given < rank and 0 < len(value) <= _ID_LIMIT_BYTES:
-                    rank, head.request_id = given, _text(value)
+                    rank, head.request_id = given, value.decode("latin-1").replace("\0", "")
             elif name in _TAKERS:
                 _TAKERS[name](head, value)
             kept = self._captured.get(name)
@@ -185,7 +187,7 @@ def timeout_s(value: bytes) -> float:
 
 
 def _text(value: bytes) -> str:
-    return value.decode("latin-1").replace("\0", "")
+    return text_of(value).replace("\0", "")
 
 
 def _take_path(head: CallHead, value: bytes) -> None:

@@ -32,6 +32,8 @@ _WITH_BLOCK = frozenset({HEADERS, PUSH_PROMISE})
 _LOOKED_AT = _WITH_BLOCK | {DATA, RST_STREAM, SETTINGS, GOAWAY}
 _STREAM_MASK = 0x7FFFFFFF
 _PLAIN_MASK = END_HEADERS | PADDED | WITH_PRIORITY
+#: Those that have come are walked over again with each that comes.
+_MAX_BLOCK_FRAMES = 128
 _FIRST_HEAD_BYTES = HEAD_BYTES + 1  # with the length of the padding
 
 
@@ -263,6 +265,7 @@ class FrameWalk:
         """Where the frame, or the last one of its header block, ends; 0 while that is not there."""
         size = len(data)
         end = position + HEAD_BYTES + length
+        frames = 1
         while not flags & END_HEADERS or end > size:
             known = end if end > size else end + HEAD_BYTES
             if known > size:
@@ -271,6 +274,9 @@ class FrameWalk:
             high, low, kind, flags, _ = unpack_head(data, end)
             if kind != CONTINUATION:
                 raise WalkError("a header block that is interrupted")
+            frames += 1
+            if frames > _MAX_BLOCK_FRAMES:
+                raise WalkError("a header block in too many pieces")
             end += HEAD_BYTES + (high << 8 | low)
         if end - position > self._max_held_bytes:
             raise WalkError("a frame that is too long to be held")

@@ -9,7 +9,7 @@ from logger_sidecar.http1.answer_heads import answer_head
 from logger_sidecar.http1.chunked import ChunkedScanner, ChunkError
 from logger_sidecar.http1.error_answers import ERROR_HEAD
 from logger_sidecar.http1.exchange import Exchange
-from logger_sidecar.http1.head_grammar import HeadError, begins_http2, is_hopeless
+from logger_sidecar.http1.head_grammar import HeadError, is_hopeless, without_empty_lines
 from logger_sidecar.http1.heads import NO_HEAD, Head, RequestReader, rewritten
 from logger_sidecar.http1.request_ids import BEGINNING, ID_KEY, PROTOCOLS_WITH_BODY_ID, body_id, id_end
 from logger_sidecar.http1.routes import Route
@@ -154,11 +154,10 @@ class ClientConnection(ClientFlow):
                 return
             self._first_byte_s = monotonic()
         self._pending = b""
-        if data.startswith(b"PRI ") and self._parts.http2 is not None and begins_http2(data):
-            self._become_http2(data, self._parts.http2)
+        if self._head is NO_HEAD and data.startswith(b"PRI ") and self._becomes_http2(data):
             return
-        while data.startswith(b"\r\n"):  # empty lines before a request are to be ignored, RFC 9112 section 2.2
-            data = data[2:]
+        if data.startswith(b"\r\n"):
+            data = without_empty_lines(data)
         end, limit = data.find(b"\r\n\r\n") + 4, self._parts.max_head_bytes
         if end < 4 or end > limit:
             self._pending = data
@@ -303,10 +302,10 @@ class ClientConnection(ClientFlow):
             self._outbox = []
             self._let_go(CONNECTING)
 
-    def inform(self, raw: bytes) -> None:
+    def inform(self, head: Head) -> None:
         """Part of upstream.Caller; HTTP/1.0 knows no interim answers."""
         if self._head.minor:
-            self.transport.write(raw)
+            self.transport.write(rewritten(head) if head.must_rewrite else head.raw)
 
     def switch(self, connection: UpstreamConnection, raw: bytes, rest: bytes) -> None:
         """Part of upstream.Caller."""
@@ -323,7 +322,8 @@ class ClientConnection(ClientFlow):
         if self._pending:
             connection.transport.write(self._pending)
         self._let_go(PIPELINED | SERVER_FULL)
-        Splice(parts, self.transport, connection.transport, lambda: parts.pool.forget(connection)).begin()
+        splice = Splice(parts, self.transport, connection.transport, lambda: parts.pool.forget(connection))
+        splice.begin(client_has_ended=self._has_ended)
         parts.closed(self)
 
     def answer_whole(
@@ -403,8 +403,9 @@ class ClientConnection(ClientFlow):
         if exchange is None:
             return
         self._upstream = None
-        if not fresh and reason == REASON_CLOSED and exchange.held is not None:
+        if not fresh and reason == REASON_CLOSED and exchange.may_be_repeated:
             # It had been idle and closed as we wrote: nothing was answered and all that was sent is still here.
+            self._let_go(SERVER_FULL)
             self._parts.pool.connect(self)
             return
         self._parts.meters.upstream_error(reason)
@@ -454,7 +455,7 @@ class ClientConnection(ClientFlow):
     def _after_answer(self) -> None:
         if not self._close_after:
             self._next()
-        elif self._request_open:
+        elif self._request_open or self._pending:
             self._linger()
         else:
             self.transport.close()

@@ -3,11 +3,10 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 
 from logger_sidecar.http1.error_answers import error_body, error_head
 from logger_sidecar.http1.exchange import Exchange
-from logger_sidecar.http1.head_grammar import HTTP2_PREFACE_HEAD
+from logger_sidecar.http1.head_grammar import HTTP2_PREFACE_HEAD, begins_http2
 from logger_sidecar.proxy.lingering import Lingering
 from logger_sidecar.proxy.parts import ProxyParts
 from logger_sidecar.proxy.upstream import UpstreamConnection
@@ -109,6 +108,8 @@ class ClientFlow(asyncio.Protocol):
 
     def _unstall(self, connection: UpstreamConnection) -> None:
         """The exchange with this connection has ended; it must not be held back for us, nor we for it."""
+        if self._stalls & SERVER_FULL:
+            connection.transport.abort()  # it answered without reading all that was said, and may never
         if self._stalls & CLIENT_FULL:
             connection.transport.resume_reading()
         self._let_go(SERVER_FULL | CONNECTING)
@@ -138,16 +139,20 @@ class ClientFlow(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def _become_http2(self, data: bytes, make: Callable[[], asyncio.Protocol]) -> None:
-        """The client speaks HTTP/2 from the start: from here on the connection belongs to another protocol."""
+    def _becomes_http2(self, data: bytes) -> bool:
+        """Whether a client's first bytes are HTTP/2, or may be: then the connection belongs to another protocol."""
+        make = self._parts.http2
+        if make is None or not begins_http2(data):
+            return False
         if len(data) < len(HTTP2_PREFACE_HEAD):
             self._pending = data
-            return
+            return True
         protocol = make()
         self._parts.closed(self)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)
+        return True
 
     def _write_error(self, exchange: Exchange, status: int, detail: str) -> bytes:
         body = error_body(detail)

@@ -70,8 +70,8 @@ class Splice:
         self._upstream = _Side(upstream, self._moved, self._upstream_lost)
         self._client.other, self._upstream.other = self._upstream, self._client
 
-    def begin(self) -> None:
-        """Take both transports over."""
+    def begin(self, *, client_has_ended: bool) -> None:
+        """Take both transports over. ``client_has_ended``: it has said all that it wanted before."""
         self._parts.opened(self)
         self._client.transport.set_protocol(self._client)
         self._upstream.transport.set_protocol(self._upstream)
@@ -79,6 +79,8 @@ class Splice:
         if self._client.transport.is_closing() or self._upstream.transport.is_closing():
             self._client.transport.abort()
             self._upstream.transport.abort()
+        elif client_has_ended:
+            self._client.eof_received()
 
     def tick(self, idle_ticks: int) -> None:
         """Part of proxy_parts.OpenConnection."""

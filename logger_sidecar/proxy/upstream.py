@@ -49,7 +49,7 @@ class Caller(Protocol):
         It says what ``head`` says, but in its places. ``open_end``: its own head but for the blank line. ``data``: all.
         """
 
-    def inform(self, raw: bytes) -> None:
+    def inform(self, head: Head) -> None:
         """An interim answer (1xx) came."""
 
     def switch(self, connection: "UpstreamConnection", raw: bytes, rest: bytes) -> None:
@@ -246,7 +246,8 @@ class UpstreamConnection(asyncio.Protocol):
             if self._head.status == 101:
                 self._switch(caller, raw, data[end:])
                 return
-            caller.inform(raw)
+            self.exchange.held = None  # it has the request, and must not get it again
+            caller.inform(self._head)
             data = data[end:]
         self._in_head = self.may_be_whole = False
         self._answer(caller, data, end)

@@ -13,6 +13,7 @@ from driftline.events import Payload
 from logger_sidecar.finishing.captured import Captured, encode_captured
 from logger_sidecar.http1.exchange import Exchange, Half
 from logger_sidecar.http1.heads import Head
+from logger_sidecar.http1.request_ids import id_text
 from logger_sidecar.http1.routes import Route
 from logger_sidecar.recording.calls import Call, Described, EndedCall
 from logger_sidecar.recording.capture_policy import CapturePolicy
@@ -342,7 +343,7 @@ class Capture:
             **policy.stream_of(call.route, variant, rate),
             id=call.event_id,
             time_ns=call.time_ns,
-            request_id=call.request_id,
+            request_id=id_text(call.request_id),
             status_code=call.status_code,
             grpc_status=call.grpc_status,
             duration_ms=duration_s * 1e3,
@@ -368,7 +369,7 @@ class Capture:
             **policy.stream_of(route, variant, rate),
             id=exchange.event_id,
             time_ns=exchange.time_ns,
-            request_id=exchange.request_id,
+            request_id=id_text(exchange.request_id),
             status_code=exchange.status,
             duration_ms=(now_s - exchange.started_s) * 1e3,
             ttfb_ms=((exchange.first_byte_s or now_s) - exchange.started_s) * 1e3,

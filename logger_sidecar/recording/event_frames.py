@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from msgspec import msgpack
 
 from driftline.events import Payload as Body
+from logger_sidecar.http1.request_ids import id_text
 from logger_sidecar.recording.recorder_wire import ReceivedRecord, body_bytes
 from logger_sidecar.spool.frames import Payload
 
@@ -73,7 +74,7 @@ def frame(record: ReceivedRecord) -> Payload:
         record.stream,
         _encode(record.event_id),
         _NUMBERS.pack(_TIME, record.time_ns, _DURATION, record.duration_ms, _TTFB, record.ttfb_ms, _REQUEST_ID),
-        _encode(record.request_id),
+        _encode(id_text(record.request_id)),
         _TRUNCATED if record.truncated else _WHOLE,
         record.request,
         _LENGTH.pack(request_bytes),

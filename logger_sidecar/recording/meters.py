@@ -11,6 +11,7 @@ from prometheus_client.core import Exemplar, Metric
 
 from driftline import names
 from driftline.metric_families import counter_family, gauge_family, histogram_family
+from logger_sidecar.http1.request_ids import id_text
 from logger_sidecar.traces import parse_traceparent
 
 OTHER = "other"
@@ -42,7 +43,7 @@ class StreamMeters:
     def example(self, seconds: float, at_s: float, request_id: str, traceparent: str | None) -> None:
         """Remember one answered request for the bucket that it fell into. ``at_s``: seconds since the epoch."""
         trace = parse_traceparent(traceparent)
-        labels = {"request_id": request_id} if trace is None else {"trace_id": trace.trace_id}
+        labels = {"request_id": id_text(request_id)} if trace is None else {"trace_id": trace.trace_id}
         if sum(len(name) + len(value) for name, value in labels.items()) <= _EXEMPLAR_CHARACTERS:
             self.examples[bisect_left(_BUCKETS_S, seconds)] = Exemplar(labels, seconds, at_s)
 

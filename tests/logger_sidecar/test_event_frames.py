@@ -57,7 +57,7 @@ def made_of_parts(event: InferenceEvent) -> bytes:
     record = (
         stream,
         event.id,
-        event.request_id,
+        event.request_id.encode().decode("latin-1"),  # as it is on the path: a character for each byte
         event.time_ns,
         event.duration_ms,
         event.ttfb_ms,

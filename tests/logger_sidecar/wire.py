@@ -74,20 +74,26 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 class Upstream:
-    """A model server that does on each connection what ``script`` says; keeps the requests it read."""
+    """A model server that does on each connection what ``script`` says; keeps the requests it read.
 
-    def __init__(self, script: Callable[["Upstream", socket.socket], None]) -> None:
+    ``path``: of the Unix socket that it listens on; None: it listens on a port.
+    """
+
+    def __init__(self, script: Callable[["Upstream", socket.socket], None], path: Path | None = None) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.port = self._listener.getsockname()[1]
+            self.url = f"http://127.0.0.1:{self.port}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen()
+            self.url = f"unix:{path}"
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def read(self, connection: socket.socket) -> bytes:
         """The next request; empty at the end of the connection."""
