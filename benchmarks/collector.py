@@ -30,6 +30,7 @@ from typing import Any
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from benchmarks import collector_labels, collector_obvious
+from benchmarks.builds import other_build
 from benchmarks.collector_obvious import rss_mb
 from benchmarks.collector_traffic import COLUMNS, event, write_monitor
 from benchmarks.harness import INSTALLED, alternate, close, cpu_seconds, medians
@@ -103,7 +104,7 @@ class Bench:
     def _program(self, turn: int, python: Path | None) -> list[str]:
         if python is not None:
             # Not ``-m``, which would put this checkout before what is installed there.
-            return [str(python.absolute()), "-P", "-c", "from driftline.cli.app import main; main()"]
+            return [str(python), "-P", "-c", "from driftline.cli.app import main; main()"]
         if self.arguments.profile:
             return [sys.executable, "-m", "benchmarks.collector_profile", str(self.directory / f"profile-{turn}")]
         return [sys.executable, "-m", "driftline"]
@@ -150,7 +151,9 @@ def main() -> None:
     parser.add_argument("--obvious-rows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=("postgresql", "sqlite"), help="ours alone, on one database")
-    parser.add_argument("--compiled", type=Path, metavar="PYTHON", help="of an environment with the compiled parts")
+    parser.add_argument(
+        "--compiled", type=other_build, metavar="PYTHON", help="of an environment with the compiled parts"
+    )
     parser.add_argument("--profile", action="store_true", help="where the consumer's time goes, by function")
     arguments = parser.parse_args()
     if arguments.quick:

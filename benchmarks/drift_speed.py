@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import mmd_cpu
+from benchmarks.builds import other_build
 from benchmarks.false_alarms_streams import levels
 from benchmarks.harness import close
 from benchmarks.peers.running import ASKED, ask
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--peer-rows", type=int, nargs="*", default=[1_000, 100_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--compiled", type=Path, metavar="PYTHON", help="interpreter of an environment with another build"
+        "--compiled", type=other_build, metavar="PYTHON", help="interpreter of an environment with another build"
     )
     parser.add_argument("--ours", action="store_true", help="only this build's figures, as one line of JSON at the end")
     options = parser.parse_args()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from benchmarks.builds import other_build
 from benchmarks.harness import alternate, close, medians
 from benchmarks.sidecar import SETTLE_S, WARM_UP_S, broker
 from benchmarks.sidecar_contenders import Bench, Cores, Running, build_go, process, wait_for_port
@@ -59,7 +60,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each point; their median counts")
     parser.add_argument("--points", nargs="+", choices=list(POINTS), help="only these")
-    parser.add_argument("--compiled", type=Path, metavar="PYTHON", help="interpreter of the compiled environment")
+    parser.add_argument(
+        "--compiled", type=other_build, metavar="PYTHON", help="interpreter of the compiled environment"
+    )
     parser.add_argument("--also", action="append", default=[], metavar="NAME=PYTHON", help="one more sidecar")
     chosen = parser.parse_args()
     if chosen.quick:

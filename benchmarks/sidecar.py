@@ -47,6 +47,7 @@ from typing import Any
 
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from benchmarks.builds import other_build
 from benchmarks.harness import alternate, close
 from benchmarks.sidecar_contenders import Bench, Cores, Running, build_go
 from benchmarks.sidecar_figures import Rounds, Table, Values, cpu_ratios, middle, shown, spreads, table_of
@@ -173,7 +174,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--main-starts", type=int, default=MAIN_STARTS, help="of all, for 1 KiB in the closed loop")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), help="only these, and 1k, for the closing line")
     parser.add_argument(
-        "--compiled", type=Path, metavar="PYTHON", help="interpreter of an environment with another build"
+        "--compiled", type=other_build, metavar="PYTHON", help="interpreter of an environment with another build"
     )
     parser.add_argument("--soak", action="store_true", help="ten minutes at full load with the broker dead, each")
     parser.add_argument("--soak-seconds", type=float, default=600.0, help="another length of the soak")
@@ -189,7 +190,7 @@ def _contenders(bench: Bench, go_agent: Path, compiled: Path | None) -> dict[str
     }
     pythons = {"sidecar": Path(sys.executable)}
     if compiled is not None:
-        pythons["sidecar_compiled"] = compiled.absolute()
+        pythons["sidecar_compiled"] = compiled
     for name, python in pythons.items():
         contenders[name] = functools.partial(bench.sidecar, python)
         contenders[name + ONE_CORE] = functools.partial(bench.sidecar, python, one_core=True)
@@ -296,7 +297,7 @@ def _soak(
 ) -> Mapping[str, Mapping[str, float | None]]:
     if not chosen.soak:
         return {}
-    python = Path(chosen.compiled).absolute() if chosen.compiled else Path(sys.executable)
+    python = chosen.compiled or Path(sys.executable)
     contenders: dict[str, Contender] = {
         # With the bound that the settings have: the spool must be full for most of the time.
         "sidecar": lambda: bench.sidecar(python, broker=NOBODY, spool_max_bytes=512 << 20),

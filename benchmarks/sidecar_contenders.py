@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import INSTALLED
+from benchmarks.builds import code_of
 from driftline import names
 from tests.parts.processes import free_ports
 
@@ -166,7 +166,7 @@ class Bench:
         broker = self.broker if broker is None else broker
         directory, (port, admin_port, shipper_port) = self.directory(), free_ports(3)
         environ = {
-            **({} if python == Path(sys.executable) else INSTALLED),
+            **code_of(python),
             # As the image sets it: without a bound, threads that free each other's bodies keep them.
             "MALLOC_ARENA_MAX": "2",
             "DRIFTLINE_SIDECAR_UPSTREAM": f"http://127.0.0.1:{self.server_port}",

@@ -1,12 +1,17 @@
 """The benchmarks' runner: reads closing lines, writes figures as measured, and says what failed."""
 
+import argparse
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.builds import CHECKOUT, PACKAGES, code_of, differences, other_build
 from benchmarks.detection_nab import Stream, best, score
 from benchmarks.detection_tcpd import cover, f1
 from benchmarks.false_alarms_streams import STREAMS
@@ -29,6 +34,35 @@ def test_the_last_line_counts() -> None:
 def test_anything_else_at_the_end_is_a_failure(output: str) -> None:
     with pytest.raises(ValueError, match=r"last line is not JSON|closing line lacks"):
         closing_line(output)
+
+
+def test_our_own_programs_run_the_code_of_this_checkout(tmp_path: Path) -> None:
+    environ = {**os.environ, **code_of(Path(sys.executable))}
+    asked = [sys.executable, "-c", "import logger_sidecar; print(logger_sidecar.__file__)"]
+    said = subprocess.run(asked, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.strip() == str(CHECKOUT / "logger_sidecar" / "__init__.py")
+
+
+def test_an_environment_with_other_code_is_found_out(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for root in (ours, theirs):
+        for package in PACKAGES:
+            (root / package).mkdir(parents=True)
+            (root / package / "same.py").write_text("1\n")
+    (ours / "collector" / "changed.pyx").write_text("1\n")
+    (theirs / "collector" / "changed.pyx").write_text("2\n")
+    (ours / "alerts" / "new.py").write_text("")
+    (theirs / "serving" / "gone.py").write_text("")
+    (theirs / "serving" / "built.so").write_text("")
+    assert list(differences(theirs, ours)) == ["collector/changed.pyx", "serving/gone.py", "alerts/new.py"]
+
+
+@pytest.mark.parametrize(
+    ("python", "fault"), [("/nowhere/python", "No such file"), ("/bin/false", "cannot import driftline")]
+)
+def test_no_environment_at_all_is_said(python: str, fault: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=fault):
+        other_build(python)
 
 
 def test_a_run_of_some_keeps_the_sections_of_the_others() -> None:
