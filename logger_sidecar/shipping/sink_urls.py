@@ -184,7 +184,9 @@ def parse(text: str) -> SinkUrl:
             [f"it must be one of {', '.join(SCHEMES)}" + (f"; did you mean '{near[0]}'?" if near else "")],
         )
     found = _place_faults(scheme, parts)
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    said = parse_qsl(parts.query, keep_blank_values=True)
+    given = dict(said)
+    found += [f"'{option}' is there more than once" for option in given if sum(option == one for one, _ in said) > 1]
     name = given.pop("name", "") or _name_of(parts.scheme, parts.netloc, parts.path)
     if not _NAME.match(name):
         found.append(f"its name '{name}' must be letters, digits, '-', '_' and '.', at most {_MAX_NAME}")
@@ -215,6 +217,8 @@ def faults(sinks: Sequence[str]) -> list[str]:
 
 def _place_faults(scheme: Scheme, parts: SplitResult) -> list[str]:
     found = []
+    if parts.scheme == "kafka" and (parts.netloc or parts.path or parts.query):
+        found.append("it must be 'kafka' alone; brokers and topic are the shipper's bootstrap_servers and topic")
     if parts.username or parts.password:
         found.append("it holds credentials; say where they are kept in a file, or in the environment of the store")
     if scheme.needs_host and not parts.hostname:
@@ -230,7 +234,7 @@ def _secret_faults(scheme: str, options: Mapping[str, Any]) -> list[str]:
     found = []
     if bool(options.get("cert_file")) != bool(options.get("key_file")):
         found.append("cert_file and key_file belong together; one of them is missing")
-    if scheme == "http" and any(options.get(option) for option in ("token_file", *_TLS)):
+    if scheme in ("http", "otlp+http") and any(options.get(option) for option in ("token_file", *_TLS)):
         found.append("a token or a certificate needs https")
     return found
 
