@@ -17,7 +17,7 @@ from driftline.access import SCOPES
 from driftline.durations import format_duration
 from driftline.names import ALL_METRICS, Metric
 from logger_sidecar.config_file import SECTIONS
-from logger_sidecar.inject.options import ANNOTATIONS
+from logger_sidecar.inject.options import ANNOTATIONS, InjectOptions
 from logger_sidecar.inject.settings import SHIPPER_SETTINGS, SIDECAR_SETTINGS
 from logger_sidecar.setting_tables import describe
 from tests.collector.described import described_api
@@ -173,8 +173,14 @@ def settings_page() -> str:
         "",
         "Read by `driftline inject` alone; a file of `--cluster` gives defaults and bounds of all.",
         "",
+        "| annotation | default | meaning |",
+        "| --- | --- | --- |",
     ]
-    lines += [f"`{name}`" + ("," if name != _ONLY_INJECTED[-1] else ".") for name in _ONLY_INJECTED]
+    options = {entry.name.replace("_", "-"): entry for entry in describe(InjectOptions)}
+    lines += [
+        f"| `{name}` | `{options[name].default}` | {options[name].meaning} ({options[name].kind}) |"
+        for name in _ONLY_INJECTED
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -121,9 +121,9 @@ def inject(
 ) -> None:
     """Read Kubernetes manifests and write them with the sidecar added, to standard output.
 
-    Pods, Deployments, StatefulSets, KServe InferenceServices and SeldonDeployments that carry the annotation
-    driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over options, options
-    over the cluster's defaults.
+    Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, KServe InferenceServices and SeldonDeployments that carry
+    the annotation driftline.io/inject: "true". Injecting twice changes nothing. Annotations of a workload win over
+    options, options over the cluster's defaults.
     """
     from logger_sidecar.inject.bounds import read_cluster
     from logger_sidecar.inject.manifests import InjectOptions, inject_yaml

@@ -14,6 +14,7 @@ SPOOL_PATH = "/var/spool/driftline"
 GRPC_PORT_NAME = "driftline-grpc"
 UPSTREAM_ENV = "DRIFTLINE_SIDECAR_UPSTREAM"
 _SINKS = "DRIFTLINE_SIDECAR_SINKS"
+_BROKERS = "kafka:9092"
 #: Room in the volume beyond the spool's own bound, for cursors and the file system.
 _SPOOL_MARGIN_BYTES = 32 * 1024 * 1024
 
@@ -87,19 +88,30 @@ def _environment(options: InjectOptions, upstream_port: int, workload: str) -> l
         "DRIFTLINE_SIDECAR_VARIANT": options.variant,
         "DRIFTLINE_SIDECAR_MODEL": options.model,
         "DRIFTLINE_SIDECAR_MODEL_VERSION": options.model_version,
-        "DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": options.kafka_bootstrap,
         "DRIFTLINE_SHIPPER_ADMIN_PORT": options.shipper_admin_port,
-        # Said even where it is empty: the default would ship to a broker that nobody named.
-        _SINKS: "kafka" if options.kafka_bootstrap else "",
+        **_kafka(options),
         **inject_mounts.environment(options),
         **grpc,
         **{environment_name(name): value for name, value in options.settings.items()},
     }
     fields = {"DRIFTLINE_SIDECAR_NAMESPACE": "metadata.namespace", "DRIFTLINE_SIDECAR_POD": "metadata.name"}
+    told = {name: str(value) for name, value in values.items() if value not in ("", None) or name == _SINKS}
     return [
-        *({"name": name, "value": str(value)} for name, value in values.items() if value != "" or name == _SINKS),
+        *({"name": name, "value": value} for name, value in told.items()),
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
     ]
+
+
+def _kafka(options: InjectOptions) -> dict[str, str]:
+    """The brokers, and that there are none: without sinks, a default would ship to a broker that nobody named.
+
+    A ConfigMap names its own, unless an annotation does: the environment wins over a file.
+    """
+    if options.kafka_bootstrap == "":
+        return {_SINKS: ""}
+    if options.kafka_bootstrap is None and options.config_map:
+        return {}
+    return {"DRIFTLINE_SHIPPER_BOOTSTRAP_SERVERS": options.kafka_bootstrap or _BROKERS}
 
 
 def _grpc(options: InjectOptions, port: int) -> dict[str, Any]:
@@ -117,7 +129,7 @@ def _grpc_ports(options: InjectOptions, name: str) -> list[dict[str, Any]]:
 
 def _shipper_ports(options: InjectOptions) -> list[dict[str, Any]]:
     """Declared for those who look for what is to be scraped: annotations name one port of a pod only."""
-    if not options.kafka_bootstrap and not options.settings.get("sinks"):
+    if options.kafka_bootstrap == "" and not options.settings.get("sinks"):
         return []
     return [{"name": SHIPPER_PORT_NAME, "containerPort": options.shipper_admin_port, "protocol": "TCP"}]
 

@@ -26,14 +26,19 @@ class InjectOptions:
     """Defaults for every workload; an annotation ``driftline.io/NAME`` of a workload overrides each but ``everything``.
 
     ``everything``: also workloads without ``driftline.io/inject: "true"`` (``"false"`` is always obeyed).
-    ``upstream_port``: port of the model server; None takes it from the container's ports. ``kafka_bootstrap``: empty
-    ships nothing, the spool is read by a collector beside it. ``cpu``, ``memory``: requests; ``..._limit``: limits of
-    proxy, recorder, finishing and shipper together (docs/sidecar.md says what each takes).
-    ``grpc_port``: port of the model server's gRPC; the sidecar takes it over on ``grpc_listen_port``.
-    ``config_map``: a ConfigMap whose key ``sidecar.yaml`` is the configuration file, followed while running.
-    ``tls_secret``: a Secret with ``tls.crt`` and ``tls.key``, shown to clients. ``env_secret``: a Secret whose keys are
-    variables, such as DRIFTLINE_SHIPPER_SASL_PASSWORD. ``live_annotations``: what the pod's annotations say of capture
-    is followed while it runs, but for what ``bounds`` name. ``watch_gpu``: let the sidecar see the node's devices.
+    ``image``: the sidecar's image. ``upstream_port``: port of the model server's HTTP; left out, it is taken from the
+    container's ports. ``listen_port``, ``admin_port``, ``spool_max_bytes``, ``model``, ``model_version``,
+    ``grpc_listen_port``: as the settings of these names. ``sample_rate``, ``variant``: the same; where nobody says one,
+    the file's holds, or the setting's default. ``shipper_admin_port``: port of the shipper's /metrics and /healthz.
+    ``kafka_bootstrap``: Kafka brokers, HOST:PORT; left out, they are kafka:9092, or with a ConfigMap those that it
+    names; empty ships nothing, and a collector beside it reads the spool. ``cpu``, ``memory``: what the container asks
+    for; proxy, recorder, finishing and shipper together. ``cpu_limit``, ``memory_limit``: what they may take together.
+    ``run_as_user``: the user it runs as; 0, root, is refused. ``grpc_port``: port of the model server's gRPC, where
+    it has one; the sidecar takes it over on ``grpc_listen_port`` (9003). ``config_map``: a ConfigMap whose key
+    ``sidecar.yaml`` is the configuration file, followed while running; annotations win over it. ``tls_secret``: a
+    Secret with ``tls.crt`` and ``tls.key``, shown to clients. ``env_secret``: a Secret whose keys are variables, such
+    as DRIFTLINE_SHIPPER_SASL_PASSWORD. ``live_annotations``: what the pod's annotations say of capture is followed
+    while it runs, but for what the cluster bounds. ``watch_gpu``: let the sidecar see the node's devices.
     ``settings``: further settings by their names, the shipper's with ``shipper_`` before. ``bounds``: of what
     annotations say.
     """
@@ -44,10 +49,10 @@ class InjectOptions:
     listen_port: int = 9000
     admin_port: int = 9001
     shipper_admin_port: int = 9002
-    kafka_bootstrap: str = "kafka:9092"
-    sample_rate: float = 1.0
+    kafka_bootstrap: str | None = None
+    sample_rate: float | None = None
     spool_max_bytes: int = 512 * 1024 * 1024
-    variant: str = "stable"
+    variant: str = ""
     model: str = ""
     model_version: str = ""
     cpu: str = "100m"
@@ -162,6 +167,12 @@ def _bytes(value: str) -> int:
     return int(value)
 
 
+def _user(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) > 0):
+        raise ValueError("a user's number above 0, which is root")
+    return int(value)
+
+
 def _share(value: str) -> float:
     try:
         share = float(value)
@@ -196,7 +207,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "cpu_limit": _quantity,
     "memory": _quantity,
     "memory_limit": _quantity,
-    "run_as_user": _bytes,
+    "run_as_user": _user,
     "grpc_port": _port,
     "grpc_listen_port": _port,
     "config_map": _text,

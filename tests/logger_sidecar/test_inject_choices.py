@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from logger_sidecar.config_file import Sources
+from logger_sidecar.config_file import Chosen, Sources
 from logger_sidecar.inject.bounds import ClusterError, read_cluster
 from logger_sidecar.inject.manifests import InjectError, InjectOptions, inject
 from logger_sidecar.inject.options import ANNOTATIONS, with_cluster
@@ -169,6 +169,27 @@ def test_a_config_map_a_secret_and_the_pods_annotations_become_files_that_are_wa
     assert inject([{**injected, "metadata": without["metadata"]}], InjectOptions()) == inject(
         [without], InjectOptions()
     )
+
+
+def test_what_no_annotation_says_is_left_to_the_config_map(tmp_path: Path) -> None:
+    file = tmp_path / "sidecar.yaml"
+    file.write_text(
+        "sidecar: {sample_rate: 0.1, variant: canary, sinks: ['file:///data']}\nshipper: {bootstrap_servers: ['a:1']}"
+    )
+
+    def read(**annotations: str) -> Chosen:
+        made = inject([asked(config_map="capture", **annotations)], InjectOptions())[0]
+        return Sources(environment(sidecar(made)), file).read()
+
+    left = read()
+    assert (left.sidecar.sample_rate, left.sidecar.variant) == (0.1, "canary")
+    assert left.shipper is not None
+    assert (left.sidecar.sinks, left.shipper.bootstrap_servers) == (("file:///data",), ("a:1",))
+    said = read(sample_rate="1", variant="stable", kafka_bootstrap="b:2")
+    assert (said.sidecar.sample_rate, said.sidecar.variant) == (1.0, "stable")
+    assert said.shipper is not None
+    assert said.shipper.bootstrap_servers == ("b:2",)
+    assert read(kafka_bootstrap="").sidecar.sinks == ()
 
 
 @pytest.mark.parametrize(
