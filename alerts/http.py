@@ -24,7 +24,23 @@ INSTANCE = "instance"
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-class MetricsScraper:
+class _Connected:
+    """Holds connections, which the end of a ``with`` closes."""
+
+    _client: httpx.Client
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class MetricsScraper(_Connected):
     """Reads the metrics pages of several targets; one that does not answer is a gap, not an error.
 
     ``failures`` counts unanswered or unreadable pages by target.
@@ -53,16 +69,6 @@ class MetricsScraper:
                 self._silent.discard(target)
                 yield from samples
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
     def _read(self, target: str) -> list[Sample]:
         answer = self._client.get(target)
         answer.raise_for_status()
@@ -79,7 +85,7 @@ class MetricsScraper:
         self._silent.add(target)
 
 
-class WebhookDelivery:
+class WebhookDelivery(_Connected):
     """Posts alerts to the page desk, trying a few times with growing pauses.
 
     Raises UnavailableError when the desk does not take them now, PermanentError when it refuses them (4xx).
@@ -122,13 +128,3 @@ class WebhookDelivery:
             if answer.is_client_error and answer.status_code not in (408, 429):
                 raise PermanentError(f"the page desk {self._url} refuses the alerts: {fault}")
         raise UnavailableError("page desk", f"{self._url} took no alert in {self._attempts} attempts: {fault}")
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()

@@ -440,17 +440,20 @@ class ClientConnection(ClientFlow):
 
     def _give_up(self, exchange: Exchange, status: int) -> None:
         """The answer will never be whole."""
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.release()
-        else:
-            self._parts.pool.leave(self)
+        self._leave_upstream()
         exchange.status = status
         exchange.response.truncated = exchange.response.truncated or self._answer_begun
         exchange.held = None
         self._outbox = []
         self._end(exchange)
         self._request_open = False
+
+    def _leave_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.release()
+        else:
+            self._parts.pool.leave(self)
 
     def _after_answer(self) -> None:
         if not self._close_after:
@@ -485,11 +488,7 @@ class ClientConnection(ClientFlow):
             exchange.begin(NO_HEAD, None, 0, 0.0)
             self._answer_begun = False
         else:
-            upstream, self._upstream = self._upstream, None
-            if upstream is not None:
-                upstream.release()
-            else:
-                self._parts.pool.leave(self)
+            self._leave_upstream()
             exchange.status = status
             self._outbox = []
             self._end(exchange)
