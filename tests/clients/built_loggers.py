@@ -19,6 +19,7 @@ from tests.clients.kserve_agent import listens
 from tests.clients.plain_server import line
 from tests.logger_sidecar.finishing.predict_messages import message_types
 from tests.parts.processes import PartProcess, free_ports, wait_until
+from tests.parts.protobuf import field, varint
 
 _START_TIMEOUT_S = 300.0
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -231,16 +232,7 @@ def message_of(fields: Mapping[int, int | str | bytes]) -> bytes:
     parts = []
     for number, value in fields.items():
         if isinstance(value, int):
-            parts.append(_varint(number << 3) + _varint(value))
+            parts.append(varint(number << 3) + varint(value))
         else:
-            data = value.encode() if isinstance(value, str) else value
-            parts.append(_varint(number << 3 | 2) + _varint(len(data)) + data)
+            parts.append(field(number, value))
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])

@@ -42,8 +42,30 @@ REFERENCE = reference()
 COUNTING = StatisticsEngine({"default/m": REFERENCE})
 
 
+class NoHistory:
+    """Of a store: neither baselines that the windows before or another variant make, nor rows."""
+
+    def past_windows(self, *_: object) -> Sequence[PastWindow]:
+        return []
+
+    def past_states(self, *_: object) -> Sequence[bytes]:
+        return []
+
+    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
+        return ColumnBatch(0)
+
+    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch] | None:
+        return None
+
+    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
+        return []
+
+    def variant_states(self, *_: object) -> Sequence[bytes]:
+        return []
+
+
 @dataclass
-class Windows:
+class Windows(NoHistory):
     """A store of one stream that keeps states with their changes, and the newest results; ``full`` refuses to save."""
 
     states: dict[WindowKey, bytes] = field(default_factory=dict)
@@ -96,24 +118,6 @@ class Windows:
         keys = [key for key in sorted(self.kept) if key.segment == segment and since_s <= key.start_s < until_s]
         found = [each for key in keys for each in self.kept[key] if each.detector == "window"]
         return [each.p_value for each in found if each.p_value is not None]
-
-    def past_windows(self, *_: object) -> Sequence[PastWindow]:
-        return []
-
-    def past_states(self, *_: object) -> Sequence[bytes]:
-        return []
-
-    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
-        return ColumnBatch(0)
-
-    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch] | None:
-        return None
-
-    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
-        return []
-
-    def variant_states(self, *_: object) -> Sequence[bytes]:
-        return []
 
     def sequential(self, day: int) -> list[Result]:
         key = WindowKey(STREAM, "", day * DAY, (day + 1) * DAY)

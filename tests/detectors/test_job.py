@@ -28,9 +28,10 @@ from driftline.access import OPERATIONS_READ, Access, AccessBook, Grant, TokenEn
 from driftline.columns import ColumnBatch, JudgedBatch
 from driftline.errors import MonitorError, SettingsError, TransientError, UnavailableError
 from driftline.monitors import Monitor, parse_monitor
-from driftline.results import ColumnShape, DueWindow, PastWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
+from driftline.results import ColumnShape, DueWindow, Result, StreamKey, Verdict, WindowKey, WindowLabels
 from driftline.settings import load
 from driftline.testing import ManualClock
+from tests.detectors.stored import NoHistory
 
 STREAM = StreamKey("default", "m", "1", "stable")
 LABELS = {"namespace": "default", "model": "m", "version": "1", "variant": "stable", "segment": ""}
@@ -56,7 +57,7 @@ def reference() -> Reference:
 
 
 @dataclass
-class ListStore:
+class ListStore(NoHistory):
     """A store of windows and results in lists; ``fault`` is raised by the next look for windows."""
 
     states: dict[WindowKey, list[bytes]] = field(default_factory=dict)
@@ -84,24 +85,6 @@ class ListStore:
         return []
 
     def window_p_values(self, stream: StreamKey, segment: str, since_s: float, until_s: float) -> Sequence[float]:
-        return []
-
-    def past_windows(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[PastWindow]:
-        return []
-
-    def past_states(self, stream: StreamKey, segment: str, starts_s: Sequence[float]) -> Sequence[bytes]:
-        return []
-
-    def window_rows(self, keys: Sequence[WindowKey], limit: int) -> ColumnBatch:
-        return ColumnBatch(0)
-
-    def labelled_rows(self, monitor: Monitor, key: WindowKey, limit: int) -> tuple[ColumnBatch, JudgedBatch] | None:
-        return None
-
-    def variant_windows(self, key: WindowKey, variant: str) -> Sequence[WindowKey]:
-        return []
-
-    def variant_states(self, key: WindowKey, variant: str) -> Sequence[bytes]:
         return []
 
     def label_windows(

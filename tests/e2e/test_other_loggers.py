@@ -22,6 +22,7 @@ from collector.store.store import Store
 from driftline import names
 from tests.parts.http import answers
 from tests.parts.processes import PartProcess, free_ports, wait_until
+from tests.parts.protobuf import field, varint
 
 pytestmark = pytest.mark.slow
 
@@ -37,18 +38,6 @@ labels: {reward: label}
 pairing: {timeout: 1d}
 """
 START_S = 1_795_000_000
-
-
-def varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*found, number])
-
-
-def field(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def tensor(name: bytes, values: list[float]) -> bytes:

@@ -21,16 +21,31 @@ def ask(client: socket.socket, body: bytes = b"{}", *headers: str) -> bytes:
     return read_message(client)
 
 
+def in_lane(running: Running) -> list[bool]:
+    """Of each client whether it is in the lane."""
+    return [each.lane_fd >= 0 for each in running.sidecar._parts.connections]  # type: ignore[attr-defined]
+
+
+def both_in_lane(running: Running) -> bool:
+    """Whether the only client and the only connection to the model server are."""
+    [upper] = running.sidecar.pool.connections
+    return in_lane(running) == [True] and upper.lane_fd >= 0
+
+
+def turned(upstream: Upstream, connection: socket.socket) -> None:
+    """A model server that answers with the body, turned round."""
+    while request := upstream.read(connection):
+        body = request.partition(b"\r\n\r\n")[2][::-1]
+        connection.sendall(_HEAD % len(body) + body)
+
+
 def enter(running: Running, client: socket.socket, body: bytes = b"{}", *headers: str) -> None:
     """Requests that say the same, until the connection is in the lane, where there is one."""
     lane = running.sidecar._lane
     for _ in range(3):
         ask(client, body, *headers)
 
-    def is_there() -> bool:
-        return any(each.lane_fd >= 0 for each in running.sidecar._parts.connections)  # type: ignore[attr-defined]
-
-    while lane is not None and not is_there():  # a stopwatch may have been in the way
+    while lane is not None and not any(in_lane(running)):  # a stopwatch may have been in the way
         ask(client, body, *headers)
 
 
@@ -81,21 +96,14 @@ def test_messages_that_differ_in_id_trace_length_and_date_stay_in_it(tmp_path: P
             answer = ask(client, b" " * number * number, f"x-request-id: r{number}", trace(number))
             assert f"\r\nx-request-id: r{number}\r\n" in answer.decode()
             assert answer.endswith(b"\n" + b"." * number * number)
-            [connection], [upper] = running.sidecar._parts.connections, running.sidecar.pool.connections
-            is_there = connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
-            assert is_there is (running.sidecar._lane is not None)
+            assert both_in_lane(running) is (running.sidecar._lane is not None)
         events = {event.request_id: (len(event.request.body), event.traceparent) for event in running.events()}
     said = [(number * number, trace(number).partition(": ")[2].partition("\r\n")[0]) for number in range(20)]
     assert [events[f"r{number}"] for number in range(20)] == said
 
 
 def test_large_bodies_stay_whole_however_their_heads_and_lengths_change(tmp_path: Path) -> None:
-    def script(upstream: Upstream, connection: socket.socket) -> None:
-        while request := upstream.read(connection):
-            body = request.partition(b"\r\n\r\n")[2][::-1]
-            connection.sendall(_HEAD % len(body) + body)
-
-    with between(tmp_path, script) as (running, _), running.connect() as client:
+    with between(tmp_path, turned) as (running, _), running.connect() as client:
         enter(running, client, b"a" * 8192, "x-request-id: r-00")
         sent = []
         for number in range(24):

@@ -7,29 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.logger_sidecar.test_fast_lane import ask, enter, on_loop
-from tests.logger_sidecar.wire import OK, Running, Upstream, answering, between, post, read_all, read_message
+from tests.logger_sidecar.test_fast_lane import ask, enter, in_lane, on_loop, turned
+from tests.logger_sidecar.wire import OK, Upstream, answering, between, post, read_all, read_message
 from tests.parts.processes import wait_until
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-
-
-def turned(upstream: Upstream, connection: socket.socket) -> None:
-    """A model server that answers with the body, turned round."""
-    while request := upstream.read(connection):
-        body = request.partition(b"\r\n\r\n")[2][::-1]
-        connection.sendall(_HEAD % len(body) + body)
 
 
 def digested(upstream: Upstream, connection: socket.socket) -> None:
     """A model server that answers what it understood, in few bytes."""
     while request := upstream.read(connection):
         connection.sendall(_HEAD % 64 + sha256(request.partition(b"\r\n\r\n")[2]).hexdigest().encode())
-
-
-def are_in_it(running: Running) -> list[bool]:
-    """Of each client whether it is in the lane."""
-    return [each.lane_fd >= 0 for each in running.sidecar._parts.connections]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("size", [2, 4_000, 16_384, 60_000, 300_000, 1_500_000])
@@ -56,7 +44,7 @@ def test_it_is_there_after_its_first_request(tmp_path: Path) -> None:
         enter(running, client)
         with running.connect() as other:
             ask(other, b"[]")
-            assert are_in_it(running) == [running.sidecar._lane is not None] * 2
+            assert in_lane(running) == [running.sidecar._lane is not None] * 2
 
 
 def test_a_first_request_in_pieces_or_with_another_behind_it_is_answered(tmp_path: Path) -> None:

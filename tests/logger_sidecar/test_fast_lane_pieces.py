@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from logger_sidecar.proxy.upstream import REASON_TIMEOUT
-from tests.logger_sidecar.test_fast_lane import ask, enter, on_loop
-from tests.logger_sidecar.wire import OK, Running, Upstream, answering, between, post, read_all, read_message, receive
+from tests.logger_sidecar.test_fast_lane import ask, both_in_lane, enter, on_loop
+from tests.logger_sidecar.wire import OK, Upstream, answering, between, post, read_all, read_message, receive
 from tests.parts.processes import wait_until
 
 _SIZE = 1_500_000
@@ -42,11 +42,6 @@ class Heard:
             connection.sendall(OK)
 
 
-def is_in_lane(running: Running) -> bool:
-    [connection], [upper] = running.sidecar._parts.connections, running.sidecar.pool.connections
-    return connection.lane_fd >= 0 and upper.lane_fd >= 0  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("kept_bytes", [4 * _SIZE, 300_000, 0])
 def test_each_piece_goes_on_at_once_and_what_is_kept_is_bounded(tmp_path: Path, kept_bytes: int) -> None:
     heard = Heard()
@@ -59,7 +54,7 @@ def test_each_piece_goes_on_at_once_and_what_is_kept_is_bounded(tmp_path: Path, 
                 client.sendall(whole[start : start + 400_000])
                 sent = min(len(whole), start + 400_000)
                 wait_until(lambda sent=sent, whole=whole: heard.size_bytes == sent or upstream.requests[-1] == whole)  # type: ignore[misc]
-                assert is_in_lane(running) is has_lane
+                assert both_in_lane(running) is has_lane
             assert read_message(client).endswith(b"{}")
         events = running.events()
     assert [event.request.body for event in events][-3:] == [body_of(number)[:kept_bytes] for number in range(1, 4)]

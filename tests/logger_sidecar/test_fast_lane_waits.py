@@ -4,13 +4,9 @@ import asyncio
 import threading
 from pathlib import Path
 
-from tests.logger_sidecar.test_fast_lane import ask, enter, on_loop
+from tests.logger_sidecar.test_fast_lane import ask, enter, in_lane, on_loop
 from tests.logger_sidecar.wire import OK, Running, answering, between, post, read_message
 from tests.parts.processes import wait_until
-
-
-def is_in_lane(running: Running) -> bool:
-    return any(each.lane_fd >= 0 for each in running.sidecar._parts.connections)  # type: ignore[attr-defined]
 
 
 def end_ticking(running: Running) -> None:
@@ -37,7 +33,7 @@ def test_what_the_loop_has_to_do_is_done_while_a_client_is_idle(tmp_path: Path) 
             on_loop(running, lambda: None)
             other.sendall(message[30:])
             assert read_message(other).endswith(b"{}")
-        assert is_in_lane(running) is (running.sidecar._lane is not None)
+        assert any(in_lane(running)) is (running.sidecar._lane is not None)
         assert ask(client).endswith(b"{}")
 
 
@@ -45,4 +41,4 @@ def test_a_loop_that_does_not_stand_on_libuv_does_without_it(tmp_path: Path) -> 
     with between(tmp_path, answering(OK), new_loop=asyncio.new_event_loop) as (running, _), running.connect() as client:
         for _ in range(8):
             assert ask(client).endswith(b"{}")
-        assert not is_in_lane(running)
+        assert not any(in_lane(running))

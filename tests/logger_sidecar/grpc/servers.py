@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 
+from tests.parts.protobuf import field, varint
+
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 READY = "/inference.GRPCInferenceService/ServerReady"
@@ -19,21 +21,6 @@ _KINDS = {
     "both": (grpc.stream_stream_rpc_method_handler, "stream_stream"),
 }
 Handler = Callable[..., object]
-
-
-def varint(number: int) -> bytes:
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
-
-
-def field(number: int, content: bytes | str) -> bytes:
-    """One length-delimited protobuf field."""
-    content = content.encode() if isinstance(content, str) else content
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def infer_request(model: str = "iris", version: str = "3", request_id: str = "", rest: bytes = b"") -> bytes:

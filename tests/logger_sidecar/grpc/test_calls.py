@@ -18,7 +18,6 @@ from tests.logger_sidecar.grpc.servers import (
     call,
     channel,
     failing,
-    field,
     framed,
     infer_request,
     served,
@@ -26,6 +25,7 @@ from tests.logger_sidecar.grpc.servers import (
 )
 from tests.logger_sidecar.wire import Running, sidecar
 from tests.parts.processes import wait_until
+from tests.parts.protobuf import field
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ from tests.logger_sidecar.grpc.servers import (
     STREAM_INFER,
     call,
     channel,
-    field,
     framed,
     infer_request,
     served,
 )
 from tests.logger_sidecar.wire import sidecar
+from tests.parts.protobuf import field
 
 
 def test_a_stream_says_when_its_head_and_its_first_message_came(tmp_path: Path) -> None:
