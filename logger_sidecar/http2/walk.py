@@ -335,7 +335,7 @@ def _block(data: bytes, position: int, end: int, kind: int, flags: int) -> bytes
     start = position + HEAD_BYTES
     stop = following = start + (high << 8 | low)
     if flags & PADDED:
-        stop -= data[start]
+        stop -= data[start] if stop > start else 1  # the length of the padding is part of the payload
         start += 1
     if kind == PUSH_PROMISE:
         start += 4

@@ -473,6 +473,9 @@ def test_a_connection_that_goes_on_unobserved_is_counted_by_reason() -> None:
         (PREFACE + frame(HEADERS, END_HEADERS, 1, b"\x80"), "bad_header_block"),
         (PREFACE + frame(HEADERS, END_HEADERS, 1, b"\x04\x81\x00"), "bad_header_block"),  # bad Huffman code
         (PREFACE + frame(SETTINGS, 0, 0, b"12345"), "bad_frames"),
+        (PREFACE + frame(HEADERS, END_HEADERS | PADDED, 1), "bad_frames"),
+        (PREFACE + frame(HEADERS, END_HEADERS | PADDED, 1) + frame(SETTINGS, 0, 0), "bad_frames"),
+        (PREFACE + frame(HEADERS, 0, 1) + frame(CONTINUATION, 0, 1) * 200, "bad_frames"),
     ):
         observed = Observed()
         observed.client(said)

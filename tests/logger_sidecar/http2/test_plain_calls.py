@@ -104,6 +104,17 @@ def test_an_id_that_is_there_is_kept_and_told(
     assert event.request_id == answered.headers["x-request-id"] == expected
 
 
+def test_an_id_in_utf_8_is_told_and_recorded_as_it_is_written(tmp_path: Path) -> None:
+    said = "prüfung-✓"
+    with plain_server() as server, sidecar(server.url, tmp_path) as running, client(running) as made:
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", said.encode())]
+        answered = made.post(PATH, headers=headers, content=b"{}")
+        assert answered.headers.raw[-1] == (b"x-request-id", said.encode())
+        made.close()
+        [event] = running.events()
+    assert event.request_id == said
+
+
 def test_what_is_no_inference_passes_unseen(tmp_path: Path) -> None:
     with plain_server() as server, sidecar(server.url, tmp_path) as running, client(running) as made:
         assert made.get("/v2/health/ready").json() == {}
