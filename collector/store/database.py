@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    URL,
     ColumnElement,
     Connection,
     Engine,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from driftline.errors import PermanentError, SettingsError, TransientError, UnavailableError
@@ -44,6 +45,7 @@ SHORT_KEY = 512
 #: PostgreSQL's class of errors for values beyond a limit of the program; waiting does not help there.
 _LIMIT_EXCEEDED = "54"
 _NO_TABLE = "42P01"
+_NO_ADDRESS = "neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"
 #: See :func:`prefer_indexes`.
 PREFER_INDEXES = (
     "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; "
@@ -54,14 +56,14 @@ PREFER_INDEXES = (
 
 def connect(url: str) -> Engine:
     """An engine for ``sqlite:///PATH`` or ``postgresql://...``; raises SettingsError for any other."""
-    parsed = make_url(url)
+    parsed = _parsed(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         driven = parsed.set(drivername="postgresql+psycopg")
         return create_engine(driven, pool_pre_ping=True, pool_size=5, pool_use_lifo=True)
     if backend != "sqlite" or not parsed.database or parsed.database == ":memory:":
         shown = parsed.render_as_string(hide_password=True)
-        raise SettingsError("store", [f"'{shown}' is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE"])
+        raise SettingsError("store", [f"'{shown}' is {_NO_ADDRESS}"])
     directory = Path(parsed.database).parent
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ def connect(url: str) -> Engine:
 
 def require_database(url: str) -> None:
     """Raise SettingsError where ``url`` names a file of SQLite that is not there, which connecting would make."""
-    parsed = make_url(url)
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).is_file():
         raise SettingsError("store", [f"there is no file '{parsed.database}'; --database-url says where the store is"])
 
@@ -183,6 +185,13 @@ def key_texts(values: Sequence[str]) -> Sequence[str]:
     if together.isascii() and "\x00" not in together and max(map(len, values), default=0) <= SHORT_KEY:
         return values
     return [key_text(each) for each in values]
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:  # which is not shown: it may hold a password
+        raise SettingsError("store", [f"the database's URL is {_NO_ADDRESS}"]) from error
 
 
 def _prepare_sqlite(connection: SqliteConnection, _record: object) -> None:

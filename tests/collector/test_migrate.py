@@ -4,7 +4,6 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from collector.store.database import connect
+from collector.store.database import connect, require_database
 from collector.store.migrate import downgrade, migrate
 from collector.store.schema import DAILY, metadata
 from driftline.errors import SettingsError
@@ -55,9 +54,17 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["mysql://h/d", "sqlite://", "sqlite:///:memory:"])
-def test_an_address_of_another_kind_is_refused_by_name(address: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="neither sqlite:///PATH nor postgresql"):
+def test_an_address_of_another_kind_is_refused_by_name(address: str) -> None:
+    with pytest.raises(SettingsError, match="is neither sqlite:///PATH nor postgresql"):
         connect(address)
+
+
+@pytest.mark.parametrize("address", ["", "store.db", "postgresql:/u:secret@h/d", "postgresql://u:secret@h:port/d"])
+def test_what_is_no_address_is_refused_without_showing_a_password(address: str) -> None:
+    for read in (connect, require_database):
+        with pytest.raises(SettingsError, match="neither sqlite:///PATH nor postgresql") as refused:
+            read(address)
+        assert "secret" not in str(refused.value)
 
 
 def test_halves_that_waited_before_are_found_by_their_request_id_afterwards(url: str) -> None:
