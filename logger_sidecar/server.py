@@ -58,6 +58,7 @@ from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.spool.readers import forget_readers
+from logger_sidecar.steady_stderr import SteadyStderr, open_standard_streams
 from logger_sidecar.supervisor import Supervisor, bury_strangers
 from logger_sidecar.time_slice import ask_for_short_slices
 
@@ -90,9 +91,11 @@ def run(
     keep_freed_memory()
     ask_for_short_slices()
     seek_cycles_seldom()  # it is done when nothing is due, for what libraries leave
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    open_standard_streams()
+    steady = SteadyStderr()
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=steady)
     logging.getLogger("driftline").setLevel(settings.log_level.upper())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with contextlib.redirect_stderr(steady), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(Sidecar(settings, shipper, clock, sources).run())
     # All is done; who asks us to end once more, while the interpreter takes its leave, must not make it a failure.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

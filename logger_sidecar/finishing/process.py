@@ -24,6 +24,7 @@ from logger_sidecar.finishing.redaction_rules import parse_rules
 from logger_sidecar.finishing.steps import finish
 from logger_sidecar.finishing.wire import Batch, Done, Outcome, Setup, decode_order, encode, receive, send
 from logger_sidecar.priority import run_behind
+from logger_sidecar.steady_stderr import SteadyStderr
 
 #: Behind the recorder, which it inherits its priority from.
 _NICE = 5
@@ -90,6 +91,7 @@ def _follow_parent(parent_pid: int) -> None:
 def main() -> int:
     """The process."""
     parent_pid = os.getppid()
+    sys.stderr = SteadyStderr()
     run_behind(_NICE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))

@@ -34,6 +34,7 @@ from logger_sidecar.recording.recorder_wire import (
 from logger_sidecar.recording.shared_memory import SHARED_MEMORY_BODY_BYTES, marked
 from logger_sidecar.spool.frames import Payload
 from logger_sidecar.spool.writer import SpoolWriter
+from logger_sidecar.steady_stderr import SteadyStderr
 
 _log = logging.getLogger("driftline.recorder")
 _LOOK_EVERY_S = 1.0
@@ -165,6 +166,7 @@ def run(settings: RecorderSettings, connection: socket.socket, finisher: Finishe
 
 def main() -> int:
     """The process: settings from the environment, the socket as standard input."""
+    sys.stderr = SteadyStderr()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # The proxy decides when it is over: it closes the socket when all was handed over.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

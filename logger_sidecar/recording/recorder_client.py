@@ -337,19 +337,26 @@ class RecorderClient(asyncio.Protocol):
         self.buffered_bytes = 0
 
     async def _connect(self) -> None:
-        ours, theirs = socket.socketpair()
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
-                if self._region is None:
-                    self._region = BatchRegion()
-                socket.send_fds(ours, [b"\0"], self._region.descriptors)
-                self._process = self._start_recorder(theirs)
+                await self._start(ours, theirs)
+        except (OSError, MemoryError) as error:  # no process, descriptor or memory to be had now
+            _log.error("the recorder cannot be started: %s", error or type(error).__name__)
+            self._again_later(0.0)
+
+    async def _start(self, ours: socket.socket, theirs: socket.socket) -> None:
+        try:
+            if self._region is None:
+                self._region = BatchRegion()
+            socket.send_fds(ours, [b"\0"], self._region.descriptors)
+            self._process = self._start_recorder(theirs)
+            theirs.close()
             self.restarts += 1
             await self._loop.create_connection(lambda: self, sock=ours)
-        except OSError as error:  # no process, or no descriptor, to be had now
+        except BaseException:
             ours.close()
-            _log.error("the recorder cannot be started: %s", error)
-            self._again_later(0.0)
+            raise
 
     def _again_later(self, lived_s: float) -> None:
         self._wait_s = next_wait_s(self._wait_s, lived_s)

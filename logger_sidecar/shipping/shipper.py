@@ -8,6 +8,7 @@ time is over, ``HAND_OVER`` at once, for another shipper follows.
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from logger_sidecar.shipping.meters import ShipperMeters
 from logger_sidecar.shipping.resources import resource_attributes
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_workers import SinkWorkers
+from logger_sidecar.steady_stderr import SteadyStderr
 from logger_sidecar.supervisor import HAND_OVER
 
 _log = logging.getLogger("driftline.shipper")
@@ -125,6 +127,7 @@ def _followed(workers: SinkWorkers, read: ReadSettings, settings: ShipperSetting
 
 def main() -> int:
     """The process: settings from the environment."""
+    sys.stderr = SteadyStderr()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     run_behind(_NICE)

@@ -34,6 +34,7 @@ class SegmentWriter:
         self._next_base = first_offset
         self._lock: FileLock | None = None
         self._descriptor = -1
+        self._path = directory
         self._base = first_offset
         self._size = 0
         self.sealed_bytes = 0
@@ -52,6 +53,7 @@ class SegmentWriter:
 
     def write(self, frames: Sequence[Pieces]) -> int:
         """How many of the first frames are on the disk now, whole; raises OSError or UnavailableError when none is."""
+        self._leave_what_is_gone()
         self.prepare()
         if self._descriptor >= 0 and self._size >= self._segment_bytes:
             self.seal()
@@ -145,8 +147,19 @@ class SegmentWriter:
         self.sealed_bytes = sum(segment.size_bytes for segment in segments)
         self._lock = lock
 
+    def _leave_what_is_gone(self) -> None:
+        """Take the directory over anew where the open segment is no longer in it: no reader would ever find it."""
+        if self._descriptor < 0 or _is_there(self._path, self._descriptor):
+            return
+        self._next_base = self.end
+        descriptor, self._descriptor, self._size = self._descriptor, -1, 0
+        os.close(descriptor)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def _begin_segment(self) -> None:
-        path = segment_path(self._directory, self._next_base, self.number)
+        path = self._path = segment_path(self._directory, self._next_base, self.number)
         self._descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._base, self._size = self._next_base, os.fstat(self._descriptor).st_size
         if self._fsync != "never":
@@ -193,6 +206,16 @@ class SegmentWriter:
         except OSError:
             return kept  # not flushed, but written; the next segment begins behind it all the same
         return kept
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one of this name; one that cannot be looked for counts as there."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def skip(pieces: list[bytes | memoryview], start: int, count: int) -> int:

@@ -2,13 +2,14 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -358,6 +359,26 @@ def test_a_directory_that_cannot_be_made_costs_events_and_recovers(tmp_path: Pat
     assert (tally.counts["written"], spool.last_error) == (1, "")
     spool.close()
     assert read(place) == [event(1)]
+
+
+@pytest.mark.parametrize("goes", [shutil.rmtree, lambda spool: spool.rename(spool.with_name("elsewhere"))])
+def test_a_directory_that_goes_meanwhile_is_made_anew(tmp_path: Path, goes: Callable[[Path], object]) -> None:
+    spool, tally = writer(tmp_path / "spool"), Tally()
+    source = SpoolSource(tmp_path / "spool", "reader", lambda _partition: None)
+    put(spool, encode_frame(event(0)), tally)
+    put(spool, encode_frame(event(1)), tally)
+    assert len(source.poll(1, 0.0)) == 1
+    goes(tmp_path / "spool")
+    held = spool.bytes_held
+    put(spool, encode_frame(event(2)), tally)
+    assert tally.counts == {"written": 3}
+    assert 0 < spool.bytes_held < held
+    (lost, found) = (record.content for record in source.poll(9, 0.0))
+    assert isinstance(lost, Malformed)
+    assert (lost.reason, lost.events) == ("spool_overwritten", 1)
+    assert found == event(2)
+    source.close()
+    spool.close()
 
 
 def test_a_second_writer_loses_its_events_and_not_the_firsts(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,35 @@ def test_writes_that_break_off_leave_whole_events_and_count_the_others(
         resource.prlimit(recorder, resource.RLIMIT_FSIZE, (hard, hard))
         logging_goes_on(sidecar, outcomes)
     assert written(spool) == outcomes["logged"] + 200
+
+
+@pytest.mark.slow
+def test_a_spool_that_is_deleted_again_and_again_costs_no_inference_and_is_made_anew(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    spool = tmp_path / "spool"
+    enough = threading.Event()
+    deleted = 0
+    with sidecar_process(tmp_path / "work", echo, spool=spool) as sidecar:
+
+        def delete() -> None:
+            nonlocal deleted
+            while not enough.wait(0.1):
+                shutil.rmtree(spool, ignore_errors=True)
+                deleted += 1
+
+        thread = threading.Thread(target=delete)
+        thread.start()
+        try:
+            without, with_fault = alternate(healthy, sidecar)
+        finally:
+            enough.set()
+            thread.join()
+        figures.compare(f"spool deleted {deleted} times", without, with_fault)
+        outcomes = dict(settled(sidecar.outcomes, 3000))
+        shutil.rmtree(spool, ignore_errors=True)
+        logging_goes_on(sidecar, outcomes)
+        assert written(spool) == 200
 
 
 def written(spool: Path) -> int:

@@ -7,7 +7,9 @@ import contextlib
 import itertools
 import os
 import random
+import resource
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -27,7 +29,7 @@ from tests.logger_sidecar.harm.rig import (
     settled,
     sidecar_process,
 )
-from tests.parts.processes import free_ports
+from tests.parts.processes import free_ports, wait_until
 
 KILLS = 8
 BROKEN = {"IncompleteReadError", "ConnectionResetError", "ConnectionRefusedError", "BrokenPipeError"}
@@ -156,6 +158,56 @@ def test_helpers_killed_again_and_again_cost_no_inference_and_what_counts_as_log
     # One that was written when its recorder died is written again under its id; one given up may be there all the same.
     assert len(events) >= again["logged"]
     assert damaged <= kills["recording.recorder"]
+
+
+def descriptors(sidecar: SidecarProcess) -> int:
+    """How many the proxy has open."""
+    return len(list(Path(f"/proc/{sidecar.pid}/fd").iterdir()))
+
+
+@pytest.mark.slow
+def test_a_recorder_that_cannot_be_started_for_want_of_descriptors_is_started_when_there_are_some(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    with sidecar_process(tmp_path / "work", echo) as sidecar:
+        assert drive(sidecar.port, 200, tag="before").wrong == {}
+        with contextlib.ExitStack() as idle:
+            soft, hard = resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE)
+            open_before = descriptors(sidecar)
+            resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, (open_before + 60, hard))
+            for _ in range(80):
+                idle.enter_context(socket.create_connection(("127.0.0.1", sidecar.port), timeout=60))
+            wait_until(lambda: descriptors(sidecar) >= open_before + 60)
+            [recorder] = sidecar.running("recording.recorder")
+            os.kill(recorder, signal.SIGKILL)
+            wait_until(lambda: "the recorder cannot be started" in sidecar.process.output())
+        wait_until(lambda: descriptors(sidecar) <= open_before + 10)
+        without, with_fault = alternate(healthy, sidecar)
+        figures.compare("no recorder for want of descriptors", without, with_fault)
+        assert settled(sidecar.outcomes, 3200) == {"logged": 3200}
+        resource.prlimit(sidecar.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+def test_a_recorder_that_stands_still_costs_no_inference(
+    tmp_path: Path, echo: int, healthy: SidecarProcess, figures: Figures
+) -> None:
+    with sidecar_process(tmp_path / "work", echo, sidecar_buffer_bytes=1 << 21) as sidecar:
+        assert drive(sidecar.port, 200, tag="before").wrong == {}
+        settled(sidecar.outcomes, 200)
+        [recorder] = sidecar.running("recording.recorder")
+        os.kill(recorder, signal.SIGSTOP)
+        try:
+            without, with_fault = alternate(healthy, sidecar)
+        finally:
+            os.kill(recorder, signal.SIGCONT)
+        figures.compare("recorder stopped", without, with_fault)
+        outcomes = settled(sidecar.outcomes, 3200)
+        figures.say(f"recorder stopped: {dict(outcomes)}")
+        assert set(outcomes) == {"logged", "buffer_full"}
+        assert drive(sidecar.port, 200, tag="again").wrong == {}
+        again = settled(sidecar.outcomes, 3400)
+        assert again == {**outcomes, "logged": outcomes["logged"] + 200}
 
 
 @pytest.mark.slow
