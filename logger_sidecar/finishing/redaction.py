@@ -25,6 +25,7 @@ import msgspec
 from driftline import names
 from driftline.content_coding import REASON_TRUNCATED, CodingError, decode, is_coded
 from driftline.events import InferenceEvent, Payload
+from driftline.json_ends import json_length
 from logger_sidecar.finishing.openai_folding import dicts
 from logger_sidecar.finishing.redaction_bodies import (
     REASON_BROKEN_MESSAGE,
@@ -139,6 +140,7 @@ class Redactor:
             )
         except Unreadable as fault:
             if not self._reads_documents:
+                cut = cut or (not messages and _is_open(plain.body))
                 return self._text(plain, messages=messages, cut=cut)._replace(is_cut=cut)
             if cut:
                 raise Unreadable(REASON_TRUNCATED) from fault
@@ -220,6 +222,11 @@ class Redactor:
         if response.reason or (response.is_changed and self._reads_documents):
             error = next((line for document in response.documents if (line := error_in(document))), REDACTED)
         return self._texts.text(error)
+
+
+def _is_open(body: bytes) -> bool:
+    """Whether JSON has no end: a body that goes on until its connection closes does not say whether it is whole."""
+    return body.lstrip()[:1] in (b"{", b"[") and not json_length(body)
 
 
 def _left_out(payload: Payload, reason: str) -> _Half:

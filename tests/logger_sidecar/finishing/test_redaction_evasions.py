@@ -226,6 +226,14 @@ def test_what_is_packed_without_end_is_left_out() -> None:
     assert (redacted.event.request.body, redacted.left_out) == (b"", ["opaque"] * 2)
 
 
+@pytest.mark.parametrize("count", range(1, len(SECRET)))
+def test_json_without_an_end_is_taken_as_cut_though_nobody_says_so(count: int) -> None:
+    body = b'[{"a": "' + b"x" * 400 + b'"}, "' + SECRET[:count].encode()
+    redacted = redact(body, "pattern:@email")
+    assert redacted.event.request.body == body[:-256]
+    assert redacted.event.truncated
+
+
 # --- in a form that a server would refuse -----------------------------------------------------------------------
 TENSOR = {"name": "email", "datatype": "BYTES", "shape": [1], "data": [SECRET]}
 ODD_COLUMNS = {
