@@ -6,7 +6,9 @@ objects have the same names and stand where those of the first try stand: nothin
 all objects of a batch are complete.
 """
 
+import hashlib
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -21,6 +23,10 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sinks import BatchBounds
 
+#: File systems take names of 255 bytes; anybody may ask for a model with a longer one. A longer one ends in its digest.
+_MAX_NAME = 200
+_DIGEST = 16
+_HALF_ESCAPE = re.compile("%[0-9A-F]?$")
 Group = Sequence[InferenceEvent]
 #: From the events of one object to the names it makes, with their contents.
 Encode = Callable[[str, Group], Mapping[str, bytes]]
@@ -81,6 +87,9 @@ def _kserve_folder(component: str) -> Callable[[InferenceEvent], str]:
 def _safe(text: str) -> str:
     # A folder must not be called "." or "..", nor nothing at all.
     quoted = quote(text, safe="-_.~ ").strip()
+    if len(quoted) > _MAX_NAME:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
+        quoted = _HALF_ESCAPE.sub("", quoted[: _MAX_NAME - _DIGEST - 1]) + "~" + digest
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E") or "_"
 
 

@@ -6,6 +6,7 @@ thread cannot survive, a crash of a compiled library, ends the shipper; the side
 on where its own position stands.
 """
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -32,10 +33,18 @@ OpenSink = Callable[[SinkUrl, ShipperSettings], Sink]
 
 
 class SinkWorker:
-    """Ships to one sink on a thread of its own, until it is told to end."""
+    """Ships to one sink on a thread of its own, until it is told to end. ``ended``: called there when it has."""
 
-    def __init__(self, name: str, opener: Callable[[], Sink], settings: ShipperSettings, meters: SinkMeters) -> None:
+    def __init__(
+        self,
+        name: str,
+        opener: Callable[[], Sink],
+        settings: ShipperSettings,
+        meters: SinkMeters,
+        ended: Callable[[], None],
+    ) -> None:
         self.name = name
+        self._ended = ended
         self._opener = opener
         self._sink: Sink | None = None
         self._settings = settings
@@ -80,6 +89,12 @@ class SinkWorker:
             time.sleep(min(seconds, _END_PAUSE_S))
 
     def _run(self) -> None:
+        try:
+            self._try_on()
+        finally:
+            self._ended()
+
+    def _try_on(self) -> None:
         pause_s = self._settings.retry_backoff_s
         while True:
             try:
@@ -137,6 +152,9 @@ class SinkWorkers:
         self._meters = meters
         self._opener = opener
         self._workers: dict[str, tuple[tuple[SinkUrl, ShipperSettings], SinkWorker]] = {}
+        self._forgetting = threading.Lock()
+        self._directory: Path | None = None
+        self._wanted: Sequence[str] = ()
 
     @property
     def names(self) -> list[str]:
@@ -147,14 +165,15 @@ class SinkWorkers:
         """Serve the sinks of these settings: new ones begin, those that are gone or changed end, others go on."""
         common = dataclasses.replace(settings, sinks=())
         wanted = {url.name: (url, common) for url in map(parse, settings.sinks)}
+        self._directory, self._wanted = settings.spool_directory, list(wanted)
         changed = [name for name, key in wanted.items() if name not in self._workers or self._workers[name][0] != key]
         self._end([name for name in self._workers if name not in wanted or name in changed], settings)
         for name in self._meters.configured - set(wanted):
             self._meters.retire(name)
-        _forget(settings.spool_directory, list(wanted))
+        self._forget()
         for name in changed:
             opener = functools.partial(self._opener, wanted[name][0], settings)
-            worker = SinkWorker(name, opener, settings, self._meters.of(name, lambda: 0))
+            worker = SinkWorker(name, opener, settings, self._meters.of(name, lambda: 0), self._forget)
             self._workers[name] = (wanted[name], worker)
             worker.start()
 
@@ -180,7 +199,8 @@ class SinkWorkers:
             if not worker.join(max(0.0, until_s - time.monotonic())):
                 _log.warning("sink %s is still waiting for an answer; it is left behind", name)
 
-
-def _forget(directory: Path, configured: Sequence[str]) -> None:
-    for name in forget_readers(directory, configured):
-        _log.warning("the spool no longer waits for '%s', which is not among the sinks", name)
+    def _forget(self) -> None:
+        """Give up the positions of sinks that are gone; one that was left behind is gone when its thread has ended."""
+        with self._forgetting, contextlib.suppress(OSError):
+            for name in forget_readers(self._directory, self._wanted) if self._directory else ():
+                _log.warning("the spool no longer waits for '%s', which is not among the sinks", name)

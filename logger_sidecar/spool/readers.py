@@ -5,16 +5,17 @@ those of sinks that are no longer configured are given up. Readers that are no s
 """
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from driftline.errors import UnavailableError
-from logger_sidecar.spool.segments import FileLock, cursor_path, read_cursors
+from logger_sidecar.spool.segments import FileLock, cursor_path, keep_text, read_cursors
 
 _LIST = "sinks.readers"
 #: What the only sink was called before there was a list.
 _BEFORE_THE_LIST = "kafka"
+#: The plan of no batch: no spool begins at 0.
+_NOTHING = "0 0"
 
 
 def forget_readers(directory: Path, configured: Iterable[str]) -> list[str]:
@@ -36,7 +37,7 @@ def forget_readers(directory: Path, configured: Iterable[str]) -> list[str]:
     kept = wanted | (set(stale) - set(gone))
     if kept != listed:
         with contextlib.suppress(OSError):
-            _replace(path, "\n".join(sorted(kept)))
+            keep_text(path, "\n".join(sorted(kept)))
     return gone
 
 
@@ -57,6 +58,9 @@ class PlanFile:
 
     def __init__(self, directory: Path, name: str) -> None:
         self._path = _plan_path(directory, name)
+        if not self._path.exists():
+            with contextlib.suppress(OSError):
+                keep_text(self._path, _NOTHING)  # so that there is room for it when the disk has none
 
     def planned_end(self, first_offset: int) -> int | None:
         """Where the batch that begins here was to end; None when none was begun here."""
@@ -67,17 +71,8 @@ class PlanFile:
 
     def plan(self, first_offset: int, end_offset: int) -> None:
         """Remember that this batch is being delivered; raises OSError."""
-        _replace(self._path, f"{first_offset} {end_offset}")
+        keep_text(self._path, f"{first_offset} {end_offset}")
 
 
 def _plan_path(directory: Path, name: str) -> Path:
     return directory / f"{name}.batch"
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + "-new")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

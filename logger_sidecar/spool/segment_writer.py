@@ -143,6 +143,8 @@ class SegmentWriter:
             segments = list_segments(self._directory)
             self._next_base = max(self._next_base, segments[-1].end)
             self.number = max(self.number, segments[-1].first_number + count)
+        # A clock that went back must not put new frames before where a reader stands: they would count as read.
+        self._next_base = max(self._next_base, *read_cursors(self._directory).values(), 0)
         self.number = max(self.number, newest_number(self._directory))
         self.sealed_bytes = sum(segment.size_bytes for segment in segments)
         self._lock = lock

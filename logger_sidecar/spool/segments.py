@@ -8,6 +8,7 @@ because they were given up for newer ones, knows how many events that cost it.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -19,6 +20,7 @@ from driftline.errors import UnavailableError
 
 SEGMENT_SUFFIX = ".segment"
 CURSOR_SUFFIX = ".cursor"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NAME = re.compile(r"(\d+)-(\d+)\.segment\Z")
 
 
@@ -105,13 +107,39 @@ def newest_number(directory: Path) -> int:
 
 def write_cursor(directory: Path, name: str, place: Place) -> None:
     """Keep a reader's position so that it outlives a crash of the machine."""
-    path = cursor_path(directory, name)
-    temporary = path.with_suffix(".cursor-new")
-    with temporary.open("w") as file:
-        file.write(str(place.offset) if place.number is None else f"{place.offset} {place.number}")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = str(place.offset) if place.number is None else f"{place.offset} {place.number}"
+    keep_text(cursor_path(directory, name), text)
+
+
+def keep_text(path: Path, text: str) -> None:
+    """Put a short text into a file for good, all of it or nothing; raises OSError.
+
+    On a disk without room it is written over the text that is there: or no reader's position could move any more, and
+    nothing would ever be deleted to make room.
+    """
+    temporary = path.with_name(path.name + "-new")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or not path.exists():
+            raise
+        temporary.unlink(missing_ok=True)
+        _write_over(path, text.encode())
+
+
+def _write_over(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        # So few bytes are one block, which is there already, and are written in one piece.
+        os.pwrite(descriptor, data, 0)
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class FileLock:

@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import subprocess
 import threading
 import urllib.request
@@ -134,6 +135,18 @@ def test_each_model_and_hour_has_a_file_of_its_own_and_names_stay_inside(tmp_pat
         "model=iris/date=2023-11-14/hour=23/id-3.jsonl",
     ]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("options", ["format=jsonl&compression=none", "format=kserve-json"])
+def test_a_name_that_is_longer_than_a_file_system_takes_ends_in_its_digest(tmp_path: Path, options: str) -> None:
+    long = ["x" * 300, "x" * 301, "\u00e9" * 100, "é" * 99 + "e", "y" * 200]
+    events = [event(number, model=name, namespace=name) for number, name in enumerate(long)]
+    assert sink(tmp_path, options).deliver(events) == {}
+    folders = {path.relative_to(tmp_path / "out").parts[0] for path in (tmp_path / "out").rglob("*.*")}
+    assert len(folders) == len(long)
+    assert all(len(folder) <= 206 for folder in folders)
+    assert any(folder.endswith("y" * 200) for folder in folders)
+    assert all(re.fullmatch(r"([^%]|%[0-9A-F]{2})*", folder) for folder in folders)
 
 
 def test_a_directory_that_cannot_be_written_is_unavailable_and_leaves_nothing_half(tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_sinks_come_go_and_stay_as_they_are_configured(tmp_path: Path, house: Ho
     assert set(house.samples(names.SHIPPER_LAG_BYTES)) == {"good-b", "good-c"}
 
 
+def test_a_sink_that_goes_while_it_hangs_holds_the_spool_no_longer_than_it_hangs(tmp_path: Path, house: House) -> None:
+    fill(tmp_path, range(30))
+    house.follow("hanging", "good")
+    wait_until(lambda: house.samples(names.SHIPPER_INFLIGHT_BYTES)["hanging"] > 0.0)
+    house.follow("good")
+    assert "hanging" in read_cursors(tmp_path)  # its thread still waits for an answer
+    house.newest("hanging").well.set()
+    wait_until(lambda: set(read_cursors(tmp_path)) == {"good"})
+    wait_until(lambda: len(house.newest("good").taken) == 30)
+
+
 def test_new_settings_of_all_open_every_sink_anew_and_go_on_where_it_stood(tmp_path: Path, house: House) -> None:
     fill(tmp_path, range(10))
     house.follow("good")

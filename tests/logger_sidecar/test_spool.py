@@ -20,9 +20,8 @@ from driftline.errors import UnavailableError
 from driftline.events import InferenceEvent, Payload, encode_frame
 from driftline.records import Content, Malformed
 from logger_sidecar.spool.frames import HEADER, pack_frame
-from logger_sidecar.spool.readers import forget_readers
 from logger_sidecar.spool.segment_writer import Fsync, skip
-from logger_sidecar.spool.segments import list_segments, read_cursors, segment_path
+from logger_sidecar.spool.segments import list_segments, segment_path
 from logger_sidecar.spool.source import SpoolSource
 from logger_sidecar.spool.writer import DropPolicy, SpoolWriter
 
@@ -165,23 +164,6 @@ def test_under_the_other_policy_the_oldest_go_and_each_reader_counts_what_it_los
     assert first[0].content.events + len(first) - 1 == 500
     assert len(kept) == 5
     again.close()
-
-
-def test_a_reader_that_is_not_configured_any_more_holds_nothing(tmp_path: Path) -> None:
-    for name in ("kafka", "archive", "collector"):
-        SpoolSource(tmp_path, name, lambda _partition: None).close()
-    assert forget_readers(tmp_path, ["kafka", "archive"]) == []
-    held = SpoolSource(tmp_path, "archive", lambda _partition: None)
-    assert forget_readers(tmp_path, ["kafka"]) == []  # somebody still reads under this name
-    held.close()
-    assert forget_readers(tmp_path, ["kafka"]) == ["archive"]
-    assert forget_readers(tmp_path, []) == ["kafka"]
-    assert set(read_cursors(tmp_path)) == {"collector"}  # not a sink's
-
-
-def test_the_cursor_of_the_only_sink_there_was_before_goes_as_well(tmp_path: Path) -> None:
-    SpoolSource(tmp_path, "kafka", lambda _partition: None).close()
-    assert forget_readers(tmp_path, ["archive"]) == ["kafka"]
 
 
 @given(sizes=st.lists(st.lists(st.integers(0, 3000), min_size=1, max_size=5), min_size=1, max_size=30))

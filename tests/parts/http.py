@@ -41,10 +41,10 @@ def answers(url: str) -> bool:
 class WebhookReceiver:
     """A server in a thread that answers every POST with 200 and keeps its JSON body.
 
-    ``url``: where to send. ``bodies``: what came, in order.
+    ``port``: 0 is any. ``url``: where to send. ``bodies``: what came, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         bodies: list[Any] = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ class WebhookReceiver:
                 """Say nothing: the bodies tell the story."""
 
         self.bodies = bodies
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

@@ -23,7 +23,8 @@ from driftline.events import InferenceEvent
 from logger_sidecar.spool.segments import list_segments, segment_path
 from logger_sidecar.spool.source import SpoolSource
 from tests.logger_sidecar.harm.rig import Figures, SidecarProcess, alternate, drive, settled, sidecar_process
-from tests.parts.processes import wait_until
+from tests.parts.http import WebhookReceiver
+from tests.parts.processes import free_ports, wait_until
 
 MIB = 1024 * 1024
 #: Far behind every time in nanoseconds, where new spools begin: the writer goes on at a segment that stands there.
@@ -201,6 +202,31 @@ def test_a_full_disk_costs_events_and_no_inference_and_logging_goes_on_when_ther
         again = settled(sidecar.outcomes, 3200)
         assert again["logged"] == outcomes["logged"] + 200
         assert again["disk_error"] == outcomes["disk_error"]
+
+
+@pytest.mark.slow
+def test_a_spool_that_filled_its_disk_empties_itself_when_its_sink_is_back(
+    tmp_path: Path, echo: int, figures: Figures
+) -> None:
+    disk = tmp_path / "disk"
+    inside = on_file_system(disk, "size=2m")
+    [port] = free_ports(1)
+    sizes = {"sidecar_spool_max_bytes": 256 * MIB, "sidecar_segment_bytes": MIB // 4}
+    sink = f"http://127.0.0.1:{port}/?form=structured"
+    with sidecar_process(
+        tmp_path / "work", echo, inside=inside, spool=disk / "spool", sidecar_sinks=sink, **sizes
+    ) as sidecar:
+        wait_until(lambda: any(seen_by(sidecar, disk / "spool").glob("*.cursor")), 120, "the sink's position")
+        assert drive(sidecar.port, 2000, tag="away").wrong == {}
+        outcomes = settled(sidecar.outcomes, 2000)
+        assert outcomes["disk_error"] > 0
+        with WebhookReceiver(port) as received:
+            received.wait_for(outcomes["logged"])
+            ids = {body["requestid"] for body in received.bodies}
+            again = drive(sidecar.port, 200, tag="again")
+            assert (again.wrong, settled(sidecar.outcomes, 2200)["logged"]) == ({}, outcomes["logged"] + 200)
+        figures.say(f"a spool that filled its disk: {outcomes}, {len(received.bodies)} delivered, {len(ids)} different")
+        assert len(ids) == outcomes["logged"]
 
 
 @pytest.mark.slow
