@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from driftline import names
+from driftline.settings import port_faults
 from driftline.token_files import AccessSettings
 
 PREFIX = "COLLECTOR"
@@ -183,6 +184,4 @@ class CollectorSettings(AccessSettings):
             faults.append(f"kafka_session_s is {self.kafka_session_s:g}, not {allowed}")
         if self.payload_dir is not None and self.payload_url:
             faults.append(f"'payload_dir' {self.payload_dir} and 'payload_url' {self.payload_url}: give one of them")
-        if not 0 <= self.port < 65536:
-            faults.append(f"port is {self.port}, which is not a port")
-        return faults
+        return [*faults, *port_faults(self.port)]

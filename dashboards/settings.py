@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from driftline import names
+from driftline.settings import port_faults
 from driftline.token_files import AccessSettings
 
 
@@ -27,9 +28,7 @@ class WebSettings(AccessSettings):
 
     def validate(self) -> list[str]:
         """What is wrong with the values, as sentences."""
-        faults = []
-        if not 0 <= self.port <= 65535:
-            faults.append(f"port is {self.port}, which is not between 0 and 65535")
+        faults = port_faults(self.port)
         if not 1 <= self.shown_windows <= 1000:
             faults.append(f"'shown_windows' is {self.shown_windows}, which is not between 1 and 1000")
         if self.refresh_s <= 0:

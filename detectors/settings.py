@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from driftline import names
+from driftline.settings import port_faults
 from driftline.token_files import AccessSettings
 
 
@@ -21,9 +22,7 @@ class DetectorsSettings(AccessSettings):
 
     def validate(self) -> list[str]:
         """Everything wrong with the values."""
-        faults = []
-        if not 0 <= self.port <= 65535:
-            faults.append(f"port {self.port} is outside 0 to 65535")
+        faults = port_faults(self.port)
         if not self.interval_s > 0:
             faults.append(f"interval_s {self.interval_s} must be above 0")
         if not self.database_url:

@@ -69,6 +69,15 @@ def load(
     return settings
 
 
+def port_faults(port: int, name: str = "port") -> list[str]:
+    """What is wrong with a port's number, for ``validate()``; 0 lets the system choose.
+
+    >>> port_faults(70_000), port_faults(0)
+    (['port is 70000; it must be between 0 and 65535'], [])
+    """
+    return [] if 0 <= port <= 65535 else [f"{name} is {port}; it must be between 0 and 65535"]
+
+
 class _Taken:
     """Values on their way into a settings class: the good ones, where each came from, and what is wrong with others."""
 

@@ -29,8 +29,3 @@ def endless(settings: object, fields: tuple[str, ...]) -> list[str]:
         for name, value in found.items()
         if value > MAX_WAIT_S
     ]
-
-
-def port_faults(name: str, port: int) -> list[str]:
-    """Of a port's number; 0 lets the system choose."""
-    return [] if 0 <= port <= 65535 else [f"{name} is {port}; it must be between 0 and 65535"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from driftline.settings import port_faults
 from logger_sidecar.finishing.redaction_settings import redaction_faults
 from logger_sidecar.http1.routes import RouteTable, read_paths
 from logger_sidecar.proxy.tls import TlsFiles
@@ -13,7 +14,7 @@ from logger_sidecar.recording.capture_policy import CapturePolicy
 from logger_sidecar.recording.policy_settings import read_metadata, read_rates
 from logger_sidecar.recording.recorder_settings import RecorderSettings
 from logger_sidecar.recording.sampling import Sampler
-from logger_sidecar.setting_faults import HEADER_NAME, above_zero, below_zero, endless, port_faults
+from logger_sidecar.setting_faults import HEADER_NAME, above_zero, below_zero, endless
 from logger_sidecar.shipping import sink_urls
 from logger_sidecar.tls_settings import Listening, loop_faults, socket_faults, tls_faults, upstream_faults
 
@@ -249,10 +250,10 @@ class SidecarSettings:
                 upstream_is_tls=any(text.startswith("https:") for text in self._upstreams.values()),
             ),
             *_path_faults("ready_path", self.ready_path),
-            *port_faults("listen_port", self.listen_port),
-            *port_faults("grpc_listen_port", self.grpc_listen_port or 0),
+            *port_faults(self.listen_port, "listen_port"),
+            *port_faults(self.grpc_listen_port or 0, "grpc_listen_port"),
             *_method_faults(self.grpc_capture_methods),
-            *port_faults("admin_port", self.admin_port),
+            *port_faults(self.admin_port, "admin_port"),
             *above_zero(self, _ABOVE_ZERO),
             *_spool_faults(self),
             *sink_urls.faults(self.sinks),

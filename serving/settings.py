@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftline.settings import port_faults
+
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
@@ -24,11 +26,9 @@ class ServingSettings:
 
     def validate(self) -> list[str]:
         """Every fault as a sentence."""
-        faults = []
+        faults = port_faults(self.port)
         if not self.models_dir.is_dir():
             faults.append(f"models_dir is '{self.models_dir}', which is not a directory")
-        if not 0 <= self.port <= 65535:
-            faults.append(f"port is {self.port}; it must be between 0 and 65535")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             faults.append(f"device is '{self.device}', which is not auto, cpu or cuda[:N]")
         if self.threads < 0:

@@ -6,7 +6,8 @@ from typing import Literal
 from urllib.parse import unquote
 
 from driftline import names
-from logger_sidecar.setting_faults import above_zero, below_zero, endless, port_faults
+from driftline.settings import port_faults
+from logger_sidecar.setting_faults import above_zero, below_zero, endless
 from logger_sidecar.shipping import sink_urls
 
 
@@ -93,7 +94,7 @@ class ShipperSettings:
             faults.append("ssl_certfile is empty, and ssl_keyfile is of no use without it")
         return [
             *faults,
-            *port_faults("admin_port", self.admin_port),
+            *port_faults(self.admin_port, "admin_port"),
             *below_zero(self, ("gather_ms", "linger_ms")),
             *endless(self, ("request_timeout_s", "retry_backoff_s", "max_backoff_s", "drain_timeout_s")),
             *above_zero(

@@ -311,7 +311,7 @@ def test_an_unknown_detector_is_refused_before_the_first_look() -> None:
 
 def test_settings_name_every_wrong_value() -> None:
     environ = {"DRIFTLINE_DETECTORS_PORT": "70000", "DRIFTLINE_DETECTORS_INTERVAL_S": "0"}
-    with pytest.raises(SettingsError, match=r"port 70000.*interval_s 0\.0 must be above 0"):
+    with pytest.raises(SettingsError, match=r"port is 70000; .*interval_s 0\.0 must be above 0"):
         load(DetectorsSettings, "DETECTORS", environ=environ)
 
 
