@@ -21,6 +21,7 @@ class Lingering(asyncio.Protocol):
         self.transport = transport
         self._parts = parts
         self._ticks = 0
+        self._unsent = 0
 
     def begin(self) -> None:
         """Take the transport over."""
@@ -35,8 +36,11 @@ class Lingering(asyncio.Protocol):
 
     def tick(self, idle_ticks: int) -> None:
         """Part of proxy_parts.OpenConnection."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:  # it still reads, however slowly
+            self._unsent, self._ticks = unsent, 0
         self._ticks += 1
-        if self._ticks > (idle_ticks if self.transport.get_write_buffer_size() else _TICKS):
+        if self._ticks > (idle_ticks if unsent else _TICKS):
             self.transport.abort()
 
     def drain(self) -> None:

@@ -1,5 +1,6 @@
 """Clients and model servers that break off, answer early, say too much or repeat themselves, seen from both ends."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -11,6 +12,7 @@ import pytest
 from logger_sidecar.http1.head_grammar import HeadError
 from logger_sidecar.http1.heads import HeaderNames, RequestReader
 from logger_sidecar.proxy.client import ClientConnection
+from logger_sidecar.proxy.lingering import Lingering
 from tests.logger_sidecar.wire import (
     GET,
     OK,
@@ -33,6 +35,12 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade:
 LOAD = b"POST /v2/repository/models/m/load HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 #: Of a Unix socket that nobody reads the kernel takes the former and not both, of one that is empty the latter.
 UNREAD_BYTES, AT_ONCE_BYTES = 150_000, 205_000
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with between(tmp_path, answering(OK)) as (started, _):
+        yield started
 
 
 def first_is_answered_whole(rest: bytes) -> Callable[[Upstream, socket.socket], None]:
@@ -295,3 +303,34 @@ def test_a_last_answer_reaches_a_client_that_has_said_more(tmp_path: Path) -> No
         client.sendall(GET * 1000)
         assert read_all(client).endswith(body)
         assert len(upstream.requests) == 1
+
+
+class Unread(asyncio.Transport):
+    """Of a client that takes a byte now and then. ``unsent``: what is still to be written."""
+
+    def __init__(self, unsent: int) -> None:
+        super().__init__()
+        self.unsent = unsent
+        self.is_open = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.is_open = False
+
+
+def test_a_client_that_reads_its_last_answer_slowly_gets_all_of_it_and_no_more_time(
+    running: Running,
+) -> None:
+    slow, still = Unread(50), Unread(50)
+    endings = [Lingering(running.sidecar._parts, transport) for transport in (slow, still)]
+    for left in reversed(range(1, 50)):
+        slow.unsent = left
+        for ending in endings:
+            ending.tick(5)
+    assert (slow.is_open, still.is_open) == (True, False)
+    slow.unsent = 0
+    for _ in range(10):
+        endings[0].tick(5)
+    assert not slow.is_open
