@@ -8,8 +8,8 @@ import asyncio
 
 from logger_sidecar.proxy.parts import ProxyParts
 
-#: The tick is a second at most; after its answer has been sent, a client has this many to stop talking.
-_TICKS = 3
+#: For so many ticks, of a second at most, a client may be silent or may talk after its answer has been sent.
+_SILENT_TICKS, _TALKING_TICKS = 3, 30
 
 
 class Lingering(asyncio.Protocol):
@@ -20,7 +20,7 @@ class Lingering(asyncio.Protocol):
     def __init__(self, parts: ProxyParts, transport: asyncio.Transport) -> None:
         self.transport = transport
         self._parts = parts
-        self._ticks = 0
+        self._ticks = self._talking_ticks = 0
         self._unsent = 0
 
     def begin(self) -> None:
@@ -29,6 +29,11 @@ class Lingering(asyncio.Protocol):
         self.transport.set_protocol(self)
         self.transport.write_eof()
         self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol; many clients look for an answer when they have sent all only."""
+        if not self._unsent:
+            self._ticks = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
@@ -40,7 +45,8 @@ class Lingering(asyncio.Protocol):
         if unsent != self._unsent:  # it still reads, however slowly
             self._unsent, self._ticks = unsent, 0
         self._ticks += 1
-        if self._ticks > (idle_ticks if unsent else _TICKS):
+        self._talking_ticks += not unsent
+        if self._ticks > (idle_ticks if unsent else _SILENT_TICKS) or self._talking_ticks > _TALKING_TICKS:
             self.transport.abort()
 
     def drain(self) -> None:

@@ -320,17 +320,28 @@ class Unread(asyncio.Transport):
         self.is_open = False
 
 
-def test_a_client_that_reads_its_last_answer_slowly_gets_all_of_it_and_no_more_time(
-    running: Running,
-) -> None:
+def test_a_client_that_reads_its_last_answer_slowly_gets_all_of_it_and_no_more_time(running: Running) -> None:
     slow, still = Unread(50), Unread(50)
     endings = [Lingering(running.sidecar._parts, transport) for transport in (slow, still)]
     for left in reversed(range(1, 50)):
         slow.unsent = left
         for ending in endings:
+            ending.data_received(b"and on")
             ending.tick(5)
     assert (slow.is_open, still.is_open) == (True, False)
     slow.unsent = 0
     for _ in range(10):
         endings[0].tick(5)
     assert not slow.is_open
+
+
+def test_a_client_that_still_sends_when_it_is_answered_may_do_so_for_a_while(running: Running) -> None:
+    talking, silent = Unread(0), Unread(0)
+    endings = [Lingering(running.sidecar._parts, transport) for transport in (talking, silent)]
+    seen = []
+    for _ in range(100):
+        endings[0].data_received(b"more of the body")
+        for ending in endings:
+            ending.tick(5)
+        seen.append((talking.is_open, silent.is_open))
+    assert [seen.count(state) for state in ((True, True), (True, False), (False, False))] == [3, 27, 70]
