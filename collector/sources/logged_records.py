@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlunsplit
@@ -152,7 +153,10 @@ def _csv(data: bytes, time_ns: int) -> Iterator[Item]:
         raise EventError("file", [f"is not UTF-8: {error}"]) from error
     # A body is one field, however long.
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    return (_row(row, time_ns) for row in csv.DictReader(io.StringIO(text, newline="")))
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if twice := [name for name, times in Counter(rows.fieldnames or ()).items() if name and times > 1]:
+        raise EventError("file", [f"its first line names '{twice[0][:60]}' several times"])
+    return (_row(row, time_ns) for row in rows)
 
 
 def _parquet(data: bytes, time_ns: int) -> Iterator[Item]:

@@ -144,6 +144,7 @@ def test_other_records_of_json_are_recognised_and_lines_are_documents() -> None:
         ("a.json", b"\x1f\x8b\x00", "broken gzip"),
         ("a.parquet", b"PAR1" + b"\0" * 20, "broken Parquet"),
         ("a.csv", b"\xff\xfe,\n1", "not UTF-8"),
+        ("a.csv", b"id,reqType,id,,\n1,request,2,,\n", "its first line names 'id' several times"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(name: str, data: bytes, fault: str) -> None:
