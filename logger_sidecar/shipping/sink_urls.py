@@ -56,12 +56,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """What a kind of sink may say. ``module``: the adapter, loaded only where such a sink is opened."""
+    """What a kind of sink may say.
+
+    ``module``: the adapter, loaded only where such a sink is opened; ``extra``: which of the package's extras has what
+    it imports.
+    """
 
     module: str
     options: Mapping[str, Option]
     needs_host: bool = True
     path_alone: bool = False
+    extra: str = "sidecar"
 
 
 def _text(text: str) -> str:
@@ -160,8 +165,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "kafka": Scheme("logger_sidecar.shipping.sink_kafka", {}, needs_host=False),
     "http": Scheme("logger_sidecar.shipping.sink_http", _HTTP),
     "https": Scheme("logger_sidecar.shipping.sink_http", _HTTP),
-    "otlp+http": Scheme("logger_sidecar.shipping.sink_otlp", _OTLP),
-    "otlp+https": Scheme("logger_sidecar.shipping.sink_otlp", _OTLP),
+    "otlp+http": Scheme("logger_sidecar.shipping.sink_otlp", _OTLP, extra="otlp"),
+    "otlp+https": Scheme("logger_sidecar.shipping.sink_otlp", _OTLP, extra="otlp"),
     "file": Scheme("logger_sidecar.shipping.sink_objects", _OBJECTS, needs_host=False, path_alone=True),
     "s3": Scheme("logger_sidecar.shipping.sink_objects", _S3),
     "gs": Scheme("logger_sidecar.shipping.sink_objects", _GCS),

@@ -22,7 +22,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl, parse
 from logger_sidecar.shipping.sinks import Sink, open_sink
 from logger_sidecar.spool.readers import PlanFile, forget_readers
-from logger_sidecar.spool.source import MAX_POLL_BYTES, SpoolSource
+from logger_sidecar.spool.source import MAX_POLL_BYTES, SpoolSource, hold_place, unacknowledged_bytes
 
 _log = logging.getLogger("driftline.shipper")
 _END_PAUSE_S = 0.5
@@ -101,16 +101,25 @@ class SinkWorker:
                 self._ship(self._opened())
             except Exception as error:  # noqa: BLE001 - the disk, another reader of this name, a sink not to be had
                 self._is_away(error)
-                if not self._may_drain():
+                self.is_empty = not self._unacknowledged_bytes()
+                if not self._may_drain() or (self._ending.is_set() and self.is_empty):
                     return
                 self._sleep(pause_s)
                 pause_s = min(pause_s * 2, self._settings.max_backoff_s)
             else:
                 return
 
+    def _unacknowledged_bytes(self) -> int:
+        return unacknowledged_bytes(self._settings.spool_directory, self.name)
+
     def _opened(self) -> Sink:
-        """The sink; where it cannot be had (a file or a library is not there) that is tried again, as for all else."""
+        """The sink; where it cannot be had (a file or a library is not there) that is tried again, as for all else.
+
+        It has its place in the spool before that: else what the others have passed would go without it.
+        """
         if self._sink is None:
+            hold_place(self._settings.spool_directory, self.name)
+            self._meters.unread_bytes = self._unacknowledged_bytes
             self._sink = self._opener()
         return self._sink
 

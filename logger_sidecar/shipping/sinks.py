@@ -88,9 +88,11 @@ def password_of(settings: ShipperSettings) -> str:
 
 def open_sink(url: SinkUrl, settings: ShipperSettings) -> Sink:
     """The sink of this URL, not yet connected; raises SettingsError where the library that it needs is not there."""
+    scheme = SCHEMES[url.scheme]
     try:
-        module = importlib.import_module(SCHEMES[url.scheme].module)
+        module = importlib.import_module(scheme.module)
     except ImportError as error:
-        raise SettingsError(f"sink '{url.name}'", [f"{error.name or error} is not installed"]) from error
+        fault = f"{error.name or error} is not installed; the extra '{scheme.extra}' has it"
+        raise SettingsError(f"sink '{url.name}'", [fault]) from error
     factory: SinkFactory = module.open_sink
     return factory(url, settings)

@@ -102,8 +102,7 @@ class SpoolSource:
 
     def lag(self) -> Mapping[str, int]:
         """Bytes in the spool behind the last record that was read."""
-        segments = list_segments(self._directory)
-        return {self.partition: sum(max(0, one.end - max(one.base, self._position)) for one in segments)}
+        return {self.partition: _bytes_behind(self._directory, self._position)}
 
     def elsewhere(self) -> Mapping[str, Reach]:
         """None: nobody shares it."""
@@ -198,6 +197,26 @@ class SpoolSource:
             return self._decode(payload)
         except EventError as error:
             return Malformed("bad_event", str(error), payload[:_RAW_LIMIT_BYTES])
+
+
+def hold_place(directory: Path, name: str) -> None:
+    """Give a reader that cannot read yet its place, at the oldest segment where it has none, so that the spool waits.
+
+    Raises OSError.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if read_place(directory, name) is None:
+        write_cursor(directory, name, _begin(directory, None, None))
+
+
+def unacknowledged_bytes(directory: Path, name: str) -> int:
+    """How much of the spool lies behind the place that a reader keeps; all of it where it keeps none."""
+    place = read_place(directory, name)
+    return _bytes_behind(directory, 0 if place is None else place.offset)
+
+
+def _bytes_behind(directory: Path, position: int) -> int:
+    return sum(max(0, one.end - max(one.base, position)) for one in list_segments(directory))
 
 
 def _begin(directory: Path, committed: int | None, kept: Place | None) -> Place:

@@ -1,5 +1,7 @@
 """Sinks as URLs: what is right is read, and every fault is named before anything starts."""
 
+import sys
+
 import pytest
 
 from driftline.errors import SettingsError
@@ -7,6 +9,7 @@ from driftline.settings import load
 from logger_sidecar.settings import SidecarSettings
 from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SCHEMES, faults, parse
+from logger_sidecar.shipping.sinks import open_sink
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,13 @@ def test_each_fault_is_named(text: str, words: str) -> None:
         parse(text)
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_library_that_is_not_there_is_named_with_the_extra_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.protobuf.message", None)
+    monkeypatch.delitem(sys.modules, SCHEMES["otlp+http"].module, raising=False)
+    with pytest.raises(SettingsError, match="the extra 'otlp' has it"):
+        open_sink(parse("otlp+http://host"), ShipperSettings())
 
 
 def test_two_sinks_of_one_name_would_share_a_position() -> None:

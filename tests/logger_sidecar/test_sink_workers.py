@@ -17,7 +17,7 @@ from logger_sidecar.shipping.settings import ShipperSettings
 from logger_sidecar.shipping.sink_urls import SinkUrl
 from logger_sidecar.shipping.sink_workers import SinkWorkers
 from logger_sidecar.shipping.sinks import BatchBounds, Sink
-from logger_sidecar.spool.segments import read_cursors
+from logger_sidecar.spool.segments import list_segments, read_cursors
 from tests.logger_sidecar.test_spool import fill
 from tests.parts.processes import wait_until
 
@@ -171,6 +171,27 @@ def test_a_sink_that_cannot_be_had_is_away_until_it_can_be_and_stops_no_other(
     house.impossible = False
     wait_until(lambda: "good-a" in house.sinks and len(house.newest("good-a").taken) == 10)
     wait_until(lambda: house.meters.away == [])
+
+
+def test_what_a_sink_that_cannot_be_had_has_not_taken_stays_in_the_spool(tmp_path: Path, house: House) -> None:
+    house.impossible = True
+    house.follow("good-a", "good-b")
+    wait_until(lambda: house.tried > 0)
+    fill(tmp_path, range(500))
+    wait_until(lambda: len(house.newest("good-b").taken) == 500)
+    fill(tmp_path, range(500, 510))  # whoever writes deletes what all have passed
+    lag = house.samples(names.SHIPPER_LAG_BYTES)
+    assert lag["good-a"] == sum(segment.size_bytes for segment in list_segments(tmp_path)) > lag["good-b"]
+    house.impossible = False
+    wait_until(lambda: "good-a" in house.sinks and len(house.newest("good-a").taken) >= 510)
+    assert house.newest("good-a").taken == [str(number) for number in range(510)]
+
+
+def test_the_end_waits_for_no_sink_that_cannot_be_had_and_has_nothing_to_take(tmp_path: Path, house: House) -> None:
+    house.impossible = True
+    house.follow("good-a")
+    wait_until(lambda: house.tried > 0)
+    assert house.workers.drain(60.0) == {"good-a": True}
 
 
 def test_sighup_connects_anew_between_two_deliveries(tmp_path: Path, house: House) -> None:
