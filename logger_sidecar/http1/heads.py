@@ -338,7 +338,9 @@ def _take_id(head: Head, code: int, value: bytes) -> None:
 def _keep(head: Head, name: bytes, value: bytes) -> None:
     if head.headers is _NO_HEADERS:
         head.headers = {}
-    head.headers[name.decode("latin-1").lower()] = text_of(value)
+    key = name.decode("latin-1").lower()
+    text = text_of(value)
+    head.headers[key] = f"{head.headers[key]}, {text}" if key in head.headers else text  # RFC 9110, section 5.3
 
 
 class RequestReader(_Reader):

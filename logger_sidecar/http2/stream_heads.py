@@ -158,7 +158,8 @@ class HeadMeaning:
             if kept is not None:
                 if head.headers is _NO_HEADERS:
                     head.headers = {}
-                head.headers[kept] = _text(value)
+                text = _text(value)
+                head.headers[kept] = f"{head.headers[kept]}, {text}" if kept in head.headers else text
         head.names_request_id = rank == 0
         head.list_bytes = size
         if head.path:

@@ -28,7 +28,7 @@ class Sampler:
 
     ``rate``: in [0, 1]. ``keep_errors``: keep what failed (status 500 or above, a gRPC status that blames the server,
     an error inside a stream). ``keep_slower_than_s``: keep what took longer. ``keep_headers``: keep requests with
-    one of these headers (name in lower case, and value; a value of "" is any value).
+    one of these headers (name in lower case, and value; a value of "" is any value; of a repeated header any one).
     """
 
     rate: float = 1.0
@@ -55,4 +55,7 @@ class Sampler:
         return self.rate if is_sampled(request_id, self.rate) else None
 
     def _is_kept_for(self, headers: Mapping[str, str]) -> bool:
-        return any(name in headers and wanted in ("", headers[name]) for name, wanted in self.keep_headers)
+        return any(
+            name in headers and (wanted in ("", headers[name]) or wanted in headers[name].split(", "))
+            for name, wanted in self.keep_headers
+        )

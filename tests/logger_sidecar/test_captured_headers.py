@@ -70,6 +70,15 @@ def test_what_a_sampling_rule_names_is_on_the_event_and_keeps_it(protocol: Calla
 
 
 @both
+def test_a_header_that_is_repeated_has_all_its_values(protocol: Callable, tmp_path: Path) -> None:
+    with protocol(tmp_path, {"sample_rate": 0.0, "keep_headers": ("x-tenant=gold",)}) as spoken:
+        for values in (("gold", "tin"), ("tin", "gold"), ("tin", "tin"), ("gold",)):
+            spoken.ask([("x-tenant", value) for value in values])
+        found = [event.request.headers for event in spoken.events()]
+    assert found == [{"x-tenant": "gold, tin"}, {"x-tenant": "tin, gold"}, {"x-tenant": "gold"}]
+
+
+@both
 def test_headers_that_mean_something_else_too_are_captured_where_asked(protocol: Callable, tmp_path: Path) -> None:
     names = ("User-Agent", "X-Request-Id", "traceparent", "host", "content-type", "first")
     with protocol(tmp_path, {"capture_headers": names}) as spoken:
