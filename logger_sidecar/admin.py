@@ -1,19 +1,28 @@
 """The admin port: a few GET paths over HTTP/1.1, small enough to live in the proxy's own event loop."""
 
 import asyncio
+import contextlib
+import copy
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 
 from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from logger_sidecar.bound_sockets import bound_sockets
 
 _MAX_REQUEST_BYTES = 16384
+#: What a page in OpenMetrics ends with.
+_END = b"# EOF\n"
+#: HELP and TYPE of a family stand before its samples.
+_HEAD_LINES = 2
+#: So many samples are written in a millisecond or two.
+_SAMPLES_AT_ONCE = 100
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -35,18 +44,49 @@ class MetricsPage:
 Routes = Mapping[str, Callable[[], Awaitable[Answer]] | MetricsPage]
 
 
-def metrics_answer(*collectors: Collector, accept: str = "") -> Answer:
+async def metrics_answer(*collectors: Collector, accept: str = "") -> Answer:
     """The collectors' metrics in the Prometheus text format, or in another that ``accept`` prefers.
 
-    Only OpenMetrics (``application/openmetrics-text``) has room for exemplars.
+    Only OpenMetrics (``application/openmetrics-text``) has room for exemplars. The figures are of one moment; the page
+    is made of them piece by piece, and between two pieces the loop does what else there is: requests would wait for it.
     """
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    if not accept:
-        return Answer(200, generate_latest(registry), METRICS_TYPE)
-    encode, content_type = choose_encoder(accept)
-    return Answer(200, encode(registry), content_type)
+    families = [family for collector in collectors for family in collector.collect()]
+    encode, content_type = _encoder(accept)
+    page = []
+    for piece in _pieces(families):
+        await asyncio.sleep(0)
+        text = encode(piece).removesuffix(_END)
+        page.append(text if piece.is_first else text.split(b"\n", _HEAD_LINES)[-1])
+    if "openmetrics" in content_type:
+        page.append(_END)
+    return Answer(200, b"".join(page), content_type)
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """What makes a page of metrics, and the type of what it makes."""
+    if accept:
+        with contextlib.suppress(TypeError, ValueError):  # a version that is no number
+            return choose_encoder(accept)
+    return generate_latest, METRICS_TYPE
+
+
+class _Piece(Collector):
+    """Some samples of one family; ``is_first``: they begin it."""
+
+    def __init__(self, family: Metric, start: int) -> None:
+        self._family = copy.copy(family)
+        self._family.samples = family.samples[start : start + _SAMPLES_AT_ONCE]
+        self.is_first = start == 0
+
+    def collect(self) -> Iterable[Metric]:
+        """Part of prometheus_client's Collector."""
+        return [self._family]
+
+
+def _pieces(families: Iterable[Metric]) -> Iterator[_Piece]:
+    for family in families:
+        for start in range(0, max(1, len(family.samples)), _SAMPLES_AT_ONCE):
+            yield _Piece(family, start)
 
 
 async def serve_admin(host: str, port: int, routes: Routes) -> Sequence[asyncio.Server]:
@@ -101,7 +141,7 @@ async def _answer(head: bytes, routes: Routes) -> Answer:
     if method not in (b"GET", b"HEAD"):
         return Answer(405, b"only GET and HEAD\n")
     if isinstance(route, MetricsPage):
-        return metrics_answer(*route.collectors, accept=_header(head, b"accept"))
+        return await metrics_answer(*route.collectors, accept=_header(head, b"accept"))
     return await route()
 
 

@@ -18,6 +18,8 @@ OTHER = "other"
 _BUCKETS_S = names.LATENCY_BUCKETS_S
 #: So many durations are counted faster by sorting them.
 _MANY = 2 * len(_BUCKETS_S)
+#: Longest model, version or variant that is a label: each is on some thirty samples of every page.
+_LABEL_CHARACTERS = 256
 #: Longest set of labels that OpenMetrics allows on an exemplar.
 _EXEMPLAR_CHARACTERS = 128
 
@@ -85,8 +87,8 @@ class StreamMeters:
 class Meters:
     """All counters of one sidecar; a Prometheus collector.
 
-    ``max_streams``: bound of the label values; a stream beyond it, or one whose model the server does not know
-    (404), counts under the model "other".
+    ``max_streams``: bound of the label values; a stream beyond it, one whose model the server does not know (404), or
+    one with a name that is too long for a label counts under the model "other".
     """
 
     def __init__(
@@ -121,7 +123,8 @@ class Meters:
         """The counters of one stream."""
         found = self._streams.get((model, version, variant))
         if found is None:
-            if status == 404 or len(self._streams) >= self._max_streams:
+            longest = max(len(model), len(version), len(variant))
+            if status == 404 or len(self._streams) >= self._max_streams or longest > _LABEL_CHARACTERS:
                 return self._other
             found = self._streams[model, version, variant] = StreamMeters(model, version, variant)
         return found

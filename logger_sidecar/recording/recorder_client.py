@@ -218,8 +218,8 @@ class RecorderClient(asyncio.Protocol):
         count, size = _first(self._sizes)
         try:
             self._announced = self._region.write(self._records[:count], self._sizes[:count])
-        except OSError as error:
-            _log.error("there is no memory for a batch: %s", error)
+        except (OSError, MemoryError) as error:
+            _log.error("there is no memory for a batch: %s", error or type(error).__name__)
             self._loop.call_later(_NO_MEMORY_WAIT_S, self._flush)
             return
         self._sent, self._sent_bytes = self._receipts[:count], size

@@ -80,7 +80,7 @@ def test_label_values_are_bounded_and_unknown_models_share_one(tmp_path: Path) -
 
     upstream = Upstream(script)
     with sidecar(upstream.url, tmp_path, max_models=3) as running:
-        for model in ("a", "b", "scan1", "scan2", "c", "d", "e"):
+        for model in ("y" * 257, "a", "b", "scan1", "scan2", "c", "d", "e"):
             running.ask(post(path=f"/v2/models/{model}/infer"))
         text = running.admin("/metrics")
     upstream.close()
@@ -91,7 +91,7 @@ def test_label_values_are_bounded_and_unknown_models_share_one(tmp_path: Path) -
         ("a", "200"): 1,
         ("b", "200"): 1,
         ("c", "200"): 1,
-        ("other", "200"): 2,
+        ("other", "200"): 3,
         ("other", "404"): 2,
     }
 

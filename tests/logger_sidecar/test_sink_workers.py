@@ -1,5 +1,6 @@
 """Sinks side by side: one that is dead, slow or broken is its own trouble and nobody else's."""
 
+import asyncio
 import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ class House:
         return self.sinks[name][-1]
 
     def samples(self, metric: names.Metric) -> dict[str, float]:
-        text = metrics_answer(self.meters).body.decode()
+        text = asyncio.run(metrics_answer(self.meters)).body.decode()
         family = next(one for one in text_string_to_metric_families(text) if one.name == metric.name)
         return {one.labels["sink"]: one.value for one in family.samples}
 
