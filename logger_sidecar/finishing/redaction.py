@@ -47,6 +47,7 @@ __all__ = ["Redacted", "Redactor", "parse_rules"]
 #: Lists that spell a generated text again, token by token.
 _TOKENS = frozenset({"logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "top_logprobs"})
 _GRPC_MESSAGE = "grpc-message"
+_CONTENT_TYPE, _CONTENT_ENCODING = "content-type", "content-encoding"
 #: So often a body may be packed within a packed one; nobody does it in earnest.
 _MAX_LAYERS = 4
 _OWN_ERRORS = frozenset({"", NO_DOCUMENT, NO_DONE, NO_RESPONSE_END})
@@ -105,16 +106,27 @@ class Redactor:
     def _half(self, event: InferenceEvent, payload: Payload, *, is_request: bool) -> _Half:
         headers = {name: self._header(name, value) for name, value in payload.headers.items()}
         is_changed = headers != payload.headers
-        payload = msgspec.structs.replace(payload, headers=headers)
+        half = self._half_body(event, msgspec.structs.replace(payload, headers=headers), is_request=is_request)
+        # Only now: the body was read by what they said.
+        content_type = self._description(_CONTENT_TYPE, half.payload.content_type)
+        content_encoding = self._description(_CONTENT_ENCODING, half.payload.content_encoding)
+        if (content_type, content_encoding) != (half.payload.content_type, half.payload.content_encoding):
+            is_changed = True
+        payload = msgspec.structs.replace(half.payload, content_type=content_type, content_encoding=content_encoding)
+        return half._replace(payload=payload, is_changed=is_changed or half.is_changed)
+
+    def _half_body(self, event: InferenceEvent, payload: Payload, *, is_request: bool) -> _Half:
         if not payload.body or not (self._reads_documents or self._texts):
-            return _Half(payload, is_changed)
+            return _Half(payload)
         try:
-            half = self._body(event, payload, is_request=is_request)
+            return self._body(event, payload, is_request=is_request)
         except (Unreadable, CodingError) as fault:
             return _left_out(payload, fault.reason)
         except RecursionError:
             return _left_out(payload, REASON_TOO_DEEP)
-        return half._replace(is_changed=is_changed or half.is_changed)
+
+    def _description(self, name: str, value: str | None) -> str | None:
+        return None if value is None else self._header(name, value)
 
     def _header(self, name: str, value: str) -> str:
         replacement = self._headers.get(name)

@@ -29,7 +29,7 @@ def forget_readers(directory: Path, configured: Iterable[str]) -> list[str]:
     wanted, path = set(configured), directory / _LIST
     try:
         listed = set(path.read_text().split())
-    except OSError:
+    except (OSError, ValueError):  # it is not there, or damaged
         listed = {_BEFORE_THE_LIST}
     with_position = set(read_cursors(directory))
     stale = sorted(name for name in listed - wanted if name in with_position)

@@ -28,6 +28,13 @@ def test_the_cursor_of_the_only_sink_there_was_before_goes_as_well(tmp_path: Pat
     assert forget_readers(tmp_path, ["archive"]) == ["kafka"]
 
 
+def test_a_list_of_sinks_that_is_damaged_stops_nobody(tmp_path: Path) -> None:
+    SpoolSource(tmp_path, "archive", lambda _partition: None).close()
+    (tmp_path / "sinks.readers").write_bytes(b"\xff\xfe\x00")
+    assert forget_readers(tmp_path, ["archive"]) == []
+    assert forget_readers(tmp_path, []) == ["archive"]
+
+
 def test_a_clock_that_went_back_puts_no_event_before_where_a_reader_stands(tmp_path: Path) -> None:
     fill(tmp_path, range(10), first_offset=10**6)
     source = SpoolSource(tmp_path, "reader", lambda _partition: None)

@@ -210,6 +210,14 @@ def test_a_status_message_of_grpc_is_looked_at_without_its_escapes() -> None:
     assert redact(b"", "pattern:änne", headers=kept).event.response.headers == kept
 
 
+@pytest.mark.parametrize("rule", ["pattern:@email", "header:content-type"])
+@pytest.mark.parametrize("body", [b"", b"text", b'{"a": 1}'])
+def test_what_a_content_type_says_besides_is_a_header_s_value(rule: str, body: bytes) -> None:
+    redacted = redact(body, rule, content_type=f'application/json; by="{SECRET}"')
+    assert not holds(redacted, SECRET)
+    assert redacted.event.redacted
+
+
 @pytest.mark.parametrize("word", [None, "gzip", "identity"])
 @pytest.mark.parametrize("rule", ["pattern:@email", "json:$.user"])
 def test_what_was_packed_twice_is_unpacked_twice(word: str | None, rule: str) -> None:
