@@ -10,6 +10,8 @@ from detectors.evaluating.catalogue import CATALOGUE
 from driftline.cli.app import app
 from driftline.names import ALL_METRICS
 from driftline.reasons import REASONS
+from logger_sidecar.shipping.object_parquet import SCHEMA
+from logger_sidecar.shipping.sink_urls import SCHEMES
 from tests.docs_pages import (
     API_PAGE,
     METRICS_PAGE,
@@ -25,6 +27,7 @@ from tests.docs_pages import (
 )
 from tests.house import ROOT, own_files
 
+SINKS_PAGE = ROOT / "docs" / "sinks.md"
 PAGES = [path for path in own_files() if path.suffix == ".md" and path.relative_to(ROOT).parts[0] != "tests"]
 
 
@@ -43,6 +46,20 @@ def test_the_page_of_the_monitor_is_as_the_code_has_it() -> None:
 
 def test_the_page_of_the_sidecars_settings_is_as_the_code_has_it() -> None:
     assert SETTINGS_PAGE.read_text() == settings_page(), "run python -m tests.docs_pages"
+
+
+def test_every_option_of_a_sink_is_in_the_manual() -> None:
+    text = SINKS_PAGE.read_text()
+    options = {option for scheme in SCHEMES.values() for option in scheme.options}
+    assert sorted(one for one in options if not re.search(rf"[`?]{one}[`=]", text)) == []
+
+
+def test_the_columns_of_parquet_are_in_the_manual_and_no_others() -> None:
+    (table,) = re.findall(r"\| column \| type \|\n(.*?)\n\n", SINKS_PAGE.read_text(), re.DOTALL)
+    named = set(re.findall(r"`(\w+)`", table))
+    columns = set(SCHEMA.names)
+    assert named <= columns
+    assert {column.replace("response_", "request_") for column in columns - named} <= named  # `response_...`
 
 
 def test_every_field_of_a_monitor_is_in_the_manual() -> None:
