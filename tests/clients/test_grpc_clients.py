@@ -65,6 +65,16 @@ def test_a_call_that_the_server_refuses_is_refused_and_logged_alike(
     assert event.grpc_status
 
 
+def test_tensors_in_shared_memory_are_not_observable(
+    servers: Callable[[str], Server], common_clients: ClientHost, tmp_path: Path
+) -> None:
+    found, events = ask_both(
+        lambda grpc: list(common_clients.ask("tritonclient-grpc-shared", "", grpc)), servers("triton"), tmp_path
+    )
+    assert found == [[[16.0], [21.0], [27.5]]] * 2
+    assert [event.not_observable for event in events] == ["shared_memory"] * 2
+
+
 @pytest.mark.parametrize("server", ["triton"])
 def test_a_stream_of_calls_is_answered_one_by_one_and_logged(
     server: str, servers: Callable[[str], Server], common_clients: ClientHost, tmp_path: Path

@@ -18,7 +18,17 @@ ALL = sorted(SERVERS)
 
 @pytest.mark.parametrize("server", ALL)
 @pytest.mark.parametrize(
-    "client", ["tritonclient-json", "tritonclient-binary", "tritonclient-gzip", "requests", "httpx", "aiohttp"]
+    "client",
+    [
+        "tritonclient-json",
+        "tritonclient-binary",
+        "tritonclient-gzip",
+        "requests",
+        "requests-uploads",
+        "httpx",
+        "aiohttp",
+        "aiohttp-uploads",
+    ],
 )
 def test_a_client_sees_through_the_sidecar_what_it_sees_without(
     client: str, server: str, servers: Callable[[str], Server], common_clients: ClientHost, tmp_path: Path
@@ -27,6 +37,15 @@ def test_a_client_sees_through_the_sidecar_what_it_sees_without(
     both = ask_both(lambda url: list(common_clients.ask(client, url)), running, tmp_path)
     assert both.through == both.direct
     assert_logged(both)
+
+
+def test_tensors_in_shared_memory_are_not_observable(
+    servers: Callable[[str], Server], common_clients: ClientHost, tmp_path: Path
+) -> None:
+    both = ask_both(lambda url: list(common_clients.ask("tritonclient-shared", url)), servers("triton"), tmp_path)
+    assert both.through == both.direct == [[[16.0], [21.0], [27.5]]] * 2
+    assert_logged(both, decoded=False)
+    assert [event.not_observable for event in both.events] == ["shared_memory"] * 2
 
 
 @pytest.mark.parametrize("server", ALL)

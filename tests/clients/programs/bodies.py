@@ -4,6 +4,8 @@ from typing import Any
 
 ROWS = {"a": [[0.0], [1.0], [2.0]], "b": [[5.0], [6.0], [7.5]]}
 PATH = "/v2/models/line/infer"
+#: What Triton, as pytriton starts it, asks for where its shared memory is concerned.
+TRITON_TOKEN = "not-a-secret"
 
 
 def v2_body(request_id: str) -> dict[str, Any]:

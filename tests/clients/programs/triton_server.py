@@ -7,9 +7,10 @@ import sys
 from typing import Any
 
 import numpy as np
+from bodies import TRITON_TOKEN
 from pytriton.decorators import batch
 from pytriton.model_config import ModelConfig, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 
 @batch
@@ -19,7 +20,7 @@ def line(a: Any, b: Any) -> dict[str, Any]:
 
 def main(http_port: int, grpc_port: int, metrics_port: int) -> None:
     config = TritonConfig(http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
-    with Triton(config=config) as triton:
+    with Triton(config=config, security_config=TritonSecurityConfig(access_token=TRITON_TOKEN)) as triton:
         triton.bind(
             model_name="line",
             infer_func=line,
