@@ -1,5 +1,6 @@
 """The sidecar as a Kubernetes container, and its spool as a volume: pure functions of the options."""
 
+import re
 from typing import Any
 
 from logger_sidecar.inject import mounts as inject_mounts
@@ -95,11 +96,16 @@ def _environment(options: InjectOptions, upstream_port: int, workload: str) -> l
         **{environment_name(name): value for name, value in options.settings.items()},
     }
     fields = {"DRIFTLINE_SIDECAR_NAMESPACE": "metadata.namespace", "DRIFTLINE_SIDECAR_POD": "metadata.name"}
-    told = {name: str(value) for name, value in values.items() if value not in ("", None) or name == _SINKS}
+    told = {name: _literal(str(value)) for name, value in values.items() if value not in ("", None) or name == _SINKS}
     return [
         *({"name": name, "value": value} for name, value in told.items()),
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
     ]
+
+
+def _literal(value: str) -> str:
+    """As Kubernetes reads it back: ``$(NAME)`` is a variable to it, and ``$$`` one dollar."""
+    return re.sub(r"\$(?=[$(])", "$$", value)
 
 
 def _kafka(options: InjectOptions) -> dict[str, str]:

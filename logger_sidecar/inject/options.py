@@ -143,8 +143,15 @@ def _unknown(given: set[str]) -> list[str]:
     return faults
 
 
+def _brokers(value: str) -> str:
+    brokers = value.strip()
+    if brokers and setting_faults({"shipper_bootstrap_servers": brokers}):
+        raise ValueError("HOST:PORT, with commas between")
+    return brokers
+
+
 def _text(value: str) -> str:
-    if not value.strip():
+    if not value.strip() or "\0" in value:
         raise ValueError("a text with something in it")
     return value.strip()
 
@@ -162,8 +169,8 @@ def _port(value: str) -> int:
 
 
 def _bytes(value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and int(value) > 0):
-        raise ValueError("a number of bytes above 0")
+    if not (value.isascii() and value.isdecimal() and 4 <= int(value) < 2**63):  # a segment is a quarter of it
+        raise ValueError("a number of bytes above 3")
     return int(value)
 
 
@@ -197,7 +204,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "listen_port": _port,
     "admin_port": _port,
     "shipper_admin_port": _port,
-    "kafka_bootstrap": str.strip,
+    "kafka_bootstrap": _brokers,
     "sample_rate": _share,
     "spool_max_bytes": _bytes,
     "variant": _text,

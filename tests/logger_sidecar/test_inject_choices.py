@@ -1,5 +1,6 @@
 """What a workload chooses by annotation, what its cluster gives and bounds, and what is read while it runs."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,24 @@ def test_any_setting_of_sidecar_and_shipper_is_an_annotation_that_they_read_back
     assert (chosen.sidecar.drop_policy, chosen.sidecar.ready_path) == ("oldest", "/v2/health/ready")
     assert chosen.shipper is not None
     assert chosen.shipper.acks == "1"
+
+
+@pytest.mark.parametrize("value", ["$(HOME)", "$$", "$$(HOME)$", "json:$.a", "$", "a$(b"])
+def test_what_kubernetes_would_take_for_a_variable_stays_what_it_is(value: str) -> None:
+    found = environment(sidecar(inject([asked(metadata=f"note={value}")], InjectOptions())[0]))
+    told = found["DRIFTLINE_SIDECAR_METADATA"]
+    # What Kubernetes makes of it (Expand in third_party/forked/golang/expansion), where no such variable is set.
+    assert re.sub(r"\$\$|\$\(HOME\)", lambda part: "$" if part[0] == "$$" else "expanded", told) == f"note={value}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kafka_bootstrap", "kafka"), ("kafka_bootstrap", "a:1,b"), ("spool_max_bytes", str(2**63)), ("model", "a\0")],
+)
+def test_what_the_sidecar_would_not_start_with_is_refused(name: str, value: str) -> None:
+    assert f"driftline.io/{name.replace('_', '-')}'] is '{value}', which is not" in faults(
+        InjectOptions(), **{name: value}
+    )
 
 
 def test_an_unknown_annotation_is_named_with_the_nearest() -> None:
