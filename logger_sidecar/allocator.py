@@ -1,7 +1,9 @@
-"""How a process of the sidecar keeps its memory: what was freed stays, and cycles are looked for seldom."""
+"""How a process keeps its memory: what was freed stays, cycles are looked for seldom, and none of it becomes a file."""
 
+import contextlib
 import ctypes
 import gc
+import resource
 
 #: Beyond it, freed memory goes back to the system: a batch for the recorder, which is the largest that comes often.
 _KEPT_BYTES = 8 * 1024 * 1024
@@ -28,3 +30,9 @@ def seek_cycles_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def leave_no_core_file() -> None:
+    """Have a crash leave no image of the memory on the disk: it would hold credentials, and what is to be redacted."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -27,7 +27,7 @@ from driftline.clock import Clock
 from driftline.errors import SettingsError
 from driftline.names import ENV_PREFIX
 from logger_sidecar.admin import Answer, MetricsPage, Routes, serve_admin
-from logger_sidecar.allocator import keep_freed_memory, seek_cycles_seldom
+from logger_sidecar.allocator import keep_freed_memory, leave_no_core_file, seek_cycles_seldom
 from logger_sidecar.config_file import Chosen, Sources, Unchanging
 from logger_sidecar.finishing.redaction_settings import finishing_setup
 from logger_sidecar.finishing.wire import Setup
@@ -89,6 +89,7 @@ def run(
     Raises SettingsError when it cannot listen where the settings say.
     """
     keep_freed_memory()
+    leave_no_core_file()  # nor do the processes that are started from here
     ask_for_short_slices()
     seek_cycles_seldom()  # it is done when nothing is due, for what libraries leave
     open_standard_streams()

@@ -18,6 +18,7 @@ import msgspec
 
 from driftline.errors import EventError
 from driftline.events import encode_frame
+from logger_sidecar.allocator import leave_no_core_file
 from logger_sidecar.finishing.captured import decode_captured
 from logger_sidecar.finishing.redaction import Redactor
 from logger_sidecar.finishing.redaction_rules import parse_rules
@@ -95,7 +96,7 @@ def main() -> int:
     run_behind(_NICE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what is to be redacted
+    leave_no_core_file()
     # Ctrl-C and SIGTERM may reach the whole group; the sidecar drains first, and needs this process for it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

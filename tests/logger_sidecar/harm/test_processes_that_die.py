@@ -106,6 +106,18 @@ def test_what_was_in_the_spool_outlives_any_number_of_kills(tmp_path: Path, echo
     assert {f"last-{number}" for number in range(500)} <= set(last.values())
 
 
+@pytest.mark.slow
+def test_whoever_crashes_leaves_no_image_of_its_memory(tmp_path: Path, echo: int) -> None:
+    inside = ["sh", "-c", 'ulimit -c "$(ulimit -H -c)"; exec "$@"', "sh"]
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("no process may leave one here")
+    with sidecar_process(tmp_path, echo, inside=inside, sidecar_redact="pattern:@email") as sidecar:
+        assert drive(sidecar.port, 10, tag="any").wrong == {}
+        settled(sidecar.outcomes, 10)
+        pids = [sidecar.pid, *sidecar.running("recording.recorder"), *sidecar.running("finishing.process")]
+        assert [resource.prlimit(pid, resource.RLIMIT_CORE) for pid in pids] == [(0, 0)] * 3
+
+
 def _logged(sidecar: SidecarProcess) -> int:
     return sidecar.outcomes().get("logged", 0)
 
