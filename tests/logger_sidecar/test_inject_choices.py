@@ -81,7 +81,13 @@ def test_what_kubernetes_would_take_for_a_variable_stays_what_it_is(value: str) 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("kafka_bootstrap", "kafka"), ("kafka_bootstrap", "a:1,b"), ("spool_max_bytes", str(2**63)), ("model", "a\0")],
+    [
+        ("kafka_bootstrap", "kafka"),
+        ("kafka_bootstrap", "a:1,b"),
+        ("spool_max_bytes", str(2**63)),
+        ("spool_max_bytes", "3"),
+        ("model", "a\0"),
+    ],
 )
 def test_what_the_sidecar_would_not_start_with_is_refused(name: str, value: str) -> None:
     assert f"driftline.io/{name.replace('_', '-')}'] is '{value}', which is not" in faults(
