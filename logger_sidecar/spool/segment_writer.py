@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from logger_sidecar.spool.frames import Pieces, scan_frames
-from logger_sidecar.spool.segments import FileLock, list_segments, newest_number, read_cursors, segment_path
+from logger_sidecar.spool.segments import FileLock, is_there, list_segments, newest_number, read_cursors, segment_path
 
 #: When written frames are put on the disk for good: with each full segment, with each write, or never.
 Fsync = Literal["segment", "batch", "never"]
@@ -150,15 +150,16 @@ class SegmentWriter:
         self._lock = lock
 
     def _leave_what_is_gone(self) -> None:
-        """Take the directory over anew where the open segment is no longer in it: no reader would ever find it."""
-        if self._descriptor < 0 or _is_there(self._path, self._descriptor):
+        """Take the directory over anew where what is open is no longer in it: no reader would ever find it."""
+        is_gone = self._descriptor >= 0 and not is_there(self._path, self._descriptor)
+        if self._lock is None or (self._lock.holds() and not is_gone):
             return
         self._next_base = self.end
-        descriptor, self._descriptor, self._size = self._descriptor, -1, 0
-        os.close(descriptor)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        if self._descriptor >= 0:
+            descriptor, self._descriptor, self._size = self._descriptor, -1, 0
+            os.close(descriptor)
+        self._lock.release()
+        self._lock = None
 
     def _begin_segment(self) -> None:
         path = self._path = segment_path(self._directory, self._next_base, self.number)
@@ -208,16 +209,6 @@ class SegmentWriter:
         except OSError:
             return kept  # not flushed, but written; the next segment begins behind it all the same
         return kept
-
-
-def _is_there(path: Path, descriptor: int) -> bool:
-    """Whether the open file is the one of this name; one that cannot be looked for counts as there."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
 
 
 def skip(pieces: list[bytes | memoryview], start: int, count: int) -> int:

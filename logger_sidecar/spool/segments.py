@@ -142,16 +142,31 @@ def _write_over(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def is_there(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one of this name; one that cannot be looked for counts as there."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
 class FileLock:
     """A lock that ends with its process; raises UnavailableError when another process holds it."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._descriptor)
             raise UnavailableError("spool", f"'{path}' is held by another process") from error
+
+    def holds(self) -> bool:
+        """Whether its file is still the one of that name: another process could take a new one."""
+        return is_there(self._path, self._descriptor)
 
     def release(self) -> None:
         """Let the next one in."""

@@ -363,6 +363,14 @@ def test_a_directory_that_goes_meanwhile_is_made_anew(tmp_path: Path, goes: Call
     spool.close()
 
 
+def test_a_directory_that_goes_before_anything_is_written_is_made_anew(tmp_path: Path) -> None:
+    spool, tally = writer(tmp_path / "spool"), Tally()
+    shutil.rmtree(tmp_path / "spool")
+    put(spool, encode_frame(event(0)), tally)
+    spool.close()
+    assert (tally.counts, read(tmp_path / "spool")) == ({"written": 1}, [event(0)])
+
+
 def test_a_second_writer_loses_its_events_and_not_the_firsts(tmp_path: Path) -> None:
     first, second, tally, other = writer(tmp_path), writer(tmp_path), Tally(), Tally()
     put(first, encode_frame(event(1)), tally)
