@@ -1,4 +1,4 @@
-"""POST over connections that are kept: a deadline, TLS with a client certificate, a token that is read from a file."""
+"""POST over connections that are kept: a longest silence, TLS with a client certificate, a token read from a file."""
 
 import http.client
 import ssl
