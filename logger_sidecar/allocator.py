@@ -1,25 +1,34 @@
-"""How a process keeps its memory: what was freed stays, cycles are looked for seldom, and none of it becomes a file."""
+"""How a process keeps its memory: what was freed stays while it is busy, and none of it becomes a file."""
 
 import contextlib
 import ctypes
 import gc
 import resource
 
-#: Beyond it, freed memory goes back to the system: a batch for the recorder, which is the largest that comes often.
-_KEPT_BYTES = 8 * 1024 * 1024
+#: What malloc takes from the same memory as everything else; larger pieces come and go by themselves.
+_LARGEST_PIECE_BYTES = 8 * 1024 * 1024
 #: ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+#: It takes a C int.
+_MOST_BYTES = 2**31 - 1
 
 
-def keep_freed_memory() -> None:
-    """Have malloc keep this much at its end, and take from there what is not larger; only glibc's can be told.
+def keep_freed_memory(kept_bytes: int) -> None:
+    """Have malloc keep so much at its end, and not give it back; only glibc's can be told.
 
     The next requests need as much, and fresh pages cost a fault each.
     """
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is not None:
-        tell(_TRIM_THRESHOLD, _KEPT_BYTES)
-        tell(_MMAP_THRESHOLD, _KEPT_BYTES)
+        tell(_TRIM_THRESHOLD, min(kept_bytes, _MOST_BYTES))
+        tell(_MMAP_THRESHOLD, _LARGEST_PIECE_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Give back what is kept: for now there is no work that would need it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def seek_cycles_seldom() -> None:

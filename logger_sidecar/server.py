@@ -88,7 +88,7 @@ def run(
     settings came from and are read again on SIGHUP; None: they stay as they are.
     Raises SettingsError when it cannot listen where the settings say.
     """
-    keep_freed_memory()
+    keep_freed_memory(settings.buffer_bytes)  # while the recorder is busy, as much waits here, and is freed at once
     leave_no_core_file()  # nor do the processes that are started from here
     ask_for_short_slices()
     seek_cycles_seldom()  # it is done when nothing is due, for what libraries leave

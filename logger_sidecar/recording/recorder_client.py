@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 import msgspec
 
+from logger_sidecar.allocator import give_back_freed_memory
 from logger_sidecar.finishing.wire import Setup
 from logger_sidecar.recording.batch_region import SHARES_BODIES, BatchRegion
 from logger_sidecar.recording.recorder_wire import PREFIX, Ack, Announced, Record, decode_ack, encode
@@ -83,7 +84,8 @@ class RecorderClient(asyncio.Protocol):
     """Hands records to the recorder.
 
     ``buffer_bytes``: bound of what is held here. ``answer_timeout_s``: a recorder that is silent for longer is killed.
-    ``gather_s``: for so long records are gathered, unless much waits.
+    ``gather_s``: for so long records are gathered, unless much waits. ``when_idle``: called once in each pause in which
+    nothing was recorded for a while.
     """
 
     def __init__(
@@ -94,12 +96,14 @@ class RecorderClient(asyncio.Protocol):
         buffer_bytes: int,
         answer_timeout_s: float,
         gather_s: float = _GATHER_S,
+        when_idle: Callable[[], None] = give_back_freed_memory,
     ) -> None:
         self._start_recorder = start_recorder
         self._setup = setup
         self._buffer_bytes = buffer_bytes
         self._answer_timeout_s = answer_timeout_s
         self._gather_s = gather_s
+        self._when_idle = when_idle
         self._records: list[Record] = []
         self._receipts: list[Receipt] = []
         self._sizes: list[int] = []
@@ -123,6 +127,9 @@ class RecorderClient(asyncio.Protocol):
         self._region: BatchRegion | None = None
         self._announced: Announced | None = None
         self._sent_s = self._rested_s = 0.0
+        #: The newest batch when it was last looked after memory, and whether nothing had come since the look before.
+        self._rested_at: Announced | None = None
+        self._is_idle = False
         self._tries = 0
         self._received = b""
         #: The pause before the recorder that runs now was started; 0: none, or it has answered since.
@@ -296,9 +303,16 @@ class RecorderClient(asyncio.Protocol):
         if self._region is not None and now_s - self._rested_s >= _REST_EVERY_S:
             self._rested_s = now_s
             self._region.rest(is_in_use=bool(self._sent))
+            self._rest_if_idle()
         if self._sent and self._transport is not None and now_s - self._sent_s > self._answer_timeout_s:
             _log.error("the recorder has not answered for %g s; it is started anew", self._answer_timeout_s)
             self._kill()
+
+    def _rest_if_idle(self) -> None:
+        was_idle, self._is_idle = self._is_idle, self._announced is self._rested_at and not self.buffered_bytes
+        self._rested_at = self._announced
+        if self._is_idle and not was_idle:
+            self._when_idle()
 
     async def close(self, timeout_s: float) -> bool:
         """Hand over what is left and end the recorder; False when that took longer than ``timeout_s``."""

@@ -28,6 +28,8 @@ from logger_sidecar.supervisor import HAND_OVER
 
 _log = logging.getLogger("driftline.shipper")
 _LOOK_S = 0.25
+#: What it frees and needs again with the next piece of the spool.
+_KEPT_BYTES = 8 * 1024 * 1024
 #: Behind the proxy and the recorder: what waits in the spool is safe.
 _NICE = 10
 
@@ -131,7 +133,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     run_behind(_NICE)
-    keep_freed_memory()
+    keep_freed_memory(_KEPT_BYTES)
     seek_cycles_seldom()
     try:
         code = run(lambda: load(ShipperSettings, "SHIPPER", environ=os.environ))

@@ -1,6 +1,7 @@
 """The recorder: whatever becomes of its process, each record has one fate, and the proxy never waits."""
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,7 @@ def with_recorder(
     buffer_bytes: int = 1 << 22,
     answer_timeout_s: float = 120.0,
     gather_s: float = 0.01,
+    when_idle: Callable[[], None] = lambda: None,
 ) -> None:
     async def run() -> None:
         client = RecorderClient(
@@ -74,6 +77,7 @@ def with_recorder(
             buffer_bytes=buffer_bytes,
             answer_timeout_s=answer_timeout_s,
             gather_s=gather_s,
+            when_idle=when_idle,
         )
         await client.start()
         try:
@@ -212,6 +216,36 @@ def test_pauses_grow_while_recorders_die_young_and_begin_anew_when_one_was_well(
     assert pauses == [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0]
     # One that nobody asked anything can have answered nothing.
     assert next_wait_s(pauses[-1], lived_s=3600.0) == 0.2
+
+
+def test_memory_is_given_back_once_in_each_pause(tmp_path: Path) -> None:
+    tally, pauses, found = Tally(), 0, []
+
+    def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    def has_written(count: int) -> bool:
+        return tally.counts["written"] == count
+
+    def look(client: RecorderClient) -> None:
+        client._rested_s = -math.inf  # as if it were due
+        client.tick()
+        found.append(pauses)
+
+    async def scenario(client: RecorderClient) -> None:
+        look(client)
+        look(client)
+        for number in (1, 2):
+            assert client.put(short(number), 600, tally)
+            look(client)
+            await until(partial(has_written, number))
+            look(client)
+            look(client)
+            look(client)
+
+    with_recorder(start_recorder_process(environment(tmp_path)), scenario, when_idle=pause)
+    assert found == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3]
 
 
 def test_a_recorder_that_hangs_is_replaced(tmp_path: Path) -> None:
