@@ -60,7 +60,8 @@ class BatchRegion:
         #: Bodies of the batch that lie elsewhere.
         self._elsewhere: list[bytes] = []
         self._generation = 0
-        self._head = bytearray(GENERATION.size)
+        #: Where the compiled build writes records, with as much room as the batches before needed.
+        self._head = bytearray()
         #: Bytes of memory that it takes.
         self.size_bytes = 0
         self._batch_bytes = 0
@@ -73,19 +74,20 @@ class BatchRegion:
         nothing may be announced then.
         """
         self._generation += 1
-        head = self._head
-        bodies: list[bytes | bytearray] = [head]
+        bodies: list[bytes | bytearray] = []
         self._elsewhere = []
+        encoded: bytes | bytearray = self._head
         if _WRITER is not None:
-            _WRITER.write_records(head, GENERATION.size, records, bodies, self._elsewhere)
+            _WRITER.write_records(encoded, records, bodies, self._elsewhere)
         else:
-            _encoder.encode_into(_told(records, sizes_bytes, bodies), head, GENERATION.size)
-        GENERATION.pack_into(head, 0, self._generation)
-        written = _write_all(self.descriptor, bodies)
+            # Not ``encode_into``: it begins with no room each time, and where the array is so large that it has pages of
+            # its own, all of them are given back and asked for again.
+            encoded = _encoder.encode(_told(records, sizes_bytes, bodies))
+        written = _write_all(self.descriptor, [GENERATION.pack(self._generation), encoded, *bodies])
         self._batch_bytes = written
         self._most_bytes = max(self._most_bytes, written)
         self.size_bytes = max(self.size_bytes, written)
-        return Announced(self._generation, len(head), written)
+        return Announced(self._generation, GENERATION.size + len(encoded), written)
 
     @property
     def descriptors(self) -> Sequence[int]:
@@ -107,7 +109,7 @@ class BatchRegion:
         if self.size_bytes > needed:
             os.ftruncate(self.descriptor, needed)
             self.size_bytes = needed
-            self._head = bytearray(GENERATION.size)
+            self._head = bytearray()
         if _SHARED is not None:
             _SHARED.rest()
 

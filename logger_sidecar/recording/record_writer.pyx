@@ -40,13 +40,13 @@ cdef Py_ssize_t _LARGE_BODY_BYTES = LARGE_BODY_BYTES
 cdef object _encode = msgpack.Encoder().encode
 
 
-def write_records(bytearray head not None, Py_ssize_t start, records, list bodies not None, list elsewhere not None):
-    """Write them, as a ``msgpack.Encoder`` would, behind the first ``start`` bytes of ``head``, which it has.
+def write_records(bytearray head not None, records, list bodies not None, list elsewhere not None):
+    """Write them, as a ``msgpack.Encoder`` would, in place of what ``head`` has.
 
     Bodies that are to stand behind all records are appended to ``bodies``, those that stand in shared memory to
     ``elsewhere``.
     """
-    cdef Py_ssize_t size = start
+    cdef Py_ssize_t size = 0
     _make_room(head, size, _RECORD_BYTES * (len(records) + 1))
     size = _array(PyByteArray_AS_STRING(head) + size, len(records)) - PyByteArray_AS_STRING(head)
     for record in records:
