@@ -80,8 +80,8 @@ class BatchRegion:
         if _WRITER is not None:
             _WRITER.write_records(encoded, records, bodies, self._elsewhere)
         else:
-            # Not ``encode_into``: it begins with no room each time. An array that was so large once that it has pages of
-            # its own gives all of them back then, and asks for them again.
+            # Not ``encode_into``: it begins with no room each time. An array that was once so large that it has pages
+            # of its own gives all of them back then, and asks for them again.
             encoded = _encoder.encode(_told(records, sizes_bytes, bodies))
         written = _write_all(self.descriptor, [GENERATION.pack(self._generation), encoded, *bodies])
         self._batch_bytes = written
