@@ -406,8 +406,8 @@ def _found_id(head: Head) -> list[Place]:
     """Where the request id stands, if that is one place and nothing else is said by it."""
     if not head.request_id.isascii() or not head.request_id:
         return []
-    if head.headers and head.request_id in head.headers.values():
-        return []  # events carry the header it stands in, and no other request says the same
+    if any(head.request_id in value for value in head.headers.values()):
+        return []  # events carry the header it stands in, maybe with others of its name: no other request says the same
     written = head.request_id.encode("latin-1")
     start = head.raw.index(written)
     end = start + len(written)
