@@ -84,8 +84,7 @@ def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
     for names_key, values_key in _SPLITS:
         names, values = holder.get(names_key), holder.get(values_key)
         if isinstance(names, list) and isinstance(values, list):
-            for place, replacement in _placed(names, columns):
-                changed |= _redact_place(values, place, replacement)
+            changed |= _redact_rows(values, _placed(names, columns))
     names, tensor = holder.get("names"), holder.get("tensor")
     if isinstance(names, list) and holder.get("tftensor") is not None:
         for _, replacement in _placed(names, columns)[:1]:
@@ -100,20 +99,26 @@ def _redact_split(holder: dict[str, Any], columns: Replacements) -> bool:
 
 
 def _placed(names: list[Any], columns: Replacements) -> list[tuple[int, Replacement]]:
-    """Place and replacement of each column; pandas writes a name of several levels as a list."""
-    return [
-        (place, columns[level])
-        for place, name in enumerate(names)
-        for level in (name if isinstance(name, list) else [name])
-        if isinstance(level, str) and level in columns
-    ]
+    """Place and replacement of each column, in order; pandas writes a name of several levels as a list."""
+    placed: dict[int, Replacement] = {}
+    for place, name in enumerate(names):
+        for level in name if isinstance(name, list) else [name]:
+            replacement = columns.get(level) if isinstance(level, str) else None
+            # Of two levels that are named, the one that leaves nothing of the value decides.
+            if replacement is not None and (place not in placed or replacement.key is None):
+                placed[place] = replacement
+    return list(placed.items())
 
 
-def _redact_place(rows: list[Any], place: int, replacement: Replacement) -> bool:
+def _redact_rows(rows: list[Any], placed: list[tuple[int, Replacement]]) -> bool:
     # What is no list stands in one row that is not wrapped in a list of rows.
     changed = False
     for row in (rows, *rows) if any(not isinstance(row, list | dict) for row in rows) else rows:
-        if isinstance(row, list) and place < len(row):
+        if not isinstance(row, list):
+            continue
+        for place, replacement in placed:
+            if place >= len(row):
+                break
             row[place] = replacement.value(row[place])
             changed = True
     return changed

@@ -28,22 +28,34 @@ def scrub_pieces(parts: list[Any], patterns: Patterns) -> bool:
 
     Changes them in place. What stands within one piece is left to who looks at each.
     """
-    places: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
+    found: dict[int, list[tuple[Any, Any]]] = {}
+    places: dict[tuple[int, Any], int] = {}
     for index in range(len(parts)):
-        for path, holder, key in _texts(parts, index, ()):
-            places.setdefault(path, []).append((holder, key))
-    changes = [_scrub(found, patterns) for found in places.values() if len(found) > 1]
+        for place, holder, key in _texts(parts, index, places):
+            found.setdefault(place, []).append((holder, key))
+    changes = [_scrub(texts, patterns) for texts in found.values() if len(texts) > 1]
     return any(changes)
 
 
-def _texts(holder: Any, key: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """Each text below a place, with its path there."""
-    value = holder[key]
-    if isinstance(value, str | bytes):
-        yield path, holder, key
-    elif isinstance(value, dict | list):
-        for inner in value if isinstance(value, dict) else range(len(value)):
-            yield from _texts(value, inner, (*path, inner))
+def _texts(parts: list[Any], index: int, places: dict[tuple[int, Any], int]) -> Iterator[tuple[int, Any, Any]]:
+    """Each text in a part, with the number of its place, which is the same in every part; ``places`` numbers them.
+
+    Whole paths in place of numbers would be many times as large as a document that is deep.
+    """
+    left: list[tuple[int, Any, Any]] = [(0, parts, index)]
+    while left:
+        place, holder, key = left.pop()
+        value = holder[key]
+        if isinstance(value, str | bytes):
+            yield place, holder, key
+        if not isinstance(value, dict | list):
+            continue
+        inners = value if isinstance(value, dict) else range(len(value))
+        left.extend(
+            (places.setdefault((place, inner), len(places) + 1), value, inner)
+            for inner in inners
+            if isinstance(value[inner], str | bytes | dict | list)
+        )
 
 
 def _scrub(places: list[tuple[Any, Any]], patterns: Patterns) -> bool:

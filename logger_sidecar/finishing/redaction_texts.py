@@ -22,7 +22,8 @@ REASON_OPAQUE = "opaque"
 CUT_BYTES = 256
 _MAX_NAMES = 1024
 _MAX_NUMBERS = 4096
-_ESCAPE = re.compile(rb"\\+u00([2-7][0-9a-fA-F])|\\+u([0-9a-fA-F]{4})")
+#: Looked for from the first backslash of a run alone: from each of them the time would grow with the run's square.
+_ESCAPE = re.compile(rb"(?<!\\)\\+u([0-9a-fA-F]{4})")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 #: Code units of more than a byte: nothing of it can be read as UTF-8.
 _WIDE = ("utf-16", "utf-32")
@@ -215,7 +216,7 @@ def _charset(content_type: str | None) -> str:
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
     """A character in place of its escape, where that means the same: no control character, quote or backslash."""
-    code = int(found[1] or found[2], 16)
+    code = int(found[1], 16)
     is_plain = code >= 0x20 and code not in (0x22, 0x5C, 0x7F) and not 0xD800 <= code <= 0xDFFF
     return chr(code).encode() if is_plain else found[0]
 
@@ -224,10 +225,12 @@ def _rename(document: dict[Any, Any], renamed: dict[str, str]) -> None:
     """Other names for members, in their order; two that become alike are told apart by a number."""
     members = list(document.items())
     document.clear()
+    counts: dict[str, int] = {}  # how far each has come: looked for anew, many that become alike would take too long
     for name, value in members:
         plain = base = renamed.get(name, name)
-        count = 1
+        count = counts.get(base, 1)
         while plain in document:
             count += 1
             plain = f"{base} {count}"
+        counts[base] = count
         document[plain] = value

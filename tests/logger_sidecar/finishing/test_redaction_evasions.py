@@ -267,3 +267,46 @@ def test_the_name_of_a_tensor_is_no_value_of_the_column_name() -> None:
     document = {"inputs": [{**TENSOR, "data": [{"name": SECRET}]}]}
     redacted = redact(json.dumps(document).encode(), "column:name", "column:shape", "column:datatype")
     assert json.loads(redacted.event.request.body) == {"inputs": [{**TENSOR, "data": [{"name": "[redacted]"}]}]}
+
+
+# --- in what takes a clumsy reader hours -------------------------------------------------------------------------
+def test_backslashes_without_end_take_no_longer_than_other_texts() -> None:
+    body = "\\" * 10**6 + " mail ann.secret\\u0040example.com now"
+    redacted = redact(body.encode(), "pattern:@email", content_type="text/plain")
+    assert redacted.event.request.body.decode() == "\\" * 10**6 + " mail [redacted] now"
+
+
+def test_names_of_members_that_become_alike_take_no_longer_the_more_there_are() -> None:
+    document = {f"a{number}@example.com": number for number in range(50_000)}
+    redacted = json.loads(redact(json.dumps(document).encode(), "pattern:@email").event.request.body)
+    assert list(redacted)[:3] == ["[redacted]", "[redacted] 2", "[redacted] 3"]
+    assert list(redacted.values()) == list(range(50_000))
+
+
+def test_a_column_named_again_and_again_takes_no_longer_for_every_row() -> None:
+    rows: list[list[str]] = [[], [SECRET], *([] for _ in range(100_000))]
+    body = json.dumps({"data": {"names": ["user"] * 100_000, "ndarray": rows}}).encode()
+    redacted = redact(body, "column:user")
+    assert json.loads(redacted.event.request.body)["data"]["ndarray"][:3] == [[], ["[redacted]"], []]
+
+
+def test_of_two_rules_for_the_levels_of_one_column_the_one_that_leaves_nothing_decides() -> None:
+    body = json.dumps({"columns": [["a", "b"], ["b", "a"], "a"], "data": [["Ann", "Ann", "Ann"]]}).encode()
+    [row] = json.loads(redact(body, "column:a => hash", "column:b").event.request.body)["data"]
+    assert row[:2] == ["[redacted]"] * 2
+    assert row[2].startswith("hmac:")
+
+
+def test_texts_deep_in_a_document_are_pieces_too() -> None:
+    def deep(texts: list[str]) -> Any:
+        document: Any = texts
+        for _ in range(200):
+            document = [document]
+        return document
+
+    pieces = [SAID[:9], SAID[9:]]
+    lines = [deep(["a"] * 50_000 + [piece]) for piece in pieces]
+    redacted = redact("\n".join(map(json.dumps, lines)).encode(), "pattern:@email")
+    assert "".join(_texts(json.loads(line)).strip("a") for line in redacted.event.request.body.splitlines()) == (
+        "mail [redacted] now"
+    )
