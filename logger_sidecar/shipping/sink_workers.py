@@ -101,13 +101,20 @@ class SinkWorker:
                 self._ship(self._opened())
             except Exception as error:  # noqa: BLE001 - the disk, another reader of this name, a sink not to be had
                 self._is_away(error)
-                self.is_empty = not self._unacknowledged_bytes()
+                self.is_empty = self._has_nothing_left()
                 if not self._may_drain() or (self._ending.is_set() and self.is_empty):
                     return
                 self._sleep(pause_s)
                 pause_s = min(pause_s * 2, self._settings.max_backoff_s)
             else:
                 return
+
+    def _has_nothing_left(self) -> bool:
+        """Whether the sink has taken all; a spool that cannot be looked at may hold something."""
+        try:
+            return not self._unacknowledged_bytes()
+        except OSError:
+            return False
 
     def _unacknowledged_bytes(self) -> int:
         return unacknowledged_bytes(self._settings.spool_directory, self.name)

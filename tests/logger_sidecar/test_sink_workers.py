@@ -188,6 +188,16 @@ def test_what_a_sink_that_cannot_be_had_has_not_taken_stays_in_the_spool(tmp_pat
     assert house.newest("good-a").taken == [str(number) for number in range(510)]
 
 
+def test_a_spool_that_cannot_be_looked_at_ends_no_worker(tmp_path: Path, house: House) -> None:
+    spool = tmp_path / "spool"
+    spool.write_text("a file in its place")
+    house.follow("good", spool_directory=spool)
+    wait_until(lambda: house.meters.away == ["good"])
+    spool.unlink()
+    fill(spool, range(5))
+    wait_until(lambda: len(house.newest("good").taken) == 5)
+
+
 def test_the_end_waits_for_no_sink_that_cannot_be_had_and_has_nothing_to_take(tmp_path: Path, house: House) -> None:
     house.impossible = True
     house.follow("good-a")
