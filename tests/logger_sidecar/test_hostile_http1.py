@@ -145,7 +145,7 @@ def read_head(connection: socket.socket) -> bytes:
 
 def clients(running: Running) -> list[ClientConnection]:
     """Whose connections are open."""
-    return [found for found in running.sidecar._parts.connections if isinstance(found, ClientConnection)]
+    return [found for found in list(running.sidecar._parts.connections) if isinstance(found, ClientConnection)]
 
 
 def is_held_back(running: Running) -> bool:
