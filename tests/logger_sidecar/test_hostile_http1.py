@@ -168,7 +168,7 @@ def test_who_answered_before_it_read_is_not_asked_again_on_that_connection(tmp_p
             upstream.requests.append(read_head(connection))
             answers.wait(60)
             connection.sendall(OK)
-            over.wait(60)
+            over.wait(300)  # longer than a client that was sent here waits: an end would send it on
         else:
             answering(OK)(upstream, connection)
 
