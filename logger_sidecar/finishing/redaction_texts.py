@@ -5,10 +5,13 @@ Keys of objects are texts too. A whole number goes when a pattern finds all of i
 """
 
 import codecs
+import encodings
 import json
+import pkgutil
 import re
 from array import array
 from collections.abc import Sequence
+from encodings.aliases import aliases
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -29,6 +32,8 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _WIDE = ("utf-16", "utf-32")
 #: Encodings of names of hosts, whose time is not linear; no text is in them.
 _SLOW_CHARSETS = frozenset({"idna", "punycode"})
+#: What Python may be asked for: it remembers each name that it was asked for and did not know.
+_CHARSETS = frozenset({*aliases, *(module.name for module in pkgutil.iter_modules(encodings.__path__))})
 _FORM = "application/x-www-form-urlencoded"
 #: What a status message of gRPC does not encode: visible ASCII but for the percent sign.
 _GRPC_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -207,9 +212,11 @@ class TextScrubber:
 def _charset(content_type: str | None) -> str:
     """The name of the charset that a content type says and Python knows; empty where there is none, or UTF-8."""
     said = _CHARSET.search(content_type or "")
+    if not said or encodings.normalize_encoding(said[1]).lower() not in _CHARSETS:
+        return ""
     try:
-        name = codecs.lookup(said[1]).name if said else ""
-    except (LookupError, ValueError):
+        name = codecs.lookup(said[1]).name
+    except (LookupError, ValueError):  # one of another system
         return ""
     return "" if name == "utf-8" or name in _SLOW_CHARSETS else name
 

@@ -1,5 +1,6 @@
 """Redaction meets what would slip past it: secrets in pieces, as numbers, in other charsets, in forms few send."""
 
+import encodings
 import gzip
 import json
 import struct
@@ -179,6 +180,12 @@ def test_wide_characters_need_no_name(charset: str, text: str) -> None:
     redacted = redact(text.encode(charset), "pattern:@email", content_type="text/plain")
     body = redacted.event.request.body
     assert "mail [redacted] now" in body.decode("utf-8" if text[0] == "{" else charset)
+
+
+def test_a_charset_that_nobody_knows_is_not_remembered() -> None:
+    for number in range(3):
+        redact(b"plain", "pattern:@email", content_type=f"text/plain; charset=none-{number}")
+    assert not [name for name in encodings._cache if name.startswith("none")]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "ascii", "no-such-charset", "hex", "idna", "undefined"])
