@@ -100,10 +100,14 @@ class _Taken:
             self.values[key] = _convert(value, self._hints[key])
         except OverflowError:
             self.wrong.add(key)
-            self.faults.append(f"{origin} is '{value}', which is out of range")
+            self.faults.append(f"{self._said(key, value, origin)} out of range")
         except (ValueError, TypeError):
             self.wrong.add(key)
-            self.faults.append(f"{origin} is '{value}', which is not {_describe(self._hints[key])}")
+            self.faults.append(f"{self._said(key, value, origin)} not {_describe(self._hints[key])}")
+
+    def _said(self, key: str, value: Any, origin: str) -> str:
+        """What was given; of a field that its class does not show (``repr=False``) not its value: it is a secret."""
+        return f"{origin} is '{value}', which is" if self._fields[key].repr else f"{origin} has a value that is"
 
     def missing(self) -> list[str]:
         """Required settings without a value."""

@@ -1,6 +1,6 @@
 """Settings of the shipper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
@@ -56,12 +56,12 @@ class ShipperSettings:
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str = ""
     sasl_username: str = ""
-    sasl_password: str = ""
+    sasl_password: str = field(default="", repr=False)
     sasl_password_file: str = ""
     ssl_cafile: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
-    ssl_password: str = ""
+    ssl_password: str = field(default="", repr=False)
     resource: tuple[str, ...] = ()
     parent_pid: int | None = None
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,20 @@ def test_arguments_beat_the_environment_which_beats_the_file_which_beats_default
     environ = {"DRIFTLINE_KITCHEN_SIZE": "3", "DRIFTLINE_KITCHEN_TIMEOUT_S": "3"}
     settings = load(Kitchen, "KITCHEN", environ=environ, file=file, arguments={"timeout_s": 4.0})
     assert (settings.cook, settings.size, settings.timeout_s, settings.limit) == ("file", 3, 4.0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Safe:
+    """A field that nobody may read in a log."""
+
+    password: str = field(default="", repr=False)
+
+
+@pytest.mark.parametrize("given", [["hunter2"], {"hunter2": 1}, "hunter2\0"])
+def test_a_secret_that_is_refused_is_not_shown(given: object) -> None:
+    with pytest.raises(SettingsError, match="password has a value that is not") as refused:
+        load(Safe, "SAFE", environ={}, arguments={"password": given})
+    assert "hunter2" not in str(refused.value)
 
 
 def test_an_argument_of_none_counts_as_not_given() -> None:
