@@ -85,6 +85,16 @@ def text_of(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+def keep_header(headers: dict[str, str], name: str, text: str) -> None:
+    """Keep what a header says; of one that comes again, all that it says (RFC 9110, section 5.3).
+
+    >>> headers = {"accept": "text/html"}
+    >>> keep_header(headers, "accept", "*/*"), headers
+    (None, {'accept': 'text/html, */*'})
+    """
+    headers[name] = f"{headers[name]}, {text}" if name in headers else text
+
+
 def is_trailer(line: bytes) -> bool:
     """Whether the line, with its end, is one of a trailer section, and not one that a reader could frame by."""
     return _TRAILER.fullmatch(line) is not None and line.partition(b":")[0].lower() not in _NEVER_TRAILERS

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from driftline import names
-from logger_sidecar.http1.head_grammar import FIELD, HeadError, split_answer, split_request, text_of
+from logger_sidecar.http1.head_grammar import FIELD, HeadError, keep_header, split_answer, split_request, text_of
 from logger_sidecar.http1.sameness import DATE, ID, ID_LIMIT_BYTES, LENGTH, STATE, TRACE, Place, around, is_plain
 from logger_sidecar.traces import valid_traceparent
 
@@ -338,9 +338,7 @@ def _take_id(head: Head, code: int, value: bytes) -> None:
 def _keep(head: Head, name: bytes, value: bytes) -> None:
     if head.headers is _NO_HEADERS:
         head.headers = {}
-    key = name.decode("latin-1").lower()
-    text = text_of(value)
-    head.headers[key] = f"{head.headers[key]}, {text}" if key in head.headers else text  # RFC 9110, section 5.3
+    keep_header(head.headers, name.decode("latin-1").lower(), text_of(value))
 
 
 class RequestReader(_Reader):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from driftline import names
-from logger_sidecar.http1.head_grammar import text_of
+from logger_sidecar.http1.head_grammar import keep_header, text_of
 from logger_sidecar.http1.routes import Route, RouteTable
 from logger_sidecar.http2.header_blocks import Fields
 from logger_sidecar.traces import valid_traceparent
@@ -158,8 +158,7 @@ class HeadMeaning:
             if kept is not None:
                 if head.headers is _NO_HEADERS:
                     head.headers = {}
-                text = _text(value)
-                head.headers[kept] = f"{head.headers[kept]}, {text}" if kept in head.headers else text
+                keep_header(head.headers, kept, _text(value))
         head.names_request_id = rank == 0
         head.list_bytes = size
         if head.path:
