@@ -31,9 +31,9 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 #: Code units of more than a byte: nothing of it can be read as UTF-8.
 _WIDE = ("utf-16", "utf-32")
 #: Encodings of names of hosts, whose time is not linear; no text is in them.
-_SLOW_CHARSETS = frozenset({"idna", "punycode"})
+_OF_NAMES = {"idna", "punycode"}
 #: What Python may be asked for: it remembers each name that it was asked for and did not know.
-_CHARSETS = frozenset({*aliases, *(module.name for module in pkgutil.iter_modules(encodings.__path__))})
+_CHARSETS = frozenset({*aliases, *(module.name for module in pkgutil.iter_modules(encodings.__path__))} - _OF_NAMES)
 _FORM = "application/x-www-form-urlencoded"
 #: What a status message of gRPC does not encode: visible ASCII but for the percent sign.
 _GRPC_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -218,7 +218,7 @@ def _charset(content_type: str | None) -> str:
         name = codecs.lookup(said[1]).name
     except (LookupError, ValueError):  # one of another system
         return ""
-    return "" if name == "utf-8" or name in _SLOW_CHARSETS else name
+    return "" if name == "utf-8" else name
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
